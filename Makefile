@@ -1,0 +1,31 @@
+# Two commands: `make demo` runs the study on the bundled synthetic faces, `make test` runs the tests.
+# Each sets up everything it needs in .venv (given: git, make, Python >= 3.11).
+
+PYTHON ?= python3
+PRESET ?= demo
+VENV := .venv
+READY := $(VENV)/ready
+
+.PHONY: demo test slow-test clean
+.DEFAULT_GOAL := demo
+
+demo: $(READY)
+	$(VENV)/bin/python tools/run_notebooks.py --preset $(PRESET)
+
+test: $(READY)
+	$(VENV)/bin/python -m pytest -m "not slow" --junit-xml=results/tests.xml
+	@echo "Test report: results/tests.xml"
+
+slow-test: $(READY)
+	$(VENV)/bin/python -m pytest -m slow
+
+$(READY): requirements.txt constraints.txt pyproject.toml setup.py
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed, but '$(PYTHON)' is $$($(PYTHON) --version 2>&1)." \
+	         "Name another one: make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable ".[test]"
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info

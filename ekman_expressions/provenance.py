@@ -1,0 +1,291 @@
+"""run.json beside every artefact folder: how it came about, and the refusal to mix settings."""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from ekman_expressions.errors import ConflictError, MissingError
+from ekman_expressions.experiment import Experiment
+from ekman_expressions.storage import hash_of, read_json, require, sha256, write_json
+
+LIBRARIES = (
+    "tensorflow",
+    "keras",
+    "numpy",
+    "scipy",
+    "pandas",
+    "opencv-python",
+    "scikit-image",
+    "scikit-learn",
+    "mediapipe",
+    "lime",
+    "matplotlib",
+)
+# Where a database lies and how many images go through a model at once change no result.
+_WITHOUT_EFFECT = {"faces": ("roots",), "explanation": ("batch_size",)}
+
+
+class Run:
+    """What one step did, gathered while it runs; see `record`.
+
+    Attributes
+    ----------
+    finished_before : bool
+        Whether an earlier run of the step had come to its end with the same inputs.
+    done, skipped : int
+        Items made now, and items found done.
+    omissions : list of dict
+        ``{"item": ..., "reason": ...}`` for each item that was left out.
+    notes : list of str
+        What else a reader should know, e.g. that a fold lacks an expression.
+    """
+
+    def __init__(self, *, finished_before: bool) -> None:
+        self.finished_before = finished_before
+        self.done = 0
+        self.skipped = 0
+        self.omissions: list[dict[str, str]] = []
+        self.notes: list[str] = []
+
+    def omit(self, item: str, reason: object) -> None:
+        """Note that `item` was left out, and why."""
+        self.omissions.append({"item": str(item), "reason": str(reason)})
+
+    def note(self, text: str) -> None:
+        """Keep a remark for the summary and for ``run.json``."""
+        self.notes.append(text)
+
+    def summary(self, what: str) -> str:
+        """Say in one line what was done, skipped and left out; omissions and notes are listed."""
+        parts = [f"{self.done} {what} made"]
+        if self.skipped:
+            parts.append(f"{self.skipped} found done")
+        if self.omissions:
+            parts.append(f"{len(self.omissions)} left out")
+        lines = [", ".join(parts) + "."]
+        lines += [f"  left out: {entry['item']}: {entry['reason']}" for entry in self.omissions]
+        lines += [f"  note: {text}" for text in self.notes]
+        return "\n".join(lines)
+
+
+def settings_of(experiment: Experiment, *parts: str) -> dict[str, Any]:
+    """Return the seed and the named parts of the settings that determine results.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        The settings.
+    *parts : {'faces', 'training', 'explanation'}
+        The parts on which the step's results depend.
+    """
+    settings: dict[str, Any] = {"seed": experiment.seed}
+    for part in parts:
+        values = dataclasses.asdict(getattr(experiment, part))
+        settings[part] = {
+            key: value for key, value in values.items() if key not in _WITHOUT_EFFECT.get(part, ())
+        }
+    if "training" in settings:
+        # Resolved per network, so that an override compares equal to the same default.
+        del settings["training"]["overrides"]
+        settings["training"]["networks"] = {
+            network: experiment.training.of(network) for network in experiment.networks
+        }
+    return settings
+
+
+@contextmanager
+def record(
+    folder: Path,
+    step: str,
+    settings: Mapping[str, Any],
+    *,
+    inputs: Mapping[str, Path] | None = None,
+    upstream: Iterable[Path] = (),
+    redo: bool = False,
+) -> Iterator[Run]:
+    """Keep ``run.json`` in `folder` while a step fills it.
+
+    The file is written when the step starts, without an end, and again when it ends. A run
+    that finds all done leaves the earlier file as it is.
+
+    Parameters
+    ----------
+    folder : Path
+        The artefact folder of the step.
+    step : str
+        The step's name.
+    settings : dict
+        JSON-able settings on which the artefacts depend.
+    inputs : dict of str to Path
+        Files that the artefacts were made from; their hashes are kept.
+    upstream : iterable of Path
+        Folders of earlier steps, whose settings must agree too.
+    redo : bool
+        What to do when inputs have changed since: False refuses, True lets the step make its
+        artefacts again (``run.finished_before`` is False then).
+
+    Raises
+    ------
+    ConflictError
+        If the folder, or one upstream, was made with other settings, or (without `redo`)
+        from other inputs.
+    """
+    folder = Path(folder)
+    path = folder / "run.json"
+    settings = _plain(settings)
+    hashes = {name: sha256(file) for name, file in (inputs or {}).items()}
+    for earlier in upstream:
+        if (earlier / "run.json").exists():
+            _refuse_other_settings(earlier, read_json(earlier / "run.json"), settings)
+    before = read_json(path) if path.exists() else None
+    same_inputs = True
+    if before is not None:
+        _refuse_other_settings(folder, before, settings)
+        # What earlier runs did for networks that are not asked for now stays on record.
+        settings = _merged(before["settings"], settings)
+        changed = [
+            name for name, value in hashes.items() if before["inputs"].get(name, value) != value
+        ]
+        same_inputs = before["inputs"] == hashes and before["settings"] == settings
+        if changed and not redo:
+            raise ConflictError(
+                f"{folder} was made from another version of {', '.join(changed)} "
+                f"(its contents have changed since). Delete {folder} to make it again, "
+                "or give the experiment another name."
+            )
+    finished_before = before is not None and before["end"] is not None and same_inputs
+    run = Run(finished_before=finished_before)
+    start = datetime.now(UTC)
+    entry = {
+        "step": step,
+        **environment(),
+        "settings": settings,
+        "settings_hash": hash_of(settings),
+        "inputs": hashes,
+        "start": start.isoformat(timespec="seconds"),
+        "end": None,
+    }
+    if not finished_before:
+        write_json(path, entry)
+    yield run
+    if finished_before and not run.done:
+        return
+    seconds = (datetime.now(UTC) - start).total_seconds()
+    entry |= {
+        "end": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": round(seconds, 3),
+        "done": run.done,
+        "skipped": run.skipped,
+        "items_per_second": round(run.done / seconds, 3) if seconds > 0 else None,
+        "omissions": run.omissions,
+        "notes": run.notes,
+    }
+    write_json(path, entry)
+
+
+def require_finished(folder: Path, step: str) -> Path:
+    """Return a step's ``run.json``, or raise `MissingError` unless the step came to its end.
+
+    For steps that read all that is there, and would take half of it for the whole.
+    """
+    path = require(Path(folder) / "run.json", step)
+    if read_json(path)["end"] is None:
+        raise MissingError(f"The step '{step}' was stopped before its end ({path}): run it again first.")
+    return path
+
+
+def environment() -> dict[str, Any]:
+    """Return versions, platform and device: what a reader needs to judge or repeat a run."""
+    versions = {}
+    for library in LIBRARIES:
+        try:
+            versions[library] = metadata.version(library)
+        except metadata.PackageNotFoundError:
+            versions[library] = None
+    try:
+        package = metadata.version("ekman_expressions")
+    except metadata.PackageNotFoundError:
+        package = None
+    return {
+        "package_version": package,
+        "git": _git_state(),
+        "python": platform.python_version(),
+        "libraries": versions,
+        "platform": platform.platform(),
+        "device": _device(),
+    }
+
+
+def _git_state() -> dict[str, Any] | None:
+    here = Path(__file__).resolve().parent
+    try:
+        answers = [
+            subprocess.run(
+                ["git", "-C", str(here), *command],
+                capture_output=True,
+                text=True,
+                check=True,
+                timeout=10,
+            ).stdout.strip()
+            for command in (("ls-files", Path(__file__).name), ("rev-parse", "HEAD"), ("status", "--porcelain"))
+        ]
+    except (OSError, subprocess.SubprocessError):
+        return None
+    tracked, commit, changes = answers
+    # An installed copy may lie below an unrelated repository.
+    return {"commit": commit, "dirty": bool(changes)} if tracked else None
+
+
+def _device() -> str:
+    # Asking TensorFlow would import it; a step that has not done so ran on the CPU.
+    tensorflow = sys.modules.get("tensorflow")
+    gpus = tensorflow.config.list_physical_devices("GPU") if tensorflow else []
+    return ", ".join(gpu.name for gpu in gpus) or f"CPU ({platform.machine()})"
+
+
+def _plain(value: Any) -> Any:
+    """Turn tuples into lists, as JSON would, so that stored and given settings compare equal."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(old)
+    for key, value in new.items():
+        both = isinstance(value, Mapping) and isinstance(old.get(key), Mapping)
+        merged[key] = _merged(old[key], value) if both else value
+    return merged
+
+
+def _refuse_other_settings(folder: Path, before: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    # Only settings that both have are compared: a network may be added to an experiment.
+    old, new = _flat(before["settings"]), _flat(settings)
+    for key in sorted(old.keys() & new.keys()):
+        if old[key] != new[key]:
+            raise ConflictError(
+                f"{folder} was made with {key} = {old[key]!r}, but the experiment now says "
+                f"{new[key]!r}. Either give the experiment another name, or delete {folder} "
+                "to make it again."
+            )

@@ -1,0 +1,163 @@
+"""Reading and writing files: atomic writes, checksums, images, tables. No pickles."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image, ImageOps
+
+from ekman_expressions.errors import DataError, MissingError
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary name beside `path` that is renamed to `path` when the block succeeds.
+
+    The suffix stays the same, for writers that go by it. When the block raises, the
+    temporary file is removed and an earlier `path` stays as it was.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{os.getpid()}-{path.name}")
+    try:
+        yield temporary
+        with open(temporary, "rb") as written:
+            os.fsync(written.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def require(path: Path, made_by: str) -> Path:
+    """Return `path`, or raise `MissingError` that names the step that writes it."""
+    path = Path(path)
+    if not path.exists():
+        raise MissingError(f"{path} is not there. It is written by the step '{made_by}': run it first.")
+    return path
+
+
+def sha256(path: Path) -> str:
+    """Return the hexadecimal SHA-256 of a file's bytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def hash_of(value: Any) -> str:
+    """Return the hexadecimal SHA-256 of a JSON-able value, independent of key order."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file atomically, indented, with a final newline."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file; a damaged one raises `DataError` with its name."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise DataError(f"{path} is not valid JSON ({error}). Delete it and run its step again.") from error
+
+
+def write_csv(path: Path, table: pd.DataFrame) -> None:
+    """Write a table atomically as CSV without its index, floats to 9 significant digits."""
+    with atomic_path(path) as temporary:
+        table.to_csv(temporary, index=False, float_format="%.9g", lineterminator="\n")
+
+
+def read_csv(path: Path, columns: tuple[str, ...] = (), **options: Any) -> pd.DataFrame:
+    """Read a CSV table and check that it has `columns`.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be parsed or lacks columns; the message lists them.
+    """
+    try:
+        table = pd.read_csv(path, **options)
+    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise DataError(f"{path} is not a readable CSV table ({error}).") from error
+    missing = [column for column in columns if column not in table.columns]
+    if missing:
+        raise DataError(
+            f"{path} lacks the columns {', '.join(missing)}. "
+            f"It has {', '.join(map(str, table.columns))}; needed are {', '.join(columns)}."
+        )
+    return table
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write named arrays atomically as a compressed ``.npz``; equal arrays give equal bytes."""
+    with atomic_path(path) as temporary:
+        np.savez_compressed(temporary, allow_pickle=False, **arrays)
+
+
+def read_arrays(path: Path, names: tuple[str, ...] = ()) -> dict[str, np.ndarray]:
+    """Read an ``.npz`` (never a pickle) and check that it holds `names`.
+
+    Raises
+    ------
+    DataError
+        If the file is damaged or lacks an array.
+    """
+    try:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        if isinstance(error, FileNotFoundError):
+            raise
+        raise DataError(f"{path} is damaged ({error}). Delete it and run its step again.") from error
+    missing = [name for name in names if name not in arrays]
+    if missing:
+        raise DataError(f"{path} lacks {', '.join(missing)}; it holds {', '.join(arrays)}.")
+    return arrays
+
+
+def write_image(path: Path, image: np.ndarray) -> None:
+    """Write an 8-bit gray (H, W) or RGB (H, W, 3) image atomically, in the format of the suffix."""
+    image = np.asarray(image)
+    if image.dtype != np.uint8:
+        raise DataError(f"Images are written as uint8, but got {image.dtype} for {path}.")
+    with atomic_path(path) as temporary:
+        Image.fromarray(image).save(temporary)
+
+
+def read_image(path: Path, *, gray: bool = False) -> np.ndarray:
+    """Read an image as 8-bit RGB (H, W, 3), or (H, W) when `gray`, upright.
+
+    16-bit images are scaled to 8 bits, transparent ones laid on black, and the rotation
+    that a camera noted in EXIF is applied.
+
+    Raises
+    ------
+    MissingError
+        If there is no such file.
+    DataError
+        If the file is no image or is truncated.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise MissingError(f"There is no image {path}.")
+    try:
+        with Image.open(path) as image:
+            image = ImageOps.exif_transpose(image)
+            if image.mode.startswith("I"):
+                image = Image.fromarray((np.asarray(image) // 257).clip(0, 255).astype(np.uint8))
+            elif image.has_transparency_data:
+                image = image.convert("RGBA")
+                image = Image.alpha_composite(Image.new("RGBA", image.size, "black"), image)
+            return np.asarray(image.convert("L" if gray else "RGB"))
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"{path} cannot be read as an image ({error}).") from error

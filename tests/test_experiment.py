@@ -1,0 +1,129 @@
+"""Settings: presets, TOML files, validation, and the paths that follow from them."""
+
+import dataclasses
+import subprocess
+import sys
+
+import pytest
+
+from ekman_expressions import Experiment
+from ekman_expressions.errors import MissingError, SettingsError
+from ekman_expressions.experiment import ExplanationSettings, FaceSettings, TrainingSettings, find_root, presets
+from ekman_expressions.zoo import NETWORKS
+
+
+def test_paper_preset_has_the_numbers_of_the_study():
+    paper = Experiment.preset("paper")
+    assert paper.networks == tuple(NETWORKS)
+    assert len(paper.models) == 60
+    assert paper.models[:6] == (*(("SilNet", f"CV{k}") for k in range(1, 6)), ("WeiNet", "CV1"))
+    lime = paper.explanation
+    assert (lime.segments, lime.compactness, lime.samples, lime.kernel_width, lime.alpha, lime.hidden) == (
+        30, 20, 1000, 0.25, 1, 0,
+    )
+    assert (lime.positives, paper.training.batch_size, paper.training.weights) == (100, 128, "imagenet")
+    assert paper.training.of("SongNet") == {
+        "optimizer": "rmsprop", "learning_rate": 1e-4, "epochs": 25, "batch_norm_momentum": None,
+    }
+
+
+@pytest.mark.parametrize("name", presets())
+def test_every_preset_loads_and_names_its_folders(name, tmp_path):
+    experiment = Experiment.preset(name, root=tmp_path)
+    assert experiment.name == name
+    assert experiment.model_path("WeiNet", "CV1") == tmp_path / "models" / name / "WeiNet_CV1.keras"
+    assert experiment.dendrograms_folder == tmp_path / "dendograms" / name
+
+
+def test_unknown_preset_lists_the_known_ones():
+    with pytest.raises(SettingsError, match="'demo', 'paper', 'smoke', but got 'dmeo'"):
+        Experiment.preset("dmeo")
+
+
+def test_unknown_network_lists_the_known_ones(tmp_path):
+    with pytest.raises(SettingsError, match="'WeiNet'.*but got 'WieNet'"):
+        Experiment(name="x", networks=("WieNet",), root=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: FaceSettings(folds=1), r"'faces.folds' must be a whole number >= 2, but got 1"),
+        (lambda: FaceSettings(folds=2.5), "must be of type Integral, but got 2.5"),
+        (lambda: FaceSettings(folds=True), "but got True of type bool"),
+        (lambda: FaceSettings(datasets=()), "one or more different names"),
+        (lambda: FaceSettings(datasets=("a", "a")), "one or more different names"),
+        (lambda: ExplanationSettings(hidden=2), r"in \[0, 1\], but got 2"),
+        (lambda: ExplanationSettings(samples=1), ">= 2, but got 1"),
+        (lambda: TrainingSettings(preprocessing="nativ"), "'paper', 'native', but got 'nativ'"),
+        (lambda: TrainingSettings(overrides={"WeiNet": {"lr": 1}}), "'learning_rate'.*but got 'lr'"),
+        (lambda: TrainingSettings(overrides={"WeiNet": {"optimizer": "sgd"}}), "but got 'sgd'"),
+        (lambda: TrainingSettings(overrides={"WeiNet": {"epochs": 0}}), "but got 0"),
+        (lambda: Experiment(name="../x", networks=("WeiNet",)), "'name' must be made of letters"),
+        (lambda: Experiment(name="x", networks=("WeiNet",), seed=-1), "'seed'.*>= 0, but got -1"),
+    ],
+)
+def test_bad_settings_say_what_was_received(build, message):
+    with pytest.raises(SettingsError, match=message):
+        build()
+
+
+def test_toml_file(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        'name = "mine"\nnetworks = ["WeiNet"]\n[faces]\ndatasets = ["lab"]\nfolds = 4\n[faces.roots]\nlab = "/data/lab"\n'
+    )
+    experiment = Experiment.load(str(path), root=tmp_path)
+    assert experiment.folds == ("CV1", "CV2", "CV3", "CV4")
+    assert experiment.faces.roots == {"lab": "/data/lab"}
+    changed = dataclasses.replace(experiment, seed=3)
+    assert (changed.seed, experiment.seed) == (3, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name = ", "not valid TOML"),
+        ('networks = ["WeiNet"]', "lack 'name'"),
+        ('name = "x"', "lack 'networks'"),
+        ('name = "x"\nnetworks = ["WeiNet"]\nfold = 3', "Unknown setting 'fold' in the top level"),
+        ('name = "x"\nnetworks = ["WeiNet"]\n[explanation]\nsample = 3', r"'sample' in \[explanation\].*samples"),
+    ],
+)
+def test_bad_toml_says_what_is_wrong(tmp_path, text, message):
+    path = tmp_path / "bad.toml"
+    path.write_text(text)
+    with pytest.raises(SettingsError, match=message):
+        Experiment.from_toml(path)
+
+
+def test_missing_toml_is_named(tmp_path):
+    with pytest.raises(MissingError, match="none.toml"):
+        Experiment.from_toml(tmp_path / "none.toml")
+
+
+def test_override_is_laid_over_the_specification():
+    settings = TrainingSettings(overrides={"SongNet": {"learning_rate": 1e-3}})
+    assert settings.of("SongNet")["learning_rate"] == 1e-3
+    assert settings.of("SongNet")["optimizer"] == NETWORKS["SongNet"].optimizer
+    assert settings.of("WeiNet")["learning_rate"] == NETWORKS["WeiNet"].learning_rate
+
+
+def test_root_is_found_from_a_subfolder(tmp_path, monkeypatch):
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "datasets").mkdir()
+    monkeypatch.delenv("EKMAN_EXPRESSIONS_ROOT", raising=False)
+    monkeypatch.chdir(tmp_path / "notebooks")
+    assert find_root() == tmp_path
+    monkeypatch.setenv("EKMAN_EXPRESSIONS_ROOT", str(tmp_path / "elsewhere"))
+    assert find_root() == tmp_path / "elsewhere"
+
+
+def test_importing_the_package_imports_no_heavy_library():
+    code = (
+        "import sys, ekman_expressions; from ekman_expressions import cli;"
+        "heavy = {'tensorflow', 'keras', 'mediapipe', 'matplotlib', 'cv2', 'sklearn', 'skimage'};"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "[]"

@@ -1,0 +1,25 @@
+"""What goes into the wheel: the package, its data, and the bundled faces of `datasets/synthetic`."""
+
+from setuptools import find_namespace_packages, setup
+
+# Installed, the faces lie inside the package, so that the library works without the repository.
+FACES = "ekman_expressions.data.synthetic_faces"
+
+setup(
+    packages=[
+        *find_namespace_packages(
+            include=["ekman_expressions", "ekman_expressions.*"], exclude=["*__pycache__*"]
+        ),
+        FACES,
+        f"{FACES}.images",
+        f"{FACES}.masks",
+    ],
+    package_dir={FACES: "datasets/synthetic"},
+    package_data={
+        "ekman_expressions.data": ["*.csv", "*.json"],
+        "ekman_expressions.presets": ["*.toml"],
+        FACES: ["manifest.csv", "README.md"],
+        f"{FACES}.images": ["*.jpg"],
+        f"{FACES}.masks": ["*.png"],
+    },
+)

@@ -1,0 +1,372 @@
+"""Databases and their tables, the step 'faces' and the reading of what it wrote."""
+
+import dataclasses
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from ekman_expressions import EXPRESSIONS, Experiment, datasets
+from ekman_expressions.datasets import preparation, synthetic
+from ekman_expressions.datasets.prepared import face_path, landmarks_path
+from ekman_expressions.errors import ConflictError, DataError, MissingError, SettingsError
+from ekman_expressions.experiment import FaceSettings
+from ekman_expressions.storage import read_arrays, read_image, read_json
+
+BUNDLED = synthetic.folder()
+
+
+def write_database(root, rows, **columns):
+    root.mkdir(parents=True, exist_ok=True)
+    table = pd.DataFrame(rows, columns=["image_id", "path", "subject", "expression"]).assign(**columns)
+    table.to_csv(root / "manifest.csv", index=False)
+    return root
+
+
+def small_database(root, subjects=3, expressions=("anger", "surprise")):
+    """Some of the bundled faces as a user's own database, and one neutral face."""
+    rows = []
+    (root / "my faces").mkdir(parents=True)
+    for number in range(subjects):
+        for expression in (*expressions, *(["neutral"] if number == 0 else [])):
+            name = f"id{number:02d}_{expression}_0"
+            shutil.copy(BUNDLED / "images" / f"{name}.jpg", root / "my faces" / f"{name}é.jpg")
+            rows.append((name, f"my faces/{name}é.jpg", f"{number:03d}", expression))
+    write_database(root, rows)
+    return rows
+
+
+def experiment_on(tmp_path, folds=2, names=("mine",), size=64, **settings):
+    roots = {name: str(tmp_path / name) for name in names}
+    faces = FaceSettings(datasets=names, roots=roots, folds=folds, size=size, **settings)
+    return Experiment(name="trial", networks=("WeiNet",), faces=faces, root=tmp_path / "root")
+
+
+def contents(folder):
+    """All files' bytes, without run.json, which tells times."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != "run.json"
+    }
+
+
+# Databases
+
+
+def test_synthetic_faces_are_complete_and_known():
+    rows = datasets.load("synthetic")
+    assert len(rows) == 336 and rows["subject"].nunique() == 24
+    assert rows.groupby("expression").size().to_dict() == {name: 48 for name in (*EXPRESSIONS, "neutral")}
+    row = rows.set_index("image_id").loc["synthetic_id00_anger_1"]
+    assert (row["subject"], row["dataset"], row["intensity"]) == ("synthetic/id00", "synthetic", 0.7)
+    # Prototype 4+5(.4)+..., at intensity 0.7.
+    assert float(row["au04"]) == 0.7 and float(row["au05"]) == pytest.approx(0.28)
+    units = [name for name in rows.columns if name.startswith("au")]
+    neutral = rows[rows["expression"] == "neutral"]
+    assert (neutral[units].astype(float) == 0).all(axis=None) and (neutral["intensity"] == 0).all()
+    assert (rows.loc[rows["expression"] != "neutral", units].astype(float).sum(axis=1) > 0.5).all()
+
+
+def test_synthetic_images_and_masks_are_as_the_card_says():
+    for row in datasets.load("synthetic").iloc[::29].itertuples():
+        assert read_image(row.path).shape == (256, 256, 3)
+        mask = read_image(BUNDLED / row.mask, gray=True)
+        assert mask.shape == (128, 128) and (mask.max() > 0) == (row.expression != "neutral")
+
+
+def test_database_of_ones_own(tmp_path):
+    root = write_database(
+        tmp_path / "mine",
+        [("b", "b.png", "NA", "Angry"), ("a", "x/a.png", "007", "joy"), ("c", "c.png", "NA", "contempt")],
+        intensity=["", "0.5", "1"],
+    )
+    rows = datasets.load("jaffe2", root)
+    assert list(rows["image_id"]) == ["jaffe2_a", "jaffe2_b", "jaffe2_c"]
+    assert list(rows["subject"]) == ["jaffe2/007", "jaffe2/NA", "jaffe2/NA"]
+    assert list(rows["expression"]) == ["happiness", "anger", "contempt"]
+    assert list(rows["path"]) == [str(root / name) for name in ("x/a.png", "b.png", "c.png")]
+    np.testing.assert_array_equal(rows["intensity"], [0.5, np.nan, 1])
+
+
+GOOD = ("a", "a.png", "s", "anger")
+
+
+@pytest.mark.parametrize(
+    "rows, message",
+    [
+        ([GOOD, ("A", "b.png", "s", "fear")], "more than once.*A, a"),
+        ([("a/b", "a.png", "s", "anger")], "image_id 'a/b'"),
+        ([("a", "a.png", "s", "smug")], "image a: Unknown expression 'smug'"),
+        ([("a", "../a.png", "s", "anger")], "stay inside it"),
+        ([("a", "x\\..\\..\\a.png", "s", "anger")], "stay inside it"),
+        ([("a", "/etc/a.png", "s", "anger")], "must be relative"),
+        ([("a", "C:\\a.png", "s", "anger")], "must be relative"),
+        ([GOOD, ("b", "b.png", " ", "anger")], "no subject in line 3"),
+        ([], "lists no images"),
+    ],
+)
+def test_wrong_tables_are_refused(tmp_path, rows, message):
+    root = write_database(tmp_path / "mine", rows)
+    with pytest.raises(DataError, match=message):
+        datasets.load("mine", root)
+
+
+def test_missing_columns_are_named(tmp_path):
+    pd.DataFrame({"image_id": ["a"], "expression": ["anger"]}).to_csv(tmp_path / "manifest.csv", index=False)
+    with pytest.raises(DataError, match="lacks the columns path, subject"):
+        datasets.load("mine", tmp_path)
+
+
+@pytest.mark.parametrize("value", ["strong", "1.5", "-1"])
+def test_wrong_intensities_are_refused(tmp_path, value):
+    root = write_database(tmp_path / "mine", [GOOD], intensity=value)
+    with pytest.raises(DataError, match=rf"image a: intensity must be .* got '{value}'"):
+        datasets.load("mine", root)
+
+
+def test_wrong_roots_and_names_are_refused(tmp_path):
+    with pytest.raises(SettingsError, match=r"'mine' needs a root.*under \[faces.roots\]"):
+        datasets.load("mine")
+    with pytest.raises(SettingsError, match="name of a database"):
+        datasets.load("../mine", tmp_path)
+    with pytest.raises(MissingError, match="that folder does not exist"):
+        datasets.load("mine", tmp_path / "absent")
+    (tmp_path / "S005").mkdir()
+    with pytest.raises(MissingError, match="it holds S005"):
+        datasets.load("mine", tmp_path)
+
+
+# The step
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("prepared")
+    small_database(folder / "mine")
+    experiment = experiment_on(folder)
+    return experiment, datasets.prepare(experiment)
+
+
+def test_prepare_writes_faces_landmarks_and_manifest(prepared):
+    experiment, run = prepared
+    assert (run.done, run.skipped, run.omissions) == (6, 0, [])
+    assert "images of neutral, not used: 1" in run.notes
+    manifest = datasets.read_manifest(experiment)
+    assert list(manifest["image_id"]) == sorted(manifest["image_id"]) and len(manifest) == 6
+    assert set(manifest["subject"]) == {"mine/000", "mine/001", "mine/002"}
+    assert set(manifest["fold"]) == {"CV1", "CV2"}
+    for row in manifest.itertuples():
+        assert experiment.faces_folder / row.path == face_path(experiment, row.image_id)
+        assert read_image(experiment.faces_folder / row.path).shape == (64, 64, 3)
+        points = datasets.read_landmarks(experiment, row.image_id)
+        eyes = points[36:48].reshape(2, 6, 2).mean(axis=1)
+        np.testing.assert_allclose(eyes.mean(axis=0), [0.5, 0.38], atol=1e-5)
+        assert eyes[0, 1] == pytest.approx(eyes[1, 1], abs=1e-5) and eyes[0, 0] < eyes[1, 0]
+    # Two expressions only: said for each fold.
+    lacks = [note for note in run.notes if "has no image of disgust, fear, happiness, sadness" in note]
+    assert len(lacks) == 2
+    assert read_json(experiment.faces_folder / "run.json")["notes"] == run.notes
+
+
+def test_faces_are_read_at_any_size_in_the_order_asked(prepared):
+    experiment, _ = prepared
+    ids = list(datasets.read_manifest(experiment)["image_id"])[::-1]
+    whole = datasets.read_faces(experiment, ids, 64)
+    assert whole.shape == (6, 64, 64, 3) and whole.dtype == np.float32
+    assert 0 <= whole.min() and 0.5 < whole.max() <= 1
+    np.testing.assert_array_equal(np.rint(whole[2] * 255), read_image(face_path(experiment, ids[2])))
+    half = datasets.read_faces(experiment, ids, 32)
+    np.testing.assert_allclose(half, whole.reshape(6, 32, 2, 32, 2, 3).mean(axis=(2, 4)), atol=1e-6)
+    large = datasets.read_faces(experiment, ids[:1], 100)
+    assert large.shape == (1, 100, 100, 3) and 0 <= large.min() and large.max() <= 1
+    assert datasets.read_faces(experiment, [], 32).shape == (0, 32, 32, 3)
+
+
+def test_a_second_run_skips_all_and_changes_nothing(prepared):
+    experiment, _ = prepared
+    before = contents(experiment.faces_folder)
+    run_json = (experiment.faces_folder / "run.json").read_bytes()
+    run = datasets.prepare(experiment)
+    assert (run.done, run.skipped) == (0, 6) and run.finished_before
+    assert contents(experiment.faces_folder) == before
+    assert (experiment.faces_folder / "run.json").read_bytes() == run_json
+
+
+def test_other_settings_are_refused(prepared):
+    experiment, _ = prepared
+    other = dataclasses.replace(experiment, faces=dataclasses.replace(experiment.faces, size=96))
+    with pytest.raises(ConflictError, match="faces.size = 64.* 96"):
+        datasets.prepare(other)
+
+
+def test_a_killed_run_goes_on_to_the_same_bytes(prepared, tmp_path, monkeypatch):
+    whole, _ = prepared
+    shutil.copytree(whole.faces.roots["mine"], tmp_path / "mine")
+    experiment = experiment_on(tmp_path)
+    write = preparation.write_arrays
+    written = []
+
+    def killed(path, arrays):
+        if len(written) == 2:
+            raise KeyboardInterrupt
+        written.append(path)
+        write(path, arrays)
+
+    monkeypatch.setattr(preparation, "write_arrays", killed)
+    with pytest.raises(KeyboardInterrupt):
+        datasets.prepare(experiment)
+    with pytest.raises(MissingError, match="step 'faces'"):
+        datasets.read_manifest(experiment)
+    monkeypatch.setattr(preparation, "write_arrays", write)
+    run = datasets.prepare(experiment)
+    assert (run.done, run.skipped) == (4, 2)
+    assert contents(experiment.faces_folder) == contents(whole.faces_folder)
+
+
+def test_bad_images_are_left_out_by_name(tmp_path):
+    rows = small_database(tmp_path / "mine")
+    images = tmp_path / "mine" / "my faces"
+    good = (images / f"{rows[0][0]}é.jpg").read_bytes()
+    (images / "cut.jpg").write_bytes(good[: len(good) // 2])
+    (images / "text.jpg").write_text("no image")
+    Image.new("RGB", (200, 200), "teal").save(images / "plain.png")
+    bad = [(name, f"my faces/{name}{end}", "000", "fear") for name, end in
+           (("cut", ".jpg"), ("text", ".jpg"), ("plain", ".png"), ("absent", ".png"))]
+    write_database(tmp_path / "mine", rows + bad)
+    run = datasets.prepare(experiment_on(tmp_path))
+    reasons = {entry["item"]: entry["reason"] for entry in run.omissions}
+    assert set(reasons) == {"mine_cut", "mine_text", "mine_plain", "mine_absent"}
+    assert "truncated" in reasons["mine_cut"] and "cannot be read" in reasons["mine_text"]
+    assert "no face found" in reasons["mine_plain"] and "There is no image" in reasons["mine_absent"]
+    assert run.done == 6 and len(datasets.read_manifest(experiment_on(tmp_path))) == 6
+
+
+def test_a_changed_source_image_is_noticed(tmp_path):
+    rows = small_database(tmp_path / "mine")
+    experiment = experiment_on(tmp_path)
+    datasets.prepare(experiment)
+    before = datasets.read_manifest(experiment).set_index("image_id")["sha256"]
+    changed = f"mine_{rows[0][0]}"
+    shutil.copy(BUNDLED / "images" / "id07_anger_1.jpg", tmp_path / "mine" / rows[0][1])
+    run = datasets.prepare(experiment)
+    assert (run.done, run.skipped) == (1, 5)
+    after = datasets.read_manifest(experiment).set_index("image_id")["sha256"]
+    assert list(after.index[after != before]) == [changed]
+
+
+def test_a_changed_table_makes_the_manifest_again(tmp_path):
+    rows = small_database(tmp_path / "mine")
+    experiment = experiment_on(tmp_path)
+    datasets.prepare(experiment)
+    write_database(tmp_path / "mine", [(*row[:3], "fear" if row[3] == "anger" else row[3]) for row in rows])
+    run = datasets.prepare(experiment)
+    assert (run.done, run.skipped) == (0, 6)
+    assert set(datasets.read_manifest(experiment)["expression"]) == {"fear", "surprise"}
+
+
+def test_several_faces_are_reported_each_time(tmp_path):
+    small_database(tmp_path / "mine", subjects=2)
+    image = tmp_path / "mine" / "my faces" / "id01_anger_0é.jpg"
+    face = Image.open(image).convert("RGB")
+    both = Image.new("RGB", (560, 256))
+    both.paste(face, (0, 0))
+    both.paste(face.resize((200, 200)), (330, 20))
+    both.save(image)
+    experiment = experiment_on(tmp_path)
+    for _ in range(2):
+        run = datasets.prepare(experiment)
+        assert "mine_id01_anger_0 shows 2 faces: the largest is used" in run.notes
+    (faces,) = {int(read_arrays(landmarks_path(experiment, "mine_id01_anger_0"))["faces"])}
+    assert faces == 2
+
+
+def test_databases_combine_and_subjects_are_limited_in_each(tmp_path):
+    small_database(tmp_path / "one")
+    small_database(tmp_path / "two")
+    experiment = experiment_on(tmp_path, names=("two", "one"), subjects=2)
+    datasets.prepare(experiment)
+    manifest = datasets.read_manifest(experiment)
+    assert set(manifest["subject"]) == {"one/000", "one/001", "two/000", "two/001"}
+    assert set(manifest["dataset"]) == {"one", "two"} and len(manifest) == 8
+
+
+def test_ids_that_clash_between_databases_are_refused(tmp_path):
+    write_database(tmp_path / "a", [("b_c", "x.png", "s", "anger")])
+    write_database(tmp_path / "a_b", [("c", "x.png", "s", "anger")])
+    with pytest.raises(DataError, match="give the same image_id: a_b_c"):
+        datasets.prepare(experiment_on(tmp_path, names=("a", "a_b")))
+
+
+def test_more_folds_than_subjects_costs_no_detection(tmp_path, monkeypatch):
+    small_database(tmp_path / "mine")
+    monkeypatch.setattr(preparation, "LandmarkDetector", None)
+    with pytest.raises(SettingsError, match="only 3 subjects"):
+        datasets.prepare(experiment_on(tmp_path, folds=4))
+
+
+def test_a_wrong_landmark_model_is_not_blamed_on_the_images(tmp_path, monkeypatch):
+    small_database(tmp_path / "mine")
+    (tmp_path / "wrong.task").write_bytes(b"something else")
+    monkeypatch.setenv("EKMAN_EXPRESSIONS_LANDMARKER", str(tmp_path / "wrong.task"))
+    with pytest.raises(DataError, match="sha256"):
+        datasets.prepare(experiment_on(tmp_path))
+
+
+def test_without_any_usable_face_the_step_says_why(tmp_path):
+    rows = [(f"i{number}", f"i{number}.png", f"s{number}", "anger") for number in range(3)]
+    write_database(tmp_path / "mine", rows)
+    with pytest.raises(DataError, match="No usable face is left for CV1, CV2: 3 images .*There is no image"):
+        datasets.prepare(experiment_on(tmp_path))
+
+
+# Reading what was written
+
+
+def damaged(prepared, tmp_path):
+    experiment, _ = prepared
+    shutil.copytree(experiment.root, tmp_path / "root")
+    return dataclasses.replace(experiment, root=tmp_path / "root")
+
+
+def test_read_functions_name_the_step_that_is_missing(tmp_path):
+    experiment = experiment_on(tmp_path)
+    for read in (
+        lambda: datasets.read_manifest(experiment),
+        lambda: datasets.read_faces(experiment, ["x"], 64),
+        lambda: datasets.read_landmarks(experiment, "x"),
+    ):
+        with pytest.raises(MissingError, match="step 'faces'"):
+            read()
+
+
+@pytest.mark.parametrize(
+    "column, value, message",
+    [
+        ("expression", "neutral", "has the expression neutral"),
+        ("fold", "CV9", "has the fold CV9"),
+        ("image_id", "same", "more than once: same"),
+        ("subject", "mine/everyone", "more than one fold: mine/everyone"),
+        ("fold", None, "lacks the columns fold"),
+    ],
+)
+def test_damaged_manifests_are_refused(prepared, tmp_path, column, value, message):
+    experiment = damaged(prepared, tmp_path)
+    table = datasets.read_manifest(experiment)
+    table = table.drop(columns=column) if value is None else table.assign(**{column: value})
+    table.to_csv(experiment.manifest_path, index=False)
+    with pytest.raises(DataError, match=message):
+        datasets.read_manifest(experiment)
+
+
+def test_damaged_faces_and_landmarks_are_refused(prepared, tmp_path):
+    experiment = damaged(prepared, tmp_path)
+    image_id = datasets.read_manifest(experiment)["image_id"][0]
+    Image.new("RGB", (30, 20)).save(face_path(experiment, image_id))
+    with pytest.raises(DataError, match="64 pixels square .* is 30 x 20"):
+        datasets.read_faces(experiment, [image_id], 32)
+    np.savez(landmarks_path(experiment, image_id), points=np.full((68, 2), np.nan))
+    with pytest.raises(DataError, match="68 finite points"):
+        datasets.read_landmarks(experiment, image_id)

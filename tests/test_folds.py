@@ -1,0 +1,80 @@
+"""Subject-wise folds."""
+
+import pandas as pd
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from ekman_expressions.datasets.folds import assign_folds, without_expression
+from ekman_expressions.errors import DataError, SettingsError
+from ekman_expressions.expressions import EXPRESSIONS
+
+
+def table(labels):
+    """Rows from (subject, expression) pairs."""
+    rows = pd.DataFrame(labels, columns=["subject", "expression"])
+    return rows.assign(image_id=[f"image{number:03d}" for number in range(len(rows))])
+
+
+def balanced(subjects):
+    return table([(f"s{number:02d}", name) for number in range(subjects) for name in EXPRESSIONS])
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([f"s{number}" for number in range(9)]), st.sampled_from(EXPRESSIONS)),
+        min_size=6,
+        max_size=50,
+    ),
+    st.integers(2, 5),
+    st.integers(0, 2**40),
+    st.randoms(use_true_random=False),
+)
+def test_no_subject_is_split_no_fold_is_empty_and_row_order_is_no_matter(labels, folds, seed, random):
+    rows = table(labels)
+    assume(rows["subject"].nunique() >= folds and rows["expression"].value_counts().max() >= folds)
+    names = assign_folds(rows, folds, seed=seed)
+    assert (names.groupby(rows["subject"]).nunique() == 1).all()
+    assert set(names) == {f"CV{number}" for number in range(1, folds + 1)}
+    order = list(rows.index)
+    random.shuffle(order)
+    shuffled = rows.loc[order].reset_index(drop=True)
+    again = assign_folds(shuffled, folds, seed=seed)
+    by_image = pd.Series(again.to_numpy(), shuffled["image_id"])
+    assert list(by_image[rows["image_id"]]) == list(names)
+
+
+def test_balanced_subjects_give_equal_folds_with_all_expressions():
+    rows = balanced(10)
+    rows["fold"] = assign_folds(rows, 5, seed=0)
+    counts = rows.groupby(["fold", "expression"]).size()
+    assert len(counts) == 30 and (counts == 2).all()
+    assert without_expression(rows) == []
+
+
+def test_seed_decides_and_repeats():
+    rows = balanced(12)
+    assert assign_folds(rows, 3, seed=1).equals(assign_folds(rows, 3, seed=1))
+    others = [assign_folds(rows, 3, seed=seed) for seed in (2, 3)]
+    assert not all(other.equals(assign_folds(rows, 3, seed=1)) for other in others)
+
+
+def test_more_folds_than_subjects_is_refused():
+    with pytest.raises(SettingsError, match=r"'faces.folds' is 5, but there are only 4 subjects"):
+        assign_folds(balanced(4), 5, seed=0)
+
+
+def test_too_few_images_of_every_expression_is_refused():
+    rows = table([("a", "anger"), ("b", "fear"), ("c", "sadness")])
+    with pytest.raises(DataError, match="No expression has 2 images"):
+        assign_folds(rows, 2, seed=0)
+
+
+def test_an_expression_rarer_than_the_folds_is_said_by_name():
+    labels = [(f"s{number}", name) for number in range(3) for name in EXPRESSIONS if name != "fear"]
+    rows = table([*labels, ("s0", "fear")])
+    rows["fold"] = assign_folds(rows, 3, seed=0)
+    without = without_expression(rows)
+    home = rows.loc[rows["expression"] == "fear", "fold"].item()
+    assert without == [f"{fold} has no image of fear" for fold in ("CV1", "CV2", "CV3") if fold != home]

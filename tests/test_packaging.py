@@ -1,0 +1,62 @@
+"""The wheel carries all that the library needs without its repository."""
+
+import shutil
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+INSIDE = """
+import sys
+from importlib import resources
+from pathlib import Path
+
+import ekman_expressions
+from ekman_expressions import Experiment, datasets
+from ekman_expressions.datasets import synthetic
+
+home = Path(ekman_expressions.__file__).parent
+assert home.parent == Path(sys.argv[1]), home
+assert home in synthetic.folder().parents
+rows = datasets.load("synthetic")
+assert len(rows) == 336 and all(Path(path).is_file() for path in rows["path"])
+assert all((synthetic.folder() / mask).is_file() for mask in rows["mask"])
+assert (synthetic.folder() / "README.md").is_file()
+assert Experiment.preset("demo").name == "demo"
+data = resources.files("ekman_expressions").joinpath("data")
+print("\\n".join(sorted(item.name for item in data.iterdir() if item.is_file())))
+"""
+
+
+@pytest.mark.skipif(
+    int(metadata.version("setuptools").split(".")[0]) < 77, reason="building the wheel takes setuptools >= 77"
+)
+def test_an_unpacked_wheel_works_alone(tmp_path):
+    source = tmp_path / "source"
+    ignore = shutil.ignore_patterns("__pycache__")
+    for folder in ("ekman_expressions", "datasets/synthetic"):
+        shutil.copytree(REPOSITORY / folder, source / folder, ignore=ignore)
+    for name in ("pyproject.toml", "setup.py", "requirements.txt", "README.md", "LICENSE"):
+        shutil.copy(REPOSITORY / name, source / name)
+    offline = ["--no-index", "--no-deps", "--quiet"]
+    run("pip", "wheel", "--no-build-isolation", *offline, "--wheel-dir", tmp_path, source)
+    (wheel,) = tmp_path.glob("*.whl")
+    target = tmp_path / "target"
+    run("pip", "install", *offline, "--target", target, wheel)
+    answer = subprocess.run(
+        [sys.executable, "-c", INSIDE, str(target)],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(target), "PATH": ""},
+        capture_output=True,
+        text=True,
+    )
+    assert answer.returncode == 0, answer.stderr
+    data = REPOSITORY / "ekman_expressions" / "data"
+    assert answer.stdout.split() == sorted(item.name for item in data.iterdir() if item.is_file())
+
+
+def run(*command):
+    subprocess.run([sys.executable, "-m", *map(str, command)], check=True, capture_output=True, text=True)

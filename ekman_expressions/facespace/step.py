@@ -1,0 +1,120 @@
+"""The step "facespace": explanations painted, warped into face space, and gathered in files."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from ekman_expressions import datasets, evaluation
+from ekman_expressions.errors import DataError, MissingError
+from ekman_expressions.experiment import Experiment
+from ekman_expressions.explainers.lime import lime, paint
+from ekman_expressions.expressions import EXPRESSIONS, index
+from ekman_expressions.facespace.template import SHAPE
+from ekman_expressions.facespace.warp import normalise
+from ekman_expressions.perturbation import PerturbationRecord
+from ekman_expressions.provenance import Run, record, require_finished, settings_of
+from ekman_expressions.storage import hash_of, read_arrays, sha256, write_arrays
+
+_STEP = "facespace"
+
+
+def normalise_explanations(experiment: Experiment) -> Run:
+    """Bring all explanations of an experiment into face space (step "facespace").
+
+    Writes one ``.npz`` per model and predicted expression: `maps` (n, 275, 224) float32,
+    `image_ids` (n,), and `source`, a hash of all that the maps were made from, by which the
+    next run knows whether the file still holds.
+
+    Raises
+    ------
+    MissingError
+        If the step 'explanations' has not come to its end.
+    ConflictError
+        If there are results made with other settings.
+    """
+    finished = require_finished(experiment.explanations_folder, "explanations")
+    explained = evaluation.read_explained(experiment)
+    with record(
+        experiment.facespace_folder,
+        _STEP,
+        settings_of(experiment, "faces", "training", "explanation"),
+        inputs={"explanations": finished},
+        upstream=[experiment.explanations_folder],
+        redo=True,
+    ) as run:
+        groups = explained.groupby(["network", "fold", "expression"])
+        cells = [(*model, expression) for model in experiment.models for expression in EXPRESSIONS]
+        for cell in tqdm(cells, desc="Warping into face space", unit="file"):
+            rows = groups.get_group(cell) if cell in groups.groups else explained.iloc[:0]
+            normalise_cell(experiment, *cell, rows["image_id"], run)
+    return run
+
+
+def normalise_cell(
+    experiment: Experiment, network: str, fold: str, expression: str, image_ids: pd.Series, run: Run
+) -> None:
+    """Write the file of one model and one predicted expression, unless it is there and holds.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        The settings and folders.
+    network, fold, expression : str
+        Which model, and what it predicted.
+    image_ids : Series of str
+        The faces that it predicted so and that are explained.
+    run : Run
+        Takes note of the explanations done, skipped, and left out.
+    """
+    path = experiment.maps_path(network, fold, expression)
+    sources = {}
+    for image_id in image_ids:
+        try:
+            sources[image_id] = _fingerprint(experiment, network, fold, image_id)
+        except (DataError, MissingError) as error:
+            run.omit(f"{network}_{fold} {image_id}", error)
+    settings = experiment.explanation
+    source = hash_of([sources, settings.kernel_width, settings.alpha])
+    if path.exists() and _source_of(path) == source:
+        run.skipped += len(sources)
+        return
+    maps, used = [], []
+    for image_id in sources:
+        try:
+            maps.append(_normalised(experiment, network, fold, image_id, index(expression)))
+        except (DataError, MissingError) as error:
+            run.omit(f"{network}_{fold} {image_id}", error)
+            continue
+        used.append(image_id)
+    if not used:
+        # What an earlier run may have left would be taken for this one's.
+        path.unlink(missing_ok=True)
+        return
+    stacked = np.stack(maps) if maps else np.empty((0, *SHAPE), np.float32)
+    write_arrays(path, {"maps": stacked, "image_ids": np.array(used), "source": np.array(source)})
+    run.done += len(used)
+
+
+def _fingerprint(experiment: Experiment, network: str, fold: str, image_id: str) -> list[str]:
+    """Hash what an explanation in face space is made from."""
+    path = experiment.record_path(network, fold, image_id)
+    if not path.exists():
+        raise MissingError("it has no perturbation record: see the omissions of the step 'explanations'")
+    landmarks = np.float32(datasets.read_landmarks(experiment, image_id))
+    return [sha256(path), hash_of(landmarks.tolist())]
+
+
+def _normalised(experiment: Experiment, network: str, fold: str, image_id: str, target: int) -> np.ndarray:
+    settings = experiment.explanation
+    found = PerturbationRecord.load(experiment.record_path(network, fold, image_id))
+    explanation = lime(found, target, kernel_width=settings.kernel_width, alpha=settings.alpha)
+    return normalise(paint(explanation.weights, found.segments), datasets.read_landmarks(experiment, image_id))
+
+
+def _source_of(path: object) -> str | None:
+    try:
+        return str(read_arrays(path, ("source", "maps"))["source"])
+    except DataError:
+        return None

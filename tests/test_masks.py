@@ -1,0 +1,141 @@
+"""The atlas of facial regions, and the Ekman masks against the released ones."""
+
+import os
+
+import numpy as np
+import pytest
+
+from ekman_expressions import Experiment, masks
+from ekman_expressions.errors import DataError, MissingError, SettingsError
+from ekman_expressions.expressions import EXPRESSIONS
+from ekman_expressions.facespace import template
+from ekman_expressions.published import find_local
+from ekman_expressions.storage import read_csv, read_image, write_image
+
+RELEASED = find_local()
+
+
+def _iou(one, other):
+    return np.count_nonzero(one & other) / np.count_nonzero(one | other)
+
+
+@pytest.mark.skipif(RELEASED is None, reason="the released masks are not beside the checkout")
+@pytest.mark.parametrize("expression", EXPRESSIONS)
+def test_ekman_mask_is_the_released_one(expression):
+    released = read_image(masks.mask_path(RELEASED, expression), gray=True) > 127
+    assert _iou(masks.ekman_mask(expression), released) >= 0.99
+
+
+@pytest.mark.parametrize("expression", EXPRESSIONS)
+def test_an_ekman_mask_is_its_regions_and_one_pixel_of_border(expression):
+    import cv2
+
+    atlas = masks.atlas()
+    mask = masks.ekman_mask(expression)
+    union = np.any([masks.region(name) for name in atlas.expressions[expression]], axis=0)
+    assert mask.shape == template.SHAPE and mask.dtype == bool
+    assert not (union & ~mask).any()
+    widened = cv2.dilate(union.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    assert not (mask & ~widened).any()
+    assert not set(atlas.expressions[expression]) - set(atlas.names)
+
+
+def test_regions_tile_the_face_hull_without_overlap():
+    atlas = masks.atlas()
+    regions = np.stack([masks.region(name) for name in atlas.names])
+    assert regions.sum(axis=0).max() == 1
+    assert regions.any(axis=(1, 2)).all()
+    assert not (masks.hull() & ~regions.any(axis=0)).any()
+    groups = np.stack([masks.group(name) for name in atlas.groups])
+    np.testing.assert_array_equal(groups.any(axis=0), regions.any(axis=0))
+    assert groups.sum() == regions.sum() == atlas.table()["area"].sum()
+    assert atlas.table()["share"].sum() == pytest.approx(1)
+
+
+def test_every_region_has_a_mirror_image_of_like_size():
+    atlas = masks.atlas()
+    regions = {region.name: region for region in atlas.regions}
+    for name, region in regions.items():
+        if region.side == "centre":
+            continue
+        twin = regions[name.replace("right_", "*").replace("left_", "right_").replace("*", "left_")]
+        assert (twin.group, twin.description, twin.action_units) == (
+            region.group, region.description, region.action_units,
+        )  # fmt: skip
+        assert 0.8 < masks.region(name).sum() / masks.region(twin.name).sum() < 1.25
+        columns = np.nonzero(masks.region(name))[1]
+        assert (columns.mean() < 112) == (region.side == "right")
+
+
+@pytest.mark.parametrize(
+    ("landmark", "group"),
+    [(19, "forehead"), (33, "nose"), (51, "mouth"), (57, "mouth"), (8, "chin"), (5, "jaw"), (17, "temples")],
+)
+def test_landmarks_lie_in_their_group(landmark, group):
+    x, y = np.asarray(template.POINTS[landmark], int)
+    assert masks.group(group)[y, x]
+
+
+def test_groups_lie_where_their_names_say():
+    points = np.asarray(template.POINTS)
+    rows = {name: np.nonzero(masks.group(name))[0] for name in masks.atlas().groups}
+    assert points[17:27, 1].min() <= rows["brows"].min() and rows["brows"].max() < points[36:48, 1].min()
+    assert rows["mouth"].min() >= points[31, 1] and rows["mouth"].max() <= points[48:60, 1].max()
+    assert rows["forehead"].min() == 0
+
+
+def test_hull_is_bounded_by_the_jaw():
+    hull = masks.hull()
+    rows, columns = np.nonzero(hull)
+    assert (columns.min(), columns.max(), rows.min(), rows.max()) == (16, 208, 0, 269)
+    assert hull[0, 16:208].all()
+
+
+def test_unknown_names_are_listed():
+    with pytest.raises(SettingsError, match="'philtrum'.*got 'nostril'"):
+        masks.region("nostril")
+    with pytest.raises(SettingsError, match="'brows'.*got 'ears'"):
+        masks.group("ears")
+    with pytest.raises(SettingsError, match="'anger'.*got 'Angry'"):
+        masks.ekman_mask("Angry")
+
+
+def test_labels_cannot_be_changed():
+    with pytest.raises(ValueError, match="read-only"):
+        masks.atlas().labels[0, 0] = 1
+
+
+def test_write_makes_the_pictures_and_the_table(tmp_path):
+    experiment = Experiment.preset("smoke", root=tmp_path)
+    run = masks.write(experiment)
+    assert run.done == 6 and not run.omissions
+    folder = experiment.heatmaps_folder / "GROUND_TRUTH"
+    assert (folder / "Anger_gt.png").is_file() and (folder / "run.json").is_file()
+    for expression in EXPRESSIONS:
+        assert set(np.unique(read_image(masks.mask_path(experiment, expression), gray=True))) == {0, 255}
+        np.testing.assert_array_equal(
+            masks.read_mask(experiment, expression), masks.ekman_mask(expression)
+        )
+    table = read_csv(folder / "regions.csv", ("region", "group", "side", "area", "share", *EXPRESSIONS))
+    row = table.set_index("region").loc["right_brow_inner"]
+    assert row["anger"] and not row["disgust"]
+    assert row["area"] == masks.region("right_brow_inner").sum()
+
+
+def test_write_skips_what_is_there_and_makes_what_was_deleted(tmp_path):
+    experiment = Experiment.preset("smoke", root=tmp_path)
+    masks.write(experiment)
+    path = masks.mask_path(experiment, "fear")
+    before = path.read_bytes()
+    assert masks.write(experiment).skipped == 6
+    os.unlink(path)
+    assert masks.write(experiment).done == 6
+    assert path.read_bytes() == before
+
+
+def test_read_mask_names_what_is_wrong(tmp_path):
+    with pytest.raises(MissingError, match="Fear_gt.png.*'masks'"):
+        masks.read_mask(tmp_path, "fear")
+    write_image(masks.mask_path(tmp_path, "fear"), np.zeros((250, 224), np.uint8))
+    with pytest.raises(DataError, match=r"Fear_gt.png has shape \(250, 224\).*\(275, 224\)"):
+        masks.read_mask(tmp_path, "fear")

@@ -1,0 +1,199 @@
+"""The published numbers, recomputed; and what happens when the released files are not as they were."""
+
+import hashlib
+import os
+import shutil
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+
+from ekman_expressions import published
+from ekman_expressions.errors import DataError, MissingError
+from ekman_expressions.storage import read_image, write_image
+
+RELEASED = published.find_local()
+needs_release = pytest.mark.skipif(
+    RELEASED is None, reason="the released heatmaps are not beside the checkout"
+)
+
+
+@pytest.fixture(scope="module")
+def report():
+    return published.verify(RELEASED)
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """A copy of the released files in which each can be replaced."""
+    for name in published.released_files():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        os.symlink(RELEASED / name, tmp_path / name)
+    return tmp_path
+
+
+def test_published_tables_are_complete():
+    scores = published.scores()
+    assert len(scores) == 91
+    assert scores.query("network == 'Average' and expression == 'Average'")["iou"].item() == 0.2476
+    assert published.accuracy().set_index("network").loc["AlexNet", "accuracy"] == 0.8449
+    assert len(published.accuracy()) == 12
+    assert len(published.released_files()) == 12 * 6 * 5 + 12 * 6 + 6
+
+
+@needs_release
+def test_all_364_published_numbers_are_obtained(report):
+    assert len(report.cells) == 364
+    assert report.cells["difference"].abs().max() <= 5e-5
+    assert report.ok and report.off.empty and not report.changed
+    averages = (report.cells[["network", "expression"]] == "Average").any(axis=1)
+    assert averages.sum() == 76
+
+
+@needs_release
+def test_the_pooled_reading_differs(report):
+    averages = report.pooled.query("expression == 'Average' and network != 'Average'")
+    means = averages.set_index("network")["iou"]
+    assert (means.idxmax(), round(means.max(), 4)) == ("ResNet50", 0.3269)
+    assert (means.idxmin(), round(means.min(), 4)) == ("AlexNet", 0.2066)
+
+
+@needs_release
+def test_the_report_shows_expected_and_obtained(report):
+    text = published.render(report)
+    assert "364 of 364 published numbers agree" in text
+    assert ".2062/.2062 " in text and "best ResNet50 0.3269, worst AlexNet 0.2066" in text
+    assert "best InceptionV3 0.3128, worst AlexNet 0.2086" in text
+    assert max(map(len, text.splitlines())) < 140 and "!" not in text.replace("! =", "")
+
+
+@needs_release
+def test_a_changed_heatmap_is_found(copy):
+    name = "GRAY/heatmaps_by_cv/VGG16_CV3_Fear_heatmap.png"
+    gray = read_image(copy / name, gray=True)
+    (copy / name).unlink()
+    write_image(copy / name, np.roll(gray, 20, axis=0))
+    report = published.verify(copy)
+    assert not report.ok and report.changed == (name,)
+    # The cell, its row's and column's average, and perhaps the average of all.
+    assert set(report.off["network"]) <= {"VGG16", "Average"}
+    assert set(report.off["expression"]) <= {"Fear", "Average"}
+    text = published.render(report)
+    assert name in text and "! " in text and f"{364 - len(report.off)} of 364" in text
+
+
+@needs_release
+def test_a_missing_or_damaged_file_is_named(copy):
+    name = "GRAY/heatmaps_by_cv/WeiNet_CV1_Anger_heatmap.png"
+    (copy / name).unlink()
+    with pytest.raises(MissingError, match=f"{name} is not there"):
+        published.verify(copy)
+    (copy / name).write_bytes((RELEASED / name).read_bytes()[:300])
+    with pytest.raises(DataError, match=name):
+        published.verify(copy)
+    write_image(copy / name, np.zeros((275, 224), np.uint8))
+    with pytest.raises(DataError, match="WeiNet_CV1_Anger: The heatmap is 0 everywhere"):
+        published.verify(copy)
+    write_image(copy / name, np.eye(300, 224, dtype=np.uint8))
+    with pytest.raises(DataError, match=rf"{name} has shape \(300, 224\), but face space is \(275, 224\)"):
+        published.verify(copy)
+
+
+def test_a_wrong_folder_says_what_was_looked_for_and_what_was_there(tmp_path):
+    (tmp_path / "holiday").mkdir()
+    (tmp_path / "GROUND_TRUTH").mkdir()
+    said = "looked for GRAY/heatmaps_by_cv.*holds GROUND_TRUTH, holiday.*--published"
+    with pytest.raises(MissingError, match=said):
+        published.verify(tmp_path)
+    with pytest.raises(MissingError, match="no folder .*nowhere"):
+        published.verify(tmp_path / "nowhere")
+    for name in ("GRAY/heatmaps_by_cv", "GRAY/heatmaps_by_net", "GROUND_TRUTH"):
+        (tmp_path / "heatmaps" / name).mkdir(parents=True)
+    with pytest.raises(MissingError, match="Did you mean .*heatmaps?"):
+        published.verify(tmp_path)
+
+
+@pytest.fixture
+def no_release(monkeypatch, tmp_path):
+    """No variable, and a checkout without released files beside it."""
+    checkout = tmp_path / "code" / "checkout"
+    for name in ("notebooks", "datasets"):
+        (checkout / name).mkdir(parents=True)
+    monkeypatch.delenv(published.VARIABLE, raising=False)
+    monkeypatch.setattr(published, "__file__", str(checkout / "ekman_expressions" / "published.py"))
+    monkeypatch.setenv("EKMAN_EXPRESSIONS_ROOT", str(checkout))
+    return checkout
+
+
+def _layout(folder):
+    for name in ("GRAY/heatmaps_by_cv", "GRAY/heatmaps_by_net", "GROUND_TRUTH"):
+        (folder / name).mkdir(parents=True)
+    return folder
+
+
+def test_the_folder_is_looked_for_in_this_order(no_release, monkeypatch, tmp_path):
+    monkeypatch.setattr(published, "download", lambda: "downloaded")
+    assert published.find_local() is None
+    assert published.locate() == "downloaded"
+    beside = _layout(no_release.parent / "other" / "published" / "heatmaps")
+    assert published.locate() == beside
+    within = _layout(no_release / "published" / "heatmaps")
+    assert published.locate() == within
+    variable = _layout(tmp_path / "variable")
+    monkeypatch.setenv(published.VARIABLE, str(variable))
+    assert published.locate() == variable
+    assert published.locate(beside) == beside
+    monkeypatch.setenv(published.VARIABLE, str(tmp_path / "gone"))
+    with pytest.raises(MissingError, match="gone"):
+        published.locate()
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def server(tmp_path):
+    """A web server on this machine with two files, and their registry."""
+    folder = tmp_path / "served"
+    for name in ("GROUND_TRUTH/Anger_gt.png", "GRAY/heatmaps_by_cv/VGG16_CV1_Anger_heatmap.png"):
+        write_image(folder / name, np.arange(12, dtype=np.uint8).reshape(3, 4))
+    files = [path for path in folder.rglob("*.png")]
+    registry = {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files
+    }
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder))) as web:
+        thread = threading.Thread(target=web.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{web.server_port}/", registry, folder
+        web.shutdown()
+        thread.join()
+
+
+def test_download_fetches_once_and_checks_hashes(server, tmp_path):
+    url, registry, served = server
+    cache = tmp_path / "cache"
+    assert published.download(cache, base_url=url, registry=registry) == cache
+    for name in registry:
+        assert (cache / name).read_bytes() == (served / name).read_bytes()
+    shutil.rmtree(served)
+    published.download(cache, base_url=url, registry=registry)
+
+
+def test_download_refuses_another_file(server, tmp_path):
+    url, registry, _ = server
+    wrong = dict.fromkeys(registry, "0" * 64)
+    with pytest.raises(DataError, match="not the released one.*hash.*--published"):
+        published.download(tmp_path / "cache", base_url=url, registry=wrong)
+    assert not list((tmp_path / "cache").rglob("*.png"))
+
+
+def test_download_of_a_file_that_is_gone_or_offline_says_how_to_go_on(server, tmp_path):
+    url, registry, _ = server
+    with pytest.raises(MissingError, match="404.*--published PATH.*EKMAN_EXPRESSIONS_PUBLISHED"):
+        published.download(tmp_path / "cache", base_url=url + "gone/", registry=registry)
+    with pytest.raises(MissingError, match="cannot be fetched.*clone https.*--published PATH"):
+        published.download(tmp_path / "cache", base_url="http://127.0.0.1:9/", registry=registry)

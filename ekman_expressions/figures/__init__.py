@@ -1,0 +1,32 @@
+"""Every picture that is drawn: functions take arrays or tables and return a matplotlib Figure.
+
+Nothing here reads an experiment, so that every step may draw. A figure shows itself as the
+last line of a notebook cell; `save` writes it.
+"""
+
+from __future__ import annotations
+
+from ekman_expressions.figures.bars import accuracy_bars, barplot
+from ekman_expressions.figures.faces import explanation, faces_sheet, warp
+from ekman_expressions.figures.learning import confusion_matrices, learning_curves
+from ekman_expressions.figures.style import GROUP_COLOURS, PALETTE, network_kinds, save
+from ekman_expressions.figures.trees import dendrogram
+from ekman_expressions.figures.walls import atlas, heatmap_wall, masks_wall
+
+__all__ = [
+    "GROUP_COLOURS",
+    "PALETTE",
+    "accuracy_bars",
+    "atlas",
+    "barplot",
+    "confusion_matrices",
+    "dendrogram",
+    "explanation",
+    "faces_sheet",
+    "heatmap_wall",
+    "learning_curves",
+    "masks_wall",
+    "network_kinds",
+    "save",
+    "warp",
+]

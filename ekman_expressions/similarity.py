@@ -1,0 +1,182 @@
+"""How alike heatmaps are: correlation distances between them, and the trees made of these."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from ekman_expressions import figures, heatmaps
+from ekman_expressions.errors import DataError
+from ekman_expressions.experiment import Experiment
+from ekman_expressions.expressions import EXPRESSIONS, title
+from ekman_expressions.provenance import Run, record, require_finished, settings_of
+from ekman_expressions.storage import read_csv, write_csv
+
+COLUMNS = ("level", "expression", "first", "second", "distance")
+"""The columns of ``distances.csv``: one row per pair of leaves of one tree."""
+
+
+def distances(maps: Sequence[np.ndarray], names: Sequence[str] | None = None) -> np.ndarray:
+    """Return the correlation distances between heatmaps.
+
+    Parameters
+    ----------
+    maps : (N, H, W) array_like
+        8-bit heatmaps; any numbers will do, and no affine rescaling changes the result.
+    names : sequence of N str, optional
+        What the heatmaps are called in messages.
+
+    Returns
+    -------
+    (N, N) ndarray of float, range [0, 2]
+        1 − Pearson's r over all pixels (r is the normalised correlation coefficient of image
+        matching): 0 for maps that are alike, 1 for unrelated ones, 2 for a map and its negative.
+
+    Raises
+    ------
+    DataError
+        If maps differ in shape, or one is constant: it correlates with nothing.
+    """
+    names = [str(place) for place in range(len(maps))] if names is None else list(names)
+    shapes = {name: np.shape(image) for name, image in zip(names, maps, strict=True)}
+    if len(set(shapes.values())) > 1:
+        raise DataError(f"Heatmaps must have one shape to be compared, but got {shapes}.")
+    flat = np.array([np.ravel(image) for image in maps], dtype=np.float64)
+    centred = flat - flat.mean(axis=1, keepdims=True)
+    constant = [name for name, row in zip(names, flat, strict=True) if row.min() == row.max()]
+    if constant:
+        raise DataError(
+            f"A constant heatmap has no correlation with another, but constant are: {', '.join(constant)}. "
+            "Leave them out."
+        )
+    centred /= np.linalg.norm(centred, axis=1, keepdims=True)
+    result = np.clip(1 - centred @ centred.T, 0, 2)
+    np.fill_diagonal(result, 0)
+    # Matrix products may round the two halves differently.
+    return (result + result.T) / 2
+
+
+def linkage(matrix: np.ndarray) -> np.ndarray:
+    """Join the leaves of a distance matrix into a tree by average linkage (UPGMA).
+
+    Parameters
+    ----------
+    matrix : (N, N) ndarray, N >= 2
+        Symmetric distances with a zero diagonal, see `distances`.
+
+    Returns
+    -------
+    (N - 1, 4) ndarray
+        As `scipy.cluster.hierarchy.linkage` gives it: the two clusters joined, the mean
+        distance between their leaves, the number of leaves.
+
+    Raises
+    ------
+    DataError
+        If there are fewer than two leaves.
+    """
+    from scipy.cluster import hierarchy
+    from scipy.spatial.distance import squareform
+
+    if len(matrix) < 2:
+        raise DataError(f"A tree needs at least 2 leaves, but got {len(matrix)}.")
+    return hierarchy.linkage(squareform(np.asarray(matrix, dtype=np.float64)), method="average")
+
+
+def dendrograms(experiment: Experiment) -> Run:
+    """Draw which heatmaps are alike (step "dendrograms").
+
+    Per expression over networks (``Anger_by_net.png``) and over networks and folds
+    (``Anger_by_CV.png``), and over expressions (``By_expression.png``); all distances
+    are written to ``distances.csv`` with the `COLUMNS`.
+
+    Raises
+    ------
+    MissingError
+        If the step "heatmaps" has not come to its end.
+    """
+    made = require_finished(experiment.heatmaps_folder, "heatmaps")
+    folder = experiment.dendrograms_folder
+    with record(
+        folder,
+        "dendrograms",
+        settings_of(experiment, "faces", "training", "explanation"),
+        inputs={"heatmaps": made},
+        upstream=[experiment.heatmaps_folder],
+        redo=True,
+    ) as run:
+        if run.finished_before and (drawn := _drawn(experiment)):
+            run.skipped = drawn
+            return run
+        kinds = figures.network_kinds(experiment.networks, experiment.training.weights)
+        kinds |= {f"{network}_{fold}": kinds[network] for network, fold in experiment.models}
+        tables = []
+        for file, tree_title, level, expression, leaves in tqdm(
+            list(_trees(experiment)), desc="Drawing dendrograms", unit="figure"
+        ):
+            maps = _read_leaves(experiment, file, leaves, run)
+            (folder / file).unlink(missing_ok=True)
+            if len(maps) < 2:
+                run.omit(file, f"a tree needs at least 2 heatmaps, but there are {len(maps)}")
+                continue
+            matrix = distances(list(maps.values()), list(maps))
+            groups = None if level == "by_expression" else kinds
+            figure = figures.dendrogram(linkage(matrix), list(maps), groups=groups, title=tree_title)
+            figures.save(figure, folder / file)
+            tables.append(_pairs(matrix, list(maps)).assign(level=level, expression=expression))
+            run.done += 1
+        table = pd.concat(tables) if tables else pd.DataFrame(columns=COLUMNS)
+        write_csv(folder / "distances.csv", table[list(COLUMNS)])
+    return run
+
+
+def _trees(experiment: Experiment) -> Iterator[tuple[str, str, str, str, dict]]:
+    """Yield file name, title, level, expression, and per leaf its name and which heatmap it is."""
+    by_net = {network: (network, None) for network in experiment.networks}
+    by_fold = {f"{network}_{fold}": (network, fold) for network, fold in experiment.models}
+    for expression in EXPRESSIONS:
+        for level, leaves, what in (("by_net", by_net, "networks"), ("by_CV", by_fold, "networks and folds")):
+            yield (
+                f"{title(expression)}_{level}.png",
+                f"{title(expression)}: likeness of heatmaps of {what}",
+                level.lower(),
+                expression,
+                {name: (expression, *model) for name, model in leaves.items()},
+            )
+    totals = {title(expression): (expression, None, None) for expression in EXPRESSIONS}
+    yield "By_expression.png", "Likeness of heatmaps of expressions", "by_expression", "all", totals
+
+
+def _drawn(experiment: Experiment) -> int:
+    """Count the trees on disk, if they are all that the table of distances speaks of; else 0."""
+    path = experiment.dendrograms_folder / "distances.csv"
+    if not path.exists():
+        return 0
+    table = read_csv(path, COLUMNS)
+    known = set(zip(table["level"], table["expression"], strict=True))
+    files = [file for file, _, level, expression, _ in _trees(experiment) if (level, expression) in known]
+    return len(files) if all((path.parent / file).exists() for file in files) else 0
+
+
+def _read_leaves(experiment: Experiment, tree: str, leaves: dict, run: Run) -> dict[str, np.ndarray]:
+    """Read the heatmaps that can be leaves of a tree; the others are listed in `run`."""
+    maps = {}
+    for name, (expression, network, fold) in leaves.items():
+        if not heatmaps.heatmap_path(experiment, expression, network, fold).exists():
+            run.omit(f"{name} in {tree}", "there is no such heatmap; the step 'heatmaps' says why")
+            continue
+        gray = heatmaps.read_gray(experiment, expression, network, fold)
+        if gray.min() == gray.max():
+            run.omit(f"{name} in {tree}", "the heatmap is constant and correlates with nothing")
+            continue
+        maps[name] = gray
+    return maps
+
+
+def _pairs(matrix: np.ndarray, names: list[str]) -> pd.DataFrame:
+    first, second = np.triu_indices(len(names), k=1)
+    labels = np.array(names)
+    return pd.DataFrame({"first": labels[first], "second": labels[second], "distance": matrix[first, second]})

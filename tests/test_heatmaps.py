@@ -1,0 +1,249 @@
+"""Heatmaps: the arithmetic by hand, the files, and what happens when faces are missing."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from PIL import Image
+
+from ekman_expressions import Experiment, heatmaps
+from ekman_expressions.errors import DataError, MissingError, SettingsError
+from ekman_expressions.expressions import EXPRESSIONS
+from ekman_expressions.provenance import record, settings_of
+from ekman_expressions.storage import read_json, write_arrays, write_image
+
+SHAPE = (275, 224)
+FLOATS = st.floats(-1e3, 1e3, width=32)
+
+
+@pytest.fixture
+def experiment(tmp_path):
+    smoke = Experiment.preset("smoke", root=tmp_path)
+    return dataclasses.replace(
+        smoke, networks=("WeiNet", "SongNet"), faces=dataclasses.replace(smoke.faces, folds=2)
+    )
+
+
+def _maps(seed, number):
+    return np.random.default_rng(seed).random((number, *SHAPE), dtype=np.float32)
+
+
+def _explain(experiment, maps):
+    """Write normalised explanations as the step before does: {(network, fold, expression): maps}."""
+    parts = settings_of(experiment, "faces", "training", "explanation")
+    with record(experiment.facespace_folder, "facespace", parts, redo=True) as run:
+        for key, values in maps.items():
+            ids = np.array([f"face_{place}" for place in range(len(values))])
+            write_arrays(experiment.maps_path(*key), {"maps": values, "image_ids": ids})
+            run.done += 1
+
+
+@given(arrays(np.float64, st.tuples(st.integers(1, 9), st.just(3)), elements=FLOATS), st.data())
+def test_streaming_mean_is_the_weighted_mean(values, data):
+    weights = data.draw(arrays(np.float64, len(values), elements=st.floats(0.5, 100)))
+    running = heatmaps.RunningMean()
+    for value, weight in zip(values, weights, strict=True):
+        running.add(value, weight)
+    assert running.weight == pytest.approx(weights.sum())
+    np.testing.assert_allclose(
+        running.mean, np.average(values, axis=0, weights=weights), rtol=1e-9, atol=1e-9
+    )
+
+
+def test_streaming_mean_keeps_small_differences_of_large_numbers():
+    running = heatmaps.RunningMean()
+    for step in range(10_000):
+        running.add(1e9 + step % 2)
+    assert running.mean == pytest.approx(1e9 + 0.5, abs=1e-5)
+
+
+def test_streaming_mean_refuses_what_is_no_mean():
+    running = heatmaps.RunningMean()
+    with pytest.raises(DataError, match="no arrays"):
+        _ = running.mean
+    with pytest.raises(SettingsError, match="> 0"):
+        running.add(np.zeros(3), 0)
+    running.add(np.zeros(3))
+    with pytest.raises(DataError, match=r"\(3,\).*\(4,\)"):
+        running.add(np.zeros(4))
+
+
+def test_gray_stretch_by_hand():
+    heatmap = np.array([[-1, 0, 1], [2, 3, -0.5], [-1, 3, 2.99]])
+    # 255 (h + 1) / 4, rounded down.
+    expected = [[0, 63, 127], [191, 255, 31], [0, 255, 254]]
+    np.testing.assert_array_equal(heatmaps.to_uint8(heatmap), expected)
+    assert heatmaps.to_uint8(heatmap).dtype == np.uint8
+
+
+@given(arrays(np.float32, (3, 4), elements=FLOATS))
+def test_gray_spans_the_whole_range_or_is_black(heatmap):
+    gray = heatmaps.to_uint8(heatmap)
+    if heatmap.min() == heatmap.max():
+        assert not gray.any()
+    else:
+        assert (gray.min(), gray.max()) == (0, 255)
+
+
+@pytest.mark.parametrize("bad", [np.zeros((0, 3)), np.array([[0, np.nan]]), np.array([[0, np.inf]])])
+def test_gray_refuses_empty_and_not_finite(bad):
+    with pytest.raises(DataError, match="finite and not empty"):
+        heatmaps.to_uint8(bad)
+
+
+def test_jet_is_blue_when_low_and_red_when_high_in_the_file(tmp_path):
+    gray = np.array([[0, 128, 255]], np.uint8)
+    write_image(tmp_path / "jet.png", heatmaps.to_jet(gray))
+    with Image.open(tmp_path / "jet.png") as image:
+        low, middle, high = np.asarray(image.convert("RGB"))[0].astype(int)
+    assert low[2] > 100 and low[0] == low[1] == 0
+    assert middle[1] > 200
+    assert high[0] > 100 and high[1] == high[2] == 0
+
+
+def test_otsu_splits_two_clusters_and_agrees_with_scikit_image():
+    from skimage.filters import threshold_otsu
+
+    gray = np.array([[10, 11, 12, 10], [200, 201, 202, 200]], np.uint8)
+    level, above = heatmaps.threshold_otsu(gray)
+    assert 12 <= level < 200
+    np.testing.assert_array_equal(above, gray > 100)
+    for seed in range(20):
+        gray = heatmaps.to_uint8(np.random.default_rng(seed).gamma(1.5, size=(40, 30)))
+        level, above = heatmaps.threshold_otsu(gray)
+        assert level == threshold_otsu(gray)
+        np.testing.assert_array_equal(above, gray > level)
+
+
+@pytest.mark.parametrize("value", [0, 7, 255])
+def test_nothing_is_above_the_threshold_of_a_constant(value):
+    level, above = heatmaps.threshold_otsu(np.full((3, 3), value, np.uint8))
+    assert level == value and not above.any()
+
+
+def test_otsu_refuses_what_is_no_8_bit_heatmap():
+    for bad in (np.zeros((3, 3)), np.zeros((3, 3, 3), np.uint8), np.zeros((0, 3), np.uint8)):
+        with pytest.raises(DataError, match="uint8"):
+            heatmaps.threshold_otsu(bad)
+
+
+def test_levels_are_weighted_means_and_all_files_are_written(experiment):
+    maps = {
+        ("WeiNet", "CV1", "fear"): _maps(1, 3),
+        ("WeiNet", "CV2", "fear"): _maps(2, 1),
+        ("SongNet", "CV1", "fear"): _maps(3, 2),
+    }
+    _explain(experiment, maps)
+    run = heatmaps.make(experiment)
+    one, two, three = (values.mean(axis=0, dtype=np.float64) for values in maps.values())
+    network = (3 * one + 1 * two) / 4
+    total = (4 * network + 2 * three) / 6
+    for expected, where in ((one, ("WeiNet", "CV1")), (network, ("WeiNet",)), (total, ())):
+        found = heatmaps.read_float(experiment, "fear", *where)
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+        gray = heatmaps.read_gray(experiment, "fear", *where)
+        np.testing.assert_array_equal(gray, heatmaps.to_uint8(found))
+    folder = experiment.heatmaps_folder
+    for kind in heatmaps.KINDS:
+        assert (folder / kind / "heatmaps_by_cv" / "WeiNet_CV1_Fear_heatmap.png").exists()
+        assert (folder / kind / "heatmaps_by_net" / "WeiNet_Fear_heatmap.png").exists()
+        assert (folder / kind / "heatmaps_total" / "Fear_heatmap.png").exists()
+    with Image.open(folder / "THRESHOLD" / "heatmaps_total" / "Fear_heatmap.png") as image:
+        above = heatmaps.threshold_otsu(heatmaps.read_gray(experiment, "fear"))[1]
+        np.testing.assert_array_equal(np.asarray(image) == 255, above)
+    counts = heatmaps.read_counts(experiment).set_index(["network", "fold", "expression"])["images"]
+    assert counts.index[0] == ("WeiNet", "CV1", "anger")
+    assert counts["WeiNet", "CV1", "fear"] == 3 and counts["SongNet", "CV2", "fear"] == 0
+    assert counts.sum() == 6 and len(counts) == 2 * 2 * 6
+    assert run.done == 3 + 2 + 1
+    missing = {entry["item"]: entry["reason"] for entry in run.omissions}
+    assert missing["SongNet_CV2_Fear"].startswith("no face was predicted as fear")
+    assert "Anger" in missing and "Fear" not in missing
+
+
+def test_the_order_of_networks_and_faces_does_not_change_a_bit(experiment, tmp_path):
+    maps = {(net, fold, "anger"): _maps(len(net) + len(fold), 5) for net, fold in experiment.models}
+    _explain(experiment, maps)
+    heatmaps.make(experiment)
+    other = dataclasses.replace(experiment, networks=experiment.networks[::-1], root=tmp_path / "other")
+    parts = settings_of(other, "faces", "training", "explanation")
+    with record(other.facespace_folder, "facespace", parts):
+        for key, values in maps.items():
+            ids = np.array([f"face_{place}" for place in range(len(values))])[::-1]
+            write_arrays(other.maps_path(*key), {"maps": values[::-1], "image_ids": ids})
+    heatmaps.make(other)
+    for name in ("GRAY/heatmaps_total/Anger_heatmap.npz", "GRAY/heatmaps_by_net/WeiNet_Anger_heatmap.png"):
+        assert (experiment.heatmaps_folder / name).read_bytes() == (other.heatmaps_folder / name).read_bytes()
+
+
+def test_a_finished_step_is_skipped_until_its_inputs_or_networks_change(experiment):
+    key = ("WeiNet", "CV1", "anger")
+    _explain(experiment, {key: _maps(1, 2)})
+    assert heatmaps.make(experiment).done == 3
+    again = heatmaps.make(experiment)
+    assert again.done == 0 and again.skipped == 3
+    fewer = dataclasses.replace(experiment, networks=("WeiNet",))
+    assert heatmaps.make(fewer).done == 3
+    heatmaps.heatmap_path(fewer, "anger", kind="THRESHOLD").unlink()
+    assert heatmaps.make(fewer).done == 3
+    # The face is gone: neither its picture nor its floats may stay behind.
+    experiment.maps_path(*key).unlink()
+    (experiment.facespace_folder / "run.json").unlink()
+    _explain(fewer, {("WeiNet", "CV1", "fear"): _maps(2, 1)})
+    heatmaps.make(fewer)
+    assert not list(experiment.heatmaps_folder.rglob("WeiNet_CV1_Anger*"))
+    assert not list(experiment.heatmaps_folder.rglob("Anger_heatmap*"))
+
+
+def test_an_unfinished_step_before_is_refused(experiment):
+    with pytest.raises(MissingError, match="facespace"):
+        heatmaps.make(experiment)
+    with pytest.raises(KeyboardInterrupt), record(experiment.facespace_folder, "facespace", {}):
+        raise KeyboardInterrupt
+    with pytest.raises(MissingError, match="stopped before its end"):
+        heatmaps.make(experiment)
+
+
+def test_constant_and_not_finite_maps_are_listed(experiment):
+    broken = _maps(1, 2)
+    broken[0, 5, 5] = np.nan
+    _explain(
+        experiment,
+        {("WeiNet", "CV1", "anger"): np.zeros((2, *SHAPE), np.float32), ("WeiNet", "CV1", "fear"): broken},
+    )
+    run = heatmaps.make(experiment)
+    listed = {entry["item"]: entry["reason"] for entry in run.omissions}
+    assert "0 everywhere" in listed["WeiNet_CV1_Anger"]
+    assert not heatmaps.read_gray(experiment, "anger", "WeiNet", "CV1").any()
+    assert "not finite" in listed["WeiNet_CV1_Fear face_0"]
+    np.testing.assert_array_equal(heatmaps.read_float(experiment, "fear", "WeiNet", "CV1"), broken[1])
+    assert read_json(experiment.heatmaps_folder / "run.json")["omissions"] == run.omissions
+
+
+def test_maps_of_another_shape_are_refused_by_name(experiment):
+    _explain(experiment, {("WeiNet", "CV1", "anger"): np.zeros((2, 5, 5), np.float32)})
+    with pytest.raises(DataError, match=r"WeiNet_CV1_Anger.*\(275, 224\).*\(2, 5, 5\)"):
+        heatmaps.make(experiment)
+
+
+def test_reading_says_what_is_missing_or_misshapen(tmp_path):
+    with pytest.raises(MissingError, match="'heatmaps'"):
+        heatmaps.read_gray(tmp_path, "anger", "WeiNet")
+    path = heatmaps.heatmap_path(tmp_path, "anger", "WeiNet")
+    assert path == tmp_path / "GRAY" / "heatmaps_by_net" / "WeiNet_Anger_heatmap.png"
+    write_image(path, np.zeros((250, 224), np.uint8))
+    with pytest.raises(DataError, match=r"\(250, 224\).*\(275, 224\)"):
+        heatmaps.read_gray(tmp_path, "anger", "WeiNet")
+    with pytest.raises(SettingsError, match="network"):
+        heatmaps.heatmap_path(tmp_path, "anger", fold="CV1")
+
+
+def test_all_expressions_are_listed_when_there_is_nothing(experiment):
+    _explain(experiment, {})
+    run = heatmaps.make(experiment)
+    assert run.done == 0
+    assert len(run.omissions) == len(EXPRESSIONS) * (4 + 2 + 1)

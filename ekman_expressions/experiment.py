@@ -129,7 +129,8 @@ class ExplanationSettings:
     alpha : float
         Ridge penalty of the surrogate.
     batch_size : int
-        Masked copies per model call; bounds the memory.
+        Masked copies per call of a model that is no Keras model; Keras models are asked in
+        groups of fixed size, so that results do not depend on it.
     """
 
     explainer: str = "lime"

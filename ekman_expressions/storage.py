@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +18,21 @@ import pandas as pd
 from PIL import Image, ImageOps
 
 from ekman_expressions.errors import DataError, MissingError
+
+# Whichever of NumPy, zipfile and zlib meets the damage; TypeError: a lone array, no archive.
+_DAMAGED_ARCHIVE = (
+    ValueError,
+    TypeError,
+    OSError,
+    EOFError,
+    KeyError,
+    NotImplementedError,
+    RuntimeError,
+    SyntaxError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 @contextmanager
@@ -115,7 +132,7 @@ def read_arrays(path: Path, names: tuple[str, ...] = ()) -> dict[str, np.ndarray
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
+    except _DAMAGED_ARCHIVE as error:
         if isinstance(error, FileNotFoundError):
             raise
         raise DataError(f"{path} is damaged ({error}). Delete it and run its step again.") from error

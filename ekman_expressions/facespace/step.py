@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
@@ -11,7 +13,6 @@ from ekman_expressions.errors import DataError, MissingError
 from ekman_expressions.experiment import Experiment
 from ekman_expressions.explainers.lime import lime, paint
 from ekman_expressions.expressions import EXPRESSIONS, index
-from ekman_expressions.facespace.template import SHAPE
 from ekman_expressions.facespace.warp import normalise
 from ekman_expressions.perturbation import PerturbationRecord
 from ekman_expressions.provenance import Run, record, require_finished, settings_of
@@ -77,7 +78,7 @@ def normalise_cell(
             run.omit(f"{network}_{fold} {image_id}", error)
     settings = experiment.explanation
     source = hash_of([sources, settings.kernel_width, settings.alpha])
-    if path.exists() and _source_of(path) == source:
+    if path.exists() and _holds(path, source, list(sources)):
         run.skipped += len(sources)
         return
     maps, used = [], []
@@ -92,8 +93,7 @@ def normalise_cell(
         # What an earlier run may have left would be taken for this one's.
         path.unlink(missing_ok=True)
         return
-    stacked = np.stack(maps) if maps else np.empty((0, *SHAPE), np.float32)
-    write_arrays(path, {"maps": stacked, "image_ids": np.array(used), "source": np.array(source)})
+    write_arrays(path, {"maps": np.stack(maps), "image_ids": np.array(used), "source": np.array(source)})
     run.done += len(used)
 
 
@@ -110,11 +110,14 @@ def _normalised(experiment: Experiment, network: str, fold: str, image_id: str, 
     settings = experiment.explanation
     found = PerturbationRecord.load(experiment.record_path(network, fold, image_id))
     explanation = lime(found, target, kernel_width=settings.kernel_width, alpha=settings.alpha)
-    return normalise(paint(explanation.weights, found.segments), datasets.read_landmarks(experiment, image_id))
+    painted = paint(explanation.weights, found.segments)
+    return normalise(painted, datasets.read_landmarks(experiment, image_id))
 
 
-def _source_of(path: object) -> str | None:
+def _holds(path: Path, source: str, image_ids: list[str]) -> bool:
+    """Say whether a file is whole, made from `source`, and lacks none of `image_ids`."""
     try:
-        return str(read_arrays(path, ("source", "maps"))["source"])
+        stored = read_arrays(path, ("maps", "image_ids", "source"))
     except DataError:
-        return None
+        return False
+    return str(stored["source"]) == source and stored["image_ids"].tolist() == image_ids

@@ -52,7 +52,8 @@ def source_points(landmarks: np.ndarray) -> np.ndarray:
     spread = np.linalg.svd(landmarks - landmarks.mean(axis=0), compute_uv=False)
     if spread[1] <= 1e-6:
         raise DataError(
-            f"Landmarks must span a face, but all lie on one point or line near {landmarks.mean(axis=0).round(4)}."
+            "Landmarks must span a face, but all lie on one point or line near "
+            f"{landmarks.mean(axis=0).round(4)}."
         )
     top = landmarks[JAW] * (1, 0)
     return np.concatenate([landmarks, top, _CORNERS])

@@ -1,0 +1,211 @@
+"""LIME: a linear surrogate of the model on kept superpixels, estimated from a record.
+
+Ribeiro et al. (2016), "Why should I trust you?", doi:10.1145/2939672.2939778.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ekman_expressions.errors import DataError, SettingsError, check_range
+from ekman_expressions.perturbation import PerturbationRecord, draw_samples, perturb, superpixels
+from ekman_expressions.randomness import derive_seed
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Explanation:
+    """What LIME says of one image, one model and one class.
+
+    Attributes
+    ----------
+    target : int
+        The class explained.
+    weights : (S,) ndarray of float64
+        By how much keeping each superpixel raises the probability of the class.
+    standard_errors : (S,) ndarray of float64
+        How much the weights would vary if other samples had been drawn.
+    intercept : float
+        The surrogate's answer when all superpixels are hidden.
+    r2 : float
+        Weighted share of the variance that the surrogate explains; NaN when the model
+        answered the same for all samples, so that there is nothing to explain.
+    """
+
+    target: int
+    weights: np.ndarray
+    standard_errors: np.ndarray
+    intercept: float
+    r2: float
+
+
+def sample_weights(samples: np.ndarray, kernel_width: float) -> np.ndarray:
+    """Return each sample's weight, ``sqrt(exp(-d² / kernel_width²))``.
+
+    ``d`` is the cosine distance to the sample that keeps all: ``1 - sqrt(kept / S)``, so 1
+    when nothing is kept.
+
+    Parameters
+    ----------
+    samples : (n, S) ndarray of bool
+        Which superpixels are kept.
+    kernel_width : float, > 0
+        Distance at which the weight has fallen to ``exp(-1/2)``.
+
+    Returns
+    -------
+    (n,) ndarray of float64, range [0, 1]
+    """
+    distance = 1 - np.sqrt(np.mean(samples, axis=1))
+    return np.exp(-((distance / kernel_width) ** 2) / 2)
+
+
+def lime(
+    record: PerturbationRecord, target: int, *, kernel_width: float = 0.25, alpha: float = 1.0
+) -> Explanation:
+    """Estimate LIME's weights for one class from a perturbation record; no model call.
+
+    Weighted ridge regression on all superpixels, the intercept b not penalised: with sample
+    weights w, the b and β that minimise ``Σ w (y - b - x·β)² + α β·β``. With x and y centred
+    at their weighted means this is ``β = H⁻¹ Σ w x y``, ``H = Σ w x xᵀ + α I``.
+
+    The standard errors are those of an M-estimator (the "sandwich"; [1]_, [2]_): β solves
+    ``Σ ψ = 0`` with ``ψ = w x e - α β / n``, e the residual, so its covariance is
+    ``H⁻¹ (Σ ψ ψᵀ) H⁻¹``. Nothing is assumed of the residuals, which here are mostly the
+    model's departure from linearity. Each e is divided by ``sqrt(1 - h)``, h the sample's leverage
+    ("HC2", [3]_), since a fitted residual is smaller than a true one when samples are
+    few. They measure spread about the ridge estimate's own expectation, not shrinkage.
+
+    Parameters
+    ----------
+    record : PerturbationRecord
+        Samples and answers.
+    target : int
+        The class explained, 0 ... C - 1.
+    kernel_width : float, > 0
+        See `sample_weights`.
+    alpha : float, >= 0
+        Ridge penalty. With 0, and samples that do not determine the weights, the smallest
+        weights that fit.
+
+    Returns
+    -------
+    Explanation
+
+    Raises
+    ------
+    SettingsError
+        If `target` is no class of the record, or a number is out of its range.
+
+    References
+    ----------
+    .. [1] Huber (1967), Proc. 5th Berkeley Symposium 1, 221-233.
+    .. [2] White (1980), doi:10.2307/1912934.
+    .. [3] MacKinnon and White (1985), doi:10.1016/0304-4076(85)90158-7.
+    """
+    from scipy.linalg import pinvh
+
+    check_range(target, "target", 0, record.answers.shape[1] - 1, integer=True)
+    check_range(kernel_width, "kernel_width", 1e-6)
+    check_range(alpha, "alpha", 0)
+    w = sample_weights(record.samples, kernel_width)
+    if not w.sum() > 0:
+        raise SettingsError(
+            f"'kernel_width' = {kernel_width} gives every sample the weight 0. Use a wider kernel."
+        )
+    answers = record.answers[:, target].astype(np.float64)
+    # Taken from the first answer, a constant model's differences are exactly 0.
+    y = answers - answers[0]
+    x = record.samples.astype(np.float64)
+    x_mean, y_mean = np.average(x, axis=0, weights=w), np.average(y, weights=w)
+    x, y = x - x_mean, y - y_mean
+    inverse = pinvh((x.T * w) @ x + alpha * np.eye(x.shape[1]))
+    weights = inverse @ (x.T @ (w * y))
+    residuals = y - x @ weights
+    total = w @ y**2
+    leverage = w * (1 / w.sum() + np.einsum("ij,jk,ik->i", x, inverse, x, optimize=True))
+    # A sample that alone decides the fit (leverage 1) has no residual to learn from.
+    psi = (w * residuals / np.sqrt(np.maximum(1 - leverage, 1e-6)))[:, None] * x
+    psi -= psi.mean(axis=0)
+    half = psi @ inverse
+    return Explanation(
+        target=int(target),
+        weights=weights,
+        standard_errors=np.sqrt(np.einsum("ij,ij->j", half, half)),
+        intercept=float(answers[0] + y_mean - x_mean @ weights),
+        r2=float(1 - (w @ residuals**2) / total) if total > 0 else float("nan"),
+    )
+
+
+def paint(weights: np.ndarray, segments: np.ndarray, *, positive: bool = True) -> np.ndarray:
+    """Give each pixel its superpixel's weight; no stretch per image.
+
+    Parameters
+    ----------
+    weights : (S,) ndarray
+        One per superpixel.
+    segments : (H, W) ndarray of int
+        The superpixel of each pixel, 0 ... S - 1.
+    positive : bool
+        Set negative weights to 0, as the study does.
+
+    Returns
+    -------
+    (H, W) ndarray of float32
+
+    Raises
+    ------
+    DataError
+        If there is not one weight per superpixel.
+    """
+    weights, segments = np.asarray(weights), np.asarray(segments)
+    count = int(segments.max()) + 1
+    if weights.shape != (count,):
+        raise DataError(f"'weights' must have shape ({count},), one per superpixel, but got {weights.shape}.")
+    if positive:
+        weights = np.maximum(weights, 0)
+    return weights.astype(np.float32)[segments]
+
+
+def explain(
+    model: Any,
+    images: np.ndarray,
+    targets: Sequence[int],
+    *,
+    seed: int,
+    segments: int = 30,
+    compactness: float = 20.0,
+    samples: int = 1000,
+    hidden: float = 0.0,
+    kernel_width: float = 0.25,
+    alpha: float = 1.0,
+    batch_size: int = 64,
+) -> np.ndarray:
+    """Explain images by LIME; see `ekman_expressions.explainers.EXPLAINERS` for the contract.
+
+    The other parameters are those of `ekman_expressions.experiment.ExplanationSettings`.
+
+    Examples
+    --------
+    >>> bright = lambda images: np.stack([images.mean((1, 2, 3)), 1 - images.mean((1, 2, 3))], 1)
+    >>> image = np.full((1, 32, 32, 3), 0.5, np.float32)
+    >>> explain(bright, image, [0], seed=0, samples=50).shape
+    (1, 32, 32)
+    """
+    maps = []
+    for image, target in zip(images, targets, strict=True):
+        labels = superpixels(image, segments=segments, compactness=compactness)
+        # By content, so that an image's explanation does not depend on its place in the batch.
+        digest = hashlib.sha256(np.ascontiguousarray(image, np.float32)).hexdigest()
+        drawn = draw_samples(int(labels.max()) + 1, samples, derive_seed(seed, "lime", digest))
+        answers = perturb(model, image, labels, drawn, hidden=hidden, batch_size=batch_size)
+        record = PerturbationRecord(
+            image_id=digest, model="", segments=labels, samples=drawn, answers=answers, hidden=hidden
+        )
+        explanation = lime(record, target, kernel_width=kernel_width, alpha=alpha)
+        maps.append(paint(explanation.weights, labels))
+    return np.stack(maps)

@@ -1,0 +1,192 @@
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ekman_expressions.errors import DataError, SettingsError
+from ekman_expressions.explainers.lime import lime, paint, sample_weights
+from ekman_expressions.perturbation import PerturbationRecord, draw_samples
+
+
+def make_record(answer, superpixels=8, samples=300, seed=0):
+    """A record of a model that answers `answer(samples)` for class 0."""
+    drawn = draw_samples(superpixels, samples, seed)
+    first = np.asarray(answer(drawn.astype(float)))
+    return PerturbationRecord(
+        image_id="a",
+        model="m",
+        segments=np.arange(superpixels).reshape(1, -1),
+        samples=drawn,
+        answers=np.stack([first, 1 - first], axis=1).astype(np.float32),
+    )
+
+
+def curved(kept):
+    """Answers with interactions, so that no linear surrogate is perfect."""
+    score = 2 * kept[:, 0] - kept[:, 1] + 2 * kept[:, 2] * kept[:, 3] - 2 * kept[:, 4] * kept[:, 5]
+    return 1 / (1 + np.exp(-score))
+
+
+COEFFICIENTS = np.array([0.25, -0.125, 0.0, 0.0625, 0.125, 0.0, -0.0625, 0.125])
+
+
+def linear(kept):
+    return 0.25 + kept @ COEFFICIENTS
+
+
+# --- the kernel
+
+
+def test_weights_by_hand():
+    samples = np.array([[1, 1, 1, 1], [1, 0, 0, 0], [0, 0, 0, 0]], bool)
+    expected = [1, math.sqrt(math.exp(-(0.5**2) / 0.25**2)), math.sqrt(math.exp(-1 / 0.25**2))]
+    np.testing.assert_allclose(sample_weights(samples, 0.25), expected, rtol=1e-12)
+
+
+def test_weights_agree_with_scikit_learns_cosine_distance():
+    from sklearn.metrics import pairwise_distances
+
+    samples = np.concatenate([draw_samples(12, 200, 0), np.zeros((1, 12), bool)])
+    distance = pairwise_distances(samples.astype(float), np.ones((1, 12)), metric="cosine").ravel()
+    assert distance[-1] == 1
+    expected = np.sqrt(np.exp(-(distance**2) / 0.25**2))
+    np.testing.assert_allclose(sample_weights(samples, 0.25), expected, rtol=1e-12)
+
+
+# --- agreement with others
+
+
+@pytest.mark.parametrize("target", [0, 1])
+def test_agrees_with_lime_base_given_the_same_samples(target):
+    from lime.lime_base import LimeBase
+    from sklearn.metrics import pairwise_distances
+
+    record = make_record(curved)
+    data = record.samples.astype(float)
+    distances = pairwise_distances(data, data[:1], metric="cosine").ravel()
+    # Its kernel as lime_image defines it, and ours by way of an identity kernel.
+    kernels = (
+        (lambda d: np.sqrt(np.exp(-(d**2) / 0.25**2)), distances),
+        (lambda weights: weights, sample_weights(record.samples, 0.25)),
+    )
+    ours = lime(record, target)
+    for kernel, values in kernels:
+        intercept, pairs, score, local = LimeBase(kernel).explain_instance_with_data(
+            data, record.answers, values, target, num_features=100_000
+        )
+        theirs = np.array([weight for _, weight in sorted(pairs)])
+        assert np.abs(ours.weights - theirs).max() < 1e-6
+        assert abs(ours.intercept - intercept) < 1e-6
+        assert abs(ours.r2 - score) < 1e-6
+        assert abs(ours.intercept + ours.weights.sum() - local[0]) < 1e-6
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 40), st.integers(2, 200), st.floats(1e-3, 100), st.floats(0.05, 5), st.integers(0, 99))
+def test_agrees_with_scikit_learns_ridge(superpixels, samples, alpha, width, seed):
+    from sklearn.linear_model import Ridge
+
+    random = np.random.default_rng(seed)
+    record = make_record(lambda kept: random.random(len(kept)), superpixels, samples, seed)
+    x, y = record.samples.astype(float), record.answers[:, 0].astype(float)
+    w = sample_weights(record.samples, width)
+    ridge = Ridge(alpha=alpha).fit(x, y, sample_weight=w)
+    ours = lime(record, 0, kernel_width=width, alpha=alpha)
+    assert np.abs(ours.weights - ridge.coef_).max() < 1e-6
+    assert abs(ours.intercept - ridge.intercept_) < 1e-6
+    if w @ (y - np.average(y, weights=w)) ** 2 > 1e-9:
+        assert abs(ours.r2 - ridge.score(x, y, sample_weight=w)) < 1e-6
+
+
+# --- known answers
+
+
+def test_a_linear_model_gives_back_its_coefficients():
+    explanation = lime(make_record(linear), 0, alpha=0)
+    np.testing.assert_allclose(explanation.weights, COEFFICIENTS, atol=1e-6)
+    np.testing.assert_allclose(explanation.intercept, 0.25, atol=1e-6)
+    assert explanation.r2 == pytest.approx(1, abs=1e-9)
+    assert explanation.standard_errors.max() < 1e-6
+
+
+def test_the_other_class_of_two_has_the_opposite_weights():
+    record = make_record(curved)
+    np.testing.assert_allclose(lime(record, 0).weights, -lime(record, 1).weights, atol=1e-6)
+
+
+def test_ridge_shrinks_a_linear_model_by_the_closed_form():
+    record = make_record(linear)
+    w = sample_weights(record.samples, 0.25)
+    x = record.samples - np.average(record.samples, axis=0, weights=w)
+    gram = x.T @ np.diag(w) @ x
+    for alpha in (1.0, 30.0):
+        shrunken = np.linalg.solve(gram + alpha * np.eye(8), gram @ COEFFICIENTS)
+        np.testing.assert_allclose(lime(record, 0, alpha=alpha).weights, shrunken, atol=1e-6)
+
+
+@pytest.mark.parametrize(("samples", "alpha"), [(40, 0.0), (100, 1.0), (1000, 1.0), (100, 3000.0)])
+def test_standard_errors_equal_the_spread_over_repeated_sampling(samples, alpha):
+    explanations = [lime(make_record(curved, 12, samples, seed), 0, alpha=alpha) for seed in range(400)]
+    spread = np.std([explanation.weights for explanation in explanations], axis=0, ddof=1)
+    stated = np.sqrt(np.mean([explanation.standard_errors**2 for explanation in explanations], axis=0))
+    np.testing.assert_allclose(stated, spread, rtol=0.12)
+
+
+def test_one_superpixel():
+    explanation = lime(make_record(lambda kept: 0.25 + 0.5 * kept[:, 0], superpixels=1), 0, alpha=0)
+    np.testing.assert_allclose(explanation.weights, [0.5], atol=1e-6)
+    assert explanation.r2 == pytest.approx(1)
+
+
+def test_a_constant_model_has_no_weights_and_no_r2():
+    explanation = lime(make_record(lambda kept: np.full(len(kept), 0.3)), 0)
+    assert not explanation.weights.any() and not explanation.standard_errors.any()
+    assert explanation.intercept == pytest.approx(0.3)
+    assert math.isnan(explanation.r2)
+
+
+def test_fewer_samples_than_superpixels_without_penalty():
+    explanation = lime(make_record(curved, superpixels=20, samples=5), 0, alpha=0)
+    assert np.isfinite(explanation.weights).all() and np.isfinite(explanation.standard_errors).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"target": 2}, r"'target' must be a whole number in \[0, 1\], but got 2"),
+        ({"target": -1}, "'target'"),
+        ({"target": 0.0}, "'target'"),
+        ({"target": 0, "kernel_width": 0}, "'kernel_width'"),
+        ({"target": 0, "alpha": -1}, "'alpha'"),
+    ],
+)
+def test_bad_numbers(arguments, message):
+    with pytest.raises(SettingsError, match=message):
+        lime(make_record(linear), **arguments)
+
+
+def test_a_kernel_too_narrow_for_any_sample():
+    record = make_record(linear)
+    some_hidden = ~record.samples.all(axis=1)
+    record = replace(record, samples=record.samples[some_hidden], answers=record.answers[some_hidden])
+    with pytest.raises(SettingsError, match="wider kernel"):
+        lime(record, 0, kernel_width=1e-5)
+
+
+# --- painting
+
+
+def test_paint_gives_each_pixel_its_weight_and_drops_what_speaks_against():
+    segments = np.array([[0, 0, 1], [2, 2, 1]])
+    painted = paint(np.array([0.5, -2.0, 3.0]), segments)
+    assert painted.dtype == np.float32
+    assert painted.tolist() == [[0.5, 0.5, 0.0], [3.0, 3.0, 0.0]]
+    assert paint(np.array([0.5, -2.0, 3.0]), segments, positive=False)[0, 2] == -2
+
+
+def test_paint_refuses_another_number_of_weights():
+    with pytest.raises(DataError, match=r"\(3,\)"):
+        paint(np.ones(2), np.array([[0, 1, 2]]))

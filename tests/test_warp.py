@@ -1,0 +1,187 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from ekman_expressions.errors import DataError
+from ekman_expressions.facespace import template
+from ekman_expressions.facespace.template import POINTS, SHAPE
+from ekman_expressions.facespace.warp import normalise, source_points
+
+OWN = POINTS[:68] / (224, 275)
+"""The template's own landmarks, in units."""
+
+
+def moved(scale=0.7, shift=(0.12, 0.2), turn=0.15):
+    """The template's landmarks turned about the middle, shrunk and shifted."""
+    rotation = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
+    return ((OWN - 0.5) @ rotation + 0.5) * scale + shift
+
+
+def wobbly(seed):
+    return moved() + np.random.default_rng(seed).normal(0, 0.004, (68, 2))
+
+
+def centres(height, width):
+    """Continuous x and y of the pixel centres."""
+    return np.arange(width) + 0.5, np.arange(height)[:, None] + 0.5
+
+
+def in_face():
+    """Pixels of face space in triangles between landmarks, which all move with the face."""
+    vertices, _ = template.pixels()
+    return (vertices < 68).all(axis=1).reshape(SHAPE)
+
+
+# --- the template
+
+
+def test_the_template():
+    assert SHAPE == (275, 224)
+    assert POINTS.shape == (89, 2) and not POINTS.flags.writeable
+    assert np.array_equal(POINTS[68:85], POINTS[:17] * (1, 0))
+    assert POINTS[85:].tolist() == [[0, 0], [0, 275], [224, 0], [224, 275]]
+
+
+def test_triangles_cover_the_canvas_once():
+    corners = POINTS[template.triangles()]
+    (ax, ay), (bx, by) = (corners[:, 1] - corners[:, 0]).T, (corners[:, 2] - corners[:, 0]).T
+    assert np.abs(ax * by - ay * bx).sum() / 2 == pytest.approx(275 * 224)
+    assert set(template.triangles().ravel()) == set(range(89))
+
+
+def test_barycentric_coordinates_give_back_the_pixel_centres():
+    vertices, shares = template.pixels()
+    assert shares.min() >= 0
+    np.testing.assert_allclose(shares.sum(axis=1), 1, atol=1e-12)
+    x, y = centres(*SHAPE)
+    found = (shares[:, :, None] * POINTS[vertices]).sum(axis=1).reshape(*SHAPE, 2)
+    np.testing.assert_allclose(found[..., 0], np.broadcast_to(x, SHAPE), atol=1e-9)
+    np.testing.assert_allclose(found[..., 1], np.broadcast_to(y, SHAPE), atol=1e-9)
+
+
+def test_source_points():
+    points = source_points(moved())
+    np.testing.assert_allclose(points[:68], moved())
+    np.testing.assert_allclose(points[68:85], moved()[:17] * (1, 0))
+    assert points[85:].tolist() == [[0, 0], [0, 1], [1, 0], [1, 1]]
+    np.testing.assert_allclose(source_points(OWN) * (224, 275), POINTS)
+
+
+# --- known answers
+
+
+def test_an_image_that_lies_like_the_template_stays_as_it_is():
+    image = np.random.default_rng(0).random(SHAPE, dtype=np.float32)
+    np.testing.assert_allclose(normalise(image, OWN), image, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(224, 224), (64, 64), (100, 300)])
+def test_a_ramp_stays_a_ramp(shape):
+    height, width = shape
+    x, y = centres(height, width)
+    warped = normalise(np.stack(np.broadcast_arrays(x / width, y / height), axis=-1), OWN)
+    x, y = centres(*SHAPE)
+    # Beyond the centres of the border pixels values are continued, not extrapolated.
+    expected_x = np.broadcast_to((x / 224).clip(0.5 / width, 1 - 0.5 / width), SHAPE)
+    expected_y = np.broadcast_to((y / 275).clip(0.5 / height, 1 - 0.5 / height), SHAPE)
+    np.testing.assert_allclose(warped[..., 0], expected_x, atol=1e-6)
+    np.testing.assert_allclose(warped[..., 1], expected_y, atol=1e-6)
+
+
+@pytest.mark.parametrize("side", [64, 224])
+def test_a_moved_face_comes_back(side):
+    """A plane over the template, drawn on the moved face, is that plane again within the face."""
+    linear = np.linalg.lstsq(np.column_stack([moved(), np.ones(68)]), POINTS[:68], rcond=None)[0]
+    x, y = (axis / side for axis in centres(side, side))
+    unit = np.stack(np.broadcast_arrays(x, y, 1.0), axis=-1)
+    warped = normalise(unit @ linear, moved())
+    x, y = centres(*SHAPE)
+    expected = np.stack(np.broadcast_arrays(x, y), axis=-1)
+    assert in_face().mean() > 0.4
+    np.testing.assert_allclose(warped[in_face()], expected[in_face()], atol=1e-3)
+
+
+@pytest.mark.parametrize("landmark", [8, 17, 24, 30, 36, 45, 48, 54, 66])
+def test_a_disc_on_a_landmark_arrives_at_the_templates(landmark):
+    points = wobbly(landmark)
+    x, y = centres(224, 224)
+    middle = points[landmark] * 224
+    image = np.exp(-((x - middle[0]) ** 2 + (y - middle[1]) ** 2) / (2 * 2.5**2))
+    row, column = np.unravel_index(normalise(image, points).argmax(), SHAPE)
+    assert np.hypot(column + 0.5 - POINTS[landmark, 0], row + 0.5 - POINTS[landmark, 1]) < 2
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_equals_scikit_image_on_the_same_triangles(seed):
+    from skimage.transform import PiecewiseAffineTransform, warp
+
+    image = np.random.default_rng(seed).random((224, 224), dtype=np.float32)
+    landmarks = wobbly(seed)
+    mapping = PiecewiseAffineTransform.from_estimate(POINTS, source_points(landmarks) * 224)
+
+    def inverse_map(indices):
+        # Indices are 0 at the first pixel's centre, coordinates 0.5.
+        return mapping(indices + 0.5) - 0.5
+
+    expected = warp(image.astype(float), inverse_map, output_shape=SHAPE, order=1, mode="edge")
+    assert np.abs(normalise(image, landmarks) - expected).max() < 1e-4
+
+
+# --- invariants
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.floats(-1e6, 1e6, width=32), st.integers(1, 40), st.integers(1, 40), st.integers(0, 1000))
+def test_constant_maps_stay_constant(value, height, width, seed):
+    warped = normalise(np.full((height, width), value, np.float32), wobbly(seed))
+    assert (warped == np.float32(value)).all()
+
+
+@settings(max_examples=25, deadline=None)
+@given(arrays(np.float32, (7, 9), elements=st.floats(-100, 100, width=32)), st.integers(0, 1000))
+def test_values_stay_between_the_smallest_and_the_largest(image, seed):
+    warped = normalise(image, wobbly(seed))
+    assert warped.dtype == np.float32 and warped.shape == SHAPE
+    assert warped.min() >= image.min() - 1e-4 and warped.max() <= image.max() + 1e-4
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 1000), st.integers(1, 5))
+def test_channels_are_warped_one_by_one(seed, channels):
+    image = np.random.default_rng(seed).random((12, 15, channels), dtype=np.float32)
+    warped = normalise(image, wobbly(seed))
+    assert warped.shape == (*SHAPE, channels)
+    for channel in range(channels):
+        alone = normalise(image[..., channel], wobbly(seed))
+        np.testing.assert_allclose(warped[..., channel], alone, atol=1e-6)
+
+
+def test_eight_bit_images_are_taken():
+    image = np.random.default_rng(0).integers(0, 256, (30, 30, 3), dtype=np.uint8)
+    assert np.array_equal(normalise(image, moved()), normalise(image.astype(np.float32), moved()))
+
+
+# --- bad input
+
+
+@pytest.mark.parametrize(
+    ("landmarks", "message"),
+    [
+        (np.zeros((67, 2)), r"\(68, 2\), but got \(67, 2\)"),
+        (np.where(np.arange(68)[:, None] == 5, np.nan, moved()), "finite, but these are not: 5"),
+        (np.full((68, 2), 0.5), "one point or line"),
+        (np.linspace(0, 1, 68)[:, None] * (1, 1), "one point or line"),
+        (POINTS[:68], "Divide pixels by width and height"),
+    ],
+)
+def test_bad_landmarks(landmarks, message):
+    with pytest.raises(DataError, match=message):
+        normalise(np.zeros((8, 8)), landmarks)
+
+
+@pytest.mark.parametrize("shape", [(8,), (0, 8), (2, 8, 8, 3)])
+def test_bad_images(shape):
+    with pytest.raises(DataError, match="An image or map must have shape"):
+        normalise(np.zeros(shape), OWN)

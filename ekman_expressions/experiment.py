@@ -67,8 +67,9 @@ class TrainingSettings:
     batch_size : int
         Images per training step.
     overrides : dict
-        Per network, any of ``optimizer`` ('adam', 'rmsprop'), ``learning_rate``, ``epochs``
-        and ``batch_norm_momentum``; what is absent comes from the network's `NetSpec`.
+        Per network, any of ``optimizer`` ('adam', 'rmsprop'), ``learning_rate``, ``schedule``
+        ('constant', 'cosine': the rate falls to 0 by the last step), ``epochs`` and
+        ``batch_norm_momentum``; what is absent is as in the study.
     """
 
     weights: str = "imagenet"
@@ -90,8 +91,8 @@ class TrainingSettings:
         Returns
         -------
         dict
-            ``optimizer``, ``learning_rate``, ``epochs`` and ``batch_norm_momentum`` (None: as
-            the network has it).
+            ``optimizer``, ``learning_rate``, ``schedule``, ``epochs`` and
+            ``batch_norm_momentum`` (None: as the network has it).
         """
         from ekman_expressions.zoo import NETWORKS
 
@@ -100,6 +101,7 @@ class TrainingSettings:
         numbers = {
             "optimizer": spec.optimizer,
             "learning_rate": spec.learning_rate,
+            "schedule": "constant",
             "epochs": spec.epochs,
             "batch_norm_momentum": None,
         }
@@ -377,9 +379,11 @@ def _check_override(network: str, values: Any) -> None:
     where = f"training.overrides.{network}"
     check_type(values, where, Mapping)
     for key, value in values.items():
-        check_option(key, where, ("optimizer", "learning_rate", "epochs", "batch_norm_momentum"))
+        check_option(key, where, ("optimizer", "learning_rate", "schedule", "epochs", "batch_norm_momentum"))
         if key == "optimizer":
             check_option(value, f"{where}.optimizer", ("adam", "rmsprop"))
+        elif key == "schedule":
+            check_option(value, f"{where}.schedule", ("constant", "cosine"))
         elif key == "epochs":
             check_range(value, f"{where}.epochs", 1, integer=True)
         else:

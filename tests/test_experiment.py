@@ -23,7 +23,8 @@ def test_paper_preset_has_the_numbers_of_the_study():
     )
     assert (lime.positives, paper.training.batch_size, paper.training.weights) == (100, 128, "imagenet")
     assert paper.training.of("SongNet") == {
-        "optimizer": "rmsprop", "learning_rate": 1e-4, "epochs": 25, "batch_norm_momentum": None,
+        "optimizer": "rmsprop", "learning_rate": 1e-4, "schedule": "constant", "epochs": 25,
+        "batch_norm_momentum": None,
     }
 
 
@@ -58,6 +59,7 @@ def test_unknown_network_lists_the_known_ones(tmp_path):
         (lambda: TrainingSettings(preprocessing="nativ"), "'paper', 'native', but got 'nativ'"),
         (lambda: TrainingSettings(overrides={"WeiNet": {"lr": 1}}), "'learning_rate'.*but got 'lr'"),
         (lambda: TrainingSettings(overrides={"WeiNet": {"optimizer": "sgd"}}), "but got 'sgd'"),
+        (lambda: TrainingSettings(overrides={"WeiNet": {"schedule": "step"}}), "'constant', 'cosine', but got 'step'"),
         (lambda: TrainingSettings(overrides={"WeiNet": {"epochs": 0}}), "but got 0"),
         (lambda: Experiment(name="../x", networks=("WeiNet",)), "'name' must be made of letters"),
         (lambda: Experiment(name="x", networks=("WeiNet",), seed=-1), "'seed'.*>= 0, but got -1"),

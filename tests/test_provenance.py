@@ -28,7 +28,7 @@ def test_run_json_says_how_the_artefacts_came_about(experiment, tmp_path):
     settings = settings_of(experiment, "faces", "training")
     run = _run(tmp_path / "models", settings, done=3, omit=["face_7"])
     entry = read_json(tmp_path / "models" / "run.json")
-    assert entry["settings"]["training"]["networks"]["WeiNet"]["optimizer"] == "rmsprop"
+    assert entry["settings"]["training"]["networks"]["WeiNet"]["optimizer"] == "adam"
     assert entry["settings"]["seed"] == experiment.seed
     assert entry["omissions"] == [{"item": "face_7", "reason": "no face found"}]
     assert entry["done"] == 3

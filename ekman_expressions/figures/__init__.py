@@ -9,6 +9,7 @@ from __future__ import annotations
 from ekman_expressions.figures.bars import accuracy_bars, barplot
 from ekman_expressions.figures.faces import explanation, faces_sheet, warp
 from ekman_expressions.figures.learning import confusion_matrices, learning_curves
+from ekman_expressions.figures.overview import overview
 from ekman_expressions.figures.style import GROUP_COLOURS, PALETTE, network_kinds, save
 from ekman_expressions.figures.trees import dendrogram
 from ekman_expressions.figures.walls import atlas, heatmap_wall, masks_wall
@@ -27,6 +28,7 @@ __all__ = [
     "learning_curves",
     "masks_wall",
     "network_kinds",
+    "overview",
     "save",
     "warp",
 ]

@@ -49,9 +49,9 @@ def faces_sheet(
     for axes in grid.flat[len(images) :]:
         axes.set_visible(False)
     for place, (axes, image) in enumerate(zip(grid.flat, images, strict=False)):
-        _show(axes, image)
+        show(axes, image)
         if landmarks is not None:
-            _draw_points(axes, landmarks[place], image)
+            draw_points(axes, landmarks[place], image)
         if titles is not None:
             axes.set_title(titles[place], fontsize=7, weight="normal")
     return figure
@@ -93,17 +93,17 @@ def explanation(
     panels = 3 if standard_errors is None else 4
     figure = new_figure(PAGE, PAGE / panels + (0.5 if title else 0.25))
     grid = figure.subplots(1, panels)
-    _show(grid[0], image, "face")
-    _show(grid[1], image, "superpixels")
-    _draw_borders(grid[1], segments, "white")
+    show(grid[0], image, "face")
+    show(grid[1], image, "superpixels")
+    draw_borders(grid[1], segments, "white")
     limit = max(np.abs(weights).max(), np.finfo(float).tiny)
     # Pale, so that the colours of the weights stay readable on dark skin and in shadow.
     pale = 0.6 + 0.4 * _unit(image).mean(axis=2)
-    _show(grid[2], pale, "weights", cmap="gray", vmin=0, vmax=1)
+    show(grid[2], pale, "weights", cmap="gray", vmin=0, vmax=1)
     painted = grid[2].imshow(
         weights[segments], cmap="RdBu_r", vmin=-limit, vmax=limit, alpha=0.7, extent=_extent(segments)
     )
-    _draw_borders(grid[2], segments, "#444444")
+    draw_borders(grid[2], segments, "#444444")
     figure.colorbar(painted, ax=grid[2], shrink=0.8, aspect=14)
     if standard_errors is not None:
         order = np.argsort(-weights, kind="stable")
@@ -155,14 +155,14 @@ def warp(
     figure = new_figure(PAGE, PAGE / panels * 1.23 + (0.6 if title else 0.35))
     grid = figure.subplots(1, panels)
     height, width = image.shape[:2]
-    _show(grid[0], image, "face and its triangles")
+    show(grid[0], image, "face and its triangles")
     _draw_triangles(grid[0], np.asarray(source_points) * (width, height), triangles, PALETTE[6])
     rows, columns = normalised.shape[:2]
-    _show(grid[1], np.full((rows, columns, 3), 0.95), "template")
+    show(grid[1], np.full((rows, columns, 3), 0.95), "template")
     _draw_triangles(grid[1], template_points, triangles, PALETTE[0])
-    _show(grid[2], normalised, "in face space")
+    show(grid[2], normalised, "in face space")
     if mean_face is not None:
-        _show(grid[3], mean_face, "mean face")
+        show(grid[3], mean_face, "mean face")
     if title:
         figure.suptitle(title)
     return figure
@@ -178,13 +178,15 @@ def _unit(image: np.ndarray) -> np.ndarray:
     return image / 255 if image.dtype == np.uint8 else np.clip(image, 0, 1)
 
 
-def _show(axes: Axes, image: np.ndarray, title: str = "", **options) -> None:
+def show(axes: Axes, image: np.ndarray, title: str = "", **options) -> None:
+    """Show an image on bare axes whose units are its pixels."""
     axes.imshow(_unit(image), extent=_extent(image), **options)
     axes.set(xlim=(0, image.shape[1]), ylim=(image.shape[0], 0), title=title)
     bare(axes)
 
 
-def _draw_points(axes: Axes, landmarks: np.ndarray, image: np.ndarray) -> None:
+def draw_points(axes: Axes, landmarks: np.ndarray, image: np.ndarray) -> None:
+    """Draw landmarks, given in units of the image's width and height, over an image."""
     height, width = image.shape[:2]
     axes.plot(*(np.asarray(landmarks) * (width, height)).T, ".", color=PALETTE[4], markersize=1.5)
 
@@ -193,7 +195,7 @@ def _draw_triangles(axes: Axes, points: np.ndarray, triangles: np.ndarray, colou
     axes.triplot(*np.asarray(points).T, triangles, color=colour, linewidth=0.5)
 
 
-def _draw_borders(axes: Axes, segments: np.ndarray, colour: str) -> None:
+def draw_borders(axes: Axes, segments: np.ndarray, colour: str) -> None:
     """Draw the border lines between superpixels exactly on the pixels' edges."""
     from matplotlib.collections import LineCollection
 

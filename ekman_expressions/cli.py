@@ -1,0 +1,122 @@
+"""The command line: the same functions that the notebooks call."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ekman_expressions import __version__
+from ekman_expressions.errors import EkmanExpressionsError, SettingsError
+from ekman_expressions.experiment import Experiment, presets
+from ekman_expressions.provenance import Run
+
+
+def steps() -> dict[str, Callable[[Experiment], Run]]:
+    """Return the steps of a study by name, in their order."""
+    from ekman_expressions import (
+        barplots,
+        comparison,
+        datasets,
+        evaluation,
+        explainers,
+        facespace,
+        heatmaps,
+        masks,
+        similarity,
+        training,
+    )
+
+    return {
+        "faces": datasets.prepare,
+        "training": training.train,
+        "evaluation": evaluation.evaluate,
+        "explanations": explainers.explain,
+        "facespace": facespace.normalise_explanations,
+        "heatmaps": heatmaps.make,
+        "masks": masks.write,
+        "scores": comparison.score,
+        "barplots": barplots.draw,
+        "dendrograms": similarity.dendrograms,
+    }
+
+
+def run(experiment: Experiment, names: Sequence[str] | None = None) -> None:
+    """Run the named steps of an experiment, or all, and say what each did.
+
+    Raises
+    ------
+    SettingsError
+        If a name is no step.
+    """
+    known = steps()
+    unknown = [name for name in names or () if name not in known]
+    if unknown:
+        raise SettingsError(f"Unknown step {', '.join(unknown)}. The steps are {', '.join(known)}.")
+    chosen = {name: step for name, step in known.items() if not names or name in names}
+    for number, (name, step) in enumerate(chosen.items(), start=1):
+        start = time.monotonic()
+        print(f"[{number}/{len(chosen)}] {name}", flush=True)
+        summary = step(experiment).summary("items")
+        print(f"    {summary} ({time.monotonic() - start:.1f} s)", flush=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.command(options)
+    except EkmanExpressionsError as error:
+        print(f"ekman-expressions: {error}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="ekman-expressions", description=__doc__)
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    study = commands.add_parser("run", help="run a study, or some of its steps")
+    study.add_argument(
+        "--preset",
+        default="demo",
+        help=f"one of {', '.join(presets())}, or a settings file (.toml)",
+    )
+    study.add_argument("--root", type=Path, help="where datasets/, models/, results/ ... lie")
+    study.add_argument("--steps", help="names separated by commas; default: all")
+    study.set_defaults(command=_run)
+
+    verify = commands.add_parser(
+        "verify", help="recompute the published scores from the released heatmaps"
+    )
+    verify.add_argument(
+        "--published",
+        type=Path,
+        metavar="PATH",
+        help="folder with GRAY/heatmaps_by_cv and GROUND_TRUTH; default: look for it, else download",
+    )
+    verify.set_defaults(command=_verify)
+    return parser
+
+
+def _run(options: argparse.Namespace) -> int:
+    experiment = Experiment.load(options.preset, root=options.root)
+    run(experiment, options.steps.split(",") if options.steps else None)
+    print("Where to look:")
+    for what, place in experiment.places.items():
+        print(f"  {what:<20} {place}")
+    return 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from ekman_expressions import published
+
+    report = published.verify(options.published)
+    print(published.render(report))
+    return 0 if report.ok else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

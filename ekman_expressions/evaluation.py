@@ -1,0 +1,319 @@
+"""How good each model is, and which faces are explained: predictions, reports, confusions, positives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from ekman_expressions import datasets, training
+from ekman_expressions.errors import MissingError, ModelError, check_range
+from ekman_expressions.experiment import Experiment
+from ekman_expressions.expressions import EXPRESSIONS
+from ekman_expressions.provenance import Run, record, require_finished, settings_of
+from ekman_expressions.randomness import generator
+from ekman_expressions.storage import read_csv, require, write_csv
+from ekman_expressions.zoo import NETWORKS
+
+PROBABILITIES: tuple[str, ...] = tuple(f"p_{expression}" for expression in EXPRESSIONS)
+"""Columns of the predictions that hold what the model answered, in the order of classes."""
+
+PREDICTIONS = ("network", "fold", "image_id", "expression", "predicted", *PROBABILITIES)
+EXPLAINED = ("network", "fold", "expression", "image_id")
+SCORES = ("accuracy", "macro_precision", "macro_recall", "macro_f1")
+_TEXTS = {name: str for name in ("network", "fold", "image_id", "expression", "predicted")}
+
+
+def evaluate(experiment: Experiment) -> Run:
+    """Ask each model about the faces of its test fold, and choose the faces to explain.
+
+    Writes into ``experiment.evaluation_folder``: ``predictions/<network>_<fold>.csv`` as each
+    model is done, then ``predictions.csv`` (all of them), ``accuracy_by_fold.csv``,
+    ``accuracy.csv`` (means over folds), ``report.csv`` (per expression), ``confusion.csv``,
+    ``confusion_by_fold.csv`` and ``explained.csv``.
+
+    Returns
+    -------
+    Run
+        Models asked and skipped; those left out because they were not trained, cannot be
+        loaded or answer nonsense.
+
+    Raises
+    ------
+    MissingError
+        If the step 'training' has not come to its end.
+    ModelError
+        If no model could be evaluated.
+    """
+    require_finished(experiment.models_folder, "training")
+    positives = experiment.explanation.positives
+    settings = settings_of(experiment, "faces", "training") | {"explanation": {"positives": positives}}
+    inputs = {"manifest": experiment.manifest_path}
+    for network, fold in experiment.models:
+        if experiment.model_path(network, fold).exists():
+            inputs[f"{network}_{fold}"] = experiment.model_path(network, fold)
+    with record(
+        experiment.evaluation_folder,
+        "evaluation",
+        settings,
+        inputs=inputs,
+        upstream=[experiment.faces_folder, experiment.models_folder],
+    ) as run:
+        tables = []
+        for network, fold in tqdm(experiment.models, desc="Evaluating", unit="model"):
+            path = _predictions_path(experiment, network, fold)
+            if path.exists():
+                run.skipped += 1
+            else:
+                try:
+                    write_csv(path, predict_model(experiment, network, fold))
+                    run.done += 1
+                except (ModelError, MissingError) as error:
+                    run.omit(f"{network}_{fold}", error)
+                    continue
+            tables.append(_read(path, PREDICTIONS))
+        if not tables:
+            reasons = "; ".join(f"{entry['item']}: {entry['reason']}" for entry in run.omissions)
+            raise ModelError(f"No model of {experiment.name} could be evaluated. {reasons}")
+        predictions = pd.concat(tables, ignore_index=True)
+        _write_tables(experiment.evaluation_folder, predictions)
+        explained = choose_positives(predictions, positives, seed=experiment.seed)
+        write_csv(experiment.evaluation_folder / "explained.csv", explained)
+    return run
+
+
+def predict_model(experiment: Experiment, network: str, fold: str) -> pd.DataFrame:
+    """Ask one model about the faces of its test fold.
+
+    Returns
+    -------
+    DataFrame
+        Columns `PREDICTIONS`, sorted by image; `predicted` is the most probable expression.
+
+    Raises
+    ------
+    MissingError
+        If the model has not been trained.
+    ModelError
+        If it cannot be loaded, or answers another number of classes or numbers that are not
+        finite.
+    """
+    model = training.load_model(experiment, network, fold)
+    manifest = datasets.read_manifest(experiment)
+    rows = manifest[manifest["fold"] == fold].sort_values("image_id")
+    side, answered = NETWORKS[network].side, []
+    for image_ids in _chunks(list(rows["image_id"]), experiment.training.batch_size):
+        faces = datasets.read_faces(experiment, image_ids, side)
+        answered.append(np.asarray(model.predict_on_batch(faces)))
+    answers = np.concatenate(answered)
+    check_answers(answers, f"{network}_{fold}")
+    return pd.DataFrame(
+        {
+            "network": network,
+            "fold": fold,
+            "image_id": rows["image_id"].to_numpy(),
+            "expression": rows["expression"].to_numpy(),
+            "predicted": np.array(EXPRESSIONS)[answers.argmax(axis=1)],
+            **dict(zip(PROBABILITIES, answers.T, strict=True)),
+        }
+    )
+
+
+def check_answers(answers: np.ndarray, model: str) -> None:
+    """Raise `ModelError` unless a model's answers are (N, 6) and finite."""
+    classes = len(EXPRESSIONS)
+    if answers.ndim != 2 or answers.shape[1] != classes:
+        raise ModelError(
+            f"{model} must answer {classes} probabilities per image, but answered an array of shape "
+            f"{answers.shape}. Use a model with {classes} classes: {', '.join(EXPRESSIONS)}."
+        )
+    wrong = int((~np.isfinite(answers)).any(axis=1).sum())
+    if wrong:
+        raise ModelError(
+            f"{model} answered NaN or infinity for {wrong} of {len(answers)} images. "
+            "Delete it and train it again, at a lower learning rate."
+        )
+
+
+def accuracy_by_fold(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Score each model on its test fold.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        Columns ``network, fold, expression, predicted``.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``network, fold``, `SCORES`, in the order of first appearance. The macro
+        scores are plain means over the expressions that are shown or predicted in the fold;
+        0 / 0 counts as 0 (an expression that is never predicted has precision 0).
+
+    References
+    ----------
+    scikit-learn's ``precision_recall_fscore_support`` does the work.
+    """
+    from sklearn.metrics import accuracy_score, precision_recall_fscore_support
+
+    scores = []
+    for (network, fold), rows in predictions.groupby(["network", "fold"], sort=False):
+        truth, predicted = rows["expression"], rows["predicted"]
+        macro = precision_recall_fscore_support(truth, predicted, average="macro", zero_division=0)[:3]
+        scores.append((network, fold, accuracy_score(truth, predicted), *macro))
+    return pd.DataFrame(scores, columns=["network", "fold", *SCORES])
+
+
+def report(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Score each model on each expression.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``network, fold, expression, precision, recall, f1, images``; `images` show
+        the expression. 0 / 0 counts as 0.
+    """
+    from sklearn.metrics import precision_recall_fscore_support
+
+    tables = []
+    for (network, fold), rows in predictions.groupby(["network", "fold"], sort=False):
+        precision, recall, f1, images = precision_recall_fscore_support(
+            rows["expression"], rows["predicted"], labels=EXPRESSIONS, zero_division=0
+        )
+        scores = {"precision": precision, "recall": recall, "f1": f1, "images": images}
+        tables.append(pd.DataFrame({"network": network, "fold": fold, "expression": EXPRESSIONS, **scores}))
+    return pd.concat(tables, ignore_index=True)
+
+
+def confusion(predictions: pd.DataFrame, by: tuple[str, ...] = ("network", "fold")) -> pd.DataFrame:
+    """Count how often each expression was taken for each.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        Columns ``expression, predicted`` and those in `by`.
+    by : tuple of str
+        Columns that tell the matrices apart.
+
+    Returns
+    -------
+    DataFrame
+        Tidy: `by`, ``expression`` (shown), ``predicted``, ``images``; 36 rows a matrix.
+    """
+    from sklearn.metrics import confusion_matrix
+
+    tables = []
+    for names, rows in predictions.groupby(list(by), sort=False):
+        counts = confusion_matrix(rows["expression"], rows["predicted"], labels=EXPRESSIONS)
+        pairs = pd.MultiIndex.from_product([EXPRESSIONS, EXPRESSIONS], names=["expression", "predicted"])
+        table = pd.DataFrame({"images": counts.ravel()}, index=pairs).reset_index()
+        for place, (column, name) in enumerate(zip(by, names, strict=True)):
+            table.insert(place, column, name)
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)
+
+
+def choose_positives(predictions: pd.DataFrame, positives: int, *, seed: int) -> pd.DataFrame:
+    """Choose the faces to explain: per model and predicted expression, some of those predicted so.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        Columns ``network, fold, image_id, predicted``. The order of the rows of a model changes
+        nothing.
+    positives : int, >= 1
+        Faces per model and expression, at most; chosen at random where there are more.
+    seed : int
+        The experiment's seed.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``network, fold, expression`` (the predicted one), ``image_id``, sorted by
+        image within expression.
+    """
+    check_range(positives, "positives", 1, integer=True)
+    chosen = []
+    for (network, fold), rows in predictions.groupby(["network", "fold"], sort=False):
+        for expression in EXPRESSIONS:
+            image_ids = sorted(rows.loc[rows["predicted"] == expression, "image_id"])
+            if len(image_ids) > positives:
+                random = generator(seed, "positives", f"{network}_{fold}", expression)
+                image_ids = sorted(random.choice(image_ids, positives, replace=False))
+            chosen += [(network, fold, expression, image_id) for image_id in image_ids]
+    return pd.DataFrame(chosen, columns=list(EXPLAINED))
+
+
+def read_predictions(experiment: Experiment) -> pd.DataFrame:
+    """Read what all models answered; columns `PREDICTIONS`."""
+    return _read(_evaluated(experiment) / "predictions.csv", PREDICTIONS)
+
+
+def read_explained(experiment: Experiment) -> pd.DataFrame:
+    """Read which faces are explained, see `choose_positives`."""
+    return _read(_evaluated(experiment) / "explained.csv", EXPLAINED)
+
+
+def read_accuracy(experiment: Experiment) -> pd.DataFrame:
+    """Read the table in the layout of the published one: ``network``, `SCORES`, means over folds."""
+    return _read(_evaluated(experiment) / "accuracy.csv", ("network", *SCORES))
+
+
+def read_accuracy_by_fold(experiment: Experiment) -> pd.DataFrame:
+    """Read the scores of each model, see `accuracy_by_fold`."""
+    return _read(_evaluated(experiment) / "accuracy_by_fold.csv", ("network", "fold", *SCORES))
+
+
+def read_confusion(experiment: Experiment) -> dict[str, np.ndarray]:
+    """Read the confusion matrix of each network, summed over folds.
+
+    Returns
+    -------
+    dict of network to (6, 6) ndarray of int
+        Images; shown expression by row, predicted by column, in the order of `EXPRESSIONS`.
+    """
+    table = _read(
+        _evaluated(experiment) / "confusion.csv", ("network", "expression", "predicted", "images")
+    )
+    return {
+        network: rows.pivot(index="expression", columns="predicted", values="images")
+        .loc[list(EXPRESSIONS), list(EXPRESSIONS)]
+        .to_numpy()
+        for network, rows in table.groupby("network", sort=False)
+    }
+
+
+def _write_tables(folder: Path, predictions: pd.DataFrame) -> None:
+    scores = accuracy_by_fold(predictions)
+    means = scores.groupby("network", sort=False)[list(SCORES)].mean().reset_index()
+    tables = {
+        "predictions": predictions,
+        "accuracy_by_fold": scores,
+        "accuracy": means,
+        "report": report(predictions),
+        "confusion_by_fold": confusion(predictions),
+        "confusion": confusion(predictions, by=("network",)),
+    }
+    for name, table in tables.items():
+        write_csv(folder / f"{name}.csv", table)
+
+
+def _evaluated(experiment: Experiment) -> Path:
+    return require_finished(experiment.evaluation_folder, "evaluation").parent
+
+
+def _predictions_path(experiment: Experiment, network: str, fold: str) -> Path:
+    return experiment.evaluation_folder / "predictions" / f"{network}_{fold}.csv"
+
+
+def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+    # Texts stay texts: "NA" may be an image, and "007" is not 7.
+    return read_csv(require(path, "evaluation"), columns, dtype=_TEXTS, keep_default_na=False)
+
+
+def _chunks(values: list[str], size: int) -> Iterator[list[str]]:
+    for start in range(0, len(values), size):
+        yield values[start : start + size]

@@ -1,0 +1,64 @@
+"""Models as files: equal models have equal bytes, and nothing in a file is run when it is read."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ekman_expressions.errors import ModelError
+from ekman_expressions.storage import atomic_path
+
+if TYPE_CHECKING:
+    import keras
+
+NO_DATE = "1980-01-01@00:00:00"
+"""Put where Keras notes when a model was saved."""
+
+
+def save(model: keras.Model, path: Path) -> None:
+    """Write a ``.keras`` file atomically; equal models give equal bytes.
+
+    Keras puts the time into the archive and its metadata, and addresses in memory, as the
+    names of shared objects, into the configuration. Both are replaced.
+    """
+    with atomic_path(path) as temporary:
+        model.save(temporary)
+        with zipfile.ZipFile(temporary) as saved:
+            members = {name: saved.read(name) for name in sorted(saved.namelist())}
+        members["config.json"] = _renumbered(members["config.json"])
+        metadata = json.loads(members["metadata.json"])
+        members["metadata.json"] = json.dumps(metadata | {"date_saved": NO_DATE}).encode()
+        with zipfile.ZipFile(temporary, "w") as timeless:
+            for name, content in members.items():
+                # A bare ZipInfo is dated 1980, the beginning of the format's time.
+                timeless.writestr(zipfile.ZipInfo(name), content)
+
+
+def load(path: Path) -> keras.Model:
+    """Read a ``.keras`` file in safe mode, not compiled.
+
+    Raises
+    ------
+    ModelError
+        If the file is damaged, or holds code.
+    """
+    import keras
+
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:
+        # Depending on where the damage is, Keras, zipfile, h5py or json raise.
+        raise ModelError(f"{path} cannot be loaded as a Keras model ({error}).") from error
+
+
+def _renumbered(config: bytes) -> bytes:
+    numbers: dict[int, int] = {}
+
+    def renumber(item: dict[str, Any]) -> dict[str, Any]:
+        if "shared_object_id" in item:
+            item["shared_object_id"] = numbers.setdefault(item["shared_object_id"], len(numbers))
+        return item
+
+    return json.dumps(json.loads(config, object_hook=renumber)).encode()

@@ -1,0 +1,47 @@
+"""Prepared faces as the step 'faces' leaves them, drawn instead of photographed, for tests of later steps."""
+
+import numpy as np
+import pandas as pd
+
+from ekman_expressions import Experiment
+from ekman_expressions.experiment import FaceSettings, TrainingSettings
+from ekman_expressions.expressions import EXPRESSIONS
+from ekman_expressions.storage import write_csv, write_image
+
+
+def make_experiment(
+    root, networks=("WeiNet",), *, subjects=4, folds=2, faces=EXPRESSIONS, training=None, **settings
+):
+    """Return an experiment whose faces of 32 pixels are there: one per subject and expression in `faces`.
+
+    Each expression has a colour and each subject a brightness; subject k is in fold k modulo
+    the number of folds.
+    """
+    experiment = Experiment(
+        name="made",
+        networks=networks,
+        faces=FaceSettings(folds=folds, size=32),
+        training=training or TrainingSettings(weights="none", batch_size=8),
+        root=root,
+        **settings,
+    )
+    rows = []
+    for subject in range(subjects):
+        for number, expression in enumerate(faces):
+            image_id = f"made_s{subject}_{expression}"
+            colour = np.array([number % 2, number // 2 % 2, number // 4]) * 150 + 20 * subject + 20
+            face = np.full((32, 32, 3), colour, np.uint8)
+            face[10:14, 8:24] = 255
+            write_image(experiment.faces_folder / "faces" / f"{image_id}.png", face)
+            rows.append(
+                {
+                    "image_id": image_id,
+                    "path": f"faces/{image_id}.png",
+                    "dataset": "made",
+                    "subject": f"made/s{subject}",
+                    "expression": expression,
+                    "fold": experiment.folds[subject % folds],
+                }
+            )
+    write_csv(experiment.manifest_path, pd.DataFrame(rows))
+    return experiment

@@ -1,0 +1,272 @@
+"""Evaluation: scores worked out by hand, the choice of positives, and models that answer nonsense."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from made_faces import make_experiment
+
+from ekman_expressions import evaluation, training
+from ekman_expressions.errors import ConflictError, DataError, MissingError, ModelError, SettingsError
+from ekman_expressions.experiment import ExplanationSettings
+from ekman_expressions.expressions import EXPRESSIONS
+from ekman_expressions.provenance import record, settings_of
+from ekman_expressions.storage import read_csv, read_json
+
+COLOURS = np.array([[number % 2, number // 2 % 2, number // 4] for number in range(6)], np.float32)
+
+
+def _save(experiment, network, fold, layers):
+    """Put a model of our making where the training would."""
+    import keras
+
+    model = keras.Sequential([keras.Input((64, 64, 3)), *layers])
+    path = experiment.model_path(network, fold)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    model.save(path)
+
+
+def _colour_reader(experiment, network, fold):
+    """A model that is right: it tells the six colours of the made faces apart."""
+    import keras
+
+    constant = keras.initializers.Constant
+    # A colour's channels raise its score, and its number of channels lowers it.
+    dense = keras.layers.Dense(
+        6,
+        activation="softmax",
+        kernel_initializer=constant(600 * COLOURS.T),
+        bias_initializer=constant(-270 * COLOURS.sum(axis=1)),
+    )
+    _save(experiment, network, fold, [keras.layers.GlobalAveragePooling2D(), dense])
+
+
+def _finish_training(experiment):
+    with record(experiment.models_folder, "training", settings_of(experiment, "faces", "training")) as run:
+        run.done = len(experiment.models)
+
+
+def _predictions(truth, predicted, network="WeiNet", fold="CV1"):
+    return pd.DataFrame(
+        {
+            "network": network,
+            "fold": fold,
+            "image_id": [f"face{number}" for number in range(len(truth))],
+            "expression": truth,
+            "predicted": predicted,
+        }
+    )
+
+
+@pytest.fixture
+def experiment(tmp_path):
+    """Two folds with a model each that tells the made faces' colours apart."""
+    made = make_experiment(tmp_path, subjects=4, explanation=ExplanationSettings(positives=1))
+    for fold in made.folds:
+        _colour_reader(made, "WeiNet", fold)
+    _finish_training(made)
+    return made
+
+
+def test_scores_of_three_faces_by_hand():
+    # anger: 1 of 1 right, called twice; fear: 1 of 2 right, called once.
+    scores = evaluation.accuracy_by_fold(_predictions(["anger", "fear", "fear"], ["anger", "anger", "fear"]))
+    assert scores[["network", "fold"]].values.tolist() == [["WeiNet", "CV1"]]
+    row = scores.iloc[0]
+    assert row["accuracy"] == pytest.approx(2 / 3)
+    assert row["macro_precision"] == pytest.approx((1 / 2 + 1) / 2)
+    assert row["macro_recall"] == pytest.approx((1 + 1 / 2) / 2)
+    assert row["macro_f1"] == pytest.approx((2 / 3 + 2 / 3) / 2)
+
+
+def test_an_expression_that_is_never_predicted_has_precision_zero():
+    scores = evaluation.accuracy_by_fold(_predictions(["anger", "fear"], ["anger", "anger"])).iloc[0]
+    assert scores["macro_precision"] == pytest.approx((1 / 2 + 0) / 2)
+    assert scores["macro_recall"] == pytest.approx(1 / 2)
+    assert scores["macro_f1"] == pytest.approx((2 / 3 + 0) / 2)
+
+
+def test_report_has_all_expressions():
+    table = evaluation.report(_predictions(["anger", "fear", "fear"], ["anger", "anger", "fear"]))
+    assert table["expression"].tolist() == list(EXPRESSIONS)
+    rows = table.set_index("expression")
+    assert rows.loc["anger", ["precision", "recall", "images"]].tolist() == [0.5, 1.0, 1]
+    assert rows.loc["fear", ["precision", "recall", "images"]].tolist() == [1.0, 0.5, 2]
+    assert rows.loc["surprise", ["precision", "recall", "f1", "images"]].tolist() == [0, 0, 0, 0]
+
+
+def test_confusion_counts_shown_by_predicted():
+    predictions = pd.concat(
+        [
+            _predictions(["anger", "fear", "fear"], ["anger", "anger", "fear"]),
+            _predictions(["fear"], ["anger"], fold="CV2"),
+        ]
+    )
+    by_fold = evaluation.confusion(predictions)
+    assert len(by_fold) == 72 and by_fold["images"].sum() == 4
+    summed = evaluation.confusion(predictions, by=("network",))
+    cells = summed.set_index(["expression", "predicted"])["images"]
+    assert (cells["fear", "anger"], cells["anger", "fear"], cells["fear", "fear"]) == (2, 0, 1)
+    assert list(summed.columns) == ["network", "expression", "predicted", "images"]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    predicted=st.lists(st.sampled_from(EXPRESSIONS), min_size=1, max_size=40),
+    positives=st.integers(1, 10),
+    seed=st.integers(0, 5),
+)
+def test_positives_are_predicted_so_and_few_and_independent_of_order(predicted, positives, seed):
+    predictions = _predictions(["fear"] * len(predicted), predicted)
+    chosen = evaluation.choose_positives(predictions, positives, seed=seed)
+    answer = predictions.set_index("image_id")["predicted"]
+    assert (answer[chosen["image_id"]].to_numpy() == chosen["expression"].to_numpy()).all()
+    for expression in EXPRESSIONS:
+        ids = chosen.loc[chosen["expression"] == expression, "image_id"].tolist()
+        assert len(ids) == min(positives, predicted.count(expression))
+        assert ids == sorted(set(ids))
+    shuffled = predictions.sample(frac=1, random_state=0)
+    pd.testing.assert_frame_equal(evaluation.choose_positives(shuffled, positives, seed=seed), chosen)
+
+
+def test_positives_differ_between_seeds_models_and_expressions():
+    predictions = pd.concat(
+        [_predictions(["fear"] * 200, ["fear", "anger"] * 100, fold=fold) for fold in ("CV1", "CV2")]
+    )
+    chosen = evaluation.choose_positives(predictions, 10, seed=0)
+    draws = [
+        tuple(int(image_id[4:]) // 2 for image_id in ids)
+        for _, ids in chosen.groupby(["fold", "expression"])["image_id"]
+    ]
+    assert len({frozenset(draw) for draw in draws}) == 4
+    other = evaluation.choose_positives(predictions, 10, seed=1)
+    assert set(other["image_id"]) != set(chosen["image_id"])
+
+
+def test_positives_of_another_network_change_nothing():
+    predictions = _predictions(["fear"] * 50, ["fear"] * 50)
+    both = pd.concat([_predictions(["fear"] * 50, ["fear"] * 50, network="SongNet"), predictions])
+    alone = evaluation.choose_positives(predictions, 5, seed=0)
+    together = evaluation.choose_positives(both, 5, seed=0)
+    assert alone.values.tolist() == together[together["network"] == "WeiNet"].values.tolist()
+
+
+def test_step_writes_all_tables(experiment):
+    run = evaluation.evaluate(experiment)
+    assert (run.done, run.skipped, run.omissions) == (2, 0, [])
+    predictions = evaluation.read_predictions(experiment)
+    assert list(predictions.columns) == list(evaluation.PREDICTIONS)
+    assert len(predictions) == 24
+    probabilities = predictions[list(evaluation.PROBABILITIES)].to_numpy()
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
+    assert (np.array(EXPRESSIONS)[probabilities.argmax(axis=1)] == predictions["predicted"]).all()
+    # Each model sees its own test fold only: subjects 0 and 2 are in CV1.
+    seen = predictions.loc[predictions["fold"] == "CV1", "image_id"]
+    assert {image_id[5:7] for image_id in seen} == {"s0", "s2"}
+    by_fold = evaluation.read_accuracy_by_fold(experiment)
+    table = evaluation.read_accuracy(experiment)
+    assert list(table.columns) == ["network", "accuracy", "macro_precision", "macro_recall", "macro_f1"]
+    right = (predictions["expression"] == predictions["predicted"]).groupby(predictions["fold"]).mean()
+    np.testing.assert_allclose(by_fold["accuracy"], right)
+    assert table["accuracy"].item() == pytest.approx(right.mean())
+    matrix = evaluation.read_confusion(experiment)["WeiNet"]
+    assert matrix.shape == (6, 6) and matrix.sum(axis=1).tolist() == [4] * 6
+    assert np.trace(matrix) == (predictions["expression"] == predictions["predicted"]).sum()
+    explained = evaluation.read_explained(experiment)
+    counts = explained.groupby(["fold", "expression"]).size()
+    assert set(counts) == {1} and len(counts) == predictions.groupby(["fold", "predicted"]).ngroups
+
+
+def test_a_right_model_scores_one(experiment):
+    evaluation.evaluate(experiment)
+    assert evaluation.read_accuracy(experiment).iloc[0, 1:].tolist() == [1, 1, 1, 1]
+
+
+def test_second_run_asks_no_model_and_a_killed_one_goes_on(experiment):
+    evaluation.evaluate(experiment)
+    folder = experiment.evaluation_folder
+    before = {path.name: path.read_bytes() for path in folder.glob("*.csv")}
+    assert {"predictions.csv", "accuracy.csv", "report.csv", "confusion_by_fold.csv"} < set(before)
+    run = evaluation.evaluate(experiment)
+    assert (run.done, run.skipped) == (0, 2)
+    (folder / "predictions" / "WeiNet_CV2.csv").unlink()
+    run = evaluation.evaluate(experiment)
+    assert (run.done, run.skipped) == (1, 1)
+    assert {path.name: path.read_bytes() for path in folder.glob("*.csv")} == before
+
+
+def test_more_positives_or_another_model_are_refused(experiment):
+    evaluation.evaluate(experiment)
+    more = dataclasses.replace(experiment, explanation=ExplanationSettings(positives=2))
+    with pytest.raises(ConflictError, match="explanation.positives = 1.*says 2"):
+        evaluation.evaluate(more)
+    # What does not concern the choice may change.
+    other_samples = ExplanationSettings(positives=1, samples=9)
+    evaluation.evaluate(dataclasses.replace(experiment, explanation=other_samples))
+    import keras
+
+    _save(experiment, "WeiNet", "CV1", [keras.layers.Flatten(), keras.layers.Dense(6, activation="softmax")])
+    with pytest.raises(ConflictError, match="another version of WeiNet_CV1"):
+        evaluation.evaluate(experiment)
+
+
+def test_models_that_answer_nonsense_are_left_out_by_name(experiment):
+    import keras
+
+    layers = [keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(7, activation="softmax")]
+    _save(experiment, "WeiNet", "CV1", layers)
+    with pytest.raises(ModelError, match=r"WeiNet_CV1 must answer 6 probabilities.*\(12, 7\)"):
+        evaluation.predict_model(experiment, "WeiNet", "CV1")
+    nan = keras.layers.Dense(6, kernel_initializer=keras.initializers.Constant(np.nan))
+    _save(experiment, "WeiNet", "CV1", [keras.layers.GlobalAveragePooling2D(), nan])
+    run = evaluation.evaluate(experiment)
+    assert run.done == 1
+    assert [entry["item"] for entry in run.omissions] == ["WeiNet_CV1"]
+    assert "NaN or infinity for 12 of 12 images" in run.omissions[0]["reason"]
+    assert set(evaluation.read_predictions(experiment)["fold"]) == {"CV2"}
+    assert read_json(experiment.evaluation_folder / "run.json")["omissions"] == run.omissions
+
+
+def test_a_model_that_was_not_trained_is_left_out(experiment):
+    experiment.model_path("WeiNet", "CV2").unlink()
+    run = evaluation.evaluate(experiment)
+    assert run.done == 1 and "WeiNet_CV2.keras is not there" in run.omissions[0]["reason"]
+    experiment.model_path("WeiNet", "CV1").unlink()
+    (experiment.evaluation_folder / "predictions" / "WeiNet_CV1.csv").unlink()
+    with pytest.raises(ModelError, match="No model of made could be evaluated. WeiNet_CV1: "):
+        evaluation.evaluate(experiment)
+
+
+def test_earlier_steps_are_named(tmp_path):
+    experiment = make_experiment(tmp_path)
+    with pytest.raises(MissingError, match="'training'"):
+        evaluation.evaluate(experiment)
+    for read in (evaluation.read_explained, evaluation.read_predictions, evaluation.read_confusion):
+        with pytest.raises(MissingError, match="'evaluation'"):
+            read(experiment)
+
+
+def test_a_damaged_table_is_named(experiment):
+    evaluation.evaluate(experiment)
+    (experiment.evaluation_folder / "explained.csv").write_text("network,fold\nWeiNet,CV1\n")
+    with pytest.raises(DataError, match="explained.csv lacks the columns expression, image_id"):
+        evaluation.read_explained(experiment)
+
+
+def test_positives_must_be_one_or_more():
+    with pytest.raises(SettingsError, match="'positives'.*>= 1, but got 0"):
+        evaluation.choose_positives(_predictions(["fear"], ["fear"]), 0, seed=0)
+
+
+def test_real_models_go_through(tmp_path):
+    experiment = make_experiment(tmp_path, subjects=2)
+    experiment = dataclasses.replace(
+        experiment, training=dataclasses.replace(experiment.training, overrides={"WeiNet": {"epochs": 1}})
+    )
+    training.train(experiment)
+    run = evaluation.evaluate(experiment)
+    assert (run.done, run.omissions) == (2, [])
+    assert read_csv(experiment.evaluation_folder / "accuracy.csv")["accuracy"].between(0, 1).all()

@@ -1,0 +1,97 @@
+"""The whole study in small: notebooks and command line, twice the same bytes."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from ekman_expressions import Experiment
+from ekman_expressions.expressions import EXPRESSIONS, title
+from ekman_expressions.storage import read_csv, read_json
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+ARTEFACTS = ("datasets", "models", "results", "heatmaps", "barplots", "dendograms")
+
+
+def _run(*command: str) -> str:
+    answer = subprocess.run([sys.executable, *command], capture_output=True, text=True, cwd=REPOSITORY)
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    return answer.stdout + answer.stderr
+
+
+def _files(root: Path) -> dict[str, bytes]:
+    """Contents of all artefacts; run.json holds times, executed notebooks hold paths."""
+    return {
+        str(path.relative_to(root)): path.read_bytes()
+        for folder in ARTEFACTS
+        for path in sorted((root / folder).rglob("*"))
+        if path.is_file() and path.name != "run.json" and "notebooks" not in path.parts
+    }
+
+
+@pytest.fixture(scope="module")
+def by_notebooks(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("notebooks")
+    _run("tools/run_notebooks.py", "--preset", "smoke", "--root", str(root))
+    return root
+
+
+@pytest.fixture(scope="module")
+def by_command(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("command")
+    _run("-m", "ekman_expressions.cli", "run", "--preset", "smoke", "--root", str(root))
+    return root
+
+
+def test_all_notebooks_run_with_the_smoke_preset(by_notebooks):
+    executed = sorted((by_notebooks / "results" / "smoke" / "notebooks").glob("*.ipynb"))
+    assert [path.name[0] for path in executed] == list("0123456789")
+    for path in executed:
+        notebook = nbformat.read(path, as_version=4)
+        parameters = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+        assert 'preset = \'smoke\'' in parameters[0].source
+        counts = [cell.execution_count for cell in notebook.cells if cell.cell_type == "code"]
+        assert counts == list(range(1, len(counts) + 1))
+        assert not [
+            output for cell in notebook.cells if cell.cell_type == "code"
+            for output in cell.outputs if output.output_type == "error"
+        ]
+
+
+def test_command_line_and_notebooks_write_the_same_bytes(by_notebooks, by_command):
+    notebooks, command = _files(by_notebooks), _files(by_command)
+    assert sorted(notebooks) == sorted(command)
+    assert [name for name in notebooks if notebooks[name] != command[name]] == []
+
+
+def test_every_step_leaves_its_artefacts(by_command):
+    experiment = Experiment.preset("smoke", root=by_command)
+    manifest = read_csv(experiment.manifest_path)
+    assert len(manifest) == experiment.faces.subjects * len(EXPRESSIONS) * 2
+    for network, fold in experiment.models:
+        assert experiment.model_path(network, fold).stat().st_size > 0
+    explained = read_csv(experiment.evaluation_folder / "explained.csv")
+    for row in explained.itertuples():
+        assert experiment.record_path(row.network, row.fold, row.image_id).exists()
+    for expression in explained.expression.unique():
+        name = f"{title(expression)}_heatmap.png"
+        for kind in ("GRAY", "COLORMAP_JET", "THRESHOLD"):
+            assert (experiment.heatmaps_folder / kind / "heatmaps_total" / name).exists()
+    # A cell without positives is listed, and not silently dropped.
+    cells = {(row.network, row.fold, row.expression) for row in explained.itertuples()}
+    missing = len(experiment.models) * len(EXPRESSIONS) - len(cells)
+    omissions = read_json(experiment.heatmaps_folder / "run.json")["omissions"]
+    assert len([entry for entry in omissions if "_CV" in entry["item"]]) == missing
+    scores = read_csv(experiment.scores_folder / "scores_by_fold.csv")
+    assert len(scores.dropna()) == len(cells)
+
+
+def test_a_second_run_finds_all_done(by_command):
+    before = _files(by_command)
+    report = _run("-m", "ekman_expressions.cli", "run", "--preset", "smoke", "--root", str(by_command))
+    made = [line.strip() for line in report.splitlines() if " made" in line]
+    assert len(made) == 10
+    assert all(line.startswith("0 items made") for line in made), made
+    assert _files(by_command) == before

@@ -1,0 +1,264 @@
+"""Training: the same bytes again, resuming, the test fold kept out, and what goes wrong."""
+
+import dataclasses
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_faces import make_experiment
+
+from ekman_expressions import datasets, training
+from ekman_expressions.errors import ConflictError, DataError, MissingError, ModelError, SettingsError
+from ekman_expressions.experiment import TrainingSettings
+from ekman_expressions.storage import read_csv, read_json, write_csv, write_image
+from ekman_expressions.zoo import NetSpec
+
+
+def _settings(network="WeiNet", *, batch_size=8, **override):
+    return TrainingSettings(
+        weights="none", batch_size=batch_size, overrides={network: {"epochs": 2, **override}}
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """An experiment with its trained models, not to be changed."""
+    experiment = make_experiment(tmp_path_factory.mktemp("trained"), training=_settings())
+    run = training.train(experiment)
+    assert (run.done, run.skipped, run.omissions, run.notes) == (2, 0, [], [])
+    return experiment
+
+
+def test_each_fold_gets_a_model_and_a_learning_curve(trained):
+    curves = training.learning_curves(trained)
+    assert list(curves.columns) == ["network", "fold", "epoch", "loss", "accuracy"]
+    assert curves[["network", "fold", "epoch"]].values.tolist() == [
+        ["WeiNet", "CV1", 1], ["WeiNet", "CV1", 2], ["WeiNet", "CV2", 1], ["WeiNet", "CV2", 2],
+    ]
+    assert curves["loss"].between(0.1, 10).all()
+    # Twelve training faces: accuracies are multiples of 1/12.
+    np.testing.assert_allclose(curves["accuracy"] * 12, (curves["accuracy"] * 12).round(), atol=1e-5)
+    files = {path.name for path in trained.models_folder.iterdir()}
+    models = {f"WeiNet_{fold}{suffix}" for fold in ("CV1", "CV2") for suffix in (".keras", "_history.csv")}
+    assert files == {"run.json"} | models
+
+
+def test_loaded_models_answer_probabilities_and_carry_no_optimiser(trained):
+    model = training.load_model(trained, "WeiNet", "CV1")
+    images = datasets.read_faces(trained, datasets.read_manifest(trained)["image_id"][:3], 64)
+    answers = model(images).numpy()
+    assert answers.shape == (3, 6)
+    np.testing.assert_allclose(answers.sum(axis=1), 1, rtol=1e-5)
+    assert not model.compiled
+    # Four bytes per parameter and a little: no moments of an optimiser.
+    size = trained.model_path("WeiNet", "CV1").stat().st_size
+    assert size < 1.05 * 4 * model.count_params()
+
+
+def test_files_hold_no_dates(trained):
+    with zipfile.ZipFile(trained.model_path("WeiNet", "CV1")) as saved:
+        assert {info.date_time for info in saved.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+        assert b"1980-01-01" in saved.read("metadata.json")
+
+
+def test_another_process_writes_the_same_bytes(trained, tmp_path):
+    copy = make_experiment(tmp_path, training=_settings())
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[2]);"
+        "from made_faces import make_experiment; from ekman_expressions import training;"
+        "from ekman_expressions.experiment import TrainingSettings;"
+        "settings = TrainingSettings(weights='none', batch_size=8, overrides={'WeiNet': {'epochs': 2}});"
+        "training.train_model(make_experiment(sys.argv[1], training=settings), 'WeiNet', 'CV2')"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path), str(Path(__file__).parent)], check=True)
+    for name in ("WeiNet_CV2.keras", "WeiNet_CV2_history.csv"):
+        assert (copy.models_folder / name).read_bytes() == (trained.models_folder / name).read_bytes(), name
+
+
+def test_other_models_before_and_the_order_of_rows_change_no_byte(trained, tmp_path):
+    import keras
+
+    copy = make_experiment(tmp_path, training=_settings())
+    write_csv(copy.manifest_path, read_csv(copy.manifest_path).iloc[::-1])
+    keras.layers.Dense(3), keras.layers.Conv2D(2, 3)
+    np.random.random(7)
+    training.train_model(copy, "WeiNet", "CV2")
+    path = copy.model_path("WeiNet", "CV2")
+    assert path.read_bytes() == trained.model_path("WeiNet", "CV2").read_bytes()
+
+
+def test_seed_network_and_fold_change_the_weights(trained, tmp_path):
+    first, second = (training.load_model(trained, "WeiNet", fold).get_weights()[0] for fold in ("CV1", "CV2"))
+    assert np.abs(first - second).max() > 0.01
+    other = dataclasses.replace(make_experiment(tmp_path, training=_settings()), seed=1)
+    training.train_model(other, "WeiNet", "CV1")
+    assert np.abs(first - training.load_model(other, "WeiNet", "CV1").get_weights()[0]).max() > 0.01
+
+
+def test_the_test_fold_has_no_influence(trained, tmp_path):
+    copy = make_experiment(tmp_path, training=_settings())
+    manifest = datasets.read_manifest(copy)
+    for path in manifest.loc[manifest["fold"] == "CV1", "path"]:
+        (copy.faces_folder / path).write_bytes(b"no image: reading it would raise")
+    training.train_model(copy, "WeiNet", "CV1")
+    path = copy.model_path("WeiNet", "CV1")
+    assert path.read_bytes() == trained.model_path("WeiNet", "CV1").read_bytes()
+    with pytest.raises(DataError, match="cannot be read"):
+        training.train_model(copy, "WeiNet", "CV2")
+    assert not copy.model_path("WeiNet", "CV2").exists()
+
+
+def test_models_that_are_there_are_skipped_and_killed_ones_made(trained, tmp_path):
+    shutil.copytree(trained.root, tmp_path, dirs_exist_ok=True)
+    copy = dataclasses.replace(trained, root=tmp_path)
+    expected = copy.model_path("WeiNet", "CV2").read_bytes()
+    copy.model_path("WeiNet", "CV2").unlink()
+    run = training.train(copy)
+    assert (run.done, run.skipped) == (1, 1)
+    assert copy.model_path("WeiNet", "CV2").read_bytes() == expected
+    run = training.train(copy)
+    assert (run.done, run.skipped) == (0, 2)
+
+
+def test_an_interrupted_training_leaves_no_half_model(tmp_path, monkeypatch):
+    import keras
+
+    experiment = make_experiment(tmp_path, training=_settings())
+
+    def full_disk(self, path, *_, **__):
+        path.write_bytes(b"half")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(keras.Model, "save", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        training.train(experiment)
+    assert not list(experiment.models_folder.glob("*.keras"))
+    assert not list(experiment.models_folder.glob(".*"))
+    assert read_json(experiment.models_folder / "run.json")["end"] is None
+
+
+def test_other_settings_are_refused(trained):
+    other = dataclasses.replace(trained, training=_settings(learning_rate=0.5))
+    with pytest.raises(ConflictError, match="training.networks.WeiNet.learning_rate = 0.0001.*says 0.5"):
+        training.train(other)
+
+
+def test_nan_loss_stops_the_model_and_not_the_others(tmp_path, monkeypatch):
+    experiment = make_experiment(tmp_path, training=_settings(learning_rate=0.5))
+    build, built = NetSpec.build, []
+
+    def build_one_damaged(self, *arguments):
+        built.append(build(self, *arguments))
+        if len(built) == 1:
+            built[0].layers[-1].bias.assign(np.full(6, np.nan))
+        return built[-1]
+
+    monkeypatch.setattr(NetSpec, "build", build_one_damaged)
+    run = training.train(experiment)
+    assert (run.done, len(run.omissions)) == (1, 1)
+    assert run.omissions[0]["item"] == "WeiNet_CV1"
+    assert "The loss of WeiNet_CV1 became nan in epoch 1, step" in run.omissions[0]["reason"]
+    assert "at learning rate 0.5" in run.omissions[0]["reason"]
+    assert [path.name for path in experiment.models_folder.glob("*.keras")] == ["WeiNet_CV2.keras"]
+    assert set(training.learning_curves(experiment)["fold"]) == {"CV2"}
+
+
+def test_cosine_schedule_ends_at_rate_zero(tmp_path, monkeypatch):
+    import keras
+
+    rates, fit = [], keras.Model.fit
+
+    def watched_fit(self, *arguments, **options):
+        def keep_rate(batch, logs):
+            rates.append(float(self.optimizer.learning_rate))
+
+        options["callbacks"].append(keras.callbacks.LambdaCallback(on_train_batch_end=keep_rate))
+        return fit(self, *arguments, **options)
+
+    monkeypatch.setattr(keras.Model, "fit", watched_fit)
+    experiment = make_experiment(tmp_path, training=_settings(schedule="cosine", learning_rate=1e-3))
+    training.train_model(experiment, "WeiNet", "CV1")
+    # Twelve faces in batches of eight, two epochs: four steps.
+    expected = [5e-4 * (1 + np.cos(np.pi * step / 4)) for step in (1, 2, 3, 4)]
+    np.testing.assert_allclose(rates, expected, rtol=1e-5, atol=1e-9)
+
+
+def test_an_expression_that_is_not_trained_is_noted(tmp_path):
+    experiment = make_experiment(tmp_path, training=_settings(), subjects=2)
+    manifest = read_csv(experiment.manifest_path)
+    write_csv(experiment.manifest_path, manifest[(manifest.fold == "CV1") | (manifest.expression != "fear")])
+    assert training.train(experiment).notes == ["CV1: no image of fear to train on"]
+
+
+def test_one_fold_with_all_faces_is_refused(tmp_path):
+    experiment = make_experiment(tmp_path, training=_settings(), subjects=1)
+    with pytest.raises(DataError, match="WeiNet_CV1 has no image to train on: all 6 are in CV1"):
+        training.train(experiment)
+
+
+def test_missing_and_damaged_models_are_named(tmp_path):
+    experiment = make_experiment(tmp_path)
+    with pytest.raises(MissingError, match="WeiNet_CV1.keras is not there.*'training'"):
+        training.load_model(experiment, "WeiNet", "CV1")
+    with pytest.raises(SettingsError, match="'fold'.*'CV1', 'CV2', but got 'CV3'"):
+        training.load_model(experiment, "WeiNet", "CV3")
+    with pytest.raises(MissingError, match="run.json is not there.*'training'"):
+        training.learning_curves(experiment)
+    experiment.model_path("WeiNet", "CV1").parent.mkdir(parents=True)
+    experiment.model_path("WeiNet", "CV1").write_bytes(b"nothing")
+    with pytest.raises(ModelError, match="WeiNet_CV1.keras cannot be loaded as a Keras model"):
+        training.load_model(experiment, "WeiNet", "CV1")
+
+
+def test_code_inside_a_model_file_is_not_run(tmp_path):
+    import keras
+
+    experiment = make_experiment(tmp_path)
+    model = keras.Sequential([keras.Input((64, 64, 3)), keras.layers.Lambda(lambda image: image)])
+    path = experiment.model_path("WeiNet", "CV1")
+    path.parent.mkdir(parents=True)
+    model.save(path)
+    with pytest.raises(ModelError, match="Lambda"):
+        training.load_model(experiment, "WeiNet", "CV1")
+
+
+def test_initial_weights_come_from_a_folder_and_count_as_inputs(tmp_path):
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    settings = dataclasses.replace(_settings(), weights=str(folder))
+    experiment = make_experiment(tmp_path, ("MobileNetV3Large", "WeiNet"), training=settings)
+    with pytest.raises(MissingError, match="no weights file of MobileNetV3Large in .*weights"):
+        training.train(experiment)
+    path = folder / "MobileNetV3Large.weights.h5"
+    path.write_bytes(b"first")
+    assert training.initial_weights(experiment, "MobileNetV3Large") == str(path)
+    assert training.initial_weights(experiment, "WeiNet") == "none"
+    for model in experiment.models:
+        experiment.model_path(*model).parent.mkdir(parents=True, exist_ok=True)
+        experiment.model_path(*model).touch()
+    assert training.train(experiment).skipped == 4
+    path.write_bytes(b"second")
+    with pytest.raises(ConflictError, match="another version of weights of MobileNetV3Large"):
+        training.train(experiment)
+
+
+def test_a_network_learns_what_colours_tell(tmp_path):
+    experiment = make_experiment(
+        tmp_path, training=_settings(epochs=25, optimizer="adam", learning_rate=3e-4), faces=("anger", "fear")
+    )
+    rng = np.random.default_rng(0)
+    manifest = datasets.read_manifest(experiment)
+    for row in manifest.itertuples():
+        noise = rng.integers(0, 60, (32, 32, 3))
+        colour = [190, 0, 0] if row.expression == "anger" else [0, 0, 190]
+        write_image(experiment.faces_folder / row.path, (noise + colour).astype(np.uint8))
+    curve = training.train_model(experiment, "WeiNet", "CV1")
+    assert curve["loss"].iloc[-1] < 0.3 * curve["loss"].iloc[0]
+    test = manifest[manifest["fold"] == "CV1"]
+    faces = datasets.read_faces(experiment, test["image_id"], 64)
+    predicted = np.asarray(training.load_model(experiment, "WeiNet", "CV1")(faces)).argmax(axis=1)
+    assert predicted.tolist() == [{"anger": 0, "fear": 2}[name] for name in test["expression"]]

@@ -1,0 +1,113 @@
+"""Execute the numbered notebooks in order, with their progress bars in the terminal.
+
+The cell tagged ``parameters`` is where the preset is set; everything else runs as it stands.
+Executed copies go to ``results/<preset>/notebooks/``, or over the originals with ``--in-place``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+
+from ekman_expressions import Experiment
+from ekman_expressions.storage import atomic_path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+METADATA = {
+    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+    "language_info": {"name": "python"},
+}
+
+
+class TerminalClient(NotebookClient):
+    """A notebook client that shows what a cell prints while it runs."""
+
+    def process_message(self, msg, cell, cell_index):
+        if msg["msg_type"] == "stream":
+            sys.stderr.write(msg["content"]["text"])
+            sys.stderr.flush()
+        return super().process_message(msg, cell, cell_index)
+
+
+def set_parameters(notebook: nbformat.NotebookNode, parameters: dict[str, str]) -> None:
+    """Change assignments in the cell tagged ``parameters``; an absent one is an error."""
+    tagged = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    if len(tagged) != 1:
+        raise SystemExit(f"A notebook needs one cell tagged 'parameters', but this has {len(tagged)}.")
+    lines = tagged[0].source.splitlines()
+    for name, value in parameters.items():
+        places = [number for number, line in enumerate(lines) if line.startswith(f"{name} = ")]
+        if len(places) != 1:
+            raise SystemExit(f"The parameters cell must assign '{name}' once, but does so {len(places)} times.")
+        comment = lines[places[0]].partition("#")[2]
+        lines[places[0]] = f"{name} = {value!r}" + (f"  #{comment}" if comment else "")
+    tagged[0].source = "\n".join(lines)
+
+
+def execute(path: Path, target: Path, parameters: dict[str, str]) -> None:
+    """Execute one notebook and write it to `target`, without progress bars and timings.
+
+    When a cell raises, the notebook is written too, with the error in it.
+    """
+    notebook = nbformat.read(path, as_version=4)
+    set_parameters(notebook, parameters)
+    client = TerminalClient(
+        notebook,
+        timeout=None,
+        kernel_name="python3",
+        extra_arguments=["--log-level=ERROR"],
+        record_timing=False,
+        resources={"metadata": {"path": str(REPOSITORY / "notebooks")}},
+    )
+    try:
+        client.execute()
+    except CellExecutionError as error:
+        raise SystemExit(f"\n{path.name} stopped (see {target}):\n{error}") from None
+    finally:
+        for cell in notebook.cells:
+            if cell.cell_type == "code":
+                cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
+        notebook.metadata = nbformat.from_dict(METADATA)
+        with atomic_path(target) as temporary:
+            nbformat.write(notebook, temporary)
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--preset", default="demo", help="the preset, or a settings file (.toml)")
+    parser.add_argument("--root", type=Path, default=REPOSITORY, help="where the artefact folders go")
+    parser.add_argument("--in-place", action="store_true", help="write outputs into notebooks/")
+    parser.add_argument("notebooks", nargs="*", help="names to run (default: all, in order)")
+    options = parser.parse_args()
+
+    root = options.root.resolve()
+    experiment = Experiment.load(options.preset, root=root)
+    # The notebooks find the repository's own root themselves.
+    parameters = {"preset": options.preset} | ({} if root == REPOSITORY else {"root": str(root)})
+    paths = sorted((REPOSITORY / "notebooks").glob("*.ipynb"), key=lambda path: int(path.name.split("_")[0]))
+    paths = [path for path in paths if not options.notebooks or path.name in options.notebooks]
+    folder = experiment.results_folder / "notebooks"
+    begin = time.monotonic()
+    for number, path in enumerate(paths, start=1):
+        print(f"\n[{number}/{len(paths)}] {path.name}", file=sys.stderr, flush=True)
+        start = time.monotonic()
+        target = path if options.in_place else folder / path.name
+        execute(path, target, parameters)
+        print(f"    {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
+
+    print(f"\nDone in {(time.monotonic() - begin) / 60:.1f} min. Where to look:")
+    for what, place in experiment.places.items():
+        print(f"  {what:<22} {place}")
+    if not options.in_place:
+        print(f"  {'executed notebooks':<22} {folder}")
+
+
+if __name__ == "__main__":
+    main()

@@ -6,18 +6,15 @@ PRESET ?= demo
 VENV := .venv
 READY := $(VENV)/ready
 
-.PHONY: demo test slow-test clean
+.PHONY: demo test clean
 .DEFAULT_GOAL := demo
 
 demo: $(READY)
 	$(VENV)/bin/python tools/run_notebooks.py --preset $(PRESET)
 
 test: $(READY)
-	$(VENV)/bin/python -m pytest -m "not slow" --junit-xml=results/tests.xml
+	$(VENV)/bin/python -m pytest --junit-xml=results/tests.xml
 	@echo "Test report: results/tests.xml"
-
-slow-test: $(READY)
-	$(VENV)/bin/python -m pytest -m slow
 
 $(READY): requirements.txt constraints.txt pyproject.toml setup.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

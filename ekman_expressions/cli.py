@@ -88,9 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     study.add_argument("--steps", help="names separated by commas; default: all")
     study.set_defaults(command=_run)
 
-    verify = commands.add_parser(
-        "verify", help="recompute the published scores from the released heatmaps"
-    )
+    verify = commands.add_parser("verify", help="recompute the published scores from the released heatmaps")
     verify.add_argument(
         "--published",
         type=Path,
@@ -114,6 +112,7 @@ def _verify(options: argparse.Namespace) -> int:
     from ekman_expressions import published
 
     report = published.verify(options.published)
+    print(f"Released heatmaps and masks: {report.folder}\n")
     print(published.render(report))
     return 0 if report.ok else 1
 

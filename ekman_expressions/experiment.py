@@ -388,4 +388,3 @@ def _check_override(network: str, values: Any) -> None:
             check_range(value, f"{where}.epochs", 1, integer=True)
         else:
             check_range(value, f"{where}.{key}", 0, 1)
-

@@ -57,9 +57,7 @@ def parse_expression(name: str) -> str:
         return _CANONICAL[name.strip().lower()]
     except KeyError:
         known = ", ".join(sorted(_CANONICAL))
-        raise DataError(
-            f"Unknown expression {name!r}. Use one of {known} (in any case)."
-        ) from None
+        raise DataError(f"Unknown expression {name!r}. Use one of {known} (in any case).") from None
 
 
 def title(expression: str) -> str:

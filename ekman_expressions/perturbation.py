@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ekman_expressions.errors import DataError, ModelError, SettingsError, check_range
+from ekman_expressions.startup import silent_stderr
 from ekman_expressions.storage import read_arrays, write_arrays
 
 GROUP = 32
@@ -319,12 +320,15 @@ def _ask_keras(
     ):
         raise ModelError(f"The model takes images of shape {wanted[1:]}, but the image has {image.shape}.")
     functions = _compiled.setdefault(model, {})
-    if image.shape not in functions:
-        functions[image.shape] = _compile(model, image.shape)
-    ask = functions[image.shape]
     count = len(samples)
     filled = np.concatenate([samples, np.ones((-count % GROUP, samples.shape[1]), bool)])
     segments, hidden = segments.astype(np.int32), np.float32(hidden)
+    if image.shape not in functions:
+        functions[image.shape] = _compile(model, image.shape)
+        # While it traces, TensorFlow notes on standard error which types oneDNN leaves to it.
+        with silent_stderr():
+            functions[image.shape](image, segments, filled[:GROUP], hidden)
+    ask = functions[image.shape]
     groups = range(0, len(filled), GROUP)
     answers = [ask(image, segments, filled[at : at + GROUP], hidden).numpy() for at in groups]
     return np.concatenate(answers)[:count]

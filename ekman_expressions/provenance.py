@@ -152,9 +152,7 @@ def record(
         _refuse_other_settings(folder, before, settings)
         # What earlier runs did for networks that are not asked for now stays on record.
         settings = _merged(before["settings"], settings)
-        changed = [
-            name for name, value in hashes.items() if before["inputs"].get(name, value) != value
-        ]
+        changed = [name for name, value in hashes.items() if before["inputs"].get(name, value) != value]
         same_inputs = before["inputs"] == hashes and before["settings"] == settings
         if changed and not redo:
             raise ConflictError(
@@ -236,7 +234,11 @@ def _git_state() -> dict[str, Any] | None:
                 check=True,
                 timeout=10,
             ).stdout.strip()
-            for command in (("ls-files", Path(__file__).name), ("rev-parse", "HEAD"), ("status", "--porcelain"))
+            for command in (
+                ("ls-files", Path(__file__).name),
+                ("rev-parse", "HEAD"),
+                ("status", "--porcelain"),
+            )
         ]
     except (OSError, subprocess.SubprocessError):
         return None

@@ -136,17 +136,16 @@ def locate(path: Path | str | None = None) -> Path:
     MissingError
         If the folder that was named is not laid out so, or nothing can be downloaded.
     """
-    named = path if path is not None else os.environ.get(VARIABLE) or None
-    if named is not None:
-        return _check_layout(Path(named))
-    local = find_local()
-    if local is not None:
-        return _check_layout(local)
-    return download()
+    local = Path(path) if path is not None else find_local()
+    return download() if local is None else _check_layout(local)
 
 
 def find_local() -> Path | None:
-    """Return the first folder ``published/heatmaps`` in the checkout or beside it, or None."""
+    """Return the folder that the environment variable names, else the first ``published/heatmaps``
+    in the checkout or in a folder beside it, else None.
+    """
+    if os.environ.get(VARIABLE):
+        return Path(os.environ[VARIABLE])
     for checkout in dict.fromkeys((Path(__file__).resolve().parents[1], find_root().resolve())):
         # Around an installed package or any working directory there are other people's folders.
         if not (checkout / "notebooks").is_dir():
@@ -208,7 +207,7 @@ def download(
 
 def render(report: Report) -> str:
     """Write a report for a terminal: expected against obtained, the largest difference, both readings."""
-    lines = [f"Released heatmaps and masks: {report.folder}"]
+    lines = []
     if report.changed:
         named = ", ".join(report.changed[:5]) + (", ..." if len(report.changed) > 5 else "")
         lines.append(f"{len(report.changed)} files are not the released ones: {named}")
@@ -227,7 +226,7 @@ def render(report: Report) -> str:
         f"  folds pooled into one heatmap           {_extremes(report.pooled)}",
         "An Ekman mask is a reference, not a truth.",
     ]
-    return "\n".join(lines)
+    return "\n".join(lines).lstrip()
 
 
 def _table(name: str) -> pd.DataFrame:

@@ -17,6 +17,7 @@ from ekman_expressions.experiment import Experiment
 from ekman_expressions.expressions import EXPRESSIONS
 from ekman_expressions.provenance import Run, record, settings_of
 from ekman_expressions.randomness import derive_seed, generator
+from ekman_expressions.startup import start_tensorflow
 from ekman_expressions.storage import read_csv, require, write_csv
 from ekman_expressions.zoo import NETWORKS, saving
 from ekman_expressions.zoo.applications import weights_file
@@ -91,6 +92,7 @@ def train_model(experiment: Experiment, network: str, fold: str) -> pd.DataFrame
     ModelError
         If the loss becomes NaN; nothing is written then.
     """
+    start_tensorflow()
     import keras
     import tensorflow as tf
 

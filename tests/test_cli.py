@@ -22,8 +22,16 @@ def test_a_step_without_the_earlier_ones_names_them(tmp_path, capsys):
 
 def test_steps_come_in_the_order_of_the_flow():
     assert list(cli.steps()) == [
-        "faces", "training", "evaluation", "explanations", "facespace",
-        "heatmaps", "masks", "scores", "barplots", "dendrograms",
+        "faces",
+        "training",
+        "evaluation",
+        "explanations",
+        "facespace",
+        "heatmaps",
+        "masks",
+        "scores",
+        "barplots",
+        "dendrograms",
     ]
     with pytest.raises(SettingsError, match="Unknown step"):
         cli.run(Experiment.preset("smoke"), ["nothing"])

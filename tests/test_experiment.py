@@ -8,7 +8,13 @@ import pytest
 
 from ekman_expressions import Experiment
 from ekman_expressions.errors import MissingError, SettingsError
-from ekman_expressions.experiment import ExplanationSettings, FaceSettings, TrainingSettings, find_root, presets
+from ekman_expressions.experiment import (
+    ExplanationSettings,
+    FaceSettings,
+    TrainingSettings,
+    find_root,
+    presets,
+)
 from ekman_expressions.zoo import NETWORKS
 
 
@@ -19,11 +25,19 @@ def test_paper_preset_has_the_numbers_of_the_study():
     assert paper.models[:6] == (*(("SilNet", f"CV{k}") for k in range(1, 6)), ("WeiNet", "CV1"))
     lime = paper.explanation
     assert (lime.segments, lime.compactness, lime.samples, lime.kernel_width, lime.alpha, lime.hidden) == (
-        30, 20, 1000, 0.25, 1, 0,
+        30,
+        20,
+        1000,
+        0.25,
+        1,
+        0,
     )
     assert (lime.positives, paper.training.batch_size, paper.training.weights) == (100, 128, "imagenet")
     assert paper.training.of("SongNet") == {
-        "optimizer": "rmsprop", "learning_rate": 1e-4, "schedule": "constant", "epochs": 25,
+        "optimizer": "rmsprop",
+        "learning_rate": 1e-4,
+        "schedule": "constant",
+        "epochs": 25,
         "batch_norm_momentum": None,
     }
 
@@ -59,7 +73,10 @@ def test_unknown_network_lists_the_known_ones(tmp_path):
         (lambda: TrainingSettings(preprocessing="nativ"), "'paper', 'native', but got 'nativ'"),
         (lambda: TrainingSettings(overrides={"WeiNet": {"lr": 1}}), "'learning_rate'.*but got 'lr'"),
         (lambda: TrainingSettings(overrides={"WeiNet": {"optimizer": "sgd"}}), "but got 'sgd'"),
-        (lambda: TrainingSettings(overrides={"WeiNet": {"schedule": "step"}}), "'constant', 'cosine', but got 'step'"),
+        (
+            lambda: TrainingSettings(overrides={"WeiNet": {"schedule": "step"}}),
+            "'constant', 'cosine', but got 'step'",
+        ),
         (lambda: TrainingSettings(overrides={"WeiNet": {"epochs": 0}}), "but got 0"),
         (lambda: Experiment(name="../x", networks=("WeiNet",)), "'name' must be made of letters"),
         (lambda: Experiment(name="x", networks=("WeiNet",), seed=-1), "'seed'.*>= 0, but got -1"),
@@ -73,7 +90,8 @@ def test_bad_settings_say_what_was_received(build, message):
 def test_toml_file(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text(
-        'name = "mine"\nnetworks = ["WeiNet"]\n[faces]\ndatasets = ["lab"]\nfolds = 4\n[faces.roots]\nlab = "/data/lab"\n'
+        'name = "mine"\nnetworks = ["WeiNet"]\n[faces]\ndatasets = ["lab"]\nfolds = 4\n'
+        '[faces.roots]\nlab = "/data/lab"\n'
     )
     experiment = Experiment.load(str(path), root=tmp_path)
     assert experiment.folds == ("CV1", "CV2", "CV3", "CV4")
@@ -89,7 +107,10 @@ def test_toml_file(tmp_path):
         ('networks = ["WeiNet"]', "lack 'name'"),
         ('name = "x"', "lack 'networks'"),
         ('name = "x"\nnetworks = ["WeiNet"]\nfold = 3', "Unknown setting 'fold' in the top level"),
-        ('name = "x"\nnetworks = ["WeiNet"]\n[explanation]\nsample = 3', r"'sample' in \[explanation\].*samples"),
+        (
+            'name = "x"\nnetworks = ["WeiNet"]\n[explanation]\nsample = 3',
+            r"'sample' in \[explanation\].*samples",
+        ),
     ],
 )
 def test_bad_toml_says_what_is_wrong(tmp_path, text, message):

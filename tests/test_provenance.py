@@ -32,7 +32,15 @@ def test_run_json_says_how_the_artefacts_came_about(experiment, tmp_path):
     assert entry["settings"]["seed"] == experiment.seed
     assert entry["omissions"] == [{"item": "face_7", "reason": "no face found"}]
     assert entry["done"] == 3
-    assert {"package_version", "git", "python", "libraries", "platform", "device", "settings_hash"} <= entry.keys()
+    assert {
+        "package_version",
+        "git",
+        "python",
+        "libraries",
+        "platform",
+        "device",
+        "settings_hash",
+    } <= entry.keys()
     assert entry["start"] <= entry["end"]
     assert "1 left out" in run.summary("models") and "face_7: no face found" in run.summary("models")
 

@@ -52,7 +52,9 @@ def test_pickles_are_refused_in_both_directions(tmp_path):
 
 def test_missing_columns_are_listed(tmp_path):
     storage.write_csv(tmp_path / "a.csv", pd.DataFrame({"subject": ["x"], "fold": ["CV1"]}))
-    with pytest.raises(DataError, match="lacks the columns path.*It has subject, fold; needed are subject, path"):
+    with pytest.raises(
+        DataError, match="lacks the columns path.*It has subject, fold; needed are subject, path"
+    ):
         storage.read_csv(tmp_path / "a.csv", ("subject", "path"))
     (tmp_path / "empty.csv").write_text("")
     with pytest.raises(DataError, match="empty.csv is not a readable CSV"):

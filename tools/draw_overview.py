@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ekman_expressions import Experiment, comparison, datasets, explainers, facespace, figures, heatmaps, masks
-from ekman_expressions.expressions import EXPRESSIONS, index
+from ekman_expressions import (
+    Experiment,
+    comparison,
+    datasets,
+    explainers,
+    facespace,
+    figures,
+    heatmaps,
+    masks,
+)
 from ekman_expressions.explainers.lime import lime, paint
+from ekman_expressions.expressions import EXPRESSIONS, index
 from ekman_expressions.perturbation import PerturbationRecord
 
 REPOSITORY = Path(__file__).resolve().parent.parent

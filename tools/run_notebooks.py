@@ -7,6 +7,7 @@ Executed copies go to ``results/<preset>/notebooks/``, or over the originals wit
 from __future__ import annotations
 
 import argparse
+import ast
 import sys
 import time
 from pathlib import Path
@@ -44,9 +45,12 @@ def set_parameters(notebook: nbformat.NotebookNode, parameters: dict[str, str]) 
     for name, value in parameters.items():
         places = [number for number, line in enumerate(lines) if line.startswith(f"{name} = ")]
         if len(places) != 1:
-            raise SystemExit(f"The parameters cell must assign '{name}' once, but does so {len(places)} times.")
-        comment = lines[places[0]].partition("#")[2]
-        lines[places[0]] = f"{name} = {value!r}" + (f"  #{comment}" if comment else "")
+            raise SystemExit(
+                f"The parameters cell must assign '{name}' once, but does so {len(places)} times."
+            )
+        assignment, _, comment = lines[places[0]].partition("#")
+        if ast.literal_eval(assignment.partition("=")[2].strip()) != value:
+            lines[places[0]] = f"{name} = {value!r}" + (f"  #{comment}" if comment else "")
     tagged[0].source = "\n".join(lines)
 
 
@@ -88,10 +92,18 @@ def main() -> None:
     options = parser.parse_args()
 
     root = options.root.resolve()
-    experiment = Experiment.load(options.preset, root=root)
+    preset = options.preset
+    if preset.endswith(".toml"):
+        preset = str(Path(preset).resolve())
+    experiment = Experiment.load(preset, root=root)
     # The notebooks find the repository's own root themselves.
-    parameters = {"preset": options.preset} | ({} if root == REPOSITORY else {"root": str(root)})
+    parameters = {"preset": preset} | ({} if root == REPOSITORY else {"root": str(root)})
     paths = sorted((REPOSITORY / "notebooks").glob("*.ipynb"), key=lambda path: int(path.name.split("_")[0]))
+    unknown = set(options.notebooks) - {path.name for path in paths}
+    if unknown:
+        parser.error(
+            f"There is no {', '.join(sorted(unknown))}. There are {', '.join(path.name for path in paths)}."
+        )
     paths = [path for path in paths if not options.notebooks or path.name in options.notebooks]
     folder = experiment.results_folder / "notebooks"
     begin = time.monotonic()

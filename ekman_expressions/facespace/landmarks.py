@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -16,6 +12,7 @@ import numpy as np
 
 from ekman_expressions.errors import DataError
 from ekman_expressions.facespace.landmark_model import find_model
+from ekman_expressions.startup import silent_stderr
 
 SMALLEST = 256
 """Images whose shorter side is below this many pixels are enlarged before faces are looked for."""
@@ -117,7 +114,7 @@ def _as_mediapipe(image: np.ndarray):
 
 
 def _create(model: Path):
-    with _silent_stderr():
+    with silent_stderr():
         from mediapipe.tasks.python import BaseOptions, vision
 
         return vision.FaceLandmarker.create_from_options(
@@ -127,18 +124,3 @@ def _create(model: Path):
                 num_faces=MOST_FACES,
             )
         )
-
-
-@contextlib.contextmanager
-def _silent_stderr() -> Iterator[None]:
-    """Keep out the notes that MediaPipe's C++ parts write past Python; errors are exceptions."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)

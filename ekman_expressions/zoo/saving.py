@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ekman_expressions.errors import ModelError
+from ekman_expressions.startup import start_tensorflow
 from ekman_expressions.storage import atomic_path
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def load(path: Path) -> keras.Model:
     ModelError
         If the file is damaged, or holds code.
     """
+    start_tensorflow()
     import keras
 
     try:

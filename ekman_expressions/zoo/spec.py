@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ekman_expressions.errors import SettingsError, check_option, check_range
+from ekman_expressions.startup import start_tensorflow
 
 if TYPE_CHECKING:
     import keras
@@ -81,6 +82,7 @@ class NetSpec:
         ModelError
             If the file holds the weights of another network.
         """
+        start_tensorflow()
         import keras
 
         check_option(preprocessing, "preprocessing", ("paper", "native"))

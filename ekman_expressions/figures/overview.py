@@ -72,8 +72,8 @@ def overview(
         agreement[where] = colour
     show(panels[4], agreement, f"5  against the Ekman\nmask: IoU {iou:.2f}")
     handles = [
-        _patch((0.34, 0.71, 0.91), "heatmap above threshold"),
-        _patch((0.90, 0.62, 0.00), "Ekman mask"),
+        _patch((0.34, 0.71, 0.91), "heatmap above threshold only"),
+        _patch((0.90, 0.62, 0.00), "Ekman mask only"),
         _patch((0.15, 0.15, 0.15), "both"),
     ]
     figure.legend(handles=handles, loc="outside lower right", ncols=3)

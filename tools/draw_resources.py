@@ -1,4 +1,4 @@
-"""Draw resources/overview.png, the README's picture, from the demo's artefacts."""
+"""Draw the README's pictures, resources/*.png, from the demo's artefacts."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from ekman_expressions import (
     Experiment,
     comparison,
     datasets,
+    evaluation,
     explainers,
     facespace,
     figures,
@@ -15,22 +16,22 @@ from ekman_expressions import (
     masks,
 )
 from ekman_expressions.explainers.lime import lime, paint
-from ekman_expressions.expressions import EXPRESSIONS, index
+from ekman_expressions.expressions import EXPRESSIONS, index, title
 from ekman_expressions.perturbation import PerturbationRecord
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
-def main() -> None:
-    """Take the network and expression with the highest IoU, and its best described face."""
-    experiment = Experiment.preset("demo", root=REPOSITORY)
+def draw_overview(experiment: Experiment) -> None:
+    """Take the most accurate network, its expression with the highest IoU, its best described face."""
+    network = evaluation.read_accuracy(experiment).sort_values("accuracy").network.iloc[-1]
     scores = comparison.read_scores(experiment, pooled=True)
-    cells = scores[scores.network.isin(experiment.networks) & scores.expression.str.lower().isin(EXPRESSIONS)]
-    best = cells.sort_values("iou").iloc[-1]
-    network, expression = best.network, best.expression.lower()
+    cells = scores[(scores.network == network) & (scores.expression != comparison.AVERAGE)]
+    best = cells.loc[cells.iou.idxmax()]
+    expression = best.expression.lower()
 
     table = explainers.read_explanations(experiment)
-    row = table[(table.network == network) & (table.expression == expression)].sort_values("r2").iloc[-1]
+    row = table.loc[table[(table.network == network) & (table.expression == expression)].r2.idxmax()]
     record = PerturbationRecord.load(experiment.record_path(network, row.fold, row.image_id))
     settings = experiment.explanation
     explanation = lime(record, index(expression), kernel_width=settings.kernel_width, alpha=settings.alpha)
@@ -49,6 +50,24 @@ def main() -> None:
         what=f"{network}, {expression}",
     )
     figures.save(figure, REPOSITORY / "resources" / "overview.png")
+
+
+def draw_heatmaps(experiment: Experiment) -> None:
+    """Draw the heatmaps of all networks with the outlines of the Ekman masks."""
+    wall = {
+        (network, title(expression)): heatmaps.read_gray(experiment, expression, network)
+        for network in experiment.networks
+        for expression in EXPRESSIONS
+    }
+    outlines = {title(expression): masks.ekman_mask(expression) for expression in EXPRESSIONS}
+    figures.save(figures.heatmap_wall(wall, outlines=outlines), REPOSITORY / "resources" / "heatmaps.png")
+
+
+def main() -> None:
+    """Draw both."""
+    experiment = Experiment.preset("demo", root=REPOSITORY)
+    draw_overview(experiment)
+    draw_heatmaps(experiment)
 
 
 if __name__ == "__main__":

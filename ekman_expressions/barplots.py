@@ -50,6 +50,7 @@ def draw(experiment: Experiment) -> Run:
         if run.finished_before and all((folder / file).exists() for file in drawable):
             run.skipped = len(drawable)
             return run
+        run.begin()
         for file, table, options in tqdm(plots, desc="Drawing barplots", unit="figure"):
             if file in drawable:
                 figures.save(figures.barplot(table, value="iou", axis_label=_AXIS, **options), folder / file)

@@ -223,6 +223,7 @@ def score(experiment: Experiment) -> Run:
         if run.finished_before and _covers(experiment):
             run.skipped = len(read_scores_by_fold(experiment))
             return run
+        run.begin()
 
         def omit(item: str, error: Exception) -> None:
             missing = isinstance(error, MissingError)
@@ -263,7 +264,8 @@ def _by_fold_path(experiment: Experiment) -> Path:
 
 def _covers(experiment: Experiment) -> bool:
     """Whether the tables on disk are those of exactly this experiment's models, in their order."""
-    if not _by_fold_path(experiment).exists():
+    names = ("scores.csv", "scores_pooled.csv", "scores_by_fold.csv", *_LAYOUTS)
+    if not all((experiment.scores_folder / name).exists() for name in names):
         return False
     table = read_scores_by_fold(experiment)
     found = dict.fromkeys(zip(table["network"], table["fold"], strict=True))
@@ -285,8 +287,8 @@ def _counts(marked: np.ndarray, mask: np.ndarray) -> tuple[int, int, int]:
         )
     if not mask.any():
         raise DataError("The mask is empty, so nothing can agree with it. Check its file or its regions.")
-    both = np.count_nonzero(marked & mask)
-    return both, np.count_nonzero(marked) - both, np.count_nonzero(mask) - both
+    both = int(np.count_nonzero(marked & mask))
+    return both, int(np.count_nonzero(marked)) - both, int(np.count_nonzero(mask)) - both
 
 
 def _flat(wide: pd.DataFrame) -> pd.DataFrame:

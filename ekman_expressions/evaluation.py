@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from ekman_expressions import datasets, training
-from ekman_expressions.errors import MissingError, ModelError, check_range
+from ekman_expressions.errors import DataError, MissingError, ModelError, check_range
 from ekman_expressions.experiment import Experiment
 from ekman_expressions.expressions import EXPRESSIONS
 from ekman_expressions.provenance import Run, record, require_finished, settings_of
@@ -69,7 +69,7 @@ def evaluate(experiment: Experiment) -> Run:
                 run.skipped += 1
             else:
                 try:
-                    write_csv(path, predict_model(experiment, network, fold))
+                    write_csv(path, predict_model(experiment, network, fold, omit=run.omit))
                     run.done += 1
                 except (ModelError, MissingError) as error:
                     run.omit(f"{network}_{fold}", error)
@@ -85,8 +85,23 @@ def evaluate(experiment: Experiment) -> Run:
     return run
 
 
-def predict_model(experiment: Experiment, network: str, fold: str) -> pd.DataFrame:
+def predict_model(
+    experiment: Experiment,
+    network: str,
+    fold: str,
+    omit: Callable[[str, Exception], None] | None = None,
+) -> pd.DataFrame:
     """Ask one model about the faces of its test fold.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        The settings and folders.
+    network, fold : str
+        Which model.
+    omit : callable, optional
+        Takes the name and the error of each face that cannot be read, which is left out then;
+        without it such a face raises.
 
     Returns
     -------
@@ -99,15 +114,29 @@ def predict_model(experiment: Experiment, network: str, fold: str) -> pd.DataFra
         If the model has not been trained.
     ModelError
         If it cannot be loaded, or answers another number of classes or numbers that are not
-        finite.
+        finite, or none of its faces can be read.
     """
     model = training.load_model(experiment, network, fold)
     manifest = datasets.read_manifest(experiment)
     rows = manifest[manifest["fold"] == fold].sort_values("image_id")
     side, answered = NETWORKS[network].side, []
+    readable: list[str] = []
     for image_ids in _chunks(list(rows["image_id"]), experiment.training.batch_size):
-        faces = datasets.read_faces(experiment, image_ids, side)
-        answered.append(np.asarray(model.predict_on_batch(faces)))
+        faces = []
+        for image_id in image_ids:
+            try:
+                faces.append(datasets.read_faces(experiment, [image_id], side))
+            except (DataError, MissingError) as error:
+                if omit is None:
+                    raise
+                omit(f"{network}_{fold} {image_id}", error)
+                continue
+            readable.append(image_id)
+        if faces:
+            answered.append(np.asarray(model.predict_on_batch(np.concatenate(faces))))
+    if not readable:
+        raise ModelError(f"{network}_{fold} cannot be evaluated: none of its {len(rows)} faces can be read.")
+    rows = rows[rows["image_id"].isin(readable)]
     answers = np.concatenate(answered)
     check_answers(answers, f"{network}_{fold}")
     return pd.DataFrame(

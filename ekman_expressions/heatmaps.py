@@ -230,6 +230,7 @@ def make(experiment: Experiment) -> Run:
         if run.finished_before and (made := _made(experiment)):
             run.skipped = made
             return run
+        run.begin()
         counts = []
         with tqdm(total=len(EXPRESSIONS) * len(experiment.models), desc="Averaging", unit="heatmap") as bar:
             for expression in EXPRESSIONS:
@@ -330,8 +331,9 @@ def _made(experiment: Experiment) -> int:
         ),
         *((expression, None, None) for expression in counts["expression"]),
     }
-    there = all(heatmap_path(experiment, *item, kind=kind).exists() for item in wanted for kind in KINDS)
-    return len(wanted) if there else 0
+    files = [heatmap_path(experiment, *item, kind=kind) for item in wanted for kind in KINDS]
+    files += [heatmap_path(experiment, *item).with_suffix(".npz") for item in wanted]
+    return len(wanted) if all(file.exists() for file in files) else 0
 
 
 def _in_face_space(heatmap: np.ndarray, path: Path) -> np.ndarray:

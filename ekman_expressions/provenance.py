@@ -6,14 +6,14 @@ import dataclasses
 import platform
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from ekman_expressions.errors import ConflictError, MissingError
+from ekman_expressions.errors import ConflictError, DataError, MissingError
 from ekman_expressions.experiment import Experiment
 from ekman_expressions.storage import hash_of, read_json, require, sha256, write_json
 
@@ -49,12 +49,25 @@ class Run:
         What else a reader should know, e.g. that a fold lacks an expression.
     """
 
-    def __init__(self, *, finished_before: bool) -> None:
+    def __init__(
+        self, *, finished_before: bool = False, write_start: Callable[[], None] = lambda: None
+    ) -> None:
         self.finished_before = finished_before
+        self.begun = False
+        self._write_start = write_start
         self.done = 0
         self.skipped = 0
         self.omissions: list[dict[str, str]] = []
         self.notes: list[str] = []
+
+    def begin(self) -> None:
+        """Say that artefacts are about to change: from here to its end the step counts as unfinished.
+
+        To be called by a step that had come to its end before and still has something to do.
+        """
+        if not self.begun:
+            self._write_start()
+            self.begun = True
 
     def omit(self, item: str, reason: object) -> None:
         """Note that `item` was left out, and why."""
@@ -138,6 +151,8 @@ def record(
     ConflictError
         If the folder, or one upstream, was made with other settings, or (without `redo`)
         from other inputs.
+    MissingError
+        If a step upstream was stopped before its end.
     """
     folder = Path(folder)
     path = folder / "run.json"
@@ -145,23 +160,27 @@ def record(
     hashes = {name: sha256(file) for name, file in (inputs or {}).items()}
     for earlier in upstream:
         if (earlier / "run.json").exists():
-            _refuse_other_settings(earlier, read_json(earlier / "run.json"), settings)
-    before = read_json(path) if path.exists() else None
-    same_inputs = True
+            _refuse_other_settings(earlier, _read_entry(earlier / "run.json"), settings)
+            require_finished(earlier, earlier.name)
+    before = _read_entry(path) if path.exists() else None
+    # What earlier runs did for networks that are not asked for now stays on record.
+    known = {"known_settings": settings, "known_inputs": hashes}
+    same = False
     if before is not None:
         _refuse_other_settings(folder, before, settings)
-        # What earlier runs did for networks that are not asked for now stays on record.
-        settings = _merged(before["settings"], settings)
-        changed = [name for name, value in hashes.items() if before["inputs"].get(name, value) != value]
-        same_inputs = before["inputs"] == hashes and before["settings"] == settings
+        old_inputs = before["known_inputs"]
+        known = {
+            "known_settings": _merged(before["known_settings"], settings),
+            "known_inputs": old_inputs | hashes,
+        }
+        changed = [name for name, value in hashes.items() if old_inputs.get(name, value) != value]
+        same = before["inputs"] == hashes and before["settings"] == settings
         if changed and not redo:
             raise ConflictError(
                 f"{folder} was made from another version of {', '.join(changed)} "
                 f"(its contents have changed since). Delete {folder} to make it again, "
                 "or give the experiment another name."
             )
-    finished_before = before is not None and before["end"] is not None and same_inputs
-    run = Run(finished_before=finished_before)
     start = datetime.now(UTC)
     entry = {
         "step": step,
@@ -169,13 +188,17 @@ def record(
         "settings": settings,
         "settings_hash": hash_of(settings),
         "inputs": hashes,
+        **known,
         "start": start.isoformat(timespec="seconds"),
         "end": None,
     }
-    if not finished_before:
-        write_json(path, entry)
+    run = Run(
+        finished_before=same and before["end"] is not None, write_start=lambda: write_json(path, entry)
+    )
+    if not run.finished_before:
+        run.begin()
     yield run
-    if finished_before and not run.done:
+    if not (run.begun or run.done):
         return
     seconds = (datetime.now(UTC) - start).total_seconds()
     entry |= {
@@ -196,8 +219,11 @@ def require_finished(folder: Path, step: str) -> Path:
     For steps that read all that is there, and would take half of it for the whole.
     """
     path = require(Path(folder) / "run.json", step)
-    if read_json(path)["end"] is None:
-        raise MissingError(f"The step '{step}' was stopped before its end ({path}): run it again first.")
+    entry = _read_entry(path)
+    if entry["end"] is None:
+        raise MissingError(
+            f"The step '{entry['step']}' was stopped before its end ({path}): run it again first."
+        )
     return path
 
 
@@ -221,6 +247,22 @@ def environment() -> dict[str, Any]:
         "platform": platform.platform(),
         "device": _device(),
     }
+
+
+def _read_entry(path: Path) -> dict[str, Any]:
+    entry = read_json(path)
+    texts, tables = ("step",), ("settings", "inputs", "known_settings", "known_inputs")
+    if (
+        isinstance(entry, dict)
+        and "end" in entry
+        and all(isinstance(entry.get(name), str) for name in texts)
+        and all(isinstance(entry.get(name), dict) for name in tables)
+    ):
+        return entry
+    raise DataError(
+        f"{path} was not written by this version of the package. Delete {path.parent} to make it again, "
+        "or give the experiment another name."
+    )
 
 
 def _git_state() -> dict[str, Any] | None:
@@ -283,7 +325,7 @@ def _merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
 
 def _refuse_other_settings(folder: Path, before: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
     # Only settings that both have are compared: a network may be added to an experiment.
-    old, new = _flat(before["settings"]), _flat(settings)
+    old, new = _flat(before["known_settings"]), _flat(settings)
     for key in sorted(old.keys() & new.keys()):
         if old[key] != new[key]:
             raise ConflictError(

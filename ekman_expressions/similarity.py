@@ -111,6 +111,7 @@ def dendrograms(experiment: Experiment) -> Run:
         if run.finished_before and (drawn := _drawn(experiment)):
             run.skipped = drawn
             return run
+        run.begin()
         kinds = figures.network_kinds(experiment.networks, experiment.training.weights)
         kinds |= {f"{network}_{fold}": kinds[network] for network, fold in experiment.models}
         tables = []

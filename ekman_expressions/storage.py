@@ -47,7 +47,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{os.getpid()}-{path.name}")
     try:
         yield temporary
-        with open(temporary, "rb") as written:
+        # Windows only synchronises files that are open for writing.
+        with open(temporary, "r+b") as written:
             os.fsync(written.fileno())
         os.replace(temporary, path)
     finally:

@@ -53,7 +53,11 @@ def train(experiment: Experiment) -> Run:
         if weights not in ("none", "imagenet"):
             inputs[f"weights of {network}"] = Path(weights)
     with record(
-        experiment.models_folder, "training", settings_of(experiment, "faces", "training"), inputs=inputs
+        experiment.models_folder,
+        "training",
+        settings_of(experiment, "faces", "training"),
+        inputs=inputs,
+        upstream=[experiment.faces_folder],
     ) as run:
         for fold in experiment.folds:
             lacking = set(EXPRESSIONS) - set(manifest.loc[manifest["fold"] != fold, "expression"])
@@ -169,9 +173,19 @@ def load_model(experiment: Experiment, network: str, fold: str) -> keras.Model:
     _check_model(experiment, network, fold)
     path = require(experiment.model_path(network, fold), "training")
     try:
-        return saving.load(path)
+        model = saving.load(path)
     except ModelError as error:
         raise ModelError(f"{error} Delete it and run the step 'training' again.") from error
+    wanted = (NETWORKS[network].side, NETWORKS[network].side, 3)
+    received = model.input_shape[1:]
+    if len(received) != 3 or any(
+        has not in (None, side) for has, side in zip(received, wanted, strict=True)
+    ):
+        raise ModelError(
+            f"{path} takes images of shape {received}, but {network} takes {wanted}: it is another network. "
+            "Delete it and run the step 'training' again."
+        )
+    return model
 
 
 def initial_weights(experiment: Experiment, network: str) -> str:

@@ -370,3 +370,12 @@ def test_damaged_faces_and_landmarks_are_refused(prepared, tmp_path):
     np.savez(landmarks_path(experiment, image_id), points=np.full((68, 2), np.nan))
     with pytest.raises(DataError, match="68 finite points"):
         datasets.read_landmarks(experiment, image_id)
+
+
+def test_a_damaged_landmark_file_is_made_again(prepared, tmp_path):
+    experiment = damaged(prepared, tmp_path)
+    path = landmarks_path(experiment, datasets.read_manifest(experiment)["image_id"][0])
+    before = path.read_bytes()
+    path.write_bytes(before[:100])
+    assert datasets.prepare(experiment).done == 1
+    assert path.read_bytes() == before

@@ -270,3 +270,23 @@ def test_real_models_go_through(tmp_path):
     run = evaluation.evaluate(experiment)
     assert (run.done, run.omissions) == (2, [])
     assert read_csv(experiment.evaluation_folder / "accuracy.csv")["accuracy"].between(0, 1).all()
+
+
+def test_a_damaged_face_is_left_out_and_the_others_go_on(experiment):
+    damaged = experiment.faces_folder / "faces" / "made_s0_fear.png"
+    damaged.write_bytes(damaged.read_bytes()[:60])
+    run = evaluation.evaluate(experiment)
+    assert run.done == len(experiment.models)
+    assert [entry["item"] for entry in run.omissions] == ["WeiNet_CV1 made_s0_fear"]
+    predictions = evaluation.read_predictions(experiment)
+    assert len(predictions) == 23 and "made_s0_fear" not in set(predictions["image_id"])
+
+
+def test_a_model_of_another_size_is_left_out_with_both_shapes(experiment):
+    import keras
+
+    small = keras.Sequential([keras.Input((48, 48, 3)), keras.layers.Flatten(), keras.layers.Dense(6)])
+    small.save(experiment.model_path("WeiNet", "CV1"))
+    (entry,) = evaluation.evaluate(experiment).omissions
+    assert entry["item"] == "WeiNet_CV1"
+    assert "(48, 48, 3)" in entry["reason"] and "(64, 64, 3)" in entry["reason"]

@@ -13,11 +13,12 @@ import pytest
 
 from ekman_expressions import Experiment
 from ekman_expressions.errors import ConflictError, DataError, MissingError, SettingsError
-from ekman_expressions.explainers import EXPLAINERS, explain
+from ekman_expressions.explainers import EXPLAINERS, explain, read_explanations
 from ekman_expressions.explainers.lime import lime, paint
 from ekman_expressions.facespace import normalise, normalise_explanations
 from ekman_expressions.facespace.template import POINTS, SHAPE
 from ekman_expressions.perturbation import PerturbationRecord
+from ekman_expressions.provenance import record
 from ekman_expressions.storage import (
     read_arrays,
     read_csv,
@@ -171,7 +172,8 @@ def make_study(root, *, samples=40, nan=()):
     write_csv(experiment.manifest_path, pd.DataFrame(manifest, columns=columns))
     columns = ["network", "fold", "expression", "image_id"]
     write_csv(experiment.evaluation_folder / "explained.csv", pd.DataFrame(explained, columns=columns))
-    write_json(experiment.evaluation_folder / "run.json", {"settings": {}, "inputs": {}, "end": "now"})
+    with record(experiment.evaluation_folder, "evaluation", {}):
+        pass
     for seed, fold in enumerate(experiment.folds):
         tiny_model(experiment.model_path("WeiNet", fold), seed, nan=fold in nan)
     return experiment
@@ -225,6 +227,19 @@ def test_a_second_run_makes_nothing_and_changes_nothing(study):
     again, warped = explain(study), normalise_explanations(study)
     assert (again.done, again.skipped, warped.done, warped.skipped) == (0, 12, 0, 12)
     assert written_at(study.results_folder) == before
+
+
+def test_another_kernel_width_costs_no_record(study):
+    explain(study)
+    records = {path: path.read_bytes() for path in study.explanations_folder.rglob("face_*.npz")}
+    before = read_explanations(study)
+    wider = replace(study, explanation=replace(study.explanation, kernel_width=1.0))
+    run = explain(wider)
+    assert (run.done, run.skipped) == (0, 12)
+    assert all(path.read_bytes() == content for path, content in records.items())
+    after = read_explanations(study)
+    assert (after["kernel_width"] == 1).all()
+    assert not np.allclose(after["r2"], before["r2"])
 
 
 def test_other_settings_or_another_model_are_refused(study):

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from ekman_expressions import Experiment
-from ekman_expressions.errors import ConflictError
+from ekman_expressions.errors import ConflictError, DataError, MissingError
 from ekman_expressions.provenance import record, settings_of
 from ekman_expressions.randomness import derive_seed, generator
 from ekman_expressions.storage import read_json
@@ -77,6 +77,45 @@ def test_other_settings_are_refused_with_both_values_and_both_ways_out(experimen
         _run(tmp_path / "later", settings_of(changed, "explanation"), upstream=[folder])
 
 
+def test_a_step_upstream_that_was_stopped_is_named(experiment, tmp_path):
+    settings = settings_of(experiment, "faces")
+    with pytest.raises(KeyboardInterrupt), record(tmp_path / "x", "faces", settings):
+        raise KeyboardInterrupt
+    with pytest.raises(MissingError, match="'faces' was stopped before its end"):
+        _run(tmp_path / "later", settings, upstream=[tmp_path / "x"])
+
+
+def test_a_finished_step_that_begins_again_and_is_killed_counts_as_unfinished(experiment, tmp_path):
+    settings = settings_of(experiment, "faces")
+    _run(tmp_path / "x", settings)
+    with pytest.raises(KeyboardInterrupt), record(tmp_path / "x", "faces", settings, redo=True) as run:
+        assert run.finished_before
+        run.begin()
+        raise KeyboardInterrupt
+    assert not _run(tmp_path / "x", settings, redo=True).finished_before
+
+
+def test_inputs_of_networks_that_are_not_asked_for_stay_on_record(experiment, tmp_path):
+    settings = settings_of(experiment, "faces")
+    one, two = tmp_path / "one.keras", tmp_path / "two.keras"
+    for path in (one, two):
+        path.write_text("first")
+    _run(tmp_path / "x", settings, inputs={"one": one, "two": two})
+    _run(tmp_path / "x", settings, inputs={"one": one})
+    entry = read_json(tmp_path / "x" / "run.json")
+    assert list(entry["inputs"]) == ["one"] and list(entry["known_inputs"]) == ["one", "two"]
+    two.write_text("second")
+    with pytest.raises(ConflictError, match="another version of two"):
+        _run(tmp_path / "x", settings, inputs={"one": one, "two": two})
+
+
+@pytest.mark.parametrize("text", ["[]", '{"step": "faces"}', '{"step": 1, "end": null}', "{"])
+def test_a_foreign_run_json_is_named(experiment, tmp_path, text):
+    (tmp_path / "run.json").write_text(text)
+    with pytest.raises(DataError, match="run.json.*Delete"):
+        _run(tmp_path, settings_of(experiment, "faces"))
+
+
 def test_settings_without_effect_on_results_may_change(experiment, tmp_path):
     _run(tmp_path / "x", settings_of(experiment, "faces", "explanation"))
     faces = dataclasses.replace(experiment.faces, roots={"lab": "/elsewhere"})
@@ -89,6 +128,8 @@ def test_networks_may_be_added_but_their_numbers_not_changed(experiment, tmp_pat
     _run(tmp_path / "x", settings_of(more, "training"))
     fewer = dataclasses.replace(experiment, networks=("WeiNet",))
     _run(tmp_path / "x", settings_of(fewer, "training"))
+    entry = read_json(tmp_path / "x" / "run.json")
+    assert list(entry["settings"]["training"]["networks"]) == ["WeiNet"]
     overrides = {**experiment.training.overrides, "SongNet": {"epochs": 3}}
     training = dataclasses.replace(experiment.training, overrides=overrides)
     with pytest.raises(ConflictError, match="SongNet.epochs = 25.* 3"):

@@ -238,3 +238,14 @@ def test_arguments_without_meaning_are_refused():
         wei.build(classes=1)
     with pytest.raises(SettingsError, match=r"'batch_norm_momentum'.*\[0, 1\], but got 2"):
         wei.build(batch_norm_momentum=2)
+
+
+def test_no_weights_and_none_both_start_at_random(small):
+    import keras
+
+    keras.utils.set_random_seed(0)
+    one = NETWORKS["WeiNet"].build(None).get_weights()
+    keras.utils.set_random_seed(0)
+    two = NETWORKS["WeiNet"].build("none").get_weights()
+    assert all(np.array_equal(a, b) for a, b in zip(one, two, strict=True))
+    assert small.build(None).count_params() == NETWORKS["MobileNetV3Large"].parameters

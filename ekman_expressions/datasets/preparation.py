@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ import pandas as pd
 from ekman_expressions.datasets.cropping import crop_face
 from ekman_expressions.datasets.databases import load
 from ekman_expressions.datasets.folds import assign_folds, without_expression
-from ekman_expressions.datasets.prepared import COLUMNS, face_path, landmarks_path
+from ekman_expressions.datasets.prepared import COLUMNS, face_path, landmarks_path, read_manifest
 from ekman_expressions.errors import DataError, MissingError
 from ekman_expressions.experiment import Experiment
 from ekman_expressions.expressions import EXPRESSIONS
@@ -88,7 +89,10 @@ def prepare(experiment: Experiment) -> Run:
             sha256=manifest["image_id"].map(digests),
         )
         columns = [*COLUMNS, *(["intensity"] if "intensity" in manifest else []), "sha256"]
-        write_csv(experiment.manifest_path, manifest[columns].sort_values("image_id"))
+        manifest = manifest[columns].sort_values("image_id")
+        if run.finished_before and not _is_written(manifest, experiment):
+            run.begin()
+        write_csv(experiment.manifest_path, manifest)
         for lack in without_expression(manifest):
             run.note(lack)
     return run
@@ -134,9 +138,12 @@ def prepare_face(
         raise UnusableImage(str(error)) from error
     digest = sha256(source)
     face, landmarks = face_path(experiment, image_id), landmarks_path(experiment, image_id)
-    before = read_arrays(landmarks, ("sha256", "faces")) if landmarks.exists() and face.exists() else None
-    if before is not None and before["sha256"] == digest:
-        return digest, False, int(before["faces"])
+    if landmarks.exists() and face.exists():
+        # A damaged file is made again.
+        with suppress(DataError):
+            before = read_arrays(landmarks, ("sha256", "faces"))
+            if before["sha256"] == digest:
+                return digest, False, int(before["faces"])
     found = detect(image)
     if found is None:
         raise UnusableImage("no face found")
@@ -157,6 +164,12 @@ def prepare_face(
         },
     )
     return digest, True, found.faces
+
+
+def _is_written(manifest: pd.DataFrame, experiment: Experiment) -> bool:
+    with suppress(DataError, MissingError):
+        return list(read_manifest(experiment)["sha256"]) == list(manifest["sha256"])
+    return False
 
 
 def _sources(experiment: Experiment) -> pd.DataFrame:

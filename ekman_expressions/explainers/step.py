@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pandas as pd
 from tqdm import tqdm
 
@@ -55,10 +57,13 @@ def explain(experiment: Experiment) -> Run:
         if (path := experiment.model_path(network, fold)).exists()
     }
     table_path = experiment.explanations_folder / "explanations.csv"
+    settings = settings_of(experiment, "faces", "training", "explanation")
+    # Records hold for every kernel width and penalty: another one costs no model call.
+    estimator = {name: settings["explanation"].pop(name) for name in ("kernel_width", "alpha")}
     with record(
         experiment.explanations_folder,
         _STEP,
-        settings_of(experiment, "faces", "training", "explanation"),
+        settings,
         inputs={"manifest": experiment.manifest_path, **models},
         upstream=[experiment.models_folder, experiment.evaluation_folder],
     ) as run:
@@ -73,13 +78,19 @@ def explain(experiment: Experiment) -> Run:
             run.done += of_model.done
             run.skipped += of_model.skipped
             run.omissions += of_model.omissions
-        if run.done or not run.finished_before or not table_path.exists():
-            write_csv(table_path, _tabulate(experiment, explained))
+        if run.done or not run.finished_before or not _is_estimated(table_path, estimator):
+            write_csv(table_path, _tabulate(experiment, explained).assign(**estimator))
     return run
 
 
 def read_explanations(experiment: Experiment) -> pd.DataFrame:
-    """Read what LIME made of each record: a row per model and face, with the `COLUMNS`."""
+    """Read what LIME made of each record: a row per model and face.
+
+    Returns
+    -------
+    DataFrame
+        The `COLUMNS`, and the ``kernel_width`` and ``alpha`` of the estimate.
+    """
     path = require(experiment.explanations_folder / "explanations.csv", _STEP)
     return read_csv(path, COLUMNS, dtype={"image_id": str})
 
@@ -101,7 +112,7 @@ def explain_model(experiment: Experiment, network: str, fold: str, rows: pd.Data
     Run
         What was done, skipped, and left out.
     """
-    run = Run(finished_before=False)
+    run = Run()
     todo = []
     for image_id in rows["image_id"]:
         if _is_done(experiment, network, fold, image_id):
@@ -166,6 +177,13 @@ def _is_done(experiment: Experiment, network: str, fold: str, image_id: str) -> 
     except DataError:
         return False
     return (found.image_id, found.model) == (image_id, f"{network}_{fold}")
+
+
+def _is_estimated(path: Path, estimator: dict[str, float]) -> bool:
+    if not path.exists():
+        return False
+    table = read_csv(path, (*COLUMNS, *estimator))
+    return all((table[name] == value).all() for name, value in estimator.items())
 
 
 def _tabulate(experiment: Experiment, explained: pd.DataFrame) -> pd.DataFrame:

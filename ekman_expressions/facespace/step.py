@@ -91,7 +91,9 @@ def normalise_cell(
         used.append(image_id)
     if not used:
         # What an earlier run may have left would be taken for this one's.
-        path.unlink(missing_ok=True)
+        if path.exists():
+            run.begin()
+            path.unlink()
         return
     write_arrays(path, {"maps": np.stack(maps), "image_ids": np.array(used), "source": np.array(source)})
     run.done += len(used)

@@ -45,7 +45,7 @@ class NetSpec:
 
     def build(
         self,
-        weights: str | Path = "none",
+        weights: str | Path | None = "none",
         preprocessing: str = "paper",
         classes: int = 6,
         batch_norm_momentum: float | None = None,
@@ -54,10 +54,10 @@ class NetSpec:
 
         Parameters
         ----------
-        weights : {'none', 'imagenet'} or path
-            Where the weights start: at random, at those of ImageNet (downloaded by Keras), or
-            at a file with the weights of the network without its top, as Keras Applications
-            write them. The networks that are trained from scratch only know ``'none'``.
+        weights : {'none', 'imagenet'}, None or path
+            Where the weights start: at random (``'none'`` or None), at those of ImageNet
+            (downloaded by Keras), or at a file with the weights of the network without its top,
+            as Keras Applications write them. The networks that are trained from scratch only know ``'none'``.
         preprocessing : {'paper', 'native'}
             What the graph does first with an image in [0, 1]: nothing, or turning it into the
             range and channel order the network was pre-trained with. Networks that are trained
@@ -85,6 +85,7 @@ class NetSpec:
         start_tensorflow()
         import keras
 
+        weights = "none" if weights is None else str(weights)
         check_option(preprocessing, "preprocessing", ("paper", "native"))
         check_range(classes, "classes", 2, integer=True)
         if batch_norm_momentum is not None:
@@ -92,14 +93,14 @@ class NetSpec:
         if self.pretrained:
             from ekman_expressions.zoo.applications import build
 
-            model = build(self.name, self.side, classes, str(weights), preprocessing)
-        elif str(weights) == "none":
+            model = build(self.name, self.side, classes, weights, preprocessing)
+        elif weights == "none":
             from ekman_expressions.zoo.scratch import build
 
             model = build(self.name, self.side, classes)
         else:
             raise SettingsError(
-                f"{self.name} is trained from scratch: 'weights' must be 'none', but got {str(weights)!r}."
+                f"{self.name} is trained from scratch: 'weights' must be 'none', but got {weights!r}."
             )
         if batch_norm_momentum is not None:
             for layer in model.layers:

@@ -70,7 +70,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return options.command(options)
     except EkmanExpressionsError as error:
         print(f"ekman-expressions: {error}", file=sys.stderr)
-        return 2
+    except OSError as error:
+        print(f"ekman-expressions: {error}. Choose another folder with --root.", file=sys.stderr)
+    return 2
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -101,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(options: argparse.Namespace) -> int:
     experiment = Experiment.load(options.preset, root=options.root)
-    run(experiment, options.steps.split(",") if options.steps else None)
+    run(experiment, [name.strip() for name in options.steps.split(",")] if options.steps else None)
     print("Where to look:")
     for what, place in experiment.places.items():
         print(f"  {what:<20} {place}")

@@ -46,6 +46,9 @@ class FaceSettings:
     def __post_init__(self) -> None:
         object.__setattr__(self, "datasets", _names(self.datasets, "faces.datasets"))
         check_type(self.roots, "faces.roots", Mapping)
+        for name, root in self.roots.items():
+            check_option(name, "faces.roots", self.datasets)
+            check_type(root, f"faces.roots.{name}", str)
         check_range(self.folds, "faces.folds", 2, integer=True)
         check_range(self.size, "faces.size", 32, 4096, integer=True)
         if self.subjects is not None:

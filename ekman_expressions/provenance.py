@@ -150,7 +150,7 @@ def record(
     ------
     ConflictError
         If the folder, or one upstream, was made with other settings, or (without `redo`)
-        from other inputs.
+        from other inputs; or (without `redo`) if it holds artefacts but no ``run.json``.
     MissingError
         If a step upstream was stopped before its end.
     """
@@ -163,6 +163,14 @@ def record(
             _refuse_other_settings(earlier, _read_entry(earlier / "run.json"), settings)
             require_finished(earlier, earlier.name)
     before = _read_entry(path) if path.exists() else None
+    if before is None and not redo and folder.is_dir():
+        # Such a step keeps what is there: it must know how that was made.
+        found = [item.name for item in folder.iterdir() if not item.name.startswith(".")]
+        if found:
+            raise ConflictError(
+                f"{folder} holds {len(found)} entries (such as {found[0]}), but no run.json that says how "
+                f"they were made. Delete {folder} to make them again, or give the experiment another name."
+            )
     # What earlier runs did for networks that are not asked for now stays on record.
     known = {"known_settings": settings, "known_inputs": hashes}
     same = False

@@ -45,7 +45,8 @@ def _colour_reader(experiment, network, fold):
 
 
 def _finish_training(experiment):
-    with record(experiment.models_folder, "training", settings_of(experiment, "faces", "training")) as run:
+    settings = settings_of(experiment, "faces", "training")
+    with record(experiment.models_folder, "training", settings, redo=True) as run:
         run.done = len(experiment.models)
 
 

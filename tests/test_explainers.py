@@ -172,7 +172,7 @@ def make_study(root, *, samples=40, nan=()):
     write_csv(experiment.manifest_path, pd.DataFrame(manifest, columns=columns))
     columns = ["network", "fold", "expression", "image_id"]
     write_csv(experiment.evaluation_folder / "explained.csv", pd.DataFrame(explained, columns=columns))
-    with record(experiment.evaluation_folder, "evaluation", {}):
+    with record(experiment.evaluation_folder, "evaluation", {}, redo=True):
         pass
     for seed, fold in enumerate(experiment.folds):
         tiny_model(experiment.model_path("WeiNet", fold), seed, nan=fold in nan)

@@ -116,9 +116,20 @@ def test_a_foreign_run_json_is_named(experiment, tmp_path, text):
         _run(tmp_path, settings_of(experiment, "faces"))
 
 
+def test_artefacts_of_unknown_settings_are_refused(experiment, tmp_path):
+    settings = settings_of(experiment, "faces")
+    _run(tmp_path / "x", settings)
+    (tmp_path / "x" / "WeiNet_CV1.keras").write_text("a model")
+    (tmp_path / "x" / "run.json").unlink()
+    with pytest.raises(ConflictError, match="WeiNet_CV1.keras.*no run.json.*Delete"):
+        _run(tmp_path / "x", settings)
+    # A step that makes everything again has nothing to fear.
+    assert not _run(tmp_path / "x", settings, redo=True).finished_before
+
+
 def test_settings_without_effect_on_results_may_change(experiment, tmp_path):
     _run(tmp_path / "x", settings_of(experiment, "faces", "explanation"))
-    faces = dataclasses.replace(experiment.faces, roots={"lab": "/elsewhere"})
+    faces = dataclasses.replace(experiment.faces, roots={"synthetic": "/elsewhere"})
     _run(tmp_path / "x", settings_of(dataclasses.replace(experiment, faces=faces), "faces", "explanation"))
 
 

@@ -14,6 +14,7 @@ from made_faces import make_experiment
 from ekman_expressions import datasets, training
 from ekman_expressions.errors import ConflictError, DataError, MissingError, ModelError, SettingsError
 from ekman_expressions.experiment import TrainingSettings
+from ekman_expressions.provenance import record
 from ekman_expressions.storage import read_csv, read_json, write_csv, write_image
 from ekman_expressions.zoo import NetSpec
 
@@ -237,9 +238,9 @@ def test_initial_weights_come_from_a_folder_and_count_as_inputs(tmp_path):
     path.write_bytes(b"first")
     assert training.initial_weights(experiment, "MobileNetV3Large") == str(path)
     assert training.initial_weights(experiment, "WeiNet") == "none"
-    for model in experiment.models:
-        experiment.model_path(*model).parent.mkdir(parents=True, exist_ok=True)
-        experiment.model_path(*model).touch()
+    with record(experiment.models_folder, "training", {}):
+        for model in experiment.models:
+            experiment.model_path(*model).touch()
     assert training.train(experiment).skipped == 4
     path.write_bytes(b"second")
     with pytest.raises(ConflictError, match="another version of weights of MobileNetV3Large"):

@@ -10,11 +10,11 @@ from ekman_expressions.errors import DataError, ModelError, SettingsError
 from ekman_expressions.perturbation import (
     GROUP,
     PerturbationRecord,
-    _compiled,
     draw_samples,
     perturb,
     superpixels,
 )
+from ekman_expressions.perturbation.compiled import _compiled
 
 SEGMENTS = np.arange(6).repeat(8).reshape(6, 8) % 6
 

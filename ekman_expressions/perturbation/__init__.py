@@ -1,0 +1,25 @@
+"""Superpixels, random samples of them, and what a model answers when the others are hidden.
+
+A `PerturbationRecord` is all of an explanation that costs model calls. Every estimate (LIME
+for any class, its standard error) is a cheap function of it.
+"""
+
+from __future__ import annotations
+
+from ekman_expressions.perturbation.asking import perturb
+from ekman_expressions.perturbation.checks import check_image, check_samples, check_segments
+from ekman_expressions.perturbation.compiled import GROUP
+from ekman_expressions.perturbation.record import PerturbationRecord
+from ekman_expressions.perturbation.samplers import draw_samples
+from ekman_expressions.perturbation.segmentation import superpixels
+
+__all__ = [
+    "GROUP",
+    "PerturbationRecord",
+    "check_image",
+    "check_samples",
+    "check_segments",
+    "draw_samples",
+    "perturb",
+    "superpixels",
+]

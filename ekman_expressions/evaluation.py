@@ -14,7 +14,7 @@ from ekman_expressions.errors import DataError, MissingError, ModelError, check_
 from ekman_expressions.experiment import Experiment
 from ekman_expressions.expressions import EXPRESSIONS
 from ekman_expressions.provenance import Run, record, require_finished, settings_of
-from ekman_expressions.randomness import generator
+from ekman_expressions.randomness import derive_seed, generator
 from ekman_expressions.storage import read_csv, require, write_csv
 
 PROBABILITIES: tuple[str, ...] = tuple(f"p_{expression}" for expression in EXPRESSIONS)
@@ -300,8 +300,15 @@ def read_predictions(experiment: Experiment) -> pd.DataFrame:
 
 
 def read_explained(experiment: Experiment) -> pd.DataFrame:
-    """Read which faces are explained, see `choose_positives`."""
-    return _read(_evaluated(experiment) / "explained.csv", EXPLAINED)
+    """Read which faces are explained, see `choose_positives`; by the explainer in use, if it takes few."""
+    table = _read(_evaluated(experiment) / "explained.csv", EXPLAINED)
+    if not experiment.explanation.is_partial:
+        return table
+    # By a number that each face has, so that more faces contain the fewer.
+    names = table[list(EXPLAINED)].itertuples(index=False)
+    places = pd.Series([derive_seed(experiment.seed, "compare", *row) for row in names], table.index)
+    ranks = places.groupby([table[name] for name in EXPLAINED[:3]]).rank(method="first")
+    return table[ranks <= experiment.explanation.compare_faces].reset_index(drop=True)
 
 
 def read_accuracy(experiment: Experiment) -> pd.DataFrame:
@@ -322,9 +329,7 @@ def read_confusion(experiment: Experiment) -> dict[str, np.ndarray]:
     dict of network to (6, 6) ndarray of int
         Images; shown expression by row, predicted by column, in the order of `EXPRESSIONS`.
     """
-    table = _read(
-        _evaluated(experiment) / "confusion.csv", ("network", "expression", "predicted", "images")
-    )
+    table = _read(_evaluated(experiment) / "confusion.csv", ("network", "expression", "predicted", "images"))
     return {
         network: rows.pivot(index="expression", columns="predicted", values="images")
         .loc[list(EXPRESSIONS), list(EXPRESSIONS)]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ekman_expressions.errors import MissingError, SettingsError, check_option, check_range, check_type
+from ekman_expressions.explainer_specs import SPECS
 from ekman_expressions.expressions import title
 from ekman_expressions.own_models.settings import OwnModel, check_models
 from ekman_expressions.settings import ExplanationSettings, FaceSettings, TrainingSettings, check_names
@@ -179,33 +180,49 @@ class Experiment:
 
     @property
     def explanations_folder(self) -> Path:
-        """Perturbation records, one folder per model."""
-        return self.results_folder / "explanations"
+        """What each explanation is made from, one folder per model: see `record_path`."""
+        return self._of_explainer(self.results_folder) / "explanations"
+
+    @property
+    def records_folder(self) -> Path:
+        """The explanations that this explainer starts from: LIME's records, if it shares them."""
+        shared = SPECS[self.explanation.explainer].records == "shared"
+        return self.results_folder / "explanations" if shared else self.explanations_folder
 
     @property
     def facespace_folder(self) -> Path:
         """Explanations in face space, one file per model and expression."""
-        return self.results_folder / "facespace"
+        return self._of_explainer(self.results_folder) / "facespace"
 
     @property
     def scores_folder(self) -> Path:
         """Tables of scores against the Ekman masks."""
-        return self.results_folder / "scores"
+        return self._of_explainer(self.results_folder) / "scores"
+
+    @property
+    def comparison_folder(self) -> Path:
+        """Tables that compare explainers; below it, a folder for each explainer but LIME."""
+        return self.results_folder / "explainers"
 
     @property
     def heatmaps_folder(self) -> Path:
         """Heatmaps as images and arrays."""
-        return self.root / "heatmaps" / self.name
+        return self._of_explainer(self.root / "heatmaps" / self.name)
+
+    @property
+    def masks_folder(self) -> Path:
+        """The Ekman masks as images; the same for all explainers."""
+        return self.root / "heatmaps" / self.name / "GROUND_TRUTH"
 
     @property
     def barplots_folder(self) -> Path:
         """Barplots of the scores."""
-        return self.root / "barplots" / self.name
+        return self._of_explainer(self.root / "barplots" / self.name)
 
     @property
     def dendrograms_folder(self) -> Path:
         """Dendrograms; the folder keeps the spelling that users of the study know."""
-        return self.root / "dendograms" / self.name
+        return self._of_explainer(self.root / "dendograms" / self.name)
 
     @property
     def places(self) -> dict[str, Path]:
@@ -219,6 +236,19 @@ class Experiment:
             "dendrograms": self.dendrograms_folder,
         }
 
+    def explained_by(self, explainer: str) -> Experiment:
+        """Return the same experiment with another explainer: all paths below are that one's.
+
+        Examples
+        --------
+        >>> demo = Experiment.preset("demo", root="/study").explained_by("grad_cam")
+        >>> demo.heatmaps_folder.relative_to("/study").as_posix()
+        'heatmaps/demo/explainers/grad_cam'
+        """
+        return dataclasses.replace(
+            self, explanation=dataclasses.replace(self.explanation, explainer=explainer)
+        )
+
     def side(self, network: str) -> int:
         """The side in pixels of the images that a network, or model of one's own, takes."""
         from ekman_expressions.zoo import NETWORKS
@@ -231,12 +261,17 @@ class Experiment:
         return self.models_folder / f"{network}_{fold}.keras"
 
     def record_path(self, network: str, fold: str, image_id: str) -> Path:
-        """The perturbation record of one face and one model."""
-        return self.explanations_folder / f"{network}_{fold}" / f"{image_id}.npz"
+        """The perturbation record of one face and one model; the map, of explainers without records."""
+        return self.records_folder / f"{network}_{fold}" / f"{image_id}.npz"
 
     def maps_path(self, network: str, fold: str, expression: str) -> Path:
         """The normalised explanations of one model and one predicted expression."""
         return self.facespace_folder / f"{network}_{fold}_{title(expression)}.npz"
+
+    def _of_explainer(self, folder: Path) -> Path:
+        """LIME's artefacts lie as in the study; those of any other explainer in a folder below."""
+        name = self.explanation.explainer
+        return folder if name == "lime" else folder / "explainers" / name
 
 
 def presets() -> tuple[str, ...]:

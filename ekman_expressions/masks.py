@@ -232,8 +232,8 @@ def hull() -> np.ndarray:
 
 def mask_path(folder: Experiment | Path | str, expression: str) -> Path:
     """Return where a mask's picture lies: in an experiment, or a folder laid out like its heatmaps."""
-    folder = folder.heatmaps_folder if isinstance(folder, Experiment) else Path(folder)
-    return folder / "GROUND_TRUTH" / f"{title(expression)}_gt.png"
+    masks = folder.masks_folder if isinstance(folder, Experiment) else Path(folder) / "GROUND_TRUTH"
+    return masks / f"{title(expression)}_gt.png"
 
 
 def read_mask(folder: Experiment | Path | str, expression: str) -> np.ndarray:

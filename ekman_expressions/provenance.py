@@ -15,6 +15,8 @@ from typing import Any
 
 from ekman_expressions.errors import ConflictError, DataError, MissingError
 from ekman_expressions.experiment import Experiment
+from ekman_expressions.explainer_specs import SPECS, resolved_options
+from ekman_expressions.settings import ExplanationSettings
 from ekman_expressions.storage import hash_of, read_json, require, sha256, write_json
 
 LIBRARIES = (
@@ -31,8 +33,12 @@ LIBRARIES = (
     "matplotlib",
     "onnxruntime",
 )
-# Where a database lies and how many images go through a model at once change no result.
-_WITHOUT_EFFECT = {"faces": ("roots",), "explanation": ("batch_size",)}
+# Where a database lies and how many images go through a model at once change no result; each
+# explainer has folders of its own, which hold whichever faces are asked for.
+_WITHOUT_EFFECT = {
+    "faces": ("roots",),
+    "explanation": ("batch_size", "explainer", "compare", "compare_faces", "options"),
+}
 
 
 class Run:
@@ -110,6 +116,8 @@ def settings_of(experiment: Experiment, *parts: str) -> dict[str, Any]:
         settings[part] = {
             key: value for key, value in values.items() if key not in _WITHOUT_EFFECT.get(part, ())
         }
+    if "explanation" in settings:
+        _keep_what_applies(settings["explanation"], experiment.explanation)
     if "training" in settings:
         # Resolved per network, so that an override compares equal to the same default.
         del settings["training"]["overrides"]
@@ -204,9 +212,7 @@ def record(
         "start": start.isoformat(timespec="seconds"),
         "end": None,
     }
-    run = Run(
-        finished_before=same and before["end"] is not None, write_start=lambda: write_json(path, entry)
-    )
+    run = Run(finished_before=same and before["end"] is not None, write_start=lambda: write_json(path, entry))
     if not run.finished_before:
         run.begin()
     yield run
@@ -306,6 +312,14 @@ def _device() -> str:
     tensorflow = sys.modules.get("tensorflow")
     gpus = tensorflow.config.list_physical_devices("GPU") if tensorflow else []
     return ", ".join(gpu.name for gpu in gpus) or f"CPU ({platform.machine()})"
+
+
+def _keep_what_applies(values: dict[str, Any], settings: ExplanationSettings) -> None:
+    """Add the options of the explainer in use, and drop settings of a regression that it does not fit."""
+    if options := resolved_options(settings.options, settings.explainer):
+        values["options"] = options
+    if not SPECS[settings.explainer].surrogate:
+        del values["kernel_width"], values["alpha"]
 
 
 def _plain(value: Any) -> Any:

@@ -10,6 +10,7 @@ from types import NoneType
 from typing import Any
 
 from ekman_expressions.errors import SettingsError, check_option, check_range, check_type
+from ekman_expressions.explainer_specs import SPECS, check_options
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +120,7 @@ class TrainingSettings:
         if self.released_folder is not None and self.weights != "released":
             raise SettingsError(
                 f"'training.released_folder' is {self.released_folder!r}, but training.weights is "
-                f"{self.weights!r}. Set training.weights = \"released\" to use it, or leave the folder out."
+                f'{self.weights!r}. Set training.weights = "released" to use it, or leave the folder out.'
             )
         check_option(self.preprocessing, "training.preprocessing", ("paper", "native"))
         check_range(self.batch_size, "training.batch_size", 1, integer=True)
@@ -164,6 +165,14 @@ class ExplanationSettings:
     ----------
     explainer : str
         Name in `ekman_expressions.explainers.EXPLAINERS`.
+    compare : tuple of str
+        Other explainers that the step "explainers" takes through face space, heatmaps, scores and
+        dendrograms, and compares with `explainer`.
+    compare_faces : int or None
+        Of `compare`, those that need model calls of their own explain at most so many faces per
+        model and expression; None: all that are explained.
+    options : dict of str to dict
+        Per explainer, options that it has; see `ekman_expressions.explainer_specs.SPECS`.
     positives : int
         Faces explained per model and predicted expression, at most.
     segments : int
@@ -184,6 +193,9 @@ class ExplanationSettings:
     """
 
     explainer: str = "lime"
+    compare: tuple[str, ...] = ()
+    compare_faces: int | None = None
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     positives: int = 100
     segments: int = 30
     compactness: float = 20.0
@@ -194,7 +206,14 @@ class ExplanationSettings:
     batch_size: int = 64
 
     def __post_init__(self) -> None:
-        check_type(self.explainer, "explanation.explainer", str)
+        check_option(self.explainer, "explanation.explainer", SPECS)
+        compare = check_names(self.compare, "explanation.compare") if self.compare else ()
+        object.__setattr__(self, "compare", compare)
+        for name in compare:
+            check_option(name, "explanation.compare", SPECS)
+        if self.compare_faces is not None:
+            check_range(self.compare_faces, "explanation.compare_faces", 1, integer=True)
+        check_options(self.options, "explanation.options")
         check_range(self.positives, "explanation.positives", 1, integer=True)
         check_range(self.segments, "explanation.segments", 2, 10_000, integer=True)
         check_range(self.compactness, "explanation.compactness", 1e-6)
@@ -203,6 +222,12 @@ class ExplanationSettings:
         check_range(self.kernel_width, "explanation.kernel_width", 1e-6)
         check_range(self.alpha, "explanation.alpha", 0)
         check_range(self.batch_size, "explanation.batch_size", 1, integer=True)
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether `compare_faces` limits the faces that `explainer` explains."""
+        costly = SPECS[self.explainer].records != "shared"
+        return self.explainer in self.compare and costly and self.compare_faces is not None
 
 
 def check_names(values: Any, setting: str) -> tuple[str, ...]:

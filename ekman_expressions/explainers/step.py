@@ -51,12 +51,14 @@ def explain(experiment: Experiment) -> Run:
     check_option(experiment.explanation.explainer, "explanation.explainer", EXPLAINERS)
     explained = evaluation.read_explained(experiment)
     models = {f"model {name}": path for name, path in own_models.model_files(experiment).items()}
-    table_path = experiment.explanations_folder / "explanations.csv"
+    table_path = experiment.records_folder / "explanations.csv"
     settings = settings_of(experiment, "faces", "training", "models", "explanation")
     # Records hold for every kernel width and penalty: another one costs no model call.
-    estimator = {name: settings["explanation"].pop(name) for name in ("kernel_width", "alpha")}
+    estimator = {name: getattr(experiment.explanation, name) for name in ("kernel_width", "alpha")}
+    for name in estimator:
+        settings["explanation"].pop(name, None)
     with record(
-        experiment.explanations_folder,
+        experiment.records_folder,
         _STEP,
         settings,
         inputs={"manifest": experiment.manifest_path, **models},
@@ -86,7 +88,7 @@ def read_explanations(experiment: Experiment) -> pd.DataFrame:
     DataFrame
         The `COLUMNS`, and the ``kernel_width`` and ``alpha`` of the estimate.
     """
-    path = require(experiment.explanations_folder / "explanations.csv", _STEP)
+    path = require(experiment.records_folder / "explanations.csv", _STEP)
     return read_csv(path, COLUMNS, dtype={"image_id": str})
 
 
@@ -134,9 +136,7 @@ def explain_model(experiment: Experiment, network: str, fold: str, rows: pd.Data
     return run
 
 
-def _ask(
-    experiment: Experiment, network: str, fold: str, image_id: str, model: object
-) -> PerturbationRecord:
+def _ask(experiment: Experiment, network: str, fold: str, image_id: str, model: object) -> PerturbationRecord:
     settings = experiment.explanation
     own = experiment.models.get(network)
     name = f"{network}_{fold}"

@@ -35,14 +35,14 @@ def normalise_explanations(experiment: Experiment) -> Run:
     ConflictError
         If there are results made with other settings.
     """
-    finished = require_finished(experiment.explanations_folder, "explanations")
+    finished = require_finished(experiment.records_folder, "explanations")
     explained = evaluation.read_explained(experiment)
     with record(
         experiment.facespace_folder,
         _STEP,
         settings_of(experiment, "faces", "training", "models", "explanation"),
         inputs={"explanations": finished},
-        upstream=[experiment.explanations_folder],
+        upstream=[experiment.records_folder],
         redo=True,
     ) as run:
         groups = explained.groupby(["network", "fold", "expression"])

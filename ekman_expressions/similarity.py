@@ -9,14 +9,28 @@ import pandas as pd
 from tqdm import tqdm
 
 from ekman_expressions import figures, heatmaps
+from ekman_expressions.dendrogram_statistics import tree_statistics, tree_support
 from ekman_expressions.errors import DataError
 from ekman_expressions.experiment import Experiment
 from ekman_expressions.expressions import EXPRESSIONS, title
 from ekman_expressions.provenance import Run, record, require_finished, settings_of
+from ekman_expressions.statistics import trees
 from ekman_expressions.storage import read_csv, write_csv
 
 COLUMNS = ("level", "expression", "first", "second", "distance")
 """The columns of ``distances.csv``: one row per pair of leaves of one tree."""
+
+BRANCHES = ("level", "expression", "leaves", "height", "support")
+"""The columns of ``branches.csv``: one row per branch of a tree; see `statistics.trees.branch_support`."""
+
+STATISTICS = ("level", "expression", "statistic", "value", "chance", "p", "n")
+"""The columns of ``statistics.csv``: how far the trees can be believed.
+
+``cophenetic_correlation`` of each tree (`n` leaves); at the level ``by_cv`` the ``reliability_auc``
+(`n` pairs of one network; with the mean distances ``same_network`` and ``different_networks``); at
+the level ``by_net`` the ``split_difference`` between networks that were pre-trained and those from
+scratch (`n` relabelings), also of all expressions together.
+"""
 
 
 def distances(maps: Sequence[np.ndarray], names: Sequence[str] | None = None) -> np.ndarray:
@@ -91,7 +105,9 @@ def dendrograms(experiment: Experiment) -> Run:
 
     Per expression over networks (``Anger_by_net.png``) and over networks and folds
     (``Anger_by_CV.png``), and over expressions (``By_expression.png``); all distances
-    are written to ``distances.csv`` with the `COLUMNS`.
+    are written to ``distances.csv`` with the `COLUMNS`. How far the trees can be believed is
+    written to ``branches.csv`` (`BRANCHES`) and ``statistics.csv`` (`STATISTICS`), and the support
+    of each branch over folds is drawn at it.
 
     Raises
     ------
@@ -113,8 +129,8 @@ def dendrograms(experiment: Experiment) -> Run:
             return run
         run.begin()
         kinds = figures.network_kinds(experiment.networks, experiment.training.weights)
-        kinds |= {f"{network}_{fold}": kinds[network] for network, fold in experiment.pairs}
-        tables = []
+        leaf_kinds = kinds | {f"{network}_{fold}": kinds[network] for network, fold in experiment.pairs}
+        pairs, branches, matrices = [], [], {}
         for file, tree_title, level, expression, leaves in tqdm(
             list(_trees(experiment)), desc="Drawing dendrograms", unit="figure"
         ):
@@ -123,14 +139,31 @@ def dendrograms(experiment: Experiment) -> Run:
             if len(maps) < 2:
                 run.omit(file, f"a tree needs at least 2 heatmaps, but there are {len(maps)}")
                 continue
-            matrix = distances(list(maps.values()), list(maps))
-            groups = None if level == "by_expression" else kinds
-            figure = figures.dendrogram(linkage(matrix), list(maps), groups=groups, title=tree_title)
+            names = list(maps)
+            matrix = distances(list(maps.values()), names)
+            tree = linkage(matrix)
+            support = tree_support(experiment, level, [leaves[name] for name in names], tree)
+            figure = figures.dendrogram(
+                tree,
+                names,
+                groups=None if level == "by_expression" else leaf_kinds,
+                support=support,
+                title=tree_title,
+            )
             figures.save(figure, folder / file)
-            tables.append(_pairs(matrix, list(maps)).assign(level=level, expression=expression))
+            where = {"level": level, "expression": expression}
+            pairs.append(_pairs(matrix, names).assign(**where))
+            if support is not None:
+                branches.append(trees.branch_table(tree, names, support).assign(**where))
+            matrices[level, expression] = (matrix, [leaves[name] for name in names], tree)
             run.done += 1
-        table = pd.concat(tables) if tables else pd.DataFrame(columns=COLUMNS)
-        write_csv(folder / "distances.csv", table[list(COLUMNS)])
+        for name, tables, columns in (
+            ("distances.csv", pairs, COLUMNS),
+            ("branches.csv", branches, BRANCHES),
+            ("statistics.csv", [tree_statistics(matrices, kinds, seed=experiment.seed)], STATISTICS),
+        ):
+            table = pd.concat(tables) if tables else pd.DataFrame(columns=columns)
+            write_csv(folder / name, table[list(columns)])
     return run
 
 
@@ -153,13 +186,14 @@ def _trees(experiment: Experiment) -> Iterator[tuple[str, str, str, str, dict]]:
 
 def _drawn(experiment: Experiment) -> int:
     """Count the trees on disk, if they are all that the table of distances speaks of; else 0."""
-    path = experiment.dendrograms_folder / "distances.csv"
-    if not path.exists():
+    folder = experiment.dendrograms_folder
+    path = folder / "distances.csv"
+    if not all((folder / name).exists() for name in (path.name, "branches.csv", "statistics.csv")):
         return 0
     table = read_csv(path, COLUMNS)
     known = set(zip(table["level"], table["expression"], strict=True))
     files = [file for file, _, level, expression, _ in _trees(experiment) if (level, expression) in known]
-    return len(files) if all((path.parent / file).exists() for file in files) else 0
+    return len(files) if all((folder / file).exists() for file in files) else 0
 
 
 def _read_leaves(experiment: Experiment, tree: str, leaves: dict, run: Run) -> dict[str, np.ndarray]:

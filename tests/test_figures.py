@@ -123,6 +123,9 @@ def _walls():
             title="Anger",
             groups={f"{n}_{f}": KINDS[n] for n in NETWORKS for f in FOLDS},
         ),
+        "tree with support": lambda: figures.dendrogram(
+            tree, list(table["model"]), support=np.linspace(0, 1, len(tree)), groups={}
+        ),
         "small tree": lambda: figures.dendrogram([[0, 1, 0.5, 2]], ["Anger", "Fear"]),
         "wall": lambda: figures.heatmap_wall(heat, outlines={"Fear": mask}, title="Heatmaps"),
         "one row": lambda: figures.heatmap_wall(
@@ -255,6 +258,10 @@ def test_tree_shows_leaves_in_order_with_their_heights():
         figures.GROUP_COLOURS[groups[name]] for name in names
     ]
     assert sorted(max(line.get_xdata()) for line in axes.lines) == [0.2, 0.8]
+    axes = figures.dendrogram(linkage, ["VGG16", "WeiNet", "VGG19"], support=[0.456, 1]).axes[0]
+    assert [(text.get_text(), text.get_position()[1]) for text in axes.texts] == [("46", 20)]
+    with pytest.raises(DataError, match="2 branches, but got support of 3"):
+        figures.dendrogram(linkage, ["a", "b", "c"], support=[1, 1, 1])
     with pytest.raises(DataError, match="3 leaves, but got 2"):
         figures.dendrogram(linkage, ["a", "b"])
 

@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis.extra.numpy import arrays
@@ -11,7 +12,7 @@ from ekman_expressions import Experiment, heatmaps, similarity
 from ekman_expressions.errors import DataError, MissingError
 from ekman_expressions.expressions import EXPRESSIONS
 from ekman_expressions.provenance import record, settings_of
-from ekman_expressions.storage import read_csv, write_image
+from ekman_expressions.storage import read_csv, write_arrays, write_csv, write_image
 
 MAPS = arrays(np.uint8, (3, 4, 5)).filter(lambda maps: all(np.ptp(one) for one in maps))
 
@@ -68,8 +69,13 @@ def _write_heatmaps(experiment, *, constant=(), absent=()):
                 if (expression, *where) in constant:
                     gray[:] = 0
                 if (expression, *where) not in absent:
-                    write_image(heatmaps.heatmap_path(experiment, expression, *where), gray)
+                    path = heatmaps.heatmap_path(experiment, expression, *where)
+                    write_image(path, gray)
+                    write_arrays(path.with_suffix(".npz"), {"heatmap": np.float32(gray)})
                     run.done += 1
+        rows = [(*pair, expression, 3) for expression in EXPRESSIONS for pair in experiment.pairs]
+        table = pd.DataFrame(rows, columns=["network", "fold", "expression", "images"])
+        write_csv(experiment.heatmaps_folder / "counts.csv", table)
 
 
 def test_every_tree_is_drawn_and_its_distances_are_written(experiment):
@@ -90,6 +96,16 @@ def test_every_tree_is_drawn_and_its_distances_are_written(experiment):
     assert set(table.query("level == 'by_expression'")["first"]) <= {
         name.capitalize() for name in EXPRESSIONS
     }
+    branches = read_csv(folder / "branches.csv", similarity.BRANCHES)
+    # A tree of 3 networks has 2 branches, one of 6 expressions 5; the root is always there.
+    assert len(branches) == 6 * 2 + 5 and branches["support"].between(0, 1).all()
+    roots = branches[
+        branches["leaves"].str.split().str.len() == branches["level"].map({"by_net": 3, "by_expression": 6})
+    ]
+    assert len(roots) == 7 and (roots["support"] == 1).all()
+    found = read_csv(folder / "statistics.csv", similarity.STATISTICS)
+    sizes = found.groupby("statistic").size().to_dict()
+    assert sizes["cophenetic_correlation"] == 13 and sizes["reliability_auc"] == 6
     before = (folder / "Anger_by_net.png").read_bytes()
     assert similarity.dendrograms(experiment).skipped == 13
     (folder / "Fear_by_CV.png").unlink()

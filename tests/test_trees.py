@@ -1,0 +1,147 @@
+"""How far a dendrogram can be believed: against SciPy, by hand, and under the null."""
+
+import numpy as np
+import pytest
+from scipy import stats
+from scipy.cluster import hierarchy
+from scipy.spatial.distance import squareform
+
+from ekman_expressions.errors import DataError
+from ekman_expressions.similarity import distances, linkage
+from ekman_expressions.statistics import trees
+
+FOLDS = ("CV1", "CV2", "CV3")
+
+
+def random_distances(leaves, seed):
+    return distances(np.random.default_rng(seed).random((leaves, 5, 6)))
+
+
+def noisy(patterns, noise, folds=3, seed=0):
+    """Maps (N, folds, 8, 9): the pattern of each leaf, with noise of its own in each fold."""
+    random = np.random.default_rng(seed)
+    base = random.random((max(patterns) + 1, 8, 9))
+    return np.stack([[base[p] + noise * random.normal(size=(8, 9)) for _ in range(folds)] for p in patterns])
+
+
+def tree_of(maps):
+    return linkage(distances(maps.mean(axis=1)))
+
+
+def test_cophenetic_correlation_is_scipys():
+    matrix = random_distances(7, 0)
+    tree = linkage(matrix)
+    expected = hierarchy.cophenet(tree, squareform(matrix, checks=False))[0]
+    assert trees.cophenetic_correlation(tree, matrix) == pytest.approx(expected)
+
+
+def test_cophenetic_correlation_by_hand():
+    # Leaves 0 and 1 meet at 0.2, with 2 at 0.8: r of (0.2, 0.6, 1.0) and (0.2, 0.8, 0.8).
+    matrix = np.array([[0, 0.2, 0.6], [0.2, 0, 1.0], [0.6, 1.0, 0]])
+    assert trees.cophenetic_correlation(linkage(matrix), matrix) == pytest.approx(np.sqrt(3) / 2)
+    two = np.array([[0, 0.3], [0.3, 0]])
+    assert np.isnan(trees.cophenetic_correlation(linkage(two), two))
+
+
+def test_separated_clusters_have_full_support_and_noise_has_not():
+    maps = noisy([0, 0, 1, 1], 0.01)
+    tree = tree_of(maps)
+    assert {frozenset({0, 1}), frozenset({2, 3})} <= set(trees.branches(tree))
+    np.testing.assert_array_equal(trees.branch_support(maps, tree), [1, 1, 1])
+    maps = noisy(range(6), 3.0)
+    support = trees.branch_support(maps, tree_of(maps))
+    assert support[-1] == 1 and support[:-1].min() < 0.7
+
+
+def test_support_by_enumeration_by_hand():
+    # Of two folds, one says that 0 and 1 belong together, the other 1 and 2.
+    a, b, c = np.random.default_rng(1).random((3, 8, 9))
+    maps = np.array([[a, a], [a + 0.01 * b, b], [c, b + 0.01 * c]])
+    tree = linkage(distances(maps[:, 0]))
+    assert trees.branches(tree)[0] == {0, 1}
+    both = {0, 1} in [set(one) for one in trees.branches(tree_of(maps))]
+    # Draws: the first fold twice 1/4, the second twice 1/4, each once 1/2.
+    assert trees.branch_support(maps, tree)[0] == pytest.approx(0.25 + 0.5 * both)
+
+
+def test_weights_decide_what_a_fold_counts_and_whether_it_is_there():
+    a, b, c = np.random.default_rng(1).random((3, 8, 9))
+    maps = np.array([[a, a], [a + 0.01 * b, b], [c, b + 0.01 * c]])
+    tree = linkage(distances(maps[:, 0]))
+    weights = np.array([[1, 1], [1, 0], [1, 1]])
+    # Draws of the second fold alone have no second leaf; in all others that is the first pattern.
+    assert trees.branch_support(maps, tree, weights=weights)[0] == 1
+    assert np.isnan(trees.branch_support(np.ones((3, 2, 4, 4)), tree)).all()
+
+
+@pytest.mark.parametrize("folds", [2, 5, 9])
+def test_draws_are_those_of_the_bootstrap(folds):
+    drawn = list(trees._draws(folds, 0))
+    assert sum(probability for _, probability in drawn) == pytest.approx(1)
+    assert all(counts.sum() == folds for counts, _ in drawn)
+    once = sum(probability * counts for counts, probability in drawn)
+    np.testing.assert_allclose(once, 1, atol=1e-9 if folds < 7 else 0.2)
+    if folds == 2:
+        assert sorted(probability for _, probability in drawn) == [0.25, 0.25, 0.5]
+
+
+def test_reliability_of_networks_that_repeat_themselves_and_of_noise():
+    networks, folds = np.repeat(["a", "b", "c"], 3), FOLDS * 3
+    alike = noisy([0, 1, 2], 0.01).reshape(9, 8, 9)
+    found = trees.reliability(distances(alike), networks, folds)
+    assert found["auc"] == 1 and found["pairs"] == 9 and found["same"] < 0.1 < found["different"]
+    # Only exchanges that keep the networks apart are as good: 6² of 6³ have them all the same.
+    assert found["p"] == pytest.approx(1 / 36, abs=0.015)
+    noise = np.random.default_rng(0).random((9, 8, 9))
+    found = trees.reliability(distances(noise), networks, folds)
+    assert 0.15 < found["auc"] < 0.85 and found["p"] > 0.05
+
+
+def test_reliability_passes_over_pairs_of_one_fold():
+    matrix = np.full((4, 4), 0.5)
+    # Networks a and b in CV1 are alike because they share faces: that must not count.
+    matrix[0, 2] = matrix[2, 0] = 0.0
+    found = trees.reliability(matrix, ["a", "a", "b", "b"], ["CV1", "CV2", "CV1", "CV2"])
+    assert found["same"] == found["different"] == 0.5 and found["auc"] == 0.5 and found["p"] == 1
+
+
+def test_split_by_hand():
+    first = np.array([True, True, False, False])
+    matrix = np.where(first[:, None] == first, 0.1, 0.9)
+    np.fill_diagonal(matrix, 0)
+    found = trees.split_test([matrix, matrix], first)
+    # Of the 6 ways to choose two of four, the split itself and its complement are as extreme.
+    expected = {"within": 0.1, "between": 0.9, "difference": 0.8, "p": 2 / 6, "relabelings": 6}
+    assert found == pytest.approx(expected)
+
+
+def test_split_of_expressions_is_tested_with_one_relabeling_for_all():
+    one, other = random_distances(6, 1), random_distances(6, 2)
+    first = [True, True, False, False, False, False]
+    together = trees.split_test([one, other], first)
+    assert together["relabelings"] == 15
+    alone = [trees.split_test([matrix], first)["difference"] for matrix in (one, other)]
+    assert together["difference"] == pytest.approx(np.mean(alone))
+
+
+def test_split_is_uniform_under_the_null():
+    first = np.arange(8) < 3
+    p = [trees.split_test([random_distances(8, (seed, 7))], first)["p"] for seed in range(400)]
+    # p is 1/56, 2/56, ..., 1, each as likely: half a step lower, its distribution is that of a uniform one.
+    assert stats.kstest(np.array(p) - 1 / 112, "uniform").pvalue > 0.01
+
+
+def test_many_relabelings_are_drawn():
+    # 24 networks: 2.7 million ways to choose 12.
+    matrix = np.where((np.arange(24)[:, None] < 12) == (np.arange(24) < 12), 0.1, 0.9)
+    found = trees.split_test([matrix * (1 - np.eye(24))], np.arange(24) < 12, seed=1)
+    assert found["relabelings"] == 20_000 and found["p"] == pytest.approx(1 / 20_001)
+
+
+def test_bad_input_is_refused():
+    with pytest.raises(DataError, match=r"must fit, but got \(3, 2, 4, 4\)"):
+        trees.branch_support(np.ones((3, 2, 4, 4)), np.zeros((4, 4)))
+    with pytest.raises(DataError, match="a_CV1, b_CV1"):
+        trees.reliability(random_distances(2, 0), ["a", "b"], ["CV1", "CV1"])
+    with pytest.raises(DataError, match="3 and 0 networks"):
+        trees.split_test([random_distances(3, 0)], [True] * 3)

@@ -5,16 +5,14 @@ Ribeiro et al. (2016), "Why should I trust you?", doi:10.1145/2939672.2939778.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ekman_expressions.errors import DataError, SettingsError, check_range
-from ekman_expressions.perturbation import PerturbationRecord, draw_samples, perturb, superpixels
-from ekman_expressions.randomness import derive_seed
+from ekman_expressions.explainers.recording import image_seed, make_record
+from ekman_expressions.perturbation import PerturbationRecord
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -171,41 +169,20 @@ def paint(weights: np.ndarray, segments: np.ndarray, *, positive: bool = True) -
     return weights.astype(np.float32)[segments]
 
 
-def explain(
+def explain_one(
     model: Any,
-    images: np.ndarray,
-    targets: Sequence[int],
+    image: np.ndarray,
+    target: int,
     *,
     seed: int,
-    segments: int = 30,
-    compactness: float = 20.0,
-    samples: int = 1000,
-    hidden: float = 0.0,
     kernel_width: float = 0.25,
     alpha: float = 1.0,
-    batch_size: int = 64,
-) -> np.ndarray:
-    """Explain images by LIME; see `ekman_expressions.explainers.EXPLAINERS` for the contract.
+    **asking: Any,
+) -> tuple[np.ndarray, int]:
+    """Explain one image by LIME; see `ekman_expressions.explainers.registry` for the contract.
 
-    The other parameters are those of `ekman_expressions.settings.ExplanationSettings`.
-
-    Examples
-    --------
-    >>> bright = lambda images: np.stack([images.mean((1, 2, 3)), 1 - images.mean((1, 2, 3))], 1)
-    >>> image = np.full((1, 32, 32, 3), 0.5, np.float32)
-    >>> explain(bright, image, [0], seed=0, samples=50).shape
-    (1, 32, 32)
+    `asking` are settings of `ekman_expressions.explainers.recording.make_record`.
     """
-    maps = []
-    for image, target in zip(images, targets, strict=True):
-        labels = superpixels(image, segments=segments, compactness=compactness)
-        # By content, so that an image's explanation does not depend on its place in the batch.
-        digest = hashlib.sha256(np.ascontiguousarray(image, np.float32)).hexdigest()
-        drawn = draw_samples(int(labels.max()) + 1, samples, derive_seed(seed, "lime", digest))
-        answers = perturb(model, image, labels, drawn, hidden=hidden, batch_size=batch_size)
-        record = PerturbationRecord(
-            image_id=digest, model="", segments=labels, samples=drawn, answers=answers, hidden=hidden
-        )
-        explanation = lime(record, target, kernel_width=kernel_width, alpha=alpha)
-        maps.append(paint(explanation.weights, labels))
-    return np.stack(maps)
+    record = make_record(model, image, seed=image_seed(seed, "lime", image), **asking)
+    explanation = lime(record, target, kernel_width=kernel_width, alpha=alpha)
+    return paint(explanation.weights, record.segments, positive=False), len(record.samples)

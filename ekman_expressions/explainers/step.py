@@ -11,9 +11,10 @@ from ekman_expressions import datasets, evaluation, own_models, training
 from ekman_expressions.errors import DataError, MissingError, ModelError, check_option
 from ekman_expressions.experiment import Experiment
 from ekman_expressions.explainers.lime import lime
+from ekman_expressions.explainers.recording import make_record
 from ekman_expressions.explainers.registry import EXPLAINERS
 from ekman_expressions.expressions import EXPRESSIONS, index
-from ekman_expressions.perturbation import PerturbationRecord, draw_samples, perturb, superpixels
+from ekman_expressions.perturbation import PerturbationRecord
 from ekman_expressions.provenance import Run, record, settings_of
 from ekman_expressions.randomness import generator
 from ekman_expressions.storage import read_csv, require, write_csv
@@ -140,27 +141,19 @@ def _ask(experiment: Experiment, network: str, fold: str, image_id: str, model: 
     settings = experiment.explanation
     own = experiment.models.get(network)
     name = f"{network}_{fold}"
-    image = datasets.read_faces(experiment, [image_id], experiment.side(network))[0]
-    segments = superpixels(image, segments=settings.segments, compactness=settings.compactness)
-    # From the names alone: order, workers and interruptions change nothing.
-    random = generator(experiment.seed, "lime", name, image_id)
-    samples = draw_samples(int(segments.max()) + 1, settings.samples, random)
-    answers = perturb(
+    return make_record(
         model,
-        image,
-        segments,
-        samples,
+        datasets.read_faces(experiment, [image_id], experiment.side(network))[0],
+        # From the names alone: order, workers and interruptions change nothing.
+        seed=generator(experiment.seed, "lime", name, image_id),
+        image_id=image_id,
+        name=name,
+        segments=settings.segments,
+        compactness=settings.compactness,
+        samples=settings.samples,
         hidden=settings.hidden,
         batch_size=settings.batch_size,
         classes=len(own.classes) if own else len(EXPRESSIONS),
-    )
-    return PerturbationRecord(
-        image_id=image_id,
-        model=name,
-        segments=segments,
-        samples=samples,
-        answers=answers,
-        hidden=settings.hidden,
     )
 
 

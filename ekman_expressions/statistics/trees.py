@@ -238,8 +238,8 @@ def split_test(matrices: Sequence[np.ndarray], first: Sequence[bool], *, seed: i
     count, size = len(first), int(first.sum())
     if matrix.shape != (count, count) or count < 3 or not 0 < size < count:
         raise DataError(
-            f"A split needs two groups with a pair in one of them, but got {size} and {count - size} networks "
-            f"and distances {matrix.shape}."
+            f"A split needs two groups with a pair in one of them, but got {size} and {count - size} "
+            f"networks and distances {matrix.shape}."
         )
     rows, columns = np.triu_indices(count, k=1)
     values = matrix[rows, columns]

@@ -11,6 +11,7 @@ from typing import Any
 
 from ekman_expressions.errors import SettingsError, check_option, check_range, check_type
 from ekman_expressions.explainer_specs import SPECS, check_options
+from ekman_expressions.perturbation.background import check_hidden
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,8 +182,9 @@ class ExplanationSettings:
         SLIC compactness: larger is squarer.
     samples : int
         Masked copies of a face that the model is asked about.
-    hidden : float, range [0, 1]
-        Gray value of hidden superpixels (0: black).
+    hidden : float or {'mean', 'blur'}
+        What hidden superpixels look like: a gray value in [0, 1] (0: black), the image's mean
+        colour, or the image blurred; see `ekman_expressions.perturbation.background`.
     kernel_width : float
         Width of the kernel on the cosine distance.
     alpha : float
@@ -200,7 +202,7 @@ class ExplanationSettings:
     segments: int = 30
     compactness: float = 20.0
     samples: int = 1000
-    hidden: float = 0.0
+    hidden: float | str = 0.0
     kernel_width: float = 0.25
     alpha: float = 1.0
     batch_size: int = 64
@@ -218,7 +220,7 @@ class ExplanationSettings:
         check_range(self.segments, "explanation.segments", 2, 10_000, integer=True)
         check_range(self.compactness, "explanation.compactness", 1e-6)
         check_range(self.samples, "explanation.samples", 2, integer=True)
-        check_range(self.hidden, "explanation.hidden", 0, 1)
+        check_hidden(self.hidden, "explanation.hidden")
         check_range(self.kernel_width, "explanation.kernel_width", 1e-6)
         check_range(self.alpha, "explanation.alpha", 0)
         check_range(self.batch_size, "explanation.batch_size", 1, integer=True)

@@ -22,7 +22,7 @@ def make_record(
     segments: int = 30,
     compactness: float = 20.0,
     samples: int = 1000,
-    hidden: float = 0.0,
+    hidden: float | str = 0.0,
     batch_size: int = 64,
     classes: int | None = None,
 ) -> PerturbationRecord:

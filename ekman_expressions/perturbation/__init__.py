@@ -7,6 +7,7 @@ for any class, its standard error) is a cheap function of it.
 from __future__ import annotations
 
 from ekman_expressions.perturbation.asking import perturb
+from ekman_expressions.perturbation.background import background, check_hidden
 from ekman_expressions.perturbation.checks import check_image, check_samples, check_segments
 from ekman_expressions.perturbation.compiled import GROUP
 from ekman_expressions.perturbation.record import PerturbationRecord
@@ -16,6 +17,8 @@ from ekman_expressions.perturbation.segmentation import superpixels
 __all__ = [
     "GROUP",
     "PerturbationRecord",
+    "background",
+    "check_hidden",
     "check_image",
     "check_samples",
     "check_segments",

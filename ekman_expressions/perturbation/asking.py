@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ekman_expressions.errors import DataError, ModelError, SettingsError, check_range
+from ekman_expressions.perturbation.background import background
 from ekman_expressions.perturbation.checks import check_answers, check_image, check_samples, check_segments
 from ekman_expressions.perturbation.compiled import ask_keras, is_keras
 
@@ -18,7 +19,7 @@ def perturb(
     segments: np.ndarray,
     samples: np.ndarray,
     *,
-    hidden: float = 0.0,
+    hidden: float | str | np.ndarray = 0.0,
     batch_size: int = 64,
     classes: int | None = None,
 ) -> np.ndarray:
@@ -35,8 +36,9 @@ def perturb(
         The superpixel of each pixel, 0 ... S - 1.
     samples : (n, S) ndarray of bool
         The superpixels that each copy keeps.
-    hidden : float, range [0, 1]
-        Gray value of hidden superpixels.
+    hidden : float, {'mean', 'blur'} or (H, W, 3) ndarray
+        What hidden superpixels look like: a gray value in [0, 1], the image's mean colour, the
+        image blurred, or any picture; see `background`.
     batch_size : int
         Copies per call of a model that is not a Keras model; the last call may have fewer.
         Keras models get `GROUP` at a time, so that answers depend neither on this nor on order.
@@ -51,7 +53,7 @@ def perturb(
     Raises
     ------
     DataError
-        If image, segments and samples do not fit each other.
+        If image, segments, samples and background do not fit each other.
     ModelError
         If the answers are no probabilities: wrong number, NaN, infinite, or not summing to 1.
     """
@@ -60,12 +62,12 @@ def perturb(
     samples = check_samples(samples, segments)
     if segments.shape != image.shape[:2]:
         raise DataError(f"'segments' has shape {segments.shape}, but the image has {image.shape[:2]}.")
-    check_range(hidden, "hidden", 0, 1)
+    behind = background(image, hidden)
     check_range(batch_size, "batch_size", 1, integer=True)
     if is_keras(model):
-        answers = ask_keras(model, image, segments, samples, hidden)
+        answers = ask_keras(model, image, segments, samples, behind)
     elif callable(model):
-        answers = _ask_callable(model, image, segments, samples, hidden, batch_size)
+        answers = _ask_callable(model, image, segments, samples, behind, batch_size)
     else:
         raise SettingsError(
             "'model' must be a Keras model or a callable images -> probabilities, "
@@ -79,13 +81,13 @@ def _ask_callable(
     image: np.ndarray,
     segments: np.ndarray,
     samples: np.ndarray,
-    hidden: float,
+    behind: np.ndarray,
     batch_size: int,
 ) -> np.ndarray:
     answers = []
     for start in range(0, len(samples), batch_size):
         kept = samples[start : start + batch_size].take(segments, axis=1)
-        answer = np.asarray(model(np.where(kept[..., None], image, np.float32(hidden))))
+        answer = np.asarray(model(np.where(kept[..., None], image, behind)))
         if answer.ndim != 2 or len(answer) != len(kept):
             raise ModelError(
                 f"The model was given {len(kept)} images and must answer ({len(kept)}, classes), "

@@ -32,9 +32,9 @@ def is_keras(model: Any) -> bool:
 
 
 def ask_keras(
-    model: Any, image: np.ndarray, segments: np.ndarray, samples: np.ndarray, hidden: float
+    model: Any, image: np.ndarray, segments: np.ndarray, samples: np.ndarray, behind: np.ndarray
 ) -> np.ndarray:
-    """Return what a Keras model answers; arguments as in `perturb`, checked before."""
+    """Return what a Keras model answers; arguments as in `perturb`, checked before; `behind` (H, W, 3)."""
     wanted = getattr(model, "input_shape", None)
     if isinstance(wanted, tuple) and any(
         side not in (None, have) for side, have in zip(wanted[1:], image.shape, strict=False)
@@ -43,15 +43,15 @@ def ask_keras(
     functions = _compiled.setdefault(model, {})
     count = len(samples)
     filled = np.concatenate([samples, np.ones((-count % GROUP, samples.shape[1]), bool)])
-    segments, hidden = segments.astype(np.int32), np.float32(hidden)
+    segments = segments.astype(np.int32)
     if image.shape not in functions:
         functions[image.shape] = _compile(model, image.shape)
         # While it traces, TensorFlow notes on standard error which types oneDNN leaves to it.
         with silent_stderr():
-            functions[image.shape](image, segments, filled[:GROUP], hidden)
+            functions[image.shape](image, segments, filled[:GROUP], behind)
     ask = functions[image.shape]
     groups = range(0, len(filled), GROUP)
-    answers = [ask(image, segments, filled[at : at + GROUP], hidden).numpy() for at in groups]
+    answers = [ask(image, segments, filled[at : at + GROUP], behind).numpy() for at in groups]
     return np.concatenate(answers)[:count]
 
 
@@ -61,10 +61,10 @@ def _compile(model: Any, shape: tuple[int, ...]) -> Callable:
     # A strong reference would keep the model, key of the cache, alive for ever.
     reference = weakref.ref(model)
 
-    def ask(image: Any, segments: Any, samples: Any, hidden: Any) -> Any:
+    def ask(image: Any, segments: Any, samples: Any, behind: Any) -> Any:
         # Rows are gathered, then transposed: much faster than gathering single bits.
         kept = tf.transpose(tf.gather(tf.transpose(samples), segments), (2, 0, 1))
-        answer = reference()(tf.where(kept[..., None], image, hidden), training=False)
+        answer = reference()(tf.where(kept[..., None], image, behind), training=False)
         if not tf.is_tensor(answer) or answer.shape.rank != 2:
             received = answer.shape if tf.is_tensor(answer) else type(answer).__name__
             raise ModelError(f"The model must answer one array (N, classes), but answered {received}.")
@@ -75,6 +75,6 @@ def _compile(model: Any, shape: tuple[int, ...]) -> Callable:
         tf.TensorSpec(shape, tf.float32),
         tf.TensorSpec(shape[:2], tf.int32),
         tf.TensorSpec((GROUP, None), tf.bool),
-        tf.TensorSpec((), tf.float32),
+        tf.TensorSpec(shape, tf.float32),
     ]
     return tf.function(ask, input_signature=signature, autograph=False)

@@ -26,8 +26,8 @@ class PerturbationRecord:
         Which superpixels were kept in each sample.
     answers : (n, C) ndarray of float32, range [0, 1]
         The model's probabilities for each sample and class.
-    hidden : float, range [0, 1]
-        Gray value of hidden superpixels.
+    hidden : float or {'mean', 'blur'}
+        What hidden superpixels looked like; see `background`.
 
     Raises
     ------
@@ -40,7 +40,7 @@ class PerturbationRecord:
     segments: np.ndarray
     samples: np.ndarray
     answers: np.ndarray
-    hidden: float = 0.0
+    hidden: float | str = 0.0
 
     def __post_init__(self) -> None:
         check_segments(self.segments)
@@ -65,7 +65,7 @@ class PerturbationRecord:
                 "segments": self.segments.astype(small),
                 "samples": np.packbits(self.samples, axis=1),
                 "answers": self.answers,
-                "hidden": np.array(self.hidden, np.float64),
+                "hidden": np.array(self.hidden if isinstance(self.hidden, str) else float(self.hidden)),
             },
         )
 
@@ -93,7 +93,7 @@ class PerturbationRecord:
                 segments=segments.astype(np.int32),
                 samples=np.unpackbits(packed, axis=1, count=count).astype(bool),
                 answers=arrays["answers"],
-                hidden=float(arrays["hidden"]),
+                hidden=arrays["hidden"].item(),
             )
         except (ValueError, TypeError) as error:
             raise DataError(

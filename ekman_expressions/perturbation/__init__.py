@@ -6,16 +6,17 @@ for any class, its standard error) is a cheap function of it.
 
 from __future__ import annotations
 
-from ekman_expressions.perturbation.asking import perturb
+from ekman_expressions.perturbation.asking import GROUP, Asker, perturb
 from ekman_expressions.perturbation.background import background, check_hidden
 from ekman_expressions.perturbation.checks import check_image, check_samples, check_segments
-from ekman_expressions.perturbation.compiled import GROUP
 from ekman_expressions.perturbation.record import PerturbationRecord
-from ekman_expressions.perturbation.samplers import draw_samples
+from ekman_expressions.perturbation.samplers import SAMPLERS, draw_samples, pairs
 from ekman_expressions.perturbation.segmentation import superpixels
 
 __all__ = [
     "GROUP",
+    "SAMPLERS",
+    "Asker",
     "PerturbationRecord",
     "background",
     "check_hidden",
@@ -23,6 +24,7 @@ __all__ = [
     "check_samples",
     "check_segments",
     "draw_samples",
+    "pairs",
     "perturb",
     "superpixels",
 ]

@@ -1,4 +1,4 @@
-"""Asking Keras models: compiled functions that hide superpixels on the device."""
+"""Keras models in compiled functions that hide superpixels on the device."""
 
 from __future__ import annotations
 
@@ -7,18 +7,9 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from ekman_expressions.errors import ModelError
+from ekman_expressions.perturbation.precision import in_precision
 from ekman_expressions.startup import silent_stderr
-
-GROUP = 32
-"""Images in each call of a Keras model: always so many, the last call filled up.
-
-Libraries choose their algorithms by the shape of a batch, so the last bits of an answer depend
-on the batch size (seen: up to 5e-7 between calls of 1 and of 24 images). With one fixed shape
-they depend on the image alone. 32 was within 2 % of the best size on all networks tried.
-"""
 
 # Compiled functions by model, so that all faces of one size share one; gone with the model.
 _compiled: weakref.WeakKeyDictionary[Any, dict] = weakref.WeakKeyDictionary()
@@ -31,35 +22,50 @@ def is_keras(model: Any) -> bool:
     return keras is not None and isinstance(model, keras.Model)
 
 
-def ask_keras(
-    model: Any, image: np.ndarray, segments: np.ndarray, samples: np.ndarray, behind: np.ndarray
-) -> np.ndarray:
-    """Return what a Keras model answers; arguments as in `perturb`, checked before; `behind` (H, W, 3)."""
+def masked_model(model: Any, shape: tuple[int, ...], precision: str = "float32") -> Callable:
+    """Return a model's answers to masked copies of an image as one compiled function.
+
+    Made once for a model, image size and precision; it serves any number of copies and superpixels.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Takes images (N, H, W, 3), answers (N, C).
+    shape : tuple of int
+        (H, W, 3) of the images.
+    precision : {'float32', 'bfloat16', 'float16'}
+        In which the model computes.
+
+    Returns
+    -------
+    callable
+        From an image (H, W, 3) float32, its superpixels (H, W) int32, the samples (n, S) bool and the
+        background (H, W, 3) float32, all tensors, to the answers (n, C) float32.
+
+    Raises
+    ------
+    ModelError
+        If the model takes images of another shape, has several outputs, or cannot compute in
+        that precision.
+    """
     wanted = getattr(model, "input_shape", None)
     if isinstance(wanted, tuple) and any(
-        side not in (None, have) for side, have in zip(wanted[1:], image.shape, strict=False)
+        side not in (None, have) for side, have in zip(wanted[1:], shape, strict=False)
     ):
-        raise ModelError(f"The model takes images of shape {wanted[1:]}, but the image has {image.shape}.")
+        raise ModelError(f"The model takes images of shape {wanted[1:]}, but the image has {shape}.")
     functions = _compiled.setdefault(model, {})
-    count = len(samples)
-    filled = np.concatenate([samples, np.ones((-count % GROUP, samples.shape[1]), bool)])
-    segments = segments.astype(np.int32)
-    if image.shape not in functions:
-        functions[image.shape] = _compile(model, image.shape)
-        # While it traces, TensorFlow notes on standard error which types oneDNN leaves to it.
-        with silent_stderr():
-            functions[image.shape](image, segments, filled[:GROUP], behind)
-    ask = functions[image.shape]
-    groups = range(0, len(filled), GROUP)
-    answers = [ask(image, segments, filled[at : at + GROUP], behind).numpy() for at in groups]
-    return np.concatenate(answers)[:count]
+    key = (shape, precision)
+    if key not in functions:
+        functions[key] = _compile(model, shape, precision)
+    return functions[key]
 
 
-def _compile(model: Any, shape: tuple[int, ...]) -> Callable:
+def _compile(model: Any, shape: tuple[int, ...], precision: str) -> Callable:
     import tensorflow as tf
 
-    # A strong reference would keep the model, key of the cache, alive for ever.
-    reference = weakref.ref(model)
+    # A strong reference would keep the model, key of the cache, alive for ever; a clone is this function's.
+    clone = in_precision(model, precision)
+    reference = weakref.ref(model) if clone is model else lambda: clone
 
     def ask(image: Any, segments: Any, samples: Any, behind: Any) -> Any:
         # Rows are gathered, then transposed: much faster than gathering single bits.
@@ -70,11 +76,14 @@ def _compile(model: Any, shape: tuple[int, ...]) -> Callable:
             raise ModelError(f"The model must answer one array (N, classes), but answered {received}.")
         return tf.cast(answer, tf.float32)
 
-    # The number of superpixels differs between images: left open, it does not trace again.
+    # Open sizes are not traced again: the numbers of superpixels and of copies in a call.
     signature = [
         tf.TensorSpec(shape, tf.float32),
         tf.TensorSpec(shape[:2], tf.int32),
-        tf.TensorSpec((GROUP, None), tf.bool),
+        tf.TensorSpec((None, None), tf.bool),
         tf.TensorSpec(shape, tf.float32),
     ]
-    return tf.function(ask, input_signature=signature, autograph=False)
+    # While it traces, TensorFlow notes on standard error which types oneDNN leaves to it. Traced by name,
+    # not by a first call: after five first calls (of five models) TensorFlow would warn of retracing.
+    with silent_stderr():
+        return tf.function(ask, input_signature=signature, autograph=False).get_concrete_function()

@@ -9,6 +9,7 @@ import numpy as np
 
 from ekman_expressions.errors import DataError
 from ekman_expressions.perturbation.checks import check_samples, check_segments
+from ekman_expressions.perturbation.samplers import SAMPLERS
 from ekman_expressions.storage import read_arrays, write_arrays
 
 
@@ -28,6 +29,8 @@ class PerturbationRecord:
         The model's probabilities for each sample and class.
     hidden : float or {'mean', 'blur'}
         What hidden superpixels looked like; see `background`.
+    sampler : str
+        How the samples were drawn, one of `SAMPLERS`: which of them depend on each other.
 
     Raises
     ------
@@ -41,10 +44,13 @@ class PerturbationRecord:
     samples: np.ndarray
     answers: np.ndarray
     hidden: float | str = 0.0
+    sampler: str = "iid"
 
     def __post_init__(self) -> None:
         check_segments(self.segments)
         check_samples(self.samples, self.segments)
+        if self.sampler not in SAMPLERS:
+            raise DataError(f"'sampler' must be one of {', '.join(SAMPLERS)}, but got {self.sampler!r}.")
         answers = np.asarray(self.answers)
         if answers.dtype != np.float32 or answers.ndim != 2 or len(answers) != len(self.samples):
             raise DataError(
@@ -66,6 +72,7 @@ class PerturbationRecord:
                 "samples": np.packbits(self.samples, axis=1),
                 "answers": self.answers,
                 "hidden": np.array(self.hidden if isinstance(self.hidden, str) else float(self.hidden)),
+                "sampler": np.array(self.sampler),
             },
         )
 
@@ -94,6 +101,8 @@ class PerturbationRecord:
                 samples=np.unpackbits(packed, axis=1, count=count).astype(bool),
                 answers=arrays["answers"],
                 hidden=arrays["hidden"].item(),
+                # Records of earlier versions do not say it: there was one sampler.
+                sampler=str(arrays.get("sampler", "iid")),
             )
         except (ValueError, TypeError) as error:
             raise DataError(

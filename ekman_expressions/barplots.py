@@ -11,6 +11,7 @@ from ekman_expressions import figures
 from ekman_expressions.comparison import read_scores_by_fold
 from ekman_expressions.experiment import Experiment
 from ekman_expressions.expressions import EXPRESSIONS, title
+from ekman_expressions.locks import locked
 from ekman_expressions.masks import mask_path, read_mask
 from ekman_expressions.provenance import Run, record, require_finished, settings_of
 
@@ -18,6 +19,7 @@ _AXIS = "IoU of heatmap (Otsu) and Ekman mask"
 _BASELINE = "white everywhere (no information)"
 
 
+@locked
 def draw(experiment: Experiment) -> Run:
     """Draw the IoU of heatmaps and Ekman masks as sorted bars (step "barplots").
 

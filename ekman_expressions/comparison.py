@@ -13,6 +13,7 @@ from ekman_expressions.errors import DataError, MissingError
 from ekman_expressions.experiment import Experiment
 from ekman_expressions.expressions import EXPRESSIONS, title
 from ekman_expressions.heatmaps import heatmap_name, read_gray, threshold_otsu
+from ekman_expressions.locks import locked
 from ekman_expressions.masks import mask_path, read_mask
 from ekman_expressions.provenance import Run, record, require_finished, settings_of
 from ekman_expressions.storage import read_csv, require, write_csv
@@ -198,6 +199,7 @@ def layout(table: pd.DataFrame, metrics: Iterable[str] = METRICS) -> pd.DataFram
     return wide.rename(columns=_TITLES, level=1).rename_axis(columns=[None, None])
 
 
+@locked
 def score(experiment: Experiment) -> Run:
     """Score an experiment's heatmaps against its masks and write the tables (step "scores").
 

@@ -13,6 +13,7 @@ from ekman_expressions import datasets, own_models, training
 from ekman_expressions.errors import DataError, MissingError, ModelError, check_range
 from ekman_expressions.experiment import Experiment
 from ekman_expressions.expressions import EXPRESSIONS
+from ekman_expressions.locks import locked
 from ekman_expressions.provenance import Run, record, require_finished, settings_of
 from ekman_expressions.randomness import derive_seed, generator
 from ekman_expressions.storage import read_csv, require, write_csv
@@ -26,6 +27,7 @@ SCORES = ("accuracy", "macro_precision", "macro_recall", "macro_f1")
 _TEXTS = {name: str for name in ("network", "fold", "image_id", "expression", "predicted")}
 
 
+@locked
 def evaluate(experiment: Experiment) -> Run:
     """Ask each model about the faces of its test fold, and choose the faces to explain.
 

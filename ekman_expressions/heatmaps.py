@@ -12,6 +12,7 @@ from ekman_expressions.errors import DataError, SettingsError, check_option
 from ekman_expressions.experiment import Experiment
 from ekman_expressions.expressions import EXPRESSIONS, title
 from ekman_expressions.facespace.template import SHAPE
+from ekman_expressions.locks import locked
 from ekman_expressions.provenance import Run, record, require_finished, settings_of
 from ekman_expressions.storage import (
     read_arrays,
@@ -204,6 +205,7 @@ def read_counts(experiment: Experiment) -> pd.DataFrame:
     return read_csv(path, ("network", "fold", "expression", "images"))
 
 
+@locked
 def make(experiment: Experiment) -> Run:
     """Average the normalised explanations into heatmaps and write them (step "heatmaps").
 

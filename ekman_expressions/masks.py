@@ -21,6 +21,7 @@ from ekman_expressions.errors import DataError, check_option
 from ekman_expressions.experiment import Experiment
 from ekman_expressions.expressions import EXPRESSIONS, title
 from ekman_expressions.facespace import template
+from ekman_expressions.locks import locked
 from ekman_expressions.provenance import Run, record
 from ekman_expressions.storage import read_image, read_json, require, write_csv, write_image
 
@@ -253,6 +254,7 @@ def read_mask(folder: Experiment | Path | str, expression: str) -> np.ndarray:
     return mask
 
 
+@locked
 def write(experiment: Experiment) -> Run:
     """Write the six Ekman masks as pictures, and the table of regions (step "masks")."""
     paths = {name: mask_path(experiment, name) for name in EXPRESSIONS}

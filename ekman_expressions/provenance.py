@@ -13,6 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from ekman_expressions.atomic import remove_leftovers
 from ekman_expressions.errors import ConflictError, DataError, MissingError
 from ekman_expressions.experiment import Experiment
 from ekman_expressions.explainer_specs import SPECS, resolved_options
@@ -174,6 +175,7 @@ def record(
         if (earlier / "run.json").exists():
             _refuse_other_settings(earlier, _read_entry(earlier / "run.json"), settings)
             require_finished(earlier, earlier.name)
+    remove_leftovers(folder)
     before = _read_entry(path) if path.exists() else None
     if before is None and not redo and folder.is_dir():
         # Such a step keeps what is there: it must know how that was made.

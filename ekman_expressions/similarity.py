@@ -13,6 +13,7 @@ from ekman_expressions.dendrogram_statistics import tree_statistics, tree_suppor
 from ekman_expressions.errors import DataError
 from ekman_expressions.experiment import Experiment
 from ekman_expressions.expressions import EXPRESSIONS, title
+from ekman_expressions.locks import locked
 from ekman_expressions.provenance import Run, record, require_finished, settings_of
 from ekman_expressions.statistics import trees
 from ekman_expressions.storage import read_csv, write_csv
@@ -100,6 +101,7 @@ def linkage(matrix: np.ndarray) -> np.ndarray:
     return hierarchy.linkage(squareform(np.asarray(matrix, dtype=np.float64)), method="average")
 
 
+@locked
 def dendrograms(experiment: Experiment) -> Run:
     """Draw which heatmaps are alike (step "dendrograms").
 

@@ -4,12 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import struct
-import zipfile
-import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,43 +11,25 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from ekman_expressions.archives import read_arrays, write_arrays
+from ekman_expressions.atomic import atomic_path
 from ekman_expressions.decoding import decode_image
 from ekman_expressions.errors import DataError, MissingError
 
-# Whichever of NumPy, zipfile and zlib meets the damage; TypeError: a lone array, no archive.
-_DAMAGED_ARCHIVE = (
-    ValueError,
-    TypeError,
-    OSError,
-    EOFError,
-    KeyError,
-    NotImplementedError,
-    RuntimeError,
-    SyntaxError,
-    struct.error,
-    zipfile.BadZipFile,
-    zlib.error,
-)
-
-
-@contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary name beside `path` that is renamed to `path` when the block succeeds.
-
-    The suffix stays the same, for writers that go by it. When the block raises, the
-    temporary file is removed and an earlier `path` stays as it was.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}-{path.name}")
-    try:
-        yield temporary
-        # Windows only synchronises files that are open for writing.
-        with open(temporary, "r+b") as written:
-            os.fsync(written.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+__all__ = [
+    "atomic_path",
+    "hash_of",
+    "read_arrays",
+    "read_csv",
+    "read_image",
+    "read_json",
+    "require",
+    "sha256",
+    "write_arrays",
+    "write_csv",
+    "write_image",
+    "write_json",
+]
 
 
 def require(path: Path, made_by: str) -> Path:
@@ -86,7 +62,7 @@ def read_json(path: Path) -> Any:
     """Read a JSON file; a damaged one raises `DataError` with its name."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(
             f"{path} is not valid JSON ({error}). Delete its folder and run the step again."
         ) from error
@@ -117,33 +93,6 @@ def read_csv(path: Path, columns: tuple[str, ...] = (), **options: Any) -> pd.Da
             f"It has {', '.join(map(str, table.columns))}; needed are {', '.join(columns)}."
         )
     return table
-
-
-def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write named arrays atomically as a compressed ``.npz``; equal arrays give equal bytes."""
-    with atomic_path(path) as temporary:
-        np.savez_compressed(temporary, allow_pickle=False, **arrays)
-
-
-def read_arrays(path: Path, names: tuple[str, ...] = ()) -> dict[str, np.ndarray]:
-    """Read an ``.npz`` (never a pickle) and check that it holds `names`.
-
-    Raises
-    ------
-    DataError
-        If the file is damaged or lacks an array.
-    """
-    try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-    except _DAMAGED_ARCHIVE as error:
-        if isinstance(error, FileNotFoundError):
-            raise
-        raise DataError(f"{path} is damaged ({error}). Delete it and run its step again.") from error
-    missing = [name for name in names if name not in arrays]
-    if missing:
-        raise DataError(f"{path} lacks {', '.join(missing)}; it holds {', '.join(arrays)}.")
-    return arrays
 
 
 def write_image(path: Path, image: np.ndarray, **options: Any) -> None:

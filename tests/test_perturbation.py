@@ -15,6 +15,7 @@ from ekman_expressions.perturbation import (
     superpixels,
 )
 from ekman_expressions.perturbation.compiled import _compiled
+from ekman_expressions.storage import read_arrays
 
 SEGMENTS = np.arange(6).repeat(8).reshape(6, 8) % 6
 
@@ -306,8 +307,7 @@ def test_files_that_are_no_records(tmp_path):
     with pytest.raises(DataError, match="lacks image_id"):
         PerturbationRecord.load(path)
     make_record().save(path)
-    with np.load(path) as stored:
-        arrays = dict(stored)
+    arrays = read_arrays(path)
     for change in (
         {"samples": np.zeros((20, 9), np.uint8)},
         {"answers": np.zeros((3, 6), np.float32)},

@@ -21,6 +21,7 @@ from ekman_expressions.errors import DataError, MissingError
 from ekman_expressions.experiment import Experiment
 from ekman_expressions.expressions import EXPRESSIONS
 from ekman_expressions.facespace.landmarks import FaceLandmarks, LandmarkDetector
+from ekman_expressions.locks import locked
 from ekman_expressions.provenance import Run, record, settings_of
 from ekman_expressions.storage import read_arrays, write_arrays, write_csv, write_image
 
@@ -34,6 +35,7 @@ class UnusableImage(DataError):
     """An image that is left out: not there, not readable, or without a face."""
 
 
+@locked
 def prepare(experiment: Experiment) -> Run:
     """Crop the faces of an experiment's databases and split them into subject-wise folds.
 

@@ -14,6 +14,7 @@ from ekman_expressions.explainers.lime import lime
 from ekman_expressions.explainers.recording import make_record
 from ekman_expressions.explainers.registry import EXPLAINERS
 from ekman_expressions.expressions import EXPRESSIONS, index
+from ekman_expressions.locks import locked
 from ekman_expressions.perturbation import PerturbationRecord
 from ekman_expressions.provenance import Run, record, settings_of
 from ekman_expressions.randomness import generator
@@ -35,6 +36,7 @@ COLUMNS = (
 """Columns of ``explanations.csv``: who was explained, for which class, and how well."""
 
 
+@locked
 def explain(experiment: Experiment) -> Run:
     """Ask each model about masked copies of the faces chosen for it (step "explanations").
 

@@ -14,6 +14,7 @@ from ekman_expressions.experiment import Experiment
 from ekman_expressions.explainers.lime import lime, paint
 from ekman_expressions.expressions import EXPRESSIONS, index
 from ekman_expressions.facespace.warp import normalise
+from ekman_expressions.locks import locked
 from ekman_expressions.perturbation import PerturbationRecord
 from ekman_expressions.provenance import Run, record, require_finished, settings_of
 from ekman_expressions.storage import hash_of, read_arrays, sha256, write_arrays
@@ -21,6 +22,7 @@ from ekman_expressions.storage import hash_of, read_arrays, sha256, write_arrays
 _STEP = "facespace"
 
 
+@locked
 def normalise_explanations(experiment: Experiment) -> Run:
     """Bring all explanations of an experiment into face space (step "facespace").
 

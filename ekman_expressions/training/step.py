@@ -11,6 +11,7 @@ from ekman_expressions import datasets
 from ekman_expressions.errors import DataError, ModelError
 from ekman_expressions.experiment import Experiment
 from ekman_expressions.expressions import EXPRESSIONS
+from ekman_expressions.locks import locked
 from ekman_expressions.provenance import Run, record, settings_of
 from ekman_expressions.startup import start_tensorflow
 from ekman_expressions.training import checkpoint, hardware
@@ -21,6 +22,7 @@ from ekman_expressions.training.validation import split
 from ekman_expressions.zoo import preprocessing_warning, released
 
 
+@locked
 def train(experiment: Experiment) -> Run:
     """Train each network of an experiment on each fold; models that are there are skipped.
 

@@ -19,6 +19,7 @@ from ekman_expressions.errors import DataError, MissingError
 from ekman_expressions.experiment import find_root
 from ekman_expressions.expressions import EXPRESSIONS
 from ekman_expressions.masks import read_mask
+from ekman_expressions.statistics import known_figures
 from ekman_expressions.storage import read_csv, sha256
 
 TOLERANCE = 5e-5
@@ -50,6 +51,9 @@ class Report:
         published numbers (288 cells and 76 averages).
     pooled : DataFrame
         The scores of the networks' heatmaps in the published layout: the other reading.
+    known : DataFrame
+        What else is known of the released heatmaps: chance, relabelling, thresholds; see
+        `statistics.known_figures.recompute`.
     changed : tuple of str
         Files whose bytes are not the released ones.
     """
@@ -57,6 +61,7 @@ class Report:
     folder: Path
     cells: pd.DataFrame
     pooled: pd.DataFrame
+    known: pd.DataFrame
     changed: tuple[str, ...]
 
     @property
@@ -66,8 +71,8 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether all published numbers were obtained."""
-        return self.off.empty
+        """Whether all published numbers and all known figures were obtained."""
+        return self.off.empty and bool(self.known["agrees"].all())
 
     @property
     def largest(self) -> float:
@@ -103,7 +108,8 @@ def verify(path: Path | str | None = None) -> Report:
     Returns
     -------
     Report
-        Expected against obtained; ``report.ok`` when all agree within 5e-5.
+        Expected against obtained; ``report.ok`` when all scores agree within 5e-5, and what is
+        known of chance and tests to the precision in which it is known.
 
     Raises
     ------
@@ -122,7 +128,8 @@ def verify(path: Path | str | None = None) -> Report:
     pooled = score_heatmaps(folder, [(network, None) for network in networks], masks)
     cells = _long(expected, "expected").merge(_long(summarise(by_fold), "obtained"), how="left", sort=False)
     cells["difference"] = cells["obtained"] - cells["expected"]
-    return Report(folder=folder, cells=cells, pooled=summarise(pooled), changed=changed)
+    known = known_figures.recompute(folder, networks, _FOLDS)
+    return Report(folder=folder, cells=cells, pooled=summarise(pooled), known=known, changed=changed)
 
 
 def locate(path: Path | str | None = None) -> Path:
@@ -224,6 +231,9 @@ def render(report: Report) -> str:
         "Mean IoU of a network over expressions, in both readings:",
         f"  mean over folds (the published tables)  {_extremes(by_folds)}",
         f"  folds pooled into one heatmap           {_extremes(report.pooled)}",
+        "",
+        *known_figures.render(report.known),
+        "",
         "An Ekman mask is a reference, not a truth.",
     ]
     return "\n".join(lines).lstrip()

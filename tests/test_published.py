@@ -53,6 +53,21 @@ def test_all_364_published_numbers_are_obtained(report):
 
 
 @needs_release
+def test_all_that_is_known_of_chance_is_obtained(report):
+    assert report.known["agrees"].all()
+    obtained = report.known.set_index("figure")["obtained"]
+    assert len(obtained) == 21
+    assert obtained["relabelling_p"] == pytest.approx(273 / 720)
+    assert obtained["own_is_best"] == pytest.approx(69 / 360)
+    assert f"{obtained['white']:.4f} {obtained['own']:.4f} {obtained['others']:.4f}" == "0.2575 0.2476 0.2420"
+    areas = [f"{obtained[f'area_{area}']:.3f}" for area in ("05", "10", "20", "30", "50")]
+    assert areas == ["0.078", "0.141", "0.236", "0.292", "0.324"]
+    ellipses = [f"{obtained[f'ellipse_{area}']:.3f}" for area in (10, 20, 30, 40)]
+    assert ellipses == ["0.158", "0.348", "0.410", "0.388"]
+    assert f"{obtained['random_pixels']:.3f}" == "0.139"
+
+
+@needs_release
 def test_the_pooled_reading_differs(report):
     averages = report.pooled.query("expression == 'Average' and network != 'Average'")
     means = averages.set_index("network")["iou"]
@@ -64,6 +79,7 @@ def test_the_pooled_reading_differs(report):
 def test_the_report_shows_expected_and_obtained(report):
     text = published.render(report)
     assert "364 of 364 published numbers agree" in text
+    assert "21 of 21 agree to the printed precision" in text and "0.379 / 0.3792" in text
     assert ".2062/.2062 " in text and "best ResNet50 0.3269, worst AlexNet 0.2066" in text
     assert "best InceptionV3 0.3128, worst AlexNet 0.2086" in text
     assert max(map(len, text.splitlines())) < 140 and "!" not in text.replace("! =", "")

@@ -132,7 +132,13 @@ def resample_counts(units: int, resamples: int, *, seed: int) -> np.ndarray:
 
 
 def interval_of(
-    estimate: float, replicates: np.ndarray, units: int, *, level: float = LEVEL, method: str = "t"
+    estimate: float,
+    replicates: np.ndarray,
+    units: int,
+    *,
+    strata: int = 1,
+    level: float = LEVEL,
+    method: str = "t",
 ) -> Interval:
     """Make an interval of bootstrap replicates.
 
@@ -144,11 +150,13 @@ def interval_of(
         The statistic of each resample; NaN (nothing to score in it) is left out.
     units : int
         How many units were resampled.
+    strata : int
+        In how many groups they were, if each was resampled by itself, as subjects within folds.
     level : float, range (0, 1)
         Confidence level.
     method : {'t', 'percentile'}
-        ``t``: estimate ± t(units - 1) · standard error, where the standard deviation of the
-        replicates is multiplied by sqrt(units / (units - 1)); for a mean of independent values
+        ``t``: estimate ± t(units - strata) · standard error, where the standard deviation of the
+        replicates is multiplied by sqrt(units / (units - strata)); for a mean of independent values
         this is the classical t interval, right also for as few as 3 folds, and it stays around
         the estimate when resampling has a bias (a mean of fewer different faces is rougher).
         ``percentile``: quantiles of the replicates, never beyond the possible values, but too
@@ -167,13 +175,13 @@ def interval_of(
         check_range(level, "level", 1e-6, 1 - 1e-6)
     replicates = np.asarray(replicates, dtype=np.float64)
     replicates = replicates[np.isfinite(replicates)]
-    if units < 2 or replicates.size < 2 or not np.isfinite(estimate):
+    if units <= strata or replicates.size < 2 or not np.isfinite(estimate):
         return Interval(estimate, np.nan, np.nan, np.nan, units, level)
-    error = float(replicates.std(ddof=1) * np.sqrt(units / (units - 1)))
+    error = float(replicates.std(ddof=1) * np.sqrt(units / (units - strata)))
     if method == "t":
         from scipy import stats
 
-        reach = float(stats.t.ppf((1 + level) / 2, units - 1)) * error
+        reach = float(stats.t.ppf((1 + level) / 2, units - strata)) * error
         low, high = estimate - reach, estimate + reach
     else:
         low, high = (float(v) for v in np.quantile(replicates, [(1 - level) / 2, (1 + level) / 2]))

@@ -167,7 +167,8 @@ def relevance_rank(heatmap: np.ndarray, mask: np.ndarray, within: np.ndarray | N
     Arras, Osman and Samek (2022), doi:10.1016/j.inffus.2021.11.008. Else as `auc`.
     """
     counted = levels(heatmap, mask, within)
-    return float(_hits_among_top(counted, counted.inside.sum()) / counted.inside.sum())
+    size = counted.inside.sum()
+    return float(hits_among_top(counted, size) / size)
 
 
 def pointing(heatmap: np.ndarray, mask: np.ndarray, within: np.ndarray | None = None) -> float:
@@ -188,11 +189,11 @@ def pointing(heatmap: np.ndarray, mask: np.ndarray, within: np.ndarray | None = 
     return float(counted.inside[0] / (counted.inside[0] + counted.outside[0]))
 
 
-def _hits_among_top(counted: Levels, count: float) -> float:
-    """Count the pixels in the mask among the `count` hottest; ties are shared out evenly."""
+def hits_among_top(counted: Levels, count: np.ndarray | float) -> np.ndarray:
+    """Count the pixels in the mask among the `count` hottest; of equal values each is taken in part."""
     marked = np.concatenate([[0], np.cumsum(counted.inside + counted.outside)])
     hits = np.concatenate([[0], np.cumsum(counted.inside)])
-    return float(np.interp(count, marked, hits))
+    return np.interp(count, marked, hits)
 
 
 def _flat(heatmap: np.ndarray, mask: np.ndarray, within: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:

@@ -322,6 +322,8 @@ def _keep_what_applies(values: dict[str, Any], settings: ExplanationSettings) ->
         values["options"] = options
     if not SPECS[settings.explainer].surrogate:
         del values["kernel_width"], values["alpha"]
+    if settings.samples != "auto":
+        del values["tolerance"], values["max_samples"]
 
 
 def _plain(value: Any) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 
 from ekman_expressions.errors import SettingsError, check_option, check_range, check_type
 from ekman_expressions.explainer_specs import SPECS, check_options
-from ekman_expressions.perturbation.background import check_hidden
+from ekman_expressions.perturbation import PRECISIONS, SAMPLERS, check_hidden
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,8 +180,16 @@ class ExplanationSettings:
         SLIC superpixels asked for.
     compactness : float
         SLIC compactness: larger is squarer.
-    samples : int
-        Masked copies of a face that the model is asked about.
+    samples : int or 'auto'
+        Masked copies of a face that the model is asked about; ``'auto'``: as many as are needed
+        for `tolerance`.
+    sampler : {'iid', 'antithetic', 'orthogonal'}
+        How the copies' superpixels are drawn; see `ekman_expressions.perturbation.draw_samples`.
+    tolerance : float
+        With ``samples = "auto"``: more copies are asked about until the standard error of the
+        weights (root mean square) is below this share of the largest.
+    max_samples : int
+        With ``samples = "auto"``: copies at most.
     hidden : float or {'mean', 'blur'}
         What hidden superpixels look like: a gray value in [0, 1] (0: black), the image's mean
         colour, or the image blurred; see `ekman_expressions.perturbation.background`.
@@ -190,8 +198,13 @@ class ExplanationSettings:
     alpha : float
         Ridge penalty of the surrogate.
     batch_size : int
-        Masked copies per call of a model that is no Keras model; Keras models are asked in
-        groups of fixed size, so that results do not depend on it.
+        Masked copies per call of a model that is no Keras model.
+    group : int or 'auto'
+        Masked copies per call of a Keras model. The last bits of answers depend on it, so it is
+        kept once chosen; ``'auto'``: by a short probe of each model, see
+        `ekman_expressions.explainers.probing`.
+    precision : {'float32', 'bfloat16', 'float16'}
+        In which Keras models compute the answers.
     """
 
     explainer: str = "lime"
@@ -201,11 +214,16 @@ class ExplanationSettings:
     positives: int = 100
     segments: int = 30
     compactness: float = 20.0
-    samples: int = 1000
+    samples: int | str = 1000
+    sampler: str = "iid"
+    tolerance: float = 0.1
+    max_samples: int = 4000
     hidden: float | str = 0.0
     kernel_width: float = 0.25
     alpha: float = 1.0
     batch_size: int = 64
+    group: int | str = "auto"
+    precision: str = "float32"
 
     def __post_init__(self) -> None:
         check_option(self.explainer, "explanation.explainer", SPECS)
@@ -219,11 +237,16 @@ class ExplanationSettings:
         check_range(self.positives, "explanation.positives", 1, integer=True)
         check_range(self.segments, "explanation.segments", 2, 10_000, integer=True)
         check_range(self.compactness, "explanation.compactness", 1e-6)
-        check_range(self.samples, "explanation.samples", 2, integer=True)
+        _check_count_or_auto(self.samples, "explanation.samples", 2)
+        check_option(self.sampler, "explanation.sampler", SAMPLERS)
+        check_range(self.tolerance, "explanation.tolerance", 1e-6)
+        check_range(self.max_samples, "explanation.max_samples", 2, integer=True)
         check_hidden(self.hidden, "explanation.hidden")
         check_range(self.kernel_width, "explanation.kernel_width", 1e-6)
         check_range(self.alpha, "explanation.alpha", 0)
         check_range(self.batch_size, "explanation.batch_size", 1, integer=True)
+        _check_count_or_auto(self.group, "explanation.group", 1)
+        check_option(self.precision, "explanation.precision", PRECISIONS)
 
     @property
     def is_partial(self) -> bool:
@@ -240,6 +263,13 @@ def check_names(values: Any, setting: str) -> tuple[str, ...]:
     if not values or len(set(values)) != len(values):
         raise SettingsError(f"'{setting}' must list one or more different names, but got {values!r}.")
     return tuple(values)
+
+
+def _check_count_or_auto(value: Any, name: str, low: int) -> None:
+    if isinstance(value, str):
+        check_option(value, name, ("auto",))
+    else:
+        check_range(value, name, low, integer=True)
 
 
 def _check_database_options(name: str, options: Any) -> None:

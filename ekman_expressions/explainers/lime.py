@@ -6,13 +6,14 @@ Ribeiro et al. (2016), "Why should I trust you?", doi:10.1145/2939672.2939778.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from ekman_expressions.errors import DataError, SettingsError, check_range
 from ekman_expressions.explainers.recording import image_seed, make_record
-from ekman_expressions.perturbation import PerturbationRecord
+from ekman_expressions.perturbation import PerturbationRecord, pairs
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -76,7 +77,9 @@ def lime(
     ``H⁻¹ (Σ ψ ψᵀ) H⁻¹``. Nothing is assumed of the residuals, which here are mostly the
     model's departure from linearity. Each e is divided by ``sqrt(1 - h)``, h the sample's leverage
     ("HC2", [3]_), since a fitted residual is smaller than a true one when samples are
-    few. They measure spread about the ridge estimate's own expectation, not shrinkage.
+    few. Samples that were drawn together, as complements (`perturbation.pairs`), count as
+    one: their ψ are summed, and ``sqrt(1 - h)`` becomes the square root of a matrix ("CR2", [4]_).
+    The errors measure spread about the ridge estimate's own expectation, not shrinkage.
 
     Parameters
     ----------
@@ -104,6 +107,7 @@ def lime(
     .. [1] Huber (1967), Proc. 5th Berkeley Symposium 1, 221-233.
     .. [2] White (1980), doi:10.2307/1912934.
     .. [3] MacKinnon and White (1985), doi:10.1016/0304-4076(85)90158-7.
+    .. [4] Bell and McCaffrey (2002), Survey Methodology 28(2), 169-181.
     """
     from scipy.linalg import pinvh
 
@@ -125,10 +129,10 @@ def lime(
     weights = inverse @ (x.T @ (w * y))
     residuals = y - x @ weights
     total = w @ y**2
-    leverage = w * (1 / w.sum() + np.einsum("ij,jk,ik->i", x, inverse, x, optimize=True))
-    # A sample that alone decides the fit (leverage 1) has no residual to learn from.
-    psi = (w * residuals / np.sqrt(np.maximum(1 - leverage, 1e-6)))[:, None] * x
-    psi -= psi.mean(axis=0)
+    groups = pairs(len(x), record.sampler)
+    psi = _influences(x, w, residuals, inverse, groups)
+    # Centred by the samples in each, since the last pair may be half.
+    psi -= np.bincount(groups)[:, None] * (psi.sum(axis=0) / len(x))
     half = psi @ inverse
     return Explanation(
         target=int(target),
@@ -137,6 +141,31 @@ def lime(
         intercept=float(answers[0] + y_mean - x_mean @ weights),
         r2=float(1 - (w @ residuals**2) / total) if total > 0 else float("nan"),
     )
+
+
+def _influences(
+    x: np.ndarray, w: np.ndarray, residuals: np.ndarray, inverse: np.ndarray, groups: np.ndarray
+) -> np.ndarray:
+    """Return ``Σ w x e`` of each group of one or two samples, residuals corrected for their leverage."""
+    root = np.sqrt(w)
+    first = np.flatnonzero(np.diff(groups, prepend=-1))
+    second = np.minimum(first + 1, len(groups) - 1)
+    paired = groups[second] == groups[first]
+    paired &= second != first
+    members = np.stack([first, second], axis=1)
+    scaled = root[members]
+    # A group of one is a pair with a sample of weight 0.
+    scaled[~paired, 1] = 0
+    of_pair = x[members]
+    leverage = np.einsum("gaj,jk,gbk->gab", of_pair, inverse, of_pair, optimize=True) + 1 / w.sum()
+    left = np.eye(2) - leverage * scaled[:, :, None] * scaled[:, None, :]
+    values, vectors = np.linalg.eigh(left)
+    # Samples that alone decide the fit (leverage 1) have no residual to learn from.
+    values = 1 / np.sqrt(np.maximum(values, 1e-6))
+    corrected = np.einsum(
+        "gab,gb,gcb,gc->ga", vectors, values, vectors, scaled * residuals[members], optimize=True
+    )
+    return np.einsum("ga,gaj->gj", scaled * corrected, of_pair)
 
 
 def paint(weights: np.ndarray, segments: np.ndarray, *, positive: bool = True) -> np.ndarray:
@@ -169,6 +198,23 @@ def paint(weights: np.ndarray, segments: np.ndarray, *, positive: bool = True) -
     return weights.astype(np.float32)[segments]
 
 
+def is_sure(
+    record: PerturbationRecord,
+    target: int,
+    *,
+    tolerance: float,
+    kernel_width: float = 0.25,
+    alpha: float = 1.0,
+) -> bool:
+    """Say whether a record has enough samples for LIME's weights of one class.
+
+    They are when the weights' standard error (root mean square over superpixels) is at most `tolerance`
+    times the largest weight in absolute value. A constant model needs no more samples.
+    """
+    found = lime(record, target, kernel_width=kernel_width, alpha=alpha)
+    return bool(np.sqrt(np.mean(found.standard_errors**2)) <= tolerance * np.abs(found.weights).max())
+
+
 def explain_one(
     model: Any,
     image: np.ndarray,
@@ -177,12 +223,15 @@ def explain_one(
     seed: int,
     kernel_width: float = 0.25,
     alpha: float = 1.0,
+    tolerance: float = 0.1,
     **asking: Any,
 ) -> tuple[np.ndarray, int]:
     """Explain one image by LIME; see `ekman_expressions.explainers.registry` for the contract.
 
     `asking` are settings of `ekman_expressions.explainers.recording.make_record`.
     """
-    record = make_record(model, image, seed=image_seed(seed, "lime", image), **asking)
-    explanation = lime(record, target, kernel_width=kernel_width, alpha=alpha)
+    estimator = {"kernel_width": kernel_width, "alpha": alpha}
+    enough = partial(is_sure, target=target, tolerance=tolerance, **estimator)
+    record = make_record(model, image, seed=image_seed(seed, "lime", image), enough=enough, **asking)
+    explanation = lime(record, target, **estimator)
     return paint(explanation.weights, record.segments, positive=False), len(record.samples)

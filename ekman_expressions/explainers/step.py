@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
 from ekman_expressions import datasets, evaluation, own_models, training
-from ekman_expressions.errors import DataError, MissingError, ModelError, check_option
+from ekman_expressions.errors import DataError, MissingError, ModelError, SettingsError, check_option
 from ekman_expressions.experiment import Experiment
-from ekman_expressions.explainers.lime import lime
+from ekman_expressions.explainers.lime import is_sure, lime
+from ekman_expressions.explainers.probing import WORTH, keep_group, kept_group, probe_group
 from ekman_expressions.explainers.recording import make_record
 from ekman_expressions.explainers.registry import EXPLAINERS
 from ekman_expressions.expressions import EXPRESSIONS, index
 from ekman_expressions.locks import locked
-from ekman_expressions.perturbation import PerturbationRecord
+from ekman_expressions.perturbation import GROUP, Asker, PerturbationRecord
+from ekman_expressions.perturbation.compiled import is_keras
 from ekman_expressions.provenance import Run, record, settings_of
 from ekman_expressions.randomness import generator
 from ekman_expressions.storage import read_csv, require, write_csv
@@ -56,9 +61,10 @@ def explain(experiment: Experiment) -> Run:
     models = {f"model {name}": path for name, path in own_models.model_files(experiment).items()}
     table_path = experiment.records_folder / "explanations.csv"
     settings = settings_of(experiment, "faces", "training", "models", "explanation")
-    # Records hold for every kernel width and penalty: another one costs no model call.
     estimator = {name: getattr(experiment.explanation, name) for name in ("kernel_width", "alpha")}
-    for name in estimator:
+    # Records hold for every kernel width and penalty: another one costs no model call. Unless
+    # they decided how many samples were enough.
+    for name in estimator if experiment.explanation.samples != "auto" else ():
         settings["explanation"].pop(name, None)
     with record(
         experiment.records_folder,
@@ -78,6 +84,7 @@ def explain(experiment: Experiment) -> Run:
             run.done += of_model.done
             run.skipped += of_model.skipped
             run.omissions += of_model.omissions
+            run.notes += of_model.notes
         if run.done or not run.finished_before or not _is_estimated(table_path, estimator):
             write_csv(table_path, _tabulate(experiment, explained).assign(**estimator))
     return run
@@ -114,49 +121,104 @@ def explain_model(experiment: Experiment, network: str, fold: str, rows: pd.Data
     """
     run = Run()
     todo = []
-    for image_id in rows["image_id"]:
-        if _is_done(experiment, network, fold, image_id):
+    for row in rows.itertuples():
+        if _is_done(experiment, network, fold, row.image_id):
             run.skipped += 1
         else:
-            todo.append(image_id)
+            todo.append((row.image_id, index(row.expression)))
     if not todo:
         return run
     name = f"{network}_{fold}"
+    asker = None
     try:
         model = training.load_model(experiment, network, fold)
     except (DataError, MissingError, ModelError) as error:
-        for image_id in todo:
+        for image_id, _ in todo:
             run.omit(f"{name} {image_id}", error)
         return run
-    for image_id in tqdm(todo, desc=f"Explaining {name}", unit="image"):
+    for image_id, target in tqdm(todo, desc=f"Explaining {name}", unit="image"):
         try:
-            made = _ask(experiment, network, fold, image_id, model)
-        except (DataError, MissingError, ModelError) as error:
+            image = datasets.read_faces(experiment, [image_id], experiment.side(network))[0]
+            asker = asker or _prepare(experiment, network, fold, model, image, len(rows))
+            at_once = asker.at_once
+            made = _ask(experiment, network, fold, image_id, target, image, asker)
+        except (DataError, MissingError, ModelError, SettingsError) as error:
             run.omit(f"{name} {image_id}", error)
             continue
+        if asker.at_once != at_once and is_keras(model):
+            keep_group(_group_path(experiment, network, fold), asker.at_once)
         made.save(experiment.record_path(network, fold, image_id))
         run.done += 1
+    for note in asker.notes if asker else ():
+        run.note(f"{name}: {note}")
     return run
 
 
-def _ask(experiment: Experiment, network: str, fold: str, image_id: str, model: object) -> PerturbationRecord:
+def _prepare(
+    experiment: Experiment, network: str, fold: str, model: Any, image: np.ndarray, faces: int
+) -> Asker:
+    """Choose how many images go through a model at once, or take what was chosen before."""
+    settings = experiment.explanation
+    path = _group_path(experiment, network, fold)
+    group = kept_group(path) or (GROUP if settings.group == "auto" else settings.group)
+    passes = faces * (settings.max_samples if settings.samples == "auto" else settings.samples)
+    if settings.group == "auto" and is_keras(model) and passes >= WORTH and not path.exists():
+        group = probe_group(model, image, precision=settings.precision)
+        keep_group(path, group)
+    return Asker(model, group=group, batch_size=settings.batch_size, precision=settings.precision)
+
+
+def _group_path(experiment: Experiment, network: str, fold: str) -> Path:
+    return experiment.records_folder / f"{network}_{fold}" / "group.json"
+
+
+def _ask(
+    experiment: Experiment,
+    network: str,
+    fold: str,
+    image_id: str,
+    target: int,
+    image: np.ndarray,
+    asker: Asker,
+) -> PerturbationRecord:
     settings = experiment.explanation
     own = experiment.models.get(network)
     name = f"{network}_{fold}"
     return make_record(
-        model,
-        datasets.read_faces(experiment, [image_id], experiment.side(network))[0],
+        asker,
+        image,
         # From the names alone: order, workers and interruptions change nothing.
         seed=generator(experiment.seed, "lime", name, image_id),
+        labels=_divided(experiment, network, fold, image_id),
         image_id=image_id,
         name=name,
         segments=settings.segments,
         compactness=settings.compactness,
         samples=settings.samples,
+        sampler=settings.sampler,
+        max_samples=settings.max_samples,
+        enough=partial(
+            is_sure,
+            target=target,
+            tolerance=settings.tolerance,
+            kernel_width=settings.kernel_width,
+            alpha=settings.alpha,
+        ),
         hidden=settings.hidden,
-        batch_size=settings.batch_size,
         classes=len(own.classes) if own else len(EXPRESSIONS),
     )
+
+
+def _divided(experiment: Experiment, network: str, fold: str, image_id: str) -> np.ndarray | None:
+    """Return the superpixels that another model's record has for the same image at the same size."""
+    for other in experiment.networks:
+        path = experiment.record_path(other, fold, image_id)
+        if other != network and experiment.side(other) == experiment.side(network) and path.exists():
+            try:
+                return PerturbationRecord.load(path).segments
+            except DataError:
+                continue
+    return None
 
 
 def _is_done(experiment: Experiment, network: str, fold: str, image_id: str) -> bool:
@@ -167,7 +229,11 @@ def _is_done(experiment: Experiment, network: str, fold: str, image_id: str) -> 
         found = PerturbationRecord.load(path)
     except DataError:
         return False
-    return (found.image_id, found.model) == (image_id, f"{network}_{fold}")
+    return (found.image_id, found.model, found.sampler) == (
+        image_id,
+        f"{network}_{fold}",
+        experiment.explanation.sampler,
+    )
 
 
 def _is_estimated(path: Path, estimator: dict[str, float]) -> bool:

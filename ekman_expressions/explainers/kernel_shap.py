@@ -1,0 +1,156 @@
+"""KernelSHAP: Shapley values of superpixels, estimated from a perturbation record.
+
+A superpixel's Shapley value is the mean, over all orders in which superpixels may be uncovered, of
+the change in the model's answer when it is uncovered. The values sum to f(all) - f(none).
+"""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from ekman_expressions.errors import check_range
+from ekman_expressions.explainers.lime import paint
+from ekman_expressions.explainers.recording import image_seed, make_record
+from ekman_expressions.perturbation import PerturbationRecord
+
+
+def kernel_shap(record: PerturbationRecord, target: int) -> np.ndarray:
+    """Estimate Shapley values for one class from a perturbation record; no model call.
+
+    They are the φ that minimise ``Σ π(z) (f(z) - f(none) - z·φ)²`` over all 2^S samples z, with
+    ``Σ φ = f(all) - f(none)`` ([1]_, theorem 2); the Shapley kernel π gives all samples of
+    size k together the weight ``(S - 1) / (k (S - k))``. Here the sum goes over the record's
+    samples, and each size's weight is shared by its samples (`shapley_weights`), so that it does
+    not matter how often the sampler draws each size. By symmetry the *differences* between superpixels
+    do not depend on the constraint: they are those of the weighted regression with a free intercept,
+    and what remains is one number, added to all, that makes them sum to f(all) - f(none) exactly ([2]_,
+    equation 7, solved so). The study's samples never hide all; f(none) is then that intercept, at
+    least 0 and at most 1.
+
+    Parameters
+    ----------
+    record : PerturbationRecord
+        Samples and answers. Given their size, samples must be uniform, as all samplers' are.
+    target : int
+        The class explained, 0 ... C - 1.
+
+    Returns
+    -------
+    (S,) ndarray of float64
+        Exact for any model from all samples, and from any samples for a model that is additive
+        in superpixels. Where samples do not determine them, the smallest that fit.
+
+    Raises
+    ------
+    SettingsError
+        If `target` is no class of the record.
+
+    References
+    ----------
+    .. [1] Lundberg and Lee (2017), A unified approach to interpreting model predictions,
+       arXiv:1705.07874.
+    .. [2] Covert and Lee (2021), Improving KernelSHAP: practical Shapley value estimation via linear
+       regression, arXiv:2012.01536.
+    """
+    check_range(target, "target", 0, record.answers.shape[1] - 1, integer=True)
+    samples, answers = record.samples, record.answers[:, target].astype(np.float64)
+    count, sizes = samples.shape[1], samples.sum(axis=1)
+    # Taken from the first answer, a constant model's differences are exactly 0.
+    y, x, weights = answers - answers[0], samples.astype(np.float64), shapley_weights(samples)
+    x_mean, y_mean, root = weights @ x, weights @ y, np.sqrt(weights)
+    slopes = np.linalg.lstsq((x - x_mean) * root[:, None], (y - y_mean) * root, rcond=None)[0]
+    intercept = np.clip(y_mean - x_mean @ slopes, -answers[0], 1 - answers[0])
+    none = y[sizes == 0].mean() if (sizes == 0).any() else intercept
+    full = y[sizes == count].mean() if (sizes == count).any() else intercept + slopes.sum()
+    return slopes - slopes.mean() + (full - none) / count
+
+
+def shapley_weights(samples: np.ndarray) -> np.ndarray:
+    """Return the weight of each sample in the regression of KernelSHAP.
+
+    Of each size k that occurs, the weight ``(S - 1) / (k (S - k))`` is shared by the samples of
+    that size; those that keep all or none have none, since they are constraints. With 30
+    superpixels, nearly all uniform samples keep 8 to 22, and the few at the ends, which the
+    kernel wants most, would decide all: so, unless the record holds all samples, no weight is
+    more than the fourth root of n times the mean (truncated importance sampling, [1]_; on
+    games of 30 players with 1,000 samples this cut the error by a fifth to a third, and left
+    the bias as it was). The limit vanishes as n grows.
+
+    Parameters
+    ----------
+    samples : (n, S) ndarray of bool
+        Which superpixels are kept.
+
+    Returns
+    -------
+    (n,) ndarray of float64
+        They sum to 1, or to 0 if there is no sample to be weighted.
+
+    References
+    ----------
+    .. [1] Ionides (2008), Truncated importance sampling, doi:10.1198/106186008X320456.
+    """
+    count, sizes = samples.shape[1], samples.sum(axis=1)
+    occurring = np.bincount(sizes, minlength=count + 1)[sizes]
+    inner = (sizes > 0) & (sizes < count)
+    weights = np.zeros(len(samples))
+    weights[inner] = (count - 1) / (sizes * (count - sizes) * occurring)[inner].astype(np.float64)
+    if not inner.any():
+        return weights
+    complete = count <= 20 and len(np.unique(samples, axis=0)) == 2**count
+    if not complete:
+        weights = np.minimum(weights, weights[inner].mean() * inner.sum() ** 0.25)
+    return weights / weights.sum()
+
+
+def effective_samples(samples: np.ndarray) -> float:
+    """Return how many equally weighted samples tell as much: ``(Σ w)² / Σ w²`` (Kish 1965)."""
+    weights = shapley_weights(samples)
+    squares = weights @ weights
+    return float(1 / squares) if squares > 0 else 0.0
+
+
+def all_samples(n_superpixels: int) -> np.ndarray:
+    """Return all 2^S samples, (2^S, S) bool, the first keeps all; for at most 16 superpixels."""
+    check_range(n_superpixels, "n_superpixels", 1, 16, integer=True)
+    return np.array(list(product([True, False], repeat=n_superpixels)))
+
+
+def paired_samples(n_superpixels: int, n_samples: int, seed: int | np.random.Generator) -> np.ndarray:
+    """Draw samples as the Shapley kernel wants them, each with its complement.
+
+    The first two keep all and none. Then sizes are drawn with probability
+    ``∝ 1 / (k (S - k))`` and superpixels uniformly; a sample and its complement together
+    vary less than two that are independent (Covert and Lee 2021, section 4.2). When all
+    samples are no more than asked for, they are returned instead: `all_samples`.
+
+    Returns
+    -------
+    (n, S) ndarray of bool
+        `n_samples`, which must be even, or fewer.
+    """
+    check_range(n_superpixels, "n_superpixels", 1, integer=True)
+    check_range(n_samples, "n_samples", 2, integer=True)
+    if n_superpixels <= 16 and 2**n_superpixels <= n_samples:
+        return all_samples(n_superpixels)
+    random = np.random.default_rng(seed)
+    sizes = np.arange(1, n_superpixels)
+    odds = 1 / (sizes * (n_superpixels - sizes))
+    drawn = random.choice(sizes, n_samples // 2 - 1, p=odds / odds.sum())
+    ranks = random.random((len(drawn), n_superpixels)).argsort(axis=1)
+    half = np.concatenate([np.ones((1, n_superpixels), bool), ranks < drawn[:, None]])
+    return np.stack([half, ~half], axis=1).reshape(-1, n_superpixels)
+
+
+def explain_one(
+    model: Any, image: np.ndarray, target: int, *, seed: int, **asking: Any
+) -> tuple[np.ndarray, int]:
+    """Explain one image by KernelSHAP; see `ekman_expressions.explainers.registry` for the contract.
+
+    Asked about the same samples as LIME, with the same seed.
+    """
+    record = make_record(model, image, seed=image_seed(seed, "lime", image), **asking)
+    return paint(kernel_shap(record, target), record.segments, positive=False), len(record.samples)

@@ -1,3 +1,5 @@
+"""The steps \"explanations\" and \"facespace\": what they write, skip, refuse and leave out."""
+
 import os
 import signal
 import subprocess
@@ -12,8 +14,8 @@ import pandas as pd
 import pytest
 
 from ekman_expressions import Experiment
-from ekman_expressions.errors import ConflictError, DataError, MissingError, SettingsError
-from ekman_expressions.explainers import EXPLAINERS, explain, read_explanations
+from ekman_expressions.errors import ConflictError, MissingError
+from ekman_expressions.explainers import explain, read_explanations
 from ekman_expressions.explainers.lime import lime, paint
 from ekman_expressions.facespace import normalise, normalise_explanations
 from ekman_expressions.facespace.template import POINTS, SHAPE
@@ -36,21 +38,6 @@ networks = ["WeiNet"]
 faces = {{folds = 2, size = 64}}
 explanation = {{samples = {samples}, segments = 12}}
 """
-FAST = {"samples": 60, "segments": 12}
-
-
-def colours(images):
-    """Six classes: shares of red, green, blue and black in the left and right half."""
-    red, green, blue = images.mean(axis=(1, 2)).T
-    left = images[:, :, : images.shape[2] // 2].mean(axis=(1, 2, 3))
-    odds = np.exp(np.stack([red, green, blue, left, 1 - left, red * 0], axis=1))
-    return odds / odds.sum(axis=1, keepdims=True)
-
-
-@pytest.fixture(scope="module")
-def images():
-    coarse = np.random.default_rng(0).random((3, 12, 12, 3), dtype=np.float32)
-    return coarse.repeat(4, axis=1).repeat(4, axis=2)
 
 
 def tiny_model(path, seed, *, nan=False):
@@ -69,83 +56,6 @@ def tiny_model(path, seed, *, nan=False):
         model.set_weights([np.full_like(weight, np.nan) for weight in model.get_weights()])
     path.parent.mkdir(parents=True, exist_ok=True)
     model.save(path)
-
-
-# --- the contract, for every explainer
-
-
-@pytest.fixture(params=sorted(EXPLAINERS))
-def explainer(request):
-    return EXPLAINERS[request.param]
-
-
-def test_contract_shape_and_dtype(explainer, images):
-    maps = explainer(colours, images, [0, 3, 5], seed=1, **FAST)
-    assert maps.shape == (3, 48, 48) and maps.dtype == np.float32
-    assert np.isfinite(maps).all() and maps.any(axis=(1, 2))[:2].all()
-
-
-def test_contract_a_batch_of_one_and_other_containers(explainer, images):
-    import tensorflow as tf
-
-    maps = explainer(colours, images, np.array([0, 3, 5]), seed=1, **FAST)
-    assert np.array_equal(explainer(colours, images[1:2], (3,), seed=1, **FAST), maps[1:2])
-    assert np.array_equal(explainer(colours, list(images), [0, 3, 5], seed=1, **FAST), maps)
-    assert np.array_equal(explainer(colours, tuple(images), [0, 3, 5], seed=1, **FAST), maps)
-    tensors = tf.constant(images), tf.constant([0, 3, 5])
-    assert np.array_equal(explainer(colours, *tensors, seed=1, **FAST), maps)
-
-
-def test_contract_the_seed_and_nothing_else_decides(explainer, images):
-    maps = explainer(colours, images, [0, 3, 5], seed=1, **FAST)
-    np.random.default_rng().random()
-    assert np.array_equal(explainer(colours, images, [0, 3, 5], seed=1, **FAST), maps)
-    assert np.array_equal(explainer(colours, images[::-1], [5, 3, 0], seed=1, **FAST), maps[::-1])
-    assert np.array_equal(explainer(colours, images, [0, 3, 5], seed=1, **FAST, batch_size=60), maps)
-
-
-def test_contract_a_keras_model(explainer, images, tmp_path):
-    import keras
-
-    tiny_model(tmp_path / "tiny.keras", 0)
-    model = keras.saving.load_model(tmp_path / "tiny.keras")
-    larger = np.pad(images, ((0, 0), (8, 8), (8, 8), (0, 0)))
-    maps = explainer(model, larger, [1, 2, 1], seed=0, **FAST)
-    assert maps.shape == (3, SIDE, SIDE)
-    assert np.array_equal(explainer(model, larger, [1, 2, 1], seed=0, **FAST, batch_size=7), maps)
-
-
-@pytest.mark.parametrize(
-    ("change", "error", "message"),
-    [
-        ({"targets": [0, 1]}, DataError, "one class index for each of 3 images"),
-        ({"targets": [0.0, 1.0, 2.0]}, DataError, "float64"),
-        ({"targets": [0, 1, 6]}, SettingsError, r"\[0, 5\], but got 6"),
-        ({"images": np.zeros((48, 48, 3))}, DataError, r"\(N, H, W, 3\)"),
-        ({"images": np.zeros((0, 48, 48, 3)), "targets": []}, DataError, "N >= 1"),
-        ({"seed": "now"}, SettingsError, "'seed'"),
-    ],
-)
-def test_contract_bad_arguments(explainer, images, change, error, message):
-    arguments = {"model": colours, "images": images, "targets": [0, 1, 2], "seed": 0}
-    with pytest.raises(error, match=message):
-        explainer(**(arguments | change), **FAST)
-
-
-def test_every_explainer_finds_a_planted_region(explainer):
-    image = np.full((1, 48, 48, 3), 0.6, np.float32)
-    image[:, 12:24, 24:36] = 0.9
-
-    def reads_the_square(images):
-        first = images[:, 12:24, 24:36].mean(axis=(1, 2, 3))
-        return np.stack([first, 1 - first], axis=1)
-
-    # Square, equal superpixels of 12 pixels, and enough samples for each.
-    (found,) = explainer(reads_the_square, image, [0], seed=0, segments=16, samples=200)
-    assert found[12:24, 24:36].sum() > 0.8 * found.sum()
-
-
-# --- the steps
 
 
 @pytest.fixture

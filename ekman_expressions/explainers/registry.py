@@ -20,12 +20,30 @@ from typing import Any
 
 import numpy as np
 
-from ekman_expressions.errors import DataError, SettingsError, check_type
+from ekman_expressions.errors import DataError, SettingsError, check_range, check_type
 from ekman_expressions.explainer_specs import SPECS
-from ekman_expressions.explainers import lime
+from ekman_expressions.explainers import (
+    facial_regions,
+    grad_cam,
+    integrated_gradients,
+    kernel_shap,
+    lime,
+    occlusion,
+    rise,
+    smooth_grad,
+    superpixel_rise,
+)
 
 EXPLAIN_ONE: dict[str, Callable[..., tuple[np.ndarray, int]]] = {
     "lime": lime.explain_one,
+    "kernel_shap": kernel_shap.explain_one,
+    "superpixel_rise": superpixel_rise.explain_one,
+    "rise": rise.explain_one,
+    "occlusion": occlusion.explain_one,
+    "grad_cam": grad_cam.explain_one,
+    "integrated_gradients": integrated_gradients.explain_one,
+    "smooth_grad": smooth_grad.explain_one,
+    "facial_regions": facial_regions.explain_one,
 }
 """Per explainer, ``(model, image, target, *, seed, **settings)`` to a signed map (H, W) float32 and
 the number of images that went through the model."""
@@ -51,6 +69,9 @@ def _keeping_contract(name: str, one: Callable[..., tuple[np.ndarray, int]]) -> 
                 "'model' must be a Keras model or a callable images -> probabilities, "
                 f"but got {type(model).__name__}."
             )
+        check_range(settings.get("hidden", 0), "hidden", 0, 1)
+        for key in settings.keys() & SPECS[name].options.keys():
+            SPECS[name].options[key].check(settings[key], key)
         images, targets = np.asarray(images), np.asarray(targets)
         if images.ndim != 4 or images.shape[-1] != 3 or not len(images):
             raise DataError(f"'images' must have shape (N, H, W, 3), N >= 1, but got {images.shape}.")

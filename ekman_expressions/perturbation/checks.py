@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -56,6 +57,18 @@ def check_samples(samples: Any, segments: np.ndarray) -> np.ndarray:
 
 def check_answers(answers: np.ndarray, samples: np.ndarray, classes: int | None) -> np.ndarray:
     """Return answers as float32, or raise `ModelError` unless they are probabilities of so many classes."""
+    return check_probabilities(
+        answers, classes, lambda row: f" ({samples[row].sum()} of {samples.shape[1]} superpixels kept)"
+    )
+
+
+def check_probabilities(
+    answers: np.ndarray, classes: int | None = None, describe: Callable[[int], str] = lambda row: ""
+) -> np.ndarray:
+    """Return (n, C) answers as float32, or raise `ModelError` unless they are probabilities.
+
+    `describe` tells, for messages, what the sample of a row was.
+    """
     if classes is not None and answers.shape[1] != classes:
         raise ModelError(f"The model must answer {classes} classes. Received: {answers.shape[1]}.")
     answers = answers.astype(np.float32)
@@ -64,8 +77,7 @@ def check_answers(answers: np.ndarray, samples: np.ndarray, classes: int | None)
         row, column = np.argwhere(bad)[0]
         raise ModelError(
             f"The model answered NaN or infinity for {bad.any(axis=1).sum()} of {len(answers)} samples, "
-            f"first for sample {row} ({samples[row].sum()} of {samples.shape[1]} superpixels kept), "
-            f"class {column}."
+            f"first for sample {row}{describe(row)}, class {column}."
         )
     sums = answers.sum(axis=1)
     # Half-precision softmax sums to 1 within this.

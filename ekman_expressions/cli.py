@@ -27,6 +27,7 @@ def steps() -> dict[str, Callable[[Experiment], Run]]:
         facespace,
         heatmaps,
         masks,
+        regions,
         similarity,
         training,
     )
@@ -42,6 +43,7 @@ def steps() -> dict[str, Callable[[Experiment], Run]]:
         "scores": comparison.score,
         "barplots": barplots.draw,
         "dendrograms": similarity.dendrograms,
+        "regions": regions.measure,
     }
 
 

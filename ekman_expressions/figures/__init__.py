@@ -12,6 +12,7 @@ from ekman_expressions.figures.causal import causal_layers, causal_wall
 from ekman_expressions.figures.faces import explanation, faces_sheet, warp
 from ekman_expressions.figures.learning import confusion_matrices, learning_curves
 from ekman_expressions.figures.overview import overview
+from ekman_expressions.figures.regions import region_faces
 from ekman_expressions.figures.style import GROUP_COLOURS, PALETTE, network_kinds, save
 from ekman_expressions.figures.trees import dendrogram
 from ekman_expressions.figures.walls import atlas, heatmap_wall, masks_wall
@@ -34,6 +35,7 @@ __all__ = [
     "masks_wall",
     "network_kinds",
     "overview",
+    "region_faces",
     "save",
     "warp",
 ]

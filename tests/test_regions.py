@@ -1,0 +1,155 @@
+"""Shares of regions: planted maps, intervals by hand, and the table of an experiment."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from made_faces import make_experiment
+from test_figures import assert_readable
+
+from ekman_expressions import figures, masks, regions
+from ekman_expressions.errors import DataError, MissingError
+from ekman_expressions.expressions import EXPRESSIONS
+from ekman_expressions.facespace.template import SHAPE
+from ekman_expressions.heatmaps import heatmap_path
+from ekman_expressions.provenance import record, settings_of
+from ekman_expressions.statistics.regions import ELSEWHERE, region_masses, region_names, region_shares
+from ekman_expressions.storage import write_arrays, write_csv, write_image
+
+ATLAS = masks.atlas()
+GROUPS = list(region_names())
+
+
+def lit(name):
+    return np.float32(ATLAS.group(name))
+
+
+@pytest.mark.parametrize("level, name", [("group", "mouth"), ("region", "left_eye")])
+def test_a_map_that_is_one_in_a_region_has_all_its_mass_there(level, name):
+    mask = ATLAS.group(name) if level == "group" else ATLAS.region(name)
+    found = region_shares(region_masses(np.float32(mask)[None], level), ["s"], seed=0, level=level)
+    found = found.set_index("region")
+    assert found.loc[name, "share"] == 1 and found["share"].sum() == 1
+    assert found.loc[name, "density"] == pytest.approx(1 / mask.mean())
+    # With one unit nothing is known of the others.
+    assert found[["share_low", "density_high"]].isna().all(axis=None)
+
+
+def test_an_even_map_has_density_one_everywhere_and_negative_values_no_mass():
+    for level in ("group", "region"):
+        found = region_shares(region_masses(np.ones((1, *SHAPE)), level), [0], seed=0, level=level)
+        np.testing.assert_allclose(found["density"], 1)
+        assert found["area"].sum() == pytest.approx(1)
+    both = lit("mouth") - 5 * lit("eyes")
+    found = region_masses(both[None])[0]
+    assert found[GROUPS.index("eyes")] == 0 and found.sum() == ATLAS.group("mouth").sum()
+
+
+def test_shares_are_those_of_the_weighted_mean_map():
+    maps = np.random.default_rng(0).random((3, *SHAPE))
+    weights = [1, 2, 5]
+    mean = np.average(maps, axis=0, weights=weights)
+    found = region_shares(region_masses(maps), list("aab"), seed=0, weights=weights)
+    expected = [mean[ATLAS.group(name)].sum() / mean.sum() for name in GROUPS[:-1]]
+    np.testing.assert_allclose(found["share"][:-1], expected)
+    assert found["maps"].unique() == 3 and found["units"].unique() == 2
+
+
+def test_interval_by_hand_is_over_clusters_not_maps():
+    # Of each of 4 subjects two maps of one mass, all in the mouth or all in the eyes.
+    area = ATLAS.group("mouth").sum()
+    maps = [lit("mouth")] * 2 + [lit("eyes") * area / ATLAS.group("eyes").sum()] * 2
+    found = region_shares(region_masses(np.array(maps * 2)), np.repeat(list("abcd"), 2), seed=0)
+    mouth = found.set_index("region").loc["mouth"]
+    assert mouth["share"] == pytest.approx(0.5)
+    # Standard error of a mean of (1, 0, 1, 0): sqrt(1/3)/2 = 0.289, times t(3) = 3.18: cut off at 0 and 1.
+    assert (mouth["share_low"], mouth["share_high"]) == pytest.approx((0, 1))
+    many = region_shares(region_masses(np.array(maps * 20)), np.repeat(np.arange(40), 2), seed=0)
+    mouth = many.set_index("region").loc["mouth"]
+    expected = 2.023 * np.sqrt(0.25 * 40 / 39 / 40)
+    assert mouth["share_high"] - mouth["share"] == pytest.approx(expected, rel=0.05)
+
+
+def test_what_cannot_be_measured_is_refused():
+    with pytest.raises(DataError, match=r"got \(1, 9, 9\)"):
+        region_masses(np.ones((1, 9, 9)))
+    with pytest.raises(DataError, match="no mass"):
+        region_shares(np.zeros((2, 12)), [0, 1], seed=0)
+    with pytest.raises(DataError, match="2 and 3"):
+        region_shares(np.ones((3, 12)), [0, 1], seed=0)
+
+
+@pytest.fixture
+def experiment(tmp_path):
+    """Explanations that all lie in the mouth for CV1, and in the eyes for CV2."""
+    found = make_experiment(tmp_path)
+    rows = [
+        (f"f{k}", f"faces/f{k}.png", "made", f"made/s{k % 4}", "fear", f"CV{k % 2 + 1}") for k in range(6)
+    ]
+    write_csv(
+        found.manifest_path,
+        pd.DataFrame(rows, columns=["image_id", "path", "dataset", "subject", "expression", "fold"]),
+    )
+    with record(found.facespace_folder, "facespace", settings_of(found, "faces")) as run:
+        for fold, name in (("CV1", "mouth"), ("CV2", "eyes")):
+            image_ids = [row[0] for row in rows if row[-1] == fold]
+            maps = np.stack([lit(name)] * 3)
+            if fold == "CV2":
+                maps[0] = np.nan
+            path = found.maps_path(found.networks[0], fold, "fear")
+            write_arrays(path, {"maps": maps, "image_ids": np.array(image_ids)})
+        run.done = 1
+    return found
+
+
+def test_step_measures_explanations_over_subjects_and_names_what_is_left_out(experiment):
+    run = regions.measure(experiment)
+    left_out = {entry["item"]: entry["reason"] for entry in run.omissions}
+    network = experiment.networks[0]
+    assert "not finite" in left_out[f"{network}_CV2_Fear f1"]
+    assert "no explanation" in left_out[f"{network} anger"]
+    table = regions.read_regions(experiment)
+    groups = table[(table["level"] == "group") & (table["network"] == network)].set_index("region")
+    mouth, eyes = (ATLAS.group(name).sum() for name in ("mouth", "eyes"))
+    assert groups.loc["mouth", "share"] == pytest.approx(3 * mouth / (3 * mouth + 2 * eyes))
+    assert groups.loc["mouth", ["maps", "units", "unit"]].tolist() == [5, 4, "subjects"]
+    assert (groups["share_low"] <= groups["share"]).all() and set(table["expression"]) == {"fear"}
+    again = regions.measure(experiment)
+    assert again.done == 0 and again.skipped == len(table)
+
+
+def test_step_needs_explanations_in_face_space(tmp_path):
+    with pytest.raises(MissingError, match="facespace"):
+        regions.measure(make_experiment(tmp_path))
+
+
+def test_heatmaps_alone_are_measured_over_folds(tmp_path):
+    gray = np.uint8(255 * lit("nose"))
+    for fold in ("CV1", "CV2"):
+        write_image(heatmap_path(tmp_path, "fear", "VGG16", fold), gray)
+    table = regions.of_heatmaps(tmp_path, ["VGG16", "WeiNet"], ["CV1", "CV2", "CV3"])
+    assert set(table["network"]) == {"VGG16"} and set(table["unit"]) == {"folds"}
+    nose = table[(table["level"] == "group") & (table["region"] == "nose")].iloc[0]
+    assert nose[["share", "share_low", "units"]].tolist() == [1, 1, 2]
+    with pytest.raises(MissingError, match="no heatmap of a fold of WeiNet"):
+        regions.of_heatmaps(tmp_path, ["WeiNet"], ["CV1"])
+
+
+def test_faces_in_colours_show_their_densities():
+    places = {name: ATLAS.group(name) for name in ATLAS.groups}
+    densities = {
+        (row, name.capitalize()): dict.fromkeys(places, 1.0) | {"mouth": 8.0, "eyes": 0.125}
+        for row in ("WeiNet", "MobileNetV3Large")
+        for name in EXPRESSIONS
+    }
+    del densities["WeiNet", "Fear"]
+    certain = {("WeiNet", "Anger"): ["mouth"]}
+    figure = figures.region_faces(densities, places, certain=certain, title="Regions", note="n = 40 subjects")
+    assert_readable(figure)
+    first = np.asarray(figure.axes[0].images[0].get_array())
+    red, blue = (first[places[name]].mean(axis=0) for name in ("mouth", "eyes"))
+    assert red[0] > 2 * red[2] and blue[2] > 2 * blue[0]
+    assert first[places["nose"]].min() > 0.95
+    assert [axes.texts[0].get_text() for axes in figure.axes if axes.texts] == ["no data"]
+    with pytest.raises(DataError, match="no place for mouth"):
+        figures.region_faces(densities, {name: places[name] for name in places if name != "mouth"})
+    assert ELSEWHERE not in places

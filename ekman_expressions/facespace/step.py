@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -47,16 +49,24 @@ def normalise_explanations(experiment: Experiment) -> Run:
         upstream=[experiment.records_folder],
         redo=True,
     ) as run:
+        # Read once per face, not once per model that looks at it.
+        landmarks = cache(partial(datasets.read_landmarks, experiment))
         groups = explained.groupby(["network", "fold", "expression"])
         cells = [(*model, expression) for model in experiment.pairs for expression in EXPRESSIONS]
         for cell in tqdm(cells, desc="Warping into face space", unit="file"):
             rows = groups.get_group(cell) if cell in groups.groups else explained.iloc[:0]
-            normalise_cell(experiment, *cell, rows["image_id"], run)
+            normalise_cell(experiment, *cell, rows["image_id"], run, landmarks)
     return run
 
 
 def normalise_cell(
-    experiment: Experiment, network: str, fold: str, expression: str, image_ids: pd.Series, run: Run
+    experiment: Experiment,
+    network: str,
+    fold: str,
+    expression: str,
+    image_ids: pd.Series,
+    run: Run,
+    landmarks: Callable[[str], np.ndarray],
 ) -> None:
     """Write the file of one model and one predicted expression, unless it is there and holds.
 
@@ -70,12 +80,14 @@ def normalise_cell(
         The faces that it predicted so and that are explained.
     run : Run
         Takes note of the explanations done, skipped, and left out.
+    landmarks : callable
+        From a face's ``image_id`` to its landmarks (68, 2).
     """
     path = experiment.maps_path(network, fold, expression)
     sources = {}
     for image_id in image_ids:
         try:
-            sources[image_id] = _fingerprint(experiment, network, fold, image_id)
+            sources[image_id] = _fingerprint(experiment, network, fold, image_id, landmarks(image_id))
         except (DataError, MissingError) as error:
             run.omit(f"{network}_{fold} {image_id}", error)
     settings = experiment.explanation
@@ -86,7 +98,8 @@ def normalise_cell(
     maps, used = [], []
     for image_id in sources:
         try:
-            maps.append(_normalised(experiment, network, fold, image_id, index(expression)))
+            painted = _painted(experiment, network, fold, image_id, index(expression))
+            maps.append(normalise(painted, landmarks(image_id)))
         except (DataError, MissingError) as error:
             run.omit(f"{network}_{fold} {image_id}", error)
             continue
@@ -101,21 +114,21 @@ def normalise_cell(
     run.done += len(used)
 
 
-def _fingerprint(experiment: Experiment, network: str, fold: str, image_id: str) -> list[str]:
+def _fingerprint(
+    experiment: Experiment, network: str, fold: str, image_id: str, landmarks: np.ndarray
+) -> list[str]:
     """Hash what an explanation in face space is made from."""
     path = experiment.record_path(network, fold, image_id)
     if not path.exists():
         raise MissingError("it has no perturbation record: see the omissions of the step 'explanations'")
-    landmarks = np.float32(datasets.read_landmarks(experiment, image_id))
-    return [sha256(path), hash_of(landmarks.tolist())]
+    return [sha256(path), hash_of(np.float32(landmarks).tolist())]
 
 
-def _normalised(experiment: Experiment, network: str, fold: str, image_id: str, target: int) -> np.ndarray:
+def _painted(experiment: Experiment, network: str, fold: str, image_id: str, target: int) -> np.ndarray:
     settings = experiment.explanation
     found = PerturbationRecord.load(experiment.record_path(network, fold, image_id))
     explanation = lime(found, target, kernel_width=settings.kernel_width, alpha=settings.alpha)
-    painted = paint(explanation.weights, found.segments)
-    return normalise(painted, datasets.read_landmarks(experiment, image_id))
+    return paint(explanation.weights, found.segments)
 
 
 def _holds(path: Path, source: str, image_ids: list[str]) -> bool:

@@ -1,0 +1,207 @@
+"""The step "explanations": how many samples, how many at a time, and what models share."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_explainers import SIDE, contents, make_study
+
+from ekman_expressions import explainers
+from ekman_expressions.errors import ConflictError, DataError, SettingsError
+from ekman_expressions.explainers import probing
+from ekman_expressions.explainers.lime import is_sure
+from ekman_expressions.expressions import index
+from ekman_expressions.facespace import normalise_explanations
+from ekman_expressions.perturbation import PerturbationRecord
+from ekman_expressions.provenance import settings_of
+from ekman_expressions.settings import ExplanationSettings
+from ekman_expressions.storage import read_csv, read_json, write_csv, write_json
+
+
+@pytest.fixture
+def study(tmp_path):
+    return make_study(tmp_path)
+
+
+def changed(study, **values):
+    return replace(study, explanation=replace(study.explanation, **values))
+
+
+def records(study):
+    for row in read_csv(study.evaluation_folder / "explained.csv").itertuples():
+        yield row, PerturbationRecord.load(study.record_path(row.network, row.fold, row.image_id))
+
+
+# --- how many samples
+
+
+@pytest.mark.parametrize("sampler", ["iid", "orthogonal"])
+def test_auto_stops_as_soon_as_the_weights_are_sure(study, sampler):
+    study = changed(study, samples="auto", sampler=sampler, tolerance=0.05, max_samples=1500)
+    assert explainers.explain(study).done == 12
+    lengths = []
+    for row, found in records(study):
+        target, count = index(row.expression), len(found.samples)
+        lengths.append(count)
+        assert found.sampler == sampler
+        assert count == 1500 or (count % 64 == 0 and is_sure(found, target, tolerance=0.05))
+        if count > 64:
+            shorter = replace(found, samples=found.samples[:-64], answers=found.answers[:-64])
+            assert count == 1500 or not is_sure(shorter, target, tolerance=0.05)
+    assert 64 < max(lengths) and len(set(lengths)) > 1
+
+
+def test_auto_gives_the_records_that_so_many_samples_would(study, tmp_path):
+    auto = changed(study, samples="auto", tolerance=1e-6, max_samples=100)
+    explainers.explain(auto)
+    fixed = changed(make_study(tmp_path / "fixed"), samples=100)
+    explainers.explain(fixed)
+    for (_, found), (_, wanted) in zip(records(auto), records(fixed), strict=True):
+        assert np.array_equal(found.samples, wanted.samples)
+        assert np.array_equal(found.answers, wanted.answers)
+
+
+def test_another_kernel_width_would_have_stopped_elsewhere(study):
+    explainers.explain(changed(study, samples="auto", max_samples=100))
+    with pytest.raises(ConflictError, match="kernel_width"):
+        explainers.explain(changed(study, samples="auto", max_samples=100, kernel_width=0.3))
+
+
+def test_tolerance_is_no_setting_of_a_fixed_number(study):
+    assert settings_of(study, "explanation") == settings_of(changed(study, tolerance=0.5), "explanation")
+    auto = changed(study, samples="auto")
+    assert settings_of(auto, "explanation") != settings_of(
+        changed(study, samples="auto", tolerance=0.5), "explanation"
+    )
+
+
+def test_records_of_another_sampler_are_refused(study):
+    explainers.explain(study)
+    with pytest.raises(ConflictError, match="sampler = 'iid'.*'antithetic'"):
+        explainers.explain(changed(study, sampler="antithetic"))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"samples": "many"}, "'explanation.samples'. Allowed values are 'auto'"),
+        ({"samples": 1}, "'explanation.samples' must be a whole number >= 2"),
+        ({"sampler": "sobol"}, "'explanation.sampler'"),
+        ({"tolerance": 0}, "'explanation.tolerance'"),
+        ({"max_samples": 1}, "'explanation.max_samples'"),
+        ({"group": "most"}, "'explanation.group'"),
+        ({"group": 0}, "'explanation.group'"),
+        ({"precision": "int8"}, "'explanation.precision'"),
+    ],
+)
+def test_bad_settings(values, message):
+    with pytest.raises(SettingsError, match=message):
+        ExplanationSettings(**values)
+
+
+# --- how many at a time
+
+
+def test_few_samples_are_not_worth_a_probe(study):
+    explainers.explain(study)
+    assert not list(study.explanations_folder.rglob("group.json"))
+
+
+def test_a_probe_decides_once_and_the_choice_is_kept(study, monkeypatch):
+    monkeypatch.setattr(probing, "WORTH", 100)
+    monkeypatch.setattr(explainers.step, "WORTH", 100)
+    explainers.explain(study)
+    paths = [study.explanations_folder / f"WeiNet_{fold}" / "group.json" for fold in study.folds]
+    assert all(read_json(path)["group"] in probing.CANDIDATES for path in paths)
+    # Whatever it had been: records made again by the same choice are the same to the bit.
+    explained = contents(study.explanations_folder)
+    study.record_path("WeiNet", "CV1", "face_CV1_3").unlink()
+    write_json(paths[1], {"group": 5})
+    summary = read_json(study.explanations_folder / "run.json")
+    write_json(study.explanations_folder / "run.json", summary | {"end": None})
+    assert explainers.explain(study).done == 1
+    assert read_json(paths[1]) == {"group": 5}
+    again = contents(study.explanations_folder)
+    assert {name: again[name] for name in explained if "group" not in name} == {
+        name: explained[name] for name in explained if "group" not in name
+    }
+
+
+def test_a_group_that_is_set_is_taken(study):
+    explainers.explain(changed(study, group=7))
+    for _, found in records(study):
+        assert len(found.answers) == 40
+
+
+def test_a_damaged_choice_is_named(tmp_path):
+    path = tmp_path / "group.json"
+    assert probing.kept_group(path) is None
+    for bad in ({"group": 0}, {"group": "8"}, {"group": True}, [8]):
+        write_json(path, bad)
+        with pytest.raises(DataError, match="group size"):
+            probing.kept_group(path)
+
+
+def test_a_step_that_runs_out_of_memory_goes_on_and_says_so(study, monkeypatch):
+    from test_asking import hungry_layer
+
+    from ekman_expressions import training
+
+    load = training.load_model
+
+    def load_hungry(experiment, network, fold):
+        import keras
+
+        return keras.Sequential([hungry_layer(10, []), *load(experiment, network, fold).layers])
+
+    monkeypatch.setattr(training, "load_model", load_hungry)
+    run = explainers.explain(study)
+    assert (run.done, run.omissions) == (12, [])
+    for fold in study.folds:
+        notes = [note for note in run.notes if note.startswith(f"WeiNet_{fold}: out of memory")]
+        assert len(notes) == 2
+        assert read_json(study.explanations_folder / f"WeiNet_{fold}" / "group.json") == {"group": 8}
+
+
+# --- what models share
+
+
+def make_two_networks(study):
+    """A second network that takes images of the same size, explained on the same faces."""
+    from ekman_expressions.zoo import NETWORKS
+
+    NETWORKS["Other"] = replace(NETWORKS["WeiNet"], name="Other")
+    both = replace(study, networks=("WeiNet", "Other"))
+    for fold in study.folds:
+        both.model_path("Other", fold).write_bytes(study.model_path("WeiNet", fold).read_bytes())
+    path = study.evaluation_folder / "explained.csv"
+    table = read_csv(path)
+    write_csv(path, pd.concat([table, table.assign(network="Other")]))
+    return both
+
+
+def test_faces_are_divided_and_landmarks_read_once_for_all_models_of_a_size(study, monkeypatch):
+    import skimage.segmentation
+
+    from ekman_expressions import datasets
+
+    both = make_two_networks(study)
+    divided, read = [], []
+    slic, read_landmarks = skimage.segmentation.slic, datasets.read_landmarks
+    monkeypatch.setattr(
+        skimage.segmentation, "slic", lambda image, **kind: divided.append(1) or slic(image, **kind)
+    )
+    monkeypatch.setattr(datasets, "read_landmarks", lambda *which: read.append(1) or read_landmarks(*which))
+    assert explainers.explain(both).done == 24
+    assert len(divided) == 12
+    normalise_explanations(both)
+    assert len(read) == 12
+    for image_id in ("face_CV1_0", "face_CV2_3"):
+        fold = image_id[5:8]
+        one, other = (
+            PerturbationRecord.load(both.record_path(name, fold, image_id)) for name in both.networks
+        )
+        assert one.segments.shape == (SIDE, SIDE)
+        assert np.array_equal(one.segments, other.segments)
+        assert not np.array_equal(one.samples, other.samples)

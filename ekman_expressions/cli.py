@@ -29,6 +29,7 @@ def steps() -> dict[str, Callable[[Experiment], Run]]:
         masks,
         regions,
         similarity,
+        statistics,
         training,
     )
 
@@ -43,6 +44,7 @@ def steps() -> dict[str, Callable[[Experiment], Run]]:
         "scores": comparison.score,
         "barplots": barplots.draw,
         "dendrograms": similarity.dendrograms,
+        "statistics": statistics.analyse,
         "regions": regions.measure,
     }
 

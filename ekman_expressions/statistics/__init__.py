@@ -1,4 +1,11 @@
 """What the scores are worth: chance, tests, uncertainty, and scores that need no threshold.
 
-All functions are pure, on arrays and tables; only the step "statistics" reads an experiment.
+Functions are pure, on arrays and tables. Only the step "statistics" (`analyse`) and the modules
+that it reads with know of an experiment. See docs/statistics.md for what each number means.
 """
+
+from __future__ import annotations
+
+from ekman_expressions.statistics.step import TABLES, analyse, read_table
+
+__all__ = ["TABLES", "analyse", "read_table"]

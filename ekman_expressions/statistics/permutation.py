@@ -13,6 +13,7 @@ from functools import cache
 import numpy as np
 
 from ekman_expressions.errors import DataError
+from ekman_expressions.statistics.means import mean_known
 
 # Sums of the same cells in another order differ in the last digits.
 _EQUAL = 1e-12
@@ -51,7 +52,7 @@ def relabellings(count: int) -> np.ndarray:
 
 def cell_table(table: np.ndarray) -> np.ndarray:
     """Average scores (networks, folds, E, M) over folds: (networks, E, M), NaN where there is no fold."""
-    return _mean(np.asarray(table, dtype=np.float64), axis=1)
+    return mean_known(table, axis=1)
 
 
 def relabelling_test(table: np.ndarray) -> PermutationTest:
@@ -89,7 +90,7 @@ def relabelling_test(table: np.ndarray) -> PermutationTest:
     if table.ndim < 2 or table.shape[-1] != table.shape[-2]:
         raise DataError(f"There must be a mask for each expression, but the table has shape {table.shape}.")
     size = table.shape[-1]
-    mean = _mean(table.reshape(-1, size, size), axis=0)
+    mean = mean_known(table.reshape(-1, size, size), axis=0)
     known = np.isfinite(mean).all(axis=1)
     if not known.any():
         return PermutationTest(np.nan, np.full(1, np.nan))
@@ -184,11 +185,3 @@ def relabelling_null(cells: np.ndarray) -> np.ndarray:
     networks, size = cells.shape[0], cells.shape[1]
     orders = relabellings(size)
     return cells[:, np.arange(size), orders].transpose(1, 0, 2).reshape(len(orders), networks * size)
-
-
-def _mean(values: np.ndarray, axis: int) -> np.ndarray:
-    """The mean of what is known along an axis; NaN, without a warning, where nothing is."""
-    known = np.isfinite(values)
-    count = known.sum(axis=axis)
-    total = np.where(known, values, 0).sum(axis=axis)
-    return np.where(count, total / np.maximum(count, 1), np.nan)

@@ -40,7 +40,7 @@ def rank_intervals(
     Returns
     -------
     DataFrame
-        ``network, score, rank, low, high, first``, best first: the rank, the quantiles of its
+        ``network, estimate, rank, low, high, first``, best first: the rank, the quantiles of its
         replicates rounded outwards to whole ranks, and in which share of the resamples the
         network is alone in the first place. No ends without a usable resample.
 
@@ -59,7 +59,7 @@ def rank_intervals(
             f"{len(names)} networks need so many scores and columns of replicates, but got {scores.shape} "
             f"and {replicates.shape}."
         )
-    table = pd.DataFrame({"network": list(names), "score": scores, "rank": ranks(scores)})
+    table = pd.DataFrame({"network": list(names), "estimate": scores, "rank": ranks(scores)})
     table[["low", "high", "first"]] = np.nan
     known = np.isfinite(scores)
     usable = replicates[:, known]

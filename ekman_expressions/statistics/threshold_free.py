@@ -13,6 +13,16 @@ import numpy as np
 
 from ekman_expressions.errors import DataError
 
+SCORES_WITHOUT_THRESHOLD: tuple[str, ...] = (
+    "auc",
+    "average_precision",
+    "relevance_mass",
+    "relevance_density",
+    "relevance_rank",
+    "pointing",
+)
+"""The names of `scores`, in the order of every table."""
+
 
 @dataclass(frozen=True)
 class Levels:
@@ -67,6 +77,28 @@ def levels(heatmap: np.ndarray, mask: np.ndarray, within: np.ndarray | None = No
     return Levels(values[::-1], inside[::-1], outside[::-1])
 
 
+def scores(heatmap: np.ndarray, mask: np.ndarray, within: np.ndarray | None = None) -> dict[str, float]:
+    """Return all scores of this module by their names, `SCORES_WITHOUT_THRESHOLD`; else as `auc`.
+
+    Relevance mass and density are NaN for a heatmap without mass.
+    """
+    counted = levels(heatmap, mask, within)
+    try:
+        mass = relevance_mass(heatmap, mask, within)
+    except DataError:
+        mass = float("nan")
+    share = counted.inside.sum() / (counted.inside.sum() + counted.outside.sum())
+    values = (
+        _auc(counted),
+        _average_precision(counted),
+        mass,
+        float(mass / share),
+        _relevance_rank(counted),
+        _pointing(counted),
+    )
+    return dict(zip(SCORES_WITHOUT_THRESHOLD, values, strict=True))
+
+
 def auc(heatmap: np.ndarray, mask: np.ndarray, within: np.ndarray | None = None) -> float:
     """Area under the ROC curve: how often a pixel of the mask is hotter than one out of it.
 
@@ -94,7 +126,10 @@ def auc(heatmap: np.ndarray, mask: np.ndarray, within: np.ndarray | None = None)
     >>> auc(np.array([[3, 2], [1, 0]]), np.array([[True, False], [True, False]]))
     0.75
     """
-    counted = levels(heatmap, mask, within)
+    return _auc(levels(heatmap, mask, within))
+
+
+def _auc(counted: Levels) -> float:
     hotter = np.cumsum(counted.inside) - counted.inside / 2
     return float(hotter @ counted.outside / (counted.inside.sum() * counted.outside.sum()))
 
@@ -113,7 +148,10 @@ def average_precision(heatmap: np.ndarray, mask: np.ndarray, within: np.ndarray 
     The sum over thresholds of precision times the rise in recall, without interpolation, as in
     `sklearn.metrics.average_precision_score`. Else as `auc`.
     """
-    counted = levels(heatmap, mask, within)
+    return _average_precision(levels(heatmap, mask, within))
+
+
+def _average_precision(counted: Levels) -> float:
     inside = np.cumsum(counted.inside)
     marked = inside + np.cumsum(counted.outside)
     return float((counted.inside / inside[-1]) @ (inside / marked))
@@ -166,7 +204,10 @@ def relevance_rank(heatmap: np.ndarray, mask: np.ndarray, within: np.ndarray | N
     ----------
     Arras, Osman and Samek (2022), doi:10.1016/j.inffus.2021.11.008. Else as `auc`.
     """
-    counted = levels(heatmap, mask, within)
+    return _relevance_rank(levels(heatmap, mask, within))
+
+
+def _relevance_rank(counted: Levels) -> float:
     size = counted.inside.sum()
     return float(hits_among_top(counted, size) / size)
 
@@ -185,7 +226,10 @@ def pointing(heatmap: np.ndarray, mask: np.ndarray, within: np.ndarray | None = 
     ----------
     Zhang et al. (2018), doi:10.1007/s11263-017-1059-x. Else as `auc`.
     """
-    counted = levels(heatmap, mask, within)
+    return _pointing(levels(heatmap, mask, within))
+
+
+def _pointing(counted: Levels) -> float:
     return float(counted.inside[0] / (counted.inside[0] + counted.outside[0]))
 
 

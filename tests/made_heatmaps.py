@@ -1,0 +1,64 @@
+"""Explanations in face space that are known by construction, and an experiment made of them."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+
+from ekman_expressions import Experiment, heatmaps, masks
+from ekman_expressions.expressions import EXPRESSIONS
+from ekman_expressions.facespace.template import SHAPE
+from ekman_expressions.provenance import record, settings_of
+from ekman_expressions.randomness import generator
+from ekman_expressions.storage import write_arrays, write_csv
+
+SUBJECTS = 3
+"""Subjects in each fold, with two faces of each expression."""
+
+
+def experiment_of(root, *, networks=("WeiNet", "MobileNetV3Large"), strength=0.4, missing=()):
+    """Write a manifest, explanations in face space, heatmaps and masks.
+
+    Explanations are coarse noise, and for the first network `strength` times the own mask;
+    `missing` names (network, fold, expression) without any.
+    """
+    experiment = dataclasses.replace(Experiment.preset("smoke", root=root), networks=networks)
+    rows = []
+    for fold in experiment.folds:
+        for subject in range(SUBJECTS):
+            for expression in EXPRESSIONS:
+                for variant in range(2):
+                    name = f"{fold}_{subject}"
+                    rows.append(
+                        {
+                            "image_id": f"synthetic_{name}_{expression}_{variant}",
+                            "path": "faces/none.png",
+                            "dataset": "synthetic",
+                            "subject": f"synthetic/{name}",
+                            "expression": expression,
+                            "fold": fold,
+                            "sha256": "0" * 64,
+                        }
+                    )
+    manifest = pd.DataFrame(rows).sort_values("image_id")
+    write_csv(experiment.manifest_path, manifest)
+    settings = settings_of(experiment, "faces", "training", "models", "explanation")
+    with record(experiment.facespace_folder, "facespace", settings, redo=True):
+        for network, fold in experiment.pairs:
+            for expression in EXPRESSIONS:
+                if (network, fold, expression) not in missing:
+                    _write_cell(experiment, manifest, network, fold, expression, strength)
+    heatmaps.make(experiment)
+    masks.write(experiment)
+    return experiment
+
+
+def _write_cell(experiment, manifest, network, fold, expression, strength):
+    image_ids = manifest["image_id"][(manifest["fold"] == fold) & (manifest["expression"] == expression)]
+    random = generator(0, network, fold, expression)
+    maps = np.kron(random.random((len(image_ids), 25, 16)), np.ones((1, 11, 14)))
+    assert maps.shape[1:] == SHAPE
+    if network == experiment.networks[0]:
+        maps = maps + strength * masks.ekman_mask(expression)
+    path = experiment.maps_path(network, fold, expression)
+    write_arrays(path, {"maps": maps.astype(np.float32), "image_ids": image_ids.to_numpy(str)})

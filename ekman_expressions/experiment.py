@@ -205,6 +205,11 @@ class Experiment:
         return self.results_folder / "explainers"
 
     @property
+    def quality_folder(self) -> Path:
+        """How good the explanations are: tables, and arrays per model."""
+        return self._of_explainer(self.results_folder) / "quality"
+
+    @property
     def heatmaps_folder(self) -> Path:
         """Heatmaps as images and arrays."""
         return self._of_explainer(self.root / "heatmaps" / self.name)

@@ -38,7 +38,15 @@ LIBRARIES = (
 # explainer has folders of its own, which hold whichever faces are asked for.
 _WITHOUT_EFFECT = {
     "faces": ("roots",),
-    "explanation": ("batch_size", "explainer", "compare", "compare_faces", "options"),
+    "explanation": (
+        "batch_size",
+        "explainer",
+        "compare",
+        "compare_faces",
+        "options",
+        "quality_faces",
+        "quality_samples",
+    ),
 }
 
 

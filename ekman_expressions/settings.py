@@ -197,6 +197,12 @@ class ExplanationSettings:
         Width of the kernel on the cosine distance.
     alpha : float
         Ridge penalty of the surrogate.
+    quality_faces : int
+        Faces per network and expression that the step "quality" explains again: with an
+        untrained copy of the network, other hidden colours and other superpixels.
+    quality_samples : int or None
+        Masked copies for each such explanation; None: half of `samples`, so that the other half
+        tells what other samples alone would change.
     batch_size : int
         Masked copies per call of a model that is no Keras model.
     group : int or 'auto'
@@ -221,6 +227,8 @@ class ExplanationSettings:
     hidden: float | str = 0.0
     kernel_width: float = 0.25
     alpha: float = 1.0
+    quality_faces: int = 10
+    quality_samples: int | None = None
     batch_size: int = 64
     group: int | str = "auto"
     precision: str = "float32"
@@ -244,6 +252,9 @@ class ExplanationSettings:
         check_hidden(self.hidden, "explanation.hidden")
         check_range(self.kernel_width, "explanation.kernel_width", 1e-6)
         check_range(self.alpha, "explanation.alpha", 0)
+        check_range(self.quality_faces, "explanation.quality_faces", 1, integer=True)
+        if self.quality_samples is not None:
+            check_range(self.quality_samples, "explanation.quality_samples", 2, integer=True)
         check_range(self.batch_size, "explanation.batch_size", 1, integer=True)
         _check_count_or_auto(self.group, "explanation.group", 1)
         check_option(self.precision, "explanation.precision", PRECISIONS)

@@ -13,7 +13,7 @@ from ekman_expressions.quality.curves import (
     by_map,
     by_weights,
     centre_first,
-    curves,
+    deletion_insertion,
     passes_of,
     steps_for,
 )
@@ -65,7 +65,7 @@ def test_the_areas_of_a_linear_model_equal_the_formula():
     coefficients = np.array([0.2, 0.05, -0.1, 0.1, 0.3, 0.0, 0.02, 0.08])
     model = Linear(SEGMENTS, coefficients)
     ranking = by_weights(SEGMENTS, coefficients, np.random.default_rng(0))
-    drawn, passes = curves(model, white((6, 8)), 0, {"explanation": ranking}, steps=8)
+    drawn, passes = deletion_insertion(model, white((6, 8)), 0, {"explanation": ranking}, steps=8)
     areas = [drawn["explanation", kind].area for kind in ("deletion", "insertion")]
     # Equal parts, one in each step: the part of rank j is there for (j - 1/2) / S of the curve.
     ranked = np.sort(coefficients)[::-1]
@@ -81,7 +81,9 @@ def test_parts_of_different_sizes_count_by_their_area():
     coefficients = np.array([0.1, 0.4, 0.2, 0.05])
     model = Linear(UNEVEN, coefficients)
     order = np.array([3, 0, 2, 1])
-    drawn, _ = curves(model, white((3, 4)), 0, {"given": Ranking(parts=UNEVEN, order=order)}, steps=2)
+    drawn, _ = deletion_insertion(
+        model, white((3, 4)), 0, {"given": Ranking(parts=UNEVEN, order=order)}, steps=2
+    )
     # Halves of the area: [3, 0] covers 7 of 12 pixels, [2, 1] the rest.
     assert drawn["given", "deletion"].shares.tolist() == [0, 7 / 12, 1]
     expected = linear_areas(UNEVEN, order, coefficients, 0.1, [slice(0, 2), slice(2, 4)])
@@ -100,7 +102,7 @@ def test_no_order_of_a_linear_model_is_better_than_that_of_its_coefficients(seed
         "random": at_random(SEGMENTS, random),
         "centre": centre_first(SEGMENTS),
     }
-    drawn, _ = curves(model, white((6, 8)), 0, rankings, steps=steps)
+    drawn, _ = deletion_insertion(model, white((6, 8)), 0, rankings, steps=steps)
     for control in ("random", "centre"):
         assert drawn["explanation", "deletion"].area <= drawn[control, "deletion"].area + 1e-6
         assert drawn["explanation", "insertion"].area >= drawn[control, "insertion"].area - 1e-6
@@ -120,7 +122,7 @@ def test_a_map_of_pixels_is_cut_into_quantiles():
         "pixels": by_map(painted, 8, random),
         "superpixels": by_weights(SEGMENTS, coefficients, random),
     }
-    drawn, passes = curves(model, white((6, 8)), 0, rankings, steps=8)
+    drawn, passes = deletion_insertion(model, white((6, 8)), 0, rankings, steps=8)
     # With parts of equal size the quantiles are the superpixels, and the images are the same.
     assert passes == model.passes == 16
     for kind in ("deletion", "insertion"):
@@ -139,9 +141,9 @@ def test_a_random_insertion_is_the_deletion_of_the_reverse_order():
     random = np.random.default_rng(3)
     model = Linear(SEGMENTS, random.uniform(0, 0.1, 8))
     ranking = at_random(SEGMENTS, random)
-    drawn, passes = curves(model, white((6, 8)), 0, {"random": ranking}, steps=8)
+    drawn, passes = deletion_insertion(model, white((6, 8)), 0, {"random": ranking}, steps=8)
     reverse = Ranking(parts=SEGMENTS, order=ranking.order[::-1])
-    again, _ = curves(model, white((6, 8)), 0, {"reverse": reverse}, steps=8)
+    again, _ = deletion_insertion(model, white((6, 8)), 0, {"reverse": reverse}, steps=8)
     assert passes == 9
     assert drawn["random", "insertion"].answers == pytest.approx(again["reverse", "insertion"].answers)
     assert drawn["random", "insertion"].area == pytest.approx(drawn["random", "deletion"].area)
@@ -159,14 +161,16 @@ def test_the_control_from_the_centre_begins_in_the_middle():
 def test_a_constant_model_has_flat_curves():
     model = Linear(SEGMENTS, np.zeros(8), 0.3)
     ranking = by_weights(SEGMENTS, np.zeros(8), np.random.default_rng(0))
-    drawn, _ = curves(model, white((6, 8)), 0, {"explanation": ranking}, steps=5)
+    drawn, _ = deletion_insertion(model, white((6, 8)), 0, {"explanation": ranking}, steps=5)
     assert [curve.area for curve in drawn.values()] == pytest.approx([0.3, 0.3])
 
 
 def test_one_superpixel_has_only_the_two_ends():
     segments = np.zeros((4, 4), int)
     ranking = Ranking(parts=segments, order=np.array([0]))
-    drawn, passes = curves(Linear(segments, np.array([0.5])), white((4, 4)), 0, {"one": ranking}, steps=7)
+    drawn, passes = deletion_insertion(
+        Linear(segments, np.array([0.5])), white((4, 4)), 0, {"one": ranking}, steps=7
+    )
     assert passes == 2 and drawn["one", "deletion"].area == pytest.approx(0.35)
 
 
@@ -192,7 +196,7 @@ def test_curves_and_controls_take_no_more_passes_than_stated(seed, steps):
         "random": at_random(segments, random),
         "centre": centre_first(segments),
     }
-    _, passes = curves(model, white((12, 12)), 0, rankings, steps=steps, batch_size=1000)
+    _, passes = deletion_insertion(model, white((12, 12)), 0, rankings, steps=steps)
     assert passes == model.passes <= passes_of(steps)
 
 
@@ -206,11 +210,11 @@ def test_bad_rankings_and_steps_are_refused():
     other = Ranking(parts=np.zeros((2, 2), int), order=np.array([0]))
     model = Linear(SEGMENTS, np.zeros(8))
     with pytest.raises(DataError, match="one image"):
-        curves(model, white((6, 8)), 0, {"a": ranking, "b": other}, steps=3)
+        deletion_insertion(model, white((6, 8)), 0, {"a": ranking, "b": other}, steps=3)
     with pytest.raises(SettingsError, match="'steps'"):
-        curves(model, white((6, 8)), 0, {"a": ranking}, steps=1)
+        deletion_insertion(model, white((6, 8)), 0, {"a": ranking}, steps=1)
     with pytest.raises(SettingsError, match="'target'"):
-        curves(model, white((6, 8)), 2, {"a": ranking}, steps=3)
+        deletion_insertion(model, white((6, 8)), 2, {"a": ranking}, steps=3)
 
 
 def test_a_curve_between_its_stages_is_straight():

@@ -77,7 +77,7 @@ def test_each_replicate_is_the_fit_to_the_samples_that_it_drew():
 
 
 def test_standard_errors_equal_the_spread_over_repeated_sampling():
-    found = [of(make_record(curved, draw_samples(12, 300, seed))) for seed in range(300)]
+    found = [of(make_record(curved, draw_samples(12, 300, seed)), replicates=100) for seed in range(200)]
     spread = np.std([one.weights for one in found], axis=0, ddof=1)
     stated = np.sqrt(np.mean([one.standard_errors**2 for one in found], axis=0))
     np.testing.assert_allclose(stated, spread, rtol=0.15)
@@ -93,7 +93,7 @@ def test_masks_and_their_complements_are_resampled_together():
     for seed in range(200):
         samples, blocks = pairs(6, 151, seed)
         record = make_record(odd, samples)
-        found.append(of(record, width=5.0, blocks=blocks))
+        found.append(of(record, width=5.0, blocks=blocks, replicates=100))
         ignored.append(of(record, width=5.0, replicates=50))
     assert found[0].units == 75
     spread = np.std([one.weights for one in found], axis=0, ddof=1)

@@ -15,15 +15,13 @@ from typing import Any
 import numpy as np
 
 from ekman_expressions.errors import DataError, check_range
-from ekman_expressions.perturbation import perturb
+from ekman_expressions.perturbation import Asker
 
 FEWEST, MOST = 7, 19
 """Steps of a curve: fewer show no curve; more cost passes and show nothing new.
 
-With 7 steps the curves of an explanation and of its controls take 32 passes, with 19 they take 92.
+With 7 steps the curves of one explanation and of its controls take 32 passes, with 19 they take 92.
 """
-
-_CURVES = 5
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -132,30 +130,33 @@ def centre_first(segments: np.ndarray) -> Ranking:
     return Ranking(parts=segments, order=np.argsort(np.hypot(down, right), kind="stable"))
 
 
-def steps_for(passes: float) -> int:
-    """Return how many steps the curves of an explanation and its controls may have for so many passes.
+def steps_for(passes: float, explainers: int = 1) -> int:
+    """Return how many steps the curves of some explainers and of the controls may have for so many passes.
 
-    Five curves share their two ends: deletion and insertion of the explanation and of the
-    order from the centre, and the random order, whose deletion is the insertion of its reverse.
-    At least `FEWEST`, at most `MOST`.
+    All curves share their two ends. Besides there are deletion and insertion of each explanation and
+    of the order from the centre, and the random order, whose deletion is the insertion of its
+    reverse. At least `FEWEST`, at most `MOST`.
     """
-    return int(np.clip((passes - 2) // _CURVES + 1, FEWEST, MOST))
+    return int(np.clip((passes - 2) // _curves(explainers) + 1, FEWEST, MOST))
 
 
-def passes_of(steps: int) -> int:
-    """Return the passes that the curves of an explanation and its controls take at most."""
-    return _CURVES * (steps - 1) + 2
+def passes_of(steps: int, explainers: int = 1) -> int:
+    """Return the passes that the curves of some explainers and of the controls take at most."""
+    return _curves(explainers) * (steps - 1) + 2
 
 
-def curves(
+def _curves(explainers: int) -> int:
+    return 2 * explainers + 3
+
+
+def deletion_insertion(
     model: Any,
     image: np.ndarray,
     target: int,
     rankings: Mapping[str, Ranking],
     *,
     steps: int,
-    hidden: Any = 0.0,
-    batch_size: int = 64,
+    hidden: float | str | np.ndarray = 0.0,
     random: tuple[str, ...] = ("random",),
 ) -> tuple[dict[tuple[str, str], Curve], int]:
     """Draw the deletion and the insertion curve of each ranking of an image.
@@ -165,7 +166,9 @@ def curves(
 
     Parameters
     ----------
-    model, image, hidden, batch_size
+    model : keras.Model, callable or Asker
+        See `ekman_expressions.perturbation.Asker`.
+    image, hidden
         See `ekman_expressions.perturbation.perturb`. What is hidden looks the same in both
         kinds of curve, so insertion starts where deletion ends.
     target : int
@@ -197,7 +200,8 @@ def curves(
             shares.append(covered)
             keys.append((name, kind))
     samples, place = np.unique(np.concatenate(rows), axis=0, return_inverse=True)
-    answers = perturb(model, image, joint, samples, hidden=hidden, batch_size=batch_size)
+    asker = model if isinstance(model, Asker) else Asker(model)
+    answers = asker.ask(image, joint, samples, hidden=hidden)
     check_range(target, "target", 0, answers.shape[1] - 1, integer=True)
     values = answers[:, target].astype(np.float64)[place.ravel()]
     ends = np.cumsum([len(part) for part in rows])[:-1]

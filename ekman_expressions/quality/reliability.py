@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ekman_expressions.errors import DataError, SettingsError, check_range
-from ekman_expressions.perturbation import PerturbationRecord
+from ekman_expressions.perturbation import PerturbationRecord, pairs
 
 # Numbers of the largest array of products that is held at once (32 MB).
 _AT_ONCE = 4_000_000
@@ -88,8 +88,9 @@ def bootstrap(
         Ridge penalty.
     blocks : (n,) ndarray of int, optional
         The unit of each sample; equal numbers are resampled together, and negative ones are
-        always there once, since they were not drawn at random. By default the first sample,
-        which keeps all, is always there, and every other is a unit of its own.
+        always there once, since they were not drawn at random. By default what the record's sampler
+        says (`ekman_expressions.perturbation.pairs`), and the first sample, which keeps all, is
+        always there.
     replicates : int, >= 2
         How often to resample; a standard error is known to about ``1 / sqrt(2 replicates)``.
 
@@ -121,7 +122,7 @@ def bootstrap(
             f"'sample_weights' must be {n} numbers >= 0 that are not all 0, "
             f"but got shape {sample_weights.shape} from {sample_weights.min(initial=np.inf):g}."
         )
-    counts, units = _resampled(_blocks(blocks, n), replicates, np.random.default_rng(seed))
+    counts, units = _resampled(_blocks(blocks, record), replicates, np.random.default_rng(seed))
     answers = record.answers[:, target].astype(np.float64)
     # The first replicate is the record itself.
     counts = np.concatenate([np.ones((1, n)), counts])
@@ -139,9 +140,10 @@ def bootstrap(
     )
 
 
-def _blocks(blocks: np.ndarray | None, n: int) -> np.ndarray:
+def _blocks(blocks: np.ndarray | None, record: PerturbationRecord) -> np.ndarray:
+    n = len(record.samples)
     if blocks is None:
-        return np.arange(-1, n - 1)
+        return pairs(n, record.sampler) - 1
     blocks = np.asarray(blocks)
     if blocks.shape != (n,) or blocks.dtype.kind not in "iu":
         raise DataError(

@@ -1,0 +1,187 @@
+"""The deletion and insertion curves of a model's explanations, in one file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from ekman_expressions import datasets
+from ekman_expressions.errors import DataError, MissingError, ModelError
+from ekman_expressions.experiment import Experiment
+from ekman_expressions.explainer_specs import SPECS
+from ekman_expressions.expressions import index
+from ekman_expressions.perturbation import Asker, PerturbationRecord, superpixels
+from ekman_expressions.provenance import Run
+from ekman_expressions.quality import curves
+from ekman_expressions.quality.explained import (
+    estimator,
+    explained_faces,
+    explainers_of,
+    fingerprints,
+    holds,
+    signed_map,
+)
+from ekman_expressions.randomness import generator
+from ekman_expressions.storage import hash_of, read_arrays, write_arrays
+
+SHARE = 0.1
+"""All curves together take at most this share of the passes that LIME took for the same model."""
+
+CONTROLS = ("random", "centre")
+KINDS = ("deletion", "insertion")
+
+GRID = np.linspace(0, 1, 21)
+"""Shares of the pixels at which curves are kept, so that they can be averaged."""
+
+
+def path_of(experiment: Experiment, network: str, fold: str) -> Path:
+    """The file of one model's curves: see `erase`."""
+    return experiment.quality_folder / "curves" / f"{network}_{fold}.npz"
+
+
+def erase(
+    experiment: Experiment, network: str, fold: str, asker: Callable[[], Asker], run: Run, spare: int = 0
+) -> tuple[int, int]:
+    """Write the curves of as many of a model's faces as the passes allow, unless they are there.
+
+    The file has, for N faces and C rankings (the explainers, then the `CONTROLS`):
+    ``image_ids``, ``expressions``, ``rankings``, ``answers`` (N, C, 2, G) at the shares `GRID`, for
+    deletion and insertion, ``areas`` (N, C, 2), and ``passes`` (N,).
+
+    Parameters
+    ----------
+    experiment, network, fold
+        Which model.
+    asker : callable
+        Returns what asks the model; called only if needed.
+    run : Run
+        Takes note of the faces done, skipped, and left out.
+    spare : int
+        Passes that other folds left.
+
+    Returns
+    -------
+    passes, spare : int
+        The passes that the curves took, and those that this model leaves to the next.
+    """
+    explainers = explainers_of(experiment)
+    rows = explained_faces(experiment, network, fold, explainers)
+    allowed = spare + int(SHARE * _lime_passes(experiment, network, fold, rows))
+    steps = curves.steps_for(allowed / max(len(rows), 1), len(explainers))
+    of_one = curves.passes_of(steps, len(explainers))
+    chosen = rows.head(allowed // of_one)
+    left = allowed - of_one * len(chosen)
+    path = path_of(experiment, network, fold)
+    hashes = [
+        fingerprints(experiment.explained_by(name), network, fold, chosen["image_id"]) for name in explainers
+    ]
+    settings = experiment.explanation
+    made_of = [explainers, hashes, steps, settings.kernel_width, settings.alpha, experiment.seed]
+    source = hash_of(made_of)
+    if holds(path, source):
+        run.skipped += len(chosen)
+        return passes_in(path), left
+    run.begin()
+    answers, areas, passes, used = [], [], [], []
+    for row in tqdm(
+        chosen.itertuples(), desc=f"Erasing for {network}_{fold}", unit="image", total=len(chosen)
+    ):
+        name = f"{network}_{fold} {row.image_id}"
+        try:
+            drawn, took = _curves_of(experiment, network, fold, row.image_id, row.expression, steps, asker())
+        except (DataError, MissingError, ModelError) as error:
+            run.omit(f"{name}: deletion and insertion", error)
+            continue
+        keys = [[(ranking, kind) for kind in KINDS] for ranking in (*explainers, *CONTROLS)]
+        answers.append([[drawn[key].at(GRID) for key in pair] for pair in keys])
+        areas.append([[drawn[key].area for key in pair] for pair in keys])
+        passes.append(took)
+        used.append((row.image_id, row.expression))
+    if not used:
+        path.unlink(missing_ok=True)
+        return 0, left
+    image_ids, expressions = zip(*used, strict=True)
+    arrays = {
+        "source": np.array(source),
+        "image_ids": np.array(image_ids),
+        "expressions": np.array(expressions),
+        "rankings": np.array([*explainers, *CONTROLS]),
+        "answers": np.array(answers, np.float32),
+        "areas": np.array(areas),
+        "passes": np.array(passes),
+    }
+    write_arrays(path, arrays)
+    run.done += len(used)
+    return int(sum(passes)), left
+
+
+def passes_in(path: Path) -> int:
+    """Return the passes that the curves in a file took."""
+    return int(read_arrays(path, ("passes",))["passes"].sum()) if path.exists() else 0
+
+
+def tabulate(arrays: dict[str, np.ndarray]) -> pd.DataFrame:
+    """Return the areas in a file: a row per face and ranking."""
+    rankings = arrays["rankings"]
+    count = len(arrays["image_ids"])
+    return pd.DataFrame(
+        {
+            "image_id": np.repeat(arrays["image_ids"], len(rankings)),
+            "expression": np.repeat(arrays["expressions"], len(rankings)),
+            "ranking": np.tile(rankings, count),
+            "deletion": arrays["areas"][:, :, 0].ravel(),
+            "insertion": arrays["areas"][:, :, 1].ravel(),
+            "passes": np.repeat(arrays["passes"], len(rankings)),
+        }
+    )
+
+
+def _lime_passes(experiment: Experiment, network: str, fold: str, rows: pd.DataFrame) -> int:
+    by = experiment.explained_by("lime")
+    paths = [by.record_path(network, fold, image_id) for image_id in rows["image_id"]]
+    if SPECS[experiment.explanation.explainer].records == "shared":
+        return sum(len(PerturbationRecord.load(path).samples) for path in paths)
+    settings = experiment.explanation
+    return len(rows) * (settings.max_samples if settings.samples == "auto" else settings.samples)
+
+
+def _curves_of(
+    experiment: Experiment,
+    network: str,
+    fold: str,
+    image_id: str,
+    expression: str,
+    steps: int,
+    asker: Asker,
+) -> tuple[dict[tuple[str, str], curves.Curve], int]:
+    settings = experiment.explanation
+    target = index(expression)
+    random = generator(experiment.seed, "quality", f"{network}_{fold}", image_id)
+    image = datasets.read_faces(experiment, [image_id], experiment.side(network))[0]
+    segments = superpixels(image, segments=settings.segments, compactness=settings.compactness)
+    rankings = {
+        name: _ranking(experiment.explained_by(name), network, fold, image_id, target, steps, random)
+        for name in explainers_of(experiment)
+    }
+    rankings |= {"random": curves.at_random(segments, random), "centre": curves.centre_first(segments)}
+    return curves.deletion_insertion(asker, image, target, rankings, steps=steps, hidden=settings.hidden)
+
+
+def _ranking(
+    by: Experiment,
+    network: str,
+    fold: str,
+    image_id: str,
+    target: int,
+    steps: int,
+    random: np.random.Generator,
+) -> curves.Ranking:
+    name = by.explanation.explainer
+    if SPECS[name].records == "none":
+        return curves.by_map(signed_map(by, network, fold, image_id), steps, random)
+    record = PerturbationRecord.load(by.record_path(network, fold, image_id))
+    return curves.by_weights(record.segments, estimator(name, by.explanation)(record, target), random)

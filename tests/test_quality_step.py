@@ -1,0 +1,151 @@
+"""The step "quality": what it writes, skips, refuses and leaves out."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from test_explainers import contents, make_study, tiny_model, written_at
+
+from ekman_expressions import quality
+from ekman_expressions.errors import ConflictError, MissingError
+from ekman_expressions.explainers import explain
+from ekman_expressions.explainers.lime import lime, paint
+from ekman_expressions.facespace import normalise
+from ekman_expressions.perturbation import Asker, PerturbationRecord
+from ekman_expressions.quality import erasing
+from ekman_expressions.quality.variants import AS_SET, OTHER_SAMPLES, UNTRAINED, halves, names_of
+from ekman_expressions.storage import read_arrays
+
+SAMPLES = 120
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    study = make_study(tmp_path_factory.mktemp("quality"), samples=SAMPLES)
+    study = replace(study, explanation=replace(study.explanation, quality_faces=2))
+    explain(study)
+    return study, quality.measure(study)
+
+
+def test_every_explanation_is_resampled(made):
+    study, run = made
+    assert run.omissions == []
+    table = quality.read(study, "reliability")
+    assert len(table) == 12
+    row = table[table["image_id"] == "face_CV1_1"].iloc[0]
+    one = lime(PerturbationRecord.load(study.record_path("WeiNet", "CV1", "face_CV1_1")), 2)
+    assert (row["explainer"], row["expression"], row["units"]) == ("lime", "fear", SAMPLES - 1)
+    assert row["r2"] == pytest.approx(one.r2) and row["superpixels"] == len(one.weights)
+    assert row["mean_standard_error"] == pytest.approx(one.standard_errors.mean(), rel=0.25)
+    arrays = read_arrays(study.quality_folder / "reliability" / "lime" / "WeiNet_CV1.npz")
+    start = arrays["superpixels"][: arrays["image_ids"].tolist().index("face_CV1_1")].sum()
+    np.testing.assert_allclose(arrays["weights"][start : start + len(one.weights)], one.weights, atol=1e-9)
+
+
+def test_curves_take_no_more_than_a_tenth_of_limes_passes(made, monkeypatch):
+    study, _ = made
+    table = quality.read(study, "curves")
+    faces = table.drop_duplicates(["network", "fold", "image_id"])
+    assert 0 < faces["passes"].sum() <= 0.1 * 12 * SAMPLES
+    assert set(table["ranking"]) == {"lime", "random", "centre"}
+    assert len(table) == 3 * len(faces) and table[["deletion", "insertion"]].stack().between(0, 1).all()
+    # What is stated is what the models were asked.
+    asked = []
+    ask = Asker.ask
+
+    def counted(self, image, segments, samples, **options):
+        asked.append(len(samples))
+        return ask(self, image, segments, samples, **options)
+
+    monkeypatch.setattr(Asker, "ask", counted)
+    for path in (study.quality_folder / "curves").glob("*.npz"):
+        path.unlink()
+    quality.measure(study)
+    assert sum(asked) == faces["passes"].sum()
+    curves = quality.read_curves(study)
+    assert sum(len(cell["lime"]) for cell in curves.values()) == len(faces)
+    for cell in curves.values():
+        assert cell["lime"].shape[1:] == (2, len(erasing.GRID))
+        # The intact face, and that of which all is hidden, are the same for all rankings.
+        np.testing.assert_allclose(cell["lime"][:, 0, [0, -1]], cell["centre"][:, 1, [-1, 0]], atol=1e-6)
+
+
+def test_faces_explained_again(made):
+    study, _ = made
+    variants = names_of(study.explanation)
+    assert variants[:4] == (AS_SET, OTHER_SAMPLES, "hidden mean", "hidden blur")
+    table = quality.read(study, "sensitivity")
+    assert set(table["faces"]) == {2}
+    assert len(table) == 2 * len(variants) * (len(variants) - 1) / 2
+    untrained = quality.read(study, "untrained")
+    assert untrained["expression"].tolist() == ["anger", "fear"] and set(untrained["faces"]) == {2}
+    assert untrained[["pearson", "spearman", "ssim"]].stack().between(-1, 1).all()
+    assert untrained[["iou_trained", "iou_untrained"]].stack().between(0, 1).all()
+    heatmaps = quality.read_heatmaps(study)
+    assert set(heatmaps) == {("WeiNet", "anger"), ("WeiNet", "fear")}
+    # The mean as set is that of the first half of the samples of the two faces.
+    maps = []
+    for fold in study.folds:
+        arrays = read_arrays(study.quality_folder / "again" / f"WeiNet_{fold}.npz")
+        for image_id in arrays["image_ids"][arrays["expressions"] == "fear"]:
+            record = PerturbationRecord.load(study.record_path("WeiNet", fold, image_id))
+            half = lime(halves(record)[0], 2)
+            points = read_arrays(study.faces_folder / "landmarks" / f"{image_id}.npz")["points"]
+            maps.append(normalise(paint(half.weights, record.segments), points))
+    np.testing.assert_allclose(heatmaps["WeiNet", "fear"][AS_SET], np.mean(maps, axis=0), atol=1e-6)
+    assert not np.allclose(heatmaps["WeiNet", "fear"][UNTRAINED], heatmaps["WeiNet", "fear"][AS_SET])
+
+
+def test_a_second_run_makes_nothing_and_a_killed_one_goes_on(made):
+    study, _ = made
+    before, bytes_before = written_at(study.quality_folder), contents(study.quality_folder)
+    assert quality.measure(study).done == 0
+    assert written_at(study.quality_folder) == before
+    (study.quality_folder / "again" / "WeiNet_CV2.npz").unlink()
+    damaged = study.quality_folder / "curves" / "WeiNet_CV1.npz"
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    assert quality.measure(study).done > 0
+    assert contents(study.quality_folder) == bytes_before
+
+
+def test_the_halves_of_a_record_share_only_the_sample_that_keeps_all(made):
+    study, _ = made
+    record = PerturbationRecord.load(study.record_path("WeiNet", "CV1", "face_CV1_1"))
+    first, second = halves(record)
+    assert len(first.samples) == len(second.samples) == SAMPLES // 2
+    assert first.samples[0].all() and second.samples[0].all()
+    assert np.array_equal(second.samples[1:], record.samples[SAMPLES // 2 : SAMPLES - 1])
+    assert halves(record, SAMPLES)[1] is None
+    assert len(halves(record, 2 * SAMPLES)[0].samples) == SAMPLES
+
+
+def test_models_that_answer_a_constant_or_are_gone_are_said(tmp_path):
+    import keras
+
+    study = make_study(tmp_path, samples=40)
+    tiny_model(study.model_path("WeiNet", "CV1"), 0)
+    model = keras.saving.load_model(study.model_path("WeiNet", "CV1"))
+    model.set_weights([np.zeros_like(weight) for weight in model.get_weights()])
+    model.save(study.model_path("WeiNet", "CV1"))
+    explain(study)
+    study.model_path("WeiNet", "CV2").unlink()
+    run = quality.measure(study)
+    reasons = {entry["item"]: entry["reason"] for entry in run.omissions}
+    assert "nothing to explain" in reasons["WeiNet_CV1 face_CV1_0: R² and sign flips of lime"]
+    assert any(item.startswith("WeiNet_CV2") and "explained again" in item for item in reasons)
+    table = quality.read(study, "reliability").set_index("fold")
+    assert table.loc["CV1", ["r2", "flip_rate"]].isna().all(axis=None)
+    assert (table.loc["CV1", "mean_standard_error"] == 0).all() and table.loc["CV2", "r2"].notna().all()
+    untrained = quality.read(study, "untrained")
+    assert untrained[["pearson", "iou_trained"]].isna().all(axis=None)
+    assert untrained["iou_untrained"].notna().any()
+
+
+def test_steps_that_have_not_run_and_other_settings(made, tmp_path):
+    with pytest.raises(MissingError, match="explanations"):
+        quality.measure(make_study(tmp_path))
+    study, _ = made
+    with pytest.raises(MissingError, match="quality"):
+        quality.read(make_study(tmp_path / "b"), "curves")
+    with pytest.raises(ConflictError, match="segments"):
+        quality.measure(replace(study, explanation=replace(study.explanation, segments=13)))

@@ -1,10 +1,12 @@
-"""Miniature copies of the databases: the right names, one tiny image."""
+"""Miniature copies of the databases: the right names, one tiny image; and what a survey says of them."""
 
 import io
 import itertools
 
 import numpy as np
 from PIL import Image
+
+from ekman_expressions.datasets.manifest import _IMAGE_ID
 
 CKPLUS_COUNTS = {1: 45, 2: 18, 3: 59, 4: 25, 5: 69, 6: 28, 7: 83}
 JAFFE_PEOPLE = ("KA", "KL", "KM", "KR", "MK", "NA", "NM", "TM", "UY", "YM")
@@ -96,3 +98,27 @@ def cross_validation(root, folds=5, people=10, expressions=("Anger", "Happy")):
             test = "_test" if person % folds == fold else ""
             put(root / f"CV{fold + 1}{test}" / expression / f"p{person}_1.png")
     return root
+
+
+def sequence(root, name, label="3.0", frames=(1, 2), images="cohn-kanade-images", labels="Emotion"):
+    """One CK+ sequence; its label file is for the last frame."""
+    person, number = name.split("/")
+    stem = f"{person}_{number}"
+    for frame in frames:
+        put(root / images / name / f"{stem}_{frame:08d}.png")
+    if label is not None:
+        put(root / labels / name / f"{stem}_{max(frames):08d}_emotion.txt", label)
+
+
+def found(result):
+    return result.counts()["found"].to_dict()
+
+
+def reasons(result):
+    return dict(zip(result.left_out["item"], result.left_out["reason"], strict=True))
+
+
+def ids(result, name):
+    """Image ids without the database's name, all safe as file names."""
+    assert all(_IMAGE_ID.fullmatch(image_id) for image_id in result.rows["image_id"])
+    return [image_id.removeprefix(f"{name}_") for image_id in result.rows["image_id"]]

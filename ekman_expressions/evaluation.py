@@ -21,6 +21,9 @@ from ekman_expressions.storage import read_csv, require, write_csv
 PROBABILITIES: tuple[str, ...] = tuple(f"p_{expression}" for expression in EXPRESSIONS)
 """Columns of the predictions that hold what the model answered, in the order of classes."""
 
+NONE_OF_THEM = "none of the six"
+"""In confusions: what a model of one's own answers when `own_models.OwnModel.extra` keeps further classes."""
+
 PREDICTIONS = ("network", "fold", "image_id", "expression", "predicted", *PROBABILITIES)
 EXPLAINED = ("network", "fold", "expression", "image_id")
 SCORES = ("accuracy", "macro_precision", "macro_recall", "macro_f1")
@@ -246,18 +249,18 @@ def confusion(predictions: pd.DataFrame, by: tuple[str, ...] = ("network", "fold
     Returns
     -------
     DataFrame
-        Tidy: `by`, ``expression`` (shown), ``predicted``, ``images``; 36 rows a matrix. Images
-        that a model of one's own takes for none of the six are in no row.
+        Tidy: `by`, ``expression`` (shown), ``predicted``, ``images``; 36 rows a matrix. Where a
+        model takes images for a class beyond the six, 42: they count as `NONE_OF_THEM`.
     """
     from sklearn.metrics import confusion_matrix
 
     tables = []
     for names, rows in predictions.groupby(list(by), sort=False):
-        rows = rows[rows["predicted"].isin(EXPRESSIONS)]
-        counts = np.zeros((len(EXPRESSIONS),) * 2, int)
-        if len(rows):
-            counts = confusion_matrix(rows["expression"], rows["predicted"], labels=EXPRESSIONS)
-        pairs = pd.MultiIndex.from_product([EXPRESSIONS, EXPRESSIONS], names=["expression", "predicted"])
+        predicted = rows["predicted"].where(rows["predicted"].isin(EXPRESSIONS), NONE_OF_THEM)
+        classes = EXPRESSIONS if predicted.isin(EXPRESSIONS).all() else (*EXPRESSIONS, NONE_OF_THEM)
+        # No image shows none of the six: that row of the square matrix is empty.
+        counts = confusion_matrix(rows["expression"], predicted, labels=classes)[: len(EXPRESSIONS)]
+        pairs = pd.MultiIndex.from_product([EXPRESSIONS, classes], names=["expression", "predicted"])
         table = pd.DataFrame({"images": counts.ravel()}, index=pairs).reset_index()
         for place, (column, name) in enumerate(zip(by, names, strict=True)):
             table.insert(place, column, name)
@@ -328,16 +331,18 @@ def read_confusion(experiment: Experiment) -> dict[str, np.ndarray]:
 
     Returns
     -------
-    dict of network to (6, 6) ndarray of int
-        Images; shown expression by row, predicted by column, in the order of `EXPRESSIONS`.
+    dict of network to (6, 6) or (6, 7) ndarray of int
+        Images; shown expression by row, predicted by column, in the order of `EXPRESSIONS`. The
+        seventh column, where a network's models take images for a class beyond the six, is
+        `NONE_OF_THEM`.
     """
     table = _read(_evaluated(experiment) / "confusion.csv", ("network", "expression", "predicted", "images"))
-    return {
-        network: rows.pivot(index="expression", columns="predicted", values="images")
-        .loc[list(EXPRESSIONS), list(EXPRESSIONS)]
-        .to_numpy()
-        for network, rows in table.groupby("network", sort=False)
-    }
+    matrices = {}
+    for network, rows in table.groupby("network", sort=False):
+        counts = rows.pivot(index="expression", columns="predicted", values="images")
+        classes = [name for name in (*EXPRESSIONS, NONE_OF_THEM) if name in counts]
+        matrices[network] = counts.loc[list(EXPRESSIONS), classes].to_numpy()
+    return matrices
 
 
 def _write_tables(folder: Path, predictions: pd.DataFrame) -> None:

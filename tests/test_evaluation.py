@@ -114,6 +114,21 @@ def test_confusion_counts_shown_by_predicted():
     assert list(summed.columns) == ["network", "expression", "predicted", "images"]
 
 
+def test_confusion_has_a_column_for_none_of_the_six_where_there_are_such():
+    predictions = pd.concat(
+        [
+            _predictions(["anger", "fear", "fear"], ["neutral", "contempt", "fear"]),
+            _predictions(["fear"], ["anger"], fold="CV2"),
+        ]
+    )
+    by_fold = evaluation.confusion(predictions)
+    cells = by_fold[by_fold["fold"] == "CV1"].set_index(["expression", "predicted"])["images"]
+    assert (len(cells), len(by_fold)) == (42, 78)
+    assert cells[cells > 0].to_dict() == {
+        ("anger", "none of the six"): 1, ("fear", "none of the six"): 1, ("fear", "fear"): 1
+    }  # fmt: skip
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     predicted=st.lists(st.sampled_from(EXPRESSIONS), min_size=1, max_size=40),

@@ -296,6 +296,12 @@ def test_confusion_is_in_percent_of_the_row_and_empty_rows_are_marked():
     assert axes.images[0].get_array().mask.tolist() == [[False, False], [True, True]]
     with pytest.raises(DataError, match=r"VGG16.*\(2, 2\).*6"):
         figures.confusion_matrices({"VGG16": counts})
+    counts = {"Mine": np.array([[3, 0, 1], [0, 4, 0]]), "VGG16": np.eye(2)}
+    drawn = figures.confusion_matrices(counts, names=["yes", "no"])
+    mine, other = drawn.axes[:2]
+    assert [text.get_text() for text in mine.texts] == ["75", "0", "25", "0", "100", "0"]
+    assert [text.get_text() for text in other.texts] == ["100", "0", "0", "0", "100", "0"]
+    assert [label.get_text() for label in mine.get_xticklabels()] == ["yes", "no", "None of them"]
 
 
 def test_curves_are_the_histories():

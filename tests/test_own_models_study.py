@@ -115,7 +115,13 @@ def test_predictions_of_extra_classes(mixed):
     right = (kept["expression"] == kept["predicted"]).groupby(kept["fold"]).mean().mean()
     assert scores.loc["Kept", "accuracy"] == pytest.approx(right)
     assert scores.loc["Kept", "macro_recall"] == pytest.approx(right)
-    assert evaluation.read_confusion(mixed)["Kept"].sum() == (~neutral).sum()
+    confusions = evaluation.read_confusion(mixed)
+    assert {name: counts.shape for name, counts in confusions.items()} == {
+        "WeiNet": (6, 6), "Kept": (6, 7), "Dropped": (6, 6)
+    }  # fmt: skip
+    assert confusions["Kept"].sum() == len(kept) and confusions["Kept"][:, 6].sum() == neutral.sum()
+    shown = {EXPRESSIONS[row] for row in np.flatnonzero(confusions["Kept"][:, 6])}
+    assert shown == set(kept.loc[neutral, "expression"])
 
 
 def test_what_is_explained_is_the_models_own_probability(mixed):

@@ -86,16 +86,23 @@ def learning_curves(table: pd.DataFrame, *, measure: str = "accuracy", columns: 
 
 @styled
 def confusion_matrices(
-    matrices: Mapping[str, np.ndarray], *, names: Sequence[str] | None = None, columns: int = 3
+    matrices: Mapping[str, np.ndarray],
+    *,
+    names: Sequence[str] | None = None,
+    other: str = "None of them",
+    columns: int = 3,
 ) -> Figure:
     """Draw confusion matrices, each row in percent of the faces of that expression.
 
     Parameters
     ----------
-    matrices : dict of network to (C, C) ndarray of int
-        Counts, true expression by row, predicted by column.
+    matrices : dict of network to (C, C) or (C, C + 1) ndarray of int
+        Counts, true expression by row, predicted by column. A last column beyond the classes:
+        taken for none of them.
     names : sequence of C str
         Names of the classes; the six expressions by default.
+    other : str
+        Name of that last column, which is drawn for all networks if one has it.
     columns : int
         Matrices side by side.
 
@@ -109,22 +116,26 @@ def confusion_matrices(
         raise DataError("There are no confusion matrices to draw.")
     columns = min(columns, len(matrices))
     rows = -(-len(matrices) // columns)
+    classes, matrices = len(names), {net: np.asarray(counts, float) for net, counts in matrices.items()}
+    for network, counts in matrices.items():
+        if counts.shape not in ((classes, classes), (classes, classes + 1)):
+            raise DataError(
+                f"The matrix of {network} has shape {counts.shape}, but there are {classes} classes."
+            )
+    width = max(counts.shape[1] for counts in matrices.values())
+    answers = names if width == classes else [*names, other]
     figure = new_figure(max(COLUMN, 0.8 + 2.1 * columns), 0.8 + 2.15 * rows)
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
     for axes in grid.flat[len(matrices) :]:
         axes.set_visible(False)
     for axes, (network, counts) in zip(grid.flat, matrices.items(), strict=False):
-        counts = np.asarray(counts, dtype=float)
-        if counts.shape != (len(names), len(names)):
-            raise DataError(
-                f"The matrix of {network} has shape {counts.shape}, but there are {len(names)} classes."
-            )
+        counts = np.pad(counts, ((0, 0), (0, width - counts.shape[1])))
         shown = _draw_confusion(axes, counts)
         axes.set_title(network)
         axes.set_yticks(range(len(names)), names)
     # The lowest matrix of each column carries the names, also where the last row is short.
     for place, axes in enumerate(grid.flat[: len(matrices)]):
-        axes.set_xticks(range(len(names)), names, rotation=90)
+        axes.set_xticks(range(width), answers, rotation=90)
         axes.tick_params(length=0, labelbottom=place + columns >= len(matrices))
     figure.colorbar(
         shown, ax=grid, shrink=min(1, 1.8 / figure.get_figheight()), aspect=14, label="% of the row"

@@ -32,6 +32,7 @@ from ekman_expressions.training.files import (
     history_path,
     initial_weights,
 )
+from ekman_expressions.training.optimizers import make_optimizer
 from ekman_expressions.training.table import HISTORY
 from ekman_expressions.training.validation import split
 from ekman_expressions.training.watch import Watch
@@ -141,7 +142,7 @@ def train_model(
                 callbacks=[watch.callback(bar, time.perf_counter)],
             )
     with strategy.scope():
-        model.set_weights(watch.chosen_weights())
+        watch.choose_weights(model)
     _write_effort(experiment, network, fold, progress, len(rows), len(watched))
     curve = _write(experiment, network, fold, model, progress.curve)
     checkpoint.remove(checkpoint_path(experiment, network, fold))
@@ -178,8 +179,7 @@ def build_learner(experiment: Experiment, network: str, steps: int) -> tuple[ker
     rate = float(numbers["learning_rate"])
     if numbers["schedule"] == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(rate, steps * numbers["epochs"])
-    optimizers = {"adam": keras.optimizers.Adam, "rmsprop": keras.optimizers.RMSprop}
-    optimizer = optimizers[numbers["optimizer"]](rate)
+    optimizer = make_optimizer(numbers["optimizer"], rate)
     if settings.precision == "float32":
         learner = keras.Model(model.input, model.output)
     else:

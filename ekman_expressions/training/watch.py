@@ -7,8 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from ekman_expressions.errors import ModelError
 from ekman_expressions.training import checkpoint
 from ekman_expressions.training.table import HISTORY, WATCHED
@@ -78,27 +76,30 @@ class Watch:
             return False
         return len(self.progress.curve) - (self.progress.best_epoch or 0) >= self.patience
 
-    def chosen_weights(self) -> list[np.ndarray]:
-        """Return the weights that the model is to have: of the best or of the last epoch.
+    def choose_weights(self, model: keras.Model) -> None:
+        """Give `model`, of which the learner is made, the weights of the best or of the last epoch.
 
         Raises
         ------
         ModelError
             If the epoch is chosen by the loss on held-out images, and that was never finite.
         """
-        if self.patience is None:
-            return self.learner.get_weights()
-        if self.progress.best_epoch is None:
-            raise ModelError(
-                f"The loss of {self.name} on the held-out subjects was finite in no epoch. "
-                "Lower the learning rate, or check their images."
-            )
-        return self.progress.best
+        if self.patience is not None:
+            if self.progress.best_epoch is None:
+                raise ModelError(
+                    f"The loss of {self.name} on the held-out subjects was finite in no epoch. "
+                    "Lower the learning rate, or check their images."
+                )
+            model.set_weights(self.progress.best)
+        elif any(mine is not its for mine, its in zip(model.weights, self.learner.weights, strict=True)):
+            model.set_weights(self.learner.get_weights())
 
     def _keep(self, epoch: int, logs: dict[str, float], seconds: float) -> None:
+        import keras
+
         for weight in self.learner.weights:
             # The last step's gradient may have been bad although its loss, taken before, was not.
-            if not np.isfinite(weight.numpy()).all():
+            if not keras.ops.all(keras.ops.isfinite(weight)):
                 self._stop_as(f"Weights of {self.name} ({weight.path}) became NaN or infinite", None)
         progress = self.progress
         measured = {name: float(logs[name]) for name in (*HISTORY[1:], *WATCHED) if name in logs}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -50,16 +51,12 @@ def save(model: keras.Model, path: Path) -> None:
         If the disk is full; an earlier `path` stays as it was, and no part of a new one is left.
     """
     with disk_errors(path), atomic_path(path) as temporary:
-        model.save(temporary)
-        with zipfile.ZipFile(temporary) as saved:
-            members = {name: saved.read(name) for name in sorted(saved.namelist())}
-        members["config.json"] = _renumbered(members["config.json"])
-        metadata = json.loads(members["metadata.json"])
-        members["metadata.json"] = json.dumps(metadata | {"date_saved": NO_DATE}).encode()
-        with zipfile.ZipFile(temporary, "w") as timeless:
-            for name, content in members.items():
-                # A bare ZipInfo is dated 1980, the beginning of the format's time.
-                timeless.writestr(zipfile.ZipInfo(name), content)
+        dated = temporary.with_name(f".dated-{path.name}")
+        try:
+            model.save(dated)
+            _write_timeless(dated, temporary)
+        finally:
+            dated.unlink(missing_ok=True)
 
 
 def load(path: Path) -> keras.Model:
@@ -78,6 +75,23 @@ def load(path: Path) -> keras.Model:
     except Exception as error:
         # Depending on where the damage is, Keras, zipfile, h5py or json raise.
         raise ModelError(f"{path} cannot be loaded as a Keras model ({error}).") from error
+
+
+def _write_timeless(dated: Path, timeless: Path) -> None:
+    with zipfile.ZipFile(dated) as given, zipfile.ZipFile(timeless, "w") as written:
+        for name in sorted(given.namelist()):
+            # A bare ZipInfo is dated 1980, the beginning of the format's time.
+            member = zipfile.ZipInfo(name)
+            if name == "config.json":
+                written.writestr(member, _renumbered(given.read(name)))
+            elif name == "metadata.json":
+                content = json.loads(given.read(name)) | {"date_saved": NO_DATE}
+                written.writestr(member, json.dumps(content))
+            else:
+                # Weights take as much memory as the model: copied a block at a time.
+                member.file_size = given.getinfo(name).file_size
+                with given.open(name) as source, written.open(member, "w") as target:
+                    shutil.copyfileobj(source, target, 2**20)
 
 
 def _renumbered(config: bytes) -> bytes:

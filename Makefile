@@ -3,6 +3,7 @@
 
 PYTHON ?= python3
 PRESET ?= demo
+WORKERS ?= 2
 VENV := .venv
 READY := $(VENV)/ready
 
@@ -12,8 +13,10 @@ READY := $(VENV)/ready
 demo: $(READY)
 	$(VENV)/bin/python tools/run_notebooks.py --preset $(PRESET)
 
+# Each process gets whole files of tests, so that what a file's tests share is made once.
 test: $(READY)
-	$(VENV)/bin/python -m pytest --junit-xml=results/tests.xml
+	TF_NUM_INTRAOP_THREADS=1 $(VENV)/bin/python -m pytest --numprocesses=$(WORKERS) --dist=loadfile \
+	  --junit-xml=results/tests.xml
 	@echo "Test report: results/tests.xml"
 
 $(READY): requirements.txt constraints.txt pyproject.toml setup.py

@@ -37,7 +37,8 @@ def evaluate(experiment: Experiment) -> Run:
     Writes into ``experiment.evaluation_folder``: ``predictions/<network>_<fold>.csv`` as each
     model is done, then ``predictions.csv`` (all of them), ``accuracy_by_fold.csv``,
     ``accuracy.csv`` (means over folds), ``report.csv`` (per expression), ``confusion.csv``,
-    ``confusion_by_fold.csv`` and ``explained.csv``.
+    ``confusion_by_fold.csv``, ``training.csv`` (see `training.training_summary`) and
+    ``explained.csv``.
 
     Returns
     -------
@@ -87,6 +88,8 @@ def evaluate(experiment: Experiment) -> Run:
         for model, count in _not_of_the_six(predictions).items():
             run.note(f"{model}: {count} faces were taken for none of the six; they are no positives")
         _write_tables(experiment.evaluation_folder, predictions)
+        if experiment.trained_networks:
+            write_csv(experiment.evaluation_folder / "training.csv", training.training_summary(experiment))
         explained = choose_positives(predictions, positives, seed=experiment.seed)
         write_csv(experiment.evaluation_folder / "explained.csv", explained)
     return run

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from ekman_expressions.comparison import AVERAGE, METRICS, score_heatmaps, summarise
 from ekman_expressions.errors import DataError, MissingError
-from ekman_expressions.experiment import find_root
+from ekman_expressions.experiment import Experiment, find_root
 from ekman_expressions.expressions import EXPRESSIONS
 from ekman_expressions.masks import read_mask
 from ekman_expressions.statistics import known_figures
@@ -88,6 +88,41 @@ def scores() -> pd.DataFrame:
 def accuracy() -> pd.DataFrame:
     """Return the published accuracy, macro precision, recall and F1 of each network."""
     return _table("published_accuracy.csv")
+
+
+def accuracy_beside(table: pd.DataFrame) -> pd.DataFrame:
+    """Put the published accuracy and macro F1 beside those of a run of the study.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Columns network, accuracy, macro_f1, as from `ekman_expressions.evaluation.read_accuracy`.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``network``, and for each of the two scores itself, ``<score>_published`` and
+        ``<score>_difference`` (the run's minus the published one). Networks that the study does
+        not have stay, with empty cells.
+    """
+    scores = ["accuracy", "macro_f1"]
+    both = table[["network", *scores]].merge(
+        accuracy()[["network", *scores]], "left", on="network", suffixes=("", "_published")
+    )
+    for score in scores:
+        both[f"{score}_difference"] = both[score] - both[f"{score}_published"]
+    ends = ("", "_published", "_difference")
+    return both[["network", *(f"{score}{end}" for score in scores for end in ends)]]
+
+
+def follows_the_study(experiment: Experiment) -> bool:
+    """Whether an experiment trains as the preset 'paper' does: its databases, folds and numbers."""
+    paper = Experiment.preset("paper")
+    return (
+        set(experiment.faces.datasets) == set(paper.faces.datasets)
+        and experiment.faces.folds == paper.faces.folds
+        and experiment.training == paper.training
+    )
 
 
 def released_files() -> dict[str, str]:

@@ -4,13 +4,15 @@ import hashlib
 import os
 import shutil
 import threading
+from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from ekman_expressions import published
+from ekman_expressions import Experiment, published
 from ekman_expressions.errors import DataError, MissingError
 from ekman_expressions.storage import read_image, write_image
 
@@ -41,6 +43,31 @@ def test_published_tables_are_complete():
     assert published.accuracy().set_index("network").loc["AlexNet", "accuracy"] == 0.8449
     assert len(published.accuracy()) == 12
     assert len(published.released_files()) == 12 * 6 * 5 + 12 * 6 + 6
+
+
+def test_a_run_of_the_study_stands_beside_the_published_accuracies():
+    mine = pd.DataFrame({"network": ["Mine", "AlexNet"], "accuracy": [0.5, 0.9], "macro_f1": [0.5, 0.8]})
+    table = published.accuracy_beside(mine).set_index("network")
+    assert table.loc["AlexNet", "accuracy_published"] == 0.8449
+    assert table.loc["AlexNet", "accuracy_difference"] == pytest.approx(0.9 - 0.8449)
+    f1 = published.accuracy().set_index("network").loc["AlexNet", "macro_f1"]
+    assert table.loc["AlexNet", "macro_f1_difference"] == pytest.approx(0.8 - f1)
+    assert table.loc["Mine", "accuracy"] == 0.5 and np.isnan(table.loc["Mine", "accuracy_published"])
+
+
+def test_only_a_run_with_the_numbers_of_the_study_is_one():
+    paper = Experiment.preset("paper")
+    roots = {name: f"/data/{name}" for name in paper.faces.datasets}
+    mine = replace(paper, name="ours", networks=("VGG16",), faces=replace(paper.faces, roots=roots))
+    assert published.follows_the_study(mine)
+    for change in (
+        {"training": replace(paper.training, batch_size=64)},
+        {"training": replace(paper.training, overrides={"VGG16": {"epochs": 3}})},
+        {"faces": replace(mine.faces, folds=4)},
+        {"faces": replace(paper.faces, datasets=("ckplus", "jaffe"))},
+    ):
+        assert not published.follows_the_study(replace(mine, **change))
+    assert not published.follows_the_study(Experiment.preset("demo"))
 
 
 @needs_release

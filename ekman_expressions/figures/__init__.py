@@ -9,6 +9,7 @@ from __future__ import annotations
 from ekman_expressions.figures.alignment import alignment_page
 from ekman_expressions.figures.bars import accuracy_bars, barplot
 from ekman_expressions.figures.causal import causal_layers, causal_wall
+from ekman_expressions.figures.effort import training_effort
 from ekman_expressions.figures.faces import explanation, faces_sheet, warp
 from ekman_expressions.figures.learning import confusion_matrices, learning_curves
 from ekman_expressions.figures.overview import overview
@@ -37,5 +38,6 @@ __all__ = [
     "overview",
     "region_faces",
     "save",
+    "training_effort",
     "warp",
 ]

@@ -15,7 +15,7 @@ demo: $(READY)
 
 # Each process gets whole files of tests, so that what a file's tests share is made once.
 test: $(READY)
-	TF_NUM_INTRAOP_THREADS=1 $(VENV)/bin/python -m pytest --numprocesses=$(WORKERS) --dist=loadfile \
+	TF_NUM_INTRAOP_THREADS=1 $(VENV)/bin/python -m pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder \
 	  --junit-xml=results/tests.xml
 	@echo "Test report: results/tests.xml"
 

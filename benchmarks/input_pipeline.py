@@ -1,6 +1,6 @@
 """How long an epoch takes, against as many steps on one batch that lies ready in memory.
 
-    python benchmarks/input_pipeline.py [NETWORK ...] [--images 192] [--batch 16] [--repeats 7]
+    python benchmarks/input_pipeline.py [NETWORK ...] [--images 128] [--batch 16] [--repeats 5]
 
 Both are timed in one process, in turns. The epoch is the real one: the pipeline of
 `ekman_expressions.training`, started anew for each epoch, and Keras' `fit`. The steps are bare calls
@@ -75,9 +75,9 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("networks", nargs="*", default=["WeiNet", "MobileNetV3Large"])
-    parser.add_argument("--images", type=int, default=192)
+    parser.add_argument("--images", type=int, default=128)
     parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
     start_tensorflow()
     load = os.getloadavg()[0]

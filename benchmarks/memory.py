@@ -33,7 +33,7 @@ MEASURED, LARGE = 16, 128
 
 
 def step(network: str, batch_size: int) -> None:
-    """Make three training steps, as `ekman_expressions.training` makes them, and print the peak in MB."""
+    """Make two training steps, as `ekman_expressions.training` makes them, and print the peak in MB."""
     from ekman_expressions import Experiment
 
     settings = TrainingSettings(weights="none", batch_size=batch_size)
@@ -42,12 +42,12 @@ def step(network: str, batch_size: int) -> None:
     import tensorflow as tf
 
     tf.config.experimental.enable_op_determinism()
-    _, learner = fit.build_learner(experiment, network, 3)
+    _, learner = fit.build_learner(experiment, network, 2)
     side = NETWORKS[network].side
     rng = np.random.default_rng(0)
     images = rng.random((batch_size, side, side, 3), np.float32)
     targets = np.eye(6, dtype=np.float32)[rng.integers(0, 6, batch_size)]
-    for _ in range(3):
+    for _ in range(2):
         learner.train_on_batch(images, targets)
     print(hardware.peak_memory())
 

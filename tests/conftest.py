@@ -14,6 +14,22 @@ settings.register_profile(
 )
 settings.load_profile("project")
 
+LONG = (
+    "test_study.py",
+    "test_own_models_study.py",
+    "test_training_resume.py",
+    "test_training.py",
+    "test_zoo_all.py",
+    "test_legacy_h5.py",
+    "test_training_validation.py",
+)
+"""Files that take longest. They start first, so that processes which share the tests end together."""
+
+
+def pytest_collection_modifyitems(items):
+    """Put the long files first; the order is otherwise as it was."""
+    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
+
 
 @pytest.fixture(autouse=True)
 def _no_network_stays_registered():

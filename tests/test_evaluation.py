@@ -286,6 +286,11 @@ def test_real_models_go_through(tmp_path):
     run = evaluation.evaluate(experiment)
     assert (run.done, run.omissions) == (2, [])
     assert read_csv(experiment.evaluation_folder / "accuracy.csv")["accuracy"].between(0, 1).all()
+    took = read_csv(experiment.evaluation_folder / "training.csv").iloc[0]
+    folds = evaluation.read_accuracy_by_fold(experiment)["accuracy"]
+    assert took["test_accuracy"] == pytest.approx(folds.mean())
+    assert took["test_accuracy_sd"] == pytest.approx(folds.std())
+    assert took["seconds"] > 0 and took["peak_memory_mb"] > 50
 
 
 def test_a_damaged_face_is_left_out_and_the_others_go_on(experiment):

@@ -40,11 +40,14 @@ def learning_curves(experiment: Experiment) -> pd.DataFrame:
         columns += WATCHED
     curves = []
     for network, fold in experiment.pairs:
-        if network in experiment.models or not experiment.model_path(network, fold).exists():
+        path = history_path(experiment, network, fold)
+        trained = network not in experiment.models and experiment.model_path(network, fold).exists()
+        # A model that was put there by hand has no history.
+        if not trained or not path.exists():
             continue
-        curve = read_csv(history_path(experiment, network, fold), HISTORY)
+        curve = read_csv(path, HISTORY)
         if curve.empty:
-            # Released weights have no history.
+            # Released weights have an empty one.
             continue
         curve = curve.reindex(columns=columns).assign(network=network, fold=fold)
         if experiment.training.validation == "subjects":

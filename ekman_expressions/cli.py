@@ -13,6 +13,7 @@ from typing import Any
 from ekman_expressions import __version__
 from ekman_expressions.errors import EkmanExpressionsError, SettingsError
 from ekman_expressions.experiment import Experiment, presets
+from ekman_expressions.locks import experiment_lock
 from ekman_expressions.provenance import Run
 
 
@@ -62,11 +63,12 @@ def run(experiment: Experiment, names: Sequence[str] | None = None) -> None:
     if unknown:
         raise SettingsError(f"Unknown step {', '.join(unknown)}. The steps are {', '.join(known)}.")
     chosen = {name: step for name, step in known.items() if not names or name in names}
-    for number, (name, step) in enumerate(chosen.items(), start=1):
-        start = time.monotonic()
-        print(f"[{number}/{len(chosen)}] {name}", flush=True)
-        summary = step(experiment).summary("items")
-        print(f"    {summary} ({time.monotonic() - start:.1f} s)", flush=True)
+    with experiment_lock(experiment):
+        for number, (name, step) in enumerate(chosen.items(), start=1):
+            start = time.monotonic()
+            print(f"[{number}/{len(chosen)}] {name}", flush=True)
+            summary = step(experiment).summary("items")
+            print(f"    {summary} ({time.monotonic() - start:.1f} s)", flush=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -118,6 +120,23 @@ def _parser() -> argparse.ArgumentParser:
         help="folder with GRAY/heatmaps_by_cv and GROUND_TRUTH; default: look for it, else download",
     )
     verify.set_defaults(command=_verify)
+
+    about = commands.add_parser("info", help="say all that a bug report needs: versions, machine, paths")
+    about.set_defaults(command=_info)
+
+    walk = commands.add_parser(
+        "check", help="look at every artefact of an experiment: missing, stale, foreign, damaged"
+    )
+    walk.add_argument("experiment", metavar="EXPERIMENT", help="a preset or a settings file (.toml)")
+    walk.add_argument("--root", type=Path, help="where datasets/, models/, results/ ... lie")
+    walk.set_defaults(command=_check)
+
+    expect = commands.add_parser("expect", help="compare an experiment's numbers with expected ones")
+    expect.add_argument("experiment", metavar="EXPERIMENT", help="a preset or a settings file (.toml)")
+    expect.add_argument("--root", type=Path, help="where datasets/, models/, results/ ... lie")
+    expect.add_argument("--table", type=Path, help="expected numbers (CSV); default: those of the preset")
+    expect.add_argument("--update", action="store_true", help="write the obtained numbers into --table")
+    expect.set_defaults(command=_expect)
     return parser
 
 
@@ -128,6 +147,35 @@ def _run(options: argparse.Namespace) -> int:
     for what, place in experiment.places.items():
         print(f"  {what:<20} {place}")
     return 0
+
+
+def _info(options: argparse.Namespace) -> int:
+    from ekman_expressions.environment import info
+
+    for name, value in info().items():
+        print(f"{name:<18} {value}")
+    return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    from ekman_expressions.integrity import check
+
+    report = check(Experiment.load(options.experiment, root=options.root))
+    print(report.summary())
+    return 0 if report.ok else 1
+
+
+def _expect(options: argparse.Namespace) -> int:
+    from ekman_expressions import expected
+
+    experiment = Experiment.load(options.experiment, root=options.root)
+    if options.update:
+        if options.table is None:
+            raise SettingsError("'--update' needs '--table': the table into which the numbers are written.")
+        expected.update(experiment, options.table)
+    comparison = expected.compare(experiment, options.table)
+    print(comparison.summary())
+    return 0 if comparison.ok else 1
 
 
 def _datasets(options: argparse.Namespace) -> int:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import io
+import os
 import warnings
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-from ekman_expressions.errors import DataError
+from ekman_expressions.errors import DataError, SettingsError
+
+PIXELS_VARIABLE = "EKMAN_EXPRESSIONS_MOST_PIXELS"
+"""Environment variable: the most pixels that an image may have; default as in Pillow, 89,478,485."""
 
 _TIFF = (b"II*\0", b"MM\0*")
 _WIDTH, _HEIGHT, _BITS, _PLANES = 256, 257, 258, 284  # numbers of TIFF tags
@@ -45,8 +49,9 @@ def decode_image(data: bytes, *, gray: bool = False) -> np.ndarray:
     ------
     DataError
         With the reason alone, since only the caller knows what the image is called: no image,
-        cut off, more pixels than ``PIL.Image.MAX_IMAGE_PIXELS``, or values without a scale.
+        cut off, more pixels than allowed (`PIXELS_VARIABLE`), or values without a scale.
     """
+    _set_limit()
     if not data:
         raise DataError("the file is empty")
     try:
@@ -57,7 +62,8 @@ def decode_image(data: bytes, *, gray: bool = False) -> np.ndarray:
             image = _decoded(data)
     except _TOO_LARGE as error:
         raise DataError(
-            f"it has too many pixels: {error} Make it smaller, or raise PIL.Image.MAX_IMAGE_PIXELS"
+            f"it has too many pixels: {error} Make it smaller, or allow more with the environment variable "
+            f"{PIXELS_VARIABLE}"
         ) from error
     except DataError:
         raise
@@ -71,6 +77,15 @@ def decode_image(data: bytes, *, gray: bool = False) -> np.ndarray:
         image = Image.alpha_composite(Image.new("RGBA", image.size, "black"), image)
     mode = "L" if gray else "RGB"
     return np.asarray(image if image.mode == mode else image.convert(mode))
+
+
+def _set_limit() -> None:
+    given = os.environ.get(PIXELS_VARIABLE, "")
+    if not given:
+        return
+    if not given.isdecimal() or not int(given):
+        raise SettingsError(f"{PIXELS_VARIABLE} must be a number of pixels > 0, but is {given!r}.")
+    Image.MAX_IMAGE_PIXELS = int(given)
 
 
 def _decoded(data: bytes) -> Image.Image:

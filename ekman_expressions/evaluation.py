@@ -10,6 +10,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from ekman_expressions import datasets, own_models, training
+from ekman_expressions.datasets.manifest import check_ids
 from ekman_expressions.errors import DataError, MissingError, ModelError, check_range
 from ekman_expressions.experiment import Experiment
 from ekman_expressions.expressions import EXPRESSIONS
@@ -309,7 +310,9 @@ def read_predictions(experiment: Experiment) -> pd.DataFrame:
 
 def read_explained(experiment: Experiment) -> pd.DataFrame:
     """Read which faces are explained, see `choose_positives`; by the explainer in use, if it takes few."""
-    table = _read(_evaluated(experiment) / "explained.csv", EXPLAINED)
+    path = _evaluated(experiment) / "explained.csv"
+    table = _read(path, EXPLAINED)
+    check_ids(table["image_id"], path)
     if not experiment.explanation.is_partial:
         return table
     # By a number that each face has, so that more faces contain the fewer.

@@ -104,7 +104,7 @@ class Experiment:
             raise MissingError(f"There is no settings file {path}.")
         try:
             values = tomllib.loads(path.read_text("utf-8"))
-        except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        except (ValueError, RecursionError) as error:
             raise SettingsError(f"{path} is not valid TOML: {error}.") from error
         return cls.from_dict(values, root=root, folder=path.parent)
 

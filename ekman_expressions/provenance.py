@@ -3,37 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-import platform
-import subprocess
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from ekman_expressions.atomic import remove_leftovers
+from ekman_expressions.environment import environment
 from ekman_expressions.errors import ConflictError, DataError, MissingError
 from ekman_expressions.experiment import Experiment
 from ekman_expressions.explainer_specs import SPECS, resolved_options
 from ekman_expressions.settings import ExplanationSettings
 from ekman_expressions.storage import hash_of, read_json, require, sha256, write_json
 
-LIBRARIES = (
-    "tensorflow",
-    "keras",
-    "numpy",
-    "scipy",
-    "pandas",
-    "opencv-python",
-    "scikit-image",
-    "scikit-learn",
-    "mediapipe",
-    "lime",
-    "matplotlib",
-    "onnxruntime",
-)
+_SHOWN = 5
+"""Items named for each reason in a summary; all are in run.json."""
+
 # Where a database lies and how many images go through a model at once change no result; each
 # explainer has folders of its own, which hold whichever faces are asked for.
 _WITHOUT_EFFECT = {
@@ -101,9 +87,34 @@ class Run:
         if self.omissions:
             parts.append(f"{len(self.omissions)} left out")
         lines = [", ".join(parts) + "."]
-        lines += [f"  left out: {entry['item']}: {entry['reason']}" for entry in self.omissions]
+        lines += [f"  left out, {text}" for text in by_reason(self.omissions)]
         lines += [f"  note: {text}" for text in self.notes]
         return "\n".join(lines)
+
+
+def by_reason(omissions: Iterable[Mapping[str, str]]) -> list[str]:
+    """Say of each reason how many items were left out for it, and which, the most frequent first.
+
+    Reasons that differ in nothing but the name of the item count as one.
+
+    Examples
+    --------
+    >>> by_reason([{"item": "WeiNet_CV1 face_7", "reason": "face_7.png is damaged"}])
+    ['1: face_7.png is damaged (WeiNet_CV1 face_7)']
+    """
+    groups: dict[str, list[Mapping[str, str]]] = {}
+    for entry in omissions:
+        alike = entry["reason"]
+        for name in entry["item"].split():
+            alike = alike.replace(name, "*")
+        groups.setdefault(alike, []).append(entry)
+    lines = []
+    for alike, entries in sorted(groups.items(), key=lambda group: -len(group[1])):
+        items = ", ".join(entry["item"] for entry in entries[:_SHOWN])
+        more = ", ..." if len(entries) > _SHOWN else ""
+        reason = entries[0]["reason"] if len(entries) == 1 else alike
+        lines.append(f"{len(entries)}: {reason} ({items}{more})")
+    return lines
 
 
 def settings_of(experiment: Experiment, *parts: str) -> dict[str, Any]:
@@ -179,12 +190,15 @@ def record(
     path = folder / "run.json"
     settings = _plain(settings)
     hashes = {name: sha256(file) for name, file in (inputs or {}).items()}
+    manifest = hashes.get("manifest")
     for earlier in upstream:
         if (earlier / "run.json").exists():
-            _refuse_other_settings(earlier, _read_entry(earlier / "run.json"), settings)
+            entry = read_entry(earlier / "run.json")
+            manifest = manifest or entry.get("manifest_hash")
+            _refuse_other_settings(earlier, entry, settings)
             require_finished(earlier, earlier.name)
     remove_leftovers(folder)
-    before = _read_entry(path) if path.exists() else None
+    before = read_entry(path) if path.exists() else None
     if before is None and not redo and folder.is_dir():
         # Such a step keeps what is there: it must know how that was made.
         found = [item.name for item in folder.iterdir() if not item.name.startswith(".")]
@@ -215,8 +229,10 @@ def record(
     entry = {
         "step": step,
         **environment(),
+        "seed": settings.get("seed"),
         "settings": settings,
         "settings_hash": hash_of(settings),
+        "manifest_hash": manifest,
         "inputs": hashes,
         **known,
         "start": start.isoformat(timespec="seconds"),
@@ -229,6 +245,8 @@ def record(
     if not (run.begun or run.done):
         return
     seconds = (datetime.now(UTC) - start).total_seconds()
+    if (folder / "manifest.csv").exists():
+        entry["manifest_hash"] = sha256(folder / "manifest.csv")
     entry |= {
         "end": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(seconds, 3),
@@ -247,7 +265,7 @@ def require_finished(folder: Path, step: str) -> Path:
     For steps that read all that is there, and would take half of it for the whole.
     """
     path = require(Path(folder) / "run.json", step)
-    entry = _read_entry(path)
+    entry = read_entry(path)
     if entry["end"] is None:
         raise MissingError(
             f"The step '{entry['step']}' was stopped before its end ({path}): run it again first."
@@ -255,29 +273,8 @@ def require_finished(folder: Path, step: str) -> Path:
     return path
 
 
-def environment() -> dict[str, Any]:
-    """Return versions, platform and device: what a reader needs to judge or repeat a run."""
-    versions = {}
-    for library in LIBRARIES:
-        try:
-            versions[library] = metadata.version(library)
-        except metadata.PackageNotFoundError:
-            versions[library] = None
-    try:
-        package = metadata.version("ekman_expressions")
-    except metadata.PackageNotFoundError:
-        package = None
-    return {
-        "package_version": package,
-        "git": _git_state(),
-        "python": platform.python_version(),
-        "libraries": versions,
-        "platform": platform.platform(),
-        "device": _device(),
-    }
-
-
-def _read_entry(path: Path) -> dict[str, Any]:
+def read_entry(path: Path) -> dict[str, Any]:
+    """Read a ``run.json``, or raise `DataError` if it is damaged or none of ours."""
     entry = read_json(path)
     texts, tables = ("step",), ("settings", "inputs", "known_settings", "known_inputs")
     if (
@@ -291,37 +288,6 @@ def _read_entry(path: Path) -> dict[str, Any]:
         f"{path} was not written by this version of the package. Delete {path.parent} to make it again, "
         "or give the experiment another name."
     )
-
-
-def _git_state() -> dict[str, Any] | None:
-    here = Path(__file__).resolve().parent
-    try:
-        answers = [
-            subprocess.run(
-                ["git", "-C", str(here), *command],
-                capture_output=True,
-                text=True,
-                check=True,
-                timeout=10,
-            ).stdout.strip()
-            for command in (
-                ("ls-files", Path(__file__).name),
-                ("rev-parse", "HEAD"),
-                ("status", "--porcelain"),
-            )
-        ]
-    except (OSError, subprocess.SubprocessError):
-        return None
-    tracked, commit, changes = answers
-    # An installed copy may lie below an unrelated repository.
-    return {"commit": commit, "dirty": bool(changes)} if tracked else None
-
-
-def _device() -> str:
-    # Asking TensorFlow would import it; a step that has not done so ran on the CPU.
-    tensorflow = sys.modules.get("tensorflow")
-    gpus = tensorflow.config.list_physical_devices("GPU") if tensorflow else []
-    return ", ".join(gpu.name for gpu in gpus) or f"CPU ({platform.machine()})"
 
 
 def _keep_what_applies(values: dict[str, Any], settings: ExplanationSettings) -> None:
@@ -361,13 +327,19 @@ def _merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
+def other_settings(entry: Mapping[str, Any], settings: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    """Return each setting that differs from a ``run.json``'s: its name, the value there, and the one now.
+
+    Only settings that both have are compared: a network may be added to an experiment.
+    """
+    old, new = _flat(entry["known_settings"]), _flat(_plain(settings))
+    return [(key, old[key], new[key]) for key in sorted(old.keys() & new.keys()) if old[key] != new[key]]
+
+
 def _refuse_other_settings(folder: Path, before: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
-    # Only settings that both have are compared: a network may be added to an experiment.
-    old, new = _flat(before["known_settings"]), _flat(settings)
-    for key in sorted(old.keys() & new.keys()):
-        if old[key] != new[key]:
-            raise ConflictError(
-                f"{folder} was made with {key} = {old[key]!r}, but the experiment now says "
-                f"{new[key]!r}. Either give the experiment another name, or delete {folder} "
-                "to make it again."
-            )
+    for key, old, new in other_settings(before, settings):
+        raise ConflictError(
+            f"{folder} was made with {key} = {old!r}, but the experiment now says "
+            f"{new!r}. Either give the experiment another name, or delete {folder} "
+            "to make it again."
+        )

@@ -50,3 +50,10 @@ def test_version_is_that_of_the_package(capsys):
     with pytest.raises(SystemExit):
         cli.main(["--version"])
     assert capsys.readouterr().out.strip() == version("ekman_expressions")
+
+
+def test_info_says_what_a_bug_report_needs(capsys):
+    assert cli.main(["info"]) == 0
+    told = capsys.readouterr().out
+    for name in ("tensorflow 2", "numpy 2", "platform", "device", "landmark model", "root", "memory"):
+        assert name in told

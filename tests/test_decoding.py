@@ -11,7 +11,7 @@ import tifffile
 from PIL import Image
 
 from ekman_expressions.decoding import decode_image
-from ekman_expressions.errors import DataError
+from ekman_expressions.errors import DataError, SettingsError
 
 COLOURS = np.random.default_rng(0).integers(0, 256, (7, 9, 3)).astype(np.uint8)
 GRAY = COLOURS[..., 0]
@@ -209,3 +209,16 @@ def test_too_many_pixels_are_refused_with_size_and_limit(monkeypatch, side, limi
         decode_image(data)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
     decode_image(data)
+
+
+def test_an_image_of_100_megapixels_is_refused_unless_allowed(monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
+    data = pillow(np.zeros((10_000, 10_001), np.uint8))
+    assert len(data) < 200_000
+    with pytest.raises(DataError, match="too many pixels.*100010000.*EKMAN_EXPRESSIONS_MOST_PIXELS"):
+        decode_image(data, gray=True)
+    monkeypatch.setenv("EKMAN_EXPRESSIONS_MOST_PIXELS", "200000000")
+    assert decode_image(data, gray=True).shape == (10_000, 10_001)
+    monkeypatch.setenv("EKMAN_EXPRESSIONS_MOST_PIXELS", "-1")
+    with pytest.raises(SettingsError, match="'-1'"):
+        decode_image(data)

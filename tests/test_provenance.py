@@ -6,9 +6,9 @@ import pytest
 
 from ekman_expressions import Experiment
 from ekman_expressions.errors import ConflictError, DataError, MissingError
-from ekman_expressions.provenance import record, settings_of
+from ekman_expressions.provenance import Run, record, settings_of
 from ekman_expressions.randomness import derive_seed, generator
-from ekman_expressions.storage import read_json
+from ekman_expressions.storage import read_json, sha256
 
 
 @pytest.fixture
@@ -42,7 +42,31 @@ def test_run_json_says_how_the_artefacts_came_about(experiment, tmp_path):
         "settings_hash",
     } <= entry.keys()
     assert entry["start"] <= entry["end"]
-    assert "1 left out" in run.summary("models") and "face_7: no face found" in run.summary("models")
+    assert "1 left out" in run.summary("models") and "1: no face found (face_7)" in run.summary("models")
+    assert entry["seed"] == experiment.seed
+
+
+def test_omissions_are_grouped_by_reason_the_most_frequent_first(tmp_path):
+    run = Run()
+    for number in range(7):
+        run.omit(f"WeiNet_CV1 face_{number}", f"faces/face_{number}.png is damaged")
+    run.omit("SongNet_CV1", "its loss is NaN")
+    first, second = run.summary("items").splitlines()[1:]
+    names = ", ".join(f"WeiNet_CV1 face_{number}" for number in range(5))
+    assert first == f"  left out, 7: faces/*.png is damaged ({names}, ...)"
+    assert second == "  left out, 1: its loss is NaN (SongNet_CV1)"
+
+
+def test_the_hash_of_the_manifest_goes_with_every_later_step(experiment, tmp_path):
+    manifest = tmp_path / "first" / "manifest.csv"
+    settings = settings_of(experiment, "faces")
+    with record(tmp_path / "first", "faces", settings) as run:
+        manifest.write_text("a")
+        run.done += 1
+    _run(tmp_path / "second", settings, upstream=[tmp_path / "first"])
+    _run(tmp_path / "third", settings, upstream=[tmp_path / "second"])
+    hashes = {read_json(tmp_path / name / "run.json")["manifest_hash"] for name in ("first", "second", "third")}
+    assert hashes == {sha256(manifest)}
 
 
 def test_an_interrupted_run_has_no_end_and_may_go_on(experiment, tmp_path):

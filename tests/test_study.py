@@ -118,3 +118,9 @@ def test_a_second_run_finds_all_done(by_command):
     assert len(made) == 10
     assert all(line.startswith("0 items made") for line in made), made
     assert _files(by_command) == before
+
+
+def test_the_study_is_sound_and_gives_the_expected_numbers(by_command):
+    report = _run("-m", "ekman_expressions.cli", "check", "smoke", "--root", str(by_command))
+    assert "0 missing, 0 stale, 0 foreign, 0 damaged" in report
+    assert "as expected" in _run("-m", "ekman_expressions.cli", "expect", "smoke", "--root", str(by_command))

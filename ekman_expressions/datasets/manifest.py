@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path, PureWindowsPath
 
 import pandas as pd
@@ -88,12 +89,7 @@ def check(rows: pd.DataFrame, where: str) -> pd.DataFrame:
         if len(empty):
             lines = ", ".join(str(number + 2) for number in empty[:10])
             raise DataError(f"{where} has no {column} in line {lines}. Fill it in or delete the line.")
-    for image_id in rows["image_id"]:
-        if not _IMAGE_ID.fullmatch(image_id):
-            raise DataError(
-                f"{where} has the image_id {image_id!r}. It names files: use letters, digits, "
-                "'.', '_' and '-' only."
-            )
+    check_ids(rows["image_id"], where)
     # Some file systems do not tell a.png from A.png.
     twice = rows["image_id"][rows["image_id"].str.lower().duplicated(keep=False)]
     if len(twice):
@@ -111,6 +107,16 @@ def check(rows: pd.DataFrame, where: str) -> pd.DataFrame:
     if "intensity" in rows:
         rows["intensity"] = _intensities(rows, where)
     return rows
+
+
+def check_ids(image_ids: Iterable[str], where: object) -> None:
+    """Raise `DataError` unless ids can name files, in the folder where they belong and nowhere else."""
+    for image_id in image_ids:
+        if not _IMAGE_ID.fullmatch(image_id):
+            raise DataError(
+                f"{where} has the image_id {image_id!r}. It names files: use letters, digits, "
+                "'.', '_' and '-' only."
+            )
 
 
 def _intensities(rows: pd.DataFrame, where: str) -> pd.Series:

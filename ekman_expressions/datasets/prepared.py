@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ekman_expressions.datasets.manifest import check_ids
 from ekman_expressions.errors import DataError, check_range
 from ekman_expressions.experiment import Experiment
 from ekman_expressions.expressions import EXPRESSIONS
@@ -48,6 +49,7 @@ def read_manifest(experiment: Experiment) -> pd.DataFrame:
     path = require(experiment.manifest_path, "faces")
     # Texts stay texts: "NA" is a person in JAFFE, and "007" is not 7.
     table = read_csv(path, COLUMNS, dtype=str, keep_default_na=False)
+    check_ids(table["image_id"], path)
     if "intensity" in table:
         table["intensity"] = pd.to_numeric(table["intensity"], errors="coerce")
     for column, allowed in (("expression", EXPRESSIONS), ("fold", experiment.folds)):

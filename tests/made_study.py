@@ -1,0 +1,92 @@
+"""A study in miniature whose models answer at once: faces, landmarks and models without TensorFlow.
+
+A face is a gray square in which one of six blocks is bright; a model calls it after the brightest block.
+So each expression has its positives, and the explanation of each lies on its block.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ekman_expressions import Experiment
+from ekman_expressions.datasets.prepared import face_path, landmarks_path
+from ekman_expressions.experiment import ExplanationSettings, FaceSettings
+from ekman_expressions.expressions import EXPRESSIONS
+from ekman_expressions.facespace import template
+from ekman_expressions.own_models import OwnModel
+from ekman_expressions.provenance import record, settings_of
+from ekman_expressions.storage import write_arrays, write_csv, write_image
+
+SIDE = 32
+
+
+def answer(images: np.ndarray) -> np.ndarray:
+    """Six probabilities: the softmax of the mean brightness of six blocks."""
+    blocks = np.asarray(images).mean(axis=-1).reshape(len(images), 2, SIDE // 2, 4, SIDE // 4)
+    bright = blocks.mean(axis=(2, 4)).reshape(len(images), 8)[:, :6]
+    powers = np.exp(8 * (bright - bright.max(axis=1, keepdims=True)))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def broken(images: np.ndarray) -> np.ndarray:
+    """Answer well to whole images, of which there are few, and NaN to many masked ones."""
+    answers = answer(images)
+    if (np.asarray(images) == 0).any():
+        answers[:] = np.nan
+    return answers
+
+
+def make_study(
+    root: Path,
+    *,
+    networks: int = 2,
+    folds: int = 2,
+    faces: int = 2,
+    positives: int = 2,
+    samples: int = 20,
+    call: str = "answer",
+    segments: int = 8,
+) -> Experiment:
+    """Make an experiment whose step 'faces' is done, with `faces` images per fold and expression.
+
+    Models are ``Stub01`` ... , each a Python function of this file.
+    """
+    where = f"{Path(__file__).resolve()}:{call}"
+    own = OwnModel(side=SIDE, classes=EXPRESSIONS, call=where, version="1")
+    names = tuple(f"Stub{number:02d}" for number in range(1, networks + 1))
+    experiment = Experiment(
+        name="made",
+        networks=names,
+        models=dict.fromkeys(names, own),
+        faces=FaceSettings(folds=folds, size=SIDE),
+        explanation=ExplanationSettings(positives=positives, samples=samples, segments=segments),
+        root=root,
+    )
+    write_faces(experiment, faces)
+    return experiment
+
+
+def write_faces(experiment: Experiment, faces: int) -> None:
+    """Write faces, landmarks, the manifest and run.json, as the step 'faces' would."""
+    random = np.random.default_rng(0)
+    points = template.POINTS[:68] / np.array(template.SHAPE[::-1])
+    with record(experiment.faces_folder, "faces", settings_of(experiment, "faces"), redo=True) as run:
+        rows = []
+        for fold in experiment.folds:
+            for place, expression in enumerate(EXPRESSIONS):
+                for number in range(faces):
+                    image_id = f"{fold}_{expression}_{number:04d}"
+                    row, column = divmod(place, 4)
+                    face = random.integers(60, 120, (SIDE, SIDE, 3), np.uint8)
+                    face[row * 16 : row * 16 + 16, column * 8 : column * 8 + 8] += np.uint8(100)
+                    write_image(face_path(experiment, image_id), face)
+                    moved = np.float32(points + random.normal(0, 0.005, points.shape))
+                    write_arrays(landmarks_path(experiment, image_id), {"points": moved})
+                    subject = f"made/{fold}_{number % 10}"
+                    rows.append((image_id, f"faces/{image_id}.png", "made", subject, expression, fold))
+                    run.done += 1
+        columns = ["image_id", "path", "dataset", "subject", "expression", "fold"]
+        write_csv(experiment.manifest_path, pd.DataFrame(rows, columns=columns).sort_values("image_id"))

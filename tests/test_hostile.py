@@ -1,0 +1,241 @@
+"""Files from elsewhere: whatever they hold, only our own errors come out."""
+
+import functools
+import io
+import warnings
+import zipfile
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ekman_expressions import Experiment
+from ekman_expressions.datasets import manifest, prepared
+from ekman_expressions.errors import EkmanExpressionsError
+from ekman_expressions.perturbation import PerturbationRecord
+from ekman_expressions.storage import read_csv, read_json, write_arrays
+
+MANIFEST = b"""image_id,path,subject,expression,intensity,fold
+a1,faces/a1.png,KA,anger,0.5,CV1
+a2,faces/a2.png,NA,happiness,,CV2
+"""
+TOML = b"""name = "lab"
+seed = 3
+networks = ["WeiNet", "Mine"]
+[faces]
+datasets = ["lab", "ckplus"]
+roots = { lab = "/data/lab" }
+folds = 3
+size = 128
+[faces.options.ckplus]
+frames = 3
+[training]
+weights = "none"
+batch_size = 16
+[training.overrides.WeiNet]
+optimizer = "adam"
+learning_rate = 2e-4
+[explanation]
+samples = 128
+hidden = 0.0
+[models.Mine]
+path = "mine_{fold}.onnx"
+side = 48
+classes = ["Angry", "Disgust", "Fear", "Happy", "Sad", "Surprise"]
+"""
+CELLS = [
+    "",
+    "anger",
+    "joy",
+    "../../etc/passwd",
+    "C:\\x",
+    "\\\\host\\share",
+    "/etc/passwd",
+    "~root",
+    "a/../../b",
+]
+CELLS += ["NA", "nan", "inf", "-1", "1e999", "0", '"', "'", "\x00", "\ufeff", "\u202e", "=cmd()", "a" * 300]
+VALUES = [
+    "1e999",
+    "nan",
+    "inf",
+    "-1",
+    "0",
+    "true",
+    '""',
+    "[]",
+    "{}",
+    "[[]]",
+    "9" * 5000,
+    '"\\u0000"',
+    "1979-05-27",
+]
+
+
+@functools.cache
+def record_bytes() -> bytes:
+    segments = np.arange(6).repeat(8).reshape(6, 8) % 6
+    samples = np.random.default_rng(0).random((20, 6)) < 0.5
+    answers = np.full((20, 6), 1 / 6, np.float32)
+    made = PerturbationRecord(image_id="a", model="m", segments=segments, samples=samples, answers=answers)
+    return _saved(made.save)
+
+
+@functools.cache
+def landmark_bytes() -> bytes:
+    arrays = {"points": np.random.default_rng(0).random((68, 2)).astype(np.float32)}
+    return _saved(lambda path: write_arrays(path, arrays))
+
+
+def _saved(write) -> bytes:
+    import tempfile
+    from pathlib import Path
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.npz"
+        write(path)
+        return path.read_bytes()
+
+
+@st.composite
+def damaged(draw, whole: bytes) -> bytes:
+    """Bytes of a good file, with some cut off, replaced, doubled or put in between."""
+    data = bytearray(whole)
+    for _ in range(draw(st.integers(0, 4))):
+        start = draw(st.integers(0, len(data)))
+        end = draw(st.integers(start, min(len(data), start + 40)))
+        data[start:end] = draw(st.one_of(st.binary(max_size=12), st.just(bytes(data[start:end]) * 2)))
+    return bytes(data[: draw(st.integers(0, len(data)))] if draw(st.booleans()) else data)
+
+
+@st.composite
+def tables(draw) -> bytes:
+    """Tables whose cells are chosen by somebody who means harm."""
+    columns = draw(st.permutations(["image_id", "path", "subject", "expression", "intensity", "fold"]))
+    columns = columns[: draw(st.integers(3, 6))]
+    cell = st.one_of(st.sampled_from(CELLS), st.text(max_size=8))
+    rows = draw(st.lists(st.lists(cell, min_size=1, max_size=7), max_size=5))
+    text = "\n".join(",".join(row) for row in [columns, *rows])
+    return text.encode(draw(st.sampled_from(["utf-8", "utf-16", "latin-1"])), "replace")
+
+
+@st.composite
+def settings_files(draw) -> bytes:
+    """Settings of which some have other values, other types, or more depth than anybody needs."""
+    lines = TOML.decode().splitlines()
+    for _ in range(draw(st.integers(1, 3))):
+        place = draw(st.integers(0, len(lines) - 1))
+        key, equals, _ = lines[place].partition("=")
+        value = draw(st.one_of(st.sampled_from(VALUES), st.text(max_size=6), st.floats().map(repr)))
+        lines[place] = f"{key}{equals} {value}" if equals else f"[{value}]"
+    if draw(st.integers(0, 20)) == 0:
+        lines.append("deep = " + "[" * 5000)
+    return "\n".join(lines).encode("utf-8", "replace")
+
+
+@st.composite
+def archives(draw, names: tuple[str, ...]) -> bytes:
+    """Archives that are sound, with arrays of any kind and shape under the right names."""
+    kinds = st.sampled_from(["f4", "f8", "u1", "i8", "?", "U3", "S3", "c8", "M8[s]", "V4"])
+    shapes = st.lists(st.integers(0, 70), max_size=3).filter(lambda shape: np.prod(shape, dtype=int) < 20_000)
+    buffer = io.BytesIO()
+    compression = draw(st.sampled_from([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA]))
+    with zipfile.ZipFile(buffer, "w", compression) as archive:
+        for name in draw(st.permutations(names))[: draw(st.integers(0, len(names)))]:
+            array = np.zeros(draw(shapes), draw(kinds))
+            if array.dtype.kind == "f" and array.size:
+                array.flat[0] = draw(st.floats(width=32))
+            with archive.open(f"{name}.npy", "w") as file:
+                np.lib.format.write_array(file, array, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def read_manifest(folder, content):
+    (folder / "manifest.csv").write_bytes(content)
+    rows = manifest.load(folder)
+    for path in rows["path"]:
+        assert folder in type(folder)(path).parents and ".." not in path.split("/"), path
+
+
+def read_prepared(folder, content):
+    experiment = Experiment(name="x", networks=("WeiNet",), root=folder)
+    experiment.manifest_path.parent.mkdir(parents=True, exist_ok=True)
+    experiment.manifest_path.write_bytes(content)
+    for image_id in prepared.read_manifest(experiment)["image_id"]:
+        path = prepared.face_path(experiment, image_id)
+        assert path.parent.resolve() == (experiment.faces_folder / "faces").resolve(), path
+
+
+def read_settings(folder, content):
+    (folder / "a.toml").write_bytes(content)
+    Experiment.from_toml(folder / "a.toml", root=folder)
+
+
+def read_record(folder, content):
+    (folder / "a.npz").write_bytes(content)
+    PerturbationRecord.load(folder / "a.npz")
+
+
+def read_landmarks(folder, content):
+    experiment = Experiment(name="x", networks=("WeiNet",), root=folder)
+    path = prepared.landmarks_path(experiment, "a")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    points = prepared.read_landmarks(experiment, "a")
+    assert points.shape == (68, 2) and np.isfinite(points).all()
+
+
+def read_a_table(folder, content):
+    (folder / "a.csv").write_bytes(content)
+    read_csv(folder / "a.csv", ("image_id",))
+
+
+def read_a_json(folder, content):
+    (folder / "a.json").write_bytes(content)
+    read_json(folder / "a.json")
+
+
+RECORD = ("image_id", "model", "segments", "samples", "answers", "hidden")
+READERS = {
+    "manifest": (read_manifest, st.one_of(damaged(MANIFEST), tables(), st.binary(max_size=60))),
+    "prepared manifest": (read_prepared, st.one_of(damaged(MANIFEST), tables())),
+    "settings": (read_settings, st.one_of(damaged(TOML), settings_files(), st.binary(max_size=60))),
+    "record": (read_record, st.one_of(st.deferred(lambda: damaged(record_bytes())), archives(RECORD))),
+    "landmarks": (
+        read_landmarks,
+        st.one_of(st.deferred(lambda: damaged(landmark_bytes())), archives(("points", "transform"))),
+    ),
+    "table": (read_a_table, st.one_of(damaged(MANIFEST), tables())),
+    "json": (
+        read_a_json,
+        st.one_of(damaged(b'{"step": "faces", "end": null, "n": [1, 2.5, true]}'), tables()),
+    ),
+}
+
+
+def fuzz(folder, reader: str, cases: int) -> None:
+    read, content = READERS[reader]
+
+    @settings(max_examples=cases)
+    @given(content)
+    def only_our_errors(data):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            try:
+                read(folder, data)
+            except EkmanExpressionsError:
+                pass
+
+    only_our_errors()
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_readers_raise_nothing_but_our_errors(reader, tmp_path):
+    fuzz(tmp_path, reader, 150)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("reader", READERS)
+def test_readers_raise_nothing_but_our_errors_in_many_cases(reader, tmp_path):
+    fuzz(tmp_path, reader, 10_000)

@@ -65,7 +65,8 @@ def test_the_hash_of_the_manifest_goes_with_every_later_step(experiment, tmp_pat
         run.done += 1
     _run(tmp_path / "second", settings, upstream=[tmp_path / "first"])
     _run(tmp_path / "third", settings, upstream=[tmp_path / "second"])
-    hashes = {read_json(tmp_path / name / "run.json")["manifest_hash"] for name in ("first", "second", "third")}
+    entries = [read_json(tmp_path / name / "run.json") for name in ("first", "second", "third")]
+    hashes = {entry["manifest_hash"] for entry in entries}
     assert hashes == {sha256(manifest)}
 
 

@@ -14,6 +14,14 @@ from ekman_expressions.figures.faces import explanation, faces_sheet, warp
 from ekman_expressions.figures.learning import confusion_matrices, learning_curves
 from ekman_expressions.figures.overview import overview
 from ekman_expressions.figures.regions import region_faces
+from ekman_expressions.figures.statistics import (
+    area_curves,
+    null_distribution,
+    rank_correlations,
+    rank_intervals,
+    score_intervals,
+    specific_cells,
+)
 from ekman_expressions.figures.style import GROUP_COLOURS, PALETTE, network_kinds, save
 from ekman_expressions.figures.trees import dendrogram
 from ekman_expressions.figures.walls import atlas, heatmap_wall, masks_wall
@@ -23,6 +31,7 @@ __all__ = [
     "PALETTE",
     "accuracy_bars",
     "alignment_page",
+    "area_curves",
     "atlas",
     "barplot",
     "causal_layers",
@@ -35,9 +44,14 @@ __all__ = [
     "learning_curves",
     "masks_wall",
     "network_kinds",
+    "null_distribution",
     "overview",
+    "rank_correlations",
+    "rank_intervals",
     "region_faces",
     "save",
+    "score_intervals",
+    "specific_cells",
     "training_effort",
     "warp",
 ]

@@ -80,23 +80,12 @@ def interval_table(
                 low, high, count = found.low, found.high, found.units
             # Where folds lack cells, the mean of cells is not that of folds: the ends move along.
             shift = estimate - over_folds.estimate
-            rows.append(
-                (
-                    score,
-                    network,
-                    expression,
-                    estimate,
-                    _estimate(chance[score], part),
-                    over_folds.units,
-                    over_folds.low + shift,
-                    over_folds.high + shift,
-                    boot.low + shift,
-                    boot.high + shift,
-                    count,
-                    low,
-                    high,
-                )
-            )
+            ends = np.array([over_folds.low, over_folds.high, boot.low, boot.high]) + shift
+            # No score lies beyond, so the interval covers no less without.
+            ends = np.clip([*ends, low, high], -1 if score.startswith("residual") else 0, 1)
+            by_chance = _estimate(chance[score], part)
+            head = (score, network, expression, estimate, by_chance, over_folds.units)
+            rows.append((*head, *ends[:4], count, *ends[4:]))
     return pd.DataFrame(rows, columns=INTERVAL_COLUMNS)
 
 

@@ -1,0 +1,179 @@
+"""Styled tables and figures of statistics: they state n, the interval and the baseline."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ekman_expressions import figures
+from ekman_expressions.errors import DataError, SettingsError
+from ekman_expressions.statistics import chance, summary, tables, testing
+
+NAMES = ("Anger", "Fear", "Average")
+NETWORKS = ("WeiNet", "VGG16", "Average")
+
+
+@pytest.fixture
+def intervals():
+    """Fear of VGG16 has no heatmap; anger of WeiNet lies above all baselines."""
+    rows = []
+    for network in NETWORKS:
+        for name in NAMES:
+            value = 0.6 if (network, name) == ("WeiNet", "Anger") else 0.2
+            ends = (value - 0.05, value + 0.05)
+            row = ["iou", network, name, value, 0.1, 3, *ends, *ends, 7, *ends]
+            if (network, name) == ("VGG16", "Fear"):
+                row[3:] = [np.nan, np.nan, 0, *[np.nan] * 4, 0, np.nan, np.nan]
+            rows.append(row)
+    table = pd.DataFrame(rows, columns=summary.INTERVAL_COLUMNS)
+    return pd.concat([table, table.assign(score="residual", chance=0.0)], ignore_index=True)
+
+
+@pytest.fixture
+def baselines():
+    rows = [
+        (name, meaning, expression, "iou", 0.25, *((0.2, 0.3) if name == "shifts" else (np.nan, np.nan)))
+        for name, meaning in chance.MEANINGS.items()
+        for expression in NAMES
+    ]
+    return pd.DataFrame(rows, columns=chance.COLUMNS)
+
+
+def test_scores_stand_beside_their_intervals_and_baselines(intervals, baselines):
+    styled = tables.scores_table(intervals, baselines)
+    cells = styled.data
+    assert list(cells.index[:3]) == list(NETWORKS) and list(cells.columns) == list(NAMES)
+    assert cells.loc["WeiNet", "Anger"] == "0.600 [0.550, 0.650]"
+    assert cells.loc["VGG16", "Fear"] == "–"
+    assert cells.loc["a map that is white everywhere", "Fear"] == "0.250"
+    assert len(cells) == 3 + len(tables.ROWS)
+    assert "n = 3 folds" in styled.caption and "white everywhere" in styled.caption
+    html = styled.to_html()
+    assert html.count("font-weight: bold") == 1 and "font-style: italic" in html
+    of_subjects = tables.scores_table(intervals, baselines, unit="subject", rows=["ellipse_30"])
+    assert "n = 7 subjects" in of_subjects.caption and len(of_subjects.data) == 4
+    # Of residuals there is no baseline but 0, which most intervals lie above.
+    residual = tables.scores_table(intervals, baselines, "residual")
+    assert len(residual.data) == 3 and "chance (0)" in residual.caption
+    bold = re.search(r"((?:#T\S+,?\s*)+)\{\s*font-weight: bold", residual.to_html())
+    assert bold.group(1).count("#T") == 8
+
+
+def test_a_score_unit_or_baseline_that_is_none_is_refused(intervals, baselines):
+    with pytest.raises(SettingsError, match="score"):
+        tables.scores_table(intervals, baselines, "dice")
+    with pytest.raises(SettingsError, match="unit"):
+        tables.scores_table(intervals, baselines, unit="faces")
+    with pytest.raises(SettingsError, match="baseline"):
+        tables.scores_table(intervals, baselines, rows=["black"])
+    with pytest.raises(SettingsError, match="score"):
+        tables.baselines_table(baselines, "auc")
+
+
+def test_all_baselines_are_listed_with_their_ranges(baselines):
+    styled = tables.baselines_table(baselines)
+    assert list(styled.data.index) == list(chance.MEANINGS.values())
+    assert styled.data.loc[chance.MEANINGS["shifts"], "Average"] == "0.250 [0.200, 0.300]"
+
+
+def test_tests_and_ranks_read_as_numbers():
+    rows = [
+        ("iou", "all", 0.25, 0.24, 0.29, 0.19, 720, 0.379, 0.379, 360),
+        ("iou", "WeiNet", np.nan, np.nan, np.nan, np.nan, 1, np.nan, np.nan, 0),
+        ("iou", "VGG16", 0.3, 0.2, 0.3, 0.5, 720, 0.001, 0.002, 30),
+    ]
+    styled = tables.tests_table(pd.DataFrame(rows, columns=testing.TEST_COLUMNS))
+    assert styled.data.loc["all", "p"] == "0.379" and styled.data.loc["WeiNet", "p"] == "–"
+    assert "720 relabellings" in styled.caption and styled.data.loc["VGG16", "heatmaps"] == "30"
+    assert styled.to_html().count("font-weight: bold") == 1
+    ranking = pd.DataFrame(
+        {
+            "score": "iou",
+            "unit": ["folds", "folds", "subjects", "subjects"],
+            "network": ["a", "b", "b", "a"],
+            "estimate": [0.3, 0.2, 0.2, 0.3],
+            "rank": [1.0, 2, 2, 1],
+            "low": [1.0, 1, np.nan, np.nan],
+            "high": [2.0, 2, np.nan, np.nan],
+            "first": [0.8, 0.2, np.nan, np.nan],
+        }
+    )
+    cells = tables.ranking_table(ranking).data
+    assert cells.loc["a"].tolist() == ["0.300", "1", "1 – 2", "80 %", "–", "–"]
+
+
+def _texts(figure):
+    found = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+    for axes in figure.axes:
+        found += [axes.get_xlabel(), axes.get_ylabel(), *(text.get_text() for text in axes.texts)]
+    return " | ".join(found)
+
+
+def test_intervals_are_drawn_best_first_beside_baselines(intervals):
+    part = intervals.query("score == 'iou' and expression == 'Fear'")
+    figure = figures.score_intervals(
+        part, baselines={"white": 0.25}, groups={"WeiNet": "from scratch"}, interval="95 %, n = 3 folds"
+    )
+    said = _texts(figure)
+    assert "n = 3 folds" in said and "white (0.250)" in said and "no data" in said
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert labels[-1] == "VGG16"
+    with pytest.raises(DataError, match="baselines"):
+        figures.score_intervals(part, baselines=dict.fromkeys("abcde", 0.1))
+    with pytest.raises(DataError, match="at least one row"):
+        figures.score_intervals(part[:0])
+
+
+def test_a_null_distribution_says_n_p_and_chance():
+    null = np.linspace(0, 1, 101)
+    said = _texts(figures.null_distribution(null, 0.9, p=11 / 101, baselines={"white": 0.4}))
+    assert "n = 101" in said and "p = 0.109" in said and "0.500" in said and "white (0.400)" in said
+    with pytest.raises(DataError, match="no null"):
+        figures.null_distribution([np.nan], np.nan, p=np.nan)
+
+
+@pytest.mark.parametrize("names", [["Anger"], ["Anger", "Fear", "Sadness", "Surprise"]])
+def test_curves_have_a_panel_per_expression_and_both_baselines(names):
+    shares = np.linspace(0.1, 1, 10)
+    rows = [
+        pd.DataFrame({"kind": kind, "name": name, "expression": expression, "share": shares, "iou": value})
+        for expression in names
+        for kind, name, value in (
+            ("network", "a", np.nan if expression == "Fear" else 0.3),
+            ("baseline", "centre_prior", 0.4),
+            ("baseline", "random_pixels", 0.1),
+        )
+    ]
+    figure = figures.area_curves(pd.concat(rows), folds=3)
+    said = _texts(figure)
+    assert sum(axes.get_visible() for axes in figure.axes) == len(names)
+    assert "1 networks" in said and "3 folds" in said and "centred ellipse" in said and "random" in said
+    with pytest.raises(DataError, match="no curve"):
+        figures.area_curves(rows[0][:0], folds=3)
+
+
+def test_ranks_correlations_and_cells_say_what_chance_is():
+    table = pd.DataFrame(
+        {
+            "network": ["a", "b"],
+            "rank": [1.0, 2],
+            "low": [1, np.nan],
+            "high": [2, np.nan],
+            "first": [0.9, np.nan],
+        }
+    )
+    said = _texts(figures.rank_intervals(table, units="3 folds"))
+    assert "90 %" in said and "3 folds drawn anew" in said and "guessing 1 to 2, first in 50 %" in said
+    matrix = pd.DataFrame([[1, np.nan], [np.nan, 1]], index=["x", "y"], columns=["x", "y"])
+    assert "n = 2 networks; chance 0" in _texts(figures.rank_correlations(matrix, networks=2))
+    values = pd.DataFrame([[0.2, np.nan], [-0.001, 0.1]], index=["a", "b"], columns=["Anger", "Fear"])
+    p = pd.DataFrame([[0.01, np.nan], [0.5, 0.06]], index=values.index, columns=values.columns)
+    said = _texts(figures.specific_cells(values, p=p, label="r, n = 3 folds", test="shifts"))
+    assert "+0.20 *" in said and "+0.10 |" in said and "no data" in said and "+0.00" in said
+    assert "all 4 cells" in said and "n = 3 folds; chance 0" in said
+    for draw in (figures.rank_correlations, figures.specific_cells):
+        with pytest.raises(DataError, match="There is no"):
+            draw(values[:0], **({"networks": 1} if draw is figures.rank_correlations else {"label": ""}))
+    with pytest.raises(DataError, match="no network"):
+        figures.rank_intervals(table[:0])

@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from made_study import make_study
+from stub_study import make_study
 
 from ekman_expressions import cli, evaluation, expected, explainers, facespace, heatmaps, integrity, masks
 from ekman_expressions.errors import DataError, MissingError

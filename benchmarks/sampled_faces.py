@@ -82,6 +82,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments(parser)
     parser.add_argument("--images", type=int, default=4, help="faces of each fold and expression")
+    parser.add_argument("--folds", nargs="*", help="only these; left out, all")
     parser.add_argument(
         "--references", type=int, metavar="N", help="instead, 50,000 samples of so many faces per network"
     )
@@ -89,6 +90,8 @@ def main() -> None:
     experiment = Experiment.preset(options.preset, root=options.root)
     for network in options.networks:
         rows = faces(experiment, network, options.images)
+        if options.folds:
+            rows = rows[rows["fold"].isin(options.folds)]
         if options.references:
             make(experiment, options.cache, spread(rows, options.references), REFERENCES)
         else:

@@ -37,6 +37,15 @@ def test_paper_preset_has_the_numbers_of_the_study():
     }
 
 
+def test_fast_preset_is_paper_at_an_eighth_of_the_samples():
+    fast, paper = Experiment.preset("fast"), Experiment.preset("paper")
+    lime = fast.explanation
+    assert (lime.samples, lime.sampler, lime.alpha) == (125, "orthogonal", 0.125)
+    same = {"samples": 1000, "sampler": "iid", "alpha": 1.0}
+    as_paper = dataclasses.replace(lime, **same)
+    assert dataclasses.replace(fast, name="paper", explanation=as_paper) == paper
+
+
 @pytest.mark.parametrize("name", presets())
 def test_every_preset_loads_and_names_its_folders(name, tmp_path):
     experiment = Experiment.preset(name, root=tmp_path)
@@ -46,7 +55,7 @@ def test_every_preset_loads_and_names_its_folders(name, tmp_path):
 
 
 def test_unknown_preset_lists_the_known_ones():
-    with pytest.raises(SettingsError, match="'demo', 'paper', 'smoke', but got 'dmeo'"):
+    with pytest.raises(SettingsError, match="'demo', 'fast', 'paper', 'smoke', but got 'dmeo'"):
         Experiment.preset("dmeo")
 
 

@@ -23,6 +23,7 @@ from ekman_expressions.figures.statistics import (
     specific_cells,
 )
 from ekman_expressions.figures.style import GROUP_COLOURS, PALETTE, network_kinds, save
+from ekman_expressions.figures.tradeoff import tradeoff
 from ekman_expressions.figures.trees import dendrogram
 from ekman_expressions.figures.walls import atlas, heatmap_wall, masks_wall
 
@@ -53,5 +54,6 @@ __all__ = [
     "score_intervals",
     "specific_cells",
     "training_effort",
+    "tradeoff",
     "warp",
 ]

@@ -8,7 +8,7 @@ heatmap can be compared pixel by pixel.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -46,12 +46,15 @@ class CausalMaps:
         Index `name` as in `means`; columns ``images`` and ``subjects``, what went into each.
     omissions : tuple of (str, str)
         Images that were left out, and why.
+    by_subject : dict of str to dict of str to (275, 224) ndarray of float32
+        For each name, the mean over each subject's images; empty unless asked for.
     """
 
     layer: str
     means: dict[str, np.ndarray]
     counts: pd.DataFrame
     omissions: tuple[tuple[str, str], ...] = ()
+    by_subject: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
 
 
 def to_face_space(layer: np.ndarray, transform: np.ndarray, landmarks: np.ndarray, size: int) -> np.ndarray:
@@ -87,7 +90,47 @@ def to_face_space(layer: np.ndarray, transform: np.ndarray, landmarks: np.ndarra
     return normalise(crop, landmarks)
 
 
-def maps(experiment: Experiment, layer: str = TOTAL) -> CausalMaps:
+def warped_layers(experiment: Experiment, row: Any, names: Iterable[str]) -> dict[str, np.ndarray]:
+    """Read layers of the causal mask of one prepared face, in face space.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        Whose faces.
+    row : row of `rendered.known_faces`
+        As ``itertuples`` yields it.
+    names : iterable of str
+        Which layers.
+
+    Returns
+    -------
+    dict of str to (275, 224) ndarray of float32
+        See `to_face_space`.
+
+    Raises
+    ------
+    MissingError
+        If the source image, the mask or the prepared face is not there.
+    DataError
+        If one of them is damaged, has changed, or the mask lacks a layer.
+    """
+    source = Path(row.source_path)
+    if not source.is_file():
+        raise MissingError(f"its source image {source} is not there any more")
+    if sha256(source) != row.sha256:
+        raise DataError("its source image has changed since it was prepared: run the step 'faces' again")
+    layers = read_mask_file(row.mask_path, row.layers.split())
+    lacking = sorted(set(names) - set(layers))
+    if lacking:
+        raise DataError(f"its mask has no layer {', '.join(lacking)}, only {row.layers or 'none'}")
+    transform = rendered.read_transform(experiment, row.image_id)
+    landmarks = read_landmarks(experiment, row.image_id)
+    return {
+        name: to_face_space(layers[name], transform, landmarks, experiment.faces.size) for name in names
+    }
+
+
+def maps(experiment: Experiment, layer: str = TOTAL, *, by_subject: bool = False) -> CausalMaps:
     """Average a layer of the causal masks per expression, in face space.
 
     Parameters
@@ -96,6 +139,8 @@ def maps(experiment: Experiment, layer: str = TOTAL) -> CausalMaps:
         Its faces must be prepared, and some of them synthetic.
     layer : {'total', 'photometric'}
         Displacement of the visible surface, or change of the image.
+    by_subject : bool
+        Keep the mean of each subject too, for intervals over subjects.
 
     Returns
     -------
@@ -114,7 +159,9 @@ def maps(experiment: Experiment, layer: str = TOTAL) -> CausalMaps:
     """
     check_option(layer, "layer", (TOTAL, PHOTOMETRIC))
     rows = rendered.known_faces(experiment)
-    return _average(experiment, rows, layer, EXPRESSIONS, lambda row: {row.expression: layer})
+    return _average(
+        experiment, rows, layer, EXPRESSIONS, lambda row: {row.expression: layer}, by_subject=by_subject
+    )
 
 
 def unit_maps(experiment: Experiment) -> CausalMaps:
@@ -181,7 +228,7 @@ def agreement(means: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray] |
                 {
                     "mask": mask_name,
                     "causal_map": map_name,
-                    "iou": _iou_at_equal_area(causal_map, mask),
+                    "iou": iou_at_equal_area(causal_map, mask),
                     "auc": float(roc_auc_score(mask.ravel(), causal_map.ravel())),
                 }
             )
@@ -221,20 +268,23 @@ def _average(
     label: str,
     names: Iterable[str],
     wanted: Callable[[Any], dict[str, str]],
+    *,
+    by_subject: bool = False,
 ) -> CausalMaps:
     """Average layers by name; ``wanted(row)`` tells the names that a face goes into, and by which layer."""
     synthetic.require_layers(rows, experiment.faces.roots.get(rendered.DATABASE))
     over_subjects = {name: RunningMean() for name in names}
     images = dict.fromkeys(over_subjects, 0)
+    kept: dict[str, dict[str, np.ndarray]] = {}
     omissions = []
     with tqdm(total=len(rows), desc="Averaging causal masks", unit="face") as bar:
-        for _, of_subject in rows.groupby("subject"):
+        for subject, of_subject in rows.groupby("subject"):
             over_images: dict[str, RunningMean] = {}
             for row in of_subject.itertuples():
                 bar.update()
                 layer_of = wanted(row)
                 try:
-                    warped = _warped(experiment, row, set(layer_of.values()))
+                    warped = warped_layers(experiment, row, set(layer_of.values()))
                 except (DataError, MissingError) as error:
                     omissions.append((row.image_id, str(error)))
                     continue
@@ -244,6 +294,8 @@ def _average(
             # A subject with more usable images than another counts no more for that.
             for name, mean in over_images.items():
                 over_subjects[name].add(mean.mean)
+                if by_subject:
+                    kept.setdefault(name, {})[subject] = np.float32(mean.mean)
     found = [name for name, mean in over_subjects.items() if mean.weight]
     if not found:
         reasons = "; ".join(f"{image_id}: {reason}" for image_id, reason in omissions[:5])
@@ -258,29 +310,12 @@ def _average(
         means={name: np.float32(over_subjects[name].mean) for name in found},
         counts=pd.DataFrame(counts, index=pd.Index(found, name="name")),
         omissions=tuple(omissions),
+        by_subject={name: kept[name] for name in found if name in kept},
     )
 
 
-def _warped(experiment: Experiment, row: Any, names: Iterable[str]) -> dict[str, np.ndarray]:
-    """Return layers of one prepared face in face space."""
-    source = Path(row.source_path)
-    if not source.is_file():
-        raise MissingError(f"its source image {source} is not there any more")
-    if sha256(source) != row.sha256:
-        raise DataError("its source image has changed since it was prepared: run the step 'faces' again")
-    layers = read_mask_file(row.mask_path, row.layers.split())
-    lacking = sorted(set(names) - set(layers))
-    if lacking:
-        raise DataError(f"its mask has no layer {', '.join(lacking)}, only {row.layers or 'none'}")
-    transform = rendered.read_transform(experiment, row.image_id)
-    landmarks = read_landmarks(experiment, row.image_id)
-    return {
-        name: to_face_space(layers[name], transform, landmarks, experiment.faces.size) for name in names
-    }
-
-
-def _iou_at_equal_area(causal_map: np.ndarray, mask: np.ndarray) -> float:
-    """IoU of a mask with as many pixels of a map as it has, the highest; ties count in part."""
+def iou_at_equal_area(causal_map: np.ndarray, mask: np.ndarray) -> float:
+    """Return the IoU of a mask with as many pixels of a map as it has, the highest; ties count in part."""
     area = int(mask.sum())
     level = np.partition(causal_map, -area, axis=None)[-area]
     above, tied = causal_map > level, causal_map == level

@@ -27,6 +27,7 @@ def steps() -> dict[str, Callable[[Experiment], Run]]:
         explainers,
         facespace,
         heatmaps,
+        known_answers,
         masks,
         regions,
         similarity,
@@ -47,6 +48,7 @@ def steps() -> dict[str, Callable[[Experiment], Run]]:
         "dendrograms": similarity.dendrograms,
         "statistics": statistics.analyse,
         "regions": regions.measure,
+        "known_answers": known_answers.answer,
     }
 
 

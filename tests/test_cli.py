@@ -34,6 +34,7 @@ def test_steps_come_in_the_order_of_the_flow():
         "dendrograms",
         "statistics",
         "regions",
+        "known_answers",
     ]
     with pytest.raises(SettingsError, match="Unknown step"):
         cli.run(Experiment.preset("smoke"), ["nothing"])

@@ -11,6 +11,7 @@ from ekman_expressions.figures.bars import accuracy_bars, barplot
 from ekman_expressions.figures.causal import causal_layers, causal_wall
 from ekman_expressions.figures.effort import training_effort
 from ekman_expressions.figures.faces import explanation, faces_sheet, warp
+from ekman_expressions.figures.known_answers import interval_dots, pair_table
 from ekman_expressions.figures.learning import confusion_matrices, learning_curves
 from ekman_expressions.figures.overview import overview
 from ekman_expressions.figures.regions import region_faces
@@ -42,11 +43,13 @@ __all__ = [
     "explanation",
     "faces_sheet",
     "heatmap_wall",
+    "interval_dots",
     "learning_curves",
     "masks_wall",
     "network_kinds",
     "null_distribution",
     "overview",
+    "pair_table",
     "rank_correlations",
     "rank_intervals",
     "region_faces",

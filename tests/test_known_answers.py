@@ -1,0 +1,223 @@
+"""Known answers: planted maps, baselines by hand, masks under relabelling, and the step on a miniature."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+from made_faces import make_experiment
+from made_synthetic import flat, prepared, write_set
+from test_figures import assert_readable
+
+from ekman_expressions import causal, figures, known_answers
+from ekman_expressions.datasets import rendered
+from ekman_expressions.errors import DataError, MissingError
+from ekman_expressions.expressions import EXPRESSIONS
+from ekman_expressions.facespace.template import SHAPE
+from ekman_expressions.known_answers import drawing, localisation, reference_masks
+from ekman_expressions.masks import ekman_mask, hull
+from ekman_expressions.provenance import record, settings_of
+from ekman_expressions.storage import read_csv, write_arrays
+
+HULL = hull()
+RNG = np.random.default_rng(0)
+
+
+def rows_of_canvas(start, stop):
+    canvas = np.zeros(SHAPE, bool)
+    canvas[start:stop] = True
+    return canvas
+
+
+# One map
+
+
+def test_a_map_equal_to_the_changed_pixels_finds_them_all():
+    changed = rows_of_canvas(100, 140)
+    found = localisation.score(np.float32(changed), changed, HULL)
+    area = changed[HULL].mean()
+    assert found == pytest.approx({"auc": 1, "mass": 1, "density": 1 / area, "area": area})
+    assert localisation.score(1 - np.float32(changed), changed, HULL)["auc"] == 0
+
+
+def test_baselines_are_what_they_say():
+    prior, changed = localisation.centre_prior(), rows_of_canvas(100, 175)
+    assert prior.max() == pytest.approx(1, abs=0.01) and prior[0, 0] < prior[137, 0] < prior[137, 112]
+    np.testing.assert_allclose(prior, prior[::-1, ::-1])
+    # One standard deviation is half of the way to the side.
+    assert prior[137, 56] == pytest.approx(np.exp(-0.5), abs=0.02)
+    assert localisation.score(prior, changed, HULL)["auc"] > 0.5
+    random = localisation.random_map(0, "a")
+    found = localisation.score(random, changed, HULL)
+    assert found["auc"] == pytest.approx(0.5, abs=0.01) and found["density"] == pytest.approx(1, abs=0.02)
+    np.testing.assert_array_equal(random, localisation.random_map(0, "a"))
+    assert (random != localisation.random_map(0, "b")).any()
+
+
+def test_a_map_without_positive_values_has_an_auc_but_no_mass():
+    found = localisation.score(-np.float32(rows_of_canvas(0, 50)), rows_of_canvas(100, 175), HULL)
+    assert found["auc"] > 0.5 and np.isnan(found["mass"]) and np.isnan(found["density"])
+
+
+def test_each_unit_has_its_say_in_what_changed():
+    jaw, brows = 12.0 * rows_of_canvas(200, 250), 2.0 * rows_of_canvas(20, 30) + 0.9 * rows_of_canvas(30, 40)
+    feeble = 0.4 * rows_of_canvas(100, 110)
+    layers = {"total": jaw, "au27": jaw, "au01": brows, "au02": feeble, "photometric": jaw}
+    expected = rows_of_canvas(200, 250) | rows_of_canvas(20, 30)
+    np.testing.assert_array_equal(localisation.changed_pixels(layers), expected)
+    with pytest.raises(DataError, match="0.5 mm"):
+        localisation.changed_pixels({"au02": feeble, "total": jaw})
+
+
+def test_another_face_is_of_another_expression():
+    labels = ["fear", "fear", "anger", ""]
+    partners = localisation.another([0, 1, 2], labels, seed=1)
+    assert partners[0] == partners[1] == 2 and partners[2] in (0, 1)
+    assert localisation.another([0, 1], labels, seed=1) == {}
+
+
+def test_summary_by_hand():
+    rows = [
+        ("lime", "WeiNet", subject, correct, value, 0.5, np.nan, 0.1, 0.0)
+        for subject, correct, value in (("a", True, 0.6), ("a", False, 0.8), ("b", True, 0.5))
+    ]
+    names = ["explainer", "network", "subject", "correct", *localisation.SCORES]
+    table = localisation.summarise(pd.DataFrame(rows, columns=names), seed=0).set_index(["faces", "score"])
+    assert table.loc[("all", "auc"), ["value", "count", "subjects"]].tolist() == pytest.approx(
+        [1.9 / 3, 3, 2]
+    )
+    assert table.loc[("correct", "auc"), "value"] == pytest.approx(0.55)
+    assert table.loc[("all", "auc"), "low"] < 0.6 and ("all", "density") not in table.index
+
+
+# The masks
+
+
+def test_masks_of_what_moves_are_found_and_others_not():
+    noise = {s: RNG.random(SHAPE) for s in "abc"}
+    masks = {name: ekman_mask(name) for name in EXPRESSIONS}
+    maps = {name: {s: masks[name] + 0.1 * noise[s] for s in "abc"} for name in EXPRESSIONS}
+    pairs, summary = reference_masks.compare(maps, masks, seed=0, resamples=10)
+    found = summary.set_index("statistic")
+    own = pairs[pairs["mask"] == pairs["causal_map"]]
+    np.testing.assert_allclose(own[["iou", "low", "high"]], 1)
+    assert found.loc["own", "value"] == 1 and found.loc["difference", "p"] == pytest.approx(1 / 720)
+    assert np.isnan(found.loc["own", "p"]) and set(pairs["subjects"]) == {3}
+    # The mean over subjects is what is compared.
+    means = {name: np.mean(list(of_name.values()), axis=0) for name, of_name in maps.items()}
+    table = causal.agreement(means).set_index(["mask", "causal_map"])["iou"]
+    np.testing.assert_allclose(pairs.set_index(["mask", "causal_map"])["iou"], table, rtol=1e-6)
+
+
+def test_masks_dealt_out_wrongly_are_worse_than_relabelled_ones():
+    masks = {name: ekman_mask(name) for name in EXPRESSIONS}
+    turned = dict(zip(EXPRESSIONS, [*EXPRESSIONS[1:], EXPRESSIONS[0]], strict=True))
+    maps = {name: {s: masks[turned[name]] + 0.1 * RNG.random(SHAPE) for s in "ab"} for name in EXPRESSIONS}
+    _, summary = reference_masks.compare(maps, masks, seed=0, resamples=5)
+    difference = summary.set_index("statistic").loc["difference"]
+    assert difference["value"] < 0 and difference["p"] > 0.5
+    with pytest.raises(DataError, match="two or more expressions"):
+        reference_masks.compare({"fear": maps["fear"]}, masks, seed=0)
+
+
+# The step
+
+
+def layers_of(rows):
+    layer = flat(0)
+    layer[rows] = 200
+    return {"total": layer, "photometric": layer, "au04": layer}
+
+
+@pytest.fixture
+def experiment(tmp_path):
+    """Two persons, two expressions; LIME finds what moved exactly, KernelSHAP finds the rest."""
+    low, high = layers_of(slice(70, 80)), layers_of(slice(30, 40))
+    faces = [(s, name, 0, 90, {}) for s in ("id00", "id01") for name in ("neutral",)]
+    faces += [(s, e, 0, 90, at) for s in ("id00", "id01") for e, at in (("anger", high), ("happiness", low))]
+    found = prepared(tmp_path, write_set(tmp_path / "set", faces))
+    found = dataclasses.replace(
+        found, explanation=dataclasses.replace(found.explanation, compare=("kernel_shap", "rise"))
+    )
+    truths = {}
+    for row in rendered.known_faces(found).itertuples():
+        truths[row.image_id] = row, localisation.changed_pixels(causal.warped_layers(found, row, ["au04"]))
+    for explainer, sign in (("lime", 1), ("kernel_shap", -1)):
+        explained = found.explained_by(explainer)
+        with record(explained.facespace_folder, "facespace", settings_of(found, "faces")) as run:
+            for (_, fold), predicted in ((pair, e) for pair in found.pairs for e in ("anger", "happiness")):
+                of_cell = [
+                    (i, truth)
+                    for i, (row, truth) in truths.items()
+                    if row.fold == fold and row.expression == predicted
+                ]
+                maps = np.stack([np.float32(truth if sign > 0 else ~truth) for _, truth in of_cell])
+                ids = np.array([i for i, _ in of_cell])
+                write_arrays(explained.maps_path("WeiNet", fold, predicted), {"maps": maps, "image_ids": ids})
+            run.done = 1
+    return found
+
+
+def test_step_scores_explainers_and_baselines_and_names_what_is_missing(experiment):
+    run = known_answers.answer(experiment)
+    assert run.done == 2
+    assert [entry["item"] for entry in run.omissions if "explainer" in entry["item"]] == ["explainer rise"]
+    table = known_answers.read_localisation(experiment)
+    auc = table[(table["faces"] == "all") & (table["score"] == "auc")].set_index("explainer")["value"]
+    assert auc["lime"] == 1 and auc["kernel_shap"] == 0 and auc["photometric change"] == 1
+    assert auc["random pixels"] == pytest.approx(0.5, abs=0.03)
+    faces = known_answers.read_localisation(experiment, faces=True)
+    lime = faces[faces["explainer"] == "lime"]
+    assert lime["correct"].all() and len(lime) == 4 and (lime["mass"] == 1).all()
+    # Another face's explanation lies at the other expression's place.
+    assert (lime["over_another"] > 0.4).all()
+    prior = faces[faces["explainer"] == "centre prior"].set_index("image_id")["auc"]
+    np.testing.assert_allclose(lime.set_index("image_id")["over_centre"], 1 - prior[lime["image_id"]])
+    pairs, summary = known_answers.read_reference_masks(experiment)
+    assert len(pairs) == 4 and summary["statistic"].tolist() == ["own", "others", "difference"]
+    again = known_answers.answer(experiment)
+    assert again.done == 0 and again.skipped == 2
+
+
+def test_a_face_whose_mask_is_damaged_is_left_out_by_name(experiment, tmp_path):
+    (tmp_path / "set" / "masks" / "id00_anger_0.png").write_bytes(b"no image")
+    run = known_answers.answer(experiment)
+    assert "synthetic_id00_anger_0" in {entry["item"] for entry in run.omissions}
+    faces = read_csv(known_answers.step.folder(experiment) / "localisation_faces.csv")
+    assert "synthetic_id00_anger_0" not in set(faces["image_id"])
+
+
+def test_faces_without_known_answers_write_nothing(tmp_path):
+    experiment = make_experiment(tmp_path)
+    object.__setattr__(experiment.faces, "datasets", ("made",))
+    run = known_answers.answer(experiment)
+    assert "no known answers" in run.notes[0] and not run.done
+    assert not known_answers.step.folder(experiment).exists()
+
+
+def test_without_explanations_the_step_says_which_are_needed(tmp_path):
+    root = write_set(
+        tmp_path / "set", [("id00", "neutral", 0, 9, {}), ("id00", "anger", 0, 9, layers_of(slice(9)))]
+    )
+    with pytest.raises(MissingError, match="nothing to compare.*facespace"):
+        known_answers.answer(prepared(tmp_path, root))
+
+
+# Figures
+
+
+def test_figures_are_readable_and_show_the_numbers(experiment):
+    known_answers.answer(experiment)
+    table = known_answers.read_localisation(experiment)
+    figure = drawing.localisation_figure(table)
+    assert_readable(figure)
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["LIME", "KernelSHAP"]
+    dots = [line.get_xdata()[0] for line in figure.axes[0].lines if line.get_marker() == "o"]
+    assert dots == pytest.approx([1, 0])
+    readable = drawing.localisation_table(table)
+    assert readable.loc[("WeiNet", "lime"), "auc"].startswith("1.000 [")
+    assert_readable(drawing.masks_figure(*known_answers.read_reference_masks(experiment)))
+    with pytest.raises(DataError, match="no explained faces"):
+        drawing.localisation_figure(table[table["network"] == "none"])
+    with pytest.raises(DataError, match="no values"):
+        figures.interval_dots(table[:0], panels={}, row="explainer", colour="network")

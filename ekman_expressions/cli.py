@@ -46,6 +46,7 @@ def steps() -> dict[str, Callable[[Experiment], Run]]:
         "scores": comparison.score,
         "barplots": barplots.draw,
         "dendrograms": similarity.dendrograms,
+        "explainers": explainers.compare,
         "statistics": statistics.analyse,
         "regions": regions.measure,
         "known_answers": known_answers.answer,

@@ -32,6 +32,7 @@ def test_steps_come_in_the_order_of_the_flow():
         "scores",
         "barplots",
         "dendrograms",
+        "explainers",
         "statistics",
         "regions",
         "known_answers",

@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ekman_expressions.explainers.lime import lime, paint
-from ekman_expressions.explainers.recording import image_seed, make_record
+from ekman_expressions.explainers import lime
 from ekman_expressions.facespace.inverse import template_points
 from ekman_expressions.masks import atlas
 from ekman_expressions.perturbation import check_image
@@ -67,9 +66,7 @@ def explain_one(
     *,
     seed: int,
     landmarks: np.ndarray,
-    kernel_width: float = 0.25,
-    alpha: float = 1.0,
-    **asking: Any,
+    **settings: Any,
 ) -> tuple[np.ndarray, int]:
     """Explain one image by LIME on facial regions; see `ekman_expressions.explainers.registry`.
 
@@ -77,13 +74,8 @@ def explain_one(
     ----------
     landmarks : (68, 2) array_like
         x and y in units of the image's sides.
-    kernel_width, alpha
-        See `ekman_expressions.explainers.lime.lime`.
-    **asking
-        Settings of `ekman_expressions.explainers.recording.make_record`.
+    **settings
+        Those of LIME.
     """
     labels, _ = region_segments(landmarks, check_image(image).shape[:2])
-    drawn = image_seed(seed, "facial_regions", image)
-    record = make_record(model, image, seed=drawn, labels=labels, **asking)
-    explanation = lime(record, target, kernel_width=kernel_width, alpha=alpha)
-    return paint(explanation.weights, labels, positive=False), len(record.samples)
+    return lime.explain_one(model, image, target, seed=seed, labels=labels, **settings)

@@ -9,7 +9,7 @@ import numpy as np
 from ekman_expressions import perturbation
 from ekman_expressions.explainers.gradients import input_gradients
 from ekman_expressions.explainers.lime import paint
-from ekman_expressions.perturbation import check_image
+from ekman_expressions.perturbation import background, check_image
 
 
 def integrated_gradients(
@@ -17,7 +17,7 @@ def integrated_gradients(
     image: np.ndarray,
     target: int,
     *,
-    hidden: float = 0.0,
+    hidden: float | str = 0.0,
     steps: int = 50,
     score: str = "probability",
 ) -> np.ndarray:
@@ -35,8 +35,9 @@ def integrated_gradients(
         RGB.
     target : int
         The class explained.
-    hidden : float, range [0, 1]
-        Gray value of the image x' where the way begins.
+    hidden : float or str
+        The image x' where the way begins: a gray value, the mean colour, or the image blurred; see
+        `ekman_expressions.perturbation.background`.
     steps : int
         Points on the way; the authors find 20 to 300 enough.
     score : {'probability', 'logit'}
@@ -52,8 +53,9 @@ def integrated_gradients(
     """
     image = check_image(image)
     points, shares = np.polynomial.legendre.leggauss(steps)
-    difference = image - np.float32(hidden)
-    way = np.float32(hidden) + np.float32((points + 1) / 2)[:, None, None, None] * difference
+    start = background(image, hidden)
+    difference = image - start
+    way = start + np.float32((points + 1) / 2)[:, None, None, None] * difference
     _, gradients = input_gradients(model, way, target, score=score)
     return difference * np.tensordot(shares / 2, gradients.astype(np.float64), axes=1)
 
@@ -64,7 +66,7 @@ def explain_one(
     target: int,
     *,
     seed: int,
-    hidden: float = 0.0,
+    hidden: float | str = 0.0,
     segments: int = 30,
     compactness: float = 20.0,
     steps: int = 50,

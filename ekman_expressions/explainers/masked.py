@@ -18,7 +18,7 @@ from ekman_expressions.startup import silent_stderr
 _compiled: weakref.WeakKeyDictionary[Any, dict] = weakref.WeakKeyDictionary()
 
 
-def ask_behind(model: Any, image: np.ndarray, masks: np.ndarray, *, hidden: float) -> np.ndarray:
+def ask_behind(model: Any, image: np.ndarray, masks: np.ndarray, behind: np.ndarray) -> np.ndarray:
     """Ask a model about copies of an image, each behind a mask.
 
     Parameters
@@ -28,9 +28,9 @@ def ask_behind(model: Any, image: np.ndarray, masks: np.ndarray, *, hidden: floa
     image : (H, W, 3) ndarray of float32, range [0, 1]
         RGB.
     masks : (n, H, W) ndarray of float32, range [0, 1], n <= `GROUP`
-        How much of each pixel is kept; the rest is of the gray value `hidden`.
-    hidden : float, range [0, 1]
-        Gray value of what is hidden.
+        How much of each pixel is kept; the rest is that of `behind`.
+    behind : (H, W, 3) ndarray of float32, range [0, 1]
+        What is seen where the image is hidden; see `ekman_expressions.perturbation.background`.
 
     Returns
     -------
@@ -49,10 +49,9 @@ def ask_behind(model: Any, image: np.ndarray, masks: np.ndarray, *, hidden: floa
         check_input(model, image)
         ask = compiled(model, ("behind", image.shape), lambda: _compile(model, image.shape))
         with silent_stderr():
-            answers = ask(image, filled, np.float32(hidden)).numpy()
+            answers = ask(image, filled, behind).numpy()
     else:
-        hidden = np.float32(hidden)
-        answers = np.asarray(model(hidden + filled[..., None] * (image - hidden)))
+        answers = np.asarray(model(behind + filled[..., None] * (image - behind)))
     if answers.ndim != 2 or len(answers) != GROUP:
         raise ModelError(
             f"The model was given {GROUP} images and must answer ({GROUP}, classes), "
@@ -84,12 +83,12 @@ def _compile(model: Any, shape: tuple[int, ...]) -> Callable:
     # A strong reference would keep the model, key of the cache, alive for ever.
     reference = weakref.ref(model)
 
-    def ask(image: Any, masks: Any, hidden: Any) -> Any:
-        return tf.cast(reference()(hidden + masks[..., None] * (image - hidden), training=False), tf.float32)
+    def ask(image: Any, masks: Any, behind: Any) -> Any:
+        return tf.cast(reference()(behind + masks[..., None] * (image - behind), training=False), tf.float32)
 
     signature = [
         tf.TensorSpec(shape, tf.float32),
         tf.TensorSpec((GROUP, *shape[:2]), tf.float32),
-        tf.TensorSpec((), tf.float32),
+        tf.TensorSpec(shape, tf.float32),
     ]
     return tf.function(ask, input_signature=signature, autograph=False)

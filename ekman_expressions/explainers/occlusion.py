@@ -32,7 +32,7 @@ def explain_one(
     target: int,
     *,
     seed: int,
-    hidden: float = 0.0,
+    hidden: float | str = 0.0,
     batch_size: int = 64,
     patch: float = 0.2,
     stride: float = 0.1,
@@ -44,8 +44,8 @@ def explain_one(
 
     Parameters
     ----------
-    hidden : float, range [0, 1]
-        Gray value of the patch.
+    hidden : float or str
+        What the patch looks like; see `ekman_expressions.perturbation.background`.
     batch_size : int
         See `ekman_expressions.perturbation.perturb`.
     patch, stride : float, range (0, 1]

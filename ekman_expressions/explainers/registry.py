@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from ekman_expressions.errors import DataError, SettingsError, check_range, check_type
+from ekman_expressions.errors import DataError, SettingsError, check_type
 from ekman_expressions.explainer_specs import SPECS
 from ekman_expressions.explainers import (
     facial_regions,
@@ -33,6 +33,7 @@ from ekman_expressions.explainers import (
     smooth_grad,
     superpixel_rise,
 )
+from ekman_expressions.perturbation import check_hidden
 
 EXPLAIN_ONE: dict[str, Callable[..., tuple[np.ndarray, int]]] = {
     "lime": lime.explain_one,
@@ -69,7 +70,7 @@ def _keeping_contract(name: str, one: Callable[..., tuple[np.ndarray, int]]) -> 
                 "'model' must be a Keras model or a callable images -> probabilities, "
                 f"but got {type(model).__name__}."
             )
-        check_range(settings.get("hidden", 0), "hidden", 0, 1)
+        check_hidden(settings.get("hidden", 0), "hidden")
         for key in settings.keys() & SPECS[name].options.keys():
             SPECS[name].options[key].check(settings[key], key)
         images, targets = np.asarray(images), np.asarray(targets)

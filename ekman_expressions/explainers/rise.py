@@ -9,7 +9,7 @@ import numpy as np
 from ekman_expressions.errors import check_range
 from ekman_expressions.explainers.masked import ask_behind
 from ekman_expressions.explainers.recording import image_seed
-from ekman_expressions.perturbation import GROUP, check_image
+from ekman_expressions.perturbation import GROUP, background, check_image
 
 
 def soft_masks(
@@ -47,7 +47,7 @@ def explain_one(
     target: int,
     *,
     seed: int,
-    hidden: float = 0.0,
+    hidden: float | str = 0.0,
     masks: int = 4000,
     cells: int = 7,
     keep: float = 0.5,
@@ -60,8 +60,8 @@ def explain_one(
 
     Parameters
     ----------
-    hidden : float, range [0, 1]
-        Gray value of what is hidden.
+    hidden : float or str
+        What is seen where the image is hidden; see `ekman_expressions.perturbation.background`.
     masks : int
         How many; the authors use 4,000 to 8,000.
     cells : int
@@ -70,13 +70,14 @@ def explain_one(
         Probability with which a cell is kept.
     """
     image = check_image(image)
+    behind = background(image, hidden)
     random = np.random.default_rng(image_seed(seed, "rise", image))
     weighted, kept = np.zeros((2, *image.shape[:2]))
     answers: list[np.ndarray] = []
     for start in range(0, masks, GROUP):
         # Drawn by whole groups, so that the first masks stay the same when more are asked for.
         drawn = soft_masks(image.shape[:2], GROUP, cells=cells, keep=keep, random=random)[: masks - start]
-        answer = ask_behind(model, image, drawn, hidden=hidden)
+        answer = ask_behind(model, image, drawn, behind)
         check_range(target, "target", 0, answer.shape[1] - 1, integer=True)
         answers.append(answer[:, target].astype(np.float64))
         # Differences from the first answer: those of a constant model are exactly 0.

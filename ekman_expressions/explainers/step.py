@@ -13,7 +13,10 @@ from tqdm import tqdm
 from ekman_expressions import datasets, evaluation, own_models, training
 from ekman_expressions.errors import DataError, MissingError, ModelError, SettingsError, check_option
 from ekman_expressions.experiment import Experiment
+from ekman_expressions.explainer_specs import SPECS
+from ekman_expressions.explainers.facial_regions import region_segments
 from ekman_expressions.explainers.lime import is_sure, lime
+from ekman_expressions.explainers.maps import map_model
 from ekman_expressions.explainers.probing import WORTH, keep_group, kept_group, probe_group
 from ekman_expressions.explainers.recording import make_record
 from ekman_expressions.explainers.registry import EXPLAINERS
@@ -46,8 +49,9 @@ def explain(experiment: Experiment) -> Run:
     """Ask each model about masked copies of the faces chosen for it (step "explanations").
 
     Writes one perturbation record per model and face, and ``explanations.csv`` with what LIME
-    makes of it for the predicted class. Records that are there and whole are kept; faces that
-    cannot be read, and those of models that are not there or answer nonsense, are listed as omissions.
+    makes of it for the predicted class; explainers that need no records write their maps
+    instead. What is there and whole is kept; faces that cannot be read, and those of models that
+    are not there or answer nonsense, are listed as omissions.
 
     Raises
     ------
@@ -57,6 +61,9 @@ def explain(experiment: Experiment) -> Run:
         If records are there that were made with other settings, models or faces.
     """
     check_option(experiment.explanation.explainer, "explanation.explainer", EXPLAINERS)
+    if SPECS[experiment.explanation.explainer].records == "shared":
+        experiment = experiment.explained_by("lime")
+    from_records = SPECS[experiment.explanation.explainer].records != "none"
     explained = evaluation.read_explained(experiment)
     models = {f"model {name}": path for name, path in own_models.model_files(experiment).items()}
     table_path = experiment.records_folder / "explanations.csv"
@@ -80,12 +87,13 @@ def explain(experiment: Experiment) -> Run:
             ):
                 run.skipped += len(rows)
                 continue
-            of_model = explain_model(experiment, network, fold, rows)
+            of_model = (explain_model if from_records else map_model)(experiment, network, fold, rows)
             run.done += of_model.done
             run.skipped += of_model.skipped
             run.omissions += of_model.omissions
             run.notes += of_model.notes
-        if run.done or not run.finished_before or not _is_estimated(table_path, estimator):
+        estimated = not from_records or _is_estimated(table_path, estimator)
+        if from_records and (run.done or not run.finished_before or not estimated):
             write_csv(table_path, _tabulate(experiment, explained).assign(**estimator))
     return run
 
@@ -189,7 +197,7 @@ def _ask(
         image,
         # From the names alone: order, workers and interruptions change nothing.
         seed=generator(experiment.seed, "lime", name, image_id),
-        labels=_divided(experiment, network, fold, image_id),
+        labels=_divided(experiment, network, fold, image_id, image.shape[:2]),
         image_id=image_id,
         name=name,
         segments=settings.segments,
@@ -209,8 +217,12 @@ def _ask(
     )
 
 
-def _divided(experiment: Experiment, network: str, fold: str, image_id: str) -> np.ndarray | None:
-    """Return the superpixels that another model's record has for the same image at the same size."""
+def _divided(
+    experiment: Experiment, network: str, fold: str, image_id: str, shape: tuple[int, int]
+) -> np.ndarray | None:
+    """Return the facial regions, or superpixels that another record has for the same image and size."""
+    if SPECS[experiment.explanation.explainer].landmarks:
+        return region_segments(datasets.read_landmarks(experiment, image_id), shape)[0]
     for other in experiment.networks:
         path = experiment.record_path(other, fold, image_id)
         if other != network and experiment.side(other) == experiment.side(network) and path.exists():

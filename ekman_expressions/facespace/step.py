@@ -13,11 +13,10 @@ from tqdm import tqdm
 from ekman_expressions import datasets, evaluation
 from ekman_expressions.errors import DataError, MissingError
 from ekman_expressions.experiment import Experiment
-from ekman_expressions.explainers.lime import lime, paint
+from ekman_expressions.explainers.maps import read_map
 from ekman_expressions.expressions import EXPRESSIONS, index
 from ekman_expressions.facespace.warp import normalise
 from ekman_expressions.locks import locked
-from ekman_expressions.perturbation import PerturbationRecord
 from ekman_expressions.provenance import Run, record, require_finished, settings_of
 from ekman_expressions.storage import hash_of, read_arrays, sha256, write_arrays
 
@@ -98,7 +97,7 @@ def normalise_cell(
     maps, used = [], []
     for image_id in sources:
         try:
-            painted = _painted(experiment, network, fold, image_id, index(expression))
+            painted = read_map(experiment, network, fold, image_id, index(expression))
             maps.append(normalise(painted, landmarks(image_id)))
         except (DataError, MissingError) as error:
             run.omit(f"{network}_{fold} {image_id}", error)
@@ -120,15 +119,8 @@ def _fingerprint(
     """Hash what an explanation in face space is made from."""
     path = experiment.record_path(network, fold, image_id)
     if not path.exists():
-        raise MissingError("it has no perturbation record: see the omissions of the step 'explanations'")
+        raise MissingError("it was not explained: see the omissions of the step 'explanations'")
     return [sha256(path), hash_of(np.float32(landmarks).tolist())]
-
-
-def _painted(experiment: Experiment, network: str, fold: str, image_id: str, target: int) -> np.ndarray:
-    settings = experiment.explanation
-    found = PerturbationRecord.load(experiment.record_path(network, fold, image_id))
-    explanation = lime(found, target, kernel_width=settings.kernel_width, alpha=settings.alpha)
-    return paint(explanation.weights, found.segments)
 
 
 def _holds(path: Path, source: str, image_ids: list[str]) -> bool:

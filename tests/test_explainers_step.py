@@ -1,0 +1,255 @@
+"""The step "explainers": every explainer through all steps, resumed, and compared."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from tiny_study import contents, make_study, written_at
+
+from ekman_expressions import comparison, explainers, heatmaps, masks, similarity
+from ekman_expressions.errors import MissingError
+from ekman_expressions.explainer_specs import SPECS
+from ekman_expressions.explainers.agreement import (
+    heatmap_correlations,
+    matrix,
+    rank_correlations,
+    rank_networks,
+)
+from ekman_expressions.explainers.comparing import TABLES, common_heatmaps, read_table
+from ekman_expressions.explainers.facial_regions import region_names
+from ekman_expressions.explainers.maps import read_map
+from ekman_expressions.explainers.region_table import read_regions, summarise_regions
+from ekman_expressions.facespace import normalise_explanations
+from ekman_expressions.facespace.template import SHAPE
+from ekman_expressions.storage import read_arrays
+
+ALL = tuple(name for name in SPECS if name != "lime")
+# One of each kind: records shared, maps from masks, maps from gradients, records of its own.
+OTHERS = ("kernel_shap", "rise", "grad_cam", "facial_regions")
+FEW = {
+    "rise": {"masks": 40, "cells": 4},
+    "occlusion": {"patch": 0.4, "stride": 0.3},
+    "integrated_gradients": {"steps": 4},
+    "smooth_grad": {"copies": 3},
+}
+
+
+def study_of(root, compare=OTHERS, *, faces=2, **changes):
+    study = make_study(root, **changes)
+    settings = replace(study.explanation, compare=compare, compare_faces=faces, options=FEW)
+    study = replace(study, explanation=settings)
+    steps = (explainers.explain, normalise_explanations, heatmaps.make, masks.write, comparison.score)
+    for step in (*steps, similarity.dendrograms):
+        step(study)
+    return study
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory):
+    study = study_of(tmp_path_factory.mktemp("study"))
+    return study, explainers.compare(study)
+
+
+def test_every_explainer_goes_through_all_steps(compared):
+    study, run = compared
+    assert run.omissions == []
+    for name in OTHERS:
+        each = study.explained_by(name)
+        for expression in ("anger", "fear"):
+            # Grad-CAM of an untrained network may find nothing that speaks for a class.
+            some = heatmaps.read_gray(each, expression, "WeiNet", "CV1")
+            assert some.shape == SHAPE and (some.max() == 255 or name == "grad_cam")
+        scores = comparison.read_scores_by_fold(each)
+        assert scores["iou"].notna().sum() == 4 or name == "grad_cam"
+        assert (each.dendrograms_folder / "distances.csv").exists()
+        few = SPECS[name].records != "shared"
+        assert set(heatmaps.read_counts(each)["images"]) == {0, 2 if few else 3}
+
+
+@pytest.mark.slow
+def test_all_explainers_at_once(tmp_path):
+    study = study_of(tmp_path, ALL)
+    assert explainers.compare(study).omissions == []
+    assert len(read_table(study, "heatmap_correlations")) == 2 * 36
+    assert read_table(study, "cost")["explainer"].tolist() == ["lime", *ALL]
+    assert heatmaps.read_gray(study.explained_by("smooth_grad"), "fear", "WeiNet", "CV2").any()
+
+
+def test_limes_own_artefacts_are_left_alone(compared, tmp_path):
+    study, _ = compared
+    alone = study_of(tmp_path / "alone", compare=())
+    assert explainers.compare(alone).notes == ["explanation.compare names no explainer: nothing to compare"]
+    for of in (lambda study: study.records_folder, lambda study: study.facespace_folder):
+        assert contents(of(study)) == contents(of(alone))
+
+
+def test_records_are_shared_and_maps_are_not(compared):
+    study, _ = compared
+    shared = study.explained_by("kernel_shap")
+    assert shared.record_path("WeiNet", "CV1", "x") == study.record_path("WeiNet", "CV1", "x")
+    assert not shared.explanations_folder.exists()
+    stored = read_arrays(study.explained_by("rise").record_path("WeiNet", "CV1", _face(study, "rise")))
+    assert stored["map"].dtype == np.float32 and stored["map"].min() < 0 and stored["passes"] == 40
+    painted = read_map(
+        study.explained_by("rise"), "WeiNet", "CV1", str(stored["image_id"]), int(stored["target"])
+    )
+    assert np.array_equal(painted, np.maximum(stored["map"], 0))
+
+
+def _face(study, name):
+    folder = study.explained_by(name).records_folder / "WeiNet_CV1"
+    return sorted(path.stem for path in folder.glob("face_*.npz"))[0]
+
+
+def test_tables(compared):
+    study, _ = compared
+    names = ["lime", *OTHERS]
+    ranking = read_table(study, "ranking")
+    assert ranking["explainer"].tolist() == names and (ranking["rank"] == 1).all()
+    pairs = read_table(study, "heatmap_correlations")
+    assert set(pairs["expression"]) == {"anger", "fear"} and (pairs["faces"] == 4).all()
+    assert len(pairs) == 2 * 10 and pairs["correlation"].dropna().between(-1, 1).all()
+    cost = read_table(study, "cost").set_index("explainer")
+    assert cost.loc[["lime", "kernel_shap", "rise", "grad_cam"], "passes"].tolist() == [40, 0, 40, 1]
+    assert cost.loc["grad_cam", "gradients"] and not cost.loc["lime", "gradients"]
+    assert (cost["seconds"] > 0).all()
+    assert read_table(study, "rank_correlations").shape == (10, len(TABLES["rank_correlations"]))
+
+
+def test_heatmaps_are_compared_on_the_same_faces(compared):
+    study, _ = compared
+    means, faces = common_heatmaps(study, "WeiNet", "anger")
+    assert faces == 4 and list(means) == ["lime", *OTHERS]
+    stored = [
+        read_arrays(study.explained_by("rise").maps_path("WeiNet", fold, "anger"), ("maps", "image_ids"))
+        for fold in study.folds
+    ]
+    np.testing.assert_allclose(
+        means["rise"], np.concatenate([part["maps"] for part in stored]).mean(0), atol=1e-7
+    )
+    ids = np.concatenate([part["image_ids"] for part in stored])
+    lime = [read_arrays(study.maps_path("WeiNet", fold, "anger")) for fold in study.folds]
+    kept = [part["maps"][np.isin(part["image_ids"], ids)] for part in lime]
+    np.testing.assert_allclose(means["lime"], np.concatenate(kept).mean(0), atol=1e-7)
+
+
+def test_regions_table(compared):
+    study, _ = compared
+    table = read_regions(study)
+    assert set(table["network"]) == {"WeiNet", "all"} and set(table["expression"]) == {"anger", "fear"}
+    assert set(table["region"]) <= set(region_names()) and "background" in set(table["region"])
+    one = table[(table["network"] == "WeiNet") & (table["region"] == "left_cheek")]
+    assert table["faces"].max() == 4 and (one["faces"] == 4).all()
+    assert table["standard_error"].ge(0).all()
+
+
+def test_a_second_run_makes_nothing_and_an_unfinished_one_goes_on(tmp_path):
+    study = study_of(tmp_path, ("kernel_shap", "grad_cam"), faces=1)
+    first = explainers.compare(study)
+    before, bytes_before = written_at(tmp_path), contents(tmp_path)
+    again = explainers.compare(study)
+    assert first.done > 0 and again.done == 0 and again.skipped >= first.done
+    assert written_at(tmp_path) == before
+    # More faces contain the fewer; what is there is kept.
+    more = replace(study, explanation=replace(study.explanation, compare_faces=2))
+    explainers.compare(more)
+    counts = heatmaps.read_counts(more.explained_by("grad_cam"))
+    assert set(counts["images"]) == {0, 2}
+    # Fewer again: the heatmaps are those of the first time.
+    explainers.compare(study)
+    after = contents(tmp_path)
+    timed = [name for name in after if name.endswith("cost.csv")]
+    left = [name for name in after.keys() - bytes_before.keys() if "explainers/grad_cam/explanations" in name]
+    assert len(after) - len(left) == len(bytes_before) and len(timed) == 1
+    assert [name for name in bytes_before if after[name] != bytes_before[name] and name not in timed] == []
+    # A damaged map is made again.
+    grad_cam = study.explained_by("grad_cam")
+    path = grad_cam.record_path("WeiNet", "CV1", _face(study, "grad_cam"))
+    kept = path.read_bytes()
+    path.write_bytes(kept[:100])
+    (grad_cam.records_folder / "run.json").unlink()
+    with pytest.raises(Exception, match="run.json"):
+        explainers.compare(study)
+
+
+def test_what_cannot_be_explained_is_listed(tmp_path):
+    study = study_of(tmp_path, ("grad_cam", "superpixel_rise"), nan=("CV1",))
+    run = explainers.compare(study)
+    items = [entry["item"] for entry in run.omissions]
+    assert [item for item in items if item.startswith("grad_cam of WeiNet_CV1 face_CV1_")]
+    assert heatmaps.read_gray(study.explained_by("grad_cam"), "anger", "WeiNet", "CV2").any()
+    assert set(read_table(study, "heatmap_correlations")["faces"]) == {2}
+
+
+def test_the_explainer_in_use_may_be_any(tmp_path):
+    study = make_study(tmp_path)
+    settings = replace(study.explanation, explainer="occlusion", compare=("kernel_shap",), options=FEW)
+    study = replace(study, explanation=settings)
+    for step in (explainers.explain, normalise_explanations, heatmaps.make, masks.write, comparison.score):
+        step(study)
+    assert not study.explained_by("lime").records_folder.exists()
+    assert explainers.compare(study).omissions == []
+    assert read_table(study, "ranking")["explainer"].tolist() == ["occlusion", "kernel_shap"]
+    assert study.explained_by("lime").records_folder.exists()
+
+
+def test_steps_that_have_not_run(tmp_path):
+    study = make_study(tmp_path)
+    study = replace(study, explanation=replace(study.explanation, compare=("rise",)))
+    with pytest.raises(MissingError, match="the step 'scores'"):
+        explainers.compare(study)
+    with pytest.raises(MissingError, match="the step 'explainers'"):
+        read_table(study, "cost")
+
+
+# --- agreement
+
+
+def scores_of(**ious):
+    rows = [(network, "Average", iou) for network, iou in ious.items()] + [("Average", "Average", 0.9)]
+    return pd.DataFrame(rows, columns=["network", "expression", "iou"])
+
+
+def test_ranks_and_their_correlations():
+    ranking = rank_networks(
+        {
+            "a": scores_of(x=0.3, y=0.2, z=0.1),
+            "b": scores_of(x=0.31, y=0.29, z=0.2),
+            "c": scores_of(x=0.1, y=0.2, z=0.3),
+            "d": scores_of(x=0.1, y=np.nan, z=0.1),
+        }
+    )
+    assert ranking.query("explainer == 'c'")["rank"].tolist() == [3, 2, 1]
+    table = rank_correlations(ranking).set_index(["first", "second"])
+    assert table.loc[("a", "b"), "spearman"] == pytest.approx(1)
+    assert table.loc[("a", "c"), "spearman"] == pytest.approx(-1)
+    assert np.isnan(table.loc[("a", "d"), "spearman"]) and table.loc[("a", "d"), "networks"] == 2
+    square = matrix(rank_correlations(ranking), "spearman")
+    assert square.loc["c", "a"] == pytest.approx(-1) and square.loc["b", "b"] == 1
+
+
+def test_heatmap_correlations():
+    random = np.random.default_rng(0)
+    one = random.random((9, 7))
+    table = heatmap_correlations({"a": one, "b": 3 * one + 1, "c": -one, "d": np.zeros((9, 7))})
+    found = table.set_index(["first", "second"])["correlation"]
+    assert found[("a", "b")] == pytest.approx(1) and found[("b", "c")] == pytest.approx(-1)
+    assert np.isnan(found[("a", "d")])
+    with pytest.raises(ValueError, match="one shape"):
+        heatmap_correlations({"a": one, "b": one.T})
+
+
+def test_region_means_and_their_errors():
+    rows = [
+        ("A", "anger", "left_eye", 1.0),
+        ("A", "anger", "left_eye", 3.0),
+        ("B", "anger", "left_eye", 5.0),
+        ("B", "anger", "background", -1.0),
+    ]
+    weights = pd.DataFrame(rows, columns=["network", "expression", "region", "weight"])
+    table = summarise_regions(weights).set_index(["network", "region"])
+    assert table.loc[("A", "left_eye"), ["faces", "importance", "standard_error"]].tolist() == [2, 2, 1]
+    assert table.loc[("all", "left_eye"), ["faces", "importance"]].tolist() == [3, 3]
+    assert table.loc[("all", "left_eye"), "standard_error"] == pytest.approx(2 / np.sqrt(3))
+    assert np.isnan(table.loc[("B", "background"), "standard_error"])

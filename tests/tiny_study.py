@@ -1,0 +1,75 @@
+"""A study in small: prepared faces, tiny models under WeiNet's name, and faces chosen for them."""
+
+import tomllib
+
+import numpy as np
+import pandas as pd
+
+from ekman_expressions import Experiment
+from ekman_expressions.facespace.template import POINTS
+from ekman_expressions.provenance import record
+from ekman_expressions.storage import write_arrays, write_csv, write_image
+
+SIDE = 64
+TINY = """
+name = "tiny"
+networks = ["WeiNet"]
+faces = {{folds = 2, size = 64}}
+explanation = {{samples = {samples}, segments = 12}}
+"""
+
+
+def tiny_model(path, seed, *, nan=False):
+    import keras
+
+    keras.utils.set_random_seed(seed)
+    model = keras.Sequential(
+        [
+            keras.Input((SIDE, SIDE, 3)),
+            keras.layers.Conv2D(4, 5, strides=3, activation="relu"),
+            keras.layers.Flatten(),
+            keras.layers.Dense(6, activation="softmax"),
+        ]
+    )
+    if nan:
+        model.set_weights([np.full_like(weight, np.nan) for weight in model.get_weights()])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    model.save(path)
+
+
+def make_study(root, *, samples=40, nan=()):
+    experiment = Experiment.from_dict(tomllib.loads(TINY.format(samples=samples)), root=root)
+    random = np.random.default_rng(0)
+    manifest, explained = [], []
+    for fold in experiment.folds:
+        for number in range(6):
+            image_id = f"face_{fold}_{number}"
+            coarse = random.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+            points = np.float32(POINTS[:68] / (224, 275) * 0.8 + random.normal(0.1, 0.003, (68, 2)))
+            folder = experiment.faces_folder
+            write_image(folder / "faces" / f"{image_id}.png", coarse.repeat(8, 0).repeat(8, 1))
+            write_arrays(folder / "landmarks" / f"{image_id}.npz", {"points": points})
+            manifest.append((image_id, f"faces/{image_id}.png", "synthetic", f"s/{fold}", "anger", fold))
+            explained.append(("WeiNet", fold, ("anger", "fear")[number % 2], image_id))
+    columns = ["image_id", "path", "dataset", "subject", "expression", "fold"]
+    write_csv(experiment.manifest_path, pd.DataFrame(manifest, columns=columns))
+    columns = ["network", "fold", "expression", "image_id"]
+    write_csv(experiment.evaluation_folder / "explained.csv", pd.DataFrame(explained, columns=columns))
+    with record(experiment.evaluation_folder, "evaluation", {}, redo=True):
+        pass
+    for seed, fold in enumerate(experiment.folds):
+        tiny_model(experiment.model_path("WeiNet", fold), seed, nan=fold in nan)
+    return experiment
+
+
+def contents(folder):
+    """Bytes of all finished files; run.json holds times."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != "run.json" and not path.name.startswith(".")
+    }
+
+
+def written_at(folder):
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}

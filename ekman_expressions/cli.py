@@ -30,6 +30,7 @@ def steps() -> dict[str, Callable[[Experiment], Run]]:
         known_answers,
         masks,
         regions,
+        report,
         similarity,
         statistics,
         training,
@@ -50,6 +51,7 @@ def steps() -> dict[str, Callable[[Experiment], Run]]:
         "statistics": statistics.analyse,
         "regions": regions.measure,
         "known_answers": known_answers.answer,
+        "report": report.make,
     }
 
 
@@ -115,6 +117,28 @@ def _parser() -> argparse.ArgumentParser:
     )
     faces.set_defaults(command=_datasets)
 
+    pages = commands.add_parser("report", help="make pages of an experiment that open from disk")
+    pages.add_argument(
+        "experiment",
+        nargs="?",
+        metavar="EXPERIMENT",
+        help=f"one of {', '.join(presets())}, or a settings file (.toml)",
+    )
+    pages.add_argument("--root", type=Path, help="where datasets/, models/, results/ ... lie")
+    pages.add_argument(
+        "--heatmaps",
+        type=Path,
+        metavar="PATH",
+        help="instead of an experiment, a folder of heatmaps alone, laid out like the released one",
+    )
+    pages.add_argument("--output", type=Path, help="with --heatmaps: the folder of the pages")
+    pages.add_argument(
+        "--faces",
+        action=argparse.BooleanOptionalAction,
+        help="show single faces; by default only those of bundled databases, see the terms of the others",
+    )
+    pages.set_defaults(command=_report)
+
     verify = commands.add_parser("verify", help="recompute the published scores from the released heatmaps")
     verify.add_argument(
         "--published",
@@ -179,6 +203,22 @@ def _expect(options: argparse.Namespace) -> int:
     comparison = expected.compare(experiment, options.table)
     print(comparison.summary())
     return 0 if comparison.ok else 1
+
+
+def _report(options: argparse.Namespace) -> int:
+    from ekman_expressions import report
+
+    if (options.experiment is None) == (options.heatmaps is None):
+        raise SettingsError("Name either an experiment or, with --heatmaps, a folder of heatmaps.")
+    if options.heatmaps is not None:
+        run, page = report.make_of_heatmaps(options.heatmaps, folder=options.output)
+    else:
+        experiment = Experiment.load(options.experiment, root=options.root)
+        run = report.make(experiment, show_faces=options.faces)
+        page = experiment.report_folder / "index.html"
+    print(run.summary("items"))
+    print(f"Open {page}")
+    return 0
 
 
 def _datasets(options: argparse.Namespace) -> int:

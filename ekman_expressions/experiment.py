@@ -230,6 +230,11 @@ class Experiment:
         return self._of_explainer(self.root / "dendograms" / self.name)
 
     @property
+    def report_folder(self) -> Path:
+        """The report: open its ``index.html``."""
+        return self.results_folder / "report"
+
+    @property
     def places(self) -> dict[str, Path]:
         """Where to look: what each folder of artefacts holds, for messages."""
         return {
@@ -239,6 +244,7 @@ class Experiment:
             "heatmaps": self.heatmaps_folder,
             "barplots": self.barplots_folder,
             "dendrograms": self.dendrograms_folder,
+            "report": self.report_folder / "index.html",
         }
 
     def explained_by(self, explainer: str) -> Experiment:

@@ -154,7 +154,7 @@ def dendrograms(experiment: Experiment) -> Run:
             )
             figures.save(figure, folder / file)
             where = {"level": level, "expression": expression}
-            pairs.append(_pairs(matrix, names).assign(**where))
+            pairs.append(pair_table(matrix, names).assign(**where))
             if support is not None:
                 branches.append(trees.branch_table(tree, names, support).assign(**where))
             matrices[level, expression] = (matrix, [leaves[name] for name in names], tree)
@@ -213,7 +213,8 @@ def _read_leaves(experiment: Experiment, tree: str, leaves: dict, run: Run) -> d
     return maps
 
 
-def _pairs(matrix: np.ndarray, names: list[str]) -> pd.DataFrame:
+def pair_table(matrix: np.ndarray, names: list[str]) -> pd.DataFrame:
+    """Return a distance matrix, (N, N), with a row per pair: ``first, second, distance``."""
     first, second = np.triu_indices(len(names), k=1)
     labels = np.array(names)
     return pd.DataFrame({"first": labels[first], "second": labels[second], "distance": matrix[first, second]})

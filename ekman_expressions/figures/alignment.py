@@ -14,7 +14,7 @@ from ekman_expressions.figures.style import PAGE, PALETTE, new_figure, styled
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_CONTOURS = {
+CONTOURS = {
     "jaw": [range(0, 17)],
     "brows": [range(17, 22), range(22, 27)],
     "nose": [range(27, 31), range(31, 36)],
@@ -23,7 +23,7 @@ _CONTOURS = {
 }
 """The lines through the landmarks (iBUG order) of each part, closed round eyes and lips."""
 
-_COLOURS = dict(zip(_CONTOURS, (PALETTE[2], PALETTE[1], PALETTE[6], PALETTE[4], PALETTE[3]), strict=True))
+_COLOURS = dict(zip(CONTOURS, (PALETTE[2], PALETTE[1], PALETTE[6], PALETTE[4], PALETTE[3]), strict=True))
 
 
 @styled
@@ -90,7 +90,7 @@ def alignment_page(
         axes.set_title(text, fontsize=7, weight="normal", pad=2)
         _draw_contours(axes, points[place], faces[place].shape)
     handles, labels = grid[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(_CONTOURS), handlelength=1.2)
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(CONTOURS), handlelength=1.2)
     if title:
         figure.suptitle(title)
     return figure
@@ -109,7 +109,7 @@ def _draw_contours(axes, points: np.ndarray, shape: tuple[int, ...]) -> None:
     points = np.asarray(points) * (shape[1], shape[0])
     # A dark rim, so that the lines stand out on light and on dark skin.
     rim = [Stroke(linewidth=1.5, foreground="black", alpha=0.6), Normal()]
-    for part, contours in _CONTOURS.items():
+    for part, contours in CONTOURS.items():
         for number, contour in enumerate(contours):
             axes.plot(
                 *points[list(contour)].T,

@@ -1,0 +1,98 @@
+"""Explained faces as data: the image, its superpixels, their weights and standard errors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from ekman_expressions import datasets, evaluation, explainers
+from ekman_expressions.errors import DataError, MissingError
+from ekman_expressions.experiment import Experiment
+from ekman_expressions.explainers.lime import lime
+from ekman_expressions.expressions import index, title
+from ekman_expressions.perturbation import PerturbationRecord
+from ekman_expressions.provenance import Run
+from ekman_expressions.report.scripts import pack, write_call
+from ekman_expressions.report.source import Source
+from ekman_expressions.storage import write_image
+
+MOST = 8
+"""Faces shown per model and expression, spread evenly from the best to the worst described."""
+
+_SIDE = 224
+
+
+def write(source: Source, folder: Path, run: Run) -> list[dict[str, Any]]:
+    """Write one script per model below ``faces/``, and return which models have how many faces.
+
+    Returns
+    -------
+    list of dict
+        ``network, fold, script, faces, of`` (explained faces, shown and in all).
+    """
+    experiment = source.experiment
+    table = explainers.read_explanations(experiment)
+    predictions = evaluation.read_predictions(experiment).set_index(["network", "fold", "image_id"])
+    index_of: list[dict[str, Any]] = []
+    pictures: set[str] = set()
+    for network, fold in tqdm(experiment.pairs, desc="Packing explained faces", unit="model"):
+        rows = table[(table["network"] == network) & (table["fold"] == fold)]
+        entries = []
+        for row in _choose(rows).itertuples():
+            name = f"{network}_{fold} {row.image_id}"
+            try:
+                entries.append(_entry(experiment, row, predictions))
+                if row.image_id not in pictures:
+                    _write_face(experiment, row.image_id, folder)
+                    pictures.add(row.image_id)
+            except (DataError, MissingError) as error:
+                run.omit(name, error)
+        if entries:
+            script = f"faces/{network}_{fold}.js"
+            write_call(folder / script, "Ekman.faces", f"{network}_{fold}", entries)
+            index_of.append(
+                {"network": network, "fold": fold, "script": script, "faces": len(entries), "of": len(rows)}
+            )
+            run.done += len(entries)
+    return index_of
+
+
+def _choose(rows: pd.DataFrame) -> pd.DataFrame:
+    chosen = []
+    for _, group in rows.groupby("expression", sort=False):
+        group = group.sort_values(["r2", "image_id"], ascending=[False, True], na_position="last")
+        places = np.unique(np.linspace(0, len(group) - 1, min(MOST, len(group))).astype(int))
+        chosen.append(group.iloc[places])
+    return pd.concat(chosen) if chosen else rows
+
+
+def _entry(experiment: Experiment, row: Any, predictions: pd.DataFrame) -> dict[str, Any]:
+    record = PerturbationRecord.load(experiment.record_path(row.network, row.fold, row.image_id))
+    settings = experiment.explanation
+    found = lime(
+        record, index(row.expression), kernel_width=settings.kernel_width, alpha=settings.alpha
+    )
+    prediction = predictions.loc[(row.network, row.fold, row.image_id)]
+    segments = record.segments.astype(np.uint8 if record.segments.max() < 256 else np.uint16)
+    return {
+        "id": row.image_id,
+        "image": f"faces/{row.image_id}.webp",
+        "shown": title(prediction["expression"]),
+        "predicted": title(row.expression),
+        "probability": round(float(prediction[f"p_{row.expression}"]), 4),
+        "r2": None if np.isnan(found.r2) else round(found.r2, 4),
+        "segments": pack(segments),
+        "size": list(segments.shape),
+        "wide": segments.dtype == np.uint16,
+        "weights": [round(float(value), 6) for value in found.weights],
+        "errors": [round(float(value), 6) for value in found.standard_errors],
+    }
+
+
+def _write_face(experiment: Experiment, image_id: str, folder: Path) -> None:
+    face = datasets.read_faces(experiment, [image_id], _SIDE)[0]
+    write_image(folder / "faces" / f"{image_id}.webp", np.round(face * 255).astype(np.uint8), quality=85)

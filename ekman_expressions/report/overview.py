@@ -1,0 +1,191 @@
+"""The experiment in words, its main table, and how it came about."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ekman_expressions import comparison, datasets
+from ekman_expressions.experiment import Experiment
+from ekman_expressions.expressions import EXPRESSIONS
+from ekman_expressions.report.source import Source
+from ekman_expressions.storage import read_csv, read_json
+
+WHITE = "white everywhere (no information)"
+
+
+def words(source: Source) -> list[str]:
+    """Say in sentences what was done, as far as the files tell."""
+    networks = _listed(source.networks)
+    folds = f"{len(source.folds)} folds" if source.folds else "one model each"
+    told = [f"{_count(len(source.networks), 'network')} ({networks}), {folds}, six expressions."]
+    experiment = source.experiment
+    if experiment is None:
+        told.append(
+            "Made from heatmaps alone: there are no faces, models or predictions behind these pages, so what "
+            "needs them is left out."
+        )
+    else:
+        told += [_faces(experiment), _training(experiment), _explanation(experiment)]
+    told.append(
+        "Each explanation was warped by landmarks into one face space of 275 × 224 pixels and averaged. The "
+        "Ekman masks, with which heatmaps are compared, are a reference, not a truth."
+    )
+    return [text for text in told if text]
+
+
+def main_table(source: Source) -> pd.DataFrame:
+    """Return a row per network: accuracy, and the scores of its heatmaps at Otsu's threshold.
+
+    Returns
+    -------
+    DataFrame
+        ``network, kind``; ``accuracy`` and its lowest and highest fold where there are
+        predictions; `comparison.METRICS`, means over folds and expressions; ``iou_pooled``, of
+        the networks' heatmaps. The last row is that of a mask that is white everywhere.
+    """
+    experiment = source.experiment
+    if experiment is not None and (experiment.scores_folder / "scores_by_fold.csv").exists():
+        by_fold = comparison.read_scores_by_fold(experiment)
+        pooled = comparison.read_scores(experiment, pooled=True)
+        pooled = pooled[pooled["expression"] == comparison.AVERAGE].set_index("network")["iou"]
+    else:
+        ignore = lambda item, error: None  # noqa: E731
+        folder = source.heatmaps[source.explainer]
+        models = [(net, fold) for net, fold in source.levels if fold is not None]
+        nets = [(net, None) for net in source.networks]
+        by_fold = comparison.score_heatmaps(folder, models or nets, source.masks, ignore)
+        pooled = comparison.score_heatmaps(folder, nets, source.masks, ignore)
+        pooled = pooled.groupby("network")["iou"].mean()
+    table = comparison.summarise(by_fold)
+    table = table[(table["expression"] == comparison.AVERAGE) & table["network"].isin(source.networks)]
+    table = table.drop(columns="expression").assign(iou_pooled=table["network"].map(pooled))
+    table.insert(1, "kind", table["network"].map(source.kinds))
+    accuracy = source.table("evaluation", "accuracy_by_fold.csv")
+    if accuracy is not None:
+        by_network = accuracy.groupby("network")["accuracy"].agg(["mean", "min", "max"])
+        by_network.columns = ["accuracy", "accuracy_lowest", "accuracy_highest"]
+        table = table.merge(by_network.reset_index(), "left", on="network")
+        head = ["network", "kind", *by_network.columns]
+        table = table[[*head, *(name for name in table if name not in head)]]
+    white = {name: float(mask.mean()) for name, mask in source.masks.items()}
+    area = np.array([white[name] for name in EXPRESSIONS])
+    reference = {
+        "network": WHITE,
+        "iou": area.mean(),
+        "f1_score": (2 * area / (1 + area)).mean(),
+        "precision": area.mean(),
+        "recall": 1.0,
+        "iou_pooled": area.mean(),
+    }
+    return pd.concat([table, pd.DataFrame([reference])], ignore_index=True)
+
+
+def steps(source: Source) -> list[dict[str, Any]]:
+    """Return what each step's ``run.json`` says, in the order of the flow."""
+    experiment = source.experiment
+    if experiment is None:
+        return []
+    folders = [
+        experiment.faces_folder,
+        experiment.models_folder,
+        *sorted(path.parent for path in experiment.results_folder.glob("**/run.json")),
+        *sorted(path.parent for path in experiment.heatmaps_folder.glob("**/run.json")),
+        experiment.barplots_folder,
+        experiment.dendrograms_folder,
+    ]
+    found = []
+    for folder in folders:
+        path = folder / "run.json"
+        if not path.exists() or folder.name == "report":
+            continue
+        entry = read_json(path)
+        found.append(
+            {
+                "step": entry.get("step", folder.name),
+                "folder": str(folder.relative_to(experiment.root)),
+                "start": entry.get("start"),
+                "finished": entry.get("end") is not None,
+                "seconds": entry.get("seconds"),
+                "done": entry.get("done"),
+                "omissions": entry.get("omissions", []),
+                "notes": entry.get("notes", []),
+                "version": entry.get("package_version"),
+                "git": entry.get("git") or {},
+                "python": entry.get("python"),
+                "platform": entry.get("platform"),
+                "device": entry.get("device"),
+                "libraries": {name: v for name, v in (entry.get("libraries") or {}).items() if v},
+                "settings": json.dumps(entry.get("settings", {}), indent=2, ensure_ascii=False),
+            }
+        )
+    return sorted(found, key=lambda entry: entry["start"] or "")
+
+
+def run_files(experiment: Experiment) -> dict[str, Path]:
+    """Return the files on which an experiment's report depends, by their path below the root."""
+    folders = (
+        experiment.results_folder,
+        experiment.root / "heatmaps" / experiment.name,
+        experiment.barplots_folder,
+        experiment.dendrograms_folder,
+        experiment.models_folder,
+        experiment.faces_folder,
+    )
+    paths = [path for folder in folders for path in sorted(folder.glob("**/run.json"))]
+    paths += sorted(experiment.results_folder.glob("**/*.csv"))
+    own = experiment.report_folder
+    return {
+        path.relative_to(experiment.root).as_posix(): path for path in paths if own not in path.parents
+    }
+
+
+def _faces(experiment: Experiment) -> str:
+    names = ", ".join(experiment.faces.datasets)
+    if not experiment.manifest_path.exists():
+        return f"Faces: {names}."
+    manifest = datasets.read_manifest(experiment)
+    return (
+        f"{len(manifest)} faces of {manifest['subject'].nunique()} persons ({names}); folds never split a person."
+    )
+
+
+def _training(experiment: Experiment) -> str:
+    if not experiment.trained_networks:
+        return "The models were trained elsewhere."
+    weights = experiment.training.weights
+    start = {
+        "none": "All networks start from random weights",
+        "imagenet": "The networks of Keras Applications start from ImageNet weights",
+        "released": "The models are those that the study's authors released",
+    }.get(weights, "The networks of Keras Applications start from weights in a folder of the user's")
+    if weights == "released":
+        return f"{start}."
+    return f"{start}; preprocessing '{experiment.training.preprocessing}'."
+
+
+def _explanation(experiment: Experiment) -> str:
+    settings = experiment.explanation
+    text = (
+        f"Explained by {settings.explainer}: at most {settings.positives} faces per model and expression, of "
+        f"those that the model itself predicts so; about {settings.segments} superpixels, "
+        f"{settings.samples} masked copies of each face"
+    )
+    path = experiment.root / "results" / experiment.name / "explanations" / "explanations.csv"
+    if not path.exists():
+        return f"{text}."
+    r2 = read_csv(path, ("network", "r2")).groupby("network", sort=False)["r2"].agg(["size", "mean"])
+    told = "; ".join(f"{name}: {row['size']:.0f} faces, mean R² {row['mean']:.2f}" for name, row in r2.iterrows())
+    return f"{text} ({told})."
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return " and ".join(names) if len(names) < 3 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

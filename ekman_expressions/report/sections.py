@@ -1,0 +1,154 @@
+"""The figures of each section; a section is there when its files are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+import numpy as np
+import pandas as pd
+
+from ekman_expressions import evaluation, figures, heatmaps, similarity, training
+from ekman_expressions.expressions import EXPRESSIONS, title
+from ekman_expressions.report.plots import Plot
+from ekman_expressions.report.source import Source
+
+DENDROGRAMS = (
+    "Which heatmaps show the same pattern? Leaves are coloured by how the network started. If the folds of one "
+    "network are no closer to each other than to other networks, differences between networks are chance."
+)
+CLASSIFICATION = (
+    "How good the networks are on the faces of the fold that they were not trained on. What is explained are "
+    "the faces that a network itself predicts as an expression, right or wrong."
+)
+TRAINING = "How the networks learnt."
+
+
+def walls(source: Source) -> Iterator[Plot]:
+    """Yield the wall of networks × expressions of each explainer, for print."""
+    outlines = {title(name): mask for name, mask in source.masks.items()}
+    for explainer in source.heatmaps:
+        cells = list(source.cells(explainer))
+        images, rows = {}, []
+        for network in (*source.networks, None):
+            for expression in EXPRESSIONS:
+                there = (expression, network, None) in cells
+                image = source.read(expression, network, None, explainer) if there else None
+                images[network or "all networks", title(expression)] = image
+                if there:
+                    level, marked = heatmaps.threshold_otsu(image)
+                    rows.append((network or "all", expression, level, marked.mean()))
+        if not rows:
+            continue
+        yield Plot(
+            name=f"wall_{explainer}",
+            title=f"Heatmaps of {explainer}, networks × expressions",
+            caption="Pooled over folds; each is stretched to its own minimum and maximum. White: the Ekman mask.",
+            alt=f"Grid of {len(rows)} heatmaps in face space, a row for each network and a column for each "
+            "expression; the live wall on this page names each.",
+            draw=partial(figures.heatmap_wall, images, outlines=outlines),
+            table=pd.DataFrame(rows, columns=["network", "expression", "otsu_level", "share_above"]),
+            vector=(".pdf",),
+        )
+
+
+def dendrograms(source: Source) -> Iterator[Plot]:
+    """Yield the trees of networks, of networks and folds, and of expressions."""
+    kinds = dict(source.kinds)
+    kinds |= {f"{net}_{fold}": source.kinds[net] for net in source.networks for fold in source.folds}
+    totals = {title(name): (name, None, None) for name in EXPRESSIONS}
+    yield from _tree(source, "By_expression", "Expressions, all networks together", totals, None)
+    for name in EXPRESSIONS:
+        by_net = {network: (name, network, None) for network in source.networks}
+        yield from _tree(source, f"{title(name)}_by_net", f"{title(name)}: networks", by_net, kinds)
+    for name in EXPRESSIONS:
+        by_fold = {
+            f"{network}_{fold}": (name, network, fold) for network in source.networks for fold in source.folds
+        }
+        yield from _tree(source, f"{title(name)}_by_CV", f"{title(name)}: networks and folds", by_fold, kinds)
+
+
+def learning(source: Source) -> Iterator[Plot]:
+    """Yield accuracy and loss by epoch, where networks were trained here."""
+    experiment = source.experiment
+    if experiment is None or not (experiment.models_folder / "run.json").exists():
+        return
+    table = training.learning_curves(experiment)
+    if table.empty:
+        return
+    for measure in ("accuracy", "loss"):
+        last = table.groupby(["network", "fold"], sort=False)[measure].last()
+        means = last.groupby("network", sort=False).mean()
+        told = ", ".join(f"{network} {value:.3g}" for network, value in means.items())
+        yield Plot(
+            name=f"learning_{measure}",
+            title=f"{measure.capitalize()} by epoch",
+            caption="A line per fold. Training figures are means during the epoch, dropout included.",
+            alt=f"Curves of {measure} by epoch, a panel per network. After the last epoch, mean over folds: {told}.",
+            draw=partial(figures.learning_curves, table, measure=measure),
+            table=table,
+        )
+
+
+def classification(source: Source) -> Iterator[Plot]:
+    """Yield accuracies and confusion matrices, where models were evaluated."""
+    experiment = source.experiment
+    if experiment is None or not (experiment.evaluation_folder / "run.json").exists():
+        return
+    scores = evaluation.read_accuracy_by_fold(experiment)
+    means = scores.groupby("network", sort=False)["accuracy"].mean().sort_values(ascending=False)
+    told = ", ".join(f"{network} {value:.1%}" for network, value in means.items())
+    yield Plot(
+        name="accuracy",
+        title="Accuracy on the test folds",
+        caption="Bars: mean over folds. Points: folds.",
+        alt=f"Bars of the accuracy of each network: {told}.",
+        draw=partial(figures.accuracy_bars, scores, groups=source.kinds),
+        table=scores,
+    )
+    matrices = {
+        network: counts
+        for network, counts in evaluation.read_confusion(experiment).items()
+        if network in source.networks
+    }
+    names = pd.MultiIndex.from_product([matrices, EXPRESSIONS, EXPRESSIONS])
+    table = pd.DataFrame({"images": np.concatenate([counts.ravel() for counts in matrices.values()])}, names)
+    yield Plot(
+        name="confusion",
+        title="What is taken for what",
+        caption="Rows: the expression shown; columns: the predicted one, in percent of the row, all folds together.",
+        alt="Confusion matrices of percentages. " + " ".join(map(_confused, matrices, matrices.values())),
+        draw=partial(figures.confusion_matrices, matrices),
+        table=table.rename_axis(["network", "expression", "predicted"]).reset_index(),
+    )
+
+
+def _confused(network: str, counts: np.ndarray) -> str:
+    """Say how much of a matrix is right, and which confusion is the most frequent."""
+    wrong = counts * (1 - np.eye(len(counts), dtype=int))
+    shown, predicted = np.unravel_index(wrong.argmax(), wrong.shape)
+    right = np.trace(counts) / max(counts.sum(), 1)
+    text = f"{network}: {right:.0%} right"
+    if wrong.any():
+        text += f", most often wrong {EXPRESSIONS[shown]} taken for {EXPRESSIONS[predicted]} ({wrong.max()})"
+    return text + "."
+
+
+def _tree(source: Source, name: str, what: str, leaves: dict, kinds: dict | None) -> Iterator[Plot]:
+    there = set(source.cells(source.explainer))
+    maps = {leaf: source.read(*cell) for leaf, cell in leaves.items() if cell in there}
+    maps = {leaf: image for leaf, image in maps.items() if image.min() < image.max()}
+    if len(maps) < 2:
+        return
+    matrix = similarity.distances(list(maps.values()), list(maps))
+    table = similarity.pair_table(matrix, list(maps)).sort_values("distance", kind="stable", ignore_index=True)
+    near, far = table.iloc[0], table.iloc[-1]
+    yield Plot(
+        name=f"dendrogram_{name}",
+        title=what,
+        caption="1 − Pearson's r between 8-bit heatmaps, average linkage: 0 is the same pattern, 1 unrelated.",
+        alt=f"Dendrogram of {len(maps)} heatmaps. Most alike: {near['first']} and {near['second']} "
+        f"({near['distance']:.3f}); least: {far['first']} and {far['second']} ({far['distance']:.3f}).",
+        draw=partial(figures.dendrogram, similarity.linkage(matrix), list(maps), groups=kinds, title=what),
+        table=table,
+    )

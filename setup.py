@@ -18,6 +18,8 @@ setup(
     package_data={
         "ekman_expressions.data": ["*.csv", "*.json"],
         "ekman_expressions.presets": ["*.toml"],
+        "ekman_expressions.report.static": ["*.css", "*.js"],
+        "ekman_expressions.report.templates": ["*.html"],
         FACES: ["manifest.csv", "probes.csv", "landmarks.npz", "README.md"],
         f"{FACES}.images": ["*.webp"],
         f"{FACES}.masks": ["*.png"],

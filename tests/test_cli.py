@@ -36,6 +36,7 @@ def test_steps_come_in_the_order_of_the_flow():
         "statistics",
         "regions",
         "known_answers",
+        "report",
     ]
     with pytest.raises(SettingsError, match="Unknown step"):
         cli.run(Experiment.preset("smoke"), ["nothing"])

@@ -20,7 +20,7 @@ from ekman_expressions.settings import ExplanationSettings, TrainingSettings
 from ekman_expressions.storage import read_csv, read_json, write_arrays
 
 GUIDE = Path(__file__).parent.parent / "docs" / "own_model.md"
-STEPS = [step for step in cli.steps() if step != "faces"]
+STEPS = [step for step in cli.steps() if step not in ("faces", "report")]
 SIDE = 48
 CLASSES = ["Neutral", "Happy", "Sad", "Surprise", "Fear", "Disgust", "Angry"]
 

@@ -27,6 +27,7 @@ assert all((synthetic.folder() / mask).is_file() for mask in rows["mask"] if mas
 assert len(synthetic.load_probes()) == 144
 assert (synthetic.folder() / "README.md").is_file()
 assert Experiment.preset("demo").name == "demo"
+assert all((home / "report" / name).is_file() for name in ("static/report.css", "templates/base.html"))
 data = resources.files("ekman_expressions").joinpath("data")
 print("\\n".join(sorted(item.name for item in data.iterdir() if item.is_file())))
 """

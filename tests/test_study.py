@@ -15,7 +15,7 @@ from ekman_expressions.storage import read_csv, read_json
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 ARTEFACTS = ("datasets", "models", "results", "heatmaps", "barplots", "dendograms")
-TIMES = ("run.json", "_training.json", "training.csv")
+TIMES = ("run.json", "_training.json", "training.csv", "provenance.html")
 
 
 def _run(*command: str) -> str:
@@ -115,7 +115,7 @@ def test_a_second_run_finds_all_done(by_command):
     before = _files(by_command)
     report = _run("-m", "ekman_expressions.cli", "run", "--preset", "smoke", "--root", str(by_command))
     made = [line.strip() for line in report.splitlines() if " made" in line]
-    assert len(made) == 10
+    assert len(made) == 11
     assert all(line.startswith("0 items made") for line in made), made
     assert _files(by_command) == before
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ekman_expressions.errors import DataError
-from ekman_expressions.figures.style import GROUP_COLOURS, PAGE, PALETTE, new_figure, styled
+from ekman_expressions.figures.style import GROUP_COLOURS, PAGE, PAGE_HEIGHT, PALETTE, new_figure, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,7 +54,8 @@ def dendrogram(
     if support is not None and len(support) != len(linkage):
         raise DataError(f"The tree has {len(linkage)} branches, but got support of {len(support)}.")
     tree = hierarchy.dendrogram(linkage, no_plot=True)
-    row = 0.165 if support is None else 0.21
+    # Sixty leaves still fit on a page, and letters of 7 points into their rows.
+    row = np.clip((PAGE_HEIGHT - 1.2) / len(labels), 0.125, 0.165) if support is None else 0.21
     figure = new_figure(PAGE, 0.9 + row * len(labels) + (0.25 if groups else 0))
     axes = figure.add_subplot()
     nodes = _nodes(linkage, tree["leaves"])

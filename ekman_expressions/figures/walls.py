@@ -184,10 +184,12 @@ def _cells(
 ) -> Iterator[tuple[tuple[str, str], Axes]]:
     """Yield every (row, column) with its axes, the outer ones labelled."""
     for r, row in enumerate(rows):
+        # Beside narrow pictures the names of columns would run into each other.
+        upright = {"rotation": 90} if grid[0, 0].figure.get_figwidth() < 2.0 + 0.58 * len(columns) else {}
         grid[r, 0].set_ylabel(row, rotation=0, ha="right", va="center", fontsize=7)
         for c, column in enumerate(columns):
             if r == 0:
-                grid[r, c].set_title(column, fontsize=7)
+                grid[r, c].set_title(column, fontsize=7, **upright)
             yield (row, column), grid[r, c]
 
 

@@ -98,8 +98,7 @@ def write_common(source: Source, folder: Path, cells: dict[str, Any]) -> None:
             "regions": {
                 "labels": pack(atlas.labels),
                 "names": [
-                    {"name": region.name.replace("_", " "), "group": region.group}
-                    for region in atlas.regions
+                    {"name": region.name.replace("_", " "), "group": region.group} for region in atlas.regions
                 ],
                 "expressions": {
                     name: [atlas.names.index(region) for region in regions]

@@ -73,9 +73,7 @@ def _choose(rows: pd.DataFrame) -> pd.DataFrame:
 def _entry(experiment: Experiment, row: Any, predictions: pd.DataFrame) -> dict[str, Any]:
     record = PerturbationRecord.load(experiment.record_path(row.network, row.fold, row.image_id))
     settings = experiment.explanation
-    found = lime(
-        record, index(row.expression), kernel_width=settings.kernel_width, alpha=settings.alpha
-    )
+    found = lime(record, index(row.expression), kernel_width=settings.kernel_width, alpha=settings.alpha)
     prediction = predictions.loc[(row.network, row.fold, row.image_id)]
     segments = record.segments.astype(np.uint8 if record.segments.max() < 256 else np.uint16)
     return {

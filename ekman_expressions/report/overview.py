@@ -139,9 +139,7 @@ def run_files(experiment: Experiment) -> dict[str, Path]:
     paths = [path for folder in folders for path in sorted(folder.glob("**/run.json"))]
     paths += sorted(experiment.results_folder.glob("**/*.csv"))
     own = experiment.report_folder
-    return {
-        path.relative_to(experiment.root).as_posix(): path for path in paths if own not in path.parents
-    }
+    return {path.relative_to(experiment.root).as_posix(): path for path in paths if own not in path.parents}
 
 
 def _faces(experiment: Experiment) -> str:
@@ -149,9 +147,8 @@ def _faces(experiment: Experiment) -> str:
     if not experiment.manifest_path.exists():
         return f"Faces: {names}."
     manifest = datasets.read_manifest(experiment)
-    return (
-        f"{len(manifest)} faces of {manifest['subject'].nunique()} persons ({names}); folds never split a person."
-    )
+    persons = manifest["subject"].nunique()
+    return f"{len(manifest)} faces of {persons} persons ({names}); folds never split a person."
 
 
 def _training(experiment: Experiment) -> str:
@@ -179,7 +176,9 @@ def _explanation(experiment: Experiment) -> str:
     if not path.exists():
         return f"{text}."
     r2 = read_csv(path, ("network", "r2")).groupby("network", sort=False)["r2"].agg(["size", "mean"])
-    told = "; ".join(f"{name}: {row['size']:.0f} faces, mean R² {row['mean']:.2f}" for name, row in r2.iterrows())
+    told = "; ".join(
+        f"{name}: {row['size']:.0f} faces, mean R² {row['mean']:.2f}" for name, row in r2.iterrows()
+    )
     return f"{text} ({told})."
 
 

@@ -79,7 +79,9 @@ def publish(plots: Iterable[Plot], folder: Path, run: Run) -> list[dict[str, Any
                 "width": width,
                 "height": height,
                 "image": f"figures/{path.name}",
-                "links": [(text, f"figures/{plot.name}{suffix}") for text, suffix in (*links, ("CSV", ".csv"))],
+                "links": [
+                    (text, f"figures/{plot.name}{suffix}") for text, suffix in (*links, ("CSV", ".csv"))
+                ],
             }
         )
         run.done += 1

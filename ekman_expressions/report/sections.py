@@ -12,10 +12,11 @@ from ekman_expressions import evaluation, figures, heatmaps, similarity, trainin
 from ekman_expressions.expressions import EXPRESSIONS, title
 from ekman_expressions.report.plots import Plot
 from ekman_expressions.report.source import Source
+from ekman_expressions.storage import read_csv
 
 DENDROGRAMS = (
-    "Which heatmaps show the same pattern? Leaves are coloured by how the network started. If the folds of one "
-    "network are no closer to each other than to other networks, differences between networks are chance."
+    "Which heatmaps show the same pattern? Leaves are coloured by how the network started. If the folds of "
+    "one network are no closer to each other than to other networks, differences between networks are chance."
 )
 CLASSIFICATION = (
     "How good the networks are on the faces of the fold that they were not trained on. What is explained are "
@@ -43,7 +44,8 @@ def walls(source: Source) -> Iterator[Plot]:
         yield Plot(
             name=f"wall_{explainer}",
             title=f"Heatmaps of {explainer}, networks × expressions",
-            caption="Pooled over folds; each is stretched to its own minimum and maximum. White: the Ekman mask.",
+            caption="Pooled over folds; each is stretched to its own minimum and maximum. "
+            "White: the Ekman mask.",
             alt=f"Grid of {len(rows)} heatmaps in face space, a row for each network and a column for each "
             "expression; the live wall on this page names each.",
             draw=partial(figures.heatmap_wall, images, outlines=outlines),
@@ -84,7 +86,8 @@ def learning(source: Source) -> Iterator[Plot]:
             name=f"learning_{measure}",
             title=f"{measure.capitalize()} by epoch",
             caption="A line per fold. Training figures are means during the epoch, dropout included.",
-            alt=f"Curves of {measure} by epoch, a panel per network. After the last epoch, mean over folds: {told}.",
+            alt=f"Curves of {measure} by epoch, a panel per network. After the last epoch, mean over folds: "
+            f"{told}.",
             draw=partial(figures.learning_curves, table, measure=measure),
             table=table,
         )
@@ -116,7 +119,8 @@ def classification(source: Source) -> Iterator[Plot]:
     yield Plot(
         name="confusion",
         title="What is taken for what",
-        caption="Rows: the expression shown; columns: the predicted one, in percent of the row, all folds together.",
+        caption="Rows: the expression shown; columns: the predicted one; in percent of the row, all folds "
+        "together.",
         alt="Confusion matrices of percentages. " + " ".join(map(_confused, matrices, matrices.values())),
         draw=partial(figures.confusion_matrices, matrices),
         table=table.rename_axis(["network", "expression", "predicted"]).reset_index(),
@@ -140,15 +144,39 @@ def _tree(source: Source, name: str, what: str, leaves: dict, kinds: dict | None
     maps = {leaf: image for leaf, image in maps.items() if image.min() < image.max()}
     if len(maps) < 2:
         return
+    support = _support(source, name, len(maps) - 1)
     matrix = similarity.distances(list(maps.values()), list(maps))
-    table = similarity.pair_table(matrix, list(maps)).sort_values("distance", kind="stable", ignore_index=True)
+    table = similarity.pair_table(matrix, list(maps)).sort_values(
+        "distance", kind="stable", ignore_index=True
+    )
     near, far = table.iloc[0], table.iloc[-1]
     yield Plot(
         name=f"dendrogram_{name}",
         title=what,
-        caption="1 − Pearson's r between 8-bit heatmaps, average linkage: 0 is the same pattern, 1 unrelated.",
+        caption="1 − Pearson's r between 8-bit heatmaps, average linkage: 0 is the same pattern, 1 unrelated."
+        + (" At the branches: how often each comes back when folds are drawn anew." if support else ""),
         alt=f"Dendrogram of {len(maps)} heatmaps. Most alike: {near['first']} and {near['second']} "
         f"({near['distance']:.3f}); least: {far['first']} and {far['second']} ({far['distance']:.3f}).",
-        draw=partial(figures.dendrogram, similarity.linkage(matrix), list(maps), groups=kinds, title=what),
+        draw=partial(
+            figures.dendrogram,
+            similarity.linkage(matrix),
+            list(maps),
+            groups=kinds,
+            support=support,
+            title=what,
+        ),
         table=table,
     )
+
+
+def _support(source: Source, name: str, count: int) -> list[float] | None:
+    """Return the support of a tree's branches, if the step "dendrograms" has found it."""
+    expression, level = ("all", "by_expression") if name == "By_expression" else name.lower().split("_", 1)
+    if source.experiment is None:
+        return None
+    path = source.experiment.dendrograms_folder / "branches.csv"
+    if not path.exists():
+        return None
+    rows = read_csv(path, similarity.BRANCHES)
+    rows = rows[(rows["level"] == level) & (rows["expression"] == expression)]
+    return rows["support"].tolist() if len(rows) == count else None

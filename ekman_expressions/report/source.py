@@ -57,7 +57,7 @@ class Source:
 
     @property
     def levels(self) -> tuple[tuple[str | None, str | None], ...]:
-        """All (network, fold), None standing for all of them: first all, then each network, then its folds."""
+        """All (network, fold), None standing for all: first all, then each network, then the folds."""
         pairs = [(network, fold) for network in self.networks for fold in self.folds]
         return ((None, None), *((network, None) for network in self.networks), *pairs)
 
@@ -70,7 +70,11 @@ class Source:
                     yield expression, network, fold
 
     def read(
-        self, expression: str, network: str | None = None, fold: str | None = None, explainer: str | None = None
+        self,
+        expression: str,
+        network: str | None = None,
+        fold: str | None = None,
+        explainer: str | None = None,
     ) -> np.ndarray:
         """Read an 8-bit heatmap, (275, 224) uint8."""
         return heatmaps.read_gray(self.heatmaps[explainer or self.explainer], expression, network, fold)
@@ -176,6 +180,4 @@ def _has_heatmaps(folder: Path) -> bool:
 def _masks(folder: Path) -> dict[str, np.ndarray]:
     """Read the masks that lie beside heatmaps; else those of the package."""
     drawn = all((folder / "GROUND_TRUTH" / f"{title(name)}_gt.png").exists() for name in EXPRESSIONS)
-    return {
-        name: masks.read_mask(folder, name) if drawn else masks.ekman_mask(name) for name in EXPRESSIONS
-    }
+    return {name: masks.read_mask(folder, name) if drawn else masks.ekman_mask(name) for name in EXPRESSIONS}

@@ -170,7 +170,9 @@ def _faces_page(source: Source, folder: Path, run: Run, show_faces: bool) -> lis
     values["databases"] = ", ".join(experiment.faces.datasets)
     scripts = ("core.js", "faces.js") if models else ()
     return [
-        Page(file="faces.html", title="Explained faces", template="faces.html", values=values, scripts=scripts)
+        Page(
+            file="faces.html", title="Explained faces", template="faces.html", values=values, scripts=scripts
+        )
     ]
 
 

@@ -1,0 +1,163 @@
+"""The report's files: what is written, from what, and what is left out."""
+
+import base64
+import dataclasses
+import json
+import re
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from made_study import make_study
+
+from ekman_expressions import cli, heatmaps, masks, report
+from ekman_expressions.errors import DataError, MissingError
+from ekman_expressions.expressions import EXPRESSIONS
+from ekman_expressions.report import overview
+from ekman_expressions.report.atlas import area_matched_level
+from ekman_expressions.report.scripts import as_script, pack
+from ekman_expressions.report.source import of_experiment, of_heatmaps
+from ekman_expressions.settings import FaceSettings
+from ekman_expressions.storage import read_csv, write_image
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    experiment = make_study(tmp_path_factory.mktemp("report"))
+    report.make(experiment)
+    return experiment
+
+
+@pytest.fixture
+def released(tmp_path):
+    """A folder laid out like the released heatmaps: two networks, two folds, three of them missing."""
+    random = np.random.default_rng(0)
+    names = [f"{net}_CV{k}" for net in ("VGG16", "SilNet") for k in (1, 2)]
+    for name in names:
+        for expression in ("Anger", "Fear", "Surprise")[: 2 if name == "SilNet_CV2" else 3]:
+            path = (
+                tmp_path / "set" / "heatmaps" / "GRAY" / "heatmaps_by_cv" / f"{name}_{expression}_heatmap.png"
+            )
+            write_image(path, random.integers(0, 256, (275, 224), dtype=np.uint8))
+    return tmp_path / "set" / "heatmaps"
+
+
+@given(arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9))))
+def test_packed_images_come_back(image):
+    rows = np.frombuffer(zlib.decompress(base64.b64decode(pack(image))), np.uint8).reshape(image.shape)
+    np.testing.assert_array_equal(np.cumsum(rows, axis=0, dtype=np.uint8), image)
+
+
+def test_scripts_cannot_be_broken_out_of():
+    text = as_script({"name": "</script><!--\u2028"})
+    assert "<" not in text and "\u2028" not in text
+    assert json.loads(text) == {"name": "</script><!--\u2028"}
+
+
+@given(
+    arrays(np.uint8, (6, 7), elements=st.integers(0, 255)),
+    arrays(bool, (6, 7)).filter(lambda mask: mask.any()),
+)
+def test_the_area_matched_level_is_the_best_of_all(gray, mask):
+    level = area_matched_level(gray, mask)
+    errors = [abs(np.count_nonzero(gray > t) - np.count_nonzero(mask)) for t in range(256)]
+    assert level == errors.index(min(errors))
+
+
+def test_the_area_matched_level_refuses_what_does_not_fit():
+    with pytest.raises(DataError, match="of one shape"):
+        area_matched_level(np.zeros((3, 3), np.uint8), np.ones((3, 4), bool))
+    with pytest.raises(DataError, match="float64"):
+        area_matched_level(np.zeros((3, 3)), np.ones((3, 3), bool))
+
+
+def test_every_heatmap_is_in_the_report(made):
+    source = of_experiment(made)
+    wanted = {f"{heatmaps.heatmap_name(*cell)}.js" for cell in source.cells("lime")}
+    assert {path.name for path in (made.report_folder / "data" / "lime").iterdir()} == wanted
+    assert len(wanted) == 4 * (1 + 2 + 4)
+
+
+def test_nothing_in_the_report_names_another_host(made):
+    for path in made.report_folder.rglob("*"):
+        if path.suffix in (".html", ".js", ".css"):
+            found = re.findall(r"""(?:https?:)?//[a-z][\w.-]+\.[a-z]+""", path.read_text("utf-8"))
+            assert [address for address in found if "www.w3.org" not in address] == [], path
+
+
+def test_every_figure_is_there_in_all_its_formats(made):
+    pages = "".join(path.read_text("utf-8") for path in made.report_folder.glob("*.html"))
+    files = set(re.findall(r'href="(figures/[^"]+)"', pages))
+    assert {path.suffix for path in map(made.report_folder.joinpath, files)} == {
+        ".png",
+        ".svg",
+        ".pdf",
+        ".csv",
+    }
+    for file in files:
+        assert (made.report_folder / file).stat().st_size > 0
+    alts = re.findall(r'<img src="figures/[^>]*alt="([^"]*)"', pages)
+    assert alts and all(len(alt) > 20 for alt in alts)
+
+
+def test_the_main_table_is_that_of_the_scores(made):
+    table = read_csv(made.report_folder / "tables" / "main.csv").set_index("network")
+    scores = read_csv(made.scores_folder / "scores.csv")
+    average = scores[scores["expression"] == "Average"].set_index("network")
+    accuracy = read_csv(made.evaluation_folder / "accuracy.csv").set_index("network")
+    for network in made.networks:
+        assert table.iou[network] == pytest.approx(average.iou[network])
+        assert table.accuracy[network] == pytest.approx(accuracy.accuracy[network])
+    white = np.mean([masks.ekman_mask(name).mean() for name in EXPRESSIONS])
+    assert table.iou[overview.WHITE] == pytest.approx(white)
+
+
+def test_a_second_run_finds_all_done_and_a_change_makes_it_anew(made):
+    page = made.report_folder / "index.html"
+    before = page.stat().st_mtime_ns
+    run = report.make(made)
+    assert (run.done, run.skipped) == (0, 7)
+    assert page.stat().st_mtime_ns == before
+    (made.results_folder / "extra.csv").write_text("a\n1\n")
+    assert report.make(made).done > 0
+    (made.results_folder / "extra.csv").unlink()
+
+
+def test_single_faces_of_licensed_data_are_off_unless_asked_for(made, tmp_path):
+    licensed = dataclasses.replace(made, faces=FaceSettings(datasets=("jaffe",), folds=2, size=32))
+    source = of_experiment(licensed)
+    from ekman_expressions.provenance import Run
+    from ekman_expressions.report import backdrop, step
+
+    assert not backdrop.shareable(licensed) and backdrop.shareable(made)
+    (page,) = step._faces_page(source, tmp_path, Run(), False)
+    assert page.values["models"] == [] and page.scripts == ()
+    assert list(tmp_path.iterdir()) == []
+    # Four persons: their mean would still be a portrait.
+    assert backdrop.write(source, tmp_path / "face.webp") == "a drawing of the template's landmarks"
+    assert backdrop.write(of_experiment(made), tmp_path / "face.webp").startswith("the mean of 24 faces of 4")
+
+
+def test_heatmaps_alone_make_a_report_without_what_needs_more(released, tmp_path, capsys):
+    output = tmp_path / "pages"
+    assert cli.main(["report", "--heatmaps", str(released), "--output", str(output)]) == 0
+    assert str(output / "index.html") in capsys.readouterr().out
+    pages = {path.name for path in output.glob("*.html")}
+    assert pages == {"index.html", "wall.html", "explorer.html", "dendrograms.html"}
+    source = of_heatmaps(released, "set")
+    assert (source.networks, source.folds) == (("SilNet", "VGG16"), ("CV1", "CV2"))
+    assert source.kinds == {"SilNet": "from scratch", "VGG16": "pre-trained"}
+    assert "set" in (output / "index.html").read_text("utf-8")
+    assert len(list((output / "data" / "lime").iterdir())) == 11
+
+
+def test_what_is_no_source_of_a_report_is_refused(tmp_path, capsys, made):
+    assert cli.main(["report", "--heatmaps", str(tmp_path)]) == 2
+    assert "holds no heatmaps" in capsys.readouterr().err
+    assert cli.main(["report"]) == 2
+    assert "Name either an experiment" in capsys.readouterr().err
+    with pytest.raises(MissingError, match="'heatmaps'"):
+        report.make(dataclasses.replace(made, root=tmp_path))

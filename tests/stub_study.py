@@ -93,11 +93,12 @@ def write_faces(experiment: Experiment, faces: int) -> None:
 """A study in small, in seconds: two functions as models, drawn faces, the steps that the report shows."""
 
 import dataclasses
+import functools
 
 import numpy as np
 from made_faces import make_experiment
 
-from ekman_expressions import OwnModel, cli
+from ekman_expressions import OwnModel, cli, report
 from ekman_expressions.expressions import EXPRESSIONS
 from ekman_expressions.facespace.template import POINTS
 from ekman_expressions.settings import ExplanationSettings
@@ -115,6 +116,14 @@ def upper(images):
 def lower(images):
     """Answer by the colours of the lower right quarter."""
     return _odds(images[:, 16:, 16:].mean(axis=(1, 2)))
+
+
+@functools.cache
+def reported_study(root):
+    """Return the study with its report, made once for all modules of tests in a session."""
+    experiment = make_study(root / "report")
+    report.make(experiment)
+    return experiment
 
 
 def make_study(root, **settings):

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from made_study import make_study
+from made_study import reported_study
 
 from ekman_expressions import cli, heatmaps, masks, report
 from ekman_expressions.errors import DataError, MissingError
@@ -26,9 +26,7 @@ from ekman_expressions.storage import read_csv, write_image
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    experiment = make_study(tmp_path_factory.mktemp("report"))
-    report.make(experiment)
-    return experiment
+    return reported_study(tmp_path_factory.getbasetemp())
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ import shutil
 
 import numpy as np
 import pytest
-from made_study import make_study
+from made_study import reported_study
 from PIL import Image
 
-from ekman_expressions import comparison, heatmaps, masks, report
+from ekman_expressions import comparison, heatmaps, masks
 from ekman_expressions.report.atlas import area_matched_level
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
@@ -33,9 +33,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    experiment = make_study(tmp_path_factory.mktemp("report"))
-    report.make(experiment)
-    return experiment
+    return reported_study(tmp_path_factory.getbasetemp())
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +126,7 @@ def test_regions_are_shares_of_the_heatmap(visit, made):
 
 def test_two_heatmaps_are_compared_with_their_difference(visit, made):
     page = visit("explorer", fragment="#network=Upper&expression=anger")
+    page.wait_for_selector("tr[data-row='a-now']")
     assert page.locator("#panel-b").is_hidden()
     page.get_by_label("Compare with a second heatmap").check()
     page.locator("#choose-b [data-part=network]").select_option("Lower")
@@ -198,8 +197,10 @@ def test_explained_faces_show_their_prediction_and_filter(visit, made):
 @pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1600, "light")])
 def test_every_page_fits_its_window_and_every_image_loads(visit, name, width, scheme):
     page = visit(name, width, scheme)
+    if name in ("wall", "faces"):
+        page.wait_for_selector("canvas")
     page.evaluate("document.querySelectorAll('img').forEach((image) => { image.loading = 'eager'; })")
-    page.wait_for_function("Array.from(document.images).every((image) => image.complete)")
+    page.evaluate("Promise.all(Array.from(document.images, (image) => image.decode().catch(() => {})))")
     assert page.evaluate("Array.from(document.images).filter((image) => !image.naturalWidth).length") == 0
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.evaluate("Array.from(document.images).every((image) => image.hasAttribute('alt'))")

@@ -57,7 +57,13 @@ def visit(browser, made):
         page = context.new_page()
         page.on("console", lambda message: troubles.append(f"console: {message.text}"))
         page.on("pageerror", lambda error: troubles.append(f"error: {error}"))
-        page.on("requestfailed", lambda request: troubles.append(f"failed: {request.url}"))
+        # What was still on its way when the page was left is no failure.
+        page.on(
+            "requestfailed",
+            lambda request: (
+                request.failure == "net::ERR_ABORTED" or troubles.append(f"failed: {request.url}")
+            ),
+        )
         page.on(
             "request",
             lambda request: request.url.startswith(("file:", "data:")) or troubles.append(request.url),

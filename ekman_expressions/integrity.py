@@ -35,7 +35,7 @@ _STEPS = {
     "barplots": "barplots_folder",
     "dendrograms": "dendrograms_folder",
 }
-_PICTURES = (".pdf", ".svg", ".html", ".md", ".ipynb", ".txt")
+_PICTURES = (".pdf", ".svg", ".html", ".md", ".ipynb", ".txt", ".webp", ".css", ".js")
 
 
 @dataclass(kw_only=True)

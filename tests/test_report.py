@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from made_study import reported_study
+from made_report import reported_study
 
 from ekman_expressions import cli, heatmaps, masks, report
 from ekman_expressions.errors import DataError, MissingError

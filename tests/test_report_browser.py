@@ -8,7 +8,7 @@ import shutil
 
 import numpy as np
 import pytest
-from made_study import reported_study
+from made_report import reported_study
 from PIL import Image
 
 from ekman_expressions import comparison, heatmaps, masks

@@ -16,13 +16,16 @@ SUBJECTS = 3
 """Subjects in each fold, with two faces of each expression."""
 
 
-def experiment_of(root, *, networks=("WeiNet", "MobileNetV3Large"), strength=0.4, missing=()):
+def experiment_of(
+    root, *, networks=("WeiNet", "MobileNetV3Large"), strength=0.4, missing=(), explainer="lime"
+):
     """Write a manifest, explanations in face space, heatmaps and masks.
 
     Explanations are coarse noise, and for the first network `strength` times the own mask;
     `missing` names (network, fold, expression) without any.
     """
     experiment = dataclasses.replace(Experiment.preset("smoke", root=root), networks=networks)
+    experiment = experiment.explained_by(explainer)
     rows = []
     for fold in experiment.folds:
         for subject in range(SUBJECTS):

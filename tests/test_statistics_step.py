@@ -172,7 +172,9 @@ def test_constant_heatmaps_and_explanations_of_nobody_are_listed(tmp_path):
     write_image(heatmaps.heatmap_path(experiment, "fear", "WeiNet", "CV1"), np.full(SHAPE, 9, np.uint8))
     write_image(heatmaps.heatmap_path(experiment, "fear", "WeiNet", "CV2"), np.eye(9, dtype=np.uint8))
     found = []
-    heatmaps_found = heatmap_set.read(experiment, lambda item, reason: found.append((item, str(reason))))
+    heatmaps_found = heatmap_set.read(
+        experiment, experiment.networks, experiment.folds, lambda *said: found.append(tuple(map(str, said)))
+    )
     assert heatmaps_found.present.sum() == 10
     assert [item for item, _ in found] == ["WeiNet_CV1_Fear", "WeiNet_CV2_Fear"]
     assert "9 everywhere" in found[0][1] and "(9, 9)" in found[1][1]
@@ -184,6 +186,18 @@ def test_constant_heatmaps_and_explanations_of_nobody_are_listed(tmp_path):
     assert replicates.subjects[0, :, 0].tolist() == [0, SUBJECTS]
     with pytest.raises(DataError, match="do not fit"):
         dataclasses.replace(heatmaps_found, folds=("CV1",))
+
+
+def test_another_explainer_has_tables_of_its_own(tmp_path):
+    experiment = experiment_of(tmp_path, networks=("WeiNet",), explainer="grad_cam")
+    assert statistics.analyse(experiment, resamples=2).done == len(statistics.TABLES)
+    folder = tmp_path / "results" / "smoke" / "explainers" / "grad_cam" / "statistics"
+    assert (folder / "intervals.csv").exists() and statistics.statistics_folder(experiment) == folder
+    heatmaps.heatmap_path(experiment, "fear", "WeiNet", "CV1").with_suffix(".npz").unlink()
+    (folder / "tests.csv").unlink()
+    run = statistics.analyse(experiment, resamples=2)
+    assert [entry["item"] for entry in run.omissions] == ["WeiNet_CV1_Fear, unstretched"]
+    assert len(statistics.read_table(experiment, "by_fold")) == 24
 
 
 def test_the_step_needs_heatmaps(tmp_path):

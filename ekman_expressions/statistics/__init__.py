@@ -6,6 +6,7 @@ that it reads with know of an experiment. See docs/statistics.md for what each n
 
 from __future__ import annotations
 
-from ekman_expressions.statistics.step import TABLES, analyse, read_table
+from ekman_expressions.statistics.assessment import TABLES, assess
+from ekman_expressions.statistics.step import analyse, read_table, statistics_folder
 
-__all__ = ["TABLES", "analyse", "read_table"]
+__all__ = ["TABLES", "analyse", "assess", "read_table", "statistics_folder"]

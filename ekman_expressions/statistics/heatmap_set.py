@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
@@ -79,13 +80,21 @@ class HeatmapSet:
         return {name: np.diagonal(table, axis1=-2, axis2=-1) for name, table in self.tables.items()}
 
 
-def read(experiment: Experiment, omit: Callable[[str, object], None]) -> HeatmapSet:
-    """Read the fold heatmaps and masks of an experiment.
+def read(
+    source: Experiment | Path | str,
+    networks: Sequence[str],
+    folds: Sequence[str],
+    omit: Callable[[str, object], None],
+) -> HeatmapSet:
+    """Read fold heatmaps and masks.
 
     Parameters
     ----------
-    experiment : Experiment
-        Of any explainer; see `Experiment.explained_by`.
+    source : Experiment or Path
+        An experiment of any explainer (see `Experiment.explained_by`), or a folder laid out like
+        ``heatmaps/<experiment>``, such as that of the released heatmaps.
+    networks, folds : sequence of str
+        Which.
     omit : callable
         Called with the name of each heatmap that cannot be scored, and the reason.
 
@@ -94,18 +103,16 @@ def read(experiment: Experiment, omit: Callable[[str, object], None]) -> Heatmap
     MissingError
         If a mask is not there.
     DataError
-        If a mask is damaged or empty, or a heatmap of another size.
+        If a mask is damaged, or of another size.
     """
-    masks = np.array([read_mask(experiment, expression) for expression in EXPRESSIONS])
-    shape = (len(experiment.networks), len(experiment.folds), len(EXPRESSIONS))
+    masks = np.array([read_mask(source, expression) for expression in EXPRESSIONS])
+    shape = (len(networks), len(folds), len(EXPRESSIONS))
     maps = np.zeros((*shape, *masks.shape[1:]), np.uint8)
     present = np.zeros(shape, bool)
-    for place in np.ndindex(shape):
-        network, fold = experiment.networks[place[0]], experiment.folds[place[1]]
-        expression = EXPRESSIONS[place[2]]
-        name = heatmaps.heatmap_name(expression, network, fold)
+    for n, f, e in np.ndindex(shape):
+        name = heatmaps.heatmap_name(EXPRESSIONS[e], networks[n], folds[f])
         try:
-            gray = heatmaps.read_gray(experiment, expression, network, fold)
+            gray = heatmaps.read_gray(source, EXPRESSIONS[e], networks[n], folds[f])
         except MissingError:
             omit(name, "there is no such heatmap; the step 'heatmaps' says why")
             continue
@@ -115,10 +122,10 @@ def read(experiment: Experiment, omit: Callable[[str, object], None]) -> Heatmap
         if gray.min() == gray.max():
             omit(name, f"the heatmap is {gray.flat[0]} everywhere, so it marks nothing")
             continue
-        maps[place], present[place] = gray, True
+        maps[n, f, e], present[n, f, e] = gray, True
     return HeatmapSet(
-        networks=experiment.networks,
-        folds=experiment.folds,
+        networks=tuple(networks),
+        folds=tuple(folds),
         maps=maps,
         present=present,
         masks=masks,

@@ -171,7 +171,7 @@ def test_ranks_correlations_and_cells_say_what_chance_is():
     p = pd.DataFrame([[0.01, np.nan], [0.5, 0.06]], index=values.index, columns=values.columns)
     said = _texts(figures.specific_cells(values, p=p, label="r, n = 3 folds", test="shifts"))
     assert "+0.20 *" in said and "+0.10 |" in said and "no data" in said and "+0.00" in said
-    assert "all 4 cells" in said and "n = 3 folds; chance 0" in said
+    assert "all 3 cells" in said and "n = 3 folds; chance 0" in said
     for draw in (figures.rank_correlations, figures.specific_cells):
         with pytest.raises(DataError, match="There is no"):
             draw(values[:0], **({"networks": 1} if draw is figures.rank_correlations else {"label": ""}))

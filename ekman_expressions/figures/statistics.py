@@ -204,7 +204,7 @@ def area_curves(table: pd.DataFrame, *, folds: int, title: str = "") -> Figure:
             line = part[part["name"] == name]
             axes.plot(line["share"], line["iou"], color=colour, linestyle=dashes, label=labels[name])
         axes.set_title(expression)
-        axes.set_xlim(0, 1)
+        axes.set(xlim=(0, 1), xticks=(0, 0.5, 1))
     grid[0, 0].set_ylim(bottom=0)
     for axes in list(grid.flat)[len(names) :]:
         axes.set_visible(False)
@@ -343,9 +343,13 @@ def specific_cells(
         colour = "white" if abs(value) > 0.7 * largest else "black"
         weight = "bold" if star else "normal"
         axes.text(column, row, text, ha="center", va="center", fontsize=7, color=colour, weight=weight)
-    figure.colorbar(image, ax=axes, label=f"{label}; chance 0")
+    figure.colorbar(image, ax=axes)
+    # Below, where there is room for it with few networks too.
+    said = f"{label}; chance 0"
     if test:
-        axes.set_xlabel(f"* p < 0.05 in {test}, corrected for all {table.size} cells (max-statistic)")
+        cells = int(table.notna().to_numpy().sum())
+        said += f"\n* p < 0.05 in {test}, corrected for all {cells} cells (max-statistic)"
+    axes.set_xlabel(said)
     if title:
         figure.suptitle(title)
     return figure

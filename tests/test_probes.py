@@ -123,7 +123,7 @@ def test_study_writes_what_it_found_and_goes_on(tiny, tmp_path):
     settings = {"networks": ["Tiny"], "samples": 40, "faces": 3, "training": tiny}
     found = probes.run(tmp_path, probes=["mouth"], **settings)
     assert found["state"].tolist() == ["trained", "untrained", "difference"]
-    pd.testing.assert_frame_equal(probes.read_probes(tmp_path), found, check_exact=False)
+    pd.testing.assert_frame_equal(probes.read_probes(tmp_path), found, check_dtype=False)
     more = probes.run(tmp_path, probes=["mouth", "eyes"], explainers=["lime", "grad_cam"], **settings)
     assert len(more) == 4 * 3
     before = more[(more["probe"] == "mouth") & (more["explainer"] == "lime")]

@@ -135,7 +135,7 @@ def test_an_interrupted_training_leaves_no_half_model(tmp_path, monkeypatch):
         path.write_bytes(b"half")
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(keras.Model, "save", full_disk)
+    monkeypatch.setattr(keras.Model, "save_weights", full_disk)
     with pytest.raises(OSError, match="No space left"):
         training.train(experiment)
     assert not list(experiment.models_folder.glob("*.keras"))

@@ -34,16 +34,16 @@ def write_then_die(*arguments):
     done(*arguments)
     os.kill(os.getpid(), signal.SIGKILL)
 
-def die_while_writing(archive, name, array):
+def die_while_writing(archive, name, variable):
     if written.append(name) or written.count("weights/2") == 2:
         os.kill(os.getpid(), signal.SIGKILL)
-    write_array(archive, name, array)
+    write_blocks(archive, name, variable)
 
 if sys.argv[4] == "after":
     checkpoint.write = write_then_die
 else:
-    written, write_array = [], checkpoint._write_array
-    checkpoint._write_array = die_while_writing
+    written, write_blocks = [], checkpoint._write_blocks
+    checkpoint._write_blocks = die_while_writing
 training.train_model(here.experiment_of(sys.argv[1], name), name, "CV1")
 """
 

@@ -9,12 +9,13 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
 from ekman_expressions.errors import DataError, ModelError
 from ekman_expressions.storage import atomic_path
+from ekman_expressions.training.blocks import blocks
 from ekman_expressions.zoo import saving
 
 if TYPE_CHECKING:
@@ -51,8 +52,8 @@ class Progress:
 def write(path: Path, fingerprint: str, learner: keras.Model, progress: Progress) -> None:
     """Write the state of a compiled model and its optimiser, atomically.
 
-    An uncompressed ``.npz``, one variable at a time in memory. The archive has a checksum
-    (CRC-32) of every array.
+    An uncompressed ``.npz``, made a block at a time. The archive has a checksum (CRC-32) of
+    every array.
 
     Parameters
     ----------
@@ -80,9 +81,10 @@ def write(path: Path, fingerprint: str, learner: keras.Model, progress: Progress
         with zipfile.ZipFile(temporary, "w") as archive:
             archive.writestr(_PROGRESS, json.dumps(content))
             for name, variable in _variables(learner):
-                _write_array(archive, name, variable.numpy())
+                _write_blocks(archive, name, variable)
             for number, array in enumerate(progress.best):
-                _write_array(archive, f"best/{number}", array)
+                with _member(archive, f"best/{number}") as file:
+                    np.lib.format.write_array(file, array, allow_pickle=False)
 
 
 def restore(path: Path, fingerprint: str, learner: keras.Model) -> Progress:
@@ -158,10 +160,18 @@ def _variables(learner: keras.Model) -> Iterator[tuple[str, Any]]:
     yield from _named("optimizer", learner.optimizer.variables)
 
 
-def _write_array(archive: zipfile.ZipFile, name: str, array: np.ndarray) -> None:
+def _member(archive: zipfile.ZipFile, name: str) -> IO[bytes]:
     # A bare ZipInfo holds no time; large members need the 64-bit form from the start.
-    with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as file:
-        np.lib.format.write_array(file, np.asarray(array), allow_pickle=False)
+    return archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True)
+
+
+def _write_blocks(archive: zipfile.ZipFile, name: str, variable: Any) -> None:
+    kind = np.lib.format.dtype_to_descr(np.dtype(variable.value.dtype.as_numpy_dtype))
+    header = {"descr": kind, "fortran_order": False, "shape": tuple(variable.shape)}
+    with _member(archive, name) as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for block in blocks(variable):
+            file.write(block.tobytes())
 
 
 def _read_array(archive: zipfile.ZipFile, name: str) -> np.ndarray:

@@ -48,6 +48,11 @@ def _fused_adam() -> type[keras.optimizers.Adam]:
     class Adam(keras.optimizers.Adam):
         # Keras makes up to five temporary arrays of a weight's size for each update, SilNet's of
         # 0.7 GB each; the kernel of TensorFlow makes none.
+        def apply(self, grads: list[tf.Tensor], trainable_variables: list[Any] | None = None) -> Any:
+            # A weight that backpropagation still has to read would be copied before its update.
+            with tf.control_dependencies(grads):
+                return super().apply(grads, trainable_variables)
+
         def update_step(self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: Any) -> None:
             place = self._get_variable_index(variable)
             step = tf.cast(self.iterations + 1, variable.dtype)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ekman_expressions.errors import ModelError
 from ekman_expressions.training import checkpoint
+from ekman_expressions.training.blocks import is_finite
 from ekman_expressions.training.table import HISTORY, WATCHED
 
 if TYPE_CHECKING:
@@ -95,11 +96,9 @@ class Watch:
             model.set_weights(self.learner.get_weights())
 
     def _keep(self, epoch: int, logs: dict[str, float], seconds: float) -> None:
-        import keras
-
         for weight in self.learner.weights:
             # The last step's gradient may have been bad although its loss, taken before, was not.
-            if not keras.ops.all(keras.ops.isfinite(weight)):
+            if not is_finite(weight):
                 self._stop_as(f"Weights of {self.name} ({weight.path}) became NaN or infinite", None)
         progress = self.progress
         measured = {name: float(logs[name]) for name in (*HISTORY[1:], *WATCHED) if name in logs}

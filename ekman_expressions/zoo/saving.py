@@ -42,21 +42,36 @@ def disk_errors(path: Path) -> Iterator[None]:
 def save(model: keras.Model, path: Path) -> None:
     """Write a ``.keras`` file atomically; equal models give equal bytes.
 
-    Keras puts the time into the archive and its metadata, and addresses in memory, as the
-    names of shared objects, into the configuration. Both are replaced.
+    Keras' own `save` holds up to three copies of the weights in memory, and puts the time into
+    the archive and its metadata, and addresses in memory, as the names of shared objects, into the
+    configuration. This puts the same members together without.
 
     Raises
     ------
     SavingError
         If the disk is full; an earlier `path` stays as it was, and no part of a new one is left.
     """
+    import keras
+
+    metadata = {"keras_version": keras.__version__, "date_saved": NO_DATE}
+    texts = {
+        "config.json": json.dumps(_without_addresses(keras.saving.serialize_keras_object(model))),
+        "metadata.json": json.dumps(metadata),
+    }
     with disk_errors(path), atomic_path(path) as temporary:
-        dated = temporary.with_name(f".dated-{path.name}")
+        weights = temporary.with_name(f"{temporary.stem}.weights.h5")
         try:
-            model.save(dated)
-            _write_timeless(dated, temporary)
+            model.save_weights(weights)
+            with zipfile.ZipFile(temporary, "w") as archive:
+                # A bare ZipInfo is dated 1980, the beginning of the format's time.
+                for name, text in texts.items():
+                    archive.writestr(zipfile.ZipInfo(name), text)
+                member = zipfile.ZipInfo("model.weights.h5")
+                member.file_size = weights.stat().st_size
+                with open(weights, "rb") as source, archive.open(member, "w") as target:
+                    shutil.copyfileobj(source, target, 2**20)
         finally:
-            dated.unlink(missing_ok=True)
+            weights.unlink(missing_ok=True)
 
 
 def load(path: Path) -> keras.Model:
@@ -77,29 +92,7 @@ def load(path: Path) -> keras.Model:
         raise ModelError(f"{path} cannot be loaded as a Keras model ({error}).") from error
 
 
-def _write_timeless(dated: Path, timeless: Path) -> None:
-    with zipfile.ZipFile(dated) as given, zipfile.ZipFile(timeless, "w") as written:
-        for name in sorted(given.namelist()):
-            # A bare ZipInfo is dated 1980, the beginning of the format's time.
-            member = zipfile.ZipInfo(name)
-            if name == "config.json":
-                written.writestr(member, _renumbered(given.read(name)))
-            elif name == "metadata.json":
-                content = json.loads(given.read(name)) | {"date_saved": NO_DATE}
-                written.writestr(member, json.dumps(content))
-            else:
-                # Weights take as much memory as the model: copied a block at a time.
-                member.file_size = given.getinfo(name).file_size
-                with given.open(name) as source, written.open(member, "w") as target:
-                    shutil.copyfileobj(source, target, 2**20)
-
-
-def _renumbered(config: bytes) -> bytes:
-    numbers: dict[int, int] = {}
-
-    def renumber(item: dict[str, Any]) -> dict[str, Any]:
-        if "shared_object_id" in item:
-            item["shared_object_id"] = numbers.setdefault(item["shared_object_id"], len(numbers))
-        return item
-
-    return json.dumps(json.loads(config, object_hook=renumber)).encode()
+def _without_addresses(config: Any) -> Any:
+    if isinstance(config, dict):
+        return {key: _without_addresses(value) for key, value in config.items() if key != "shared_object_id"}
+    return [_without_addresses(value) for value in config] if isinstance(config, (list, tuple)) else config

@@ -10,6 +10,13 @@ from ekman_expressions.figures.alignment import alignment_page
 from ekman_expressions.figures.bars import accuracy_bars, barplot
 from ekman_expressions.figures.causal import causal_layers, causal_wall
 from ekman_expressions.figures.effort import training_effort
+from ekman_expressions.figures.explainers import (
+    agreement,
+    cost_bars,
+    explained_faces,
+    region_bars,
+    region_maps,
+)
 from ekman_expressions.figures.faces import explanation, faces_sheet, warp
 from ekman_expressions.figures.known_answers import interval_dots, pair_table
 from ekman_expressions.figures.learning import confusion_matrices, learning_curves
@@ -32,6 +39,7 @@ __all__ = [
     "GROUP_COLOURS",
     "PALETTE",
     "accuracy_bars",
+    "agreement",
     "alignment_page",
     "area_curves",
     "atlas",
@@ -39,7 +47,9 @@ __all__ = [
     "causal_layers",
     "causal_wall",
     "confusion_matrices",
+    "cost_bars",
     "dendrogram",
+    "explained_faces",
     "explanation",
     "faces_sheet",
     "heatmap_wall",
@@ -53,6 +63,8 @@ __all__ = [
     "rank_correlations",
     "rank_intervals",
     "region_faces",
+    "region_bars",
+    "region_maps",
     "save",
     "score_intervals",
     "specific_cells",

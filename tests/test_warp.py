@@ -7,7 +7,7 @@ from hypothesis.extra.numpy import arrays
 from ekman_expressions.errors import DataError
 from ekman_expressions.facespace import template
 from ekman_expressions.facespace.template import POINTS, SHAPE
-from ekman_expressions.facespace.warp import normalise, source_points
+from ekman_expressions.facespace.warp import _remap_is_exact, normalise, source_points
 
 OWN = POINTS[:68] / (224, 275)
 """The template's own landmarks, in units."""
@@ -127,6 +127,15 @@ def test_equals_scikit_image_on_the_same_triangles(seed):
 
     expected = warp(image.astype(float), inverse_map, output_shape=SHAPE, order=1, mode="edge")
     assert np.abs(normalise(image, landmarks) - expected).max() < 1e-4
+
+
+@pytest.mark.parametrize("shape", [(224, 224), (5, 300), (1, 7), (40, 30, 3)])
+def test_opencv_and_numpy_give_the_same(shape, monkeypatch):
+    image = np.random.default_rng(0).random(shape, dtype=np.float32)
+    by_opencv = normalise(image, wobbly(0))
+    assert _remap_is_exact()
+    monkeypatch.setattr("ekman_expressions.facespace.warp._remap_is_exact", lambda: False)
+    np.testing.assert_allclose(normalise(image, wobbly(0)), by_opencv, atol=2e-5)
 
 
 # --- invariants

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ekman_expressions import __version__
+from ekman_expressions import __version__, execution
 from ekman_expressions.errors import EkmanExpressionsError, SettingsError
 from ekman_expressions.experiment import Experiment, presets
 from ekman_expressions.locks import experiment_lock
@@ -101,6 +101,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     study.add_argument("--root", type=Path, help="where datasets/, models/, results/ ... lie")
     study.add_argument("--steps", help="names separated by commas; default: all")
+    study.add_argument(
+        "--scheduler",
+        metavar="WHERE",
+        help="'local:4': four processes here; 'tcp://host:8786': a Dask cluster; default: this process",
+    )
     study.set_defaults(command=_run)
 
     faces = commands.add_parser(
@@ -169,7 +174,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(options: argparse.Namespace) -> int:
     experiment = Experiment.load(options.preset, root=options.root)
-    run(experiment, [name.strip() for name in options.steps.split(",")] if options.steps else None)
+    with execution.using(options.scheduler):
+        run(experiment, [name.strip() for name in options.steps.split(",")] if options.steps else None)
     print("Where to look:")
     for what, place in experiment.places.items():
         print(f"  {what:<20} {place}")

@@ -79,6 +79,15 @@ class Run:
         """Keep a remark for the summary and for ``run.json``."""
         self.notes.append(text)
 
+    def add(self, part: Run) -> None:
+        """Take over what a part of the step did."""
+        if part.begun:
+            self.begin()
+        self.done += part.done
+        self.skipped += part.skipped
+        self.omissions += part.omissions
+        self.notes += part.notes
+
     def summary(self, what: str) -> str:
         """Say in one line what was done, skipped and left out; omissions and notes are listed."""
         parts = [f"{self.done} {what} made"]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pandas as pd
-from tqdm import tqdm
 
 from ekman_expressions import datasets
-from ekman_expressions.errors import DataError, ModelError
+from ekman_expressions.errors import DataError
+from ekman_expressions.execution import Task, run_tasks
 from ekman_expressions.experiment import Experiment
 from ekman_expressions.expressions import EXPRESSIONS
 from ekman_expressions.locks import locked
@@ -68,21 +68,27 @@ def train(experiment: Experiment) -> Run:
             settings = experiment.training
             if warning := preprocessing_warning(network, settings.preprocessing, settings.weights):
                 run.note(warning)
-        for network, fold in tqdm(trained, desc="Training", unit="model"):
-            if experiment.model_path(network, fold).exists():
-                run.skipped += 1
-                # Left when the process was killed between the model and the end.
-                checkpoint.remove(checkpoint_path(experiment, network, fold))
-                continue
-            try:
-                train_model(experiment, network, fold, run.note)
-                run.done += 1
-            except ModelError as error:
-                run.omit(f"{network}_{fold}", error)
+        tasks = [
+            Task(name="_".join(pair), function=_train_one, arguments=(experiment, *pair)) for pair in trained
+        ]
+        run_tasks(tasks, run, desc="Training", unit="model")
         if run.done:
             write_training_table(experiment)
         for note in released.notes(experiment):
             run.note(note)
+    return run
+
+
+def _train_one(experiment: Experiment, network: str, fold: str) -> Run:
+    """Train one model, unless it is there."""
+    run = Run()
+    if experiment.model_path(network, fold).exists():
+        run.skipped += 1
+        # Left when the process was killed between the model and the end.
+        checkpoint.remove(checkpoint_path(experiment, network, fold))
+        return run
+    train_model(experiment, network, fold, run.note)
+    run.done += 1
     return run
 
 

@@ -1,0 +1,162 @@
+"""Tasks in this process and on a real cluster: the same outcome, through errors and dead workers."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from ekman_expressions import execution
+from ekman_expressions.errors import ConflictError, DataError, MissingError, SettingsError
+from ekman_expressions.execution import Task, run_tasks, using
+from ekman_expressions.provenance import Run
+
+
+def count(folder: Path, name: str) -> Run:
+    """Note each try in a file, and make one item."""
+    run = Run()
+    tries = len(list(folder.glob(f"{name}-*")))
+    (folder / f"{name}-{tries}-{os.getpid()}").touch()
+    run.done, run.skipped = 1, tries
+    run.note(name)
+    return run
+
+
+def fail(folder: Path, name: str, error: Exception) -> Run:
+    count(folder, name)
+    raise error
+
+
+def die_once(folder: Path, name: str) -> Run:
+    """Kill the process at the first try."""
+    run = count(folder, name)
+    if not run.skipped:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return run
+
+
+def die(folder: Path, name: str) -> Run:
+    count(folder, name)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def threads(folder: Path, name: str) -> Run:
+    run = Run()
+    run.note(f"{os.environ.get('TF_NUM_INTRAOP_THREADS')} {os.environ.get('TQDM_DISABLE')}")
+    time.sleep(0.2)
+    return run
+
+
+def _tries(folder, name):
+    return len(list(folder.glob(f"{name}-*")))
+
+
+def _run(*tasks):
+    run = Run()
+    made = [Task(name=name, function=function, arguments=(*rest,)) for name, function, *rest in tasks]
+    run_tasks(made, run, desc="Testing", unit="task")
+    return run
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    pytest.importorskip("distributed")
+    with using("local:2"):
+        execution.workers()
+        yield
+
+
+@pytest.fixture(params=["serial", "local:2"])
+def anywhere(request):
+    if request.param == "serial":
+        with using("serial"):
+            yield
+    else:
+        request.getfixturevalue("cluster")
+        yield
+
+
+@pytest.fixture
+def on_cluster(cluster):
+    yield
+
+
+def test_outcomes_come_in_the_order_of_the_tasks(anywhere, tmp_path):
+    names = [f"task{number}" for number in range(7)]
+    run = _run(*((name, count, tmp_path, name) for name in names))
+    assert run.done == 7 and run.notes == names and not run.omissions
+
+
+def test_a_task_that_fails_three_times_is_left_out_and_the_others_are_done(anywhere, tmp_path):
+    run = _run(
+        ("good", count, tmp_path, "good"),
+        ("bad", fail, tmp_path, "bad", RuntimeError("no luck")),
+        ("later", count, tmp_path, "later"),
+    )
+    assert run.done == 2 and run.notes == ["good", "later"]
+    (omission,) = run.omissions
+    assert omission["item"] == "bad"
+    assert omission["reason"] == "failed 3 times, the last time with RuntimeError: no luck"
+    assert _tries(tmp_path, "bad") == 3
+
+
+def test_errors_of_one_item_are_told_at_once_and_others_end_the_step(anywhere, tmp_path):
+    run = _run(("bad", fail, tmp_path, "bad", DataError("face_7.png is damaged")))
+    assert run.omissions == [{"item": "bad", "reason": "face_7.png is damaged"}]
+    assert _tries(tmp_path, "bad") == 1
+    for name, error in (("other", ConflictError("other settings")), ("full", OSError(28, "No space left"))):
+        with pytest.raises(type(error), match=str(error.args[-1])):
+            _run((name, fail, tmp_path, name, error))
+        assert _tries(tmp_path, name) == 1
+
+
+def test_a_worker_that_is_killed_costs_a_try_of_its_task(on_cluster, tmp_path):
+    names = [f"task{number}" for number in range(6)]
+    tasks = [(name, die_once if name == "task2" else count, tmp_path, name) for name in names]
+    run = _run(*tasks)
+    assert run.done == 6 and run.notes == names and not run.omissions
+    assert _tries(tmp_path, "task2") == 2
+
+
+def test_a_task_that_kills_its_workers_is_left_out(on_cluster, tmp_path):
+    run = _run(("deadly", die, tmp_path, "deadly"), ("good", count, tmp_path, "good"))
+    assert run.done == 1
+    (omission,) = run.omissions
+    assert omission["item"] == "deadly" and "KilledWorker" in omission["reason"]
+    assert _tries(tmp_path, "deadly") == 3
+
+
+def test_workers_share_the_cores_and_show_no_bars(on_cluster, tmp_path):
+    share = max(1, (os.cpu_count() or 1) // 2)
+    assert set(_run(*((f"t{n}", threads, tmp_path, "t") for n in range(4))).notes) == {f"{share} 1"}
+
+
+def test_the_choice_of_a_scheduler(monkeypatch):
+    assert execution.scheduler() == "serial" and execution.workers() == 1
+    monkeypatch.setenv(execution.VARIABLE, "tcp://host:8786")
+    assert execution.scheduler() == "tcp://host:8786"
+    with using("local:3"):
+        assert execution.scheduler() == "local:3"
+        with using("serial"):
+            assert execution.scheduler() == "serial"
+    for wrong in ("local:0", "local:x", "host:8786", "threads"):
+        with pytest.raises(SettingsError, match="'local:4'.*but got"), using(wrong):
+            pass
+
+
+def test_a_scheduler_that_is_not_there_is_named(monkeypatch):
+    import distributed
+
+    def refuse(*_, **__):
+        raise OSError("Timed out")
+
+    monkeypatch.setattr(distributed, "Client", refuse)
+    with using("tcp://127.0.0.1:1"), pytest.raises(execution.ClusterError, match="No Dask scheduler answers"):
+        execution.workers()
+
+
+def test_without_dask_it_is_said_what_to_install(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "distributed", None)
+    with using("local:2"), pytest.raises(MissingError, match="ekman_expressions.cluster"):
+        execution.workers()

@@ -133,6 +133,7 @@ def test_workers_share_the_cores_and_show_no_bars(on_cluster, tmp_path):
 
 
 def test_the_choice_of_a_scheduler(monkeypatch):
+    monkeypatch.setattr(execution, "_chosen", [])
     assert execution.scheduler() == "serial" and execution.workers() == 1
     monkeypatch.setenv(execution.VARIABLE, "tcp://host:8786")
     assert execution.scheduler() == "tcp://host:8786"
@@ -158,5 +159,5 @@ def test_a_scheduler_that_is_not_there_is_named(monkeypatch):
 
 def test_without_dask_it_is_said_what_to_install(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "distributed", None)
-    with using("local:2"), pytest.raises(MissingError, match="ekman_expressions.cluster"):
+    with using("local:3"), pytest.raises(MissingError, match="ekman_expressions.cluster"):
         execution.workers()

@@ -253,7 +253,6 @@ def _settle(hosts: dict[str, int]) -> None:
     for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
         os.environ.setdefault(name, str(threads))
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
-    os.environ["TQDM_DISABLE"] = "1"
     cv2.setNumThreads(threads)
 
 
@@ -301,7 +300,12 @@ def _start(name: str) -> _Cluster:
         # A worker that dies takes a try from its task, as an exception does.
         dask.config.set({"distributed.scheduler.allowed-failures": TRIES - 1})
         cluster = LocalCluster(
-            n_workers=count, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0"
+            n_workers=count,
+            threads_per_worker=1,
+            processes=True,
+            dashboard_address="127.0.0.1:0",
+            # Read when tqdm is imported, so not to be set later: this process shows one bar for all.
+            env={"TQDM_DISABLE": "1"},
         )
         client = Client(cluster)
     else:

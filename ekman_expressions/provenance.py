@@ -251,6 +251,8 @@ def record(
     if not run.finished_before:
         run.begin()
     yield run
+    # Of workers that died meanwhile.
+    remove_leftovers(folder)
     if not (run.begun or run.done):
         return
     seconds = (datetime.now(UTC) - start).total_seconds()

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from ekman_expressions import datasets, evaluation, own_models, training
 from ekman_expressions.errors import DataError, MissingError, ModelError, SettingsError, check_option
+from ekman_expressions.execution import Task, run_tasks, workers
 from ekman_expressions.experiment import Experiment
 from ekman_expressions.explainer_specs import SPECS
 from ekman_expressions.explainers.facial_regions import region_segments
@@ -29,6 +30,9 @@ from ekman_expressions.randomness import generator
 from ekman_expressions.storage import read_csv, require, write_csv
 
 _STEP = "explanations"
+
+_TASKS_PER_WORKER = 4
+"""With so many tasks for each worker, none waits long for the last one."""
 
 COLUMNS = (
     "network",
@@ -80,6 +84,7 @@ def explain(experiment: Experiment) -> Run:
         inputs={"manifest": experiment.manifest_path, **models},
         upstream=[experiment.models_folder, experiment.evaluation_folder],
     ) as run:
+        tasks = []
         for network, fold in experiment.pairs:
             rows = explained[(explained["network"] == network) & (explained["fold"] == fold)]
             if run.finished_before and all(
@@ -87,11 +92,17 @@ def explain(experiment: Experiment) -> Run:
             ):
                 run.skipped += len(rows)
                 continue
-            of_model = (explain_model if from_records else map_model)(experiment, network, fold, rows)
-            run.done += of_model.done
-            run.skipped += of_model.skipped
-            run.omissions += of_model.omissions
-            run.notes += of_model.notes
+            function = explain_model if from_records else map_model
+            tasks += [
+                Task(
+                    name=f"{network}_{fold}",
+                    function=function,
+                    arguments=(experiment, network, fold, part),
+                    weight=len(part),
+                )
+                for part in _parts(experiment, network, fold, rows)
+            ]
+        run_tasks(tasks, run, desc="Explaining", unit="image", own_bars=True)
         estimated = not from_records or _is_estimated(table_path, estimator)
         if from_records and (run.done or not run.finished_before or not estimated):
             write_csv(table_path, _tabulate(experiment, explained).assign(**estimator))
@@ -162,6 +173,26 @@ def explain_model(experiment: Experiment, network: str, fold: str, rows: pd.Data
     return run
 
 
+def _parts(experiment: Experiment, network: str, fold: str, rows: pd.DataFrame) -> list[pd.DataFrame]:
+    """Divide a model's faces among workers, if there are few models for them.
+
+    Each part costs loading the model again, and all must be asked in groups of one size.
+    """
+    wanted = -(-_TASKS_PER_WORKER * workers() // len(experiment.pairs)) if workers() > 1 else 1
+    if _is_probed(experiment, network, fold, len(rows)):
+        wanted = 1
+    size = max(1, -(-len(rows) // wanted))
+    return [rows.iloc[start : start + size] for start in range(0, len(rows), size)] or [rows]
+
+
+def _is_probed(experiment: Experiment, network: str, fold: str, faces: int) -> bool:
+    """Say whether it is still to be found out how many images go through a model at once."""
+    settings = experiment.explanation
+    passes = faces * (settings.max_samples if settings.samples == "auto" else settings.samples)
+    kept = _group_path(experiment, network, fold).exists()
+    return settings.group == "auto" and passes >= WORTH and not kept
+
+
 def _prepare(
     experiment: Experiment, network: str, fold: str, model: Any, image: np.ndarray, faces: int
 ) -> Asker:
@@ -169,8 +200,7 @@ def _prepare(
     settings = experiment.explanation
     path = _group_path(experiment, network, fold)
     group = kept_group(path) or (GROUP if settings.group == "auto" else settings.group)
-    passes = faces * (settings.max_samples if settings.samples == "auto" else settings.samples)
-    if settings.group == "auto" and is_keras(model) and passes >= WORTH and not path.exists():
+    if is_keras(model) and _is_probed(experiment, network, fold, faces):
         group = probe_group(model, image, precision=settings.precision)
         keep_group(path, group)
     return Asker(model, group=group, batch_size=settings.batch_size, precision=settings.precision)

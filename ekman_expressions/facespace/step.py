@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from ekman_expressions import datasets, evaluation
 from ekman_expressions.errors import DataError, MissingError
+from ekman_expressions.execution import Task, run_tasks
 from ekman_expressions.experiment import Experiment
 from ekman_expressions.explainers.maps import read_map
 from ekman_expressions.expressions import EXPRESSIONS, index
@@ -21,6 +22,7 @@ from ekman_expressions.provenance import Run, record, require_finished, settings
 from ekman_expressions.storage import hash_of, read_arrays, sha256, write_arrays
 
 _STEP = "facespace"
+_readers: dict[str, Callable[[str], np.ndarray]] = {}
 
 
 @locked
@@ -48,14 +50,40 @@ def normalise_explanations(experiment: Experiment) -> Run:
         upstream=[experiment.records_folder],
         redo=True,
     ) as run:
-        # Read once per face, not once per model that looks at it.
-        landmarks = cache(partial(datasets.read_landmarks, experiment))
-        groups = explained.groupby(["network", "fold", "expression"])
-        cells = [(*model, expression) for model in experiment.pairs for expression in EXPRESSIONS]
-        for cell in tqdm(cells, desc="Warping into face space", unit="file"):
-            rows = groups.get_group(cell) if cell in groups.groups else explained.iloc[:0]
-            normalise_cell(experiment, *cell, rows["image_id"], run, landmarks)
+        # By this name each process keeps the landmarks that it has read, for this run only.
+        token = uuid.uuid4().hex
+        tasks = []
+        for network, fold in experiment.pairs:
+            rows = explained[(explained["network"] == network) & (explained["fold"] == fold)]
+            tasks.append(
+                Task(
+                    name=f"{network}_{fold}",
+                    function=_normalise_model,
+                    arguments=(experiment, network, fold, rows, token),
+                    weight=len(rows),
+                )
+            )
+        run_tasks(tasks, run, desc="Warping into face space", unit="image")
     return run
+
+
+def _normalise_model(
+    experiment: Experiment, network: str, fold: str, rows: pd.DataFrame, token: str
+) -> Run:
+    """Write the files of one model, one per predicted expression."""
+    run = Run()
+    for expression in EXPRESSIONS:
+        image_ids = rows["image_id"][rows["expression"] == expression]
+        normalise_cell(experiment, network, fold, expression, image_ids, run, _landmarks(experiment, token))
+    return run
+
+
+def _landmarks(experiment: Experiment, token: str) -> Callable[[str], np.ndarray]:
+    """Return a reader that reads each face's landmarks once, not once per model that looks at it."""
+    if token not in _readers:
+        _readers.clear()
+        _readers[token] = cache(partial(datasets.read_landmarks, experiment))
+    return _readers[token]
 
 
 def normalise_cell(

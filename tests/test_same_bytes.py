@@ -1,0 +1,120 @@
+"""One process or many, in any order, interrupted or not: the same bytes."""
+
+import dataclasses
+import os
+import shutil
+import signal
+import threading
+import time
+
+import pytest
+from stub_study import make_study
+
+from ekman_expressions import comparison, evaluation, explainers, facespace, heatmaps, masks
+from ekman_expressions.execution import using
+
+STEPS = (
+    explainers.explain,
+    facespace.normalise_explanations,
+    heatmaps.make,
+    masks.write,
+    comparison.score,
+)
+
+
+def files(root):
+    """Contents of all artefacts but those that hold times and commits."""
+    return {
+        path.relative_to(root).as_posix(): path.read_bytes()
+        for path in sorted(root.rglob("*"))
+        if path.is_file()
+        and path.name != "run.json"
+        and not path.name.endswith(("_training.json", "training.csv"))
+    }
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory):
+    experiment = make_study(tmp_path_factory.mktemp("start"), networks=3, folds=2, faces=4, positives=4)
+    evaluation.evaluate(experiment)
+    return experiment
+
+
+@pytest.fixture(scope="module")
+def serial(start, tmp_path_factory):
+    return files(_copy(start, tmp_path_factory.mktemp("serial"), "serial").root)
+
+
+def _copy(start, folder, scheduler, *, steps=STEPS):
+    shutil.copytree(start.root, folder / "root")
+    experiment = dataclasses.replace(start, root=folder / "root")
+    with using(scheduler):
+        for step in steps:
+            step(experiment)
+    return experiment
+
+
+def _kill_a_worker_when(condition, stopped):
+    """Kill a worker of this process' cluster as soon as `condition` holds."""
+    from distributed import get_client
+
+    while not condition() and not stopped.is_set():
+        time.sleep(0.01)
+    if not stopped.is_set():
+        client = get_client()
+        pids = list(client.run(os.getpid).values())
+        os.kill(pids[0], signal.SIGKILL)
+        stopped.killed = True
+
+
+def _with_a_killed_worker(start, folder, scheduler):
+    pytest.importorskip("distributed")
+    shutil.copytree(start.root, folder / "root")
+    experiment = dataclasses.replace(start, root=folder / "root")
+    stopped = threading.Event()
+    stopped.killed = False
+    wanted = experiment.records_folder
+
+    def begun():
+        return len(list(wanted.glob("*/*.npz"))) >= 5
+
+    with using(scheduler):
+        watcher = threading.Thread(target=_kill_a_worker_when, args=(begun, stopped), daemon=True)
+        watcher.start()
+        run = explainers.explain(experiment)
+        stopped.set()
+        watcher.join()
+        for step in STEPS[1:]:
+            step(experiment)
+    assert stopped.killed, "the step was over before a worker could be killed"
+    assert run.done + run.skipped == len(evaluation.read_explained(experiment)) and not run.omissions
+    return experiment
+
+
+def test_two_workers_one_of_them_killed_write_the_bytes_of_one_process(start, serial, tmp_path):
+    made = files(_with_a_killed_worker(start, tmp_path, "local:2").root)
+    assert sorted(made) == sorted(serial)
+    assert [name for name in made if made[name] != serial[name]] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheduler", ["local:1", "local:2", "local:4"])
+def test_any_number_of_workers_writes_the_bytes_of_one_process(start, serial, tmp_path, scheduler):
+    assert files(_copy(start, tmp_path, scheduler).root) == serial
+    assert files(_with_a_killed_worker(start, tmp_path / "killed", scheduler).root) == serial
+
+
+def test_networks_in_any_order_and_a_first_run_of_one_of_them_change_nothing(start, serial, tmp_path):
+    first = dataclasses.replace(
+        start, networks=start.networks[1:2], models={name: start.models[name] for name in start.networks[1:2]}
+    )
+    shutil.copytree(start.root, tmp_path / "root")
+    turned = dataclasses.replace(start, networks=start.networks[::-1], root=tmp_path / "root")
+    explainers.explain(dataclasses.replace(first, root=tmp_path / "root"))
+    for step in STEPS[:3]:
+        step(turned)
+    made = files(turned.root)
+    pictures = [name for name in serial if "heatmaps/" in name and name.endswith((".npz", ".png"))]
+    pictures = [name for name in pictures if "GROUND_TRUTH" not in name]
+    assert len(pictures) > 50
+    assert [name for name in pictures if made.get(name) != serial[name]] == []

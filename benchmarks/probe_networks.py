@@ -35,20 +35,23 @@ def main() -> None:
         faces=options.faces,
         seed=options.seed,
     )
-    print("| network | probe | accuracy (chance 0.33) | explainer | trained | untrained | difference |")
-    print("|---|---|---|---|---|---|---|")
+    states = "trained | untrained | difference"
+    print(f"| network | probe | accuracy (chance 0.33) | explainer | faces: {states} | heatmap: {states} |")
+    print("|---|---|---|---|---|---|---|---|---|---|")
     for (network, probe, explainer), rows in summary.groupby(["network", "probe", "explainer"], sort=False):
         by_state = rows.set_index("state")
         cells = [
-            f"{by_state.loc[state, 'ratio']:.2f} "
-            f"[{by_state.loc[state, 'low']:.2f}, {by_state.loc[state, 'high']:.2f}]"
+            f"{by_state.loc[state, name]:.2f} "
+            f"[{by_state.loc[state, low]:.2f}, {by_state.loc[state, high]:.2f}]"
+            for name, low, high in (("ratio", "low", "high"), ("heatmap", "heatmap_low", "heatmap_high"))
             for state in (probes.TRAINED, probes.UNTRAINED, probes.DIFFERENCE)
         ]
         accuracy = rows["accuracy"].iloc[0]
         print(f"| {network} | {probe} | {accuracy:.2f} | {explainer} | {' | '.join(cells)} |")
     first = summary.iloc[0]
     print(
-        "\nShare of the mass in the region over the region's share of the canvas; "
+        "\nShare of the mass in the region over the region's share of the canvas, as the mean "
+        "over faces and of the mean heatmap; "
         f"{first['samples']} samples, {first['faces']} faces of {first['subjects']} persons; "
         "95 % intervals over persons."
     )

@@ -90,14 +90,17 @@ def test_share_by_hand():
 
 def test_summary_by_hand():
     rows = [
-        ("WeiNet", "eyes", "lime", state, f"{s}_x", s, "wide", 0.8, np.nan, 0.06, value)
-        for s, pair in (("a", (3, 1)), ("b", (5, 2)), ("c", (np.nan, 2)))
+        ("WeiNet", "eyes", "lime", state, f"{s}_x", s, "wide", 0.8, np.nan, 0.06, value, mass)
+        for s, pair, mass in (("a", (3, 1), 1.0), ("b", (5, 2), 3.0), ("c", (np.nan, 2), 0.0))
         for state, value in zip((probes.TRAINED, probes.UNTRAINED), pair, strict=True)
     ]
     found = probes.summarise(pd.DataFrame(rows, columns=probes.FACES), samples=9, seed=0).set_index("state")
-    assert found["ratio"].tolist() == pytest.approx([4, 5 / 3, 2.5])
+    assert found["ratio"].tolist() == pytest.approx([4, 5 / 3, 4 - 5 / 3])
+    # In the mean map the second face counts three times.
+    assert found["heatmap"].tolist() == pytest.approx([18 / 4, 7 / 4, 11 / 4])
     assert found["faces"].tolist() == [2, 3, 2] and found["subjects"].tolist() == [2, 3, 2]
-    assert found.loc["difference", "low"] < 2.5 < found.loc["difference", "high"]
+    for name, low, high in (("ratio", "low", "high"), ("heatmap", "heatmap_low", "heatmap_high")):
+        assert (found[low] < found[name]).all() and (found[name] < found[high]).all()
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ from ekman_expressions.known_answers.probe_training import ProbeNetwork, ProbeTr
 from ekman_expressions.masks import group
 from ekman_expressions.provenance import record
 from ekman_expressions.randomness import derive_seed
-from ekman_expressions.statistics.bootstrap import cluster_bootstrap
+from ekman_expressions.statistics.bootstrap import RESAMPLES, interval_of, resample_counts
 from ekman_expressions.storage import read_csv, require, write_csv
 from ekman_expressions.zoo import NETWORKS
 
@@ -48,11 +48,13 @@ FACES = (
     "share",
     "area",
     "ratio",
+    "mass",
 )
 """Columns of ``probe_faces.csv``: a row per explained face and state of the network.
 
 ``share`` of the positive mass that lies in the probe's region, ``area`` of the region in the canvas,
 ``ratio`` of the two: 1 for a map that is the same everywhere. NaN where the map is nowhere positive.
+``mass`` is the mean of the positive values over the canvas.
 """
 
 SUMMARY = (
@@ -63,13 +65,20 @@ SUMMARY = (
     "ratio",
     "low",
     "high",
+    "heatmap",
+    "heatmap_low",
+    "heatmap_high",
     "faces",
     "subjects",
     "samples",
     "accuracy",
     "chance",
 )
-"""Columns of ``probe_networks.csv``; the state ``difference`` is trained - untrained, face by face."""
+"""Columns of ``probe_networks.csv``.
+
+``ratio`` is the mean over faces, each counting alike; ``heatmap`` that of the mean map, as the
+study averages, in which faces count with their mass. The state ``difference`` is trained - untrained.
+"""
 
 TRAINED, UNTRAINED, DIFFERENCE = "trained", "untrained", "difference"
 
@@ -193,7 +202,8 @@ def explain_probe(
         for state, one in ((TRAINED, model.trained), (UNTRAINED, model.untrained)):
             maps = _explain(one, image, target, faces.landmarks[place], explainers, samples, seed)
             for explainer, found in maps.items():
-                share = _share(normalise(found, faces.landmarks[place]), region)
+                warped = normalise(found, faces.landmarks[place])
+                share = _share(warped, region)
                 rows.append(
                     (
                         network,
@@ -207,6 +217,7 @@ def explain_probe(
                         share,
                         area,
                         share / area,
+                        float(np.maximum(warped, 0).mean()),
                     )
                 )
     return pd.DataFrame(rows, columns=FACES)
@@ -216,22 +227,35 @@ def summarise(table: pd.DataFrame, *, samples: int, seed: int) -> pd.DataFrame:
     """Average the ratios of faces, with 95 % intervals over persons: the columns `SUMMARY`."""
     rows = []
     for names, of_cell in table.groupby(["network", "probe", "explainer"], sort=False):
-        wide = of_cell.pivot(index=["subject", "image_id"], columns="state", values="ratio")
-        if {TRAINED, UNTRAINED} <= set(wide):
-            wide[DIFFERENCE] = wide[TRAINED] - wide[UNTRAINED]
-        for state in (TRAINED, UNTRAINED, DIFFERENCE):
-            if state not in wide:
-                continue
-            values = wide[state].to_numpy(float)
-            found = cluster_bootstrap(
-                values,
-                wide.index.get_level_values("subject").to_numpy(),
-                seed=derive_seed(seed, "probes", *names, state),
-            )
-            ends = (found.estimate, found.low, found.high)
-            counts = (int(np.isfinite(values).sum()), found.units, samples)
-            rows.append((*names, state, *ends, *counts, of_cell["accuracy"].iloc[0], 1 / 3))
+        persons = np.unique(of_cell["subject"])
+        counts = resample_counts(len(persons), RESAMPLES, seed=derive_seed(seed, "probes", *names))
+        # The first row is the data themselves: every person once.
+        counts = np.vstack([np.ones(len(persons), int), counts])
+        found, faces = {}, {}
+        for state in (TRAINED, UNTRAINED):
+            of_state = of_cell[(of_cell["state"] == state) & np.isfinite(of_cell["ratio"].astype(float))]
+            places = np.searchsorted(persons, of_state["subject"])
+            ratio, mass = of_state["ratio"].to_numpy(float), of_state["mass"].to_numpy(float)
+            found[state] = (_mean(counts, places, ratio), _mean(counts, places, ratio, mass))
+            faces[state] = len(of_state), len(np.unique(places))
+        found[DIFFERENCE] = tuple(t - u for t, u in zip(found[TRAINED], found[UNTRAINED], strict=True))
+        faces[DIFFERENCE] = tuple(map(min, faces[TRAINED], faces[UNTRAINED]))
+        for state, pair in found.items():
+            ends = []
+            for values in pair:
+                of_pair = interval_of(float(values[0]), values[1:], faces[state][1])
+                ends += [of_pair.estimate, of_pair.low, of_pair.high]
+            rows.append((*names, state, *ends, *faces[state], samples, of_cell["accuracy"].iloc[0], 1 / 3))
     return pd.DataFrame(rows, columns=SUMMARY)
+
+
+def _mean(
+    counts: np.ndarray, places: np.ndarray, values: np.ndarray, weights: np.ndarray | None = None
+) -> np.ndarray:
+    """Return the weighted mean of faces in each draw of persons (rows of `counts`); NaN of no face."""
+    weights = counts[:, places] * (np.ones(len(values)) if weights is None else weights)
+    with np.errstate(invalid="ignore"):
+        return (weights @ values) / weights.sum(axis=1)
 
 
 def read_probes(folder: Path) -> pd.DataFrame:

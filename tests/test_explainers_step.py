@@ -253,3 +253,17 @@ def test_region_means_and_their_errors():
     assert table.loc[("all", "left_eye"), ["faces", "importance"]].tolist() == [3, 3]
     assert table.loc[("all", "left_eye"), "standard_error"] == pytest.approx(2 / np.sqrt(3))
     assert np.isnan(table.loc[("B", "background"), "standard_error"])
+
+
+def test_the_check_of_all_files_knows_other_explainers(compared):
+    from ekman_expressions.integrity import check
+
+    study, _ = compared
+    report = check(study)
+    other = [text for text in map(str, report.findings) if "explainers" in text]
+    assert other == []
+    path = study.explained_by("rise").record_path("WeiNet", "CV1", _face(study, "rise"))
+    kept = path.read_bytes()
+    path.write_bytes(kept[:100])
+    assert any(str(found) == str(path) for _, found, _ in check(study).findings)
+    path.write_bytes(kept)

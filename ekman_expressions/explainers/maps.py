@@ -61,6 +61,21 @@ def read_map(experiment: Experiment, network: str, fold: str, image_id: str, tar
     return np.maximum(stored["map"], 0)
 
 
+def record_or_map(experiment: Experiment, path: Path) -> tuple[str, str]:
+    """Read a record, or a map where the explainer in use stores maps, and say of which image and model.
+
+    Raises
+    ------
+    DataError
+        If it is damaged, or something else.
+    """
+    if SPECS[experiment.explanation.explainer].records != "none":
+        record = PerturbationRecord.load(path)
+        return record.image_id, record.model
+    stored = read_arrays(path, _STORED)
+    return str(stored["image_id"]), str(stored["model"])
+
+
 def map_model(experiment: Experiment, network: str, fold: str, rows: pd.DataFrame) -> Run:
     """Write the maps of one model, unless they are there; as `explainers.step.explain_model`."""
     run = Run()
@@ -68,7 +83,7 @@ def map_model(experiment: Experiment, network: str, fold: str, rows: pd.DataFram
     todo = [
         (row.image_id, index(row.expression))
         for row in rows.itertuples()
-        if not _is_done(experiment.record_path(network, fold, row.image_id), name, row.image_id)
+        if not _is_done(experiment, network, fold, row.image_id)
     ]
     run.skipped = len(rows) - len(todo)
     if not todo:
@@ -113,11 +128,9 @@ def arguments(experiment: Experiment, explainer: str) -> dict[str, Any]:
     return shared | resolved_options(experiment.explanation.options, explainer)
 
 
-def _is_done(path: Path, model: str, image_id: str) -> bool:
-    if not path.exists():
-        return False
+def _is_done(experiment: Experiment, network: str, fold: str, image_id: str) -> bool:
+    path = experiment.record_path(network, fold, image_id)
     try:
-        stored = read_arrays(path, _STORED)
+        return path.exists() and record_or_map(experiment, path) == (image_id, f"{network}_{fold}")
     except DataError:
         return False
-    return (str(stored["model"]), str(stored["image_id"])) == (model, image_id)

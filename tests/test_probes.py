@@ -3,10 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
+from test_figures import assert_readable
 from tiny_network import without_state
 
 from ekman_expressions.errors import ConflictError, DataError, MissingError, SettingsError
-from ekman_expressions.known_answers import probe_faces, probe_training, probes
+from ekman_expressions.known_answers import drawing, probe_faces, probe_training, probes
 from ekman_expressions.known_answers.probe_faces import ProbeFaces
 from ekman_expressions.known_answers.probe_training import ProbeNetwork, ProbeTraining
 from ekman_expressions.masks import group
@@ -144,3 +145,21 @@ def test_wrong_names_are_refused_before_anything_is_trained(tmp_path):
         probes.read_probes(tmp_path)
     with pytest.raises(SettingsError, match="epochs"):
         ProbeTraining(epochs=0)
+
+
+def test_figure_and_table_are_readable_and_show_the_numbers():
+    rows = [
+        ("WeiNet", probe, "lime", state, f"{s}_x", s, "x", 0.8, 0.1, 0.06, value + k, 1.0 + k)
+        for probe in ("brows", "mouth")
+        for k, s in enumerate("abc")
+        for state, value in ((probes.TRAINED, 2.0), (probes.UNTRAINED, 1.0))
+    ]
+    summary = probes.summarise(pd.DataFrame(rows, columns=probes.FACES), samples=9, seed=0)
+    figure = drawing.probes_figure(summary)
+    assert_readable(figure)
+    dots = [line.get_xdata()[0] for line in figure.axes[0].lines if line.get_marker() == "o"]
+    assert dots == pytest.approx([3, 2, 3, 2])
+    table = drawing.probes_table(summary)
+    assert table.loc[("WeiNet", "brows", 0.8, "lime"), ("faces", "trained")].startswith("3.00 [")
+    with pytest.raises(DataError, match="no probe networks"):
+        drawing.probes_figure(summary[:0])

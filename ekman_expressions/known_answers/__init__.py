@@ -8,6 +8,6 @@ masks describe what moves (`reference_masks`).
 
 from __future__ import annotations
 
-from ekman_expressions.known_answers.step import answer, read_localisation, read_reference_masks
+from ekman_expressions.known_answers.step import answer, folder, read_localisation, read_reference_masks
 
-__all__ = ["answer", "read_localisation", "read_reference_masks"]
+__all__ = ["answer", "folder", "read_localisation", "read_reference_masks"]

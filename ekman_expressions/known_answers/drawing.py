@@ -11,6 +11,7 @@ from ekman_expressions.errors import DataError
 from ekman_expressions.explainer_specs import SPECS
 from ekman_expressions.expressions import title
 from ekman_expressions.known_answers.localisation import CEILING, CENTRE, RANDOM
+from ekman_expressions.known_answers.probes import DIFFERENCE, TRAINED, UNTRAINED
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -95,6 +96,62 @@ def masks_figure(pairs: pd.DataFrame, summary: pd.DataFrame) -> Figure:
             f"p = {difference['p']:.3f} over all relabellings"
         ),
     )
+
+
+def probes_figure(table: pd.DataFrame) -> Figure:
+    """Draw how far probe networks, and their untrained copies, light the region that they learned from.
+
+    Parameters
+    ----------
+    table : DataFrame
+        See `probes.SUMMARY`.
+
+    Raises
+    ------
+    DataError
+        If it is empty.
+    """
+    if table.empty:
+        raise DataError("There are no probe networks to draw.")
+    dots = table[table["state"].isin([TRAINED, UNTRAINED])]
+    of_heatmap = dots.assign(
+        ratio=dots["heatmap"], low=dots["heatmap_low"], high=dots["heatmap_high"], panel="heatmap"
+    )
+    dots = pd.concat([dots.assign(panel="ratio"), of_heatmap])
+    names = [
+        f"{line.network}, {line.probe}: {SPECS[line.explainer].title}"
+        for line in dots.itertuples(index=False)
+    ]
+    accuracy = table.groupby(["network", "probe"], sort=False)["accuracy"].first()
+    return figures.interval_dots(
+        dots.assign(row=names, value=dots["ratio"]),
+        panels={"ratio": "mean over faces", "heatmap": "mean heatmap"},
+        row="row",
+        colour="state",
+        chance={"ratio": 1.0, "heatmap": 1.0},
+        title="Do networks light the one region that they can have learned from?",
+        note=(
+            "share of the mass in the region over its share of the canvas; 95 % intervals over "
+            f"{_span(dots['subjects'])} persons, {_span(dots['samples'])} samples\n"
+            f"accuracy on these persons {accuracy.min():.2f} to {accuracy.max():.2f} (chance 0.33)"
+        ),
+    )
+
+
+def probes_table(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the probe networks for readers: ``1.94 [0.47, 3.41]``, mean and 95 % interval over persons."""
+    rows = table.assign(
+        faces=[f"{line.ratio:.2f} [{line.low:.2f}, {line.high:.2f}]" for line in table.itertuples()],
+        heatmap=[
+            f"{line.heatmap:.2f} [{line.heatmap_low:.2f}, {line.heatmap_high:.2f}]"
+            for line in table.itertuples()
+        ],
+    )
+    keys = ["network", "probe", "accuracy", "explainer"]
+    wide = rows.pivot(index=keys, columns="state", values=["faces", "heatmap"])
+    order = pd.MultiIndex.from_frame(table[keys].drop_duplicates())
+    states = [(value, state) for value in ("faces", "heatmap") for state in (TRAINED, UNTRAINED, DIFFERENCE)]
+    return wide.loc[order, states]
 
 
 def _span(values: pd.Series) -> str:

@@ -164,4 +164,6 @@ def _compile(model: Any, shape: tuple[int, ...], layer: Any, score: str) -> Call
         return answers, seen[0], gradient
 
     signature = [tf.TensorSpec((1, *shape), tf.float32), tf.TensorSpec((), tf.int32)]
-    return tf.function(ask, input_signature=signature, autograph=False)
+    # Traced by name: after five first calls, of five models, TensorFlow would warn of retracing.
+    with silent_stderr():
+        return tf.function(ask, input_signature=signature, autograph=False).get_concrete_function()

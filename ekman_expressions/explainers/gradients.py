@@ -120,4 +120,6 @@ def _compile(model: Any, shape: tuple[int, ...], score: str) -> Callable:
         tf.TensorSpec((GRADIENT_GROUP, *shape), tf.float32),
         tf.TensorSpec((), tf.int32),
     ]
-    return tf.function(ask, input_signature=signature, autograph=False)
+    # Traced by name: after five first calls, of five models, TensorFlow would warn of retracing.
+    with silent_stderr():
+        return tf.function(ask, input_signature=signature, autograph=False).get_concrete_function()

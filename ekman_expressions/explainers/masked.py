@@ -91,4 +91,6 @@ def _compile(model: Any, shape: tuple[int, ...]) -> Callable:
         tf.TensorSpec((GROUP, *shape[:2]), tf.float32),
         tf.TensorSpec(shape, tf.float32),
     ]
-    return tf.function(ask, input_signature=signature, autograph=False)
+    # Traced by name: after five first calls, of five models, TensorFlow would warn of retracing.
+    with silent_stderr():
+        return tf.function(ask, input_signature=signature, autograph=False).get_concrete_function()

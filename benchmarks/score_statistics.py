@@ -1,0 +1,100 @@
+"""Time of the statistics, on made heatmaps of the study's size; prints a Markdown table.
+
+Run: python benchmarks/score_statistics.py [--networks 12] [--folds 5]
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from ekman_expressions.comparison import iou
+from ekman_expressions.expressions import EXPRESSIONS
+from ekman_expressions.facespace.template import SHAPE
+from ekman_expressions.heatmaps import to_uint8
+from ekman_expressions.masks import atlas, ekman_mask, hull
+from ekman_expressions.randomness import generator
+from ekman_expressions.statistics import assess, baselines, permutation, subjects
+from ekman_expressions.statistics.bootstrap import resample_counts
+from ekman_expressions.statistics.heatmap_set import HeatmapSet
+
+
+def made_heatmaps(networks: int, folds: int) -> HeatmapSet:
+    """Return heatmaps of smooth noise and the Ekman masks."""
+    shape = (networks, folds, len(EXPRESSIONS))
+    maps = np.empty((*shape, *SHAPE), np.uint8)
+    for place in np.ndindex(shape):
+        coarse = generator(0, *place).random((25, 16))
+        maps[place] = to_uint8(np.kron(coarse, np.ones((11, 14))))
+    masks = np.array([ekman_mask(expression) for expression in EXPRESSIONS])
+    names = tuple(f"network{number}" for number in range(networks))
+    folds_named = tuple(f"CV{number + 1}" for number in range(folds))
+    present = np.ones(shape, bool)
+    return HeatmapSet(names, folds_named, maps, present, masks, hull(), atlas().labels)
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Return how long a call takes."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--networks", type=int, default=12)
+    parser.add_argument("--folds", type=int, default=5)
+    options = parser.parse_args()
+    found = made_heatmaps(options.networks, options.folds)
+    one, mask = found.marked[0, 0, 0], found.masks[0]
+
+    def by_table() -> None:
+        table = baselines.iou_table(found.marked, found.masks)
+        permutation.relabelling_test(permutation.cell_table(table))
+
+    def one_relabelling() -> None:
+        for n, f, e in np.ndindex(found.present.shape):
+            iou(found.marked[n, f, e], found.masks[e])
+
+    def rolled() -> None:
+        for row in range(0, SHAPE[0], 25):
+            for column in range(0, SHAPE[1], 16):
+                iou(np.roll(one, (row, column), (0, 1)), mask)
+
+    maps = generator(1).random((100, *SHAPE), dtype=np.float32)
+    people = np.repeat(np.arange(40), 3)[:100].astype(str)
+
+    def one_cell() -> None:
+        _, sums, sizes = subjects.subject_sums(maps, people)
+        counts = resample_counts(sizes.size, 400, seed=0)
+        subjects.resampled_scores(sums, sizes, counts, mask, found.hull)
+
+    # What is imported on the way, and the marks of Otsu's threshold, are not timed.
+    baselines.shifted(one, mask)
+    cells = found.present.size
+    rows = [
+        ("720 relabellings, IoU of all with all once", seconds(by_table)),
+        ("720 relabellings, recomputed (one timed, times 720)", 720 * seconds(one_relabelling)),
+        ("all 61,600 shifts of one heatmap, by FFT", seconds(lambda: baselines.shifted(one, mask))),
+        (
+            "all 61,600 shifts of one heatmap, rolled (154 timed, times 400)",
+            400 * seconds(rolled),
+        ),
+        ("400 resamples of 34 subjects, 100 faces, one heatmap", seconds(one_cell)),
+        (f"all tables of {cells} heatmaps, without subjects", seconds(lambda: assess(found, seed=0))),
+    ]
+    print("| what | seconds |\n|---|---|")
+    for what, taken in rows:
+        print(f"| {what} | {taken:.3g} |")
+    status = Path("/proc/self/status")
+    if status.exists():
+        peak = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        print(f"\nLargest memory: {int(peak.split()[1]) / 1000:.0f} MB")
+
+
+if __name__ == "__main__":
+    main()

@@ -60,15 +60,9 @@ def write_regions(experiment: Experiment, run: Run) -> Path:
             continue
         try:
             record = PerturbationRecord.load(path)
-            landmarks = datasets.read_landmarks(experiment, row.image_id)
-            segments, names = region_segments(landmarks, record.segments.shape)
+            names = _names(experiment, row.image_id, record.segments)
         except (DataError, MissingError) as error:
             run.omit(f"regions of {row.network}_{row.fold} {row.image_id}", error)
-            continue
-        if not np.array_equal(segments, record.segments):
-            run.omit(
-                f"regions of {row.network}_{row.fold} {row.image_id}", "its landmarks have changed since"
-            )
             continue
         weights = weights_of(experiment, record, index(row.expression))
         rows += [
@@ -78,6 +72,16 @@ def write_regions(experiment: Experiment, run: Run) -> Path:
     path = regions_path(experiment)
     write_csv(path, summarise_regions(weights))
     return path
+
+
+def _names(experiment: Experiment, image_id: str, segments: np.ndarray) -> tuple[str, ...]:
+    """Return what the segments of a record are."""
+    if segments.max() + 1 == len(region_names()):
+        return region_names()
+    found, names = region_segments(datasets.read_landmarks(experiment, image_id), segments.shape)
+    if not np.array_equal(found, segments):
+        raise DataError("its landmarks have changed since it was explained")
+    return names
 
 
 def regions_path(experiment: Experiment) -> Path:

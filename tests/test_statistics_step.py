@@ -8,8 +8,9 @@ from made_heatmaps import SUBJECTS, experiment_of
 
 from ekman_expressions import Experiment, comparison, heatmaps, statistics
 from ekman_expressions.errors import ConflictError, DataError, MissingError
+from ekman_expressions.expressions import EXPRESSIONS
 from ekman_expressions.facespace.template import SHAPE
-from ekman_expressions.masks import ekman_mask, hull
+from ekman_expressions.masks import atlas, ekman_mask, hull
 from ekman_expressions.provenance import Run
 from ekman_expressions.randomness import generator
 from ekman_expressions.statistics import bootstrap, heatmap_set, subjects, threshold_free
@@ -186,6 +187,18 @@ def test_constant_heatmaps_and_explanations_of_nobody_are_listed(tmp_path):
     assert replicates.subjects[0, :, 0].tolist() == [0, SUBJECTS]
     with pytest.raises(DataError, match="do not fit"):
         dataclasses.replace(heatmaps_found, folds=("CV1",))
+
+
+def test_without_any_heatmap_the_tables_hold_what_needs_none():
+    masks = np.array([ekman_mask(expression) for expression in EXPRESSIONS])
+    maps, present = np.zeros((2, 2, 6, *SHAPE), np.uint8), np.zeros((2, 2, 6), bool)
+    nothing = heatmap_set.HeatmapSet(("a", "b"), ("CV1", "CV2"), maps, present, masks, hull(), atlas().labels)
+    found = statistics.assess(nothing, seed=0)
+    assert set(found) == set(statistics.TABLES) and found["by_fold"].empty
+    assert found["intervals"]["estimate"].isna().all() and found["tests"]["p"].isna().all()
+    assert found["cells"][["p", "p_corrected"]].isna().all(axis=None)
+    known = found["baselines"].dropna(subset="value")
+    assert "white" in set(known["baseline"]) and "face_prior" not in set(known["baseline"])
 
 
 def test_another_explainer_has_tables_of_its_own(tmp_path):

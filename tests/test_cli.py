@@ -33,6 +33,7 @@ def test_steps_come_in_the_order_of_the_flow():
         "barplots",
         "dendrograms",
         "explainers",
+        "quality",
         "statistics",
         "regions",
         "known_answers",

@@ -149,3 +149,22 @@ def test_steps_that_have_not_run_and_other_settings(made, tmp_path):
         quality.read(make_study(tmp_path / "b"), "curves")
     with pytest.raises(ConflictError, match="segments"):
         quality.measure(replace(study, explanation=replace(study.explanation, segments=13)))
+
+
+def test_explainers_that_are_compared_stand_in_the_same_tables(tmp_path):
+    study = make_study(tmp_path, samples=300)
+    compare = ("kernel_shap", "grad_cam", "occlusion", "facial_regions")
+    settings = replace(study.explanation, quality_faces=1, compare=compare, compare_faces=2)
+    study = replace(study, explanation=settings)
+    with pytest.raises(MissingError):
+        quality.measure(study)
+    for name in ("lime", *compare):
+        explain(study.explained_by(name))
+    quality.measure(study)
+    curves = quality.read(study, "curves")
+    assert set(curves["ranking"]) == {"lime", *compare, "random", "centre"}
+    assert curves.drop_duplicates(["fold", "image_id"])["passes"].sum() <= 0.1 * 12 * 300
+    assert (curves["ranking"] == "lime").sum() > (curves["ranking"] == "occlusion").sum() > 0
+    assert set(quality.read(study, "reliability")["explainer"]) == {"lime", "facial_regions"}
+    assert set(quality.read(study, "untrained")["explainer"]) == {"lime", "kernel_shap", "grad_cam"}
+    assert quality.measure(study).done == 0

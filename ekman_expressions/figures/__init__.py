@@ -21,6 +21,12 @@ from ekman_expressions.figures.faces import explanation, faces_sheet, warp
 from ekman_expressions.figures.known_answers import interval_dots, pair_table
 from ekman_expressions.figures.learning import confusion_matrices, learning_curves
 from ekman_expressions.figures.overview import overview
+from ekman_expressions.figures.quality import (
+    erasure_curves,
+    reliability_boxes,
+    sensitivity_matrices,
+    untrained_wall,
+)
 from ekman_expressions.figures.regions import region_faces
 from ekman_expressions.figures.statistics import (
     area_curves,
@@ -49,6 +55,7 @@ __all__ = [
     "confusion_matrices",
     "cost_bars",
     "dendrogram",
+    "erasure_curves",
     "explained_faces",
     "explanation",
     "faces_sheet",
@@ -62,13 +69,16 @@ __all__ = [
     "pair_table",
     "rank_correlations",
     "rank_intervals",
-    "region_faces",
     "region_bars",
+    "region_faces",
     "region_maps",
+    "reliability_boxes",
     "save",
     "score_intervals",
+    "sensitivity_matrices",
     "specific_cells",
-    "training_effort",
     "tradeoff",
+    "training_effort",
+    "untrained_wall",
     "warp",
 ]

@@ -50,7 +50,7 @@ def erasure_curves(
     rankings = list(dict.fromkeys(name for cell in curves.values() for name in cell))
     colours = _colours(rankings)
     columns = len(curves)
-    figure = new_figure(max(PAGE * columns / 6, 3.5), 3.4 + (0.25 if title else 0))
+    figure = new_figure(max(PAGE * columns / 6, 3.5), 3.5 + (0.25 if title else 0))
     grid = figure.subplots(2, columns, squeeze=False, sharex=True, sharey=True)
     for column, (expression, cell) in enumerate(curves.items()):
         for row in range(len(_KINDS)):
@@ -68,10 +68,11 @@ def erasure_curves(
                 axes.set_title(f"{expression}\n{faces} face{'s' * (faces != 1)}", fontsize=7)
     for row, kind in enumerate(_KINDS):
         grid[row, 0].set_ylabel(f"{kind}\nprobability")
-    figure.supxlabel("share of the pixels hidden (deletion) or shown (insertion)", fontsize=8)
+    for axes, kind in ((grid[0, columns // 2], "hidden"), (grid[1, columns // 2], "shown")):
+        axes.set_xlabel(f"share of the pixels that are {kind}")
     lines = [grid[0, 0].plot([], [], color=colours[name][0], ls=colours[name][1])[0] for name in rankings]
     names = [(titles or {}).get(name, name) for name in rankings]
-    figure.legend(lines, names, loc="outside upper center", ncols=min(len(names), 6))
+    figure.legend(lines, names, loc="outside lower center", ncols=min(len(names), 6))
     if title:
         figure.suptitle(title)
     return figure
@@ -108,7 +109,7 @@ def reliability_boxes(
     networks = list(dict.fromkeys(table["network"]))
     expressions = list(dict.fromkeys(table["expression"]))
     colours = {name: PALETTE[place % len(PALETTE)] for place, name in enumerate(expressions)}
-    figure = new_figure(max(3.5, min(PAGE, 1.2 + 1.5 * len(networks))), 1.25 * len(measures) + 0.6)
+    figure = new_figure(max(5.4, min(PAGE, 1.2 + 1.5 * len(networks))), 1.25 * len(measures) + 0.6)
     grid = figure.subplots(len(measures), 1, squeeze=False, sharex=True)[:, 0]
     step = 1 / (len(expressions) + 1)
     for axes, (column, label) in zip(grid, measures.items(), strict=True):
@@ -124,7 +125,7 @@ def reliability_boxes(
     grid[-1].set_xticks(range(len(networks)), networks, rotation=45 if len(networks) > 6 else 0)
     grid[-1].set_xlim(-0.5, len(networks) - 0.5)
     handles = [_patch(colour) for colour in colours.values()]
-    figure.legend(handles, expressions, loc="outside upper center", ncols=min(len(expressions), 6))
+    figure.legend(handles, expressions, loc="outside lower center", ncols=min(len(expressions), 6))
     if title:
         figure.suptitle(title)
     return figure
@@ -213,7 +214,9 @@ def sensitivity_matrices(
     columns = list(dict.fromkeys(column for _, column in matrices))
     count = len(variants)
     side = max(0.115 * count, 0.95)
-    figure = new_figure(side * len(columns) + 2.1, side * len(rows) + 1.25 + (0.25 if title else 0))
+    figure = new_figure(side * len(columns) + 2.7, side * len(rows) + 1.6 + (0.25 if title else 0))
+    # The turned labels reach beyond what the layout reckons with.
+    figure.get_layout_engine().set(rect=(0.015, 0.03, 0.97, 0.96))
     grid = figure.subplots(len(rows), len(columns), squeeze=False)
     shown = None
     for number, row in enumerate(rows):

@@ -11,7 +11,7 @@ from ekman_expressions.quality.agreement import correlations, similarity
 from ekman_expressions.quality.curves import Curve, Ranking, deletion_insertion
 from ekman_expressions.quality.reliability import Reliability, bootstrap
 from ekman_expressions.quality.step import measure
-from ekman_expressions.quality.tables import TABLES, read, read_curves, read_heatmaps
+from ekman_expressions.quality.tables import TABLES, read, read_curves, read_heatmaps, sensitivity_matrices
 from ekman_expressions.quality.untrained import untrained_copy
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "read",
     "read_curves",
     "read_heatmaps",
+    "sensitivity_matrices",
     "similarity",
     "untrained_copy",
 ]

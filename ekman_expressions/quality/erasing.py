@@ -13,14 +13,14 @@ from ekman_expressions import datasets
 from ekman_expressions.errors import DataError, MissingError, ModelError
 from ekman_expressions.experiment import Experiment
 from ekman_expressions.explainer_specs import SPECS
+from ekman_expressions.explainers.comparing import compared
+from ekman_expressions.explainers.maps import weights_of
 from ekman_expressions.expressions import index
 from ekman_expressions.perturbation import Asker, PerturbationRecord, superpixels
 from ekman_expressions.provenance import Run
 from ekman_expressions.quality import curves
 from ekman_expressions.quality.explained import (
-    estimator,
     explained_faces,
-    explainers_of,
     fingerprints,
     holds,
     signed_map,
@@ -37,6 +37,8 @@ KINDS = ("deletion", "insertion")
 GRID = np.linspace(0, 1, 21)
 """Shares of the pixels at which curves are kept, so that they can be averaged."""
 
+_NONE = np.full(len(GRID), np.nan)
+
 
 def path_of(experiment: Experiment, network: str, fold: str) -> Path:
     """The file of one model's curves: see `erase`."""
@@ -50,7 +52,8 @@ def erase(
 
     The file has, for N faces and C rankings (the explainers, then the `CONTROLS`):
     ``image_ids``, ``expressions``, ``rankings``, ``answers`` (N, C, 2, G) at the shares `GRID`, for
-    deletion and insertion, ``areas`` (N, C, 2), and ``passes`` (N,).
+    deletion and insertion, ``areas`` (N, C, 2), both NaN where a face has no such curve, and
+    ``passes`` (N,).
 
     Parameters
     ----------
@@ -68,55 +71,50 @@ def erase(
     passes, spare : int
         The passes that the curves took, and those that this model leaves to the next.
     """
-    explainers = explainers_of(experiment)
-    rows = explained_faces(experiment, network, fold, explainers)
-    allowed = spare + int(SHARE * _lime_passes(experiment, network, fold, rows))
-    steps = curves.steps_for(allowed / max(len(rows), 1), len(explainers))
-    of_one = curves.passes_of(steps, len(explainers))
-    chosen = rows.head(allowed // of_one)
-    left = allowed - of_one * len(chosen)
+    names = compared(experiment)
+    plan, steps, spare = _plan(experiment, network, fold, spare)
     path = path_of(experiment, network, fold)
-    hashes = [
-        fingerprints(experiment.explained_by(name), network, fold, chosen["image_id"]) for name in explainers
-    ]
     settings = experiment.explanation
-    made_of = [explainers, hashes, steps, settings.kernel_width, settings.alpha, experiment.seed]
-    source = hash_of(made_of)
+    hashes = [
+        [fingerprints(experiment.explained_by(name), network, fold, [image_id]) for name in rankings]
+        for image_id, _, rankings in plan
+    ]
+    source = hash_of([names, hashes, steps, settings.kernel_width, settings.alpha, experiment.seed])
     if holds(path, source):
-        run.skipped += len(chosen)
-        return passes_in(path), left
+        run.skipped += len(plan)
+        return passes_in(path), spare
     run.begin()
     answers, areas, passes, used = [], [], [], []
-    for row in tqdm(
-        chosen.itertuples(), desc=f"Erasing for {network}_{fold}", unit="image", total=len(chosen)
-    ):
-        name = f"{network}_{fold} {row.image_id}"
+    keys = [[(ranking, kind) for kind in KINDS] for ranking in (*names, *CONTROLS)]
+    bar = tqdm(plan, desc=f"Erasing for {network}_{fold}", unit="image")
+    for image_id, expression, rankings in bar:
         try:
-            drawn, took = _curves_of(experiment, network, fold, row.image_id, row.expression, steps, asker())
+            drawn, took = _curves_of(
+                experiment, network, fold, image_id, expression, rankings, steps, asker()
+            )
         except (DataError, MissingError, ModelError) as error:
-            run.omit(f"{name}: deletion and insertion", error)
+            run.omit(f"{network}_{fold} {image_id}: deletion and insertion", error)
             continue
-        keys = [[(ranking, kind) for kind in KINDS] for ranking in (*explainers, *CONTROLS)]
-        answers.append([[drawn[key].at(GRID) for key in pair] for pair in keys])
-        areas.append([[drawn[key].area for key in pair] for pair in keys])
+        answers.append([[drawn[key].at(GRID) if key in drawn else _NONE for key in pair] for pair in keys])
+        areas.append([[drawn[key].area if key in drawn else np.nan for key in pair] for pair in keys])
         passes.append(took)
-        used.append((row.image_id, row.expression))
+        used.append((image_id, expression))
     if not used:
         path.unlink(missing_ok=True)
-        return 0, left
+        return 0, spare
     image_ids, expressions = zip(*used, strict=True)
     arrays = {
         "source": np.array(source),
         "image_ids": np.array(image_ids),
         "expressions": np.array(expressions),
-        "rankings": np.array([*explainers, *CONTROLS]),
+        "rankings": np.array([*names, *CONTROLS]),
         "answers": np.array(answers, np.float32),
         "areas": np.array(areas),
         "passes": np.array(passes),
     }
     write_arrays(path, arrays)
     run.done += len(used)
-    return int(sum(passes)), left
+    return int(sum(passes)), spare
 
 
 def passes_in(path: Path) -> int:
@@ -125,10 +123,10 @@ def passes_in(path: Path) -> int:
 
 
 def tabulate(arrays: dict[str, np.ndarray]) -> pd.DataFrame:
-    """Return the areas in a file: a row per face and ranking."""
+    """Return the areas in a file, a row per face and ranking; ``passes`` of all curves of the face."""
     rankings = arrays["rankings"]
     count = len(arrays["image_ids"])
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "image_id": np.repeat(arrays["image_ids"], len(rankings)),
             "expression": np.repeat(arrays["expressions"], len(rankings)),
@@ -138,15 +136,41 @@ def tabulate(arrays: dict[str, np.ndarray]) -> pd.DataFrame:
             "passes": np.repeat(arrays["passes"], len(rankings)),
         }
     )
+    return table.dropna(subset=["deletion"])
+
+
+def _plan(
+    experiment: Experiment, network: str, fold: str, spare: int
+) -> tuple[list[tuple[str, str, tuple[str, ...]]], int, int]:
+    """Return the faces (id, expression, explainers), the steps of a curve, and the passes that are left.
+
+    With explainers to compare, half of the passes goes to faces that all have explained, and their
+    curves; the rest to further faces and the curves of the explainer in use alone.
+    """
+    own, *others = compared(experiment)
+    rows = explained_faces(experiment, network, fold, [own])
+    left = spare + int(SHARE * _lime_passes(experiment, network, fold, rows))
+    steps = curves.steps_for(left / max(len(rows), 1))
+    plan: list[tuple[str, str, tuple[str, ...]]] = []
+    if others:
+        common = explained_faces(experiment, network, fold, [own, *others])
+        of_one = curves.passes_of(steps, 1 + len(others))
+        common = common.head(left // 2 // of_one)
+        plan += [(row.image_id, row.expression, (own, *others)) for row in common.itertuples()]
+        left -= of_one * len(common)
+        rows = rows[~rows["image_id"].isin(common["image_id"])]
+    of_one = curves.passes_of(steps)
+    rows = rows.head(left // of_one)
+    plan += [(row.image_id, row.expression, (own,)) for row in rows.itertuples()]
+    return plan, steps, left - of_one * len(rows)
 
 
 def _lime_passes(experiment: Experiment, network: str, fold: str, rows: pd.DataFrame) -> int:
-    by = experiment.explained_by("lime")
-    paths = [by.record_path(network, fold, image_id) for image_id in rows["image_id"]]
-    if SPECS[experiment.explanation.explainer].records == "shared":
-        return sum(len(PerturbationRecord.load(path).samples) for path in paths)
     settings = experiment.explanation
-    return len(rows) * (settings.max_samples if settings.samples == "auto" else settings.samples)
+    if SPECS[settings.explainer].records == "none":
+        return len(rows) * (settings.max_samples if settings.samples == "auto" else settings.samples)
+    paths = [experiment.record_path(network, fold, image_id) for image_id in rows["image_id"]]
+    return sum(len(PerturbationRecord.load(path).samples) for path in paths)
 
 
 def _curves_of(
@@ -155,6 +179,7 @@ def _curves_of(
     fold: str,
     image_id: str,
     expression: str,
+    explainers: tuple[str, ...],
     steps: int,
     asker: Asker,
 ) -> tuple[dict[tuple[str, str], curves.Curve], int]:
@@ -163,12 +188,15 @@ def _curves_of(
     random = generator(experiment.seed, "quality", f"{network}_{fold}", image_id)
     image = datasets.read_faces(experiment, [image_id], experiment.side(network))[0]
     segments = superpixels(image, segments=settings.segments, compactness=settings.compactness)
+    # The controls first, so that they do not depend on which explainers are compared.
+    controls = {"random": curves.at_random(segments, random), "centre": curves.centre_first(segments)}
     rankings = {
         name: _ranking(experiment.explained_by(name), network, fold, image_id, target, steps, random)
-        for name in explainers_of(experiment)
+        for name in explainers
     }
-    rankings |= {"random": curves.at_random(segments, random), "centre": curves.centre_first(segments)}
-    return curves.deletion_insertion(asker, image, target, rankings, steps=steps, hidden=settings.hidden)
+    return curves.deletion_insertion(
+        asker, image, target, rankings | controls, steps=steps, hidden=settings.hidden
+    )
 
 
 def _ranking(
@@ -184,4 +212,4 @@ def _ranking(
     if SPECS[name].records == "none":
         return curves.by_map(signed_map(by, network, fold, image_id), steps, random)
     record = PerturbationRecord.load(by.record_path(network, fold, image_id))
-    return curves.by_weights(record.segments, estimator(name, by.explanation)(record, target), random)
+    return curves.by_weights(record.segments, weights_of(by, record, target), random)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -12,31 +12,9 @@ from ekman_expressions import evaluation
 from ekman_expressions.errors import DataError
 from ekman_expressions.experiment import Experiment
 from ekman_expressions.explainer_specs import SPECS
-from ekman_expressions.explainers.kernel_shap import kernel_shap
-from ekman_expressions.explainers.lime import lime
-from ekman_expressions.explainers.superpixel_rise import superpixel_rise
-from ekman_expressions.expressions import EXPRESSIONS
-from ekman_expressions.perturbation import PerturbationRecord
+from ekman_expressions.explainers.comparing import compared
 from ekman_expressions.randomness import derive_seed
-from ekman_expressions.settings import ExplanationSettings
 from ekman_expressions.storage import read_arrays, sha256
-
-Estimate = Callable[[PerturbationRecord, int], np.ndarray]
-
-
-def explainers_of(experiment: Experiment) -> tuple[str, ...]:
-    """Return the explainer in use and those compared with it, each once."""
-    settings = experiment.explanation
-    return tuple(dict.fromkeys((settings.explainer, *settings.compare)))
-
-
-def estimator(name: str, settings: ExplanationSettings) -> Estimate:
-    """Return how an explainer with records makes signed weights of a record and a class."""
-    if SPECS[name].surrogate:
-        return lambda record, target: (
-            lime(record, target, kernel_width=settings.kernel_width, alpha=settings.alpha).weights
-        )
-    return {"kernel_shap": kernel_shap, "superpixel_rise": superpixel_rise}[name]
 
 
 def explained_faces(
@@ -48,7 +26,7 @@ def explained_faces(
     -------
     DataFrame
         ``image_id, expression``, in an order that is random but always the same; expressions
-        take turns, so that the first so many hold as many of each as there are.
+        take turns, so that the first so many hold about as many of each.
     """
     table: pd.DataFrame | None = None
     for name in explainers:
@@ -61,9 +39,9 @@ def explained_faces(
     if table is None or table.empty:
         return pd.DataFrame(columns=["image_id", "expression"])
     places = [derive_seed(experiment.seed, "quality", network, fold, name) for name in table["image_id"]]
-    table = table.assign(place=places, expression_place=table["expression"].map(EXPRESSIONS.index))
+    table = table.assign(place=places)
     turn = table.groupby("expression")["place"].rank(method="first")
-    table = table.assign(turn=turn).sort_values(["turn", "expression_place"], kind="stable")
+    table = table.assign(turn=turn).sort_values(["turn", "place"], kind="stable")
     return table[["image_id", "expression"]].reset_index(drop=True)
 
 
@@ -83,8 +61,8 @@ def holds(path: Path, source: str) -> bool:
 
 
 def surrogates_of(experiment: Experiment) -> tuple[str, ...]:
-    """Return those of `explainers_of` that fit LIME's regression, which can be resampled."""
-    return tuple(name for name in explainers_of(experiment) if SPECS[name].surrogate)
+    """Return those of the explainers compared that fit LIME's regression, which can be resampled."""
+    return tuple(name for name in compared(experiment) if SPECS[name].surrogate)
 
 
 def signed_map(by: Experiment, network: str, fold: str, image_id: str) -> np.ndarray:

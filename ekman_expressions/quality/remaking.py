@@ -13,9 +13,11 @@ from tqdm import tqdm
 from ekman_expressions import datasets
 from ekman_expressions.errors import DataError, MissingError, ModelError
 from ekman_expressions.experiment import Experiment
-from ekman_expressions.explainer_specs import SPECS, resolved_options
+from ekman_expressions.explainer_specs import SPECS
 from ekman_expressions.explainers import EXPLAINERS
+from ekman_expressions.explainers.comparing import compared
 from ekman_expressions.explainers.lime import paint
+from ekman_expressions.explainers.maps import arguments, weights_of
 from ekman_expressions.expressions import EXPRESSIONS, index
 from ekman_expressions.facespace import normalise
 from ekman_expressions.facespace.template import SHAPE
@@ -24,9 +26,7 @@ from ekman_expressions.perturbation import Asker, PerturbationRecord
 from ekman_expressions.provenance import Run
 from ekman_expressions.quality.agreement import correlations
 from ekman_expressions.quality.explained import (
-    estimator,
     explained_faces,
-    explainers_of,
     fingerprints,
     holds,
     signed_map,
@@ -54,7 +54,7 @@ def explainers_again(experiment: Experiment) -> tuple[str, ...]:
     """Return the explainers whose maps are made again: those that are estimated from LIME's records,
     at no further model call, and those that take gradients, of untrained copies only."""
     return tuple(
-        name for name in explainers_of(experiment) if SPECS[name].records == "shared" or SPECS[name].gradients
+        name for name in compared(experiment) if SPECS[name].records == "shared" or SPECS[name].gradients
     )
 
 
@@ -68,7 +68,7 @@ def choose(experiment: Experiment, network: str) -> pd.DataFrame:
     """
     tables = []
     for fold in experiment.folds:
-        rows = explained_faces(experiment, network, fold, explainers_of(experiment))
+        rows = explained_faces(experiment, network, fold, compared(experiment))
         turn = rows.groupby("expression").cumcount()
         place = [derive_seed(experiment.seed, "again", network, fold, name) for name in rows["image_id"]]
         tables.append(rows.assign(fold=fold, turn=turn, place=place))
@@ -201,9 +201,9 @@ def _maps(
         if untrained is not None:
             records[UNTRAINED] = again(untrained, Variant(), UNTRAINED)
         for name in shared:
-            estimate = estimator(name, settings)
+            by = experiment.explained_by(name)
             for variant, record in records.items():
-                maps[name, variant] = paint(estimate(record, target), record.segments)
+                maps[name, variant] = paint(weights_of(by, record, target), record.segments)
     for name in names:
         if name not in shared:
             by = experiment.explained_by(name)
@@ -215,5 +215,4 @@ def _maps(
 
 def _explained(by: Experiment, model: Any, image: np.ndarray, target: int, seed: int) -> np.ndarray:
     name = by.explanation.explainer
-    options = resolved_options(by.explanation.options, name)
-    return EXPLAINERS[name](model, image[None], [target], seed=seed, **options)[0]
+    return EXPLAINERS[name](model, image[None], [target], seed=seed, **arguments(by, name))[0]

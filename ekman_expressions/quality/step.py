@@ -11,11 +11,13 @@ from tqdm import tqdm
 from ekman_expressions import datasets, training
 from ekman_expressions.errors import DataError, MissingError, ModelError
 from ekman_expressions.experiment import Experiment
+from ekman_expressions.explainers.comparing import compared
 from ekman_expressions.explainers.probing import kept_group
+from ekman_expressions.locks import locked
 from ekman_expressions.perturbation import GROUP, Asker
 from ekman_expressions.provenance import Run, record, require_finished, settings_of
 from ekman_expressions.quality import erasing, remaking, resampling, tables
-from ekman_expressions.quality.explained import explainers_of, surrogates_of
+from ekman_expressions.quality.explained import surrogates_of
 from ekman_expressions.quality.untrained import untrained_copy
 from ekman_expressions.randomness import derive_seed
 from ekman_expressions.storage import write_csv
@@ -23,6 +25,7 @@ from ekman_expressions.storage import write_csv
 _STEP = "quality"
 
 
+@locked
 def measure(experiment: Experiment) -> Run:
     """Measure how good the explanations of an experiment are (step "quality").
 
@@ -49,7 +52,7 @@ def measure(experiment: Experiment) -> Run:
         f"explanations of {name}": require_finished(
             experiment.explained_by(name).records_folder, "explanations"
         )
-        for name in explainers_of(experiment)
+        for name in compared(experiment)
     }
     with record(
         experiment.quality_folder,

@@ -16,7 +16,7 @@ from ekman_expressions.masks import ekman_mask
 from ekman_expressions.quality import erasing, remaking, resampling
 from ekman_expressions.quality.agreement import correlations, similarity
 from ekman_expressions.quality.explained import surrogates_of
-from ekman_expressions.quality.variants import AS_SET, UNTRAINED
+from ekman_expressions.quality.variants import AS_SET, UNTRAINED, names_of
 from ekman_expressions.storage import read_arrays, read_csv, require
 
 TABLES: dict[str, tuple[str, ...]] = {
@@ -66,7 +66,8 @@ def read_curves(experiment: Experiment) -> dict[tuple[str, str], dict[str, np.nd
         for expression, answers in zip(arrays["expressions"], arrays["answers"], strict=True):
             cell = found.setdefault((network, str(expression)), {})
             for ranking, curve in zip(arrays["rankings"], answers, strict=True):
-                cell.setdefault(str(ranking), []).append(curve)
+                if np.isfinite(curve).all():
+                    cell.setdefault(str(ranking), []).append(curve)
     return {
         cell: {ranking: np.stack(curves) for ranking, curves in rankings.items()}
         for cell, rankings in found.items()
@@ -94,6 +95,34 @@ def read_heatmaps(
         if name == explainer:
             found[network, expression] = {variant: mean.mean for variant, mean in means.items()}
     return found
+
+
+def sensitivity_matrices(
+    experiment: Experiment, explainer: str | None = None
+) -> tuple[dict[tuple[str, str], np.ndarray], tuple[str, ...]]:
+    """Read the mean correlations of faces' maps that were made in different ways, as matrices.
+
+    Returns
+    -------
+    dict of (network, expression) to (V, V) ndarray
+        NaN where there is none.
+    tuple of V str
+        The variants: all but the untrained copy.
+    """
+    explainer = explainer or experiment.explanation.explainer
+    names = tuple(name for name in names_of(experiment.explanation) if name != UNTRAINED)
+    table = read(experiment, "sensitivity")
+    table = table[table["explainer"] == explainer]
+    matrices = {}
+    for cell, rows in table.groupby(["network", "expression"], sort=False):
+        matrix = np.full((len(names), len(names)), np.nan)
+        np.fill_diagonal(matrix, 1)
+        for row in rows.itertuples():
+            if row.first in names and row.second in names:
+                places = names.index(row.first), names.index(row.second)
+                matrix[places] = matrix[places[::-1]] = row.correlation
+        matrices[cell] = matrix
+    return matrices, names
 
 
 def make(experiment: Experiment) -> dict[str, pd.DataFrame]:

@@ -6,6 +6,7 @@ the same for a trained network and for one with random weights says nothing of w
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -49,11 +50,11 @@ def untrained_copy(model: Any, images: np.ndarray, *, seed: int) -> Any:
         )
     import keras
 
-    # Names are numbered through a whole process, and differ between models of one architecture.
-    places = {id(layer): str(place) for place, layer in enumerate(_layers(model))}
+    # Not by name: names are numbered through a whole process, and differ between models of one architecture.
+    places = itertools.count()
 
     def made_again(layer: Any) -> Any:
-        return type(layer).from_config(_seeded(layer.get_config(), seed, places[id(layer)]))
+        return type(layer).from_config(_seeded(layer.get_config(), seed, str(next(places))))
 
     try:
         copy = keras.models.clone_model(model, clone_function=made_again, recursive=True)

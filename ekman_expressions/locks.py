@@ -32,13 +32,13 @@ _NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _held: dict[Path, tuple[int, int]] = {}
 
 
-def locked(step: Callable[[Experiment], Run]) -> Callable[[Experiment], Run]:
+def locked(step: Callable[..., Run]) -> Callable[..., Run]:
     """Let a step run only while it holds the lock of its experiment; see `experiment_lock`."""
 
     @wraps(step)
-    def run(experiment: Experiment) -> Run:
+    def run(experiment: Experiment, **options: Any) -> Run:
         with experiment_lock(experiment):
-            return step(experiment)
+            return step(experiment, **options)
 
     return run
 

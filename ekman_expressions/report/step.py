@@ -8,6 +8,7 @@ from typing import Any
 
 from ekman_expressions import __version__
 from ekman_expressions.experiment import Experiment, find_root
+from ekman_expressions.locks import locked
 from ekman_expressions.provenance import Run, record, require_finished, settings_of
 from ekman_expressions.report import atlas, backdrop, faces, overview, sections
 from ekman_expressions.report.pages import Page, asset_files, write_pages
@@ -30,6 +31,7 @@ _ABOUT = {
 _OWNED = ("assets", "data", "faces", "figures", "tables")
 
 
+@locked
 def make(experiment: Experiment, *, show_faces: bool | None = None) -> Run:
     """Write ``results/<experiment>/report/index.html`` from what the steps have left (step "report").
 

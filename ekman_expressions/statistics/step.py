@@ -12,6 +12,7 @@ from ekman_expressions.comparison import AVERAGE
 from ekman_expressions.errors import DataError, MissingError
 from ekman_expressions.experiment import Experiment
 from ekman_expressions.expressions import EXPRESSIONS
+from ekman_expressions.locks import locked
 from ekman_expressions.masks import mask_path
 from ekman_expressions.provenance import Run, record, require_finished, settings_of
 from ekman_expressions.statistics.assessment import TABLES, assess
@@ -25,6 +26,7 @@ RESAMPLES = 400
 _STEP = "statistics"
 
 
+@locked
 def analyse(experiment: Experiment, *, resamples: int = RESAMPLES) -> Run:
     """Say what the scores of an experiment are worth (step "statistics").
 

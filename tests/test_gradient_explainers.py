@@ -201,9 +201,9 @@ def test_the_layer_is_the_last_with_features_in_space():
     ],
 )
 def test_the_usual_layers_of_keras_networks(network, layer):
-    from ekman_expressions.zoo import build
+    from ekman_expressions.zoo import NETWORKS
 
-    assert last_features(build(network, weights="none")).name == layer
+    assert last_features(NETWORKS[network].build()).name == layer
 
 
 def test_models_without_features_in_space_or_gradients():

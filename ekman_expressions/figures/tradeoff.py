@@ -88,7 +88,15 @@ def tradeoff(
             _finish(axes)
     for axes in grid[-1]:
         axes.set_xlabel("samples per face")
-    grid[0, -1].legend(loc="lower left")
+    entries = {}
+    for axes in grid.flat:
+        # Of a sampler without a row there is an empty line.
+        entries |= {
+            line.get_label(): line
+            for line in axes.get_lines()
+            if line.get_label() in _STYLES and len(line.get_xdata())
+        }
+    figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=len(_STYLES))
     return figure
 
 

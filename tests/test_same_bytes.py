@@ -4,6 +4,8 @@ import dataclasses
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -118,3 +120,22 @@ def test_networks_in_any_order_and_a_first_run_of_one_of_them_change_nothing(sta
     pictures = [name for name in pictures if "GROUND_TRUTH" not in name]
     assert len(pictures) > 50
     assert [name for name in pictures if made.get(name) != serial[name]] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", ["smoke", "demo"])
+def test_a_preset_with_its_trainings_on_two_workers(preset, tmp_path):
+    made = []
+    for scheduler in ("serial", "local:2"):
+        root = tmp_path / scheduler.replace(":", "")
+        command = [sys.executable, "-m", "ekman_expressions.cli", "run", "--preset", preset]
+        subprocess.run([*command, "--root", str(root), "--scheduler", scheduler], check=True)
+        made.append(
+            {
+                name: content
+                for name, content in files(root).items()
+                if not name.endswith(("_training.json", "training.csv", "cost.csv", ".html"))
+            }
+        )
+    assert sorted(made[0]) == sorted(made[1])
+    assert [name for name in made[0] if made[0][name] != made[1][name]] == []

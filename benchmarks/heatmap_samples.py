@@ -36,9 +36,9 @@ ESTIMATES = (
 
 
 def explained(record: PerturbationRecord, target: int, samples: int, landmarks: np.ndarray) -> np.ndarray:
-    """Return LIME's map of the first so many samples in face space, the penalty in proportion."""
+    """Return LIME's map of the first so many samples in face space."""
     few = replace(record, samples=record.samples[:samples], answers=record.answers[:samples])
-    return normalise(paint(lime(few, target, alpha=samples / 1000).weights, record.segments), landmarks)
+    return normalise(paint(lime(few, target).weights, record.segments), landmarks)
 
 
 def correlations(experiment: Experiment, kept: Path, networks: list[str]) -> pd.DataFrame:

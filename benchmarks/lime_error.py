@@ -137,7 +137,7 @@ def main() -> None:
         means = rows.groupby(["sampler", "penalty", "samples"], as_index=False)["error"].mean()
         iid = means[(means["sampler"] == "iid") & (means["penalty"] == "alpha = 1")]
         wanted = iid.set_index("samples")["error"][1000]
-        needed = samples_for(means, "orthogonal", "alpha / n fixed", wanted)
+        needed = samples_for(means, "orthogonal", "alpha = 1", wanted)
         ours, lime_takes = seconds_per_sample(experiment, network, options.rounds)
         print(
             f"| {network} | {1e3 * ours:.2f} | {1e3 * lime_takes:.2f} | {needed:.0f} "

@@ -54,10 +54,25 @@ def make_study(
 
     Models are ``Stub01`` ... , each a Python function of this file.
     """
+    experiment = describe(root, networks, folds, positives, samples, call, segments)
+    write_faces(experiment, faces)
+    return experiment
+
+
+def describe(
+    root: Path,
+    networks: int = 2,
+    folds: int = 2,
+    positives: int = 3,
+    samples: int = 20,
+    call: str = "answer",
+    segments: int = 8,
+) -> Experiment:
+    """Return the experiment of `make_study`, and write nothing."""
     where = f"{Path(__file__).resolve()}:{call}"
     own = OwnModel(side=SIDE, classes=EXPRESSIONS, call=where, version="1")
     names = tuple(f"Stub{number:02d}" for number in range(1, networks + 1))
-    experiment = Experiment(
+    return Experiment(
         name="made",
         networks=names,
         models=dict.fromkeys(names, own),
@@ -65,8 +80,6 @@ def make_study(
         explanation=ExplanationSettings(positives=positives, samples=samples, segments=segments),
         root=root,
     )
-    write_faces(experiment, faces)
-    return experiment
 
 
 def write_faces(experiment: Experiment, faces: int) -> None:

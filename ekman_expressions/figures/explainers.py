@@ -197,7 +197,7 @@ def region_maps(
             axes.contour(outline, [0.5], colors="black", linewidths=0.7)
         axes.set_title(expression, fontsize=8)
         bare(axes)
-    bar = figure.colorbar(shown, ax=grid, shrink=0.7, aspect=18, label="mean change of the probability")
+    bar = figure.colorbar(shown, ax=grid, shrink=0.7, aspect=18, label="weight")
     bar.outline.set_visible(False)
     figure.suptitle(title)
     return figure

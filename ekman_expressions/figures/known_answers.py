@@ -76,6 +76,8 @@ def interval_dots(
     _legend(figure, colours, labels, bool(chance), note)
     if title:
         figure.suptitle(title)
+    # Long names of rows are wider in files than on the screen, for which the layout is made.
+    figure.get_layout_engine().set(w_pad=0.08)
     return figure
 
 

@@ -1,0 +1,216 @@
+"""Faults that are really injected, and what survives them; docs/robustness.md has the table."""
+
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from stub_study import make_study
+
+from ekman_expressions import comparison, evaluation, explainers, facespace, heatmaps, integrity, masks
+from ekman_expressions.datasets import prepared
+from ekman_expressions.provenance import Run
+
+STEPS = {
+    "evaluation": evaluation.evaluate,
+    "explanations": explainers.explain,
+    "facespace": facespace.normalise_explanations,
+    "heatmaps": heatmaps.make,
+    "masks": masks.write,
+    "scores": comparison.score,
+}
+WATCHED = {
+    "evaluation": "results/made/evaluation/predictions/*.csv",
+    "explanations": "results/made/explanations/*/*.npz",
+    "facespace": "results/made/facespace/*.npz",
+    "heatmaps": "heatmaps/made/GRAY/*/*.png",
+    "scores": "results/made/scores/*.csv",
+}
+PROGRAM = """
+import dataclasses, resource, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from stub_study import describe
+from test_faults import STEPS
+from ekman_expressions.errors import EkmanExpressionsError
+from ekman_expressions.execution import using
+experiment = describe(Path(sys.argv[2]))
+if int(sys.argv[4]):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[4]), int(sys.argv[4])))
+try:
+    with using(sys.argv[5]):
+        for name in sys.argv[3].split(","):
+            STEPS[name](experiment)
+except (EkmanExpressionsError, OSError) as error:
+    sys.exit(f"{type(error).__name__}: {error}")
+"""
+
+
+def files(root: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(root).as_posix(): path.read_bytes()
+        for path in sorted(root.rglob("*"))
+        if path.is_file() and path.name != "run.json"
+    }
+
+
+def start(root: Path, steps=STEPS, *, largest: int = 0, scheduler: str = "serial") -> subprocess.Popen:
+    command = [sys.executable, "-c", PROGRAM, str(Path(__file__).parent), str(root), ",".join(steps)]
+    return subprocess.Popen(
+        [*command, str(largest), scheduler], stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+
+
+def finish(root: Path) -> dict[str, bytes]:
+    process = start(root)
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    return files(root)
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory):
+    return make_study(tmp_path_factory.mktemp("faces"), faces=3, positives=3)
+
+
+@pytest.fixture(scope="module")
+def sound(faces, tmp_path_factory):
+    root = tmp_path_factory.mktemp("sound") / "root"
+    shutil.copytree(faces.root, root)
+    return finish(root)
+
+
+@pytest.fixture
+def root(faces, tmp_path):
+    return Path(shutil.copytree(faces.root, tmp_path / "root"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheduler", ["serial", "local:2"])
+@pytest.mark.parametrize("step", WATCHED)
+def test_the_driver_is_killed_in_each_step(step, scheduler, root, sound):
+    process = start(root, scheduler=scheduler)
+    while not list(root.glob(WATCHED[step])) and process.poll() is None:
+        time.sleep(0.002)
+    os.killpg(process.pid, signal.SIGKILL) if scheduler == "serial" else process.kill()
+    process.communicate()
+    # Workers see that their driver is gone and end by themselves.
+    time.sleep(0 if scheduler == "serial" else 3)
+    assert finish(root) == sound
+    assert not list(root.rglob(".[0-9]*"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("largest", [300, 2_500, 60_000])
+def test_files_cannot_grow_as_on_a_full_disk(largest, root, sound):
+    process = start(root, largest=largest)
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 1 and "File too large" in errors.splitlines()[-1], errors
+    assert not list(root.rglob(".[0-9]*"))
+    assert finish(root) == sound
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of two megabytes in memory; mounting needs root."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("nothing can be mounted here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.slow
+def test_a_disk_is_full_and_then_has_room(faces, sound, small_disk):
+    root = Path(shutil.copytree(faces.root, small_disk / "root"))
+    process = start(root)
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 1 and "No space left" in errors.splitlines()[-1], errors
+    subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
+    assert finish(root) == sound
+
+
+@pytest.mark.slow
+def test_a_folder_is_read_only(faces, sound, small_disk):
+    subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
+    root = Path(shutil.copytree(faces.root, small_disk / "root"))
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    process = start(root)
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 1 and "Read-only file system" in errors.splitlines()[-1], errors
+    subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
+    assert finish(root) == sound
+
+
+@pytest.fixture(scope="module")
+def made(faces, tmp_path_factory):
+    experiment = dataclasses.replace(faces, root=tmp_path_factory.mktemp("made") / "root")
+    shutil.copytree(faces.root, experiment.root)
+    for step in STEPS.values():
+        step(experiment)
+    return experiment
+
+
+@pytest.fixture
+def experiment(made, tmp_path):
+    shutil.copytree(made.root, tmp_path / "made")
+    return dataclasses.replace(made, root=tmp_path / "made")
+
+
+def again(experiment) -> dict[str, Run]:
+    return {name: step(experiment) for name, step in STEPS.items()}
+
+
+def test_records_and_maps_that_were_cut_off_or_swapped_are_made_again(experiment):
+    before = files(experiment.root)
+    first, second, third = sorted(experiment.records_folder.glob("*/*.npz"))[:3]
+    first.write_bytes(first.read_bytes()[:-200])
+    shutil.copy(third, second)
+    maps = next(experiment.facespace_folder.glob("*.npz"))
+    maps.write_bytes(b"PK" + maps.read_bytes()[2:1000])
+    # As after a kill: a finished step looks no further than whether its files are there.
+    entry = experiment.records_folder / "run.json"
+    entry.write_text(json.dumps(json.loads(entry.read_text()) | {"end": None}))
+    runs = again(experiment)
+    assert runs["explanations"].done == 2 and runs["facespace"].done >= 1
+    assert files(experiment.root) == before
+
+
+def test_a_corrupt_face_costs_only_its_own_explanations(experiment):
+    explained = evaluation.read_explained(experiment)
+    image_id = explained["image_id"][0]
+    prepared.face_path(experiment, image_id).write_bytes(b"no image")
+    for folder in (experiment.results_folder, experiment.heatmaps_folder):
+        shutil.rmtree(folder)
+    runs = again(experiment)
+    assert len(runs["evaluation"].omissions) == len(experiment.networks)
+    assert all(image_id in entry["item"] for entry in runs["evaluation"].omissions)
+    left = evaluation.read_explained(experiment)
+    assert runs["explanations"].done == len(left) and image_id not in set(left["image_id"])
+
+
+def test_a_model_that_answers_nan_costs_only_its_own_explanations(faces, tmp_path):
+    broken = make_study(tmp_path / "root", faces=3, positives=3, call="broken", networks=1)
+    evaluation.evaluate(broken)
+    run = explainers.explain(broken)
+    assert run.done == 0 and len(run.omissions) == len(evaluation.read_explained(broken))
+    assert all("NaN" in entry["reason"] for entry in run.omissions)
+    assert "left out" in run.summary("items")
+
+
+@pytest.mark.parametrize("moment", [0, 4_000_000_000])
+def test_clocks_that_jump_make_nothing_stale(experiment, moment):
+    before = files(experiment.root)
+    for path in experiment.root.rglob("*"):
+        os.utime(path, (moment, moment))
+    assert all(run.done == 0 for run in again(experiment).values())
+    assert files(experiment.root) == before
+    assert {kind for kind, *_ in integrity.check(experiment).findings} == {"missing"}

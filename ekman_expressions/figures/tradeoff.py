@@ -37,7 +37,7 @@ def tradeoff(
         heatmap with that of `most` samples. Means over rows are drawn, and their ranges.
     errors : DataFrame, optional
         Columns network, sampler, penalty, samples and error: of weights, squared and relative. Means
-        over rows of the last penalty are drawn. Left out, the left panels are too.
+        over rows of the first penalty are drawn. Left out, the left panels are too.
     target : float
         Correlation at which a line is drawn.
     most : int
@@ -60,7 +60,7 @@ def tradeoff(
         panels = list(row)
         if errors is not None:
             axes = panels.pop(0)
-            rows = errors[(errors["network"] == network) & (errors["penalty"] == errors["penalty"].iloc[-1])]
+            rows = errors[(errors["network"] == network) & (errors["penalty"] == errors["penalty"].iloc[0])]
             for sampler, style in _STYLES.items():
                 means = rows[rows["sampler"] == sampler].groupby("samples")["error"].mean()
                 axes.plot(means.index, means, label=sampler, markersize=3.5, **style)

@@ -7,7 +7,7 @@ WORKERS ?= 2
 VENV := .venv
 READY := $(VENV)/ready
 
-.PHONY: demo test clean
+.PHONY: demo test docs clean
 .DEFAULT_GOAL := demo
 
 demo: $(READY)
@@ -18,6 +18,10 @@ test: $(READY)
 	TF_NUM_INTRAOP_THREADS=1 $(VENV)/bin/python -m pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder \
 	  --junit-xml=results/tests.xml
 	@echo "Test report: results/tests.xml"
+
+# The site of docs/, with API pages from the docstrings: open results/docs/index.html.
+docs: $(READY)
+	$(VENV)/bin/python -m sphinx -b html -W --keep-going -q -d results/docs/.cache docs results/docs
 
 $(READY): requirements.txt constraints.txt pyproject.toml setup.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

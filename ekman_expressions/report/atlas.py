@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from ekman_expressions import comparison, masks
 from ekman_expressions.errors import DataError
+from ekman_expressions.explainer_specs import SPECS
 from ekman_expressions.expressions import EXPRESSIONS, title
 from ekman_expressions.facespace.template import SHAPE
 from ekman_expressions.heatmaps import heatmap_name, threshold_otsu, to_jet
@@ -93,6 +94,7 @@ def write_common(source: Source, folder: Path, cells: dict[str, Any]) -> None:
             "folds": list(source.folds),
             "expressions": {name: title(name) for name in EXPRESSIONS},
             "explainers": list(source.heatmaps),
+            "titles": {name: explainer_title(name) for name in source.heatmaps},
             "cells": cells,
             "masks": {name: pack(mask.astype(np.uint8)) for name, mask in source.masks.items()},
             "regions": {
@@ -109,6 +111,11 @@ def write_common(source: Source, folder: Path, cells: dict[str, Any]) -> None:
             "diverging": base64.b64encode(_colours("RdBu_r")).decode(),
         },
     )
+
+
+def explainer_title(name: str) -> str:
+    """Return what an explainer is called in figures and tables."""
+    return SPECS[name].title if name in SPECS else name
 
 
 def _colours(name: str) -> bytes:

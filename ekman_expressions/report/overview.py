@@ -12,10 +12,15 @@ import pandas as pd
 from ekman_expressions import comparison, datasets
 from ekman_expressions.experiment import Experiment
 from ekman_expressions.expressions import EXPRESSIONS
+from ekman_expressions.report import measures
+from ekman_expressions.report.atlas import explainer_title
 from ekman_expressions.report.source import Source
+from ekman_expressions.statistics.chance import MEANINGS
 from ekman_expressions.storage import read_csv, read_json
 
 WHITE = "white everywhere (no information)"
+
+_WHITE = MEANINGS["white"]
 
 
 def words(source: Source) -> list[str]:
@@ -82,7 +87,31 @@ def main_table(source: Source) -> pd.DataFrame:
         "recall": 1.0,
         "iou_pooled": area.mean(),
     }
-    return pd.concat([table, pd.DataFrame([reference])], ignore_index=True)
+    rows = [reference]
+    if (baselines := source.table("statistics", "baselines.csv")) is not None:
+        known = measures.averages(baselines, "iou").items()
+        rows += [{"network": meaning, "iou": value} for meaning, value in known if meaning != _WHITE]
+    if (intervals := _intervals(source)) is not None:
+        table = table.merge(intervals, "left", on="network")
+    return pd.concat([table, pd.DataFrame(rows)], ignore_index=True)
+
+
+def interval_words(source: Source) -> str:
+    """Say what the intervals of the main table are; nothing if there are none."""
+    intervals = source.table("statistics", "intervals.csv")
+    if intervals is None:
+        return ""
+    return f"95 % interval over {measures.interval_unit(intervals)}s in brackets"
+
+
+def _intervals(source: Source) -> pd.DataFrame | None:
+    intervals = source.table("statistics", "intervals.csv")
+    if intervals is None:
+        return None
+    unit = measures.interval_unit(intervals)
+    whole = intervals[(intervals["score"] == "iou") & (intervals["expression"] == comparison.AVERAGE)]
+    names = {f"{unit}_low": "iou_low", f"{unit}_high": "iou_high"}
+    return whole.rename(columns=names)[["network", *names.values()]]
 
 
 def steps(source: Source) -> list[dict[str, Any]]:
@@ -168,8 +197,9 @@ def _training(experiment: Experiment) -> str:
 def _explanation(experiment: Experiment) -> str:
     settings = experiment.explanation
     text = (
-        f"Explained by {settings.explainer}: at most {settings.positives} faces per model and expression, of "
-        f"those that the model itself predicts so; about {settings.segments} superpixels, "
+        f"Explained by {explainer_title(settings.explainer)}: at most {settings.positives} faces per model "
+        "and expression, of those that the model itself predicts so; about "
+        f"{settings.segments} superpixels, "
         f"{settings.samples} masked copies of each face"
     )
     path = experiment.root / "results" / experiment.name / "explanations" / "explanations.csv"

@@ -56,8 +56,11 @@ def publish(plots: Iterable[Plot], folder: Path, run: Run) -> list[dict[str, Any
 
     A figure that cannot be drawn is listed in `run`, and the others go on.
     """
-    published = []
-    for plot in tqdm(list(plots), desc="Drawing figures", unit="figure"):
+    published: list[dict[str, Any]] = []
+    plots = list(plots)
+    if not plots:
+        return published
+    for plot in tqdm(plots, desc="Drawing figures", unit="figure"):
         path = folder / "figures" / f"{plot.name}.png"
         try:
             figure = plot.draw()

@@ -10,6 +10,7 @@ import pandas as pd
 
 from ekman_expressions import evaluation, figures, heatmaps, similarity, training
 from ekman_expressions.expressions import EXPRESSIONS, title
+from ekman_expressions.report.atlas import explainer_title
 from ekman_expressions.report.plots import Plot
 from ekman_expressions.report.source import Source
 from ekman_expressions.storage import read_csv
@@ -26,24 +27,22 @@ TRAINING = "How the networks learnt."
 
 
 def walls(source: Source) -> Iterator[Plot]:
-    """Yield the wall of networks × expressions of each explainer, for print."""
+    """Yield the wall of networks × expressions for print, of the explainer that is shown first."""
     outlines = {title(name): mask for name, mask in source.masks.items()}
-    for explainer in source.heatmaps:
-        cells = list(source.cells(explainer))
-        images, rows = {}, []
-        for network in (*source.networks, None):
-            for expression in EXPRESSIONS:
-                there = (expression, network, None) in cells
-                image = source.read(expression, network, None, explainer) if there else None
-                images[network or "all networks", title(expression)] = image
-                if there:
-                    level, marked = heatmaps.threshold_otsu(image)
-                    rows.append((network or "all", expression, level, marked.mean()))
-        if not rows:
-            continue
+    there = set(source.cells(source.explainer))
+    images, rows = {}, []
+    for network in (*source.networks, None):
+        for expression in EXPRESSIONS:
+            known = (expression, network, None) in there
+            image = source.read(expression, network) if known else None
+            images[network or "all networks", title(expression)] = image
+            if known:
+                level, marked = heatmaps.threshold_otsu(image)
+                rows.append((network or "all", expression, level, marked.mean()))
+    if rows:
         yield Plot(
-            name=f"wall_{explainer}",
-            title=f"Heatmaps of {explainer}, networks × expressions",
+            name="wall",
+            title=f"{explainer_title(source.explainer)}: networks × expressions",
             caption="Pooled over folds; each is stretched to its own minimum and maximum. "
             "White: the Ekman mask.",
             alt=f"Grid of {len(rows)} heatmaps in face space, a row for each network and a column for each "

@@ -10,7 +10,7 @@ from ekman_expressions import __version__
 from ekman_expressions.experiment import Experiment, find_root
 from ekman_expressions.locks import locked
 from ekman_expressions.provenance import Run, record, require_finished, settings_of
-from ekman_expressions.report import atlas, backdrop, faces, overview, sections
+from ekman_expressions.report import atlas, backdrop, faces, measures, overview, sections
 from ekman_expressions.report.pages import Page, asset_files, write_pages
 from ekman_expressions.report.plots import publish
 from ekman_expressions.report.source import Source, of_experiment, of_heatmaps
@@ -26,6 +26,8 @@ _ABOUT = {
     "training.html": "Learning curves.",
     "quality.html": "How faithful the explanations are: deletion and insertion curves, stability.",
     "statistics.html": "Chance baselines, permutation tests, intervals, regions.",
+    "explainers.html": "How far different explainers agree.",
+    "known.html": "Explanations against what is known of the synthetic faces.",
     "provenance.html": "Versions, settings, times, and what was left out and why.",
 }
 _OWNED = ("assets", "data", "faces", "figures", "tables")
@@ -58,13 +60,15 @@ def make(experiment: Experiment, *, show_faces: bool | None = None) -> Run:
     folder = experiment.report_folder
     allowed = backdrop.shareable(experiment) if show_faces is None else show_faces
     has_records = (experiment.explanations_folder / "explanations.csv").exists()
-    with record(
-        folder,
-        _STEP,
-        settings_of(experiment, "faces", "training", "models", "explanation"),
-        inputs=overview.run_files(experiment) | asset_files(),
-        redo=True,
-    ) as run:
+    with (
+        record(
+            folder,
+            _STEP,
+            settings_of(experiment, "faces", "training", "models", "explanation"),
+            inputs=overview.run_files(experiment) | asset_files(),
+            redo=True,
+        ) as run,
+    ):
         # Whether faces are shown is no setting of the study: another choice only makes the pages anew.
         as_asked = (folder / "faces").is_dir() == (allowed and has_records)
         if run.finished_before and as_asked and (folder / "index.html").exists():
@@ -131,8 +135,8 @@ def _write(source: Source, folder: Path, run: Run, *, show_faces: bool) -> None:
                 "words": overview.words(source),
                 "table": table.to_dict("records"),
                 "has_accuracy": "accuracy" in table,
-                "references": [overview.WHITE],
-                "interval_words": "",
+                "references": table["network"][~table["network"].isin(source.networks)].tolist(),
+                "interval_words": overview.interval_words(source),
                 "about": _ABOUT,
                 "omitted": sum(len(entry["omissions"]) for entry in steps),
                 "has_steps": bool(steps),
@@ -180,13 +184,30 @@ def _faces_page(source: Source, folder: Path, run: Run, show_faces: bool) -> lis
 
 def _figure_pages(source: Source, folder: Path, run: Run) -> list[Page]:
     pages = []
-    for file, title, text, plots in (
-        ("dendrograms.html", "Dendrograms", sections.DENDROGRAMS, sections.dendrograms(source)),
-        ("classification.html", "Classification", sections.CLASSIFICATION, sections.classification(source)),
-        ("training.html", "Training", sections.TRAINING, sections.learning(source)),
+    for file, title, text, plots, folders in (
+        ("dendrograms.html", "Dendrograms", sections.DENDROGRAMS, sections.dendrograms(source), ()),
+        (
+            "classification.html",
+            "Classification",
+            sections.CLASSIFICATION,
+            sections.classification(source),
+            (),
+        ),
+        ("training.html", "Training", sections.TRAINING, sections.learning(source), ()),
+        ("quality.html", "Quality", measures.QUALITY, measures.quality_plots(source), (("quality",),)),
+        (
+            "statistics.html",
+            "Statistics",
+            measures.STATISTICS,
+            measures.statistics_plots(source),
+            (("statistics",), ("regions",)),
+        ),
+        ("explainers.html", "Explainers", measures.EXPLAINERS, (), (("explainers",),)),
+        ("known.html", "Known answers", measures.KNOWN, (), (("known_answers",),)),
     ):
         published = publish(plots, folder, run)
-        if published:
-            values = {"plots": published, "text": text, "tables": []}
+        tables = [table for parts in folders for table in measures.tables(source, folder, *parts)]
+        if published or tables:
+            values = {"plots": published, "text": text, "tables": tables}
             pages.append(Page(file=file, title=title, template="figures.html", values=values))
     return pages

@@ -9,7 +9,7 @@ Ekman.ready.then((common) => {
   const difference = {};
   const state = { level: 0, ready: false };
 
-  const say = (name) => name.replaceAll("_", " ");
+  const say = (name) => common.titles[name];
   const partsOf = (side) =>
     Object.fromEntries(Array.from(at(`choose-${side}`).querySelectorAll("select"), (field) => [field.dataset.part, field.value]));
   const comparing = () => at("compare").checked;
@@ -128,7 +128,7 @@ Ekman.ready.then((common) => {
     }
     if (at("outline").checked) {
       Ekman.drawOutline(lines, (place) => mask[place], common.shape, SCALE,
-        { width: 3, colour: side === "d" ? "black" : "#ffdd33", rim: side === "d" ? "white" : undefined, dash: [9, 6] });
+        { width: 3, colour: side === "d" ? "black" : "#ffdd33", rim: side === "d" ? "white" : undefined, dashed: true });
     }
   }
 

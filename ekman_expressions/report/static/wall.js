@@ -4,7 +4,7 @@
 Ekman.ready.then((common) => {
   const at = (id) => document.getElementById(id);
   const { shape, cells } = common;
-  Ekman.options(at("explainer"), common.explainers.map((name) => [name, name.replaceAll("_", " ")]));
+  Ekman.options(at("explainer"), common.explainers.map((name) => [name, common.titles[name]]));
   Ekman.options(at("colours"), Object.keys(common.colours).map((name) => [name, Ekman.COLOUR_NAMES[name]]));
 
   const watcher = new IntersectionObserver((entries) => {
@@ -24,7 +24,9 @@ Ekman.ready.then((common) => {
     context.clearRect(0, 0, lines.width, lines.height);
     if (at("outline").checked) {
       const mask = common.masks[cell.dataset.expression];
-      Ekman.drawOutline(context, (place) => mask[place], shape, 1, { width: 1.6, colour: "white" });
+      // As wide on the screen as it looks well, however small the cell is.
+      const width = (1.3 * lines.width) / (lines.clientWidth || lines.width);
+      Ekman.drawOutline(context, (place) => mask[place], shape, 1, { width, colour: "white" });
     }
     cell.dataset.drawn = "yes";
   }

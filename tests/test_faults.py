@@ -4,7 +4,6 @@ import dataclasses
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -62,9 +61,7 @@ def files(root: Path) -> dict[str, bytes]:
 
 def start(root: Path, steps=STEPS, *, largest: int = 0, scheduler: str = "serial") -> subprocess.Popen:
     command = [sys.executable, "-c", PROGRAM, str(Path(__file__).parent), str(root), ",".join(steps)]
-    return subprocess.Popen(
-        [*command, str(largest), scheduler], stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+    return subprocess.Popen([*command, str(largest), scheduler], stderr=subprocess.PIPE, text=True)
 
 
 def finish(root: Path) -> dict[str, bytes]:
@@ -98,7 +95,7 @@ def test_the_driver_is_killed_in_each_step(step, scheduler, root, sound):
     process = start(root, scheduler=scheduler)
     while not list(root.glob(WATCHED[step])) and process.poll() is None:
         time.sleep(0.002)
-    os.killpg(process.pid, signal.SIGKILL) if scheduler == "serial" else process.kill()
+    process.kill()
     process.communicate()
     # Workers see that their driver is gone and end by themselves.
     time.sleep(0 if scheduler == "serial" else 3)

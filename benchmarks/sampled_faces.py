@@ -52,7 +52,9 @@ def record_path(cache: Path, row: object, sampler: str, run: str) -> Path:
     return cache / f"{row.network}_{row.fold}" / f"{row.image_id}_{sampler}_{run}.npz"
 
 
-def make(experiment: Experiment, cache: Path, rows: pd.DataFrame, runs: tuple) -> None:
+def make(
+    experiment: Experiment, cache: Path, rows: pd.DataFrame, runs: tuple, precision: str = "float32"
+) -> None:
     """Ask the models about the faces in `rows`, unless the records are there."""
     for sampler, run, samples in runs:
         for (network, fold), of_model in rows.groupby(["network", "fold"]):
@@ -72,7 +74,7 @@ def make(experiment: Experiment, cache: Path, rows: pd.DataFrame, runs: tuple) -
                     model=f"{network}_{fold}",
                     segments=segments,
                     samples=drawn,
-                    answers=perturb(model, image, segments, drawn),
+                    answers=perturb(model, image, segments, drawn, precision=precision),
                     sampler=sampler,
                 ).save(record_path(cache, row, sampler, run))
 
@@ -83,6 +85,7 @@ def main() -> None:
     arguments(parser)
     parser.add_argument("--images", type=int, default=4, help="faces of each fold and expression")
     parser.add_argument("--folds", nargs="*", help="only these; left out, all")
+    parser.add_argument("--precision", default="float32", help="in which the models compute: bfloat16, ...")
     parser.add_argument(
         "--references", type=int, metavar="N", help="instead, 50,000 samples of so many faces per network"
     )
@@ -93,9 +96,9 @@ def main() -> None:
         if options.folds:
             rows = rows[rows["fold"].isin(options.folds)]
         if options.references:
-            make(experiment, options.cache, spread(rows, options.references), REFERENCES)
+            make(experiment, options.cache, spread(rows, options.references), REFERENCES, options.precision)
         else:
-            make(experiment, options.cache, rows, RUNS)
+            make(experiment, options.cache, rows, RUNS, options.precision)
 
 
 def spread(rows: pd.DataFrame, count: int) -> pd.DataFrame:

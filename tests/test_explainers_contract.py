@@ -278,3 +278,16 @@ def test_explainers_that_ask_say_how_many_images_they_gave():
         _, count = EXPLAIN_ONE[name](model, image, 0, seed=0, **FAST[name], **own)
         # The last group of masks is filled up.
         assert count <= model.images < count + 32, name
+
+
+def test_another_class_costs_no_call():
+    from ekman_expressions.explainers.lime import lime
+    from ekman_expressions.explainers.recording import make_record
+
+    model = Counting()
+    image = np.random.default_rng(0).random((SIDE, SIDE, 3), dtype=np.float32)
+    found = make_record(model, image, seed=0, samples=50)
+    asked = model.images
+    weights = [lime(found, target).weights for target in range(6)]
+    assert asked == model.images == 50
+    assert not np.allclose(weights[0], weights[1])

@@ -75,9 +75,9 @@ def shapley_weights(samples: np.ndarray) -> np.ndarray:
     that size; those that keep all or none have none, since they are constraints. With 30
     superpixels, nearly all uniform samples keep 8 to 22, and the few at the ends, which the
     kernel wants most, would decide all: so, unless the record holds all samples, no weight is
-    more than the fourth root of n times the mean (truncated importance sampling, [1]_; on
-    games of 30 players with 1,000 samples this cut the error by a fifth to a third, and left
-    the bias as it was). The limit vanishes as n grows.
+    more than the fourth root of n times the mean (truncated importance sampling, [1]_). On
+    three games of 30 players this cut the error of 1,000 samples by 17 to 28 %, and of 128 by 4
+    to 7 %; in one of them the bias rose by a tenth. The limit vanishes as n grows.
 
     Parameters
     ----------

@@ -60,9 +60,11 @@ def test_no_global_generator_is_touched(trained, faces):
     assert np.array_equal(np.random.get_state()[1], before)
 
 
-def test_batch_normalisations_get_the_statistics_of_the_faces(trained, faces):
+@pytest.mark.parametrize("frozen", [False, True])
+def test_batch_normalisations_get_the_statistics_of_the_faces(trained, faces, frozen):
     import keras
 
+    trained.trainable = not frozen
     copy = untrained_copy(trained, faces, seed=0)
     place = next(
         number
@@ -74,6 +76,7 @@ def test_batch_normalisations_get_the_statistics_of_the_faces(trained, faces):
     np.testing.assert_allclose(normalised.moving_mean, given.mean(axis=(0, 1, 2)), atol=1e-5)
     np.testing.assert_allclose(normalised.moving_variance, given.var(axis=(0, 1, 2)), rtol=1e-2)
     assert normalised.momentum == trained.layers[place].momentum
+    assert normalised.trainable != frozen
 
 
 def test_models_within_models_are_copied_and_preprocessing_is_kept(faces):

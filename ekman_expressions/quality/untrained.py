@@ -76,14 +76,17 @@ def _settle(model: Any, images: np.ndarray) -> None:
     import keras
 
     kinds = keras.layers.BatchNormalization
-    momenta = {layer: layer.momentum for layer in _layers(model) if isinstance(layer, kinds)}
-    if not momenta:
+    before = {
+        layer: (layer.momentum, layer.trainable) for layer in _layers(model) if isinstance(layer, kinds)
+    }
+    if not before:
         return
-    for layer in momenta:
-        layer.momentum = 0.0
+    for layer in before:
+        # One that is frozen would use, and keep, the statistics that it starts from.
+        layer.momentum, layer.trainable = 0.0, True
     model(np.asarray(images, np.float32), training=True)
-    for layer, momentum in momenta.items():
-        layer.momentum = momentum
+    for layer, (momentum, trainable) in before.items():
+        layer.momentum, layer.trainable = momentum, trainable
 
 
 def _seeded(value: Any, seed: int, name: str) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ekman_expressions.errors import ModelError, SettingsError, check_range
 from ekman_expressions.explainers.gradients import check_differentiable, check_gradients, score_of
-from ekman_expressions.explainers.masked import check_input, compiled
+from ekman_expressions.explainers.masked import check_input, compiled, halving
 from ekman_expressions.perturbation import check_image
 from ekman_expressions.perturbation.checks import check_probabilities
 from ekman_expressions.startup import silent_stderr
@@ -52,11 +52,16 @@ def explain_one(
     check_differentiable(model)
     check_input(model, image)
     chosen = named_layer(model, layer) if layer else last_features(model)
-    key = ("grad_cam", image.shape, chosen.name, score)
-    ask = compiled(model, key, lambda: _compile(model, image.shape, chosen, score))
+    # By identity: layers of two nested models may share a name.
+    key = ("grad_cam", image.shape, id(chosen), score)
+
+    def ask(group: int) -> Any:
+        function = compiled(model, key, lambda: _compile(model, image.shape, chosen, score))
+        return function(image[None], np.int32(target))
+
     # One image a call: so its answer cannot depend on others.
     with silent_stderr():
-        answers, features, gradients = (part.numpy() for part in ask(image[None], np.int32(target)))
+        answers, features, gradients = (part.numpy() for part in halving(model, "grad_cam", 1, ask))
     check_probabilities(answers)
     check_range(target, "target", 0, answers.shape[1] - 1, integer=True)
     if getattr(chosen, "data_format", "channels_last") == "channels_first":

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ekman_expressions.errors import ModelError, check_range
-from ekman_expressions.explainers.masked import check_input, compiled
+from ekman_expressions.explainers.masked import check_input, compiled, halving
 from ekman_expressions.perturbation.checks import check_probabilities
 from ekman_expressions.perturbation.compiled import is_keras
 from ekman_expressions.startup import silent_stderr
@@ -49,23 +49,29 @@ def input_gradients(
     Raises
     ------
     ModelError
-        If the model has no gradients, or its answers are no probabilities.
+        If the model has no gradients, its answers are no probabilities, or there is not enough memory
+        for one image.
     """
     check_differentiable(model)
     check_input(model, images[0])
     shape = images.shape[1:]
-    ask = compiled(model, ("gradients", shape, score), lambda: _compile(model, shape, score))
-    filled = np.concatenate([images, np.repeat(images[-1:], -len(images) % GRADIENT_GROUP, axis=0)])
-    answers, gradients = [], []
-    for start in range(0, len(filled), GRADIENT_GROUP):
-        with silent_stderr():
-            answer, gradient = ask(filled[start : start + GRADIENT_GROUP], np.int32(target))
-        answers.append(answer.numpy())
-        gradients.append(gradient.numpy())
-        # Before the next call, since TensorFlow on a GPU answers 0 to an index out of range.
-        check_range(target, "target", 0, answers[0].shape[1] - 1, integer=True)
-    answers = check_probabilities(np.concatenate(answers)[: len(images)])
-    return answers, check_gradients(np.concatenate(gradients)[: len(images)])
+
+    def ask_all(group: int) -> tuple[np.ndarray, np.ndarray]:
+        key = ("gradients", shape, score, group)
+        ask = compiled(model, key, lambda: _compile(model, shape, score, group))
+        filled = np.concatenate([images, np.repeat(images[-1:], -len(images) % group, axis=0)])
+        answers, gradients = [], []
+        for start in range(0, len(filled), group):
+            with silent_stderr():
+                answer, gradient = ask(filled[start : start + group], np.int32(target))
+            answers.append(answer.numpy())
+            gradients.append(gradient.numpy())
+            # Before the next call: an index out of range was clipped, see `_compile`.
+            check_range(target, "target", 0, answers[0].shape[1] - 1, integer=True)
+        return np.concatenate(answers)[: len(images)], np.concatenate(gradients)[: len(images)]
+
+    answers, gradients = halving(model, "gradients", GRADIENT_GROUP, ask_all)
+    return check_probabilities(answers), check_gradients(gradients)
 
 
 def check_differentiable(model: Any) -> None:
@@ -98,7 +104,7 @@ def score_of(answers: Any, target: Any, score: str) -> Any:
     return tf.gather(logarithms, target, axis=1) - tf.reduce_mean(logarithms, axis=1)
 
 
-def _compile(model: Any, shape: tuple[int, ...], score: str) -> Callable:
+def _compile(model: Any, shape: tuple[int, ...], score: str, group: int) -> Callable:
     import tensorflow as tf
 
     # A strong reference would keep the model, key of the cache, alive for ever.
@@ -117,7 +123,7 @@ def _compile(model: Any, shape: tuple[int, ...], score: str) -> Callable:
         return answers, gradient
 
     signature = [
-        tf.TensorSpec((GRADIENT_GROUP, *shape), tf.float32),
+        tf.TensorSpec((group, *shape), tf.float32),
         tf.TensorSpec((), tf.int32),
     ]
     # Traced by name: after five first calls, of five models, TensorFlow would warn of retracing.

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 import weakref
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from ekman_expressions.errors import ModelError
 from ekman_expressions.perturbation import GROUP
+from ekman_expressions.perturbation.asking import is_out_of_memory
 from ekman_expressions.perturbation.checks import check_probabilities
 from ekman_expressions.perturbation.compiled import is_keras
 from ekman_expressions.startup import silent_stderr
@@ -36,28 +39,67 @@ def ask_behind(model: Any, image: np.ndarray, masks: np.ndarray, behind: np.ndar
     -------
     (n, C) ndarray of float32, range [0, 1]
         The answers. The model is always given `GROUP` images, so that they depend neither on n
-        nor on order.
+        nor on order; fewer if memory is short, see `halving`.
 
     Raises
     ------
     ModelError
-        If the answers are no probabilities.
+        If the answers are no probabilities, or there is not enough memory for one image.
     """
+    return halving(model, "behind", GROUP, partial(_ask, model, image, masks, behind))
+
+
+def _ask(model: Any, image: np.ndarray, masks: np.ndarray, behind: np.ndarray, group: int) -> np.ndarray:
     count = len(masks)
-    filled = np.concatenate([masks, np.ones((GROUP - count, *masks.shape[1:]), np.float32)])
+    filled = np.concatenate([masks, np.ones((-count % group, *masks.shape[1:]), np.float32)])
     if is_keras(model):
         check_input(model, image)
-        ask = compiled(model, ("behind", image.shape), lambda: _compile(model, image.shape))
-        with silent_stderr():
-            answers = ask(image, filled, behind).numpy()
-    else:
-        answers = np.asarray(model(behind + filled[..., None] * (image - behind)))
-    if answers.ndim != 2 or len(answers) != GROUP:
-        raise ModelError(
-            f"The model was given {GROUP} images and must answer ({GROUP}, classes), "
-            f"but answered shape {answers.shape}."
-        )
-    return check_probabilities(answers[:count])
+        key = ("behind", image.shape, group)
+        ask = compiled(model, key, lambda: _compile(model, image.shape, group))
+    answers = []
+    for start in range(0, len(filled), group):
+        part = filled[start : start + group]
+        if is_keras(model):
+            with silent_stderr():
+                answer = ask(image, part, behind).numpy()
+        else:
+            answer = np.asarray(model(behind + part[..., None] * (image - behind)))
+        if answer.ndim != 2 or len(answer) != group:
+            raise ModelError(
+                f"The model was given {group} images and must answer ({group}, classes), "
+                f"but answered shape {answer.shape}."
+            )
+        answers.append(answer)
+    return check_probabilities(np.concatenate(answers)[:count])
+
+
+def halving(model: Any, what: str, most: int, ask: Callable[[int], Any]) -> Any:
+    """Return ``ask(group)`` with `most` images at a time, or half as many for as long as memory is short.
+
+    Each halving is said in a warning; what memory was enough for is kept for a Keras model's next call.
+
+    Raises
+    ------
+    ModelError
+        If there is not enough memory for one image.
+    """
+    kept = _compiled.setdefault(model, {}) if is_keras(model) else {}
+    while True:
+        group = kept.get(("group", what), most)
+        try:
+            return ask(group)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            if group == 1:
+                raise ModelError(
+                    "There is not enough memory to ask the model about a single image "
+                    f"({type(error).__name__})."
+                ) from error
+            kept["group", what] = group // 2
+            warnings.warn(
+                f"Out of memory with {group} images at a time, so from there on {group // 2}.", stacklevel=2
+            )
 
 
 def check_input(model: Any, image: np.ndarray) -> None:
@@ -77,7 +119,7 @@ def compiled(model: Any, key: tuple, build: Callable[[], Callable]) -> Callable:
     return functions[key]
 
 
-def _compile(model: Any, shape: tuple[int, ...]) -> Callable:
+def _compile(model: Any, shape: tuple[int, ...], group: int) -> Callable:
     import tensorflow as tf
 
     # A strong reference would keep the model, key of the cache, alive for ever.
@@ -88,7 +130,7 @@ def _compile(model: Any, shape: tuple[int, ...]) -> Callable:
 
     signature = [
         tf.TensorSpec(shape, tf.float32),
-        tf.TensorSpec((GROUP, *shape[:2]), tf.float32),
+        tf.TensorSpec((group, *shape[:2]), tf.float32),
         tf.TensorSpec(shape, tf.float32),
     ]
     # Traced by name: after five first calls, of five models, TensorFlow would warn of retracing.

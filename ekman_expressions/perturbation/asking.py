@@ -91,7 +91,7 @@ class Asker:
                 answers = ask(image, segments, samples, behind)
                 return check_answers(answers, samples, classes)
             except Exception as error:
-                if not _is_out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
                 self._halve(error)
 
@@ -185,7 +185,8 @@ def perturb(
     return asker.ask(image, segments, samples, hidden=hidden, classes=classes)
 
 
-def _is_out_of_memory(error: Exception) -> bool:
+def is_out_of_memory(error: Exception) -> bool:
+    """Say whether an error, Python's or TensorFlow's, means that memory is too short."""
     tensorflow = sys.modules.get("tensorflow")
     return isinstance(error, MemoryError) or (
         tensorflow is not None and isinstance(error, tensorflow.errors.ResourceExhaustedError)

@@ -213,7 +213,8 @@ def test_one_superpixel_only(name, model, images):
 
 
 @pytest.mark.parametrize("name", ["kernel_shap", "superpixel_rise"])
-def test_estimators_ask_about_the_same_samples_as_lime(name, images):
+@pytest.mark.parametrize("samples", [60, "auto"])
+def test_estimators_ask_about_the_same_samples_as_lime(name, images, samples):
     asked, counted = [], {}
     for explainer in ("lime", name):
 
@@ -221,7 +222,7 @@ def test_estimators_ask_about_the_same_samples_as_lime(name, images):
             asked.append((explainer, images.sum(dtype=np.float64)))
             return colours(images)
 
-        explain(explainer, model, images, [0, 1, 2])
+        explain(explainer, model, images, [0, 1, 2], samples=samples, tolerance=0.2)
         counted[explainer] = [total for key, total in asked if key == explainer]
     assert counted["lime"] == counted[name]
 

@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 
 from ekman_expressions.errors import check_range
-from ekman_expressions.explainers.lime import paint
-from ekman_expressions.explainers.recording import image_seed, make_record
+from ekman_expressions.explainers.lime import paint, record_one
 from ekman_expressions.perturbation import PerturbationRecord
 
 
@@ -150,7 +149,8 @@ def explain_one(
 ) -> tuple[np.ndarray, int]:
     """Explain one image by KernelSHAP; see `ekman_expressions.explainers.registry` for the contract.
 
-    Asked about the same samples as LIME, with the same seed.
+    Asked about the same samples as LIME, with the same seed: `asking` are the settings of
+    `ekman_expressions.explainers.lime.record_one`.
     """
-    record = make_record(model, image, seed=image_seed(seed, "lime", image), **asking)
+    record = record_one(model, image, target, seed=seed, **asking)
     return paint(kernel_shap(record, target), record.segments, positive=False), len(record.samples)

@@ -231,7 +231,26 @@ def explain_one(
     `asking` are settings of `ekman_expressions.explainers.recording.make_record`.
     """
     estimator = {"kernel_width": kernel_width, "alpha": alpha}
-    enough = partial(is_sure, target=target, tolerance=tolerance, **estimator)
-    record = make_record(model, image, seed=image_seed(seed, "lime", image), enough=enough, **asking)
+    record = record_one(model, image, target, seed=seed, tolerance=tolerance, **estimator, **asking)
     explanation = lime(record, target, **estimator)
     return paint(explanation.weights, record.segments, positive=False), len(record.samples)
+
+
+def record_one(
+    model: Any,
+    image: np.ndarray,
+    target: int,
+    *,
+    seed: int,
+    kernel_width: float = 0.25,
+    alpha: float = 1.0,
+    tolerance: float = 0.1,
+    **asking: Any,
+) -> PerturbationRecord:
+    """Make the record from which LIME, and all that share its samples, explain one image.
+
+    With ``samples = "auto"``, LIME's weights decide how many are enough: see `is_sure`. `asking` are
+    settings of `ekman_expressions.explainers.recording.make_record`.
+    """
+    enough = partial(is_sure, target=target, tolerance=tolerance, kernel_width=kernel_width, alpha=alpha)
+    return make_record(model, image, seed=image_seed(seed, "lime", image), enough=enough, **asking)

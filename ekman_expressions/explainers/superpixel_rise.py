@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from ekman_expressions.errors import check_range
-from ekman_expressions.explainers.lime import paint
-from ekman_expressions.explainers.recording import image_seed, make_record
+from ekman_expressions.explainers.lime import paint, record_one
 from ekman_expressions.perturbation import PerturbationRecord
 
 
@@ -55,7 +54,8 @@ def explain_one(
 ) -> tuple[np.ndarray, int]:
     """Explain one image by superpixel RISE; see `ekman_expressions.explainers.registry`.
 
-    Asked about the same samples as LIME, with the same seed.
+    Asked about the same samples as LIME, with the same seed: `asking` are the settings of
+    `ekman_expressions.explainers.lime.record_one`.
     """
-    record = make_record(model, image, seed=image_seed(seed, "lime", image), **asking)
+    record = record_one(model, image, target, seed=seed, **asking)
     return paint(superpixel_rise(record, target), record.segments, positive=False), len(record.samples)

@@ -204,7 +204,7 @@ def record(
         if (earlier / "run.json").exists():
             entry = read_entry(earlier / "run.json")
             manifest = manifest or entry.get("manifest_hash")
-            _refuse_other_settings(earlier, entry, settings)
+            refuse_other_settings(earlier, entry, settings)
             require_finished(earlier, earlier.name)
     remove_leftovers(folder)
     before = read_entry(path) if path.exists() else None
@@ -220,7 +220,7 @@ def record(
     known = {"known_settings": settings, "known_inputs": hashes}
     same = False
     if before is not None:
-        _refuse_other_settings(folder, before, settings)
+        refuse_other_settings(folder, before, settings)
         old_inputs = before["known_inputs"]
         known = {
             "known_settings": _merged(before["known_settings"], settings),
@@ -347,7 +347,8 @@ def other_settings(entry: Mapping[str, Any], settings: Mapping[str, Any]) -> lis
     return [(key, old[key], new[key]) for key in sorted(old.keys() & new.keys()) if old[key] != new[key]]
 
 
-def _refuse_other_settings(folder: Path, before: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+def refuse_other_settings(folder: Path, before: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    """Raise `ConflictError` if a folder's ``run.json``, read as `before`, and `settings` disagree."""
     for key, old, new in other_settings(before, settings):
         raise ConflictError(
             f"{folder} was made with {key} = {old!r}, but the experiment now says "

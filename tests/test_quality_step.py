@@ -128,10 +128,12 @@ def test_models_that_answer_a_constant_or_are_gone_are_said(tmp_path):
     model.set_weights([np.zeros_like(weight) for weight in model.get_weights()])
     model.save(study.model_path("WeiNet", "CV1"))
     explain(study)
+    study.record_path("WeiNet", "CV1", "face_CV1_2").write_bytes(b"")
     study.model_path("WeiNet", "CV2").unlink()
     run = quality.measure(study)
     reasons = {entry["item"]: entry["reason"] for entry in run.omissions}
     assert "nothing to explain" in reasons["WeiNet_CV1 face_CV1_0: R² and sign flips of lime"]
+    assert "WeiNet_CV1 face_CV1_2: reliability of lime" in reasons
     assert any(item.startswith("WeiNet_CV2") and "explained again" in item for item in reasons)
     table = quality.read(study, "reliability").set_index("fold")
     assert table.loc["CV1", ["r2", "flip_rate"]].isna().all(axis=None)
@@ -168,3 +170,7 @@ def test_explainers_that_are_compared_stand_in_the_same_tables(tmp_path):
     assert set(quality.read(study, "reliability")["explainer"]) == {"lime", "facial_regions"}
     assert set(quality.read(study, "untrained")["explainer"]) == {"lime", "kernel_shap", "grad_cam"}
     assert quality.measure(study).done == 0
+    # An explainer that is compared must have been run with the options that it has now.
+    other = replace(settings, options={"grad_cam": {"score": "probability"}})
+    with pytest.raises(ConflictError, match="grad_cam.*options.score = 'logit'"):
+        quality.measure(replace(study, explanation=other))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -169,8 +170,13 @@ def _lime_passes(experiment: Experiment, network: str, fold: str, rows: pd.DataF
     settings = experiment.explanation
     if SPECS[settings.explainer].records == "none":
         return len(rows) * (settings.max_samples if settings.samples == "auto" else settings.samples)
-    paths = [experiment.record_path(network, fold, image_id) for image_id in rows["image_id"]]
-    return sum(len(PerturbationRecord.load(path).samples) for path in paths)
+    passes = 0
+    for image_id in rows["image_id"]:
+        # What is damaged is listed when its curves are to be drawn.
+        with suppress(DataError):
+            path = experiment.record_path(network, fold, image_id)
+            passes += len(PerturbationRecord.load(path).samples)
+    return passes
 
 
 def _curves_of(

@@ -15,7 +15,14 @@ from ekman_expressions.explainers.comparing import compared
 from ekman_expressions.explainers.probing import kept_group
 from ekman_expressions.locks import locked
 from ekman_expressions.perturbation import GROUP, Asker
-from ekman_expressions.provenance import Run, record, require_finished, settings_of
+from ekman_expressions.provenance import (
+    Run,
+    read_entry,
+    record,
+    refuse_other_settings,
+    require_finished,
+    settings_of,
+)
 from ekman_expressions.quality import erasing, remaking, resampling, tables
 from ekman_expressions.quality.explained import surrogates_of
 from ekman_expressions.quality.untrained import untrained_copy
@@ -46,18 +53,19 @@ def measure(experiment: Experiment) -> Run:
     MissingError
         If the step 'explanations' has not come to its end.
     ConflictError
-        If there are results made with other settings.
+        If there are results, or explanations to be compared, made with other settings.
     """
-    finished = {
-        f"explanations of {name}": require_finished(
-            experiment.explained_by(name).records_folder, "explanations"
-        )
-        for name in compared(experiment)
-    }
+    parts = ("faces", "training", "models", "explanation")
+    finished = {}
+    for name in compared(experiment):
+        by = experiment.explained_by(name)
+        path = require_finished(by.records_folder, "explanations")
+        refuse_other_settings(by.records_folder, read_entry(path), settings_of(by, *parts))
+        finished[f"explanations of {name}"] = path
     with record(
         experiment.quality_folder,
         _STEP,
-        settings_of(experiment, "faces", "training", "models", "explanation"),
+        settings_of(experiment, *parts),
         inputs=finished,
         upstream=[experiment.records_folder],
         redo=True,
@@ -76,7 +84,7 @@ def measure(experiment: Experiment) -> Run:
                 passes += took
                 rows = again[again["fold"] == fold]
                 remaking.remake(experiment, network, fold, rows, asker, partial(askers.untrained, asker), run)
-        if run.done or not run.finished_before or not _is_tabulated(experiment):
+        if run.begun or not _is_tabulated(experiment):
             run.begin()
             for name, table in tables.make(experiment).items():
                 write_csv(experiment.quality_folder / f"{name}.csv", table)

@@ -69,10 +69,10 @@ def bootstrap(
     """Bootstrap the weights of a linear surrogate by resampling the record's samples.
 
     Each replicate draws as many units as there are, with replacement, and fits the weighted
-    ridge regression of `ekman_expressions.explainers.lime.lime` to them. Samples that were drawn
-    together (a mask and its complement, the rows of an orthogonal block) are resampled
-    together, since only blocks are independent of each other [1]_. All replicates are fitted at
-    once: their moments are one product of matrices.
+    ridge regression of `ekman_expressions.explainers.lime.lime` to them. A mask and its complement,
+    which were drawn together, are resampled together [1]_. The pairs of an orthogonal block are
+    taken for independent, though they are not: they spread more evenly, so errors are rather
+    too large. All replicates are fitted at once: their moments are one product of matrices.
 
     Parameters
     ----------

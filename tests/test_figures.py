@@ -390,13 +390,9 @@ def test_overview_colours_where_heatmap_and_mask_agree():
     assert "0.25" in figure.axes[4].get_title()
     shown = figure.axes[4].get_images()[0].get_array()
     both, only_mask, only_above, neither = (shown[r, c] for r, c in ((0, 0), (0, 200), (250, 0), (250, 200)))
-    legend = dict(
-        zip(
-            [text.get_text() for text in figure.legends[0].get_texts()],
-            [patch.get_facecolor()[:3] for patch in figure.legends[0].get_patches()],
-            strict=True,
-        )
-    )
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    colours = [patch.get_facecolor()[:3] for patch in figure.legends[0].get_patches()]
+    legend = dict(zip(names, colours, strict=True))
     np.testing.assert_allclose(both, legend["both"])
     np.testing.assert_allclose(only_mask, legend["Ekman mask only"])
     np.testing.assert_allclose(only_above, legend["heatmap above threshold only"])

@@ -255,9 +255,7 @@ def read_scores(experiment: Experiment, *, pooled: bool = False) -> pd.DataFrame
 
 def read_scores_by_fold(experiment: Experiment) -> pd.DataFrame:
     """Read the scores of every fold's heatmap; NaN where there was none to score."""
-    return read_csv(
-        require(_by_fold_path(experiment), _STEP), ("network", "fold", "expression", *METRICS)
-    )
+    return read_csv(require(_by_fold_path(experiment), _STEP), ("network", "fold", "expression", *METRICS))
 
 
 def _by_fold_path(experiment: Experiment) -> Path:
@@ -271,7 +269,8 @@ def _covers(experiment: Experiment) -> bool:
         return False
     table = read_scores_by_fold(experiment)
     found = dict.fromkeys(zip(table["network"], table["fold"], strict=True))
-    return tuple(found) == experiment.pairs
+    # None at all where there was no heatmap to score.
+    return not found or tuple(found) == experiment.pairs
 
 
 def _counts(marked: np.ndarray, mask: np.ndarray) -> tuple[int, int, int]:

@@ -229,7 +229,7 @@ def make(experiment: Experiment) -> Run:
         upstream=[experiment.facespace_folder],
         redo=True,
     ) as run:
-        if run.finished_before and (made := _made(experiment)):
+        if run.finished_before and (made := _made(experiment)) is not None:
             run.skipped = made
             return run
         run.begin()
@@ -316,14 +316,14 @@ def _write(
     run.done += 1
 
 
-def _made(experiment: Experiment) -> int:
-    """Count the heatmaps on disk, if they are all that the counts promise for these networks; else 0."""
+def _made(experiment: Experiment) -> int | None:
+    """Count the heatmaps on disk, if they are all that the counts promise for these networks; else None."""
     path = experiment.heatmaps_folder / "counts.csv"
     if not path.exists():
-        return 0
+        return None
     counts = read_counts(experiment)
     if set(zip(counts["network"], counts["fold"], strict=True)) != set(experiment.pairs):
-        return 0
+        return None
     counts = counts[counts["images"] > 0]
     wanted = {
         *zip(counts["expression"], counts["network"], counts["fold"], strict=True),
@@ -335,7 +335,7 @@ def _made(experiment: Experiment) -> int:
     }
     files = [heatmap_path(experiment, *item, kind=kind) for item in wanted for kind in KINDS]
     files += [heatmap_path(experiment, *item).with_suffix(".npz") for item in wanted]
-    return len(wanted) if all(file.exists() for file in files) else 0
+    return len(wanted) if all(file.exists() for file in files) else None
 
 
 def _in_face_space(heatmap: np.ndarray, path: Path) -> np.ndarray:

@@ -126,7 +126,7 @@ def dendrograms(experiment: Experiment) -> Run:
         upstream=[experiment.heatmaps_folder],
         redo=True,
     ) as run:
-        if run.finished_before and (drawn := _drawn(experiment)):
+        if run.finished_before and (drawn := _drawn(experiment)) is not None:
             run.skipped = drawn
             return run
         run.begin()
@@ -186,16 +186,16 @@ def _trees(experiment: Experiment) -> Iterator[tuple[str, str, str, str, dict]]:
     yield "By_expression.png", "Likeness of heatmaps of expressions", "by_expression", "all", totals
 
 
-def _drawn(experiment: Experiment) -> int:
-    """Count the trees on disk, if they are all that the table of distances speaks of; else 0."""
+def _drawn(experiment: Experiment) -> int | None:
+    """Count the trees on disk, if they are all that the table of distances speaks of; else None."""
     folder = experiment.dendrograms_folder
     path = folder / "distances.csv"
     if not all((folder / name).exists() for name in (path.name, "branches.csv", "statistics.csv")):
-        return 0
+        return None
     table = read_csv(path, COLUMNS)
     known = set(zip(table["level"], table["expression"], strict=True))
     files = [file for file, _, level, expression, _ in _trees(experiment) if (level, expression) in known]
-    return len(files) if all((folder / file).exists() for file in files) else 0
+    return len(files) if all((folder / file).exists() for file in files) else None
 
 
 def _read_leaves(experiment: Experiment, tree: str, leaves: dict, run: Run) -> dict[str, np.ndarray]:

@@ -187,9 +187,11 @@ def test_a_face_whose_mask_is_damaged_is_left_out_by_name(experiment, tmp_path):
     assert "synthetic_id00_anger_0" not in set(faces["image_id"])
 
 
-def test_faces_without_known_answers_write_nothing(tmp_path):
+@pytest.mark.parametrize("datasets", [("made",), ("synthetic", "made")])
+def test_faces_without_known_answers_write_nothing(tmp_path, datasets):
+    """Also if synthetic faces were asked for, but none could be prepared."""
     experiment = make_experiment(tmp_path)
-    object.__setattr__(experiment.faces, "datasets", ("made",))
+    object.__setattr__(experiment.faces, "datasets", datasets)
     run = known_answers.answer(experiment)
     assert "no known answers" in run.notes[0] and not run.done
     assert not known_answers.step.folder(experiment).exists()

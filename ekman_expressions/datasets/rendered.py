@@ -15,6 +15,19 @@ DATABASE = "synthetic"
 """The name of the rendered faces in an experiment's settings."""
 
 
+def any_known(experiment: Experiment) -> bool:
+    """Say whether some of the prepared faces of an experiment are synthetic.
+
+    Raises
+    ------
+    MissingError
+        If the step 'faces' has not run.
+    """
+    return DATABASE in experiment.faces.datasets and bool(
+        (read_manifest(experiment)["dataset"] == DATABASE).any()
+    )
+
+
 def known_faces(experiment: Experiment) -> pd.DataFrame:
     """Return the prepared faces of an experiment that are synthetic, with what is known of them.
 

@@ -67,11 +67,11 @@ def answer(experiment: Experiment) -> Run:
     DataError
         If the synthetic set is of version 0, which has no masks of action units.
     """
-    if rendered.DATABASE not in experiment.faces.datasets:
+    if not rendered.any_known(experiment):
         run = Run()
         run.note(
-            f"the faces of {', '.join(experiment.faces.datasets)} have no known answers: nobody knows which "
-            "of their pixels an expression changed. Use an experiment on the synthetic faces"
+            f"the prepared faces (of {', '.join(experiment.faces.datasets)}) have no known answers, since "
+            "none is synthetic: nobody knows which of their pixels an expression changed"
         )
         return run
     rows = rendered.known_faces(experiment)
@@ -246,11 +246,11 @@ def _line(
 
 
 def _write_masks(experiment: Experiment, run: Run) -> None:
-    maps = causal.maps(experiment, by_subject=True)
-    for image_id, reason in maps.omissions:
-        run.omit(f"causal map {image_id}", reason)
-    masks = {name: ekman_mask(name) for name in maps.means}
     try:
+        maps = causal.maps(experiment, by_subject=True)
+        for image_id, reason in maps.omissions:
+            run.omit(f"causal map {image_id}", reason)
+        masks = {name: ekman_mask(name) for name in maps.means}
         pairs, summary = reference_masks.compare(
             maps.by_subject, masks, seed=derive_seed(experiment.seed, "reference masks")
         )

@@ -81,6 +81,8 @@ def erase(
         for image_id, _, rankings in plan
     ]
     source = hash_of([names, hashes, steps, settings.kernel_width, settings.alpha, experiment.seed])
+    if not plan and not path.exists():
+        return 0, spare
     if holds(path, source):
         run.skipped += len(plan)
         return passes_in(path), spare

@@ -103,6 +103,8 @@ def remake(
     path = path_of(experiment, network, fold)
     names, variants = explainers_again(experiment), names_of(experiment.explanation)
     source = _source(experiment, network, fold, rows, names, variants)
+    if rows.empty and not path.exists():
+        return
     if holds(path, source):
         run.skipped += len(rows)
         return

@@ -40,11 +40,14 @@ def resample(experiment: Experiment, explainer: str, network: str, fold: str, ru
     rows = evaluation.read_explained(by)
     rows = rows[(rows["network"] == network) & (rows["fold"] == fold)]
     # Those without a record are listed by the step that could not make it.
-    rows = rows[[by.record_path(network, fold, image_id).exists() for image_id in rows["image_id"]]]
+    there = [by.record_path(network, fold, image_id).exists() for image_id in rows["image_id"]]
+    rows = rows[np.array(there, bool)]
     path = path_of(experiment, explainer, network, fold)
     settings = experiment.explanation
     made_of = fingerprints(by, network, fold, rows["image_id"])
     source = hash_of([made_of, settings.kernel_width, settings.alpha, experiment.seed])
+    if rows.empty and not path.exists():
+        return
     if holds(path, source):
         run.skipped += len(rows)
         return

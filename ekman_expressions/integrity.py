@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -58,12 +59,16 @@ class Report:
     omissions: dict[str, list[str]] = field(default_factory=dict)
     files: int = 0
     notes: list[str] = field(default_factory=list)
-    _left_out: set[str] = field(default_factory=set)
+    _left_out: dict[Path, set[str]] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
         """Whether nothing is wrong."""
         return not self.findings
+
+    def left_out(self, folder: Path, item: str) -> bool:
+        """Whether the step that fills a folder says that it left an item out."""
+        return item in self._left_out.get(folder, ())
 
     def add(self, kind: str, path: Path, reason: object) -> None:
         """Keep a finding, once."""
@@ -112,12 +117,35 @@ def check(experiment: Experiment) -> Report:
             if folder not in folders and (step != "barplots" or other is experiment):
                 folders[folder] = step
                 _check_run(other, step, folder, report)
+    for step, folder in _of_all_explainers(experiment).items():
+        folders[folder] = step
+        _check_run(experiment, step, folder, report)
     for path in sorted(experiment.results_folder.rglob("run.json")):
         if path.parent not in folders:
             _check_entry(experiment, path, report)
     _check_expected(explained_by, report)
     _check_files(experiment, report)
     return report
+
+
+def _of_all_explainers(experiment: Experiment) -> dict[str, Path]:
+    """Return the folders of the steps that run once, for the explainer in use or for all together."""
+    from ekman_expressions import known_answers, regions, statistics
+    from ekman_expressions.datasets import rendered
+
+    folders = {
+        "quality": experiment.quality_folder,
+        "statistics": statistics.statistics_folder(experiment),
+        "regions": regions.folder(experiment),
+        "report": experiment.report_folder,
+    }
+    if experiment.explanation.compare:
+        folders["explainers"] = experiment.comparison_folder
+    # A manifest that cannot be read is told elsewhere.
+    with suppress(EkmanExpressionsError):
+        if rendered.any_known(experiment):
+            folders["known_answers"] = known_answers.folder(experiment)
+    return folders
 
 
 def _check_run(experiment: Experiment, step: str, folder: Path, report: Report) -> None:
@@ -137,7 +165,7 @@ def _check_entry(experiment: Experiment, path: Path, report: Report) -> None:
     step = entry["step"]
     if entry.get("omissions"):
         report.omissions[step] = report.omissions.get(step, []) + by_reason(entry["omissions"])
-        report._left_out |= {omission["item"] for omission in entry["omissions"]}
+        report._left_out[path.parent] = {omission["item"] for omission in entry["omissions"]}
     if entry["end"] is None:
         report.add("stale", path, f"the step '{step}' was stopped before its end")
     for key, old, new in other_settings(entry, settings_of(experiment, *_PARTS)):
@@ -149,6 +177,14 @@ def _check_entry(experiment: Experiment, path: Path, report: Report) -> None:
 
 
 def _inputs(experiment: Experiment) -> dict[str, Path]:
+    from ekman_expressions.report.overview import run_files
+
+    of_each = {}
+    for name in dict.fromkeys((experiment.explanation.explainer, *experiment.explanation.compare)):
+        each = experiment.explained_by(name)
+        of_each[f"explanations of {name}"] = each.records_folder / "run.json"
+        of_each[f"facespace of {name}"] = of_each[f"{name} facespace"] = each.facespace_folder / "run.json"
+        of_each[f"{name} scores"] = each.scores_folder / "run.json"
     return {
         "manifest": experiment.manifest_path,
         "sources": experiment.faces_folder / "sources.csv",
@@ -156,6 +192,8 @@ def _inputs(experiment: Experiment) -> dict[str, Path]:
         "facespace": experiment.facespace_folder / "run.json",
         "heatmaps": experiment.heatmaps_folder / "run.json",
         "masks": experiment.masks_folder / "run.json",
+        **of_each,
+        **run_files(experiment),
     }
 
 
@@ -168,7 +206,7 @@ def _check_expected(explained_by: list[Experiment], report: Report) -> None:
     for network, fold in experiment.pairs:
         path = experiment.model_path(network, fold)
         trained = network in experiment.trained_networks
-        if trained and not path.exists() and f"{network}_{fold}" not in report._left_out:
+        if trained and not path.exists() and not report.left_out(experiment.models_folder, path.stem):
             report.add("missing", path, "the model has not been trained")
     _check_only(
         experiment.models_folder,
@@ -188,12 +226,19 @@ def _check_expected(explained_by: list[Experiment], report: Report) -> None:
         for other in explained_by:
             explained = evaluation.read_explained(other)
             _check_records(other, explained, report)
-            cells = explained.groupby(["network", "fold", "expression"]).groups
-            wanted = {other.maps_path(*cell) for cell in cells if cell[:2] in other.pairs}
-            for path in sorted(wanted):
-                if not path.exists():
+            cells = explained.groupby(["network", "fold", "expression"])["image_id"]
+            wanted = {
+                other.maps_path(*cell): [f"{cell[0]}_{cell[1]} {image_id}" for image_id in image_ids]
+                for cell, image_ids in cells
+                if cell[:2] in other.pairs
+            }
+            steps = (other.records_folder, other.facespace_folder)
+            for path, faces in sorted(wanted.items()):
+                if not path.exists() and not all(
+                    any(report.left_out(folder, face) for folder in steps) for face in faces
+                ):
                     report.add("missing", path, "faces are explained, but their maps are not there")
-            _check_only(other.facespace_folder, "*.npz", wanted, report)
+            _check_only(other.facespace_folder, "*.npz", set(wanted), report)
     except EkmanExpressionsError as error:
         # Without the tables nothing more can be expected.
         report.add("missing" if "is not there" in str(error) else "damaged", experiment.results_folder, error)
@@ -209,7 +254,7 @@ def _check_records(experiment: Experiment, explained: pd.DataFrame, report: Repo
             wanted[path] = (row.image_id, f"{row.network}_{row.fold}")
     for path, (image_id, model) in wanted.items():
         if not path.exists():
-            if f"{model} {image_id}" not in report._left_out:
+            if not report.left_out(experiment.records_folder, f"{model} {image_id}"):
                 report.add("missing", path, "the face should be explained")
             continue
         if "image_id" not in _names(path):

@@ -46,7 +46,7 @@ def test_a_sound_experiment_lacks_only_the_steps_that_were_not_run(experiment):
     report = integrity.check(experiment)
     assert {kind for kind, _, _ in report.findings} == {"missing"}
     lacking = {path.parent.name for _, path, _ in report.findings}
-    assert lacking == {"scores", "made"} and report.files > 100
+    assert lacking == {"scores", "made", "quality", "statistics", "regions", "report"} and report.files > 100
     assert {path: path.stat().st_mtime_ns for path in experiment.root.rglob("*")} == before
 
 

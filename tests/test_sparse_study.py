@@ -1,0 +1,86 @@
+"""All steps of a study with one model, which only answers, and of which much is not there."""
+
+import dataclasses
+
+import pandas as pd
+import pytest
+from stub_study import make_study
+
+from ekman_expressions import cli, integrity, quality, regions
+from ekman_expressions.provenance import record, settings_of
+from ekman_expressions.storage import write_csv
+
+STEPS = [name for name in cli.steps() if name != "faces"]
+
+
+def _study(root, keep=lambda rows: rows):
+    experiment = make_study(root, networks=1, folds=2, faces=2, positives=1)
+    explanation = dataclasses.replace(
+        experiment.explanation, compare=("grad_cam",), quality_faces=1, quality_samples=10
+    )
+    experiment = dataclasses.replace(experiment, explanation=explanation)
+    manifest = pd.read_csv(experiment.manifest_path)
+    with record(experiment.faces_folder, "faces", settings_of(experiment, "faces"), redo=True) as run:
+        run.begin()
+        write_csv(experiment.manifest_path, keep(manifest))
+    return experiment
+
+
+def _lacking(experiment):
+    return [(kind, text) for kind, _, text in integrity.check(experiment).findings]
+
+
+@pytest.fixture(scope="module")
+def sparse(tmp_path_factory):
+    """One fold has no faces at all, and no face is called fear."""
+
+    def keep(rows):
+        return rows[(rows["expression"] != "fear") & (rows["fold"] != "CV2")]
+
+    experiment = _study(tmp_path_factory.mktemp("sparse"), keep)
+    cli.run(experiment, STEPS)
+    return experiment
+
+
+def test_every_step_works_with_what_there_is(sparse):
+    assert set(quality.read(sparse, "reliability")["fold"]) == {"CV1"}
+    assert set(regions.read_regions(sparse)["expression"]) == {
+        "anger",
+        "disgust",
+        "happiness",
+        "sadness",
+        "surprise",
+    }
+    assert (sparse.report_folder / "index.html").exists()
+
+
+def test_what_was_left_out_is_not_missing(sparse):
+    faces = {path for path in sparse.faces_folder.rglob("*CV2*")} | {
+        path for path in sparse.faces_folder.rglob("*fear*")
+    }
+    found = [(kind, path) for kind, path, _ in integrity.check(sparse).findings if path not in faces]
+    assert found == []
+
+
+def test_a_second_run_makes_nothing(sparse, capsys):
+    before = {path: path.read_bytes() for path in sparse.root.rglob("run.json")}
+    cli.run(sparse, STEPS)
+    made = [line for line in capsys.readouterr().out.splitlines() if " made" in line]
+    assert len(made) == len(STEPS) and all(line.strip().startswith("0 items made") for line in made), made
+    assert {path: path.read_bytes() for path in sparse.root.rglob("run.json")} == before
+
+
+def test_a_record_that_another_explainer_left_out_is_missing_all_the_same(sparse):
+    record = next(sparse.records_folder.glob("*/*.npz"))
+    kept = record.read_bytes()
+    record.unlink()
+    assert ("missing", "the face should be explained") in _lacking(sparse)
+    record.write_bytes(kept)
+
+
+def test_a_report_older_than_what_it_shows_is_stale(sparse):
+    path = sparse.scores_folder / "scores.csv"
+    kept = path.read_bytes()
+    path.write_bytes(kept + b"\n")
+    assert ("stale", f"made from another version of {path}") in _lacking(sparse)
+    path.write_bytes(kept)

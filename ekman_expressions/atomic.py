@@ -40,9 +40,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
 def leftovers(folder: Path) -> list[Path]:
     """Return the temporary files below a folder whose writers were killed.
 
-    Those of a process of this machine that is no longer there, and those of other machines that
-    are a day older than a file written now: both times are the file system's, so that it does not
-    matter how the clocks of two machines differ.
+    Those of a process of this machine that is no longer there, and those of other machines (or
+    where that cannot be told) that are a day older than a file written now: both times are the
+    file system's, so that it does not matter how the clocks of two machines differ.
     """
     folder = Path(folder)
     found = [(path, match) for path in folder.rglob(".*-*") if (match := _TEMPORARY.fullmatch(path.name))]
@@ -50,9 +50,9 @@ def leftovers(folder: Path) -> list[Path]:
         return []
     abandoned, now = [], None
     for path, match in found:
-        if match["machine"] == machine():
-            if is_alive(int(match["pid"])) is False:
-                abandoned.append(path)
+        alive = is_alive(int(match["pid"])) if match["machine"] == machine() else None
+        if alive is not None:
+            abandoned += [] if alive else [path]
             continue
         now = _now(folder) if now is None else now
         with suppress(FileNotFoundError):

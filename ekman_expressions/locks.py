@@ -127,7 +127,8 @@ def _take(path: Path, mine: dict[str, Any], heartbeat: float) -> bool:
             if text is None:
                 continue
             if not _is_stale(path, text, heartbeat):
-                raise ConflictError(_refusal(path, _parsed(text))) from None
+                # It may have been empty at first: just made, and written since.
+                raise ConflictError(_refusal(path, _parsed(_read(path) or text))) from None
             _set_aside(path, text)
             continue
         except OSError as error:
@@ -172,7 +173,7 @@ def _set_aside(path: Path, text: str) -> None:
         aside.unlink(missing_ok=True)
         return
     # Another run was faster, and this is its lock: it goes back.
-    with suppress(FileExistsError):
+    with suppress(OSError):
         os.link(aside, path)
     aside.unlink(missing_ok=True)
 

@@ -13,7 +13,7 @@ import pytest
 from stub_study import make_study
 
 from ekman_expressions import comparison, evaluation, explainers, facespace, heatmaps, masks
-from ekman_expressions.execution import using
+from ekman_expressions.execution import using, workers
 
 STEPS = (
     explainers.explain,
@@ -56,21 +56,17 @@ def _copy(start, folder, scheduler, *, steps=STEPS):
     return experiment
 
 
-def _kill_a_worker_when(condition, stopped):
-    """Kill a worker of this process' cluster as soon as `condition` holds."""
-    from distributed import get_client
-
+def _kill_when(condition, pid, stopped):
+    """Kill a worker as soon as `condition` holds."""
     while not condition() and not stopped.is_set():
         time.sleep(0.01)
     if not stopped.is_set():
-        client = get_client()
-        pids = list(client.run(os.getpid).values())
-        os.kill(pids[0], signal.SIGKILL)
+        os.kill(pid, signal.SIGKILL)
         stopped.killed = True
 
 
 def _with_a_killed_worker(start, folder, scheduler):
-    pytest.importorskip("distributed")
+    distributed = pytest.importorskip("distributed")
     shutil.copytree(start.root, folder / "root")
     experiment = dataclasses.replace(start, root=folder / "root")
     stopped = threading.Event()
@@ -81,7 +77,10 @@ def _with_a_killed_worker(start, folder, scheduler):
         return len(list(wanted.glob("*/*.npz"))) >= 5
 
     with using(scheduler):
-        watcher = threading.Thread(target=_kill_a_worker_when, args=(begun, stopped), daemon=True)
+        # Asked before the work begins, so that the kill comes in the middle of it.
+        workers()
+        pid = min(distributed.get_client().run(os.getpid).values())
+        watcher = threading.Thread(target=_kill_when, args=(begun, pid, stopped), daemon=True)
         watcher.start()
         run = explainers.explain(experiment)
         stopped.set()

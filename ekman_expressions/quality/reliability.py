@@ -71,8 +71,8 @@ def bootstrap(
     Each replicate draws as many units as there are, with replacement, and fits the weighted
     ridge regression of `ekman_expressions.explainers.lime.lime` to them. A mask and its complement,
     which were drawn together, are resampled together [1]_. The pairs of an orthogonal block are
-    taken for independent, though they are not: they spread more evenly, so errors are rather
-    too large. All replicates are fitted at once: their moments are one product of matrices.
+    taken for independent, as they are in `lime`, whose standard errors then equal the spread over
+    seeds. All replicates are fitted at once: their moments are one product of matrices.
 
     Parameters
     ----------

@@ -14,7 +14,7 @@ from ekman_expressions.facespace import normalise
 from ekman_expressions.perturbation import Asker, PerturbationRecord
 from ekman_expressions.quality import erasing
 from ekman_expressions.quality.variants import AS_SET, OTHER_SAMPLES, UNTRAINED, halves, names_of
-from ekman_expressions.storage import read_arrays
+from ekman_expressions.storage import read_arrays, write_arrays
 
 SAMPLES = 120
 
@@ -106,6 +106,16 @@ def test_a_second_run_makes_nothing_and_a_killed_one_goes_on(made):
     damaged.write_bytes(damaged.read_bytes()[:100])
     assert quality.measure(study).done > 0
     assert contents(study.quality_folder) == bytes_before
+
+
+def test_another_untrained_copy_is_not_mixed_with_the_earlier_one(made):
+    study, _ = made
+    path = study.quality_folder / "again" / "WeiNet_CV1.npz"
+    kept, arrays = path.read_bytes(), read_arrays(path)
+    assert set(arrays["image_ids"].tolist()) <= set(arrays["settled_on"].tolist())
+    write_arrays(path, arrays | {"settled_on": arrays["settled_on"][:1]})
+    assert quality.measure(study).done == len(arrays["image_ids"])
+    assert path.read_bytes() == kept
 
 
 def test_the_halves_of_a_record_share_only_the_sample_that_keeps_all(made):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ from ekman_expressions.quality.variants import (
     variants_of,
 )
 from ekman_expressions.randomness import derive_seed
-from ekman_expressions.storage import hash_of, write_arrays
+from ekman_expressions.storage import hash_of, read_arrays, write_arrays
 
 
 def path_of(experiment: Experiment, network: str, fold: str) -> Path:
@@ -84,6 +84,7 @@ def remake(
     rows: pd.DataFrame,
     asker: Callable[[], Asker],
     untrained: Callable[[], Asker | None],
+    settled_on: Sequence[str],
     run: Run,
 ) -> None:
     """Write what becomes of a model's maps when they are made in other ways, unless it is there.
@@ -91,7 +92,7 @@ def remake(
     The file has, for N faces, E explainers and V variants: ``image_ids``, ``expressions``,
     ``explainers``, ``variants``, ``correlations`` (N, E, V, V) of the maps in face space, and, per
     expression, their means ``means`` (6, E, V, 275, 224) and ``counts`` (6, E, V); NaN and 0 where
-    there is none.
+    there is none; and `settled_on`.
 
     Parameters
     ----------
@@ -99,13 +100,15 @@ def remake(
         The faces: ``image_id, expression``.
     asker, untrained : callable
         Return what asks the model, and an untrained copy of it or None; called only if needed.
+    settled_on : sequence of str
+        The faces whose statistics the untrained copy's batch normalisations have.
     """
     path = path_of(experiment, network, fold)
     names, variants = explainers_again(experiment), names_of(experiment.explanation)
     source = _source(experiment, network, fold, rows, names, variants)
     if rows.empty and not path.exists():
         return
-    if holds(path, source):
+    if holds(path, source) and _is_of_the_same_copy(path, settled_on):
         run.skipped += len(rows)
         return
     run.begin()
@@ -144,12 +147,19 @@ def remake(
         "expressions": np.array(expressions),
         "explainers": np.array(names),
         "variants": np.array(variants),
+        "settled_on": np.array(settled_on),
         "correlations": np.array(correlated, np.float32),
         "means": filled,
         "counts": np.array([mean.weight for mean in means.values()], int).reshape(cells),
     }
     write_arrays(path, arrays)
     run.done += len(used)
+
+
+def _is_of_the_same_copy(path: Path, settled_on: Sequence[str]) -> bool:
+    stored = read_arrays(path)
+    # Files of earlier versions do not say it.
+    return "settled_on" not in stored or stored["settled_on"].tolist() == list(settled_on)
 
 
 def _source(

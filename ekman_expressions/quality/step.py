@@ -83,7 +83,8 @@ def measure(experiment: Experiment) -> Run:
                 took, spare = erasing.erase(experiment, network, fold, asker, run, spare)
                 passes += took
                 rows = again[again["fold"] == fold]
-                remaking.remake(experiment, network, fold, rows, asker, partial(askers.untrained, asker), run)
+                untrained = partial(askers.untrained, asker)
+                remaking.remake(experiment, network, fold, rows, asker, untrained, askers.settled_on, run)
         if run.begun or not _is_tabulated(experiment):
             run.begin()
             for name, table in tables.make(experiment).items():
@@ -93,11 +94,14 @@ def measure(experiment: Experiment) -> Run:
 
 
 class _Askers:
-    """What asks the models of one network: loaded, or made, when first needed."""
+    """What asks the models of one network: loaded, or made, when first needed.
+
+    `settled_on` are the faces whose statistics the untrained copy's batch normalisations get.
+    """
 
     def __init__(self, experiment: Experiment, network: str, image_ids: Iterable[str], run: Run) -> None:
         self._experiment, self._network, self._run = experiment, network, run
-        self._image_ids = sorted(image_ids)[:GROUP]
+        self.settled_on = sorted(image_ids)[:GROUP]
         # Made once: the copy does not depend on the fold.
         self._untrained: list[Asker | None] = []
 
@@ -115,7 +119,7 @@ class _Askers:
         side = self._experiment.side(self._network)
         seed = derive_seed(self._experiment.seed, "untrained", self._network)
         try:
-            faces = datasets.read_faces(self._experiment, self._image_ids, side)
+            faces = datasets.read_faces(self._experiment, self.settled_on, side)
             return self._asker(untrained_copy(trained().model, faces, seed=seed))
         except (DataError, MissingError, ModelError) as error:
             self._run.omit(f"{self._network}: an untrained copy", error)

@@ -64,7 +64,7 @@ def name(request):
 def explain(name, model, images, targets, *, seed=1, **changes):
     settings = FAST[name] | changes
     if SPECS[name].landmarks:
-        settings = {"landmarks": np.repeat(FACE[None], len(np.asarray(images)), axis=0)} | settings
+        settings = {"landmarks": np.repeat(FACE[None], len(images), axis=0)} | settings
     return EXPLAINERS[name](model, images, targets, seed=seed, **settings)
 
 
@@ -156,6 +156,12 @@ def test_logits_are_refused_in_words(name, images):
         explain(name, network(activation=None), images[:1], [0])
 
 
+@pytest.mark.parametrize("name", CALLABLES)
+def test_a_model_without_classes_is_refused_in_words(name, images):
+    with pytest.raises(ModelError, match="at least one class"):
+        explain(name, lambda copies: np.zeros((len(copies), 0)), images[:1], [0])
+
+
 def test_nan_is_refused_in_words(name, images):
     model = network()
     model.set_weights([np.full_like(weight, np.nan) for weight in model.get_weights()])
@@ -175,6 +181,7 @@ def test_images_of_another_size_are_refused(name, model, images):
         ({"targets": [0.0, 1.0, 2.0]}, DataError, "float64"),
         ({"targets": [0, 1, 6]}, SettingsError, r"'target'.*\[0, 5\], but got 6"),
         ({"targets": [-1, 1, 2]}, SettingsError, r"'target'.*\[0, 5\], but got -1"),
+        ({"images": [np.zeros((48, 48, 3)), np.zeros((44, 44, 3))]}, DataError, "all of one size"),
         ({"images": np.zeros((48, 48, 3))}, DataError, r"\(N, H, W, 3\)"),
         ({"images": np.zeros((0, 48, 48, 3)), "targets": []}, DataError, "N >= 1"),
         ({"images": np.full((3, 48, 48, 3), 255.0)}, DataError, r"in \[0, 1\].*Divide 8-bit images by 255"),

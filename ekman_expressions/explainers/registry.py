@@ -73,7 +73,7 @@ def _keeping_contract(name: str, one: Callable[..., tuple[np.ndarray, int]]) -> 
         check_hidden(settings.get("hidden", 0), "hidden")
         for key in settings.keys() & SPECS[name].options.keys():
             SPECS[name].options[key].check(settings[key], key)
-        images, targets = np.asarray(images), np.asarray(targets)
+        images, targets = _stacked(images), np.asarray(targets)
         if images.ndim != 4 or images.shape[-1] != 3 or not len(images):
             raise DataError(f"'images' must have shape (N, H, W, 3), N >= 1, but got {images.shape}.")
         if targets.shape != (len(images),) or targets.dtype.kind not in "iu":
@@ -98,6 +98,15 @@ def _keeping_contract(name: str, one: Callable[..., tuple[np.ndarray, int]]) -> 
         return np.maximum(maps, 0) if positive else maps
 
     return explain
+
+
+def _stacked(images: Any) -> np.ndarray:
+    try:
+        return np.asarray(images)
+    except ValueError as error:
+        raise DataError(
+            f"'images' must have shape (N, H, W, 3), all of one size, but they cannot be stacked ({error})."
+        ) from error
 
 
 EXPLAINERS: dict[str, Callable[..., np.ndarray]] = {

@@ -71,6 +71,8 @@ def check_probabilities(
     """
     if classes is not None and answers.shape[1] != classes:
         raise ModelError(f"The model must answer {classes} classes. Received: {answers.shape[1]}.")
+    if not answers.shape[1]:
+        raise ModelError("The model must answer at least one class. Received: 0.")
     answers = answers.astype(np.float32)
     bad = ~np.isfinite(answers)
     if bad.any():

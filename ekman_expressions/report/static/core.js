@@ -7,12 +7,34 @@ const Ekman = (() => {
   let begun;
   const ready = new Promise((resolve) => { begun = resolve; });
 
+  // Base85 as Python writes it, with "," for "<".
+  const DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&()*+-;,=>?@^_`{|}~";
+  const valueOf = new Uint8Array(128);
+  Array.from(DIGITS).forEach((letter, value) => { valueOf[letter.charCodeAt(0)] = value; });
+
+  function bytesOf(text) {
+    const length = Math.floor((text.length * 4) / 5);
+    const bytes = new Uint8Array(4 * Math.ceil(text.length / 5));
+    for (let from = 0, to = 0; from < text.length; from += 5, to += 4) {
+      let value = 0;
+      for (let place = from; place < from + 5; place++) value = value * 85 + (place < text.length ? valueOf[text.charCodeAt(place)] : 84);
+      for (let place = to + 3; place >= to; place--) { bytes[place] = value % 256; value = Math.floor(value / 256); }
+    }
+    return bytes.subarray(0, length);
+  }
+
   // The inverse of `pack` in ekman_expressions.report.scripts.
   async function unpack(text, width) {
-    const packed = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-    const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
+    const stream = new Blob([bytesOf(text)]).stream().pipeThrough(new DecompressionStream("deflate"));
     const pixels = new Uint8Array(await new Response(stream).arrayBuffer());
-    for (let place = width; place < pixels.length; place++) pixels[place] += pixels[place - width];
+    for (let place = 0; place < pixels.length; place++) {
+      const first = place % width === 0;
+      const left = first ? 0 : pixels[place - 1];
+      const above = place < width ? 0 : pixels[place - width];
+      const corner = first || place < width ? 0 : pixels[place - width - 1];
+      const slope = left + above - corner;
+      pixels[place] += Math.max(Math.min(left, above), Math.min(slope, Math.max(left, above)));
+    }
     return pixels;
   }
 

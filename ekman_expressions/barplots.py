@@ -15,7 +15,9 @@ from ekman_expressions.locks import locked
 from ekman_expressions.masks import mask_path, read_mask
 from ekman_expressions.provenance import Run, record, require_finished, settings_of
 
-_AXIS = "IoU of heatmap (Otsu) and Ekman mask"
+AXIS = "IoU of heatmap (Otsu) and Ekman mask"
+"""What the axis of values is called."""
+
 _BASELINE = "white everywhere (no information)"
 
 
@@ -44,18 +46,15 @@ def draw(experiment: Experiment) -> Run:
         upstream=[experiment.scores_folder],
         redo=True,
     ) as run:
-        scores = read_scores_by_fold(experiment)
-        scores = scores[scores["network"].isin(experiment.networks) & scores["fold"].isin(experiment.folds)]
-        scores = scores.assign(model=scores["network"] + "_" + scores["fold"])
-        plots = list(_plots(experiment, scores))
-        drawable = [file for file, table, _ in plots if table["iou"].notna().any()]
+        wanted = list(plots(experiment))
+        drawable = [file for file, table, _ in wanted if table["iou"].notna().any()]
         if run.finished_before and all((folder / file).exists() for file in drawable):
             run.skipped = len(drawable)
             return run
         run.begin()
-        for file, table, options in tqdm(plots, desc="Drawing barplots", unit="figure"):
+        for file, table, options in tqdm(wanted, desc="Drawing barplots", unit="figure"):
             if file in drawable:
-                figures.save(figures.barplot(table, value="iou", axis_label=_AXIS, **options), folder / file)
+                figures.save(figures.barplot(table, value="iou", axis_label=AXIS, **options), folder / file)
                 run.done += 1
             else:
                 (folder / file).unlink(missing_ok=True)
@@ -63,8 +62,11 @@ def draw(experiment: Experiment) -> Run:
     return run
 
 
-def _plots(experiment: Experiment, scores: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame, dict]]:
-    """Yield file name, table and how it is drawn."""
+def plots(experiment: Experiment) -> Iterator[tuple[str, pd.DataFrame, dict]]:
+    """Yield of each barplot its file name, its table, and the options of `figures.barplot`."""
+    scores = read_scores_by_fold(experiment)
+    scores = scores[scores["network"].isin(experiment.networks) & scores["fold"].isin(experiment.folds)]
+    scores = scores.assign(model=scores["network"] + "_" + scores["fold"])
     groups = figures.network_kinds(experiment.networks, experiment.training.weights)
     by_model = {f"{network}_{fold}": groups[network] for network, fold in experiment.pairs}
     white = {expression: read_mask(experiment, expression).mean() for expression in EXPRESSIONS}

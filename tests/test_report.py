@@ -7,6 +7,7 @@ import re
 import zlib
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -123,7 +124,7 @@ def test_a_second_run_finds_all_done_and_a_change_makes_it_anew(made):
     page = made.report_folder / "index.html"
     before = page.stat().st_mtime_ns
     run = report.make(made)
-    assert (run.done, run.skipped) == (0, 7)
+    assert (run.done, run.skipped) == (0, 8)
     assert page.stat().st_mtime_ns == before
     (made.results_folder / "extra.csv").write_text("a\n1\n")
     assert report.make(made).done > 0
@@ -165,3 +166,33 @@ def test_what_is_no_source_of_a_report_is_refused(tmp_path, capsys, made):
     assert "Name either an experiment" in capsys.readouterr().err
     with pytest.raises(MissingError, match="'heatmaps'"):
         report.make(dataclasses.replace(made, root=tmp_path))
+
+
+def test_a_damaged_heatmap_is_left_out_of_all_pages(released, tmp_path):
+    broken = sorted((released / "GRAY" / "heatmaps_by_cv").iterdir())[0]
+    broken.write_bytes(b"no picture")
+    run, page = report.make_of_heatmaps(released, folder=tmp_path / "pages")
+    name = f"lime/{broken.stem.removesuffix('_heatmap')}"
+    assert name in {entry["item"] for entry in run.omissions}
+    assert page.exists()
+    assert f'"{name}"' not in (page.parent / "data" / "common.js").read_text("utf-8")
+
+
+def test_drawn_figures_keep_their_colours_in_small_files(tmp_path):
+    from PIL import Image
+
+    from ekman_expressions.figures.style import PALETTE, new_figure
+    from ekman_expressions.provenance import Run
+    from ekman_expressions.report.plots import Plot, publish
+
+    def draw():
+        figure = new_figure(3, 2)
+        figure.add_subplot().bar([0, 1], [1, 2], color=[PALETTE[0], PALETTE[5]])
+        return figure
+
+    plot = Plot(name="bars", title="", caption="", alt="", draw=draw, table=pd.DataFrame({"a": [1]}))
+    publish([plot], tmp_path, Run())
+    with Image.open(tmp_path / "figures" / "bars.png") as found:
+        assert (found.mode, found.size) == ("P", (900, 600))
+        colours = {colour for _, colour in found.convert("RGB").getcolors(256)}
+    assert {(255, 255, 255), (0, 0x72, 0xB2), (0xD5, 0x5E, 0)} <= colours

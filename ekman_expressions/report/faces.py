@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
@@ -78,7 +79,7 @@ def _entry(experiment: Experiment, row: Any, predictions: pd.DataFrame) -> dict[
     segments = record.segments.astype(np.uint8 if record.segments.max() < 256 else np.uint16)
     return {
         "id": row.image_id,
-        "image": f"faces/{row.image_id}.webp",
+        "image": f"faces/{quote(row.image_id)}.webp",
         "shown": title(prediction["expression"]),
         "predicted": title(row.expression),
         "probability": round(float(prediction[f"p_{row.expression}"]), 4),

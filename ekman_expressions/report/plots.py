@@ -14,7 +14,7 @@ from tqdm import tqdm
 from ekman_expressions import figures
 from ekman_expressions.errors import DataError
 from ekman_expressions.provenance import Run
-from ekman_expressions.storage import write_csv
+from ekman_expressions.storage import atomic_path, write_csv
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -68,6 +68,7 @@ def publish(plots: Iterable[Plot], folder: Path, run: Run) -> list[dict[str, Any
             run.omit(f"figure {plot.name}", error)
             continue
         figures.save(figure, path, dpi=PRINT_DPI)
+        _shrink(path, few_colours=not any(axes.images for axes in figure.axes))
         for suffix in plot.vector:
             figures.save(figure, path.with_suffix(suffix))
         write_csv(path.with_suffix(".csv"), plot.table)
@@ -89,3 +90,15 @@ def publish(plots: Iterable[Plot], folder: Path, run: Run) -> list[dict[str, Any
         )
         run.done += 1
     return published
+
+
+def _shrink(path: Path, *, few_colours: bool) -> None:
+    """Write a PNG anew, smaller: one of lines and letters needs no more than 256 colours."""
+    from PIL import Image
+
+    with Image.open(path) as drawn:
+        picture = drawn.convert("RGB")
+    if few_colours:
+        picture = picture.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    with atomic_path(path) as temporary:
+        picture.save(temporary, format="PNG", optimize=True, dpi=(PRINT_DPI, PRINT_DPI))

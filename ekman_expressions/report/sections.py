@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from ekman_expressions import evaluation, figures, heatmaps, similarity, training
+from ekman_expressions import barplots, evaluation, figures, heatmaps, similarity, training
 from ekman_expressions.expressions import EXPRESSIONS, title
 from ekman_expressions.report.atlas import explainer_title
 from ekman_expressions.report.plots import Plot
 from ekman_expressions.report.source import Source
 from ekman_expressions.storage import read_csv
 
+SCORES = (
+    "How far what a heatmap marks above Otsu's threshold overlaps with the Ekman mask. The black line is "
+    "what a map that is white everywhere would score: a heatmap below it is not shown to look at the mask."
+)
 DENDROGRAMS = (
     "Which heatmaps show the same pattern? Leaves are coloured by how the network started. If the folds of "
     "one network are no closer to each other than to other networks, differences between networks are chance."
@@ -29,14 +34,12 @@ TRAINING = "How the networks learnt."
 def walls(source: Source) -> Iterator[Plot]:
     """Yield the wall of networks × expressions for print, of the explainer that is shown first."""
     outlines = {title(name): mask for name, mask in source.masks.items()}
-    there = set(source.cells(source.explainer))
     images, rows = {}, []
     for network in (*source.networks, None):
         for expression in EXPRESSIONS:
-            known = (expression, network, None) in there
-            image = source.read(expression, network) if known else None
+            image = source.read_usable(expression, network)
             images[network or "all networks", title(expression)] = image
-            if known:
+            if image is not None:
                 level, marked = heatmaps.threshold_otsu(image)
                 rows.append((network or "all", expression, level, marked.mean()))
     if rows:
@@ -50,6 +53,25 @@ def walls(source: Source) -> Iterator[Plot]:
             draw=partial(figures.heatmap_wall, images, outlines=outlines),
             table=pd.DataFrame(rows, columns=["network", "expression", "otsu_level", "share_above"]),
             vector=(".pdf",),
+        )
+
+
+def scores(source: Source) -> Iterator[Plot]:
+    """Yield the bars of IoU, the averages first; those of single folds are as files only."""
+    experiment = source.experiment
+    if experiment is None or not (experiment.scores_folder / "scores_by_fold.csv").exists():
+        return
+    drawn = [entry for entry in barplots.plots(experiment) if not entry[0].endswith("_by_CV.png")]
+    for file, table, options in (*drawn[-1:], *drawn[:-1]):
+        means = table.groupby(options["label"], sort=False)["iou"].mean().sort_values(ascending=False)
+        told = ", ".join(f"{name} {value:.3f}" for name, value in means.items())
+        yield Plot(
+            name=f"bars_{Path(file).stem}",
+            title=options["title"],
+            caption=f"Bars: means. Points: {options.get('points', 'fold')}s.",
+            alt=f"Bars of IoU: {told}.",
+            draw=partial(figures.barplot, table, value="iou", axis_label=barplots.AXIS, **options),
+            table=table[[name for name in ("network", "fold", "expression", "iou") if name in table]],
         )
 
 
@@ -138,9 +160,8 @@ def _confused(network: str, counts: np.ndarray) -> str:
 
 
 def _tree(source: Source, name: str, what: str, leaves: dict, kinds: dict | None) -> Iterator[Plot]:
-    there = set(source.cells(source.explainer))
-    maps = {leaf: source.read(*cell) for leaf, cell in leaves.items() if cell in there}
-    maps = {leaf: image for leaf, image in maps.items() if image.min() < image.max()}
+    read = {leaf: source.read_usable(*cell) for leaf, cell in leaves.items()}
+    maps = {leaf: image for leaf, image in read.items() if image is not None and image.min() < image.max()}
     if len(maps) < 2:
         return
     support = _support(source, name, len(maps) - 1)

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ekman_expressions import heatmaps, masks
-from ekman_expressions.errors import MissingError
+from ekman_expressions.errors import DataError, MissingError
 from ekman_expressions.experiment import Experiment
 from ekman_expressions.expressions import EXPRESSIONS, title
 from ekman_expressions.figures import network_kinds
@@ -78,6 +78,15 @@ class Source:
     ) -> np.ndarray:
         """Read an 8-bit heatmap, (275, 224) uint8."""
         return heatmaps.read_gray(self.heatmaps[explainer or self.explainer], expression, network, fold)
+
+    def read_usable(
+        self, expression: str, network: str | None = None, fold: str | None = None
+    ) -> np.ndarray | None:
+        """Read a heatmap of the first explainer; None if it is not there, or damaged."""
+        try:
+            return self.read(expression, network, fold)
+        except (DataError, MissingError):
+            return None
 
     def counts(self, explainer: str) -> dict[tuple[str, str | None, str | None], int]:
         """Return how many faces each heatmap is the mean of, where that is known."""

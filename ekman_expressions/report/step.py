@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from ekman_expressions import __version__
 from ekman_expressions.experiment import Experiment, find_root
 from ekman_expressions.locks import locked
 from ekman_expressions.provenance import Run, record, require_finished, settings_of
-from ekman_expressions.report import atlas, backdrop, faces, measures, overview, sections
+from ekman_expressions.report import answers, atlas, backdrop, faces, measures, overview, sections
 from ekman_expressions.report.pages import Page, asset_files, write_pages
 from ekman_expressions.report.plots import publish
 from ekman_expressions.report.source import Source, of_experiment, of_heatmaps
@@ -21,6 +22,7 @@ _ABOUT = {
     "wall.html": "All heatmaps side by side, networks × expressions, folds on demand.",
     "explorer.html": "One heatmap, or two with their difference: move the threshold and watch the scores.",
     "faces.html": "Single faces: superpixels, weights with standard errors, R².",
+    "scores.html": "IoU with the Ekman masks as bars, per expression.",
     "dendrograms.html": "Which networks, folds and expressions show the same pattern.",
     "classification.html": "Accuracy and confusion matrices.",
     "training.html": "Learning curves.",
@@ -185,6 +187,7 @@ def _faces_page(source: Source, folder: Path, run: Run, show_faces: bool) -> lis
 def _figure_pages(source: Source, folder: Path, run: Run) -> list[Page]:
     pages = []
     for file, title, text, plots, folders in (
+        ("scores.html", "Scores", sections.SCORES, sections.scores(source), ()),
         ("dendrograms.html", "Dendrograms", sections.DENDROGRAMS, sections.dendrograms(source), ()),
         (
             "classification.html",
@@ -199,11 +202,17 @@ def _figure_pages(source: Source, folder: Path, run: Run) -> list[Page]:
             "statistics.html",
             "Statistics",
             measures.STATISTICS,
-            measures.statistics_plots(source),
+            chain(measures.statistics_plots(source), answers.region_plots(source)),
             (("statistics",), ("regions",)),
         ),
-        ("explainers.html", "Explainers", measures.EXPLAINERS, (), (("explainers",),)),
-        ("known.html", "Known answers", measures.KNOWN, (), (("known_answers",),)),
+        (
+            "explainers.html",
+            "Explainers",
+            measures.EXPLAINERS,
+            answers.explainer_plots(source),
+            (("explainers",),),
+        ),
+        ("known.html", "Known answers", measures.KNOWN, answers.known_plots(source), (("known_answers",),)),
     ):
         published = publish(plots, folder, run)
         tables = [table for parts in folders for table in measures.tables(source, folder, *parts)]

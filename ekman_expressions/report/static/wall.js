@@ -38,7 +38,7 @@ Ekman.ready.then((common) => {
     if (!(key in cells)) {
       column.textContent = "none";
       column.className = "absent";
-      column.title = "No face was predicted so";
+      column.title = "There is no such heatmap";
       return column;
     }
     const link = document.createElement("a");

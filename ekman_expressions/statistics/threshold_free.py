@@ -2,7 +2,8 @@
 
 All take a heatmap of any scale, a mask, and optionally where to look (`within`, such as the
 face hull): pixels elsewhere then count for nothing. Pixels of equal value are never put in an
-order of our own: each score is what random orders of them would give on average.
+order of our own: each score is what random orders of them would give on average, but for average
+precision, which takes them together, as one threshold.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ const Ekman = (() => {
   function heatmap(key, common) {
     if (!(key in common.cells)) return Promise.resolve(null);
     if (!loading.has(key)) {
-      loading.set(key, loadScript(`data/${key}.js`).then(() => unpack(received.get(key), common.shape[1])));
+      loading.set(key, loadScript(`data/${key.split("/").map(encodeURIComponent).join("/")}.js`).then(() => unpack(received.get(key), common.shape[1])));
     }
     return loading.get(key);
   }

@@ -17,7 +17,7 @@ from ekman_expressions.report.atlas import area_matched_level
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-dev-shm-usage"]
-PAGES = ("index", "wall", "explorer", "faces", "dendrograms", "classification", "provenance")
+PAGES = ("index", "wall", "explorer", "faces", "scores", "dendrograms", "classification", "provenance")
 
 
 def find_browser():

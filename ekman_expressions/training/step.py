@@ -72,7 +72,8 @@ def train(experiment: Experiment) -> Run:
             Task(name="_".join(pair), function=_train_one, arguments=(experiment, *pair)) for pair in trained
         ]
         run_tasks(tasks, run, desc="Training", unit="model")
-        if run.done:
+        # A run that was killed may have made the last model, but not the table.
+        if run.done or (run.skipped and not run.finished_before):
             write_training_table(experiment)
         for note in released.notes(experiment):
             run.note(note)

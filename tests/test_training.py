@@ -1,6 +1,7 @@
 """Training: the same bytes again, resuming, the test fold kept out, and what goes wrong."""
 
 import dataclasses
+import json
 import shutil
 import subprocess
 import sys
@@ -124,6 +125,11 @@ def test_models_that_are_there_are_skipped_and_killed_ones_made(trained, tmp_pat
     assert copy.model_path("WeiNet", "CV2").read_bytes() == expected
     run = training.train(copy)
     assert (run.done, run.skipped) == (0, 2)
+    # As after a kill between the last model and the table.
+    entry, table = (copy.models_folder / name for name in ("run.json", "training.csv"))
+    entry.write_text(json.dumps(json.loads(entry.read_text()) | {"end": None}))
+    table.unlink()
+    assert training.train(copy).done == 0 and table.exists()
 
 
 def test_an_interrupted_training_leaves_no_half_model(tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +22,9 @@ from ekman_expressions.figures.style import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+# Width in inches of a letter of 7 points, with what must lie between two names.
+_LETTERS = {"bold": 0.065, "normal": 0.055}
 
 
 @styled
@@ -183,13 +187,17 @@ def _cells(
     grid: np.ndarray, rows: Sequence[str], columns: Sequence[str]
 ) -> Iterator[tuple[tuple[str, str], Axes]]:
     """Yield every (row, column) with its axes, the outer ones labelled."""
+    room = (grid[0, 0].figure.get_figwidth() - 2.0) / len(columns)
+    longest = max(len(word) for column in columns for word in str(column).split() or " ")
+    # In a line, names would run into each other where a word is wider than a picture.
+    weight = next((name for name, letter in _LETTERS.items() if longest * letter <= room), None)
+    style = {"rotation": 90} if weight is None else {"fontweight": weight}
     for r, row in enumerate(rows):
-        # Beside narrow pictures the names of columns would run into each other.
-        upright = {"rotation": 90} if grid[0, 0].figure.get_figwidth() < 2.0 + 0.58 * len(columns) else {}
         grid[r, 0].set_ylabel(row, rotation=0, ha="right", va="center", fontsize=7)
         for c, column in enumerate(columns):
             if r == 0:
-                grid[r, c].set_title(column, fontsize=7, **upright)
+                name = column if weight is None else fill(str(column), int(room / _LETTERS[weight]))
+                grid[r, c].set_title(name, fontsize=7, **style)
             yield (row, column), grid[r, c]
 
 

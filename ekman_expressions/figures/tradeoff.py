@@ -66,6 +66,8 @@ def tradeoff(
                 axes.plot(means.index, means, label=sampler, markersize=3.5, **style)
             axes.set(yscale="log", title=f"{network}\nweights", ylabel="relative squared error")
             _finish(axes)
+            # Without references for a network there is nothing to see.
+            axes.set_visible(not rows.empty)
         for axes, level in zip(panels, ("fold", "network"), strict=True):
             rows = of_network[of_network["level"] == level]
             for sampler, style in _STYLES.items():

@@ -117,7 +117,8 @@ def training_batches(
 
     augment = make_augmentation() if experiment.training.augment else None
     steps = -(-usable // size)
-    return _dataset(faces, targets, batches(), augment), steps
+    count = steps * (experiment.training.of(network)["epochs"] - first_epoch)
+    return _dataset(faces, targets, batches, count, augment), steps
 
 
 def validation_batches(faces: np.ndarray, targets: np.ndarray, size: int) -> tf.data.Dataset:
@@ -127,40 +128,34 @@ def validation_batches(faces: np.ndarray, targets: np.ndarray, size: int) -> tf.
         for start in range(0, len(faces), size):
             yield np.arange(start, min(start + size, len(faces))), 0
 
-    return _dataset(faces, targets, batches(), None)
+    return _dataset(faces, targets, batches, -(-len(faces) // size), None)
 
 
 def _dataset(
     faces: np.ndarray,
     targets: np.ndarray,
-    batches: Iterable[tuple[np.ndarray, int]],
+    batches: Callable[[], Iterator[tuple[np.ndarray, int]]],
+    count: int,
     augment: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None,
 ) -> tf.data.Dataset:
     import tensorflow as tf
 
-    chosen, seeds = zip(*batches, strict=True)
-    ends = np.cumsum([len(part) for part in chosen])
-    with tf.device("CPU"):
-        order, wanted = tf.constant(np.concatenate(chosen)), tf.constant(targets)
-        kept = None if isinstance(faces, np.memmap) else tf.constant(faces)
+    def gathered() -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
+        for chosen, seed in batches():
+            yield faces[chosen], targets[chosen], seed
 
-    def gathered(part: tf.Tensor) -> tf.Tensor:
-        # Operations of TensorFlow wait for no Python code; a file is read by NumPy.
-        if kept is not None:
-            return tf.gather(kept, part)
-        return tf.ensure_shape(
-            tf.numpy_function(lambda at: np.asarray(faces[at]), [part], tf.uint8), (None, *faces.shape[1:])
-        )
+    def ready(images: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        images = tf.cast(images, tf.float32) / 255
+        return (images if augment is None else augment(images, seed)), targets
 
-    def ready(start: tf.Tensor, end: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        part = order[start:end]
-        images = tf.cast(gathered(part), tf.float32) / 255
-        return (images if augment is None else augment(images, seed)), tf.gather(wanted, part)
-
-    starts = np.concatenate([[0], ends[:-1]])
-    parts = (starts.astype(np.int64), ends.astype(np.int64), np.array(seeds, np.int64))
+    signature = (
+        tf.TensorSpec((None, *faces.shape[1:]), tf.uint8),
+        tf.TensorSpec((None, targets.shape[1]), tf.float32),
+        tf.TensorSpec((), tf.int64),
+    )
+    dataset = tf.data.Dataset.from_generator(gathered, output_signature=signature).map(ready)
     # Two batches ahead: one is being used while the next is gathered.
-    return tf.data.Dataset.from_tensor_slices(parts).map(ready).prefetch(2)
+    return dataset.apply(tf.data.experimental.assert_cardinality(count)).prefetch(2)
 
 
 def _on_disk(chunks: Iterable[np.ndarray], shape: tuple[int, ...], folder: Path) -> np.ndarray:

@@ -73,3 +73,24 @@ def test_other_optimisers_are_refused():
     assert type(make_optimizer("rmsprop", 0.1)) is keras.optimizers.RMSprop
     with pytest.raises(SettingsError, match="'optimizer'.*'adam', 'rmsprop', but got 'sgd'"):
         make_optimizer("sgd", 0.1)
+
+
+def test_a_training_step_is_traced_once(tmp_path):
+    """Variables made within it, of the optimiser or a metric, would have TensorFlow trace it again."""
+    import tensorflow as tf
+    from made_faces import make_experiment
+
+    from ekman_expressions.training import fit
+
+    _, learner = fit.build_learner(make_experiment(tmp_path), "WeiNet", 1)
+    step, traces = learner.train_step, []
+
+    def counted(data):
+        traces.append(1)
+        return step(data)
+
+    learner.train_step = counted
+    images, targets = np.zeros((6, *learner.input_shape[1:]), np.float32), np.eye(6, dtype=np.float32)
+    for _ in range(2):
+        learner.fit(tf.data.Dataset.from_tensors((images, targets)), shuffle=False, verbose=0)
+    assert len(traces) == 1

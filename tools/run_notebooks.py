@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 import ast
+import contextlib
+import os
 import sys
 import time
 from pathlib import Path
@@ -16,7 +18,9 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
-from ekman_expressions import Experiment
+from ekman_expressions import Experiment, expected
+from ekman_expressions.errors import MissingError
+from ekman_expressions.execution import VARIABLE, scheduler, using
 from ekman_expressions.storage import atomic_path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -87,10 +91,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--preset", default="demo", help="the preset, or a settings file (.toml)")
     parser.add_argument("--root", type=Path, default=REPOSITORY, help="where the artefact folders go")
+    parser.add_argument(
+        "--scheduler", help="where the work is done: 'serial', 'local:2' (two processes), 'tcp://host:8786'"
+    )
     parser.add_argument("--in-place", action="store_true", help="write outputs into notebooks/")
     parser.add_argument("notebooks", nargs="*", help="names to run (default: all, in order)")
     options = parser.parse_args()
 
+    if options.scheduler:
+        with using(options.scheduler):
+            # Refused here rather than in the first notebook; their kernels read the variable.
+            os.environ[VARIABLE] = scheduler()
     root = options.root.resolve()
     preset = options.preset
     if preset.endswith(".toml"):
@@ -119,6 +130,9 @@ def main() -> None:
         print(f"  {what:<22} {place}")
     if not options.in_place:
         print(f"  {'executed notebooks':<22} {folder}")
+    with contextlib.suppress(MissingError):
+        table = expected.expected_path(experiment.name)
+        print(f"\nThe numbers that come with the package:\n{expected.compare(experiment, table).summary()}")
 
 
 if __name__ == "__main__":

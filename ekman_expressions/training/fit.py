@@ -189,6 +189,10 @@ def build_learner(experiment: Experiment, network: str, steps: int) -> tuple[ker
     learner.compile(optimizer=optimizer, loss="categorical_crossentropy", metrics=["accuracy"])
     # Its variables are there from now on, for a checkpoint to be read into.
     optimizer.build(learner.trainable_variables)
+    # So are those of the metrics: made within the training step, they would have it traced twice.
+    nothing = np.zeros((1, len(EXPRESSIONS)), np.float32)
+    learner.compute_metrics(None, nothing, nothing)
+    learner.reset_metrics()
     return model, learner
 
 

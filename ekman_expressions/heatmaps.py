@@ -194,9 +194,15 @@ def read_gray(
 def read_float(
     source: Experiment | Path | str, expression: str, network: str | None = None, fold: str | None = None
 ) -> np.ndarray:
-    """Read a heatmap before it was stretched, (275, 224) float32; else as `read_gray`."""
+    """Read a heatmap before it was stretched, (275, 224) float32, finite; else as `read_gray`."""
     path = require(heatmap_path(source, expression, network, fold).with_suffix(".npz"), _STEP)
-    return _in_face_space(read_arrays(path, ("heatmap",))["heatmap"], path)
+    heatmap = _in_face_space(read_arrays(path, ("heatmap",))["heatmap"], path)
+    if not np.isfinite(heatmap).all():
+        wrong = np.count_nonzero(~np.isfinite(heatmap))
+        raise DataError(
+            f"{path} holds {wrong} values that are not finite. Delete it and run the step 'heatmaps' again."
+        )
+    return heatmap
 
 
 def read_counts(experiment: Experiment) -> pd.DataFrame:

@@ -210,7 +210,8 @@ class ExplanationSettings:
         kept once chosen; ``'auto'``: by a short probe of each model, see
         `ekman_expressions.explainers.probing`.
     precision : {'float32', 'bfloat16', 'float16'}
-        In which Keras models compute the answers.
+        In which Keras models answer about masked copies (LIME, KernelSHAP, superpixel RISE, facial
+        regions); the other explainers compute in 32 bits.
     """
 
     explainer: str = "lime"

@@ -224,6 +224,10 @@ def test_constant_and_not_finite_maps_are_listed(experiment):
     assert "not finite" in listed["WeiNet_CV1_Fear face_0"]
     np.testing.assert_array_equal(heatmaps.read_float(experiment, "fear", "WeiNet", "CV1"), broken[1])
     assert read_json(experiment.heatmaps_folder / "run.json")["omissions"] == run.omissions
+    path = heatmaps.heatmap_path(experiment, "fear", "WeiNet", "CV1").with_suffix(".npz")
+    write_arrays(path, {"heatmap": broken[0]})
+    with pytest.raises(DataError, match=r"WeiNet_CV1.* 1 values that are not finite"):
+        heatmaps.read_float(experiment, "fear", "WeiNet", "CV1")
 
 
 def test_maps_of_another_shape_are_refused_by_name(experiment):

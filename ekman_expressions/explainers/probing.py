@@ -12,14 +12,14 @@ from ekman_expressions.errors import DataError
 from ekman_expressions.perturbation import GROUP, Asker
 from ekman_expressions.storage import read_json, write_json
 
-CANDIDATES: tuple[int, ...] = (8, 16, 32, 64)
+CANDIDATES: tuple[int, ...] = (10, 25, 50)
 """Group sizes that the probe tries; memory is bounded by the largest."""
 
 GAIN = 0.05
 """By how much less time an image must take for another size than `GROUP` to be chosen."""
 
 WORTH = 20_000
-"""A model that is asked about fewer images is not probed: the probe itself takes some 500."""
+"""A model that is asked about fewer images is not probed: the probe itself takes some 350."""
 
 _ROUNDS = 4
 

@@ -102,7 +102,10 @@ def by_images(experiment: Experiment, kept: Path, network: str) -> pd.DataFrame:
                 r = []
                 for _ in range(DRAWS):
                     chosen = random.choice(len(few), images, replace=False)
-                    r.append(np.corrcoef(few[chosen].mean(axis=0), many[chosen].mean(axis=0))[0, 1])
+                    found, wanted = few[chosen].mean(axis=0), many[chosen].mean(axis=0)
+                    # A face of which no superpixel speaks for its class has a map of zeros.
+                    if found.any() and wanted.any():
+                        r.append(np.corrcoef(found, wanted)[0, 1])
                 lines.append((network, sampler, samples, len(few), images, np.mean(r)))
     columns = ["network", "sampler", "samples", "faces", "images", "correlation"]
     return pd.DataFrame(lines, columns=columns)

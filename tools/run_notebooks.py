@@ -19,7 +19,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
 from ekman_expressions import Experiment, expected
-from ekman_expressions.errors import MissingError
+from ekman_expressions.errors import MissingError, SettingsError
 from ekman_expressions.execution import VARIABLE, scheduler, using
 from ekman_expressions.storage import atomic_path
 
@@ -99,9 +99,12 @@ def main() -> None:
     options = parser.parse_args()
 
     if options.scheduler:
-        with using(options.scheduler):
-            # Refused here rather than in the first notebook; their kernels read the variable.
-            os.environ[VARIABLE] = scheduler()
+        try:
+            with using(options.scheduler):
+                # What the kernels of the notebooks read.
+                os.environ[VARIABLE] = scheduler()
+        except SettingsError as error:
+            parser.error(str(error))
     root = options.root.resolve()
     preset = options.preset
     if preset.endswith(".toml"):

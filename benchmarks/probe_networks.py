@@ -13,6 +13,7 @@ from pathlib import Path
 from ekman_expressions.datasets import synthetic
 from ekman_expressions.explainer_specs import SPECS
 from ekman_expressions.known_answers import probes
+from ekman_expressions.known_answers.probe_training import ProbeTraining
 
 
 def main() -> None:
@@ -24,6 +25,7 @@ def main() -> None:
     parser.add_argument("--networks", nargs="+", default=["WeiNet", "SongNet"])
     parser.add_argument("--probes", nargs="+", default=list(synthetic.PROBES))
     parser.add_argument("--explainers", nargs="+", default=["lime"], help=f"any of {', '.join(SPECS)}")
+    parser.add_argument("--rate", type=float, help="learning rate (default: the network's own)")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     summary = probes.run(
@@ -34,6 +36,7 @@ def main() -> None:
         samples=options.samples,
         faces=options.faces,
         seed=options.seed,
+        training=None if options.rate is None else ProbeTraining(learning_rate=options.rate),
     )
     states = "trained | untrained | difference"
     print(f"| network | probe | accuracy (chance 0.33) | explainer | faces: {states} | heatmap: {states} |")

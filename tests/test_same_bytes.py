@@ -125,10 +125,12 @@ def test_networks_in_any_order_and_a_first_run_of_one_of_them_change_nothing(sta
 @pytest.mark.parametrize("preset", ["smoke", "demo"])
 def test_a_preset_with_its_trainings_on_two_workers(preset, tmp_path):
     made = []
+    # The last bits of gradients depend on the number of threads, which workers would share.
+    one = {**os.environ, "TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
     for scheduler in ("serial", "local:2"):
         root = tmp_path / scheduler.replace(":", "")
         command = [sys.executable, "-m", "ekman_expressions.cli", "run", "--preset", preset]
-        subprocess.run([*command, "--root", str(root), "--scheduler", scheduler], check=True)
+        subprocess.run([*command, "--root", str(root), "--scheduler", scheduler], check=True, env=one)
         made.append(
             {
                 name: content
@@ -138,3 +140,29 @@ def test_a_preset_with_its_trainings_on_two_workers(preset, tmp_path):
         )
     assert sorted(made[0]) == sorted(made[1])
     assert [name for name in made[0] if made[0][name] != made[1][name]] == []
+
+
+ANSWERS = """
+import hashlib
+import keras
+import numpy as np
+from ekman_expressions.explainers import EXPLAINERS
+from ekman_expressions.zoo import NETWORKS
+keras.utils.set_random_seed(0)
+model = NETWORKS["WeiNet"].build("none")
+image = np.random.default_rng(0).random((1, 64, 64, 3), dtype=np.float32)
+options = {"lime": {"samples": 30}, "rise": {"masks": 30}, "grad_cam": {}, "smooth_grad": {"copies": 9}}
+for name, few in options.items():
+    found = EXPLAINERS[name](model, image, [1], seed=0, positive=False, **few)
+    print(name, hashlib.sha256(np.ascontiguousarray(found).tobytes()).hexdigest())
+"""
+
+
+def test_explanations_do_not_depend_on_the_number_of_threads():
+    made = []
+    for threads in ("1", "2", "4"):
+        env = {**os.environ, "TF_NUM_INTRAOP_THREADS": threads, "TF_NUM_INTEROP_THREADS": threads}
+        made.append(subprocess.run([sys.executable, "-c", ANSWERS], env=env, capture_output=True, text=True))
+    assert [answer.returncode for answer in made] == [0, 0, 0], made[0].stderr
+    assert len(made[0].stdout.splitlines()) == 4
+    assert made[0].stdout == made[1].stdout == made[2].stdout

@@ -9,7 +9,12 @@ from typing import Any
 import numpy as np
 
 from ekman_expressions.errors import ModelError, SettingsError, check_range
-from ekman_expressions.explainers.gradients import check_differentiable, check_gradients, score_of
+from ekman_expressions.explainers.gradients import (
+    GRADIENT_GROUP,
+    check_differentiable,
+    check_gradients,
+    score_of,
+)
 from ekman_expressions.explainers.masked import check_input, compiled, halving
 from ekman_expressions.perturbation import check_image
 from ekman_expressions.perturbation.checks import check_probabilities
@@ -52,16 +57,18 @@ def explain_one(
     check_differentiable(model)
     check_input(model, image)
     chosen = named_layer(model, layer) if layer else last_features(model)
-    # By identity: layers of two nested models may share a name.
-    key = ("grad_cam", image.shape, id(chosen), score)
 
     def ask(group: int) -> Any:
-        function = compiled(model, key, lambda: _compile(model, image.shape, chosen, score))
-        return function(image[None], np.int32(target))
+        # By identity: layers of two nested models may share a name.
+        key = ("grad_cam", image.shape, id(chosen), score, group)
+        function = compiled(model, key, lambda: _compile(model, (group, *image.shape), chosen, score))
+        # Copies fill the call up. For a single image, the last bits would depend on the number of threads.
+        return function(np.repeat(image[None], group, axis=0), np.int32(target))
 
-    # One image a call: so its answer cannot depend on others.
     with silent_stderr():
-        answers, features, gradients = (part.numpy() for part in halving(model, "grad_cam", 1, ask))
+        answers, features, gradients = (
+            part.numpy()[:1] for part in halving(model, "grad_cam", GRADIENT_GROUP, ask)
+        )
     check_probabilities(answers)
     check_range(target, "target", 0, answers.shape[1] - 1, integer=True)
     if getattr(chosen, "data_format", "channels_last") == "channels_first":
@@ -168,7 +175,7 @@ def _compile(model: Any, shape: tuple[int, ...], layer: Any, score: str) -> Call
             )
         return answers, seen[0], gradient
 
-    signature = [tf.TensorSpec((1, *shape), tf.float32), tf.TensorSpec((), tf.int32)]
+    signature = [tf.TensorSpec(shape, tf.float32), tf.TensorSpec((), tf.int32)]
     # Traced by name: after five first calls, of five models, TensorFlow would warn of retracing.
     with silent_stderr():
         return tf.function(ask, input_signature=signature, autograph=False).get_concrete_function()

@@ -263,5 +263,6 @@ def _write_effort(
                 "images_per_second": round(images * len(progress.curve) / seconds, 1) if seconds else None,
                 "peak_memory_mb": hardware.peak_memory(),
                 "gpu_memory_mb": hardware.gpu_memory(),
+                "threads": hardware.threads(),
             },
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,6 +50,17 @@ def notes_on(settings: TrainingSettings) -> list[str]:
     if settings.devices == "all" and gpus < 2:
         notes.append(f'training.devices is "all", but TensorFlow sees {gpus} GPUs')
     return notes
+
+
+def threads() -> int:
+    """Return how many threads share an operation of TensorFlow on the CPU.
+
+    The last bits of a convolution's gradients depend on it, and so does a trained model.
+    """
+    import tensorflow as tf
+
+    chosen = tf.config.threading.get_intra_op_parallelism_threads()
+    return chosen or int(os.environ.get("TF_NUM_INTRAOP_THREADS") or 0) or os.cpu_count() or 1
 
 
 def mixed_copy(model: keras.Model) -> keras.Model:

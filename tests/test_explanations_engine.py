@@ -161,7 +161,7 @@ def test_a_step_that_runs_out_of_memory_goes_on_and_says_so(study, monkeypatch):
     for fold in study.folds:
         notes = [note for note in run.notes if note.startswith(f"WeiNet_{fold}: out of memory")]
         assert len(notes) == 2
-        assert read_json(study.explanations_folder / f"WeiNet_{fold}" / "group.json") == {"group": 8}
+        assert read_json(study.explanations_folder / f"WeiNet_{fold}" / "group.json") == {"group": 6}
 
 
 # --- what models share

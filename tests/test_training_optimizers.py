@@ -94,3 +94,39 @@ def test_a_training_step_is_traced_once(tmp_path):
     for _ in range(2):
         learner.fit(tf.data.Dataset.from_tensors((images, targets)), shuffle=False, verbose=0)
     assert len(traces) == 1
+
+
+def test_initial_weights_do_not_depend_on_who_else_draws_random_numbers():
+    """Workers of a cluster have threads that draw from Python's global generator, too."""
+    import random
+    import threading
+
+    import keras
+
+    from ekman_expressions.randomness import keras_seeded
+
+    def build():
+        with keras_seeded(5):
+            layers = [kind for _ in range(100) for kind in (keras.layers.Dense(2), keras.layers.Dropout(0.5))]
+            return keras.Sequential([keras.Input((2,)), *layers])
+
+    stop = threading.Event()
+
+    def draw():
+        while not stop.is_set():
+            random.random()
+
+    alone = build()
+    thread = threading.Thread(target=draw)
+    thread.start()
+    try:
+        beside = build()
+    finally:
+        stop.set()
+        thread.join()
+    for one, other in zip(alone.variables, beside.variables, strict=True):
+        np.testing.assert_array_equal(one, other)
+    # And they are those of Keras' own function, when nobody else draws.
+    keras.utils.set_random_seed(5)
+    first = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
+    np.testing.assert_array_equal(first.weights[0], alone.weights[0])

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from ekman_expressions.errors import ModelError, check_option, check_range
 from ekman_expressions.known_answers.probe_faces import ProbeFaces
-from ekman_expressions.randomness import derive_seed, generator
+from ekman_expressions.randomness import derive_seed, generator, keras_seeded
 from ekman_expressions.startup import start_tensorflow
 from ekman_expressions.zoo import NETWORKS
 
@@ -108,8 +108,8 @@ def train_probe(
 
     settings = settings or TRAINING.get(network, ProbeTraining())
     keras.backend.clear_session()
-    keras.utils.set_random_seed(derive_seed(seed, "probe", network, faces.probe) % 2**32)
-    trained = NETWORKS[network].build("none", "paper", len(faces.classes))
+    with keras_seeded(derive_seed(seed, "probe", network, faces.probe) % 2**32):
+        trained = NETWORKS[network].build("none", "paper", len(faces.classes))
     untrained = keras.models.clone_model(trained)
     untrained.set_weights(trained.get_weights())
     learning = np.flatnonzero(~test)

@@ -21,7 +21,7 @@ from ekman_expressions.errors import DataError
 from ekman_expressions.experiment import Experiment
 from ekman_expressions.expressions import EXPRESSIONS
 from ekman_expressions.provenance import settings_of
-from ekman_expressions.randomness import derive_seed
+from ekman_expressions.randomness import derive_seed, keras_seeded
 from ekman_expressions.startup import start_tensorflow
 from ekman_expressions.storage import hash_of, sha256, write_csv, write_json
 from ekman_expressions.training import checkpoint, hardware, pipeline
@@ -103,11 +103,11 @@ def train_model(
 
     keras.backend.clear_session()
     tf.config.experimental.enable_op_determinism()
-    keras.utils.set_random_seed(derive_seed(experiment.seed, "training", network, fold) % 2**32)
     strategy = hardware.strategy_for(experiment.training)
     replicas = strategy.num_replicas_in_sync
     steps = math.ceil((len(faces) - len(faces) % replicas) / experiment.training.batch_size)
-    with strategy.scope():
+    seeded = keras_seeded(derive_seed(experiment.seed, "training", network, fold) % 2**32)
+    with strategy.scope(), seeded:
         model, learner = build_learner(experiment, network, steps)
         fingerprint = _fingerprint(experiment, network, fold, rows, watched, faces, replicas)
         progress = _resume(checkpoint_path(experiment, network, fold), fingerprint, learner, note)

@@ -2,8 +2,8 @@
 
 60 models (12 networks, 5 folds) and up to 36,000 explanations go through the steps evaluation,
 explanations, face space, heatmaps, masks and scores. Each size runs in a process of its own, and the peak
-memory of each step in it is the kernel's. Faces are 32 pixels wide and masked copies are few, since what models and
-superpixels cost is measured elsewhere; maps in face space and heatmaps have their full size.
+memory of each step in it is the kernel's. Faces are 32 pixels wide and masked copies are few, since what
+models and superpixels cost is measured elsewhere; maps in face space and heatmaps have their full size.
 
     python benchmarks/scale.py                 # 3,600 and 36,000 explanations
     python benchmarks/scale.py --quick         # 360 and 3,600
@@ -73,7 +73,7 @@ def measure(positives: int, scheduler: str) -> dict:
 
 
 def forget_peak() -> None:
-    """Have the kernel measure this process' peak memory from now on; elsewhere than on Linux, from its start."""
+    """Have the kernel measure peak memory from now on; elsewhere than on Linux it is since the start."""
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
 

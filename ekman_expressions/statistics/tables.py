@@ -43,7 +43,8 @@ ROWS: tuple[str, ...] = (
 
 _STYLES = [
     {"selector": "caption", "props": "caption-side: top; text-align: left; padding-bottom: 0.6em"},
-    {"selector": "td", "props": "text-align: right; white-space: nowrap"},
+    {"selector": "td", "props": "text-align: right"},
+    {"selector": "th.row_heading", "props": "min-width: 11em"},
 ]
 _BASELINE = "color: #666666; font-style: italic"
 
@@ -216,7 +217,13 @@ def ranking_table(ranking: pd.DataFrame, score: str = "iou") -> Styler:
 def _styled(cells: pd.DataFrame, weights: pd.DataFrame, caption: str) -> Styler:
     cells = cells.rename_axis(index=None, columns=None)
     weights = weights.rename_axis(index=None, columns=None)
-    return cells.style.apply(lambda _: weights, axis=None).set_caption(caption).set_table_styles(_STYLES)
+    styled = cells.style.apply(lambda _: weights, axis=None).format(_unbroken)
+    return styled.set_caption(caption).set_table_styles(_STYLES)
+
+
+def _unbroken(cell: str) -> str:
+    """Let a cell break before its interval only, where a page is too narrow for the table."""
+    return cell.replace(" ", "\N{NO-BREAK SPACE}").replace("\N{NO-BREAK SPACE}[", " [")
 
 
 def _with_interval(value: float, low: float, high: float) -> str:

@@ -4,6 +4,7 @@ import pytest
 
 from ekman_expressions import figures
 from ekman_expressions.errors import DataError
+from ekman_expressions.explainer_specs import SPECS
 from ekman_expressions.figures import save
 
 GRID = np.linspace(0, 1, 21)
@@ -47,6 +48,14 @@ def test_erasure_curves_draw_the_mean_of_each_ranking():
         figures.erasure_curves(curves, GRID[:5])
     with pytest.raises(DataError, match="no curves"):
         figures.erasure_curves({}, GRID)
+
+
+def test_no_two_explainers_have_curves_that_look_alike():
+    rankings = {name: np.zeros((1 + (name == "lime"), 2, len(GRID))) for name in (*SPECS, "random", "centre")}
+    figure = figures.erasure_curves({"Anger": rankings}, GRID)
+    lines = figure.legends[0].get_lines()
+    assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == len(rankings) == 11
+    assert "Anger\n1 to 2 faces" in texts(figure)
 
 
 def test_reliability_boxes_leave_out_what_is_not_known(tmp_path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -33,7 +33,8 @@ def erasure_curves(
     ----------
     curves : dict of expression to dict of ranking to (N, 2, G) ndarray of float
         The answers for N faces, of deletion and of insertion, such as `quality.read_curves` returns
-        for each network. The line is their mean, the band ± one standard error of it.
+        for each network. The line is their mean, the band ± one standard error of it. Where rankings
+        differ in N, the heading says from how many to how many.
     shares : (G,) ndarray of float, range [0, 1]
         The shares of the pixels.
     titles : dict of ranking to str, optional
@@ -55,17 +56,15 @@ def erasure_curves(
     for column, (expression, cell) in enumerate(curves.items()):
         for row in range(len(_KINDS)):
             axes = grid[row, column]
-            faces = 0
             for name, answers in cell.items():
                 if answers.ndim != 3 or answers.shape[1:] != (2, len(shares)):
                     raise DataError(
                         f"Curves must have shape (N, 2, {len(shares)}), but {name} has {answers.shape}."
                     )
                 _band(axes, shares, answers[:, row], *colours[name])
-                faces = len(answers)
             axes.set(xlim=(0, 1), ylim=(0, 1), xticks=[0, 0.5, 1], xticklabels=["0", "½", "1"])
             if row == 0:
-                axes.set_title(f"{expression}\n{faces} face{'s' * (faces != 1)}", fontsize=7)
+                axes.set_title(f"{expression}\n{_faces(cell)}", fontsize=7)
     for row, kind in enumerate(_KINDS):
         grid[row, 0].set_ylabel(f"{kind}\nprobability")
     for axes, kind in ((grid[0, columns // 2], "hidden"), (grid[1, columns // 2], "shown")):
@@ -250,13 +249,25 @@ def sensitivity_matrices(
     return figure
 
 
-def _colours(rankings: Sequence[str]) -> dict[str, tuple[str, str]]:
+def _colours(rankings: Sequence[str]) -> dict[str, tuple[str, Any]]:
+    """Return the colour and the dashes of each ranking; no two explainers look alike."""
     explainers = [name for name in rankings if name not in _CONTROLS]
-    found = {name: (PALETTE[place % len(PALETTE)], "-") for place, name in enumerate(explainers)}
+    rounds = ("-", "-.", (0, (1, 1)))
+    found = {}
+    for place, name in enumerate(explainers):
+        again, colour = divmod(place, len(PALETTE))
+        found[name] = PALETTE[colour], rounds[again % len(rounds)]
     return found | {name: _CONTROLS[name] for name in rankings if name in _CONTROLS}
 
 
-def _band(axes: Axes, shares: np.ndarray, answers: np.ndarray, colour: str, style: str) -> None:
+def _faces(cell: Mapping[str, np.ndarray]) -> str:
+    counts = sorted({len(answers) for answers in cell.values()} or {0})
+    if len(counts) > 1:
+        return f"{counts[0]} to {counts[-1]} faces"
+    return f"{counts[0]} face{'s' * (counts[0] != 1)}"
+
+
+def _band(axes: Axes, shares: np.ndarray, answers: np.ndarray, colour: str, style: Any) -> None:
     mean = answers.mean(axis=0)
     axes.plot(shares, mean, color=colour, ls=style)
     if len(answers) > 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -50,7 +51,7 @@ def read(experiment: Experiment, table: str) -> pd.DataFrame:
 
 
 def read_curves(experiment: Experiment) -> dict[tuple[str, str], dict[str, np.ndarray]]:
-    """Read all curves, by network and expression, the models of all folds together.
+    """Read all curves, by network and expression in their usual order, the models of all folds together.
 
     Returns
     -------
@@ -69,8 +70,9 @@ def read_curves(experiment: Experiment) -> dict[tuple[str, str], dict[str, np.nd
                 if np.isfinite(curve).all():
                     cell.setdefault(str(ranking), []).append(curve)
     return {
-        cell: {ranking: np.stack(curves) for ranking, curves in rankings.items()}
-        for cell, rankings in found.items()
+        cell: {ranking: np.stack(curves) for ranking, curves in found[cell].items()}
+        for cell in product(experiment.networks, EXPRESSIONS)
+        if cell in found
     }
 
 

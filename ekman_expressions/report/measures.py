@@ -12,6 +12,7 @@ import pandas as pd
 
 from ekman_expressions import figures, quality
 from ekman_expressions.comparison import AVERAGE
+from ekman_expressions.explainer_specs import SPECS
 from ekman_expressions.expressions import title
 from ekman_expressions.figures.quality import erasure_curves, reliability_boxes
 from ekman_expressions.quality import erasing
@@ -48,6 +49,7 @@ def quality_plots(source: Source) -> Iterator[Plot]:
     if experiment is None or not (experiment.quality_folder / "curves.csv").exists():
         return
     areas, found = quality.read(experiment, "curves"), quality.read_curves(experiment)
+    names = {name: spec.title for name, spec in SPECS.items()}
     for network in source.networks:
         cells = {
             title(expression): rankings for (name, expression), rankings in found.items() if name == network
@@ -56,14 +58,17 @@ def quality_plots(source: Source) -> Iterator[Plot]:
             continue
         table = areas[areas["network"] == network]
         means = table.groupby("ranking", sort=False)[["deletion", "insertion"]].mean()
-        told = [f"{name} {row.deletion:.2f} and {row.insertion:.2f}" for name, row in means.iterrows()]
+        told = [
+            f"{names.get(name, name)} {row.deletion:.2f} and {row.insertion:.2f}"
+            for name, row in means.iterrows()
+        ]
         yield Plot(
             name=f"curves_{network}",
             title=f"{network}: deletion and insertion",
             caption="Mean answer and ± one standard error, all folds together.",
             alt=f"Curves for {len(cells)} expressions. Mean area under deletion and insertion: "
             f"{'; '.join(told)}.",
-            draw=partial(erasure_curves, cells, erasing.GRID, title=network),
+            draw=partial(erasure_curves, cells, erasing.GRID, titles=names, title=network),
             table=table,
         )
     table = quality.read(experiment, "reliability")

@@ -97,7 +97,7 @@ def by_images(experiment: Experiment, kept: Path, network: str) -> pd.DataFrame:
                     loaded = PerturbationRecord.load(path)
                     maps.append(explained(loaded, index(row.expression), count, points).ravel())
         few, many = np.array(few), np.array(many)
-        for images in (1, 2, 4, 8, 16, 32, 64):
+        for images in (1, 2, 4, 8, 16, 32, 64, 128):
             if images <= len(few):
                 r = []
                 for _ in range(DRAWS):

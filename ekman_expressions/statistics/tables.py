@@ -215,7 +215,7 @@ def ranking_table(ranking: pd.DataFrame, score: str = "iou") -> Styler:
 
 
 def _styled(cells: pd.DataFrame, weights: pd.DataFrame, caption: str) -> Styler:
-    cells = cells.rename_axis(index=None, columns=None)
+    cells = cells.rename_axis(index=None, columns=None).fillna("–")
     weights = weights.rename_axis(index=None, columns=None)
     styled = cells.style.apply(lambda _: weights, axis=None).format(_unbroken)
     return styled.set_caption(caption).set_table_styles(_STYLES)

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from lime_error import DESCRIBED
 from sampled_faces import arguments, faces, record_path
 
 from ekman_expressions import Experiment, datasets
@@ -144,7 +145,10 @@ def main() -> None:
     if options.figure:
         from ekman_expressions import figures
 
-        errors = pd.read_csv(options.errors) if options.errors else None
+        errors = None
+        if options.errors:
+            errors = pd.read_csv(options.errors)
+            errors = errors[errors["r2"] >= DESCRIBED]
         figures.save(figures.tradeoff(table, errors), options.figure)
 
 

@@ -6,7 +6,8 @@
 From records of trained models that `sampled_faces.py` keeps. The error of an estimate is its squared
 distance from that by 50,000 samples, relative to the squared length of the latter; the mean is over
 disjoint parts of longer records, then over faces. The predicted class is explained. "alpha / n fixed"
-shrinks as much at any number of samples as alpha = 1 at 1,000.
+shrinks as much at any number of samples as alpha = 1 at 1,000. Faces that LIME does not describe
+(`DESCRIBED`) have hardly any weights to be relative to: they are named, and left out of the means.
 
 The time to a given error: n* is the number of orthogonal samples with the error of 1,000 iid ones (between
 the measured numbers, on logarithmic scales), and what `lime` takes for 1,000 (`model.predict`, calls of 10
@@ -33,6 +34,8 @@ from ekman_expressions.startup import start_tensorflow
 
 SAMPLES = (64, 125, 250, 500, 1000, 2000)
 TIMED = 250
+DESCRIBED = 0.1
+"""The R² of 50,000 samples below which a face counts as not described."""
 
 
 def parts(record: PerturbationRecord, samples: int, most: int = 16) -> list[PerturbationRecord]:
@@ -56,7 +59,8 @@ def errors(cache: Path, experiment: Experiment, networks: list[str]) -> pd.DataF
                 continue
             reference = PerturbationRecord.load(path)
             target = int(reference.answers[0].argmax())
-            wanted = lime(reference, target).weights
+            limit = lime(reference, target)
+            wanted = limit.weights
             for sampler in ("iid", "antithetic", "orthogonal"):
                 path = record_path(cache, row, sampler, "c")
                 if not path.exists():
@@ -68,10 +72,10 @@ def errors(cache: Path, experiment: Experiment, networks: list[str]) -> pd.DataF
                         error = [((one - wanted) ** 2).sum() / (wanted**2).sum() for one in found]
                         correlation = [np.corrcoef(one, wanted)[0, 1] for one in found]
                         lines.append(
-                            (network, row.image_id, sampler, penalty, samples)
+                            (network, row.image_id, limit.r2, sampler, penalty, samples)
                             + (np.mean(error), np.mean(correlation), len(found))
                         )
-    columns = ["network", "image_id", "sampler", "penalty", "samples", "error", "correlation", "parts"]
+    columns = ["network", "image_id", "r2", "sampler", "penalty", "samples", "error", "correlation", "parts"]
     return pd.DataFrame(lines, columns=columns)
 
 
@@ -117,6 +121,12 @@ def main() -> None:
     table = errors(options.cache, experiment, options.networks)
     if options.csv:
         table.to_csv(options.csv, index=False)
+    for (network, image_id, r2), rows in table.groupby(["network", "image_id", "r2"], sort=False):
+        of_iid = rows[(rows["sampler"] == "iid") & (rows["penalty"] == "alpha = 1")]
+        error = of_iid.set_index("samples")["error"][1000]
+        told = "" if r2 >= DESCRIBED else ": left out"
+        print(f"{network} {image_id}: R² {r2:.3f}, error of 1,000 iid samples {error:.3g}{told}")
+    table = table[table["r2"] >= DESCRIBED]
     for value in ("error", "correlation"):
         print(f"\nMean {value} by number of samples:\n\n| network | faces | sampler | penalty ", end="")
         print(" | ".join(["", *map(str, SAMPLES)]) + " |\n" + "|---" * (4 + len(SAMPLES)) + "|")

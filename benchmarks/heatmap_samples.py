@@ -24,11 +24,12 @@ import pandas as pd
 from lime_error import DESCRIBED
 from sampled_faces import arguments, faces, record_path
 
-from ekman_expressions import Experiment, datasets
+from ekman_expressions import Experiment
+from ekman_expressions.core.expressions import index
 from ekman_expressions.explainers.lime import lime, paint
-from ekman_expressions.expressions import index
-from ekman_expressions.facespace import normalise
-from ekman_expressions.perturbation import PerturbationRecord
+from ekman_expressions.explainers.record import PerturbationRecord
+from ekman_expressions.facespace.warp import normalise
+from ekman_expressions.study import prepared
 
 SAMPLES = (64, 125, 250, 500)
 ESTIMATES = (
@@ -48,7 +49,7 @@ def explained(record: PerturbationRecord, target: int, samples: int, landmarks: 
 
 def correlations(experiment: Experiment, kept: Path, networks: list[str]) -> pd.DataFrame:
     """Compare heatmaps: a row per level, network, fold, expression, sampler and number of samples."""
-    landmarks = cache(lambda image_id: datasets.read_landmarks(experiment, image_id))
+    landmarks = cache(lambda image_id: prepared.read_landmarks(experiment, image_id))
     lines = []
     for network in networks:
         for expression, rows in faces(experiment, network, 10**6).groupby("expression"):
@@ -93,7 +94,7 @@ def by_images(experiment: Experiment, kept: Path, network: str) -> pd.DataFrame:
         for row in faces(experiment, network, 10**6).itertuples():
             paths = [record_path(kept, row, "iid", "a"), record_path(kept, row, sampler, run)]
             if all(path.exists() for path in paths):
-                points = datasets.read_landmarks(experiment, row.image_id)
+                points = prepared.read_landmarks(experiment, row.image_id)
                 for path, maps, count in zip(paths, (many, few), (1000, samples), strict=True):
                     loaded = PerturbationRecord.load(path)
                     maps.append(explained(loaded, index(row.expression), count, points).ravel())

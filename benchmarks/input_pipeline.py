@@ -3,7 +3,7 @@
     python benchmarks/input_pipeline.py [NETWORK ...] [--images 128] [--batch 16] [--repeats 5]
 
 Both are timed in one process, in turns. The epoch is the real one: the pipeline of
-`ekman_expressions.training`, started anew for each epoch, and Keras' `fit`. The steps are bare calls
+`ekman_expressions.zoo`, started anew for each epoch, and Keras' `fit`. The steps are bare calls
 of the same compiled training step. Ratio: the median over the pairs.
 """
 
@@ -18,10 +18,9 @@ from pathlib import Path
 import numpy as np
 from made_faces import make_experiment
 
-from ekman_expressions import datasets
-from ekman_expressions.startup import start_tensorflow
-from ekman_expressions.training import checkpoint, fit, pipeline
-from ekman_expressions.zoo import NETWORKS
+from ekman_expressions.core.startup import start_tensorflow
+from ekman_expressions.study import fit, pipeline, prepared
+from ekman_expressions.zoo import NETWORKS, checkpoint
 
 
 def measure(network: str, images: int, batch_size: int, repeats: int) -> str:
@@ -31,7 +30,7 @@ def measure(network: str, images: int, batch_size: int, repeats: int) -> str:
 
     with tempfile.TemporaryDirectory() as root:
         experiment = make_experiment(Path(root), network, images, batch_size, repeats + 1)
-        rows = datasets.read_manifest(experiment).query("fold == 'CV2'")
+        rows = prepared.read_manifest(experiment).query("fold == 'CV2'")
         start = time.perf_counter()
         faces = pipeline.decoded_faces(experiment, rows["image_id"], NETWORKS[network].side)
         reading, targets = time.perf_counter() - start, pipeline.one_hot(rows)

@@ -26,11 +26,11 @@ import pandas as pd
 from lime_speed import theirs
 from sampled_faces import arguments, faces, record_path
 
-from ekman_expressions import Experiment, datasets, training
+from ekman_expressions import Experiment
+from ekman_expressions.core.startup import start_tensorflow
 from ekman_expressions.explainers.lime import lime
-from ekman_expressions.explainers.recording import make_record
-from ekman_expressions.perturbation import PerturbationRecord
-from ekman_expressions.startup import start_tensorflow
+from ekman_expressions.explainers.record import PerturbationRecord, make_record
+from ekman_expressions.study import model_files, prepared
 
 SAMPLES = (64, 125, 250, 500, 1000, 2000)
 TIMED = 250
@@ -82,8 +82,8 @@ def errors(cache: Path, experiment: Experiment, networks: list[str]) -> pd.DataF
 def seconds_per_sample(experiment: Experiment, network: str, rounds: int) -> tuple[float, float]:
     """Return the seconds of ours and of `lime` with `model.predict`, medians of turns."""
     row = next(faces(experiment, network, 1).itertuples())
-    model = training.load_model(experiment, network, row.fold)
-    image = datasets.read_faces(experiment, [row.image_id], experiment.side(network))[0]
+    model = model_files.load_model(experiment, network, row.fold)
+    image = prepared.read_faces(experiment, [row.image_id], experiment.side(network))[0]
     made = make_record(model, image, seed=0, samples=64)
 
     def ours() -> None:

@@ -15,11 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ekman_expressions import Experiment, datasets, evaluation, training
+from ekman_expressions import Experiment
+from ekman_expressions.core.startup import start_tensorflow
 from ekman_expressions.explainers.lime import lime
-from ekman_expressions.explainers.recording import make_record
-from ekman_expressions.perturbation import PRECISIONS
-from ekman_expressions.startup import start_tensorflow
+from ekman_expressions.explainers.record import make_record
+from ekman_expressions.study import evaluation, model_files, prepared
+from ekman_expressions.zoo.precision import PRECISIONS
 
 
 def measure(experiment: Experiment, network: str, samples: int, faces: int, rounds: int) -> list[str]:
@@ -27,8 +28,8 @@ def measure(experiment: Experiment, network: str, samples: int, faces: int, roun
     explained = evaluation.read_explained(experiment)
     rows = explained[explained["network"] == network]
     rows = rows[rows["fold"] == rows["fold"].iloc[0]].groupby("expression").head(1).head(faces)
-    model = training.load_model(experiment, network, rows["fold"].iloc[0])
-    images = datasets.read_faces(experiment, list(rows["image_id"]), experiment.side(network))
+    model = model_files.load_model(experiment, network, rows["fold"].iloc[0])
+    images = prepared.read_faces(experiment, list(rows["image_id"]), experiment.side(network))
     seconds: dict[str, list[float]] = {precision: [] for precision in PRECISIONS}
     values: dict[str, list[tuple]] = {precision: [] for precision in (*PRECISIONS, "another seed")}
     for image in images:

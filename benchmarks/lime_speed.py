@@ -20,13 +20,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ekman_expressions.explainers import probing
+from ekman_expressions.core.files import read_image
+from ekman_expressions.core.startup import start_tensorflow
 from ekman_expressions.explainers.lime import lime
-from ekman_expressions.explainers.recording import make_record
-from ekman_expressions.perturbation import superpixels
-from ekman_expressions.startup import start_tensorflow
-from ekman_expressions.storage import read_image
-from ekman_expressions.zoo import NETWORKS
+from ekman_expressions.explainers.record import make_record, superpixels
+from ekman_expressions.zoo import NETWORKS, probing
 
 DEFAULT = ("WeiNet", "SongNet", "MobileNetV3Large", "ResNet50")
 FACES = Path(__file__).parent.parent / "datasets" / "synthetic" / "images"

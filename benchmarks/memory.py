@@ -23,17 +23,16 @@ from pathlib import Path
 import numpy as np
 from made_faces import make_experiment
 
-from ekman_expressions import training
-from ekman_expressions.settings import TrainingSettings
-from ekman_expressions.startup import start_tensorflow
-from ekman_expressions.training import fit, hardware
-from ekman_expressions.zoo import NETWORKS
+from ekman_expressions.core.startup import start_tensorflow
+from ekman_expressions.study import fit
+from ekman_expressions.study.settings import TrainingSettings
+from ekman_expressions.zoo import NETWORKS, hardware
 
 MEASURED, LARGE = 16, 128
 
 
 def step(network: str, batch_size: int) -> None:
-    """Make two training steps, as `ekman_expressions.training` makes them, and print the peak in MB."""
+    """Make two training steps, as `ekman_expressions.zoo` makes them, and print the peak in MB."""
     from ekman_expressions import Experiment
 
     settings = TrainingSettings(weights="none", batch_size=batch_size)
@@ -56,7 +55,7 @@ def whole(network: str, batch_size: int) -> None:
     """Train for two epochs of two steps, checkpoints and saving included, and print the peak in MB."""
     with tempfile.TemporaryDirectory() as root:
         experiment = make_experiment(Path(root), network, 2 * batch_size, batch_size, 2)
-        training.train_model(experiment, network, "CV1")
+        fit.train_model(experiment, network, "CV1")
     print(hardware.peak_memory())
 
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ekman_expressions.datasets import synthetic
-from ekman_expressions.explainer_specs import SPECS
-from ekman_expressions.known_answers import probes
-from ekman_expressions.known_answers.probe_training import ProbeTraining
+from ekman_expressions.explainers.specs import SPECS
+from ekman_expressions.faces import synthetic
+from ekman_expressions.study import probes
+from ekman_expressions.study.probe_training import ProbeTraining
 
 
 def main() -> None:

@@ -4,7 +4,7 @@
 
 Printed per network, as means over its explained faces: the R² of the fit; the R² when the answers are
 dealt out anew among the samples, which is chance; and the R² on samples that the fit has not seen (0 or
-less: the mean answer would predict as well). See `ekman_expressions.quality.surrogate_fit`.
+less: the mean answer would predict as well). See `ekman_expressions.measures.surrogate_fit`.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
-from ekman_expressions import Experiment, evaluation
+from ekman_expressions import Experiment
+from ekman_expressions.core.expressions import index
 from ekman_expressions.explainers.lime import lime
-from ekman_expressions.expressions import index
-from ekman_expressions.perturbation import PerturbationRecord
-from ekman_expressions.quality import cross_validated_r2, permuted_r2
+from ekman_expressions.explainers.record import PerturbationRecord
+from ekman_expressions.measures.surrogate_fit import cross_validated_r2, permuted_r2
+from ekman_expressions.study import evaluation
 
 
 def main() -> None:

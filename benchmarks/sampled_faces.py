@@ -16,9 +16,11 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
-from ekman_expressions import Experiment, datasets, evaluation, training
-from ekman_expressions.perturbation import PerturbationRecord, draw_samples, perturb, superpixels
-from ekman_expressions.randomness import generator
+from ekman_expressions import Experiment
+from ekman_expressions.core.seeds import generator
+from ekman_expressions.explainers.record import PerturbationRecord, draw_samples, superpixels
+from ekman_expressions.study import evaluation, model_files, prepared
+from ekman_expressions.zoo.asking import perturb
 
 RUNS = (("iid", "a", 1000), ("orthogonal", "a", 513), ("iid", "b", 1000), ("antithetic", "a", 513))
 """Sampler, run and number of samples of the records for heatmaps."""
@@ -63,9 +65,9 @@ def make(
             ]
             if not todo:
                 continue
-            model = training.load_model(experiment, network, fold)
+            model = model_files.load_model(experiment, network, fold)
             for row in tqdm(todo, desc=f"{network}_{fold} {sampler} {run}", unit="image", mininterval=10):
-                image = datasets.read_faces(experiment, [row.image_id], experiment.side(network))[0]
+                image = prepared.read_faces(experiment, [row.image_id], experiment.side(network))[0]
                 segments = superpixels(image)
                 random = generator(0, sampler, run, f"{network}_{fold}", row.image_id)
                 drawn = draw_samples(int(segments.max()) + 1, samples, random, sampler)

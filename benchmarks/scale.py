@@ -36,17 +36,17 @@ def measure(positives: int, scheduler: str) -> dict:
     os.environ["TQDM_DISABLE"] = "1"
     from stub_study import make_study
 
-    from ekman_expressions import comparison, evaluation, explainers, facespace, heatmaps, masks
-    from ekman_expressions.execution import using
-    from ekman_expressions.training.hardware import peak_memory
+    from ekman_expressions.study import evaluation, explanations, facespace, heatmaps, masks, scores
+    from ekman_expressions.study.execution import using
+    from ekman_expressions.zoo.hardware import peak_memory
 
     steps = {
         "evaluation": evaluation.evaluate,
-        "explanations": explainers.explain,
+        "explanations": explanations.explain,
         "face space": facespace.normalise_explanations,
         "heatmaps": heatmaps.make,
         "masks": masks.write,
-        "scores": comparison.score,
+        "scores": scores.score,
     }
     with tempfile.TemporaryDirectory(dir=os.environ.get("SCALE_FOLDER")) as folder:
         root = Path(folder)
@@ -87,12 +87,12 @@ def run(positives: int, scheduler: str) -> dict:
 
 def record_bytes() -> dict[int, int]:
     """Return how many bytes the record of a bundled face takes, per side of the image, at 1,000 samples."""
-    from ekman_expressions import datasets
-    from ekman_expressions.perturbation import PerturbationRecord, draw_samples, superpixels
-    from ekman_expressions.storage import read_image
+    from ekman_expressions.core.files import read_image
+    from ekman_expressions.explainers.record import PerturbationRecord, draw_samples, superpixels
+    from ekman_expressions.faces import databases
 
     found = {}
-    rows = datasets.load("synthetic").iloc[::160]
+    rows = databases.load("synthetic").iloc[::160]
     import cv2
 
     for side in (64, 150, 224):

@@ -12,15 +12,16 @@ from pathlib import Path
 
 import numpy as np
 
-from ekman_expressions.comparison import iou
-from ekman_expressions.expressions import EXPRESSIONS
+from ekman_expressions.core.expressions import EXPRESSIONS
+from ekman_expressions.core.seeds import generator
+from ekman_expressions.facespace.heatmaps import to_uint8
+from ekman_expressions.facespace.masks import atlas, ekman_mask, hull
 from ekman_expressions.facespace.template import SHAPE
-from ekman_expressions.heatmaps import to_uint8
-from ekman_expressions.masks import atlas, ekman_mask, hull
-from ekman_expressions.randomness import generator
-from ekman_expressions.statistics import assess, baselines, permutation, subjects
-from ekman_expressions.statistics.bootstrap import resample_counts
-from ekman_expressions.statistics.heatmap_set import HeatmapSet
+from ekman_expressions.measures import baselines, permutation, subjects
+from ekman_expressions.measures.assessment import assess
+from ekman_expressions.measures.bootstrap import resample_counts
+from ekman_expressions.measures.heatmap_set import HeatmapSet
+from ekman_expressions.measures.scores import iou
 
 
 def made_heatmaps(networks: int, folds: int) -> HeatmapSet:

@@ -17,9 +17,8 @@ import cv2
 import numpy as np
 from skimage.transform import PiecewiseAffineTransform, warp
 
-from ekman_expressions.facespace import normalise
 from ekman_expressions.facespace.template import POINTS, SHAPE
-from ekman_expressions.facespace.warp import source_points
+from ekman_expressions.facespace.warp import normalise, source_points
 
 SIDE = 224
 

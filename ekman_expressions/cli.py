@@ -10,44 +10,46 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ekman_expressions import __version__, execution
-from ekman_expressions.errors import EkmanExpressionsError, SettingsError
-from ekman_expressions.experiment import Experiment, presets
-from ekman_expressions.locks import experiment_lock
-from ekman_expressions.provenance import Run
+from ekman_expressions import __version__
+from ekman_expressions.core.errors import EkmanExpressionsError, SettingsError
+from ekman_expressions.study import execution
+from ekman_expressions.study.experiment import Experiment, presets
+from ekman_expressions.study.locks import experiment_lock
+from ekman_expressions.study.provenance import Run
 
 
 def steps() -> dict[str, Callable[[Experiment], Run]]:
     """Return the steps of a study by name, in their order."""
-    from ekman_expressions import (
+    from ekman_expressions import report
+    from ekman_expressions.study import (
         barplots,
-        comparison,
-        datasets,
+        dendrograms,
         evaluation,
         explainers,
+        explanations,
         facespace,
         heatmaps,
         known_answers,
         masks,
         quality,
         regions,
-        report,
-        similarity,
         statistics,
         training,
     )
+    from ekman_expressions.study import scores as scores_step
+    from ekman_expressions.study.faces import prepare
 
     return {
-        "faces": datasets.prepare,
+        "faces": prepare,
         "training": training.train,
         "evaluation": evaluation.evaluate,
-        "explanations": explainers.explain,
+        "explanations": explanations.explain,
         "facespace": facespace.normalise_explanations,
         "heatmaps": heatmaps.make,
         "masks": masks.write,
-        "scores": comparison.score,
+        "scores": scores_step.score,
         "barplots": barplots.draw,
-        "dendrograms": similarity.dendrograms,
+        "dendrograms": dendrograms.dendrograms,
         "explainers": explainers.compare,
         "quality": quality.measure,
         "statistics": statistics.analyse,
@@ -185,7 +187,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _info(options: argparse.Namespace) -> int:
-    from ekman_expressions.environment import info
+    from ekman_expressions.study.environment import info
 
     for name, value in info().items():
         print(f"{name:<18} {value}")
@@ -193,7 +195,7 @@ def _info(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from ekman_expressions.integrity import check
+    from ekman_expressions.study.integrity import check
 
     report = check(Experiment.load(options.experiment, root=options.root))
     print(report.summary())
@@ -201,16 +203,16 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _expect(options: argparse.Namespace) -> int:
-    from ekman_expressions import expected
+    from ekman_expressions.study import expected
 
     experiment = Experiment.load(options.experiment, root=options.root)
     if options.update:
         if options.table is None:
             raise SettingsError("'--update' needs '--table': the table into which the numbers are written.")
         expected.update(experiment, options.table)
-    comparison = expected.compare(experiment, options.table)
-    print(comparison.summary())
-    return 0 if comparison.ok else 1
+    scores = expected.compare(experiment, options.table)
+    print(scores.summary())
+    return 0 if scores.ok else 1
 
 
 def _report(options: argparse.Namespace) -> int:
@@ -230,7 +232,8 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _datasets(options: argparse.Namespace) -> int:
-    from ekman_expressions.datasets import DATABASES, catalogue, survey
+    from ekman_expressions.faces import catalogue
+    from ekman_expressions.faces.databases import DATABASES, survey
 
     if options.name is None:
         print(catalogue.table())
@@ -254,7 +257,7 @@ def _choice(text: str) -> tuple[str, Any]:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    from ekman_expressions import published
+    from ekman_expressions.study import published
 
     report = published.verify(options.published)
     print(f"Released heatmaps and masks: {report.folder}\n")

@@ -5,8 +5,8 @@ import shutil
 import pandas as pd
 
 from ekman_expressions import Experiment
-from ekman_expressions.datasets import synthetic
-from ekman_expressions.settings import FaceSettings
+from ekman_expressions.faces import synthetic
+from ekman_expressions.study.settings import FaceSettings
 
 BUNDLED = synthetic.folder()
 

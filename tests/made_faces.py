@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 
 from ekman_expressions import Experiment
-from ekman_expressions.expressions import EXPRESSIONS
-from ekman_expressions.settings import FaceSettings, TrainingSettings
-from ekman_expressions.storage import write_csv, write_image
+from ekman_expressions.core.expressions import EXPRESSIONS
+from ekman_expressions.core.files import write_csv, write_image
+from ekman_expressions.study.settings import FaceSettings, TrainingSettings
 
 
 def make_experiment(

@@ -5,12 +5,15 @@ import dataclasses
 import numpy as np
 import pandas as pd
 
-from ekman_expressions import Experiment, heatmaps, masks
-from ekman_expressions.expressions import EXPRESSIONS
+from ekman_expressions import Experiment
+from ekman_expressions.core.expressions import EXPRESSIONS
+from ekman_expressions.core.files import write_arrays, write_csv
+from ekman_expressions.core.seeds import generator
+from ekman_expressions.facespace import masks
 from ekman_expressions.facespace.template import SHAPE
-from ekman_expressions.provenance import record, settings_of
-from ekman_expressions.randomness import generator
-from ekman_expressions.storage import write_arrays, write_csv
+from ekman_expressions.study import heatmaps
+from ekman_expressions.study import masks as masks_step
+from ekman_expressions.study.provenance import record, settings_of
 
 SUBJECTS = 3
 """Subjects in each fold, with two faces of each expression."""
@@ -52,7 +55,7 @@ def experiment_of(
                 if (network, fold, expression) not in missing:
                     _write_cell(experiment, manifest, network, fold, expression, strength)
     heatmaps.make(experiment)
-    masks.write(experiment)
+    masks_step.write(experiment)
     return experiment
 
 

@@ -6,8 +6,9 @@ matrix makes logits of them, and a softmax, unless left out, probabilities.
 
 import numpy as np
 
-from ekman_expressions import OwnModel, own_models
-from ekman_expressions.expressions import EXPRESSIONS
+from ekman_expressions import OwnModel
+from ekman_expressions.core.expressions import EXPRESSIONS
+from ekman_expressions.zoo import own_readers
 
 SIDE = 16
 
@@ -26,7 +27,7 @@ def uniform(images):
 
 
 def load(**changes):
-    return own_models.load(own(**changes), "Mine", "CV2")
+    return own_readers.load(own(**changes), "Mine", "CV2")
 
 
 def weights(classes, channels=3, seed=0):

@@ -7,10 +7,10 @@ import numpy as np
 from made_faces import make_experiment
 
 from ekman_expressions import OwnModel, cli, report
-from ekman_expressions.expressions import EXPRESSIONS
+from ekman_expressions.core.expressions import EXPRESSIONS
+from ekman_expressions.core.files import write_arrays
 from ekman_expressions.facespace.template import POINTS
-from ekman_expressions.settings import ExplanationSettings
-from ekman_expressions.storage import write_arrays
+from ekman_expressions.study.settings import ExplanationSettings
 
 STEPS = ("evaluation", "explanations", "facespace", "heatmaps", "masks", "scores", "dendrograms")
 _READ = np.random.default_rng(5).normal(0, 3, (3, 6))

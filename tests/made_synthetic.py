@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 
 from ekman_expressions import Experiment
-from ekman_expressions.datasets.cropping import crop_face
-from ekman_expressions.datasets.prepared import face_path, landmarks_path
+from ekman_expressions.core.files import read_image, sha256, write_arrays, write_csv, write_image
+from ekman_expressions.faces.cropping import crop_face
 from ekman_expressions.facespace.template import POINTS
-from ekman_expressions.settings import FaceSettings
-from ekman_expressions.storage import read_image, sha256, write_arrays, write_csv, write_image
+from ekman_expressions.study.prepared import face_path, landmarks_path
+from ekman_expressions.study.settings import FaceSettings
 
 # Askew, squeezed and off the middle, so that no error of the geometry goes unnoticed.
 _TURN = np.array([[np.cos(0.1), -np.sin(0.1)], [np.sin(0.1), np.cos(0.1)]]) @ np.diag([0.6, 0.5])
@@ -44,9 +44,7 @@ def write_set(root, faces, probes=()):
 
 def _row(root, subject, name, variant, colour, layers, **labels):
     image_id = f"{subject}_{name}_{variant}"
-    write_image(
-        root / "images" / f"{image_id}.webp", np.full((224, 224, 3), colour, np.uint8), lossless=True
-    )
+    write_image(root / "images" / f"{image_id}.webp", np.full((224, 224, 3), colour, np.uint8), lossless=True)
     if layers:
         write_image(root / "masks" / f"{image_id}.png", np.concatenate(list(layers.values())))
     return {

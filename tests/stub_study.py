@@ -12,13 +12,13 @@ import numpy as np
 import pandas as pd
 
 from ekman_expressions import Experiment
-from ekman_expressions.datasets.prepared import face_path, landmarks_path
-from ekman_expressions.experiment import ExplanationSettings, FaceSettings
-from ekman_expressions.expressions import EXPRESSIONS
+from ekman_expressions.core.expressions import EXPRESSIONS
+from ekman_expressions.core.files import write_arrays, write_csv, write_image
 from ekman_expressions.facespace import template
-from ekman_expressions.own_models import OwnModel
-from ekman_expressions.provenance import record, settings_of
-from ekman_expressions.storage import write_arrays, write_csv, write_image
+from ekman_expressions.study.prepared import face_path, landmarks_path
+from ekman_expressions.study.provenance import record, settings_of
+from ekman_expressions.study.settings import ExplanationSettings, FaceSettings
+from ekman_expressions.zoo.own_settings import OwnModel
 
 SIDE = 32
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ekman_expressions import figures
-from ekman_expressions.errors import DataError, SettingsError
+from ekman_expressions.core.errors import DataError, SettingsError
 from ekman_expressions.facespace.template import POINTS as TEMPLATE
 
 POINTS = TEMPLATE[:68] / (224, 275)

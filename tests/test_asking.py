@@ -3,8 +3,9 @@ import logging
 import numpy as np
 import pytest
 
-from ekman_expressions.errors import ModelError, SettingsError
-from ekman_expressions.perturbation import Asker, draw_samples, perturb, superpixels
+from ekman_expressions.core.errors import ModelError, SettingsError
+from ekman_expressions.explainers.record import draw_samples, superpixels
+from ekman_expressions.zoo.asking import Asker, perturb
 
 SEGMENTS = np.arange(6).repeat(8).reshape(6, 8) % 6
 

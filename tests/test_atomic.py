@@ -8,10 +8,10 @@ import zipfile
 import numpy as np
 import pytest
 
-from ekman_expressions import archives, atomic
-from ekman_expressions.errors import DataError, SettingsError
-from ekman_expressions.processes import machine
-from ekman_expressions.storage import atomic_path, read_arrays, write_arrays
+from ekman_expressions.core import files
+from ekman_expressions.core.errors import DataError, SettingsError
+from ekman_expressions.core.files import atomic_path, read_arrays, write_arrays
+from ekman_expressions.core.processes import machine
 
 KILLED = """
 import os, signal, sys
@@ -26,10 +26,10 @@ def test_what_a_killed_process_left_is_recognised_and_removed(tmp_path):
     target = tmp_path / "deep" / "a.npz"
     assert subprocess.run([sys.executable, "-c", KILLED, target]).returncode == -9
     (left,) = target.parent.iterdir()
-    assert left.name.endswith("-a.npz") and atomic.leftovers(tmp_path) == [left]
+    assert left.name.endswith("-a.npz") and files.leftovers(tmp_path) == [left]
     with atomic_path(target) as temporary:
         temporary.write_text("whole")
-        assert atomic.remove_leftovers(tmp_path) == [left]
+        assert files.remove_leftovers(tmp_path) == [left]
         assert temporary.exists()
     assert [path.name for path in target.parent.iterdir()] == ["a.npz"]
 
@@ -38,10 +38,10 @@ def test_files_of_other_machines_count_as_left_only_when_they_are_old(tmp_path):
     names = [".12@0123abcd-a.png", ".12-old style.csv", f".{os.getpid()}@{machine()}-mine.csv", ".hidden-x"]
     for name in names:
         (tmp_path / name).touch()
-    assert atomic.leftovers(tmp_path) == []
+    assert files.leftovers(tmp_path) == []
     for name in names:
         os.utime(tmp_path / name, (1e9, 1e9))
-    assert [path.name for path in atomic.leftovers(tmp_path)] == sorted(names[:2])
+    assert [path.name for path in files.leftovers(tmp_path)] == sorted(names[:2])
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
 
 
@@ -58,7 +58,7 @@ def test_files_of_other_machines_count_as_left_only_when_they_are_old(tmp_path):
 def test_arrays_put_together_by_something_else_are_recognised(tmp_path, change):
     path = tmp_path / "a.npz"
     write_arrays(path, {"maps": np.zeros(3, np.float32), "ids": np.array(["a", "b"])})
-    assert archives.has_digest(path)
+    assert files.has_digest(path)
     with np.load(path) as stored:
         content = dict(stored)
     np.savez(path, **(content | change))
@@ -86,12 +86,12 @@ def test_an_archive_that_unpacks_to_too_much_is_refused_unless_allowed(tmp_path,
     path = tmp_path / "bomb.npz"
     write_arrays(path, {"x": np.zeros(1_000_000, np.uint8)})
     assert path.stat().st_size < 2_000
-    monkeypatch.setenv(archives.LARGEST_VARIABLE, "500000")
+    monkeypatch.setenv(files.LARGEST_VARIABLE, "500000")
     with pytest.raises(DataError, match="more than 500000.*EKMAN_EXPRESSIONS_LARGEST_ARRAYS"):
         read_arrays(path)
-    monkeypatch.setenv(archives.LARGEST_VARIABLE, "2000000")
+    monkeypatch.setenv(files.LARGEST_VARIABLE, "2000000")
     assert read_arrays(path)["x"].size == 1_000_000
-    monkeypatch.setenv(archives.LARGEST_VARIABLE, "lots")
+    monkeypatch.setenv(files.LARGEST_VARIABLE, "lots")
     with pytest.raises(SettingsError, match="'lots'"):
         read_arrays(path)
 

@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
 
-from ekman_expressions.errors import DataError, SettingsError
-from ekman_expressions.perturbation import PerturbationRecord, background, draw_samples, perturb
-from ekman_expressions.settings import ExplanationSettings
+from ekman_expressions.core.errors import DataError, SettingsError
+from ekman_expressions.explainers.record import PerturbationRecord, draw_samples
+from ekman_expressions.study.settings import ExplanationSettings
+from ekman_expressions.zoo.asking import perturb
+from ekman_expressions.zoo.background import background
 
 SEGMENTS = np.arange(16).reshape(4, 4).repeat(10, 0).repeat(10, 1) // 4
 

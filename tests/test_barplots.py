@@ -6,11 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ekman_expressions import Experiment, barplots, figures, masks
-from ekman_expressions.errors import MissingError
-from ekman_expressions.expressions import EXPRESSIONS, title
-from ekman_expressions.provenance import record, settings_of
-from ekman_expressions.storage import write_csv
+from ekman_expressions import Experiment, figures
+from ekman_expressions.core.errors import MissingError
+from ekman_expressions.core.expressions import EXPRESSIONS, title
+from ekman_expressions.core.files import write_csv
+from ekman_expressions.facespace import masks
+from ekman_expressions.study import barplots
+from ekman_expressions.study import masks as masks_step
+from ekman_expressions.study.provenance import record, settings_of
 
 
 @pytest.fixture
@@ -31,7 +34,7 @@ def _scores(experiment):
 
 
 def _write(experiment, table):
-    masks.write(experiment)
+    masks_step.write(experiment)
     with record(experiment.scores_folder, "scores", settings_of(experiment, "faces"), redo=True) as run:
         write_csv(experiment.scores_folder / "scores_by_fold.csv", table)
         run.done = len(table)

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from ekman_expressions.comparison import iou
-from ekman_expressions.errors import DataError, SettingsError
-from ekman_expressions.heatmaps import threshold_otsu
-from ekman_expressions.randomness import generator
-from ekman_expressions.statistics import baselines, thresholds
+from ekman_expressions.core.errors import DataError, SettingsError
+from ekman_expressions.core.seeds import generator
+from ekman_expressions.facespace.heatmaps import threshold_otsu
+from ekman_expressions.measures import baselines, thresholds
+from ekman_expressions.measures.scores import iou
 
 HEATMAP = np.array([[9, 7, 1], [8, 2, 0], [3, 6, 0]], np.uint8)
 MASK = np.array([[1, 0, 0], [0, 1, 0], [0, 1, 0]], bool)

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from ekman_expressions.errors import DataError, SettingsError
-from ekman_expressions.randomness import generator
-from ekman_expressions.statistics.bootstrap import cluster_bootstrap, interval_of, resample_counts
+from ekman_expressions.core.errors import DataError, SettingsError
+from ekman_expressions.core.seeds import generator
+from ekman_expressions.measures.bootstrap import cluster_bootstrap, interval_of, resample_counts
 
 
 def _coverage(draw, truth, *, times=300, **options):

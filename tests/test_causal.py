@@ -8,12 +8,14 @@ from made_synthetic import LANDMARKS, flat, prepared, write_set
 from skimage.draw import polygon2mask
 from test_figures import assert_readable
 
-from ekman_expressions import causal, figures, masks
-from ekman_expressions.datasets.cropping import crop_transform
-from ekman_expressions.errors import DataError, SettingsError
-from ekman_expressions.expressions import EXPRESSIONS
-from ekman_expressions.facespace import template
+from ekman_expressions import figures
+from ekman_expressions.core.errors import DataError, SettingsError
+from ekman_expressions.core.expressions import EXPRESSIONS
+from ekman_expressions.faces.cropping import crop_transform
+from ekman_expressions.facespace import masks, template
 from ekman_expressions.facespace.template import POINTS, SHAPE
+from ekman_expressions.measures import causal_maps
+from ekman_expressions.study import causal
 
 HULL = polygon2mask(SHAPE, POINTS[[*range(17), 26, 24, 19, 17]][:, ::-1] - 0.5)
 
@@ -22,7 +24,7 @@ def in_face_space(layer, size=96, landmarks=LANDMARKS):
     """Warp a layer of the source image whose face has these landmarks."""
     transform = crop_transform(landmarks, size)
     units = (landmarks @ transform[:, :2].T + transform[:, 2]) / size
-    return causal.to_face_space(np.float32(layer), transform, units, size)
+    return causal_maps.to_face_space(np.float32(layer), transform, units, size)
 
 
 def stretched():

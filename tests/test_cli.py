@@ -3,7 +3,7 @@
 import pytest
 
 from ekman_expressions import Experiment, cli
-from ekman_expressions.errors import SettingsError
+from ekman_expressions.core.errors import SettingsError
 
 
 def test_unknown_preset_and_step_are_told_in_one_line(tmp_path, capsys):

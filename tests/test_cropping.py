@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from ekman_expressions.datasets.cropping import _reflected, crop_face, crop_transform
-from ekman_expressions.errors import DataError
+from ekman_expressions.core.errors import DataError
+from ekman_expressions.faces.cropping import _reflected, crop_face, crop_transform
 
 
 def drawn_face(angle, eyes=(190.25, 140.5), apart=52.0, down=60.0, shape=(320, 400)):
@@ -79,8 +79,9 @@ def test_a_larger_image_gives_the_same_crop(times, angle):
     np.testing.assert_allclose(moved, landmarks, atol=1e-6)
     assert np.hypot(*transform[:, 0]) * times == pytest.approx(96 / (2.6 * 60))
     for channel in range(3):
-        np.testing.assert_allclose(centroid(np.float64(same[..., channel])),
-                                   centroid(np.float64(crop[..., channel])), atol=0.05)
+        np.testing.assert_allclose(
+            centroid(np.float64(same[..., channel])), centroid(np.float64(crop[..., channel])), atol=0.05
+        )
     # Shrinking blurs, by less than a pixel of the crop.
     np.testing.assert_allclose(np.float64(same), crop, atol=8)
 

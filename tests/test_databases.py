@@ -1,13 +1,13 @@
 """The databases of the study, on miniature copies with the right names and the known traps."""
 
-
 import pytest
 from database_replicas import bu4dfe, found, ids, jaffe, put, reasons, wsefep
 
-from ekman_expressions import EXPRESSIONS, Experiment, cli, datasets
-from ekman_expressions.datasets.databases import survey
-from ekman_expressions.errors import DataError, MissingError, SettingsError
-from ekman_expressions.settings import FaceSettings
+from ekman_expressions import EXPRESSIONS, Experiment, cli
+from ekman_expressions.core.errors import DataError, MissingError, SettingsError
+from ekman_expressions.faces import databases
+from ekman_expressions.faces.databases import survey
+from ekman_expressions.study.settings import FaceSettings
 
 SIX = dict.fromkeys(EXPRESSIONS)
 
@@ -64,7 +64,7 @@ def test_wsefep_sheets_as_people_write_them(tmp_path):
     table = (
         "Norms of the set;;;\nNr;  picture_id ;DISPLAY;Displayer ID\n"
         "1;MK_1.JPG;Joy;MK\n2;2;fear;MK\n;;;\n3;MK1_3;anger;MK\n4;MK_4;smug;MK\n5;MK_5;joy;MK\n"
-        "6;MK_5;fear;MK\n7;MK_6;joy;\n8;mk1_7;\"joy\";MK1\n9;MK_8\n"
+        '6;MK_5;fear;MK\n7;MK_6;joy;\n8;mk1_7;"joy";MK1\n9;MK_8\n'
     )
     put(tmp_path / "sheet.csv", table)
     for name in ("MK_1", "MK_2", "MK1_3", "MK_4", "MK_5", "MK_6", "MK1_7", "MK_8"):
@@ -180,7 +180,7 @@ def test_options_are_checked_with_the_settings(tmp_path):
 def test_databases_combine(tmp_path):
     wsefep(tmp_path / "w")
     bu4dfe(tmp_path / "b", ("F001",))
-    tables = [datasets.load("wsefep", tmp_path / "w"), datasets.load("bu4dfe", tmp_path / "b", frames=[20])]
+    tables = [databases.load("wsefep", tmp_path / "w"), databases.load("bu4dfe", tmp_path / "b", frames=[20])]
     assert [len(table) for table in tables] == [210, 6]
     assert {subject.split("/")[0] for table in tables for subject in table["subject"]} == {"wsefep", "bu4dfe"}
 

@@ -1,11 +1,10 @@
 """CK+ on a miniature copy: sequences, their labels, and the known traps."""
 
-
 import pytest
 from database_replicas import ckplus, found, ids, put, reasons, sequence
 
-from ekman_expressions.datasets.databases import survey
-from ekman_expressions.errors import DataError, MissingError
+from ekman_expressions.core.errors import DataError, MissingError
+from ekman_expressions.faces.databases import survey
 
 
 @pytest.fixture(scope="module")

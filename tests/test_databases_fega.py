@@ -14,8 +14,8 @@ from database_replicas import (
 )
 
 from ekman_expressions import EXPRESSIONS
-from ekman_expressions.datasets.databases import survey
-from ekman_expressions.errors import MissingError
+from ekman_expressions.core.errors import MissingError
+from ekman_expressions.faces.databases import survey
 
 
 def everything_but_paths(result):

@@ -9,12 +9,12 @@ from database_replicas import cross_validation, put
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ekman_expressions import datasets
-from ekman_expressions.datasets.databases import survey
-from ekman_expressions.datasets.files import safe_ids
-from ekman_expressions.datasets.folds import assign_folds
-from ekman_expressions.datasets.manifest import _IMAGE_ID
-from ekman_expressions.errors import DataError, MissingError, SettingsError
+from ekman_expressions.core.errors import DataError, MissingError, SettingsError
+from ekman_expressions.faces import databases
+from ekman_expressions.faces.databases import survey
+from ekman_expressions.faces.folds import assign_folds
+from ekman_expressions.faces.listing import safe_ids
+from ekman_expressions.faces.manifest import _IMAGE_ID
 
 # Ids made of paths
 
@@ -237,4 +237,4 @@ def test_a_manifest_may_give_folds(tmp_path):
         tmp_path / "manifest.csv",
         "image_id,path,subject,expression,fold\nx,a.png,s,anger,CV2\ny,b.png,t,anger,CV1\n",
     )
-    assert list(assign_folds(datasets.load("mine", tmp_path), 2, seed=0)) == ["CV2", "CV1"]
+    assert list(assign_folds(databases.load("mine", tmp_path), 2, seed=0)) == ["CV2", "CV1"]

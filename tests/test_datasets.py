@@ -8,11 +8,17 @@ import pytest
 from made_databases import BUNDLED, contents, experiment_on, small_database, write_database
 from PIL import Image
 
-from ekman_expressions import datasets
-from ekman_expressions.datasets import preparation
-from ekman_expressions.datasets.prepared import face_path, landmarks_path
-from ekman_expressions.errors import ConflictError, DataError, MissingError, SettingsError
-from ekman_expressions.storage import read_image, read_json
+from ekman_expressions.core import files
+from ekman_expressions.core.errors import ConflictError, DataError, MissingError, SettingsError
+from ekman_expressions.core.files import read_image, read_json
+from ekman_expressions.study import faces
+from ekman_expressions.study.prepared import (
+    face_path,
+    landmarks_path,
+    read_faces,
+    read_landmarks,
+    read_manifest,
+)
 
 
 @pytest.fixture(scope="module")
@@ -20,21 +26,21 @@ def prepared(tmp_path_factory):
     folder = tmp_path_factory.mktemp("prepared")
     small_database(folder / "mine")
     experiment = experiment_on(folder)
-    return experiment, datasets.prepare(experiment)
+    return experiment, faces.prepare(experiment)
 
 
 def test_prepare_writes_faces_landmarks_and_manifest(prepared):
     experiment, run = prepared
     assert (run.done, run.skipped, run.omissions) == (6, 0, [])
     assert "images of neutral, not used: 1" in run.notes
-    manifest = datasets.read_manifest(experiment)
+    manifest = read_manifest(experiment)
     assert list(manifest["image_id"]) == sorted(manifest["image_id"]) and len(manifest) == 6
     assert set(manifest["subject"]) == {"mine/000", "mine/001", "mine/002"}
     assert set(manifest["fold"]) == {"CV1", "CV2"}
     for row in manifest.itertuples():
         assert experiment.faces_folder / row.path == face_path(experiment, row.image_id)
         assert read_image(experiment.faces_folder / row.path).shape == (64, 64, 3)
-        points = datasets.read_landmarks(experiment, row.image_id)
+        points = read_landmarks(experiment, row.image_id)
         eyes = points[36:48].reshape(2, 6, 2).mean(axis=1)
         np.testing.assert_allclose(eyes.mean(axis=0), [0.5, 0.38], atol=1e-5)
         assert eyes[0, 1] == pytest.approx(eyes[1, 1], abs=1e-5) and eyes[0, 0] < eyes[1, 0]
@@ -46,23 +52,23 @@ def test_prepare_writes_faces_landmarks_and_manifest(prepared):
 
 def test_faces_are_read_at_any_size_in_the_order_asked(prepared):
     experiment, _ = prepared
-    ids = list(datasets.read_manifest(experiment)["image_id"])[::-1]
-    whole = datasets.read_faces(experiment, ids, 64)
+    ids = list(read_manifest(experiment)["image_id"])[::-1]
+    whole = read_faces(experiment, ids, 64)
     assert whole.shape == (6, 64, 64, 3) and whole.dtype == np.float32
     assert 0 <= whole.min() and 0.5 < whole.max() <= 1
     np.testing.assert_array_equal(np.rint(whole[2] * 255), read_image(face_path(experiment, ids[2])))
-    half = datasets.read_faces(experiment, ids, 32)
+    half = read_faces(experiment, ids, 32)
     np.testing.assert_allclose(half, whole.reshape(6, 32, 2, 32, 2, 3).mean(axis=(2, 4)), atol=1e-6)
-    large = datasets.read_faces(experiment, ids[:1], 100)
+    large = read_faces(experiment, ids[:1], 100)
     assert large.shape == (1, 100, 100, 3) and 0 <= large.min() and large.max() <= 1
-    assert datasets.read_faces(experiment, [], 32).shape == (0, 32, 32, 3)
+    assert read_faces(experiment, [], 32).shape == (0, 32, 32, 3)
 
 
 def test_a_second_run_skips_all_and_changes_nothing(prepared):
     experiment, _ = prepared
     before = contents(experiment.faces_folder)
     run_json = (experiment.faces_folder / "run.json").read_bytes()
-    run = datasets.prepare(experiment)
+    run = faces.prepare(experiment)
     assert (run.done, run.skipped) == (0, 6) and run.finished_before
     assert contents(experiment.faces_folder) == before
     assert (experiment.faces_folder / "run.json").read_bytes() == run_json
@@ -72,14 +78,14 @@ def test_other_settings_are_refused(prepared):
     experiment, _ = prepared
     other = dataclasses.replace(experiment, faces=dataclasses.replace(experiment.faces, size=96))
     with pytest.raises(ConflictError, match="faces.size = 64.* 96"):
-        datasets.prepare(other)
+        faces.prepare(other)
 
 
 def test_a_killed_run_goes_on_to_the_same_bytes(prepared, tmp_path, monkeypatch):
     whole, _ = prepared
     shutil.copytree(whole.faces.roots["mine"], tmp_path / "mine")
     experiment = experiment_on(tmp_path)
-    write = preparation.write_arrays
+    write = files.write_arrays
     written = []
 
     def killed(path, arrays):
@@ -88,13 +94,13 @@ def test_a_killed_run_goes_on_to_the_same_bytes(prepared, tmp_path, monkeypatch)
         written.append(path)
         write(path, arrays)
 
-    monkeypatch.setattr(preparation, "write_arrays", killed)
+    monkeypatch.setattr(faces, "write_arrays", killed)
     with pytest.raises(KeyboardInterrupt):
-        datasets.prepare(experiment)
+        faces.prepare(experiment)
     with pytest.raises(MissingError, match="step 'faces'"):
-        datasets.read_manifest(experiment)
-    monkeypatch.setattr(preparation, "write_arrays", write)
-    run = datasets.prepare(experiment)
+        read_manifest(experiment)
+    monkeypatch.setattr(faces, "write_arrays", write)
+    run = faces.prepare(experiment)
     assert (run.done, run.skipped) == (4, 2)
     assert contents(experiment.faces_folder) == contents(whole.faces_folder)
 
@@ -102,32 +108,32 @@ def test_a_killed_run_goes_on_to_the_same_bytes(prepared, tmp_path, monkeypatch)
 def test_a_changed_source_image_is_noticed(tmp_path):
     rows = small_database(tmp_path / "mine")
     experiment = experiment_on(tmp_path)
-    datasets.prepare(experiment)
-    before = datasets.read_manifest(experiment).set_index("image_id")["sha256"]
+    faces.prepare(experiment)
+    before = read_manifest(experiment).set_index("image_id")["sha256"]
     changed = f"mine_{rows[0][0]}"
     shutil.copy(BUNDLED / "images" / "id07_anger_1.webp", tmp_path / "mine" / rows[0][1])
-    run = datasets.prepare(experiment)
+    run = faces.prepare(experiment)
     assert (run.done, run.skipped) == (1, 5)
-    after = datasets.read_manifest(experiment).set_index("image_id")["sha256"]
+    after = read_manifest(experiment).set_index("image_id")["sha256"]
     assert list(after.index[after != before]) == [changed]
 
 
 def test_a_changed_table_makes_the_manifest_again(tmp_path):
     rows = small_database(tmp_path / "mine")
     experiment = experiment_on(tmp_path)
-    datasets.prepare(experiment)
+    faces.prepare(experiment)
     write_database(tmp_path / "mine", [(*row[:3], "fear" if row[3] == "anger" else row[3]) for row in rows])
-    run = datasets.prepare(experiment)
+    run = faces.prepare(experiment)
     assert (run.done, run.skipped) == (0, 6)
-    assert set(datasets.read_manifest(experiment)["expression"]) == {"fear", "surprise"}
+    assert set(read_manifest(experiment)["expression"]) == {"fear", "surprise"}
 
 
 def test_databases_combine_and_subjects_are_limited_in_each(tmp_path):
     small_database(tmp_path / "one")
     small_database(tmp_path / "two")
     experiment = experiment_on(tmp_path, names=("two", "one"), subjects=2)
-    datasets.prepare(experiment)
-    manifest = datasets.read_manifest(experiment)
+    faces.prepare(experiment)
+    manifest = read_manifest(experiment)
     assert set(manifest["subject"]) == {"one/000", "one/001", "two/000", "two/001"}
     assert set(manifest["dataset"]) == {"one", "two"} and len(manifest) == 8
 
@@ -157,8 +163,8 @@ def two_replicas(folder):
 def test_two_databases_of_the_study_make_one_experiment(tmp_path):
     two_replicas(tmp_path)
     experiment = experiment_on(tmp_path, names=("ckplus", "jaffe"), options={"ckplus": {"frames": 1}})
-    run = datasets.prepare(experiment)
-    manifest = datasets.read_manifest(experiment)
+    run = faces.prepare(experiment)
+    manifest = read_manifest(experiment)
     assert set(manifest["subject"]) == {"ckplus/S000", "ckplus/S001", "jaffe/KA", "jaffe/KM"}
     assert manifest.groupby(["dataset", "expression"]).size().to_dict() == {
         (name, expression): 2 for name in ("ckplus", "jaffe") for expression in ("anger", "surprise")
@@ -173,8 +179,8 @@ def test_given_folds_are_taken_as_they_are(tmp_path):
     rows = small_database(tmp_path / "mine", subjects=2)
     write_database(tmp_path / "mine", rows, fold=["CV2" if row[2] == "000" else "CV1" for row in rows])
     experiment = experiment_on(tmp_path)
-    datasets.prepare(experiment)
-    manifest = datasets.read_manifest(experiment)
+    faces.prepare(experiment)
+    manifest = read_manifest(experiment)
     folds = dict(zip(manifest["subject"], manifest["fold"], strict=True))
     assert folds == {"mine/000": "CV2", "mine/001": "CV1"}
 
@@ -183,14 +189,14 @@ def test_ids_that_clash_between_databases_are_refused(tmp_path):
     write_database(tmp_path / "a", [("b_c", "x.png", "s", "anger")])
     write_database(tmp_path / "a_b", [("c", "x.png", "s", "anger")])
     with pytest.raises(DataError, match="give the same image_id: a_b_c"):
-        datasets.prepare(experiment_on(tmp_path, names=("a", "a_b")))
+        faces.prepare(experiment_on(tmp_path, names=("a", "a_b")))
 
 
 def test_more_folds_than_subjects_costs_no_detection(tmp_path, monkeypatch):
     small_database(tmp_path / "mine")
-    monkeypatch.setattr(preparation, "LandmarkDetector", None)
+    monkeypatch.setattr(faces, "LandmarkDetector", None)
     with pytest.raises(SettingsError, match="only 3 subjects"):
-        datasets.prepare(experiment_on(tmp_path, folds=4))
+        faces.prepare(experiment_on(tmp_path, folds=4))
 
 
 def damaged(prepared, tmp_path):
@@ -202,9 +208,9 @@ def damaged(prepared, tmp_path):
 def test_read_functions_name_the_step_that_is_missing(tmp_path):
     experiment = experiment_on(tmp_path)
     for read in (
-        lambda: datasets.read_manifest(experiment),
-        lambda: datasets.read_faces(experiment, ["x"], 64),
-        lambda: datasets.read_landmarks(experiment, "x"),
+        lambda: read_manifest(experiment),
+        lambda: read_faces(experiment, ["x"], 64),
+        lambda: read_landmarks(experiment, "x"),
     ):
         with pytest.raises(MissingError, match="step 'faces'"):
             read()
@@ -222,28 +228,28 @@ def test_read_functions_name_the_step_that_is_missing(tmp_path):
 )
 def test_damaged_manifests_are_refused(prepared, tmp_path, column, value, message):
     experiment = damaged(prepared, tmp_path)
-    table = datasets.read_manifest(experiment)
+    table = read_manifest(experiment)
     table = table.drop(columns=column) if value is None else table.assign(**{column: value})
     table.to_csv(experiment.manifest_path, index=False)
     with pytest.raises(DataError, match=message):
-        datasets.read_manifest(experiment)
+        read_manifest(experiment)
 
 
 def test_damaged_faces_and_landmarks_are_refused(prepared, tmp_path):
     experiment = damaged(prepared, tmp_path)
-    image_id = datasets.read_manifest(experiment)["image_id"][0]
+    image_id = read_manifest(experiment)["image_id"][0]
     Image.new("RGB", (30, 20)).save(face_path(experiment, image_id))
     with pytest.raises(DataError, match="64 pixels square .* is 30 x 20"):
-        datasets.read_faces(experiment, [image_id], 32)
+        read_faces(experiment, [image_id], 32)
     np.savez(landmarks_path(experiment, image_id), points=np.full((68, 2), np.nan))
     with pytest.raises(DataError, match="68 finite points"):
-        datasets.read_landmarks(experiment, image_id)
+        read_landmarks(experiment, image_id)
 
 
 def test_a_damaged_landmark_file_is_made_again(prepared, tmp_path):
     experiment = damaged(prepared, tmp_path)
-    path = landmarks_path(experiment, datasets.read_manifest(experiment)["image_id"][0])
+    path = landmarks_path(experiment, read_manifest(experiment)["image_id"][0])
     before = path.read_bytes()
     path.write_bytes(before[:100])
-    assert datasets.prepare(experiment).done == 1
+    assert faces.prepare(experiment).done == 1
     assert path.read_bytes() == before

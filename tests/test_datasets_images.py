@@ -1,16 +1,16 @@
 """Bad, odd and crowded images in the step 'faces': prepared like any other, or named with the reason."""
 
-
 import numpy as np
 import pandas as pd
 import pytest
 from made_databases import BUNDLED, experiment_on, small_database, write_database
 from PIL import Image
 
-from ekman_expressions import datasets
-from ekman_expressions.datasets.prepared import landmarks_path
-from ekman_expressions.errors import DataError
-from ekman_expressions.storage import read_arrays
+from ekman_expressions.core.errors import DataError
+from ekman_expressions.core.files import read_arrays
+from ekman_expressions.study import landmark_quality, prepared
+from ekman_expressions.study.faces import prepare
+from ekman_expressions.study.prepared import landmarks_path
 
 
 def test_bad_images_are_left_out_by_name(tmp_path):
@@ -20,10 +20,12 @@ def test_bad_images_are_left_out_by_name(tmp_path):
     (images / "cut.jpg").write_bytes(good[: len(good) // 2])
     (images / "text.jpg").write_text("no image")
     Image.new("RGB", (200, 200), "teal").save(images / "plain.png")
-    bad = [(name, f"my faces/{name}{end}", "000", "fear") for name, end in
-           (("cut", ".jpg"), ("text", ".jpg"), ("plain", ".png"), ("absent", ".png"))]
+    bad = [
+        (name, f"my faces/{name}{end}", "000", "fear")
+        for name, end in (("cut", ".jpg"), ("text", ".jpg"), ("plain", ".png"), ("absent", ".png"))
+    ]
     write_database(tmp_path / "mine", rows + bad)
-    run = datasets.prepare(experiment_on(tmp_path))
+    run = prepare(experiment_on(tmp_path))
     reasons = {entry["item"]: entry["reason"] for entry in run.omissions}
     assert set(reasons) == {"mine_cut", "mine_text", "mine_plain", "mine_absent"}
     # By the path in the database, whose own place is nobody's business.
@@ -34,7 +36,7 @@ def test_bad_images_are_left_out_by_name(tmp_path):
     )
     assert reasons["mine_plain"] == "my faces/plain.png: no face found"
     assert reasons["mine_absent"] == "my faces/absent.png: there is no such image"
-    assert run.done == 6 and len(datasets.read_manifest(experiment_on(tmp_path))) == 6
+    assert run.done == 6 and len(prepared.read_manifest(experiment_on(tmp_path))) == 6
 
 
 def test_several_faces_are_reported_each_time(tmp_path):
@@ -47,7 +49,7 @@ def test_several_faces_are_reported_each_time(tmp_path):
     both.save(image)
     experiment = experiment_on(tmp_path)
     for _ in range(2):
-        run = datasets.prepare(experiment)
+        run = prepare(experiment)
         assert "mine_id01_anger_0 shows 2 faces: the largest is used" in run.notes
     (faces,) = {int(read_arrays(landmarks_path(experiment, "mine_id01_anger_0"))["faces"])}
     assert faces == 2
@@ -76,14 +78,15 @@ def test_names_in_file_names_get_nowhere(tmp_path, capfd):
     both.save(root / "0_F_44_Ósgood_Tristezza_1.png")
     experiment = experiment_on(tmp_path, names=("fega",))
     for _ in range(2):
-        run = datasets.prepare(experiment)
+        run = prepare(experiment)
         assert run.done + run.skipped == 7 and len(run.omissions) >= 6
         assert any("shows 2 faces" in note for note in run.notes)
         print(run.summary("faces"))
     shown = "".join(capfd.readouterr()).encode()
     written = b"".join(
         str(path.relative_to(experiment.root)).encode() + path.read_bytes()
-        for path in experiment.root.rglob("*") if path.is_file()
+        for path in experiment.root.rglob("*")
+        if path.is_file()
     )
     for word in ("Zenobia", "sgood", "Quillon", str(root)):
         assert word.lower().encode() not in (shown + written).lower()
@@ -107,8 +110,8 @@ def test_odd_images_are_prepared_like_plain_ones(tmp_path):
     rows = [(name.split(".")[0], f"my faces/{odd.name}/{name}", "1", "fear") for name in names]
     write_database(root, rows + [("b", "my faces/id01_anger_0é.webp", "2", "fear")])
     experiment = experiment_on(tmp_path)
-    assert datasets.prepare(experiment).done == 6
-    crops = datasets.read_faces(experiment, [f"mine_{row[0]}" for row in rows], 64)
+    assert prepare(experiment).done == 6
+    crops = prepared.read_faces(experiment, [f"mine_{row[0]}" for row in rows], 64)
     faces = dict(zip(names, crops, strict=True))
     for name, crop in faces.items():
         if name == "deep.tif":
@@ -128,7 +131,7 @@ def test_a_second_look_is_reported_each_time(tmp_path):
     wide.save(image)
     experiment = experiment_on(tmp_path)
     for _ in range(2):
-        run = datasets.prepare(experiment)
+        run = prepare(experiment)
         assert f"faces found on a second look only, 1: mine_{rows[0][0]}" in run.notes
 
 
@@ -136,8 +139,8 @@ def test_residuals_are_written_and_odd_faces_named(tmp_path):
     """Landmarks that are mirrored come first, and the report names the face."""
     small_database(tmp_path / "mine", subjects=11)
     experiment = experiment_on(tmp_path)
-    datasets.prepare(experiment)
-    table = datasets.landmark_residuals(experiment)
+    prepare(experiment)
+    table = landmark_quality.landmark_residuals(experiment)
     written = pd.read_csv(experiment.faces_folder / "residuals.csv")
     pd.testing.assert_frame_equal(written, table, check_exact=False, atol=1e-6)
     assert len(table) == 22 and table["residual"].is_monotonic_decreasing and table["residual"].max() < 0.1
@@ -145,9 +148,9 @@ def test_residuals_are_written_and_odd_faces_named(tmp_path):
     stored = read_arrays(path)
     stored["points"][:, 0] = 1 - stored["points"][:, 0]
     np.savez(path, **stored)
-    notes = datasets.prepare(experiment).notes
+    notes = prepare(experiment).notes
     assert "faces whose landmarks are odd, to be looked at, 1: mine_id04_anger_0" in notes
-    assert datasets.landmark_residuals(experiment)["image_id"][0] == "mine_id04_anger_0"
+    assert landmark_quality.landmark_residuals(experiment)["image_id"][0] == "mine_id04_anger_0"
 
 
 def test_a_wrong_landmark_model_is_not_blamed_on_the_images(tmp_path, monkeypatch):
@@ -155,11 +158,11 @@ def test_a_wrong_landmark_model_is_not_blamed_on_the_images(tmp_path, monkeypatc
     (tmp_path / "wrong.task").write_bytes(b"something else")
     monkeypatch.setenv("EKMAN_EXPRESSIONS_LANDMARKER", str(tmp_path / "wrong.task"))
     with pytest.raises(DataError, match="sha256"):
-        datasets.prepare(experiment_on(tmp_path))
+        prepare(experiment_on(tmp_path))
 
 
 def test_without_any_usable_face_the_step_says_why(tmp_path):
     rows = [(f"i{number}", f"i{number}.png", f"s{number}", "anger") for number in range(3)]
     write_database(tmp_path / "mine", rows)
     with pytest.raises(DataError, match="No usable face is left for CV1, CV2: 3 images .*no such image"):
-        datasets.prepare(experiment_on(tmp_path))
+        prepare(experiment_on(tmp_path))

@@ -10,8 +10,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-from ekman_expressions.decoding import decode_image
-from ekman_expressions.errors import DataError, SettingsError
+from ekman_expressions.core.errors import DataError, SettingsError
+from ekman_expressions.core.images import decode_image
 
 COLOURS = np.random.default_rng(0).integers(0, 256, (7, 9, 3)).astype(np.uint8)
 GRAY = COLOURS[..., 0]
@@ -64,9 +64,7 @@ def three(gray):
         "white is zero": (tiff(255 - GRAY, photometric="miniswhite"), three(GRAY)),
         "pages": (tiff(np.stack([GRAY, GRAY // 2]), photometric="minisblack"), three(GRAY)),
         "animation": (
-            pillow(
-                Image.fromarray(COLOURS), save_all=True, append_images=[Image.fromarray(COLOURS // 2)]
-            ),
+            pillow(Image.fromarray(COLOURS), save_all=True, append_images=[Image.fromarray(COLOURS // 2)]),
             COLOURS,
         ),
     }.values(),

@@ -9,12 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_faces import make_experiment
 
-from ekman_expressions import evaluation, training
-from ekman_expressions.errors import ConflictError, DataError, MissingError, ModelError, SettingsError
-from ekman_expressions.expressions import EXPRESSIONS
-from ekman_expressions.provenance import record, settings_of
-from ekman_expressions.settings import ExplanationSettings
-from ekman_expressions.storage import read_csv, read_json
+from ekman_expressions.core.errors import ConflictError, DataError, MissingError, ModelError, SettingsError
+from ekman_expressions.core.expressions import EXPRESSIONS
+from ekman_expressions.core.files import read_csv, read_json
+from ekman_expressions.measures import accuracy
+from ekman_expressions.study import evaluation, training
+from ekman_expressions.study.provenance import record, settings_of
+from ekman_expressions.study.settings import ExplanationSettings
 
 COLOURS = np.array([[number % 2, number // 2 % 2, number // 4] for number in range(6)], np.float32)
 
@@ -74,7 +75,7 @@ def experiment(tmp_path):
 
 def test_scores_of_three_faces_by_hand():
     # anger: 1 of 1 right, called twice; fear: 1 of 2 right, called once.
-    scores = evaluation.accuracy_by_fold(_predictions(["anger", "fear", "fear"], ["anger", "anger", "fear"]))
+    scores = accuracy.accuracy_by_fold(_predictions(["anger", "fear", "fear"], ["anger", "anger", "fear"]))
     assert scores[["network", "fold"]].values.tolist() == [["WeiNet", "CV1"]]
     row = scores.iloc[0]
     assert row["accuracy"] == pytest.approx(2 / 3)
@@ -84,14 +85,14 @@ def test_scores_of_three_faces_by_hand():
 
 
 def test_an_expression_that_is_never_predicted_has_precision_zero():
-    scores = evaluation.accuracy_by_fold(_predictions(["anger", "fear"], ["anger", "anger"])).iloc[0]
+    scores = accuracy.accuracy_by_fold(_predictions(["anger", "fear"], ["anger", "anger"])).iloc[0]
     assert scores["macro_precision"] == pytest.approx((1 / 2 + 0) / 2)
     assert scores["macro_recall"] == pytest.approx(1 / 2)
     assert scores["macro_f1"] == pytest.approx((2 / 3 + 0) / 2)
 
 
 def test_report_has_all_expressions():
-    table = evaluation.report(_predictions(["anger", "fear", "fear"], ["anger", "anger", "fear"]))
+    table = accuracy.report(_predictions(["anger", "fear", "fear"], ["anger", "anger", "fear"]))
     assert table["expression"].tolist() == list(EXPRESSIONS)
     rows = table.set_index("expression")
     assert rows.loc["anger", ["precision", "recall", "images"]].tolist() == [0.5, 1.0, 1]
@@ -106,9 +107,9 @@ def test_confusion_counts_shown_by_predicted():
             _predictions(["fear"], ["anger"], fold="CV2"),
         ]
     )
-    by_fold = evaluation.confusion(predictions)
+    by_fold = accuracy.confusion(predictions)
     assert len(by_fold) == 72 and by_fold["images"].sum() == 4
-    summed = evaluation.confusion(predictions, by=("network",))
+    summed = accuracy.confusion(predictions, by=("network",))
     cells = summed.set_index(["expression", "predicted"])["images"]
     assert (cells["fear", "anger"], cells["anger", "fear"], cells["fear", "fear"]) == (2, 0, 1)
     assert list(summed.columns) == ["network", "expression", "predicted", "images"]
@@ -121,7 +122,7 @@ def test_confusion_has_a_column_for_none_of_the_six_where_there_are_such():
             _predictions(["fear"], ["anger"], fold="CV2"),
         ]
     )
-    by_fold = evaluation.confusion(predictions)
+    by_fold = accuracy.confusion(predictions)
     cells = by_fold[by_fold["fold"] == "CV1"].set_index(["expression", "predicted"])["images"]
     assert (len(cells), len(by_fold)) == (42, 78)
     assert cells[cells > 0].to_dict() == {
@@ -176,7 +177,7 @@ def test_step_writes_all_tables(experiment):
     predictions = evaluation.read_predictions(experiment)
     assert list(predictions.columns) == list(evaluation.PREDICTIONS)
     assert len(predictions) == 24
-    probabilities = predictions[list(evaluation.PROBABILITIES)].to_numpy()
+    probabilities = predictions[list(accuracy.PROBABILITIES)].to_numpy()
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
     assert (np.array(EXPRESSIONS)[probabilities.argmax(axis=1)] == predictions["predicted"]).all()
     # Each model sees its own test fold only: subjects 0 and 2 are in CV1.

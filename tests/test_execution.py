@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from ekman_expressions import execution
-from ekman_expressions.errors import ConflictError, DataError, MissingError, SettingsError
-from ekman_expressions.execution import Task, run_tasks, using
-from ekman_expressions.provenance import Run
+from ekman_expressions.core.errors import ConflictError, DataError, MissingError, SettingsError
+from ekman_expressions.study import execution
+from ekman_expressions.study.execution import Task, run_tasks, using
+from ekman_expressions.study.provenance import Run
 
 
 def count(folder: Path, name: str) -> Run:

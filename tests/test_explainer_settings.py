@@ -5,13 +5,14 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from ekman_expressions import Experiment, evaluation
-from ekman_expressions.errors import ConflictError, SettingsError
-from ekman_expressions.explainer_specs import SPECS, resolved_options
-from ekman_expressions.masks import mask_path
-from ekman_expressions.provenance import record, settings_of
-from ekman_expressions.settings import ExplanationSettings
-from ekman_expressions.storage import write_csv
+from ekman_expressions import Experiment
+from ekman_expressions.core.errors import ConflictError, SettingsError
+from ekman_expressions.core.files import write_csv
+from ekman_expressions.explainers.specs import SPECS, resolved_options
+from ekman_expressions.facespace.masks import mask_path
+from ekman_expressions.study import evaluation
+from ekman_expressions.study.provenance import record, settings_of
+from ekman_expressions.study.settings import ExplanationSettings
 
 OTHERS = sorted(set(SPECS) - {"lime"})
 
@@ -49,7 +50,7 @@ def test_any_other_explainer_has_folders_of_its_own(experiment, tmp_path, name):
     # What does not depend on the explainer stays where it was.
     assert other.results_folder == experiment.results_folder
     assert other.evaluation_folder == experiment.evaluation_folder
-    assert mask_path(other, "anger") == mask_path(experiment, "anger")
+    assert mask_path(other.masks_folder, "anger") == mask_path(experiment.masks_folder, "anger")
     shared = SPECS[name].records == "shared"
     assert (other.records_folder == experiment.records_folder) == shared
     assert other.record_path("A", "CV1", "x").parent.parent == other.records_folder

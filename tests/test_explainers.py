@@ -10,19 +10,14 @@ import numpy as np
 import pytest
 from tiny_study import SIDE, TINY, contents, make_study, tiny_model, written_at
 
-from ekman_expressions.errors import ConflictError, MissingError
-from ekman_expressions.explainers import explain, read_explanations
+from ekman_expressions.core.errors import ConflictError, MissingError
+from ekman_expressions.core.files import read_arrays, read_csv, read_json, write_arrays, write_json
 from ekman_expressions.explainers.lime import lime, paint
-from ekman_expressions.facespace import normalise, normalise_explanations
+from ekman_expressions.explainers.record import PerturbationRecord
 from ekman_expressions.facespace.template import SHAPE
-from ekman_expressions.perturbation import PerturbationRecord
-from ekman_expressions.storage import (
-    read_arrays,
-    read_csv,
-    read_json,
-    write_arrays,
-    write_json,
-)
+from ekman_expressions.facespace.warp import normalise
+from ekman_expressions.study.explanations import explain, read_explanations
+from ekman_expressions.study.facespace import normalise_explanations
 
 
 @pytest.fixture

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from ekman_expressions.errors import DataError, ModelError, SettingsError
-from ekman_expressions.explainer_specs import SPECS
-from ekman_expressions.explainers import EXPLAINERS
+from ekman_expressions.core.errors import DataError, ModelError, SettingsError
+from ekman_expressions.explainers.registry import EXPLAINERS
+from ekman_expressions.explainers.specs import SPECS
 from ekman_expressions.facespace.template import POINTS
 
 SIDE = 48
@@ -290,7 +290,7 @@ def test_explainers_that_ask_say_how_many_images_they_gave():
 
 def test_another_class_costs_no_call():
     from ekman_expressions.explainers.lime import lime
-    from ekman_expressions.explainers.recording import make_record
+    from ekman_expressions.explainers.record import make_record
 
     model = Counting()
     image = np.random.default_rng(0).random((SIDE, SIDE, 3), dtype=np.float32)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from ekman_expressions.errors import ModelError
-from ekman_expressions.explainers import EXPLAINERS
+from ekman_expressions.core.errors import ModelError
+from ekman_expressions.explainers.registry import EXPLAINERS
 
 SIDE = 16
 FEW = {"rise": {"masks": 40}, "smooth_grad": {"copies": 9}, "integrated_gradients": {"steps": 9}}

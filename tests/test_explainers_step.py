@@ -7,22 +7,25 @@ import pandas as pd
 import pytest
 from tiny_study import contents, make_study, written_at
 
-from ekman_expressions import comparison, evaluation, explainers, heatmaps, masks, similarity
-from ekman_expressions.errors import ConflictError, MissingError
-from ekman_expressions.explainer_specs import SPECS
-from ekman_expressions.explainers.agreement import (
+from ekman_expressions.core.errors import ConflictError, MissingError
+from ekman_expressions.core.files import read_arrays, read_json, write_json
+from ekman_expressions.explainers.facial_regions import region_names
+from ekman_expressions.explainers.specs import SPECS
+from ekman_expressions.facespace import heatmaps
+from ekman_expressions.facespace.template import SHAPE
+from ekman_expressions.measures.explainer_agreement import (
     heatmap_correlations,
     matrix,
     rank_correlations,
     rank_networks,
 )
-from ekman_expressions.explainers.comparing import TABLES, common_heatmaps, read_table
-from ekman_expressions.explainers.facial_regions import region_names
-from ekman_expressions.explainers.maps import read_map
-from ekman_expressions.explainers.region_table import read_regions, summarise_regions
-from ekman_expressions.facespace import normalise_explanations
-from ekman_expressions.facespace.template import SHAPE
-from ekman_expressions.storage import read_arrays, read_json, write_json
+from ekman_expressions.study import dendrograms, evaluation, explainers, explanations, masks
+from ekman_expressions.study import heatmaps as heatmaps_step
+from ekman_expressions.study.explainers import TABLES, common_heatmaps, read_table
+from ekman_expressions.study.facespace import normalise_explanations
+from ekman_expressions.study.maps import read_map
+from ekman_expressions.study.region_table import read_regions, summarise_regions
+from ekman_expressions.study.scores import read_scores_by_fold, score
 
 ALL = tuple(name for name in SPECS if name != "lime")
 # One of each kind: records shared, maps from masks, maps from gradients, records of its own.
@@ -39,8 +42,8 @@ def study_of(root, compare=OTHERS, *, faces=2, **changes):
     study = make_study(root, **changes)
     settings = replace(study.explanation, compare=compare, compare_faces=faces, options=FEW)
     study = replace(study, explanation=settings)
-    steps = (explainers.explain, normalise_explanations, heatmaps.make, masks.write, comparison.score)
-    for step in (*steps, similarity.dendrograms):
+    steps = (explanations.explain, normalise_explanations, heatmaps_step.make, masks.write, score)
+    for step in (*steps, dendrograms.dendrograms):
         step(study)
     return study
 
@@ -58,13 +61,13 @@ def test_every_explainer_goes_through_all_steps(compared):
         each = study.explained_by(name)
         for expression in ("anger", "fear"):
             # Grad-CAM of an untrained network may find nothing that speaks for a class.
-            some = heatmaps.read_gray(each, expression, "WeiNet", "CV1")
+            some = heatmaps.read_gray(each.heatmaps_folder, expression, "WeiNet", "CV1")
             assert some.shape == SHAPE and (some.max() == 255 or name == "grad_cam")
-        scores = comparison.read_scores_by_fold(each)
+        scores = read_scores_by_fold(each)
         assert scores["iou"].notna().sum() == 4 or name == "grad_cam"
         assert (each.dendrograms_folder / "distances.csv").exists()
         few = SPECS[name].records != "shared"
-        assert set(heatmaps.read_counts(each)["images"]) == {0, 2 if few else 3}
+        assert set(heatmaps_step.read_counts(each)["images"]) == {0, 2 if few else 3}
 
 
 @pytest.mark.slow
@@ -73,7 +76,7 @@ def test_all_explainers_at_once(tmp_path):
     assert explainers.compare(study).omissions == []
     assert len(read_table(study, "heatmap_correlations")) == 2 * 36
     assert read_table(study, "cost")["explainer"].tolist() == ["lime", *ALL]
-    assert heatmaps.read_gray(study.explained_by("smooth_grad"), "fear", "WeiNet", "CV2").any()
+    assert heatmaps.read_gray(study.explained_by("smooth_grad").heatmaps_folder, "fear", "WeiNet", "CV2").any()
 
 
 def test_limes_own_artefacts_are_left_alone(compared, tmp_path):
@@ -154,7 +157,7 @@ def test_a_second_run_makes_nothing_and_an_unfinished_one_goes_on(tmp_path):
     # More faces contain the fewer; what is there is kept.
     more = replace(study, explanation=replace(study.explanation, compare_faces=2))
     explainers.compare(more)
-    counts = heatmaps.read_counts(more.explained_by("grad_cam"))
+    counts = heatmaps_step.read_counts(more.explained_by("grad_cam"))
     assert set(counts["images"]) == {0, 2}
     # Fewer again: the heatmaps are those of the first time.
     explainers.compare(study)
@@ -171,7 +174,7 @@ def test_a_second_run_makes_nothing_and_an_unfinished_one_goes_on(tmp_path):
     path.write_bytes(kept[:100])
     entry = grad_cam.records_folder / "run.json"
     write_json(entry, read_json(entry) | {"end": None})
-    assert explainers.explain(grad_cam).done == 1 and path.read_bytes() == kept
+    assert explanations.explain(grad_cam).done == 1 and path.read_bytes() == kept
     # Nobody knows how maps were made that have no run.json.
     entry.unlink()
     with pytest.raises(ConflictError, match="no run.json"):
@@ -183,7 +186,7 @@ def test_what_cannot_be_explained_is_listed(tmp_path):
     run = explainers.compare(study)
     items = [entry["item"] for entry in run.omissions]
     assert [item for item in items if item.startswith("grad_cam of WeiNet_CV1 face_CV1_")]
-    assert heatmaps.read_gray(study.explained_by("grad_cam"), "anger", "WeiNet", "CV2").any()
+    assert heatmaps.read_gray(study.explained_by("grad_cam").heatmaps_folder, "anger", "WeiNet", "CV2").any()
     assert set(read_table(study, "heatmap_correlations")["faces"]) == {2}
 
 
@@ -191,7 +194,7 @@ def test_the_explainer_in_use_may_be_any(tmp_path):
     study = make_study(tmp_path)
     settings = replace(study.explanation, explainer="occlusion", compare=("kernel_shap",), options=FEW)
     study = replace(study, explanation=settings)
-    for step in (explainers.explain, normalise_explanations, heatmaps.make, masks.write, comparison.score):
+    for step in (explanations.explain, normalise_explanations, heatmaps_step.make, masks.write, score):
         step(study)
     assert not study.explained_by("lime").records_folder.exists()
     assert explainers.compare(study).omissions == []
@@ -261,7 +264,7 @@ def test_region_means_and_their_errors():
 
 
 def test_the_check_of_all_files_knows_other_explainers(compared):
-    from ekman_expressions.integrity import check
+    from ekman_expressions.study.integrity import check
 
     study, _ = compared
     report = check(study)

@@ -7,16 +7,16 @@ import pandas as pd
 import pytest
 from test_explainers import SIDE, contents, make_study
 
-from ekman_expressions import explainers
-from ekman_expressions.errors import ConflictError, DataError, SettingsError
-from ekman_expressions.explainers import probing
+from ekman_expressions.core.errors import ConflictError, DataError, SettingsError
+from ekman_expressions.core.expressions import index
+from ekman_expressions.core.files import read_csv, read_json, write_csv, write_json
 from ekman_expressions.explainers.lime import is_sure
-from ekman_expressions.expressions import index
-from ekman_expressions.facespace import normalise_explanations
-from ekman_expressions.perturbation import PerturbationRecord
-from ekman_expressions.provenance import settings_of
-from ekman_expressions.settings import ExplanationSettings
-from ekman_expressions.storage import read_csv, read_json, write_csv, write_json
+from ekman_expressions.explainers.record import PerturbationRecord
+from ekman_expressions.study import explanations
+from ekman_expressions.study.facespace import normalise_explanations
+from ekman_expressions.study.provenance import settings_of
+from ekman_expressions.study.settings import ExplanationSettings
+from ekman_expressions.zoo import probing
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def records(study):
 @pytest.mark.parametrize("sampler", ["iid", "orthogonal"])
 def test_auto_stops_as_soon_as_the_weights_are_sure(study, sampler):
     study = changed(study, samples="auto", sampler=sampler, tolerance=0.05, max_samples=1500)
-    assert explainers.explain(study).done == 12
+    assert explanations.explain(study).done == 12
     lengths = []
     for row, found in records(study):
         target, count = index(row.expression), len(found.samples)
@@ -54,18 +54,18 @@ def test_auto_stops_as_soon_as_the_weights_are_sure(study, sampler):
 
 def test_auto_gives_the_records_that_so_many_samples_would(study, tmp_path):
     auto = changed(study, samples="auto", tolerance=1e-6, max_samples=100)
-    explainers.explain(auto)
+    explanations.explain(auto)
     fixed = changed(make_study(tmp_path / "fixed"), samples=100)
-    explainers.explain(fixed)
+    explanations.explain(fixed)
     for (_, found), (_, wanted) in zip(records(auto), records(fixed), strict=True):
         assert np.array_equal(found.samples, wanted.samples)
         assert np.array_equal(found.answers, wanted.answers)
 
 
 def test_another_kernel_width_would_have_stopped_elsewhere(study):
-    explainers.explain(changed(study, samples="auto", max_samples=100))
+    explanations.explain(changed(study, samples="auto", max_samples=100))
     with pytest.raises(ConflictError, match="kernel_width"):
-        explainers.explain(changed(study, samples="auto", max_samples=100, kernel_width=0.3))
+        explanations.explain(changed(study, samples="auto", max_samples=100, kernel_width=0.3))
 
 
 def test_tolerance_is_no_setting_of_a_fixed_number(study):
@@ -77,9 +77,9 @@ def test_tolerance_is_no_setting_of_a_fixed_number(study):
 
 
 def test_records_of_another_sampler_are_refused(study):
-    explainers.explain(study)
+    explanations.explain(study)
     with pytest.raises(ConflictError, match="sampler = 'iid'.*'antithetic'"):
-        explainers.explain(changed(study, sampler="antithetic"))
+        explanations.explain(changed(study, sampler="antithetic"))
 
 
 @pytest.mark.parametrize(
@@ -104,14 +104,14 @@ def test_bad_settings(values, message):
 
 
 def test_few_samples_are_not_worth_a_probe(study):
-    explainers.explain(study)
+    explanations.explain(study)
     assert not list(study.explanations_folder.rglob("group.json"))
 
 
 def test_a_probe_decides_once_and_the_choice_is_kept(study, monkeypatch):
     monkeypatch.setattr(probing, "WORTH", 100)
-    monkeypatch.setattr(explainers.step, "WORTH", 100)
-    explainers.explain(study)
+    monkeypatch.setattr(explanations, "WORTH", 100)
+    explanations.explain(study)
     paths = [study.explanations_folder / f"WeiNet_{fold}" / "group.json" for fold in study.folds]
     assert all(read_json(path)["group"] in probing.CANDIDATES for path in paths)
     # Whatever it had been: records made again by the same choice are the same to the bit.
@@ -120,7 +120,7 @@ def test_a_probe_decides_once_and_the_choice_is_kept(study, monkeypatch):
     write_json(paths[1], {"group": 5})
     summary = read_json(study.explanations_folder / "run.json")
     write_json(study.explanations_folder / "run.json", summary | {"end": None})
-    assert explainers.explain(study).done == 1
+    assert explanations.explain(study).done == 1
     assert read_json(paths[1]) == {"group": 5}
     again = contents(study.explanations_folder)
     assert {name: again[name] for name in explained if "group" not in name} == {
@@ -129,7 +129,7 @@ def test_a_probe_decides_once_and_the_choice_is_kept(study, monkeypatch):
 
 
 def test_a_group_that_is_set_is_taken(study):
-    explainers.explain(changed(study, group=7))
+    explanations.explain(changed(study, group=7))
     for _, found in records(study):
         assert len(found.answers) == 40
 
@@ -146,9 +146,9 @@ def test_a_damaged_choice_is_named(tmp_path):
 def test_a_step_that_runs_out_of_memory_goes_on_and_says_so(study, monkeypatch):
     from test_asking import hungry_layer
 
-    from ekman_expressions import training
+    from ekman_expressions.study import model_files, training
 
-    load = training.load_model
+    load = model_files.load_model
 
     def load_hungry(experiment, network, fold):
         import keras
@@ -156,7 +156,7 @@ def test_a_step_that_runs_out_of_memory_goes_on_and_says_so(study, monkeypatch):
         return keras.Sequential([hungry_layer(10, []), *load(experiment, network, fold).layers])
 
     monkeypatch.setattr(training, "load_model", load_hungry)
-    run = explainers.explain(study)
+    run = explanations.explain(study)
     assert (run.done, run.omissions) == (12, [])
     for fold in study.folds:
         notes = [note for note in run.notes if note.startswith(f"WeiNet_{fold}: out of memory")]
@@ -184,16 +184,16 @@ def make_two_networks(study):
 def test_faces_are_divided_and_landmarks_read_once_for_all_models_of_a_size(study, monkeypatch):
     import skimage.segmentation
 
-    from ekman_expressions import datasets
+    from ekman_expressions.study import datasets, prepared
 
     both = make_two_networks(study)
     divided, read = [], []
-    slic, read_landmarks = skimage.segmentation.slic, datasets.read_landmarks
+    slic, read_landmarks = skimage.segmentation.slic, prepared.read_landmarks
     monkeypatch.setattr(
         skimage.segmentation, "slic", lambda image, **kind: divided.append(1) or slic(image, **kind)
     )
     monkeypatch.setattr(datasets, "read_landmarks", lambda *which: read.append(1) or read_landmarks(*which))
-    assert explainers.explain(both).done == 24
+    assert explanations.explain(both).done == 24
     assert len(divided) == 12
     normalise_explanations(both)
     assert len(read) == 12

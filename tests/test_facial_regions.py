@@ -3,14 +3,13 @@
 import numpy as np
 import pytest
 
-from ekman_expressions import masks
-from ekman_expressions.errors import DataError
-from ekman_expressions.explainers import EXPLAINERS
+from ekman_expressions.core.errors import DataError
 from ekman_expressions.explainers.facial_regions import region_names, region_segments
-from ekman_expressions.facespace import normalise
+from ekman_expressions.explainers.registry import EXPLAINERS
+from ekman_expressions.facespace import masks
 from ekman_expressions.facespace.inverse import template_points
 from ekman_expressions.facespace.template import POINTS, SHAPE
-from ekman_expressions.facespace.warp import source_points
+from ekman_expressions.facespace.warp import normalise, source_points
 
 FACE = POINTS[:68] / (SHAPE[1], SHAPE[0])
 

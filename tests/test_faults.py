@@ -12,17 +12,25 @@ from pathlib import Path
 import pytest
 from stub_study import make_study
 
-from ekman_expressions import comparison, evaluation, explainers, facespace, heatmaps, integrity, masks
-from ekman_expressions.datasets import prepared
-from ekman_expressions.provenance import Run
+from ekman_expressions.study import (
+    evaluation,
+    explanations,
+    facespace,
+    heatmaps,
+    integrity,
+    masks,
+    prepared,
+    scores,
+)
+from ekman_expressions.study.provenance import Run
 
 STEPS = {
     "evaluation": evaluation.evaluate,
-    "explanations": explainers.explain,
+    "explanations": explanations.explain,
     "facespace": facespace.normalise_explanations,
     "heatmaps": heatmaps.make,
     "masks": masks.write,
-    "scores": comparison.score,
+    "scores": scores.score,
 }
 WATCHED = {
     "evaluation": "results/made/evaluation/predictions/*.csv",
@@ -197,7 +205,7 @@ def test_a_corrupt_face_costs_only_its_own_explanations(experiment):
 def test_a_model_that_answers_nan_costs_only_its_own_explanations(faces, tmp_path):
     broken = make_study(tmp_path / "root", faces=3, positives=3, call="broken", networks=1)
     evaluation.evaluate(broken)
-    run = explainers.explain(broken)
+    run = explanations.explain(broken)
     assert run.done == 0 and len(run.omissions) == len(evaluation.read_explained(broken))
     assert all("NaN" in entry["reason"] for entry in run.omissions)
     assert "left out" in run.summary("items")

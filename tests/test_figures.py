@@ -13,9 +13,10 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgba
 from matplotlib.patches import Rectangle
 
-from ekman_expressions import figures, masks
-from ekman_expressions.errors import DataError, SettingsError
-from ekman_expressions.expressions import EXPRESSIONS, title
+from ekman_expressions import figures
+from ekman_expressions.core.errors import DataError, SettingsError
+from ekman_expressions.core.expressions import EXPRESSIONS, title
+from ekman_expressions.facespace import masks
 from ekman_expressions.zoo import NETWORKS
 
 FOLDS = [f"CV{number}" for number in range(1, 6)]

@@ -6,7 +6,7 @@ import pytest
 from test_figures import assert_readable
 
 from ekman_expressions import figures
-from ekman_expressions.errors import DataError
+from ekman_expressions.core.errors import DataError
 from ekman_expressions.zoo import NETWORKS
 
 

@@ -5,10 +5,11 @@ import pandas as pd
 import pytest
 from test_figures import assert_readable
 
-from ekman_expressions import EXPRESSIONS, figures, masks
-from ekman_expressions.errors import DataError
-from ekman_expressions.explainer_specs import SPECS
-from ekman_expressions.explainers.agreement import matrix
+from ekman_expressions import EXPRESSIONS, figures
+from ekman_expressions.core.errors import DataError
+from ekman_expressions.explainers.specs import SPECS
+from ekman_expressions.facespace import masks
+from ekman_expressions.measures.explainer_agreement import matrix
 from ekman_expressions.zoo import NETWORKS
 
 NAMES = {name: spec.title for name, spec in SPECS.items()}

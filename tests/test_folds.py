@@ -5,9 +5,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from ekman_expressions.datasets.folds import assign_folds, without_expression
-from ekman_expressions.errors import DataError, SettingsError
-from ekman_expressions.expressions import EXPRESSIONS
+from ekman_expressions.core.errors import DataError, SettingsError
+from ekman_expressions.core.expressions import EXPRESSIONS
+from ekman_expressions.faces.folds import assign_folds, without_expression
 
 
 def table(labels):

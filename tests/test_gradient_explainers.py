@@ -6,15 +6,15 @@ import weakref
 import numpy as np
 import pytest
 
-from ekman_expressions.errors import ModelError, SettingsError
-from ekman_expressions.explainers import EXPLAINERS
+from ekman_expressions.core.errors import ModelError, SettingsError
+from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.explainers.grad_cam import flat_layers, last_features
 from ekman_expressions.explainers.gradients import input_gradients
 from ekman_expressions.explainers.integrated_gradients import integrated_gradients
-from ekman_expressions.expressions import EXPRESSIONS
-from ekman_expressions.own_models import OwnModel
-from ekman_expressions.own_models.adapter import adapt_keras
-from ekman_expressions.perturbation import superpixels
+from ekman_expressions.explainers.record import superpixels
+from ekman_expressions.explainers.registry import EXPLAINERS
+from ekman_expressions.zoo.own_adapter import adapt_keras
+from ekman_expressions.zoo.own_settings import OwnModel
 
 SIDE = 32
 

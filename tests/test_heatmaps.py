@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from ekman_expressions import Experiment, heatmaps
-from ekman_expressions.errors import DataError, MissingError, SettingsError
-from ekman_expressions.expressions import EXPRESSIONS
-from ekman_expressions.provenance import record, settings_of
-from ekman_expressions.storage import read_json, write_arrays, write_image
+from ekman_expressions import Experiment
+from ekman_expressions.core.errors import DataError, MissingError, SettingsError
+from ekman_expressions.core.expressions import EXPRESSIONS
+from ekman_expressions.core.files import read_json, write_arrays, write_image
+from ekman_expressions.facespace import heatmaps
+from ekman_expressions.study import heatmaps as heatmaps_step
+from ekman_expressions.study.provenance import record, settings_of
 
 SHAPE = (275, 224)
 FLOATS = st.floats(-1e3, 1e3, width=32)
@@ -137,15 +139,15 @@ def test_levels_are_weighted_means_and_all_files_are_written(experiment):
         ("SongNet", "CV1", "fear"): _maps(3, 2),
     }
     _explain(experiment, maps)
-    run = heatmaps.make(experiment)
+    run = heatmaps_step.make(experiment)
     one, two, three = (values.mean(axis=0, dtype=np.float64) for values in maps.values())
     network = (3 * one + 1 * two) / 4
     total = (4 * network + 2 * three) / 6
     for expected, where in ((one, ("WeiNet", "CV1")), (network, ("WeiNet",)), (total, ())):
-        found = heatmaps.read_float(experiment, "fear", *where)
+        found = heatmaps.read_float(experiment.heatmaps_folder, "fear", *where)
         assert found.dtype == np.float32
         np.testing.assert_allclose(found, expected, rtol=1e-6)
-        gray = heatmaps.read_gray(experiment, "fear", *where)
+        gray = heatmaps.read_gray(experiment.heatmaps_folder, "fear", *where)
         np.testing.assert_array_equal(gray, heatmaps.to_uint8(found))
     folder = experiment.heatmaps_folder
     for kind in heatmaps.KINDS:
@@ -153,9 +155,9 @@ def test_levels_are_weighted_means_and_all_files_are_written(experiment):
         assert (folder / kind / "heatmaps_by_net" / "WeiNet_Fear_heatmap.png").exists()
         assert (folder / kind / "heatmaps_total" / "Fear_heatmap.png").exists()
     with Image.open(folder / "THRESHOLD" / "heatmaps_total" / "Fear_heatmap.png") as image:
-        above = heatmaps.threshold_otsu(heatmaps.read_gray(experiment, "fear"))[1]
+        above = heatmaps.threshold_otsu(heatmaps.read_gray(experiment.heatmaps_folder, "fear"))[1]
         np.testing.assert_array_equal(np.asarray(image) == 255, above)
-    counts = heatmaps.read_counts(experiment).set_index(["network", "fold", "expression"])["images"]
+    counts = heatmaps_step.read_counts(experiment).set_index(["network", "fold", "expression"])["images"]
     assert counts.index[0] == ("WeiNet", "CV1", "anger")
     assert counts["WeiNet", "CV1", "fear"] == 3 and counts["SongNet", "CV2", "fear"] == 0
     assert counts.sum() == 6 and len(counts) == 2 * 2 * 6
@@ -168,14 +170,14 @@ def test_levels_are_weighted_means_and_all_files_are_written(experiment):
 def test_the_order_of_networks_and_faces_does_not_change_a_bit(experiment, tmp_path):
     maps = {(net, fold, "anger"): _maps(len(net) + len(fold), 5) for net, fold in experiment.pairs}
     _explain(experiment, maps)
-    heatmaps.make(experiment)
+    heatmaps_step.make(experiment)
     other = dataclasses.replace(experiment, networks=experiment.networks[::-1], root=tmp_path / "other")
     parts = settings_of(other, "faces", "training", "explanation")
     with record(other.facespace_folder, "facespace", parts):
         for key, values in maps.items():
             ids = np.array([f"face_{place}" for place in range(len(values))])[::-1]
             write_arrays(other.maps_path(*key), {"maps": values[::-1], "image_ids": ids})
-    heatmaps.make(other)
+    heatmaps_step.make(other)
     for name in ("GRAY/heatmaps_total/Anger_heatmap.npz", "GRAY/heatmaps_by_net/WeiNet_Anger_heatmap.png"):
         assert (experiment.heatmaps_folder / name).read_bytes() == (other.heatmaps_folder / name).read_bytes()
 
@@ -183,31 +185,31 @@ def test_the_order_of_networks_and_faces_does_not_change_a_bit(experiment, tmp_p
 def test_a_finished_step_is_skipped_until_its_inputs_or_networks_change(experiment):
     key = ("WeiNet", "CV1", "anger")
     _explain(experiment, {key: _maps(1, 2)})
-    assert heatmaps.make(experiment).done == 3
-    again = heatmaps.make(experiment)
+    assert heatmaps_step.make(experiment).done == 3
+    again = heatmaps_step.make(experiment)
     assert again.done == 0 and again.skipped == 3
     fewer = dataclasses.replace(experiment, networks=("WeiNet",))
-    assert heatmaps.make(fewer).done == 3
+    assert heatmaps_step.make(fewer).done == 3
     for file in experiment.heatmaps_folder.rglob("*WeiNet*Anger*"):
         file.unlink()
-        assert heatmaps.make(fewer).done == 3
+        assert heatmaps_step.make(fewer).done == 3
         assert file.exists()
     # The face is gone: neither its picture nor its floats may stay behind.
     experiment.maps_path(*key).unlink()
     (experiment.facespace_folder / "run.json").unlink()
     _explain(fewer, {("WeiNet", "CV1", "fear"): _maps(2, 1)})
-    heatmaps.make(fewer)
+    heatmaps_step.make(fewer)
     assert not list(experiment.heatmaps_folder.rglob("WeiNet_CV1_Anger*"))
     assert not list(experiment.heatmaps_folder.rglob("Anger_heatmap*"))
 
 
 def test_an_unfinished_step_before_is_refused(experiment):
     with pytest.raises(MissingError, match="facespace"):
-        heatmaps.make(experiment)
+        heatmaps_step.make(experiment)
     with pytest.raises(KeyboardInterrupt), record(experiment.facespace_folder, "facespace", {}):
         raise KeyboardInterrupt
     with pytest.raises(MissingError, match="stopped before its end"):
-        heatmaps.make(experiment)
+        heatmaps_step.make(experiment)
 
 
 def test_constant_and_not_finite_maps_are_listed(experiment):
@@ -217,23 +219,23 @@ def test_constant_and_not_finite_maps_are_listed(experiment):
         experiment,
         {("WeiNet", "CV1", "anger"): np.zeros((2, *SHAPE), np.float32), ("WeiNet", "CV1", "fear"): broken},
     )
-    run = heatmaps.make(experiment)
+    run = heatmaps_step.make(experiment)
     listed = {entry["item"]: entry["reason"] for entry in run.omissions}
     assert "0 everywhere" in listed["WeiNet_CV1_Anger"]
-    assert not heatmaps.read_gray(experiment, "anger", "WeiNet", "CV1").any()
+    assert not heatmaps.read_gray(experiment.heatmaps_folder, "anger", "WeiNet", "CV1").any()
     assert "not finite" in listed["WeiNet_CV1_Fear face_0"]
-    np.testing.assert_array_equal(heatmaps.read_float(experiment, "fear", "WeiNet", "CV1"), broken[1])
+    np.testing.assert_array_equal(heatmaps.read_float(experiment.heatmaps_folder, "fear", "WeiNet", "CV1"), broken[1])
     assert read_json(experiment.heatmaps_folder / "run.json")["omissions"] == run.omissions
-    path = heatmaps.heatmap_path(experiment, "fear", "WeiNet", "CV1").with_suffix(".npz")
+    path = heatmaps.heatmap_path(experiment.heatmaps_folder, "fear", "WeiNet", "CV1").with_suffix(".npz")
     write_arrays(path, {"heatmap": broken[0]})
     with pytest.raises(DataError, match=r"WeiNet_CV1.* 1 values that are not finite"):
-        heatmaps.read_float(experiment, "fear", "WeiNet", "CV1")
+        heatmaps.read_float(experiment.heatmaps_folder, "fear", "WeiNet", "CV1")
 
 
 def test_maps_of_another_shape_are_refused_by_name(experiment):
     _explain(experiment, {("WeiNet", "CV1", "anger"): np.zeros((2, 5, 5), np.float32)})
     with pytest.raises(DataError, match=r"WeiNet_CV1_Anger.*\(275, 224\).*\(2, 5, 5\)"):
-        heatmaps.make(experiment)
+        heatmaps_step.make(experiment)
 
 
 def test_reading_says_what_is_missing_or_misshapen(tmp_path):
@@ -250,6 +252,6 @@ def test_reading_says_what_is_missing_or_misshapen(tmp_path):
 
 def test_all_expressions_are_listed_when_there_is_nothing(experiment):
     _explain(experiment, {})
-    run = heatmaps.make(experiment)
+    run = heatmaps_step.make(experiment)
     assert run.done == 0
     assert len(run.omissions) == len(EXPRESSIONS) * (4 + 2 + 1)

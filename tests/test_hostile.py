@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ekman_expressions import Experiment
-from ekman_expressions.datasets import manifest, prepared
-from ekman_expressions.errors import EkmanExpressionsError
-from ekman_expressions.perturbation import PerturbationRecord
-from ekman_expressions.storage import read_csv, read_json, write_arrays
+from ekman_expressions.core.errors import EkmanExpressionsError
+from ekman_expressions.core.files import read_csv, read_json, write_arrays
+from ekman_expressions.explainers.record import PerturbationRecord
+from ekman_expressions.faces import manifest
+from ekman_expressions.study import prepared
 
 MANIFEST = b"""image_id,path,subject,expression,intensity,fold
 a1,faces/a1.png,KA,anger,0.5,CV1

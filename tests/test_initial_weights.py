@@ -6,7 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 
-from ekman_expressions.errors import MissingError, ModelError
+from ekman_expressions.core.errors import MissingError, ModelError
 from ekman_expressions.zoo import NETWORKS, NetSpec
 from ekman_expressions.zoo.applications import KERAS_FILES, weights_file
 

@@ -7,15 +7,18 @@ import numpy as np
 import pytest
 from stub_study import make_study
 
-from ekman_expressions import cli, evaluation, expected, explainers, facespace, heatmaps, integrity, masks
-from ekman_expressions.errors import DataError, MissingError
-from ekman_expressions.storage import read_arrays
+from ekman_expressions import cli
+from ekman_expressions.core.errors import DataError, MissingError
+from ekman_expressions.core.files import read_arrays
+from ekman_expressions.facespace import heatmaps
+from ekman_expressions.study import evaluation, expected, explanations, facespace, integrity, masks
+from ekman_expressions.study import heatmaps as heatmaps_step
 
 STEPS = (
     evaluation.evaluate,
-    explainers.explain,
+    explanations.explain,
     facespace.normalise_explanations,
-    heatmaps.make,
+    heatmaps_step.make,
     masks.write,
 )
 
@@ -56,7 +59,7 @@ def test_damaged_files_are_named(experiment):
     maps = next(experiment.facespace_folder.glob("*.npz"))
     arrays = read_arrays(maps)
     np.savez(maps, **(arrays | {"maps": arrays["maps"] + 1}), digest=np.array("0" * 64))
-    heatmap = heatmaps.heatmap_path(experiment, "anger")
+    heatmap = heatmaps.heatmap_path(experiment.heatmaps_folder, "anger")
     heatmap.write_bytes(heatmap.read_bytes()[:50])
     left = experiment.records_folder / ".4194304-left.npz"
     left.touch()
@@ -90,12 +93,12 @@ def test_stale_artefacts_are_named_with_the_reason(experiment):
 
 
 def test_omissions_are_told_by_reason_and_are_not_missing(experiment):
-    from ekman_expressions.datasets import prepared
+    from ekman_expressions.study import prepared
 
     broken = evaluation.read_explained(experiment)["image_id"][0]
     prepared.face_path(experiment, broken).write_bytes(b"")
     shutil.rmtree(experiment.results_folder / "explanations")
-    explainers.explain(experiment)
+    explanations.explain(experiment)
     report = integrity.check(experiment)
     assert not [
         path for kind, path, _ in report.findings if kind == "missing" and "explanations" in str(path)

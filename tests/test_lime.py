@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ekman_expressions.errors import DataError, SettingsError
+from ekman_expressions.core.errors import DataError, SettingsError
 from ekman_expressions.explainers.lime import lime, paint, sample_weights
-from ekman_expressions.perturbation import PerturbationRecord, draw_samples
+from ekman_expressions.explainers.record import PerturbationRecord, draw_samples
 
 
 def make_record(answer, superpixels=8, samples=300, seed=0):

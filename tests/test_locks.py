@@ -10,10 +10,12 @@ import time
 
 import pytest
 
-from ekman_expressions import Experiment, locks, processes
-from ekman_expressions.errors import ConflictError
-from ekman_expressions.locks import experiment_lock, holder, lock_path, locked
-from ekman_expressions.provenance import Run
+from ekman_expressions import Experiment
+from ekman_expressions.core import processes
+from ekman_expressions.core.errors import ConflictError
+from ekman_expressions.study import locks
+from ekman_expressions.study.locks import experiment_lock, holder, lock_path, locked
+from ekman_expressions.study.provenance import Run
 
 
 @pytest.fixture

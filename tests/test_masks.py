@@ -5,12 +5,13 @@ import os
 import numpy as np
 import pytest
 
-from ekman_expressions import Experiment, masks
-from ekman_expressions.errors import DataError, MissingError, SettingsError
-from ekman_expressions.expressions import EXPRESSIONS
-from ekman_expressions.facespace import template
-from ekman_expressions.published import find_local
-from ekman_expressions.storage import read_csv, read_image, write_image
+from ekman_expressions import Experiment
+from ekman_expressions.core.errors import DataError, MissingError, SettingsError
+from ekman_expressions.core.expressions import EXPRESSIONS
+from ekman_expressions.core.files import read_csv, read_image, write_image
+from ekman_expressions.facespace import masks, template
+from ekman_expressions.study import masks as masks_step
+from ekman_expressions.study.published import find_local
 
 RELEASED = find_local()
 
@@ -22,7 +23,7 @@ def _iou(one, other):
 @pytest.mark.skipif(RELEASED is None, reason="the released masks are not beside the checkout")
 @pytest.mark.parametrize("expression", EXPRESSIONS)
 def test_ekman_mask_is_the_released_one(expression):
-    released = read_image(masks.mask_path(RELEASED, expression), gray=True) > 127
+    released = read_image(masks.mask_path(RELEASED / "GROUND_TRUTH", expression), gray=True) > 127
     assert _iou(masks.ekman_mask(expression), released) >= 0.99
 
 
@@ -107,15 +108,13 @@ def test_labels_cannot_be_changed():
 
 def test_write_makes_the_pictures_and_the_table(tmp_path):
     experiment = Experiment.preset("smoke", root=tmp_path)
-    run = masks.write(experiment)
+    run = masks_step.write(experiment)
     assert run.done == 6 and not run.omissions
     folder = experiment.heatmaps_folder / "GROUND_TRUTH"
     assert (folder / "Anger_gt.png").is_file() and (folder / "run.json").is_file()
     for expression in EXPRESSIONS:
-        assert set(np.unique(read_image(masks.mask_path(experiment, expression), gray=True))) == {0, 255}
-        np.testing.assert_array_equal(
-            masks.read_mask(experiment, expression), masks.ekman_mask(expression)
-        )
+        assert set(np.unique(read_image(masks.mask_path(experiment.masks_folder, expression), gray=True))) == {0, 255}
+        np.testing.assert_array_equal(masks.read_mask(experiment.masks_folder, expression), masks.ekman_mask(expression))
     table = read_csv(folder / "regions.csv", ("region", "group", "side", "area", "share", *EXPRESSIONS))
     row = table.set_index("region").loc["right_brow_inner"]
     assert row["anger"] and not row["disgust"]
@@ -124,12 +123,12 @@ def test_write_makes_the_pictures_and_the_table(tmp_path):
 
 def test_write_skips_what_is_there_and_makes_what_was_deleted(tmp_path):
     experiment = Experiment.preset("smoke", root=tmp_path)
-    masks.write(experiment)
-    path = masks.mask_path(experiment, "fear")
+    masks_step.write(experiment)
+    path = masks.mask_path(experiment.masks_folder, "fear")
     before = path.read_bytes()
-    assert masks.write(experiment).skipped == 6
+    assert masks_step.write(experiment).skipped == 6
     os.unlink(path)
-    assert masks.write(experiment).done == 6
+    assert masks_step.write(experiment).done == 6
     assert path.read_bytes() == before
 
 

@@ -20,13 +20,15 @@ from made_models import (
     write_saved_model,
 )
 
-from ekman_expressions import OwnModel, own_models
-from ekman_expressions.errors import ModelError
-from ekman_expressions.explainers import EXPLAINERS
-from ekman_expressions.expressions import EXPRESSIONS
-from ekman_expressions.own_models.adapter import preprocess
-from ekman_expressions.own_models.checks import read_answers
-from ekman_expressions.perturbation import draw_samples, perturb
+from ekman_expressions import OwnModel
+from ekman_expressions.core.errors import ModelError
+from ekman_expressions.core.expressions import EXPRESSIONS
+from ekman_expressions.explainers.record import draw_samples
+from ekman_expressions.explainers.registry import EXPLAINERS
+from ekman_expressions.zoo import own_readers
+from ekman_expressions.zoo.asking import perturb
+from ekman_expressions.zoo.own_adapter import preprocess
+from ekman_expressions.zoo.own_checks import read_answers
 
 COLOUR = (0.2, 0.4, 0.6)
 # What a pixel of that colour is in each form, worked out by hand.
@@ -185,7 +187,7 @@ def kinds(tmp_path_factory):
         "keras object": {"call": model, "version": "1"},
     }
     return {
-        name: own_models.load(OwnModel(**said, **source), "Mine", "CV1") for name, source in sources.items()
+        name: own_readers.load(OwnModel(**said, **source), "Mine", "CV1") for name, source in sources.items()
     }
 
 
@@ -236,7 +238,9 @@ def test_files_of_a_fixed_batch_size(tmp_path, images, batch):
     write_onnx(tmp_path / "my.onnx", weights(6), batch=batch)
     write_saved_model(tmp_path / "saved", weights(6), batch=batch)
     for path in ("my.onnx", "saved"):
-        model = own_models.load(OwnModel(path=tmp_path / path, side=SIDE, classes=EXPRESSIONS), "Mine", "CV1")
+        model = own_readers.load(
+            OwnModel(path=tmp_path / path, side=SIDE, classes=EXPRESSIONS), "Mine", "CV1"
+        )
         np.testing.assert_allclose(model(images), wanted, atol=1e-6)
 
 
@@ -246,13 +250,13 @@ def test_onnx_files_of_bytes(tmp_path, images):
     matrix = weights(6) / 255
     write_onnx(tmp_path / "my.onnx", matrix, kind=TensorProto.UINT8)
     said = {"side": SIDE, "classes": EXPRESSIONS, "preprocessing": "255"}
-    model = own_models.load(OwnModel(path=tmp_path / "my.onnx", **said), "Mine", "CV1")
+    model = own_readers.load(OwnModel(path=tmp_path / "my.onnx", **said), "Mine", "CV1")
     np.testing.assert_allclose(model(images), function(matrix)(np.rint(255 * images)), atol=1e-6)
 
 
 def test_a_keras_export_is_a_saved_model(tmp_path, images, capfd):
     keras_model(weights(6)).export(tmp_path / "saved", verbose=False)
-    model = own_models.load(OwnModel(path=tmp_path / "saved", side=SIDE, classes=EXPRESSIONS), "Mine", "CV1")
+    model = own_readers.load(OwnModel(path=tmp_path / "saved", side=SIDE, classes=EXPRESSIONS), "Mine", "CV1")
     np.testing.assert_allclose(model(images), function(weights(6))(images), atol=1e-6)
 
 
@@ -298,5 +302,5 @@ def test_one_model_per_fold(tmp_path, images):
     mine = OwnModel(path=tmp_path / "my_{fold}.onnx", side=SIDE, classes=EXPRESSIONS)
     assert mine.per_fold and mine.files("CV2") == [tmp_path / "my_CV2.onnx"]
     for seed, fold in enumerate(("CV1", "CV2")):
-        model = own_models.load(mine, "Mine", fold)
+        model = own_readers.load(mine, "Mine", fold)
         np.testing.assert_allclose(model(images), function(weights(6, seed=seed))(images), atol=1e-6)

@@ -17,8 +17,8 @@ from made_models import (
     write_saved_model,
 )
 
-from ekman_expressions.errors import DataError, MissingError, ModelError
-from ekman_expressions.own_models.checks import read_answers
+from ekman_expressions.core.errors import DataError, MissingError, ModelError
+from ekman_expressions.zoo.own_checks import read_answers
 
 
 @pytest.mark.parametrize(

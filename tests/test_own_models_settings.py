@@ -3,9 +3,10 @@
 import pytest
 from made_models import AFFECTNET, FER2013, SIDE, own, weights, write_onnx, write_saved_model
 
-from ekman_expressions import Experiment, OwnModel, own_models
-from ekman_expressions.errors import SettingsError
-from ekman_expressions.expressions import EXPRESSIONS
+from ekman_expressions import Experiment, OwnModel
+from ekman_expressions.core.errors import SettingsError
+from ekman_expressions.core.expressions import EXPRESSIONS
+from ekman_expressions.study import own_models
 
 
 @pytest.mark.parametrize(
@@ -70,7 +71,7 @@ def test_networks_and_own_models_together(tmp_path):
 def test_a_settings_file(tmp_path, monkeypatch):
     (tmp_path / "mine.toml").write_text(
         'name = "mine"\n[models.Mine]\npath = "my_{fold}.onnx"\nside = 48\nchannels = "gray"\n'
-        f"classes = {FER2013}\n[models.Yours]\ncall = \"yours.py:predict\"\nversion = \"2\"\nside = 64\n"
+        f'classes = {FER2013}\n[models.Yours]\ncall = "yours.py:predict"\nversion = "2"\nside = 64\n'
         f"classes = {FER2013}\n"
     )
     monkeypatch.chdir("/")

@@ -10,14 +10,16 @@ import pytest
 from made_faces import make_experiment
 from made_models import keras_model, weights, write_onnx
 
-from ekman_expressions import Experiment, OwnModel, cli, evaluation, explainers
-from ekman_expressions.errors import ConflictError, ModelError
-from ekman_expressions.expressions import EXPRESSIONS, title
+from ekman_expressions import Experiment, OwnModel, cli
+from ekman_expressions.core.errors import ConflictError, ModelError
+from ekman_expressions.core.expressions import EXPRESSIONS, title
+from ekman_expressions.core.files import read_csv, read_json, write_arrays
+from ekman_expressions.explainers.record import PerturbationRecord
+from ekman_expressions.facespace.heatmaps import heatmap_path
 from ekman_expressions.facespace.template import POINTS
-from ekman_expressions.heatmaps import heatmap_path
-from ekman_expressions.perturbation import PerturbationRecord
-from ekman_expressions.settings import ExplanationSettings, TrainingSettings
-from ekman_expressions.storage import read_csv, read_json, write_arrays
+from ekman_expressions.measures import accuracy
+from ekman_expressions.study import evaluation, explanations
+from ekman_expressions.study.settings import ExplanationSettings, TrainingSettings
 
 GUIDE = Path(__file__).parent.parent / "docs" / "own_model.md"
 STEPS = [step for step in cli.steps() if step not in ("faces", "report")]
@@ -83,7 +85,7 @@ def test_all_steps_know_own_models(mixed):
         explained = evaluation.read_explained(mixed).query("network == @network")
         assert len(explained)
         for expression in explained["expression"].unique():
-            assert heatmap_path(mixed, expression, network).exists()
+            assert heatmap_path(mixed.heatmaps_folder, expression, network).exists()
     table = read_csv(mixed.scores_folder / "table_iou_f1.csv")
     assert table["network"].tolist() == ["WeiNet", "Kept", "Dropped", "Average"]
     for expression in ("Disgust", "Surprise"):
@@ -102,7 +104,7 @@ def test_predictions_of_extra_classes(mixed):
     neutral = kept["predicted"] == "neutral"
     assert 0 < neutral.sum() < len(kept)
     assert (kept["predicted"] == dropped["predicted"])[~neutral].all()
-    columns = list(evaluation.PROBABILITIES)
+    columns = list(accuracy.PROBABILITIES)
     np.testing.assert_allclose(dropped[columns].sum(axis=1), 1, atol=1e-6)
     raw = kept[columns]
     assert (raw.sum(axis=1) < 1).all()
@@ -130,7 +132,7 @@ def test_what_is_explained_is_the_models_own_probability(mixed):
     found = PerturbationRecord.load(mixed.record_path("Dropped", row.fold, row.image_id))
     assert found.answers.shape == (24, 7)
     predictions = evaluation.read_predictions(mixed).set_index(["network", "image_id"])
-    kept = predictions.loc[("Kept", row.image_id), list(evaluation.PROBABILITIES)].to_numpy(float)
+    kept = predictions.loc[("Kept", row.image_id), list(accuracy.PROBABILITIES)].to_numpy(float)
     # Its first sample hides nothing.
     np.testing.assert_allclose(found.answers[0, :6], kept, atol=1e-5)
 
@@ -159,14 +161,14 @@ def test_a_changed_file_or_description_is_refused(tmp_path):
     experiment = prepare(tmp_path, networks=("Mine",), models={"Mine": described(tmp_path / "my.onnx")})
     cli.run(experiment, ["evaluation", "explanations"])
     other = dataclasses.replace(experiment, models={"Mine": described(tmp_path / "my.onnx", channels="bgr")})
-    for step in (evaluation.evaluate, explainers.explain):
+    for step in (evaluation.evaluate, explanations.explain):
         with pytest.raises(ConflictError, match="models.Mine.channels = 'rgb', but .* now says 'bgr'"):
             step(other)
     write_onnx(tmp_path / "my.onnx", -reader(), side=SIDE)
     with pytest.raises(ConflictError, match="another version of Mine "):
         evaluation.evaluate(experiment)
     with pytest.raises(ConflictError, match="another version of model Mine "):
-        explainers.explain(experiment)
+        explanations.explain(experiment)
 
 
 def test_a_model_that_fails_does_not_stop_the_others(tmp_path):
@@ -181,7 +183,7 @@ def test_a_model_that_fails_does_not_stop_the_others(tmp_path):
     reasons = {entry["item"]: entry["reason"] for entry in run.omissions}
     assert sorted(reasons) == ["Absent_CV1", "Absent_CV2", "Wrong_CV1", "Wrong_CV2"]
     assert "There is no model" in reasons["Absent_CV1"] and "side = 32" in reasons["Wrong_CV2"]
-    assert explainers.explain(experiment).done == len(evaluation.read_explained(experiment))
+    assert explanations.explain(experiment).done == len(evaluation.read_explained(experiment))
     alone = dataclasses.replace(experiment, name="other", networks=(), models={"Absent": models["Absent"]})
     experiment.faces_folder.rename(alone.faces_folder)
     with pytest.raises(ModelError, match="No model of other could be evaluated.*There is no model"):
@@ -215,7 +217,7 @@ def test_the_guides_settings_file_runs(tmp_path, monkeypatch, capsys):
     experiment = Experiment.load("mine.toml", root=tmp_path)
     explained = evaluation.read_explained(experiment)
     assert set(explained["network"]) == {"MyNet"}
-    assert heatmap_path(experiment, explained["expression"][0], "MyNet").exists()
+    assert heatmap_path(experiment.heatmaps_folder, explained["expression"][0], "MyNet").exists()
 
 
 def test_the_guides_python_runs_from_both_sides(tmp_path, monkeypatch):

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from ekman_expressions.errors import DataError
-from ekman_expressions.randomness import generator
-from ekman_expressions.statistics import baselines, draws, permutation, residuals
+from ekman_expressions.core.errors import DataError
+from ekman_expressions.core.seeds import generator
+from ekman_expressions.measures import baselines, draws, permutation, residuals
 
 MARKED = generator(5).random((2, 2, 3, 9, 8)) < 0.3
 MASKS = generator(6).random((3, 9, 8)) < 0.4

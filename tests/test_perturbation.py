@@ -6,16 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ekman_expressions.errors import DataError, ModelError, SettingsError
-from ekman_expressions.perturbation import (
-    GROUP,
-    PerturbationRecord,
-    draw_samples,
-    perturb,
-    superpixels,
-)
-from ekman_expressions.perturbation.compiled import _compiled
-from ekman_expressions.storage import read_arrays
+from ekman_expressions.core.errors import DataError, ModelError, SettingsError
+from ekman_expressions.core.files import read_arrays
+from ekman_expressions.explainers.record import PerturbationRecord, draw_samples, superpixels
+from ekman_expressions.zoo.asking import GROUP, perturb
+from ekman_expressions.zoo.compiled import _compiled
 
 SEGMENTS = np.arange(6).repeat(8).reshape(6, 8) % 6
 

@@ -6,11 +6,11 @@ import pytest
 from test_figures import assert_readable
 from tiny_network import without_state
 
-from ekman_expressions.errors import ConflictError, DataError, MissingError, SettingsError
-from ekman_expressions.known_answers import drawing, probe_faces, probe_training, probes
-from ekman_expressions.known_answers.probe_faces import ProbeFaces
-from ekman_expressions.known_answers.probe_training import ProbeNetwork, ProbeTraining
-from ekman_expressions.masks import group
+from ekman_expressions.core.errors import ConflictError, DataError, MissingError, SettingsError
+from ekman_expressions.facespace.masks import group
+from ekman_expressions.study import known_answers_figures, probe_faces, probe_training, probes
+from ekman_expressions.study.probe_faces import ProbeFaces
+from ekman_expressions.study.probe_training import ProbeNetwork, ProbeTraining
 
 
 def made(persons=6, side=16, probe="mouth"):
@@ -155,11 +155,11 @@ def test_figure_and_table_are_readable_and_show_the_numbers():
         for state, value in ((probes.TRAINED, 2.0), (probes.UNTRAINED, 1.0))
     ]
     summary = probes.summarise(pd.DataFrame(rows, columns=probes.FACES), samples=9, seed=0)
-    figure = drawing.probes_figure(summary)
+    figure = known_answers_figures.probes_figure(summary)
     assert_readable(figure)
     dots = [line.get_xdata()[0] for line in figure.axes[0].lines if line.get_marker() == "o"]
     assert dots == pytest.approx([3, 2, 3, 2])
-    table = drawing.probes_table(summary)
+    table = known_answers_figures.probes_table(summary)
     assert table.loc[("WeiNet", "brows", 0.8, "lime"), ("faces", "trained")].startswith("3.00 [")
     with pytest.raises(DataError, match="no probe networks"):
-        drawing.probes_figure(summary[:0])
+        known_answers_figures.probes_figure(summary[:0])

@@ -5,10 +5,10 @@ import dataclasses
 import pytest
 
 from ekman_expressions import Experiment
-from ekman_expressions.errors import ConflictError, DataError, MissingError
-from ekman_expressions.provenance import Run, record, settings_of
-from ekman_expressions.randomness import derive_seed, generator
-from ekman_expressions.storage import read_json, sha256
+from ekman_expressions.core.errors import ConflictError, DataError, MissingError
+from ekman_expressions.core.files import read_json, sha256
+from ekman_expressions.core.seeds import derive_seed, generator
+from ekman_expressions.study.provenance import Run, record, settings_of
 
 
 @pytest.fixture

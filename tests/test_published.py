@@ -12,9 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ekman_expressions import Experiment, published
-from ekman_expressions.errors import DataError, MissingError
-from ekman_expressions.storage import read_image, write_image
+from ekman_expressions import Experiment
+from ekman_expressions.core.errors import DataError, MissingError
+from ekman_expressions.core.files import read_image, write_image
+from ekman_expressions.study import published
 
 RELEASED = published.find_local()
 needs_release = pytest.mark.skipif(

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ekman_expressions.errors import DataError, SettingsError
-from ekman_expressions.quality.curves import (
+from ekman_expressions.core.errors import DataError, SettingsError
+from ekman_expressions.measures.curves import (
     FEWEST,
     MOST,
     Curve,

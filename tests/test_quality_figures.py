@@ -3,8 +3,8 @@ import pandas as pd
 import pytest
 
 from ekman_expressions import figures
-from ekman_expressions.errors import DataError
-from ekman_expressions.explainer_specs import SPECS
+from ekman_expressions.core.errors import DataError
+from ekman_expressions.explainers.specs import SPECS
 from ekman_expressions.figures import save
 
 GRID = np.linspace(0, 1, 21)

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from ekman_expressions.errors import DataError, SettingsError
+from ekman_expressions.core.errors import DataError, SettingsError
 from ekman_expressions.explainers.lime import lime, sample_weights
-from ekman_expressions.perturbation import PerturbationRecord, draw_samples
-from ekman_expressions.quality.reliability import bootstrap
+from ekman_expressions.explainers.record import PerturbationRecord, draw_samples
+from ekman_expressions.measures.reliability import bootstrap
 
 COEFFICIENTS = np.array([0.25, -0.125, 0.03, 0.0625, 0.125, 0.1, -0.0625, 0.125])
 
@@ -132,7 +132,7 @@ def test_the_seed_decides():
 
 
 def test_many_superpixels_are_taken_in_parts(monkeypatch):
-    from ekman_expressions.quality import reliability
+    from ekman_expressions.measures import reliability
 
     record = make_record(curved, draw_samples(20, 100, 0))
     whole = of(record)

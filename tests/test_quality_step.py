@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 from test_explainers import contents, make_study, tiny_model, written_at
 
-from ekman_expressions import quality
-from ekman_expressions.errors import ConflictError, MissingError
-from ekman_expressions.explainers import explain
+from ekman_expressions.core.errors import ConflictError, MissingError
+from ekman_expressions.core.files import read_arrays, write_arrays
 from ekman_expressions.explainers.lime import lime, paint
-from ekman_expressions.facespace import normalise
-from ekman_expressions.perturbation import Asker, PerturbationRecord
-from ekman_expressions.quality import erasing
-from ekman_expressions.quality.variants import AS_SET, OTHER_SAMPLES, UNTRAINED, halves, names_of
-from ekman_expressions.storage import read_arrays, write_arrays
+from ekman_expressions.explainers.record import PerturbationRecord
+from ekman_expressions.facespace.warp import normalise
+from ekman_expressions.study import erasing, quality, quality_tables
+from ekman_expressions.study.explanations import explain
+from ekman_expressions.study.variants import AS_SET, OTHER_SAMPLES, UNTRAINED, halves, names_of
+from ekman_expressions.zoo.asking import Asker
 
 SAMPLES = 120
 
@@ -30,7 +30,7 @@ def made(tmp_path_factory):
 def test_every_explanation_is_resampled(made):
     study, run = made
     assert run.omissions == []
-    table = quality.read(study, "reliability")
+    table = quality_tables.read(study, "reliability")
     assert len(table) == 12
     row = table[table["image_id"] == "face_CV1_1"].iloc[0]
     one = lime(PerturbationRecord.load(study.record_path("WeiNet", "CV1", "face_CV1_1")), 2)
@@ -44,7 +44,7 @@ def test_every_explanation_is_resampled(made):
 
 def test_curves_take_no_more_than_a_tenth_of_limes_passes(made, monkeypatch):
     study, _ = made
-    table = quality.read(study, "curves")
+    table = quality_tables.read(study, "curves")
     faces = table.drop_duplicates(["network", "fold", "image_id"])
     assert 0 < faces["passes"].sum() <= 0.1 * 12 * SAMPLES
     assert set(table["ranking"]) == {"lime", "random", "centre"}
@@ -62,7 +62,7 @@ def test_curves_take_no_more_than_a_tenth_of_limes_passes(made, monkeypatch):
         path.unlink()
     quality.measure(study)
     assert sum(asked) == faces["passes"].sum()
-    curves = quality.read_curves(study)
+    curves = quality_tables.read_curves(study)
     assert sum(len(cell["lime"]) for cell in curves.values()) == len(faces)
     for cell in curves.values():
         assert cell["lime"].shape[1:] == (2, len(erasing.GRID))
@@ -74,14 +74,14 @@ def test_faces_explained_again(made):
     study, _ = made
     variants = names_of(study.explanation)
     assert variants[:4] == (AS_SET, OTHER_SAMPLES, "hidden mean", "hidden blur")
-    table = quality.read(study, "sensitivity")
+    table = quality_tables.read(study, "sensitivity")
     assert set(table["faces"]) == {2}
     assert len(table) == 2 * len(variants) * (len(variants) - 1) / 2
-    untrained = quality.read(study, "untrained")
+    untrained = quality_tables.read(study, "untrained")
     assert untrained["expression"].tolist() == ["anger", "fear"] and set(untrained["faces"]) == {2}
     assert untrained[["pearson", "spearman", "ssim"]].stack().between(-1, 1).all()
     assert untrained[["iou_trained", "iou_untrained"]].stack().between(0, 1).all()
-    heatmaps = quality.read_heatmaps(study)
+    heatmaps = quality_tables.read_heatmaps(study)
     assert set(heatmaps) == {("WeiNet", "anger"), ("WeiNet", "fear")}
     # The mean as set is that of the first half of the samples of the two faces.
     maps = []
@@ -145,10 +145,10 @@ def test_models_that_answer_a_constant_or_are_gone_are_said(tmp_path):
     assert "nothing to explain" in reasons["WeiNet_CV1 face_CV1_0: R² and sign flips of lime"]
     assert "WeiNet_CV1 face_CV1_2: reliability of lime" in reasons
     assert any(item.startswith("WeiNet_CV2") and "explained again" in item for item in reasons)
-    table = quality.read(study, "reliability").set_index("fold")
+    table = quality_tables.read(study, "reliability").set_index("fold")
     assert table.loc["CV1", ["r2", "flip_rate"]].isna().all(axis=None)
     assert (table.loc["CV1", "mean_standard_error"] == 0).all() and table.loc["CV2", "r2"].notna().all()
-    untrained = quality.read(study, "untrained")
+    untrained = quality_tables.read(study, "untrained")
     assert untrained[["pearson", "iou_trained"]].isna().all(axis=None)
     assert untrained["iou_untrained"].notna().any()
 
@@ -158,7 +158,7 @@ def test_steps_that_have_not_run_and_other_settings(made, tmp_path):
         quality.measure(make_study(tmp_path))
     study, _ = made
     with pytest.raises(MissingError, match="quality"):
-        quality.read(make_study(tmp_path / "b"), "curves")
+        quality_tables.read(make_study(tmp_path / "b"), "curves")
     with pytest.raises(ConflictError, match="segments"):
         quality.measure(replace(study, explanation=replace(study.explanation, segments=13)))
 
@@ -173,12 +173,12 @@ def test_explainers_that_are_compared_stand_in_the_same_tables(tmp_path):
     for name in ("lime", *compare):
         explain(study.explained_by(name))
     quality.measure(study)
-    curves = quality.read(study, "curves")
+    curves = quality_tables.read(study, "curves")
     assert set(curves["ranking"]) == {"lime", *compare, "random", "centre"}
     assert curves.drop_duplicates(["fold", "image_id"])["passes"].sum() <= 0.1 * 12 * 300
     assert (curves["ranking"] == "lime").sum() > (curves["ranking"] == "occlusion").sum() > 0
-    assert set(quality.read(study, "reliability")["explainer"]) == {"lime", "facial_regions"}
-    assert set(quality.read(study, "untrained")["explainer"]) == {"lime", "kernel_shap", "grad_cam"}
+    assert set(quality_tables.read(study, "reliability")["explainer"]) == {"lime", "facial_regions"}
+    assert set(quality_tables.read(study, "untrained")["explainer"]) == {"lime", "kernel_shap", "grad_cam"}
     assert quality.measure(study).done == 0
     # An explainer that is compared must have been run with the options that it has now.
     other = replace(settings, options={"grad_cam": {"score": "probability"}})

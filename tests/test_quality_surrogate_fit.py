@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from ekman_expressions.errors import SettingsError
+from ekman_expressions.core.errors import SettingsError
 from ekman_expressions.explainers.lime import lime
-from ekman_expressions.perturbation import PerturbationRecord, draw_samples
-from ekman_expressions.quality import cross_validated_r2, permuted_r2
+from ekman_expressions.explainers.record import PerturbationRecord, draw_samples
+from ekman_expressions.measures.surrogate_fit import cross_validated_r2, permuted_r2
 
 SUPERPIXELS = 20
 EQUAL = {"kernel_width": 1e3, "alpha": 0.0}

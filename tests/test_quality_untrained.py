@@ -3,8 +3,9 @@ import pytest
 from scipy.stats import spearmanr
 from tiny_network import SIDE, register
 
-from ekman_expressions.errors import DataError, ModelError
-from ekman_expressions.quality import correlations, similarity, untrained_copy
+from ekman_expressions.core.errors import DataError, ModelError
+from ekman_expressions.measures.map_agreement import correlations, similarity
+from ekman_expressions.measures.untrained import untrained_copy
 from ekman_expressions.zoo import NETWORKS
 
 

@@ -4,22 +4,24 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ekman_expressions.errors import DataError, SettingsError
-from ekman_expressions.randomness import generator
-from ekman_expressions.statistics import folds, ranking
-from ekman_expressions.statistics.bootstrap import interval_of, resample_counts
+from ekman_expressions.core.errors import DataError, SettingsError
+from ekman_expressions.core.seeds import generator
+from ekman_expressions.measures import fold_means, ranking
+from ekman_expressions.measures.bootstrap import interval_of, resample_counts
 
 
 def test_nadeau_and_bengio_by_hand():
     # Mean 0.3, variance 0.025; (1/5 + 1/4) of it is 0.01125; t(4) at 97.5 % is 2.776445.
-    found = folds.corrected_interval([0.1, 0.2, 0.3, 0.4, 0.5])
+    found = fold_means.corrected_interval([0.1, 0.2, 0.3, 0.4, 0.5])
     assert found.estimate == pytest.approx(0.3) and found.units == 5
     assert found.standard_error == pytest.approx(0.01125**0.5)
     assert found.high == pytest.approx(0.3 + 2.776445 * 0.01125**0.5, abs=1e-6)
     # With a tenth of the faces for the test, n2/n1 = 1/9.
-    assert folds.corrected_interval([1, 2, 3], ratio=1 / 9).standard_error == pytest.approx((4 / 9) ** 0.5)
+    assert fold_means.corrected_interval([1, 2, 3], ratio=1 / 9).standard_error == pytest.approx(
+        (4 / 9) ** 0.5
+    )
     # t = 0.3 / 0.106066 = 2.828427 with 4 degrees of freedom.
-    assert folds.corrected_test([0.1, 0.2, 0.3, 0.4, 0.5]) == pytest.approx(0.0474207, abs=1e-6)
+    assert fold_means.corrected_test([0.1, 0.2, 0.3, 0.4, 0.5]) == pytest.approx(0.0474207, abs=1e-6)
 
 
 def test_the_corrected_interval_covers_folds_that_share_data():
@@ -30,7 +32,7 @@ def test_the_corrected_interval_covers_folds_that_share_data():
         for time in range(600):
             random = generator(1, time)
             scores = np.sqrt(0.8) * random.normal(size=5) + np.sqrt(0.2) * random.normal()
-            found = folds.corrected_interval(scores, **options)
+            found = fold_means.corrected_interval(scores, **options)
             hits += found.low <= 0 <= found.high
         return hits / 600
 
@@ -41,27 +43,27 @@ def test_the_corrected_interval_covers_folds_that_share_data():
 def test_p_of_differences_that_are_nothing_is_uniform():
     from scipy import stats
 
-    p = [folds.corrected_test(generator(2, time).normal(size=4), ratio=0) for time in range(400)]
+    p = [fold_means.corrected_test(generator(2, time).normal(size=4), ratio=0) for time in range(400)]
     assert stats.kstest(p, "uniform").pvalue > 0.01
-    assert folds.corrected_test([0, 0, 0]) == 1 and folds.corrected_test([1, 1, 1]) == 0
+    assert fold_means.corrected_test([0, 0, 0]) == 1 and fold_means.corrected_test([1, 1, 1]) == 0
 
 
 def test_few_folds_and_missing_ones():
-    one = folds.corrected_interval([0.4])
+    one = fold_means.corrected_interval([0.4])
     assert one.estimate == 0.4 and np.isnan([one.low, one.high]).all() and one.units == 1
-    assert np.isnan(folds.corrected_interval([np.nan]).estimate)
-    assert folds.corrected_interval([1, np.nan, 3]) == folds.corrected_interval([1, 3])
-    assert np.isnan(folds.corrected_test([1.0]))
+    assert np.isnan(fold_means.corrected_interval([np.nan]).estimate)
+    assert fold_means.corrected_interval([1, np.nan, 3]) == fold_means.corrected_interval([1, 3])
+    assert np.isnan(fold_means.corrected_test([1.0]))
     with pytest.raises(DataError, match="one value per fold"):
-        folds.corrected_interval([[1, 2]])
+        fold_means.corrected_interval([[1, 2]])
     with pytest.raises(SettingsError, match="ratio"):
-        folds.corrected_interval([1, 2], ratio=-1)
+        fold_means.corrected_interval([1, 2], ratio=-1)
 
 
 def test_holm_by_hand():
-    np.testing.assert_allclose(folds.holm([0.01, 0.04, np.nan, 0.03]), [0.03, 0.06, np.nan, 0.06])
-    np.testing.assert_allclose(folds.holm([0.9, 0.8]), [1, 1])
-    assert folds.holm([]).size == 0
+    np.testing.assert_allclose(fold_means.holm([0.01, 0.04, np.nan, 0.03]), [0.03, 0.06, np.nan, 0.06])
+    np.testing.assert_allclose(fold_means.holm([0.9, 0.8]), [1, 1])
+    assert fold_means.holm([]).size == 0
 
 
 def test_subjects_within_folds_are_strata():

@@ -6,14 +6,16 @@ import pytest
 from made_faces import make_experiment
 from test_figures import assert_readable
 
-from ekman_expressions import figures, masks, regions
-from ekman_expressions.errors import DataError, MissingError
-from ekman_expressions.expressions import EXPRESSIONS
+from ekman_expressions import figures
+from ekman_expressions.core.errors import DataError, MissingError
+from ekman_expressions.core.expressions import EXPRESSIONS
+from ekman_expressions.core.files import write_arrays, write_csv, write_image
+from ekman_expressions.facespace import masks
+from ekman_expressions.facespace.heatmaps import heatmap_path
 from ekman_expressions.facespace.template import SHAPE
-from ekman_expressions.heatmaps import heatmap_path
-from ekman_expressions.provenance import record, settings_of
-from ekman_expressions.statistics.regions import ELSEWHERE, region_masses, region_names, region_shares
-from ekman_expressions.storage import write_arrays, write_csv, write_image
+from ekman_expressions.measures.regions import ELSEWHERE, region_masses, region_names, region_shares
+from ekman_expressions.study import regions
+from ekman_expressions.study.provenance import record, settings_of
 
 ATLAS = masks.atlas()
 GROUPS = list(region_names())

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from made_faces import make_experiment
 
-from ekman_expressions import training
-from ekman_expressions.errors import ConflictError, MissingError, ModelError, SettingsError
-from ekman_expressions.settings import TrainingSettings
-from ekman_expressions.storage import read_json
+from ekman_expressions.core.errors import ConflictError, MissingError, ModelError, SettingsError
+from ekman_expressions.core.files import read_json
+from ekman_expressions.study import model_files, training, training_table
+from ekman_expressions.study import released as released_step
+from ekman_expressions.study.settings import TrainingSettings
 from ekman_expressions.zoo import released
 
 COMMITS = {"main": "a" * 40, "older": "b" * 40}
@@ -182,9 +183,9 @@ def test_training_takes_the_files_of_a_folder(weinet, tmp_path):
     run = training.train(experiment)
     assert (run.done, run.omissions) == (5, [])
     for fold in experiment.folds:
-        model = training.load_model(experiment, "WeiNet", fold)
+        model = model_files.load_model(experiment, "WeiNet", fold)
         np.testing.assert_allclose(model(images).numpy(), answers, atol=1e-5)
-        assert read_json(released.source_path(experiment, "WeiNet", fold)) == {
+        assert read_json(released_step.source_path(experiment, "WeiNet", fold)) == {
             "file": f"WeiNet_{fold}_weights.h5",
             "sha256": hashlib.sha256(content).hexdigest(),
         }
@@ -195,8 +196,10 @@ def test_training_takes_the_files_of_a_folder(weinet, tmp_path):
         f"WeiNet_CV1: released weights WeiNet_CV1_weights.h5 (local file, sha256 {digest})"
     )
     assert len(entry["notes"]) == 6 and "whose accuracy is then too high" in entry["notes"][5]
-    assert training.learning_curves(experiment).empty
-    assert training.training_table(experiment).empty and training.training_summary(experiment).empty
+    assert training_table.learning_curves(experiment).empty
+    assert (
+        training_table.training_table(experiment).empty and training_table.training_summary(experiment).empty
+    )
     assert training.train(experiment).skipped == 5
     with pytest.raises(ConflictError, match=r"made was made with training\.\w+ = '"):
         settings = TrainingSettings(weights="none")
@@ -216,13 +219,13 @@ def test_training_downloads_all_files_of_one_commit(weinet, hub, tmp_path, monke
     hub.files |= {f"WeiNet_{fold}_weights.h5": content for fold in released.FOLDS}
     run = training.train(experiment)
     assert (run.done, run.skipped, run.omissions) == (4, 1, [])
-    assert len(released.sources(experiment)) == 5
-    for entry in released.sources(experiment).values():
+    assert len(released_step.sources(experiment)) == 5
+    for entry in released_step.sources(experiment).values():
         assert entry["repository"] == "Xavi3398/ekman_expressions"
         assert (entry["revision"], entry["commit"]) == ("main", begun)
     notes = read_json(experiment.models_folder / "run.json")["notes"]
     assert f"(Xavi3398/ekman_expressions at {begun}, sha256 " in notes[4]
-    model = training.load_model(experiment, "WeiNet", "CV5")
+    model = model_files.load_model(experiment, "WeiNet", "CV5")
     np.testing.assert_allclose(model(images).numpy(), answers, atol=1e-5)
 
 
@@ -235,7 +238,7 @@ def test_one_bad_file_does_not_stop_the_others(weinet, tmp_path):
     assert [entry["item"] for entry in run.omissions] == ["WeiNet_CV3"]
     assert "WeiNet_CV3_weights.h5 (1000 bytes) cannot be read" in run.omissions[0]["reason"]
     assert not experiment.model_path("WeiNet", "CV3").exists()
-    assert not released.source_path(experiment, "WeiNet", "CV3").exists()
+    assert not released_step.source_path(experiment, "WeiNet", "CV3").exists()
 
 
 def test_what_cannot_be_is_said_before_anything_is_done(tmp_path):

@@ -14,15 +14,16 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from made_report import reported_study
 
-from ekman_expressions import cli, heatmaps, masks, report
-from ekman_expressions.errors import DataError, MissingError
-from ekman_expressions.expressions import EXPRESSIONS
+from ekman_expressions import cli, report
+from ekman_expressions.core.errors import DataError, MissingError
+from ekman_expressions.core.expressions import EXPRESSIONS
+from ekman_expressions.core.files import read_csv, write_image
+from ekman_expressions.facespace import heatmaps, masks
 from ekman_expressions.report import overview
 from ekman_expressions.report.atlas import area_matched_level
 from ekman_expressions.report.scripts import as_script, pack
 from ekman_expressions.report.source import of_experiment, of_heatmaps
-from ekman_expressions.settings import FaceSettings
-from ekman_expressions.storage import read_csv, write_image
+from ekman_expressions.study.settings import FaceSettings
 
 
 @pytest.fixture(scope="module")
@@ -134,8 +135,8 @@ def test_a_second_run_finds_all_done_and_a_change_makes_it_anew(made):
 def test_single_faces_of_licensed_data_are_off_unless_asked_for(made, tmp_path):
     licensed = dataclasses.replace(made, faces=FaceSettings(datasets=("jaffe",), folds=2, size=32))
     source = of_experiment(licensed)
-    from ekman_expressions.provenance import Run
     from ekman_expressions.report import backdrop, step
+    from ekman_expressions.study.provenance import Run
 
     assert not backdrop.shareable(licensed) and backdrop.shareable(made)
     (page,) = step._faces_page(source, tmp_path, Run(), False)
@@ -182,8 +183,8 @@ def test_drawn_figures_keep_their_colours_in_small_files(tmp_path):
     from PIL import Image
 
     from ekman_expressions.figures.style import PALETTE, new_figure
-    from ekman_expressions.provenance import Run
     from ekman_expressions.report.plots import Plot, publish
+    from ekman_expressions.study.provenance import Run
 
     def draw():
         figure = new_figure(3, 2)

@@ -5,12 +5,12 @@ import pandas as pd
 import pytest
 from made_faces import make_experiment
 
-from ekman_expressions.expressions import EXPRESSIONS
-from ekman_expressions.known_answers.localisation import SUMMARY
-from ekman_expressions.masks import atlas, ekman_mask
+from ekman_expressions.core.expressions import EXPRESSIONS
+from ekman_expressions.core.files import write_csv
+from ekman_expressions.facespace.masks import atlas, ekman_mask
+from ekman_expressions.measures.localisation import SUMMARY
 from ekman_expressions.report import answers
 from ekman_expressions.report.source import Source
-from ekman_expressions.storage import write_csv
 
 
 @pytest.fixture

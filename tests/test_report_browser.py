@@ -11,7 +11,8 @@ import pytest
 from made_report import reported_study
 from PIL import Image
 
-from ekman_expressions import comparison, heatmaps, masks
+from ekman_expressions.facespace import heatmaps, masks
+from ekman_expressions.measures.scores import f1_score, iou, precision, recall, scores
 from ekman_expressions.report.atlas import area_matched_level
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
@@ -86,20 +87,20 @@ def shown(page, row):
 
 def expected(gray, mask, level):
     marked = gray > level
-    scores = [comparison.iou(marked, mask), comparison.f1_score(marked, mask)]
-    scores += [comparison.precision(marked, mask) if marked.any() else None, comparison.recall(marked, mask)]
+    scores = [iou(marked, mask), f1_score(marked, mask)]
+    scores += [precision(marked, mask) if marked.any() else None, recall(marked, mask)]
     return [*scores, marked.mean()]
 
 
 def test_the_threshold_changes_the_scores_and_they_equal_pythons(visit, made):
     page = visit("explorer", fragment="#network=Upper&expression=anger&fold=CV1")
-    gray = heatmaps.read_gray(made, "anger", "Upper", "CV1")
+    gray = heatmaps.read_gray(made.heatmaps_folder, "anger", "Upper", "CV1")
     mask = masks.ekman_mask("anger")
     otsu = heatmaps.threshold_otsu(gray)[0]
     page.wait_for_selector("tr[data-row='a-now']")
     assert page.input_value("#level") == str(otsu)
     area = area_matched_level(gray, mask)
-    assert shown(page, "a-otsu")[:4] == pytest.approx(list(comparison.scores(gray, mask).values()), abs=1e-6)
+    assert shown(page, "a-otsu")[:4] == pytest.approx(list(scores(gray, mask).values()), abs=1e-6)
     assert shown(page, "a-area") == pytest.approx(expected(gray, mask, area), abs=1e-6)
     seen = set()
     for level in (0, 1, 60, 127, 200, 254, 255):
@@ -119,7 +120,7 @@ def test_the_threshold_changes_the_scores_and_they_equal_pythons(visit, made):
 def test_regions_are_shares_of_the_heatmap(visit, made):
     page = visit("explorer", fragment="#network=Lower&expression=surprise")
     page.wait_for_selector("#regions tbody tr")
-    gray = heatmaps.read_gray(made, "surprise", "Lower").astype(float)
+    gray = heatmaps.read_gray(made.heatmaps_folder, "surprise", "Lower").astype(float)
     rows = page.locator("#regions tbody tr").all()
     assert len(rows) == len(masks.atlas().names)
     for row in rows[::7]:
@@ -139,8 +140,8 @@ def test_two_heatmaps_are_compared_with_their_difference(visit, made):
     page.locator("#choose-b [data-part=expression]").select_option("happiness")
     page.wait_for_selector("tr[data-row='b-now']")
     page.wait_for_function("document.querySelector('#panel-b .caption').textContent.includes('happiness')")
-    first = heatmaps.read_gray(made, "anger", "Upper")
-    second = heatmaps.read_gray(made, "happiness", "Lower")
+    first = heatmaps.read_gray(made.heatmaps_folder, "anger", "Upper")
+    second = heatmaps.read_gray(made.heatmaps_folder, "happiness", "Lower")
     r = np.corrcoef(first.ravel(), second.ravel())[0, 1]
     assert f"{r:.4f}" in page.locator("#likeness").text_content()
     level = int(page.input_value("#level"))
@@ -158,7 +159,7 @@ def test_pixels_of_a_panel_are_the_colour_map_of_the_heatmap(visit, made):
 
     page = visit("explorer", fragment="#network=Upper&expression=anger")
     page.wait_for_selector("tr[data-row='a-now']")
-    gray = heatmaps.read_gray(made, "anger", "Upper")
+    gray = heatmaps.read_gray(made.heatmaps_folder, "anger", "Upper")
     for name, wanted in (
         ("viridis", np.round(colormaps["viridis"](gray)[..., :3] * 255).astype(np.uint8)),
         ("jet", heatmaps.to_jet(gray)),
@@ -172,14 +173,14 @@ def test_pixels_of_a_panel_are_the_colour_map_of_the_heatmap(visit, made):
 def test_the_wall_shows_all_heatmaps_and_opens_the_explorer(visit, made):
     page = visit("wall")
     page.wait_for_selector(".cell[data-drawn]")
-    present = [name for name in ("anger", "fear") if heatmaps.heatmap_path(made, name).exists()]
+    present = [name for name in ("anger", "fear") if heatmaps.heatmap_path(made.heatmaps_folder, name).exists()]
     assert present == ["anger"]
     assert page.locator("#wall tr[id=Upper] .absent").count() == 2
     page.get_by_role("button", name="Folds of Upper").press("Enter")
     folds = page.locator("#wall tr.fold")
     assert folds.count() == len(made.folds)
-    gray = heatmaps.read_gray(made, "anger", "Upper", "CV2")
-    iou = comparison.scores(gray, masks.ekman_mask("anger"))["iou"]
+    gray = heatmaps.read_gray(made.heatmaps_folder, "anger", "Upper", "CV2")
+    iou = scores(gray, masks.ekman_mask("anger"))["iou"]
     cell = folds.nth(1).locator("a").first
     assert cell.locator("span").text_content() == f"{iou:.3f}"
     cell.focus()

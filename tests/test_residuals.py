@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from ekman_expressions.datasets.residuals import shape_residuals
-from ekman_expressions.errors import DataError
+from ekman_expressions.core.errors import DataError
+from ekman_expressions.faces.residuals import shape_residuals
 from ekman_expressions.facespace.template import POINTS as TEMPLATE
 
 BASE = TEMPLATE[:68] / 224

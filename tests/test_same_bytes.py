@@ -12,15 +12,15 @@ import time
 import pytest
 from stub_study import make_study
 
-from ekman_expressions import comparison, evaluation, explainers, facespace, heatmaps, masks
-from ekman_expressions.execution import using, workers
+from ekman_expressions.study import evaluation, explanations, facespace, heatmaps, masks, scores
+from ekman_expressions.study.execution import using, workers
 
 STEPS = (
-    explainers.explain,
+    explanations.explain,
     facespace.normalise_explanations,
     heatmaps.make,
     masks.write,
-    comparison.score,
+    scores.score,
 )
 
 
@@ -82,7 +82,7 @@ def _with_a_killed_worker(start, folder, scheduler):
         pid = min(distributed.get_client().run(os.getpid).values())
         watcher = threading.Thread(target=_kill_when, args=(begun, pid, stopped), daemon=True)
         watcher.start()
-        run = explainers.explain(experiment)
+        run = explanations.explain(experiment)
         stopped.set()
         watcher.join()
         for step in STEPS[1:]:
@@ -111,7 +111,7 @@ def test_networks_in_any_order_and_a_first_run_of_one_of_them_change_nothing(sta
     )
     shutil.copytree(start.root, tmp_path / "root")
     turned = dataclasses.replace(start, networks=start.networks[::-1], root=tmp_path / "root")
-    explainers.explain(dataclasses.replace(first, root=tmp_path / "root"))
+    explanations.explain(dataclasses.replace(first, root=tmp_path / "root"))
     for step in STEPS[:3]:
         step(turned)
     made = files(turned.root)

@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ekman_expressions.errors import DataError, SettingsError
+from ekman_expressions.core.errors import DataError, SettingsError
 from ekman_expressions.explainers.lime import is_sure, lime
-from ekman_expressions.perturbation import SAMPLERS, PerturbationRecord, draw_samples, pairs
+from ekman_expressions.explainers.record import SAMPLERS, PerturbationRecord, draw_samples, pairs
 
 NAMES = sorted(SAMPLERS)
 PAIRED = ["antithetic", "orthogonal"]

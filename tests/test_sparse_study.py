@@ -6,9 +6,10 @@ import pandas as pd
 import pytest
 from stub_study import make_study
 
-from ekman_expressions import cli, integrity, quality, regions
-from ekman_expressions.provenance import record, settings_of
-from ekman_expressions.storage import write_csv
+from ekman_expressions import cli
+from ekman_expressions.core.files import write_csv
+from ekman_expressions.study import integrity, quality_tables, regions
+from ekman_expressions.study.provenance import record, settings_of
 
 STEPS = [name for name in cli.steps() if name != "faces"]
 
@@ -43,7 +44,7 @@ def sparse(tmp_path_factory):
 
 
 def test_every_step_works_with_what_there_is(sparse):
-    assert set(quality.read(sparse, "reliability")["fold"]) == {"CV1"}
+    assert set(quality_tables.read(sparse, "reliability")["fold"]) == {"CV1"}
     assert set(regions.read_regions(sparse)["expression"]) == {
         "anger",
         "disgust",

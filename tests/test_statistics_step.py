@@ -6,15 +6,19 @@ import numpy as np
 import pytest
 from made_heatmaps import SUBJECTS, experiment_of
 
-from ekman_expressions import Experiment, comparison, heatmaps, statistics
-from ekman_expressions.errors import ConflictError, DataError, MissingError
-from ekman_expressions.expressions import EXPRESSIONS
+from ekman_expressions import Experiment
+from ekman_expressions.core.errors import ConflictError, DataError, MissingError
+from ekman_expressions.core.expressions import EXPRESSIONS
+from ekman_expressions.core.files import read_arrays, write_image
+from ekman_expressions.core.seeds import generator
+from ekman_expressions.facespace import heatmaps
+from ekman_expressions.facespace.masks import atlas, ekman_mask, hull
 from ekman_expressions.facespace.template import SHAPE
-from ekman_expressions.masks import atlas, ekman_mask, hull
-from ekman_expressions.provenance import Run
-from ekman_expressions.randomness import generator
-from ekman_expressions.statistics import bootstrap, heatmap_set, subjects, threshold_free
-from ekman_expressions.storage import read_arrays, write_image
+from ekman_expressions.measures import assessment, bootstrap, heatmap_set, scores, subjects, threshold_free
+from ekman_expressions.study import scores as scores_step
+from ekman_expressions.study import statistics
+from ekman_expressions.study import subjects as subjects_step
+from ekman_expressions.study.provenance import Run
 
 MISSING = (("MobileNetV3Large", "CV1", "fear"), *(("MobileNetV3Large", f, "anger") for f in ("CV1", "CV2")))
 
@@ -33,7 +37,7 @@ def _table(analysed, name, *index):
 
 def test_every_table_is_written_and_what_is_missing_is_said(analysed):
     experiment, run = analysed
-    assert run.done == len(statistics.TABLES) and not run.notes
+    assert run.done == len(assessment.TABLES) and not run.notes
     left_out = {entry["item"] for entry in run.omissions}
     names = {f"{n}_{f}_{e.capitalize()}" for n, f, e in MISSING}
     assert left_out == names
@@ -43,11 +47,11 @@ def test_every_table_is_written_and_what_is_missing_is_said(analysed):
 
 def test_cells_and_averages_are_those_of_the_scores(analysed):
     experiment, _ = analysed
-    comparison.score(experiment)
-    expected = comparison.read_scores(experiment).set_index(["network", "expression"])["iou"]
+    scores_step.score(experiment)
+    expected = scores_step.read_scores(experiment).set_index(["network", "expression"])["iou"]
     found = _table(analysed, "intervals", "score", "network", "expression").loc["iou"]
     np.testing.assert_allclose(found["estimate"][expected.index], expected, rtol=1e-6)
-    by_fold = comparison.read_scores_by_fold(experiment)
+    by_fold = scores_step.read_scores_by_fold(experiment)
     mine = _table(analysed, "by_fold").query("area == 'canvas'")["iou_otsu"]
     np.testing.assert_allclose(mine, by_fold["iou"].dropna(), rtol=1e-6)
 
@@ -115,7 +119,7 @@ def test_ranks_differences_and_curves(analysed):
 
 def test_again_skips_and_other_settings_are_refused(analysed):
     experiment, _ = analysed
-    assert statistics.analyse(experiment, resamples=12).skipped == len(statistics.TABLES)
+    assert statistics.analyse(experiment, resamples=12).skipped == len(assessment.TABLES)
     with pytest.raises(ConflictError, match="resamples"):
         statistics.analyse(experiment, resamples=13)
 
@@ -128,11 +132,11 @@ def test_a_resample_of_everybody_once_is_the_heatmap_itself(analysed):
     assert names.tolist() == ["0", "1", "2"] and sizes.tolist() == [2, 2, 2]
     counts = np.array([[1, 1, 1], [0, 0, 0], [0, 3, 0]])
     found = subjects.resampled_scores(sums, sizes, counts, ekman_mask("disgust"), hull())
-    gray = heatmaps.read_gray(experiment, "disgust", "WeiNet", "CV2")
-    assert found["iou"][0] == pytest.approx(comparison.scores(gray, ekman_mask("disgust"))["iou"], abs=2e-3)
+    gray = heatmaps.read_gray(experiment.heatmaps_folder, "disgust", "WeiNet", "CV2")
+    assert found["iou"][0] == pytest.approx(scores.scores(gray, ekman_mask("disgust"))["iou"], abs=2e-3)
     assert np.isnan([values[1] for values in found.values()]).all()
     alone = heatmaps.to_uint8(stored["maps"][people == "1"].mean(axis=0))
-    expected = comparison.scores(alone, ekman_mask("disgust"))["iou"]
+    expected = scores.scores(alone, ekman_mask("disgust"))["iou"]
     assert found["iou"][2] == pytest.approx(expected, abs=2e-3)
 
 
@@ -170,11 +174,15 @@ def test_one_network_and_one_fold_leave_nothing_to_compare(tmp_path):
 
 def test_constant_heatmaps_and_explanations_of_nobody_are_listed(tmp_path):
     experiment = experiment_of(tmp_path, networks=("WeiNet",))
-    write_image(heatmaps.heatmap_path(experiment, "fear", "WeiNet", "CV1"), np.full(SHAPE, 9, np.uint8))
-    write_image(heatmaps.heatmap_path(experiment, "fear", "WeiNet", "CV2"), np.eye(9, dtype=np.uint8))
+    write_image(heatmaps.heatmap_path(experiment.heatmaps_folder, "fear", "WeiNet", "CV1"), np.full(SHAPE, 9, np.uint8))
+    write_image(heatmaps.heatmap_path(experiment.heatmaps_folder, "fear", "WeiNet", "CV2"), np.eye(9, dtype=np.uint8))
     found = []
     heatmaps_found = heatmap_set.read(
-        experiment, experiment.networks, experiment.folds, lambda *said: found.append(tuple(map(str, said)))
+        experiment.heatmaps_folder,
+        np.array([ekman_mask(name) for name in EXPRESSIONS]),
+        experiment.networks,
+        experiment.folds,
+        lambda *said: found.append(tuple(map(str, said))),
     )
     assert heatmaps_found.present.sum() == 10
     assert [item for item, _ in found] == ["WeiNet_CV1_Fear", "WeiNet_CV2_Fear"]
@@ -182,7 +190,7 @@ def test_constant_heatmaps_and_explanations_of_nobody_are_listed(tmp_path):
     experiment.maps_path("WeiNet", "CV1", "anger").write_bytes(b"damaged")
     run = Run()
     masks, face = heatmaps_found.masks, heatmaps_found.hull
-    replicates = subjects.over_subjects(experiment, masks, face, run, resamples=2)
+    replicates = subjects_step.over_subjects(experiment, masks, face, run, resamples=2)
     assert [entry["item"] for entry in run.omissions] == ["subjects of WeiNet_CV1_Anger"]
     assert replicates.subjects[0, :, 0].tolist() == [0, SUBJECTS]
     with pytest.raises(DataError, match="do not fit"):
@@ -193,8 +201,8 @@ def test_without_any_heatmap_the_tables_hold_what_needs_none():
     masks = np.array([ekman_mask(expression) for expression in EXPRESSIONS])
     maps, present = np.zeros((2, 2, 6, *SHAPE), np.uint8), np.zeros((2, 2, 6), bool)
     nothing = heatmap_set.HeatmapSet(("a", "b"), ("CV1", "CV2"), maps, present, masks, hull(), atlas().labels)
-    found = statistics.assess(nothing, seed=0)
-    assert set(found) == set(statistics.TABLES) and found["by_fold"].empty
+    found = assessment.assess(nothing, seed=0)
+    assert set(found) == set(assessment.TABLES) and found["by_fold"].empty
     assert found["intervals"]["estimate"].isna().all() and found["tests"]["p"].isna().all()
     assert found["cells"][["p", "p_corrected"]].isna().all(axis=None)
     known = found["baselines"].dropna(subset="value")
@@ -203,10 +211,10 @@ def test_without_any_heatmap_the_tables_hold_what_needs_none():
 
 def test_another_explainer_has_tables_of_its_own(tmp_path):
     experiment = experiment_of(tmp_path, networks=("WeiNet",), explainer="grad_cam")
-    assert statistics.analyse(experiment, resamples=2).done == len(statistics.TABLES)
+    assert statistics.analyse(experiment, resamples=2).done == len(assessment.TABLES)
     folder = tmp_path / "results" / "smoke" / "explainers" / "grad_cam" / "statistics"
     assert (folder / "intervals.csv").exists() and statistics.statistics_folder(experiment) == folder
-    heatmaps.heatmap_path(experiment, "fear", "WeiNet", "CV1").with_suffix(".npz").unlink()
+    heatmaps.heatmap_path(experiment.heatmaps_folder, "fear", "WeiNet", "CV1").with_suffix(".npz").unlink()
     (folder / "tests.csv").unlink()
     run = statistics.analyse(experiment, resamples=2)
     assert [entry["item"] for entry in run.omissions] == ["WeiNet_CV1_Fear, unstretched"]

@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 
 from ekman_expressions import figures
-from ekman_expressions.errors import DataError, SettingsError
-from ekman_expressions.statistics import chance, summary, tables, testing
+from ekman_expressions.core.errors import DataError, SettingsError
+from ekman_expressions.figures import tables
+from ekman_expressions.measures import chance, summary, testing
 
 NAMES = ("Anger", "Fear", "Average")
 NETWORKS = ("WeiNet", "VGG16", "Average")

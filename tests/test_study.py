@@ -10,8 +10,8 @@ import nbformat
 import pytest
 
 from ekman_expressions import Experiment, cli
-from ekman_expressions.expressions import EXPRESSIONS, title
-from ekman_expressions.storage import read_csv, read_json
+from ekman_expressions.core.expressions import EXPRESSIONS, title
+from ekman_expressions.core.files import read_csv, read_json
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 ARTEFACTS = ("datasets", "models", "results", "heatmaps", "barplots", "dendograms")

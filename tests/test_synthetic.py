@@ -6,9 +6,10 @@ import pytest
 from made_faces import make_experiment
 from made_synthetic import LANDMARKS, flat, prepared, write_set
 
-from ekman_expressions.datasets import causal_masks, landmark_error, rendered, synthetic
-from ekman_expressions.errors import DataError, MissingError, SettingsError
-from ekman_expressions.storage import read_image, write_arrays, write_image
+from ekman_expressions.core.errors import DataError, MissingError, SettingsError
+from ekman_expressions.core.files import read_image, write_arrays, write_image
+from ekman_expressions.faces import causal_masks, landmark_error, synthetic
+from ekman_expressions.study import landmark_quality, rendered
 
 LAYERS = {"total": flat(255), "photometric": flat(51), "au04": flat(17)}
 
@@ -64,7 +65,8 @@ def test_probes_are_paired_with_the_neutral_face_of_the_same_person(root):
         assert (read_image(probe.neutral_path) == 90 + 20 * subject).all()
     assert (read_image(probes["path"][2]) == 150).all()
     assert list(synthetic.load_probes("brows", root)["image_id"]) == [
-        "id00_brows_raised_0", "id01_brows_lowered_0",
+        "id00_brows_raised_0",
+        "id01_brows_lowered_0",
     ]
     assert probes["au04"].tolist() == [0.5] * 3
 
@@ -247,10 +249,10 @@ def test_landmarks_without_an_error_to_measure(detected, truth, message):
 def test_landmark_error_of_an_experiment(root, tmp_path):
     between = np.linalg.norm(LANDMARKS[36] - LANDMARKS[45])
     shifted = LANDMARKS + np.array([0.6, -0.8]) * between / 100
-    table = landmark_error.measure(prepared(tmp_path, root, detected=shifted))
+    table = landmark_quality.measure(prepared(tmp_path, root, detected=shifted))
     np.testing.assert_allclose(table[["mean", "median", "p95", "bias"]], 1, atol=1e-4)
     assert table.loc["all", "n"] == 2 * 68
     arrays = {"image_id": np.array(["id00_anger_0"]), "points": np.float32([LANDMARKS])}
     write_arrays(root / "landmarks.npz", arrays)
     with pytest.raises(DataError, match="lacks 1.*id01_fear_0"):
-        landmark_error.measure(prepared(tmp_path, root))
+        landmark_quality.measure(prepared(tmp_path, root))

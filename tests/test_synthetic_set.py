@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from ekman_expressions.datasets import synthetic
-from ekman_expressions.expressions import EXPRESSIONS
+from ekman_expressions.core.expressions import EXPRESSIONS
+from ekman_expressions.faces import synthetic
 
 ROOT = synthetic.folder()
 SIDE = 112

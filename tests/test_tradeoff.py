@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from ekman_expressions import figures
-from ekman_expressions.errors import DataError
+from ekman_expressions.core.errors import DataError
 
 SAMPLERS = ("iid", "antithetic", "orthogonal")
 NUMBERS = (64, 125, 250, 500)

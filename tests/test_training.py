@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 from made_faces import make_experiment
 
-from ekman_expressions import datasets, training
-from ekman_expressions.errors import ConflictError, DataError, MissingError, ModelError, SettingsError
-from ekman_expressions.provenance import record
-from ekman_expressions.settings import TrainingSettings
-from ekman_expressions.storage import read_csv, read_json, write_csv, write_image
+from ekman_expressions.core.errors import ConflictError, DataError, MissingError, ModelError, SettingsError
+from ekman_expressions.core.files import read_csv, read_json, write_csv, write_image
+from ekman_expressions.study import model_files, prepared, training, training_table
+from ekman_expressions.study.fit import train_model
+from ekman_expressions.study.provenance import record
+from ekman_expressions.study.settings import TrainingSettings
 from ekman_expressions.zoo import NetSpec
 
 
@@ -36,10 +37,13 @@ def trained(tmp_path_factory):
 
 
 def test_each_fold_gets_a_model_and_a_learning_curve(trained):
-    curves = training.learning_curves(trained)
+    curves = training_table.learning_curves(trained)
     assert list(curves.columns) == ["network", "fold", "epoch", "loss", "accuracy"]
     assert curves[["network", "fold", "epoch"]].values.tolist() == [
-        ["WeiNet", "CV1", 1], ["WeiNet", "CV1", 2], ["WeiNet", "CV2", 1], ["WeiNet", "CV2", 2],
+        ["WeiNet", "CV1", 1],
+        ["WeiNet", "CV1", 2],
+        ["WeiNet", "CV2", 1],
+        ["WeiNet", "CV2", 2],
     ]
     assert curves["loss"].between(0.1, 10).all()
     # Twelve training faces: accuracies are multiples of 1/12.
@@ -51,8 +55,8 @@ def test_each_fold_gets_a_model_and_a_learning_curve(trained):
 
 
 def test_loaded_models_answer_probabilities_and_carry_no_optimiser(trained):
-    model = training.load_model(trained, "WeiNet", "CV1")
-    images = datasets.read_faces(trained, datasets.read_manifest(trained)["image_id"][:3], 64)
+    model = model_files.load_model(trained, "WeiNet", "CV1")
+    images = prepared.read_faces(trained, prepared.read_manifest(trained)["image_id"][:3], 64)
     answers = model(images).numpy()
     assert answers.shape == (3, 6)
     np.testing.assert_allclose(answers.sum(axis=1), 1, rtol=1e-5)
@@ -89,29 +93,31 @@ def test_other_models_before_and_the_order_of_rows_change_no_byte(trained, tmp_p
     write_csv(copy.manifest_path, read_csv(copy.manifest_path).iloc[::-1])
     keras.layers.Dense(3), keras.layers.Conv2D(2, 3)
     np.random.random(7)
-    training.train_model(copy, "WeiNet", "CV2")
+    train_model(copy, "WeiNet", "CV2")
     path = copy.model_path("WeiNet", "CV2")
     assert path.read_bytes() == trained.model_path("WeiNet", "CV2").read_bytes()
 
 
 def test_seed_network_and_fold_change_the_weights(trained, tmp_path):
-    first, second = (training.load_model(trained, "WeiNet", fold).get_weights()[0] for fold in ("CV1", "CV2"))
+    first, second = (
+        model_files.load_model(trained, "WeiNet", fold).get_weights()[0] for fold in ("CV1", "CV2")
+    )
     assert np.abs(first - second).max() > 0.01
     other = dataclasses.replace(make_experiment(tmp_path, training=_settings()), seed=1)
-    training.train_model(other, "WeiNet", "CV1")
-    assert np.abs(first - training.load_model(other, "WeiNet", "CV1").get_weights()[0]).max() > 0.01
+    train_model(other, "WeiNet", "CV1")
+    assert np.abs(first - model_files.load_model(other, "WeiNet", "CV1").get_weights()[0]).max() > 0.01
 
 
 def test_the_test_fold_has_no_influence(trained, tmp_path):
     copy = make_experiment(tmp_path, training=_settings())
-    manifest = datasets.read_manifest(copy)
+    manifest = prepared.read_manifest(copy)
     for path in manifest.loc[manifest["fold"] == "CV1", "path"]:
         (copy.faces_folder / path).write_bytes(b"no image: reading it would raise")
-    training.train_model(copy, "WeiNet", "CV1")
+    train_model(copy, "WeiNet", "CV1")
     path = copy.model_path("WeiNet", "CV1")
     assert path.read_bytes() == trained.model_path("WeiNet", "CV1").read_bytes()
     with pytest.raises(DataError, match="cannot be read"):
-        training.train_model(copy, "WeiNet", "CV2")
+        train_model(copy, "WeiNet", "CV2")
     assert not copy.model_path("WeiNet", "CV2").exists()
 
 
@@ -172,7 +178,7 @@ def test_nan_loss_stops_the_model_and_not_the_others(tmp_path, monkeypatch):
     assert "The loss of WeiNet_CV1 became nan in epoch 1, step" in run.omissions[0]["reason"]
     assert "at learning rate 0.5" in run.omissions[0]["reason"]
     assert [path.name for path in experiment.models_folder.glob("*.keras")] == ["WeiNet_CV2.keras"]
-    assert set(training.learning_curves(experiment)["fold"]) == {"CV2"}
+    assert set(training_table.learning_curves(experiment)["fold"]) == {"CV2"}
 
 
 def test_cosine_schedule_ends_at_rate_zero(tmp_path, monkeypatch):
@@ -189,7 +195,7 @@ def test_cosine_schedule_ends_at_rate_zero(tmp_path, monkeypatch):
 
     monkeypatch.setattr(keras.Model, "fit", watched_fit)
     experiment = make_experiment(tmp_path, training=_settings(schedule="cosine", learning_rate=1e-3))
-    training.train_model(experiment, "WeiNet", "CV1")
+    train_model(experiment, "WeiNet", "CV1")
     # Twelve faces in batches of eight, two epochs: four steps.
     expected = [5e-4 * (1 + np.cos(np.pi * step / 4)) for step in (1, 2, 3, 4)]
     np.testing.assert_allclose(rates, expected, rtol=1e-5, atol=1e-9)
@@ -211,15 +217,15 @@ def test_one_fold_with_all_faces_is_refused(tmp_path):
 def test_missing_and_damaged_models_are_named(tmp_path):
     experiment = make_experiment(tmp_path)
     with pytest.raises(MissingError, match="WeiNet_CV1.keras is not there.*'training'"):
-        training.load_model(experiment, "WeiNet", "CV1")
+        model_files.load_model(experiment, "WeiNet", "CV1")
     with pytest.raises(SettingsError, match="'fold'.*'CV1', 'CV2', but got 'CV3'"):
-        training.load_model(experiment, "WeiNet", "CV3")
+        model_files.load_model(experiment, "WeiNet", "CV3")
     with pytest.raises(MissingError, match="run.json is not there.*'training'"):
-        training.learning_curves(experiment)
+        training_table.learning_curves(experiment)
     experiment.model_path("WeiNet", "CV1").parent.mkdir(parents=True)
     experiment.model_path("WeiNet", "CV1").write_bytes(b"nothing")
     with pytest.raises(ModelError, match="WeiNet_CV1.keras cannot be loaded as a Keras model"):
-        training.load_model(experiment, "WeiNet", "CV1")
+        model_files.load_model(experiment, "WeiNet", "CV1")
 
 
 def test_code_inside_a_model_file_is_not_run(tmp_path):
@@ -231,7 +237,7 @@ def test_code_inside_a_model_file_is_not_run(tmp_path):
     path.parent.mkdir(parents=True)
     model.save(path)
     with pytest.raises(ModelError, match="Lambda"):
-        training.load_model(experiment, "WeiNet", "CV1")
+        model_files.load_model(experiment, "WeiNet", "CV1")
 
 
 def test_initial_weights_come_from_a_folder_and_count_as_inputs(tmp_path):
@@ -243,8 +249,8 @@ def test_initial_weights_come_from_a_folder_and_count_as_inputs(tmp_path):
         training.train(experiment)
     path = folder / "MobileNetV3Large.weights.h5"
     path.write_bytes(b"first")
-    assert training.initial_weights(experiment, "MobileNetV3Large") == str(path)
-    assert training.initial_weights(experiment, "WeiNet") == "none"
+    assert model_files.initial_weights(experiment, "MobileNetV3Large") == str(path)
+    assert model_files.initial_weights(experiment, "WeiNet") == "none"
     with record(experiment.models_folder, "training", {}):
         for model in experiment.pairs:
             experiment.model_path(*model).touch()
@@ -259,14 +265,14 @@ def test_a_network_learns_what_colours_tell(tmp_path):
         tmp_path, training=_settings(epochs=25, optimizer="adam", learning_rate=3e-4), faces=("anger", "fear")
     )
     rng = np.random.default_rng(0)
-    manifest = datasets.read_manifest(experiment)
+    manifest = prepared.read_manifest(experiment)
     for row in manifest.itertuples():
         noise = rng.integers(0, 60, (32, 32, 3))
         colour = [190, 0, 0] if row.expression == "anger" else [0, 0, 190]
         write_image(experiment.faces_folder / row.path, (noise + colour).astype(np.uint8))
-    curve = training.train_model(experiment, "WeiNet", "CV1")
+    curve = train_model(experiment, "WeiNet", "CV1")
     assert curve["loss"].iloc[-1] < 0.3 * curve["loss"].iloc[0]
     test = manifest[manifest["fold"] == "CV1"]
-    faces = datasets.read_faces(experiment, test["image_id"], 64)
-    predicted = np.asarray(training.load_model(experiment, "WeiNet", "CV1")(faces)).argmax(axis=1)
+    faces = prepared.read_faces(experiment, test["image_id"], 64)
+    predicted = np.asarray(model_files.load_model(experiment, "WeiNet", "CV1")(faces)).argmax(axis=1)
     assert predicted.tolist() == [{"anger": 0, "fear": 2}[name] for name in test["expression"]]

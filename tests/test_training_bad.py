@@ -10,10 +10,9 @@ import pytest
 import tiny_network
 from made_faces import make_experiment
 
-from ekman_expressions import training
-from ekman_expressions.errors import ModelError
-from ekman_expressions.training import checkpoint, fit
-from ekman_expressions.zoo import saving
+from ekman_expressions.core.errors import ModelError
+from ekman_expressions.study import fit, model_files
+from ekman_expressions.zoo import checkpoint, saving
 
 FULL_DISK = """
 import hashlib, resource, sys
@@ -68,7 +67,7 @@ def tiny(monkeypatch):
 @pytest.mark.skipif(sys.platform == "win32", reason="file sizes can be limited on Unix only")
 def test_a_full_disk_leaves_no_half_file_and_training_goes_on(tmp_path):
     experiment = experiment_of(tmp_path / "straight")
-    training.train_model(experiment, "Tiny", "CV1")
+    fit.train_model(experiment, "Tiny", "CV1")
     content = experiment.model_path("Tiny", "CV1").read_bytes()
     # One byte too few for the model.
     arguments = [str(tmp_path / "full"), str(Path(__file__).parent), str(len(content) - 1)]
@@ -99,13 +98,13 @@ def test_nan_after_good_epochs_keeps_the_last_good_one(tmp_path, monkeypatch):
 
     monkeypatch.setattr(checkpoint, "write", damage_after_first_epoch)
     with pytest.raises(ModelError) as caught:
-        training.train_model(experiment, "Tiny", "CV1")
+        fit.train_model(experiment, "Tiny", "CV1")
     message = str(caught.value)
     # Twelve images in batches of 5 are 3 steps: a cosine over 6 steps is at half after 3, and step 4 follows.
     assert "The loss of Tiny_CV1 became nan in epoch 2, step 1, at learning rate 0.0025" in message
     assert "What it was after epoch 1 is kept in" in message and "Lower the rate" in message
     assert not experiment.model_path("Tiny", "CV1").exists()
-    model, epoch = training.load_last_epoch(experiment, "Tiny", "CV1")
+    model, epoch = model_files.load_last_epoch(experiment, "Tiny", "CV1")
     assert epoch == 1
     for weight, good in zip(model.get_weights(), kept[0], strict=True):
         np.testing.assert_array_equal(weight, good)
@@ -123,7 +122,7 @@ def test_weights_that_the_last_step_spoilt_are_not_kept(tmp_path, monkeypatch):
     # One step an epoch: its loss is taken before the weights are spoilt.
     experiment = experiment_of(tmp_path, batch_size=64)
     with pytest.raises(ModelError, match="Weights of Tiny_CV1 .* NaN or infinite in epoch 1, its last step"):
-        training.train_model(experiment, "Tiny", "CV1")
+        fit.train_model(experiment, "Tiny", "CV1")
     assert not list(experiment.models_folder.glob("*"))
 
 

@@ -10,8 +10,8 @@ import pytest
 import tiny_network
 from made_faces import make_experiment
 
-from ekman_expressions import training
-from ekman_expressions.training import hardware
+from ekman_expressions.study import fit, model_files, training, training_table
+from ekman_expressions.zoo import hardware
 
 TWO_DEVICES = """
 import json, sys
@@ -96,13 +96,13 @@ def test_16_bits_train_alike_and_save_32(tmp_path, monkeypatch):
     }
     notes = training.train(experiments["mixed_float16"]).notes
     assert any("mixed_float16, but there is no GPU" in note for note in notes)
-    single = training.train_model(experiments["float32"], "Tiny", "CV1")
-    curves = training.learning_curves(experiments["mixed_float16"]).query("fold == 'CV1'")
+    single = fit.train_model(experiments["float32"], "Tiny", "CV1")
+    curves = training_table.learning_curves(experiments["mixed_float16"]).query("fold == 'CV1'")
     assert np.isfinite(curves["loss"]).all()
     # Before the first update both have the same weights; dropout differs.
     assert curves["loss"].iloc[0] == pytest.approx(single["loss"].iloc[0], rel=0.5)
     assert keras.config.dtype_policy().name == "float32"
-    model = training.load_model(experiments["mixed_float16"], "Tiny", "CV1")
+    model = model_files.load_model(experiments["mixed_float16"], "Tiny", "CV1")
     assert {layer.dtype_policy.name for layer in model.layers} == {"float32"}
     assert {str(weight.dtype) for weight in model.weights} == {"float32"}
 

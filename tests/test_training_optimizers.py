@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from ekman_expressions.errors import SettingsError
-from ekman_expressions.training.optimizers import make_optimizer
+from ekman_expressions.core.errors import SettingsError
+from ekman_expressions.zoo.optimizers import make_optimizer
 
 STEPS = 6
 
@@ -80,7 +80,7 @@ def test_a_training_step_is_traced_once(tmp_path):
     import tensorflow as tf
     from made_faces import make_experiment
 
-    from ekman_expressions.training import fit
+    from ekman_expressions.study import fit
 
     _, learner = fit.build_learner(make_experiment(tmp_path), "WeiNet", 1)
     step, traces = learner.train_step, []
@@ -103,7 +103,7 @@ def test_initial_weights_do_not_depend_on_who_else_draws_random_numbers():
 
     import keras
 
-    from ekman_expressions.randomness import keras_seeded
+    from ekman_expressions.core.seeds import keras_seeded
 
     def build():
         with keras_seeded(5):

@@ -7,9 +7,9 @@ import pytest
 import tiny_network
 from made_faces import make_experiment
 
-from ekman_expressions import datasets, training
-from ekman_expressions.training import pipeline
-from ekman_expressions.training.augmentation import make_augmentation
+from ekman_expressions.core import errors
+from ekman_expressions.study import fit, pipeline, prepared
+from ekman_expressions.zoo.augmentation import make_augmentation
 
 
 @pytest.fixture(autouse=True)
@@ -60,14 +60,14 @@ def test_devices_get_equal_shares(tmp_path):
     experiment = _experiment(tmp_path, batch_size=4, epochs=1)
     batches, steps = pipeline.training_batches(experiment, "Tiny", "CV1", faces, targets, replicas=2)
     assert [len(images) for images, _ in batches] == [4, 4, 2] and steps == 3
-    with pytest.raises(training.step.DataError, match="must be a multiple of 3, but is 4"):
+    with pytest.raises(errors.DataError, match="must be a multiple of 3, but is 4"):
         pipeline.training_batches(experiment, "Tiny", "CV1", faces, targets, replicas=3)
 
 
 def test_faces_are_those_of_read_faces_in_256_steps_wherever_they_lie(tmp_path, monkeypatch):
     experiment = _experiment(tmp_path)
-    names = datasets.read_manifest(experiment)["image_id"]
-    exact = datasets.read_faces(experiment, names, 16)
+    names = prepared.read_manifest(experiment)["image_id"]
+    exact = prepared.read_faces(experiment, names, 16)
     monkeypatch.setattr(pipeline, "_CHUNK", 7)
     faces = pipeline.decoded_faces(experiment, names, 16)
     assert faces.dtype == np.uint8 and faces.shape == (24, 16, 16, 3)
@@ -76,12 +76,12 @@ def test_faces_are_those_of_read_faces_in_256_steps_wherever_they_lie(tmp_path, 
     on_disk = pipeline.decoded_faces(experiment, names, 16)
     assert isinstance(on_disk, np.memmap)
     np.testing.assert_array_equal(on_disk, faces)
-    training.train_model(experiment, "Tiny", "CV1")
+    fit.train_model(experiment, "Tiny", "CV1")
     mapped = experiment.model_path("Tiny", "CV1").read_bytes()
     monkeypatch.undo()
     tiny_network.register()
     other = _experiment(tmp_path / "other")
-    training.train_model(other, "Tiny", "CV1")
+    fit.train_model(other, "Tiny", "CV1")
     assert other.model_path("Tiny", "CV1").read_bytes() == mapped
 
 
@@ -128,5 +128,5 @@ def test_changes_have_the_size_of_the_study():
 
 def test_augmentation_changes_the_model_and_only_then(tmp_path):
     plain, augmented = _experiment(tmp_path / "plain"), _experiment(tmp_path / "augmented", augment=True)
-    curves = [training.train_model(experiment, "Tiny", "CV1") for experiment in (plain, augmented)]
+    curves = [fit.train_model(experiment, "Tiny", "CV1") for experiment in (plain, augmented)]
     assert abs(curves[0]["loss"].iloc[0] - curves[1]["loss"].iloc[0]) > 1e-4

@@ -12,10 +12,10 @@ import pytest
 import tiny_network
 from made_faces import make_experiment
 
-from ekman_expressions import training
-from ekman_expressions.errors import MissingError, ModelError
-from ekman_expressions.settings import TrainingSettings
-from ekman_expressions.training import checkpoint
+from ekman_expressions.core.errors import MissingError, ModelError
+from ekman_expressions.study import fit, model_files, training
+from ekman_expressions.study.settings import TrainingSettings
+from ekman_expressions.zoo import checkpoint
 
 # Every kind of state at once: Adam's moments, its count of steps in the schedule, dropout, batch
 # normalisation, the best epoch and its weights.
@@ -54,9 +54,7 @@ def experiment_of(root, network, **values):
         return make_experiment(
             root, training=TrainingSettings(weights="none", batch_size=8, overrides=numbers)
         )
-    return make_experiment(
-        root, (network,), subjects=6, training=tiny_network.settings(**{**HARD, **values})
-    )
+    return make_experiment(root, (network,), subjects=6, training=tiny_network.settings(**{**HARD, **values}))
 
 
 @pytest.fixture(autouse=True)
@@ -65,7 +63,7 @@ def tiny(monkeypatch):
 
 
 def _bytes(experiment, network="Tiny"):
-    history = training.history_path(experiment, network, "CV1")
+    history = model_files.history_path(experiment, network, "CV1")
     return experiment.model_path(network, "CV1").read_bytes(), history.read_bytes()
 
 
@@ -76,7 +74,7 @@ def straight(tmp_path_factory):
     @functools.cache
     def train(network="Tiny", **values):
         experiment = experiment_of(tmp_path_factory.mktemp("straight"), network, **values)
-        training.train_model(experiment, network, "CV1")
+        fit.train_model(experiment, network, "CV1")
         return _bytes(experiment, network)
 
     return train
@@ -95,7 +93,7 @@ def _interrupt(monkeypatch, experiment, epochs):
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint, "write", write_and_stop)
         with pytest.raises(KeyboardInterrupt):
-            training.train_model(experiment, "Tiny", "CV1")
+            fit.train_model(experiment, "Tiny", "CV1")
 
 
 @pytest.mark.parametrize(
@@ -108,7 +106,7 @@ def test_a_killed_training_goes_on_to_the_same_bytes(network, when, straight, tm
     assert died.returncode == -signal.SIGKILL
     assert not experiment.model_path(network, "CV1").exists()
     with pytest.warns(UserWarning, match=f"{network}_CV1_checkpoint.npz: the training goes on after epoch 1"):
-        training.train_model(experiment, network, "CV1")
+        fit.train_model(experiment, network, "CV1")
     assert _bytes(experiment, network) == straight(network)
     # Neither the checkpoint nor the half of one that was being written.
     assert not list(experiment.models_folder.glob("*checkpoint*"))
@@ -120,21 +118,21 @@ def test_after_any_epoch_and_with_any_optimiser(optimizer, epochs, straight, tmp
     experiment = experiment_of(tmp_path, "Tiny", optimizer=optimizer)
     _interrupt(monkeypatch, experiment, epochs)
     with pytest.warns(UserWarning, match=f"goes on after epoch {epochs}"):
-        training.train_model(experiment, "Tiny", "CV1")
+        fit.train_model(experiment, "Tiny", "CV1")
     assert _bytes(experiment) == straight(optimizer=optimizer)
 
 
 def test_the_last_epoch_can_be_looked_at(tmp_path, monkeypatch):
     experiment = experiment_of(tmp_path, "Tiny", validation="none", schedule="constant")
     with pytest.raises(MissingError, match="checkpoint.npz is not there"):
-        training.load_last_epoch(experiment, "Tiny", "CV1")
+        model_files.load_last_epoch(experiment, "Tiny", "CV1")
     _interrupt(monkeypatch, experiment, 2)
-    model, epoch = training.load_last_epoch(experiment, "Tiny", "CV1")
+    model, epoch = model_files.load_last_epoch(experiment, "Tiny", "CV1")
     assert epoch == 2
     shorter = experiment_of(tmp_path / "short", "Tiny", validation="none", epochs=2, schedule="constant")
-    training.train_model(shorter, "Tiny", "CV1")
+    fit.train_model(shorter, "Tiny", "CV1")
     for one, other in zip(
-        model.get_weights(), training.load_model(shorter, "Tiny", "CV1").get_weights(), strict=True
+        model.get_weights(), model_files.load_model(shorter, "Tiny", "CV1").get_weights(), strict=True
     ):
         np.testing.assert_array_equal(one, other)
 
@@ -150,23 +148,23 @@ def test_a_checkpoint_of_another_training_is_not_used(change, tmp_path, monkeypa
         faces = experiment.faces_folder / "faces"
         (faces / "made_s1_fear.png").write_bytes((faces / "made_s2_anger.png").read_bytes())
     with pytest.warns(UserWarning, match="is of a training with other settings, images.*not used"):
-        curve = training.train_model(experiment, "Tiny", "CV1")
+        curve = fit.train_model(experiment, "Tiny", "CV1")
     assert list(curve["epoch"]) == [1, 2]
 
 
 def test_a_damaged_checkpoint_is_not_used(straight, tmp_path, monkeypatch):
     experiment = experiment_of(tmp_path, "Tiny")
     _interrupt(monkeypatch, experiment, 1)
-    path = training.checkpoint_path(experiment, "Tiny", "CV1")
+    path = model_files.checkpoint_path(experiment, "Tiny", "CV1")
     whole = path.read_bytes()
     flipped = bytearray(whole)
     flipped[len(whole) // 2] ^= 1
     for content in (whole[:-2000], b"", flipped):
         path.write_bytes(content)
         with pytest.raises(ModelError, match="is damaged, or of another network"):
-            training.load_last_epoch(experiment, "Tiny", "CV1")
+            model_files.load_last_epoch(experiment, "Tiny", "CV1")
     with pytest.warns(UserWarning, match="is damaged .*not used: the training starts at the first epoch"):
-        training.train_model(experiment, "Tiny", "CV1")
+        fit.train_model(experiment, "Tiny", "CV1")
     assert _bytes(experiment) == straight()
 
 
@@ -177,7 +175,7 @@ def test_the_step_says_what_went_on_and_tidies_up(tmp_path, monkeypatch):
         with pytest.raises(KeyboardInterrupt):
             training.train(experiment)
     # Killed between the model and the end: the model is whole, its checkpoint superfluous.
-    assert training.checkpoint_path(experiment, "Tiny", "CV1").exists()
+    assert model_files.checkpoint_path(experiment, "Tiny", "CV1").exists()
     run = training.train(experiment)
     assert (run.done, run.skipped) == (1, 1)
     assert not list(experiment.models_folder.glob("*checkpoint*"))

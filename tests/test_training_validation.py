@@ -7,11 +7,13 @@ import pytest
 import tiny_network
 from made_faces import make_experiment
 
-from ekman_expressions import datasets, figures, training
-from ekman_expressions.errors import DataError, ModelError, SettingsError
-from ekman_expressions.settings import TrainingSettings
-from ekman_expressions.storage import read_csv, write_csv
-from ekman_expressions.training.validation import split
+from ekman_expressions import figures
+from ekman_expressions.core import expressions
+from ekman_expressions.core.errors import DataError, ModelError, SettingsError
+from ekman_expressions.core.files import read_csv, write_csv
+from ekman_expressions.study import fit, model_files, prepared, training, training_table
+from ekman_expressions.study.settings import TrainingSettings
+from ekman_expressions.study.validation import split
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +26,7 @@ def _experiment(root, subjects=8, **values):
 
 
 def _poison(experiment, fold, content):
-    manifest = datasets.read_manifest(experiment)
+    manifest = prepared.read_manifest(experiment)
     for path in manifest.loc[manifest["fold"] == fold, "path"]:
         (experiment.faces_folder / path).write_bytes(content)
 
@@ -36,7 +38,7 @@ def test_the_test_fold_is_logged_and_has_no_influence(tmp_path):
     )
     # Faces of the training folds under the names of the test faces: other losses, nothing else.
     _poison(poisoned, "CV1", (plain.faces_folder / "faces" / "made_s1_anger.png").read_bytes())
-    curves = [training.train_model(experiment, "Tiny", "CV1") for experiment in (plain, watched, poisoned)]
+    curves = [fit.train_model(experiment, "Tiny", "CV1") for experiment in (plain, watched, poisoned)]
     models = {each.model_path("Tiny", "CV1").read_bytes() for each in (plain, watched, poisoned)}
     assert len(models) == 1
     assert list(curves[0].columns) == ["epoch", "loss", "accuracy"]
@@ -44,11 +46,11 @@ def test_the_test_fold_is_logged_and_has_no_influence(tmp_path):
     np.testing.assert_array_equal(curves[1]["loss"], curves[2]["loss"])
     assert (curves[1]["val_loss"] - curves[2]["val_loss"]).abs().max() > 1e-3
     # What is logged is what the saved model answers to the test faces.
-    manifest = datasets.read_manifest(watched)
+    manifest = prepared.read_manifest(watched)
     test = manifest[manifest["fold"] == "CV1"]
-    model = training.load_model(watched, "Tiny", "CV1")
-    answers = model(datasets.read_faces(watched, test["image_id"], tiny_network.SIDE)).numpy()
-    true = [list(training.pipeline.EXPRESSIONS).index(name) for name in test["expression"]]
+    model = model_files.load_model(watched, "Tiny", "CV1")
+    answers = model(prepared.read_faces(watched, test["image_id"], tiny_network.SIDE)).numpy()
+    true = [list(expressions.EXPRESSIONS).index(name) for name in test["expression"]]
     loss = -np.log(answers[np.arange(len(true)), true]).mean()
     # Trained on 256 steps of gray, asked with the finer ones of resized faces.
     assert curves[1]["val_loss"].iloc[-1] == pytest.approx(loss, abs=0.02)
@@ -58,7 +60,7 @@ def test_held_out_subjects_choose_the_epoch_and_the_test_fold_does_not(tmp_path)
     values = {"epochs": 12, "validation": "subjects", "validation_fraction": 0.5, "patience": 2}
     experiment = _experiment(tmp_path, learning_rate=0.03, **values)
     _poison(experiment, "CV1", b"no image: reading it would raise")
-    curve = training.train_model(experiment, "Tiny", "CV1")
+    curve = fit.train_model(experiment, "Tiny", "CV1")
     best = int(curve["val_loss"].idxmin()) + 1
     assert len(curve) == min(best + 2, 12) and len(curve) < 12
     # The same, trained for exactly so many epochs, is the model that is kept.
@@ -68,7 +70,7 @@ def test_held_out_subjects_choose_the_epoch_and_the_test_fold_does_not(tmp_path)
         training=tiny_network.settings(learning_rate=0.03, **{**values, "epochs": best}),
     )
     experiment.faces_folder.rename(straight.faces_folder)
-    training.train_model(straight, "Tiny", "CV1")
+    fit.train_model(straight, "Tiny", "CV1")
     kept = straight.model_path("Tiny", "CV1").read_bytes()
     straight.faces_folder.rename(experiment.faces_folder)
     assert experiment.model_path("Tiny", "CV1").read_bytes() == kept
@@ -76,7 +78,7 @@ def test_held_out_subjects_choose_the_epoch_and_the_test_fold_does_not(tmp_path)
 
 def test_splits_are_by_subject_seeded_and_sorted(tmp_path):
     experiment = _experiment(tmp_path, subjects=10, validation="subjects", validation_fraction=0.4)
-    manifest = datasets.read_manifest(experiment)
+    manifest = prepared.read_manifest(experiment)
     rows, held_out = split(experiment, manifest, "CV1")
     assert rows["subject"].nunique() == 3 and held_out["subject"].nunique() == 2
     assert not set(rows["subject"]) & set(held_out["subject"])
@@ -96,7 +98,7 @@ def test_splits_are_by_subject_seeded_and_sorted(tmp_path):
 def test_one_subject_cannot_be_held_out(tmp_path):
     experiment = _experiment(tmp_path, subjects=2, validation="subjects")
     with pytest.raises(DataError, match='only one subject to train on, made/s1.*validation = "none"'):
-        training.train_model(experiment, "Tiny", "CV1")
+        fit.train_model(experiment, "Tiny", "CV1")
     experiment = dataclasses.replace(experiment, training=tiny_network.settings(validation="test"))
     write_csv(experiment.manifest_path, read_csv(experiment.manifest_path).query("fold == 'CV2'"))
     with pytest.raises(DataError, match="CV1 has no image to watch"):
@@ -112,7 +114,7 @@ def test_a_loss_that_is_never_finite_on_the_held_out_chooses_nothing(tmp_path, m
         keras.Model, "evaluate", lambda *args, **named: evaluate(*args, **named) | {"loss": float("nan")}
     )
     with pytest.raises(ModelError, match="held-out subjects was finite in no epoch"):
-        training.train_model(experiment, "Tiny", "CV1")
+        fit.train_model(experiment, "Tiny", "CV1")
 
 
 def test_settings_are_checked():
@@ -131,9 +133,9 @@ def test_settings_are_checked():
 def test_the_table_and_the_curves_say_what_was_reached_and_what_it_took(tmp_path):
     experiment = _experiment(tmp_path, validation="subjects", epochs=3, learning_rate=0.03)
     training.train(experiment)
-    curves = training.learning_curves(experiment)
+    curves = training_table.learning_curves(experiment)
     assert list(curves.columns)[-3:] == ["val_loss", "val_accuracy", "chosen"]
-    table = training.training_table(experiment)
+    table = training_table.training_table(experiment)
     for row in table.itertuples():
         curve = curves[curves["fold"] == row.fold]
         best = curve.loc[curve["val_loss"].idxmin()]
@@ -147,8 +149,8 @@ def test_the_table_and_the_curves_say_what_was_reached_and_what_it_took(tmp_path
     np.testing.assert_allclose(written["val_loss"], table["val_loss"])
     tested = table[["network", "fold"]].assign(accuracy=[0.5, 0.7])
     write_csv(experiment.evaluation_folder / "accuracy_by_fold.csv", tested)
-    assert training.training_table(experiment)["test_accuracy"].tolist() == [0.5, 0.7]
-    summary = training.training_summary(experiment).iloc[0]
+    assert training_table.training_table(experiment)["test_accuracy"].tolist() == [0.5, 0.7]
+    summary = training_table.training_summary(experiment).iloc[0]
     assert (summary["network"], summary["models"]) == ("Tiny", 2)
     assert summary["test_accuracy"] == pytest.approx(0.6)
     # With n - 1: sqrt(2 * 0.1^2 / 1).

@@ -6,9 +6,9 @@ from scipy import stats
 from scipy.cluster import hierarchy
 from scipy.spatial.distance import squareform
 
-from ekman_expressions.errors import DataError
-from ekman_expressions.similarity import distances, linkage
-from ekman_expressions.statistics import trees
+from ekman_expressions.core.errors import DataError
+from ekman_expressions.measures import trees
+from ekman_expressions.measures.trees import distances, linkage
 
 FOLDS = ("CV1", "CV2", "CV3")
 

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from ekman_expressions.errors import DataError
+from ekman_expressions.core.errors import DataError
 from ekman_expressions.facespace import template
 from ekman_expressions.facespace.template import POINTS, SHAPE
 from ekman_expressions.facespace.warp import _remap_is_exact, normalise, source_points

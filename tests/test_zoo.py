@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ekman_expressions.errors import SettingsError
+from ekman_expressions.core.errors import SettingsError
 from ekman_expressions.zoo import NETWORKS, NetSpec, preprocessing_warning
 from ekman_expressions.zoo.applications import KERAS_FILES
 from ekman_expressions.zoo.preprocessing import native
@@ -108,7 +108,10 @@ def test_scratch_networks_have_the_layers_of_the_study():
 
     assert shapes("WeiNet", keras.layers.MaxPooling2D) == [(64, 64, 32), (64, 64, 32), (64, 64, 64)]
     assert shapes("SongNet", keras.layers.MaxPooling2D) == [
-        (112, 112, 64), (56, 56, 64), (28, 28, 32), (14, 14, 32),
+        (112, 112, 64),
+        (56, 56, 64),
+        (28, 28, 32),
+        (14, 14, 32),
     ]
     layers = NETWORKS["SongNet"].build().layers
     assert [layer.rate for layer in layers if isinstance(layer, keras.layers.Dropout)] == [0.5, 0.5]

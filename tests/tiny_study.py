@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 
 from ekman_expressions import Experiment
+from ekman_expressions.core.files import write_arrays, write_csv, write_image
 from ekman_expressions.facespace.template import POINTS
-from ekman_expressions.provenance import record
-from ekman_expressions.storage import write_arrays, write_csv, write_image
+from ekman_expressions.study.provenance import record
 
 SIDE = 64
 TINY = """

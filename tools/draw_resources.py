@@ -4,23 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ekman_expressions import (
-    Experiment,
-    causal,
-    comparison,
-    datasets,
-    evaluation,
-    explainers,
-    facespace,
-    figures,
-    heatmaps,
-    masks,
-)
-from ekman_expressions.datasets import synthetic
+from ekman_expressions import Experiment, figures
+from ekman_expressions.core.expressions import EXPRESSIONS, index, title
+from ekman_expressions.core.files import read_image
 from ekman_expressions.explainers.lime import lime, paint
-from ekman_expressions.expressions import EXPRESSIONS, index, title
-from ekman_expressions.perturbation import PerturbationRecord
-from ekman_expressions.storage import read_image
+from ekman_expressions.explainers.record import PerturbationRecord
+from ekman_expressions.faces import synthetic
+from ekman_expressions.facespace import heatmaps, masks, warp
+from ekman_expressions.measures.scores import AVERAGE
+from ekman_expressions.study import causal, evaluation, explanations, prepared
+from ekman_expressions.study.scores import read_scores
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -28,24 +21,24 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 def draw_overview(experiment: Experiment) -> None:
     """Take the most accurate network, its expression with the highest IoU, its best described face."""
     network = evaluation.read_accuracy(experiment).sort_values("accuracy").network.iloc[-1]
-    scores = comparison.read_scores(experiment, pooled=True)
-    cells = scores[(scores.network == network) & (scores.expression != comparison.AVERAGE)]
+    scores = read_scores(experiment, pooled=True)
+    cells = scores[(scores.network == network) & (scores.expression != AVERAGE)]
     best = cells.loc[cells.iou.idxmax()]
     expression = best.expression.lower()
 
-    table = explainers.read_explanations(experiment)
+    table = explanations.read_explanations(experiment)
     row = table.loc[table[(table.network == network) & (table.expression == expression)].r2.idxmax()]
     record = PerturbationRecord.load(experiment.record_path(network, row.fold, row.image_id))
     settings = experiment.explanation
     explanation = lime(record, index(expression), kernel_width=settings.kernel_width, alpha=settings.alpha)
-    landmarks = datasets.read_landmarks(experiment, row.image_id)
-    heatmap = heatmaps.read_gray(experiment, expression, network)
+    landmarks = prepared.read_landmarks(experiment, row.image_id)
+    heatmap = heatmaps.read_gray(experiment.heatmaps_folder, expression, network)
     figure = figures.overview(
-        datasets.read_faces(experiment, [row.image_id], 224)[0],
+        prepared.read_faces(experiment, [row.image_id], 224)[0],
         landmarks,
         record.segments,
         explanation.weights,
-        facespace.normalise(paint(explanation.weights, record.segments), landmarks),
+        warp.normalise(paint(explanation.weights, record.segments), landmarks),
         heatmap,
         heatmaps.threshold_otsu(heatmap)[1],
         masks.ekman_mask(expression),
@@ -58,7 +51,7 @@ def draw_overview(experiment: Experiment) -> None:
 def draw_heatmaps(experiment: Experiment) -> None:
     """Draw the heatmaps of all networks with the outlines of the Ekman masks."""
     wall = {
-        (network, title(expression)): heatmaps.read_gray(experiment, expression, network)
+        (network, title(expression)): heatmaps.read_gray(experiment.heatmaps_folder, expression, network)
         for network in experiment.networks
         for expression in EXPRESSIONS
     }

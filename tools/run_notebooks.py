@@ -18,10 +18,11 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
-from ekman_expressions import Experiment, expected
-from ekman_expressions.errors import MissingError, SettingsError
-from ekman_expressions.execution import VARIABLE, scheduler, using
-from ekman_expressions.storage import atomic_path
+from ekman_expressions import Experiment
+from ekman_expressions.core.errors import MissingError, SettingsError
+from ekman_expressions.core.files import atomic_path
+from ekman_expressions.study import expected
+from ekman_expressions.study.execution import VARIABLE, scheduler, using
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 METADATA = {

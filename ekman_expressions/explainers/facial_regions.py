@@ -11,8 +11,8 @@ import numpy as np
 
 from ekman_expressions.explainers import lime
 from ekman_expressions.facespace.inverse import template_points
-from ekman_expressions.masks import atlas
-from ekman_expressions.perturbation import check_image
+from ekman_expressions.facespace.masks import atlas
+from ekman_expressions.zoo.checks import check_image
 
 BACKGROUND = "background"
 """The segment that is no region of the atlas: all outside the face."""

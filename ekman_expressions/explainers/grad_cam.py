@@ -8,17 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from ekman_expressions.errors import ModelError, SettingsError, check_range
+from ekman_expressions.core.errors import ModelError, SettingsError, check_range
+from ekman_expressions.core.startup import silent_stderr
 from ekman_expressions.explainers.gradients import (
     GRADIENT_GROUP,
     check_differentiable,
     check_gradients,
     score_of,
 )
-from ekman_expressions.explainers.masked import check_input, compiled, halving
-from ekman_expressions.perturbation import check_image
-from ekman_expressions.perturbation.checks import check_probabilities
-from ekman_expressions.startup import silent_stderr
+from ekman_expressions.zoo.checks import check_image, check_probabilities
+from ekman_expressions.zoo.masked import check_input, compiled, halving
 
 # Layers that only gather, drop or move what a convolution found.
 _NO_FEATURES = ("Pool", "Dropout", "Cropping", "Padding", "Reshape", "Permute", "Sampling", "Resizing")

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from ekman_expressions.errors import ModelError, check_range
-from ekman_expressions.explainers.masked import check_input, compiled, halving
-from ekman_expressions.perturbation.checks import check_probabilities
-from ekman_expressions.perturbation.compiled import is_keras
-from ekman_expressions.startup import silent_stderr
+from ekman_expressions.core.errors import ModelError, check_range
+from ekman_expressions.core.startup import silent_stderr
+from ekman_expressions.zoo.checks import check_probabilities
+from ekman_expressions.zoo.compiled import is_keras
+from ekman_expressions.zoo.masked import check_input, compiled, halving
 
 GRADIENT_GROUP = 8
-"""Images in each call: always so many, the last call filled up, as in `ekman_expressions.perturbation`.
+"""Images in each call: always so many, the last call filled up, as in `ekman_expressions.explainers`.
 
 Fewer than there, since for gradients the activations of all layers are kept in memory.
 """

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from ekman_expressions import perturbation
+from ekman_expressions.explainers import record
 from ekman_expressions.explainers.gradients import input_gradients
 from ekman_expressions.explainers.lime import paint
-from ekman_expressions.perturbation import background, check_image
+from ekman_expressions.zoo.background import background
+from ekman_expressions.zoo.checks import check_image
 
 
 def integrated_gradients(
@@ -37,7 +38,7 @@ def integrated_gradients(
         The class explained.
     hidden : float or str
         The image x' where the way begins: a gray value, the mean colour, or the image blurred; see
-        `ekman_expressions.perturbation.background`.
+        `ekman_expressions.zoo.background`.
     steps : int
         Points on the way; the authors find 20 to 300 enough.
     score : {'probability', 'logit'}
@@ -94,5 +95,5 @@ def explain_one(
 
 
 def _summed(pixels: np.ndarray, image: np.ndarray, segments: int, compactness: float) -> np.ndarray:
-    labels = perturbation.superpixels(image, segments=segments, compactness=compactness)
+    labels = record.superpixels(image, segments=segments, compactness=compactness)
     return paint(np.bincount(labels.ravel(), pixels.ravel()), labels, positive=False)

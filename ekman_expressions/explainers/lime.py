@@ -11,9 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ekman_expressions.errors import DataError, SettingsError, check_range
-from ekman_expressions.explainers.recording import image_seed, make_record
-from ekman_expressions.perturbation import PerturbationRecord, pairs
+from ekman_expressions.core.errors import DataError, SettingsError, check_range
+from ekman_expressions.explainers.record import PerturbationRecord, image_seed, make_record, pairs
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -228,7 +227,7 @@ def explain_one(
 ) -> tuple[np.ndarray, int]:
     """Explain one image by LIME; see `ekman_expressions.explainers.registry` for the contract.
 
-    `asking` are settings of `ekman_expressions.explainers.recording.make_record`.
+    `asking` are settings of `ekman_expressions.explainers.record.make_record`.
     """
     estimator = {"kernel_width": kernel_width, "alpha": alpha}
     record = record_one(model, image, target, seed=seed, tolerance=tolerance, **estimator, **asking)
@@ -250,7 +249,7 @@ def record_one(
     """Make the record from which LIME, and all that share its samples, explain one image.
 
     With ``samples = "auto"``, LIME's weights decide how many are enough: see `is_sure`. `asking` are
-    settings of `ekman_expressions.explainers.recording.make_record`.
+    settings of `ekman_expressions.explainers.record.make_record`.
     """
     enough = partial(is_sure, target=target, tolerance=tolerance, kernel_width=kernel_width, alpha=alpha)
     return make_record(model, image, seed=image_seed(seed, "lime", image), enough=enough, **asking)

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from ekman_expressions.errors import check_range
-from ekman_expressions.perturbation import check_image, perturb
+from ekman_expressions.core.errors import check_range
+from ekman_expressions.zoo.asking import perturb
+from ekman_expressions.zoo.checks import check_image
 
 
 def patches(side: int, patch: float, stride: float) -> np.ndarray:
@@ -45,9 +46,9 @@ def explain_one(
     Parameters
     ----------
     hidden : float or str
-        What the patch looks like; see `ekman_expressions.perturbation.background`.
+        What the patch looks like; see `ekman_expressions.zoo.background`.
     batch_size : int
-        See `ekman_expressions.perturbation.perturb`.
+        See `ekman_expressions.zoo.asking.perturb`.
     patch, stride : float, range (0, 1]
         Size of the square patch and its step, in units of the image's side.
     """

@@ -20,8 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from ekman_expressions.errors import DataError, SettingsError, check_type
-from ekman_expressions.explainer_specs import SPECS
+from ekman_expressions.core.errors import DataError, SettingsError, check_type
 from ekman_expressions.explainers import (
     facial_regions,
     grad_cam,
@@ -33,7 +32,8 @@ from ekman_expressions.explainers import (
     smooth_grad,
     superpixel_rise,
 )
-from ekman_expressions.perturbation import check_hidden
+from ekman_expressions.explainers.specs import SPECS
+from ekman_expressions.zoo.background import check_hidden
 
 EXPLAIN_ONE: dict[str, Callable[..., tuple[np.ndarray, int]]] = {
     "lime": lime.explain_one,

@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from ekman_expressions.errors import check_range
-from ekman_expressions.explainers.masked import ask_behind
-from ekman_expressions.explainers.recording import image_seed
-from ekman_expressions.perturbation import GROUP, background, check_image
+from ekman_expressions.core.errors import check_range
+from ekman_expressions.explainers.record import image_seed
+from ekman_expressions.zoo.asking import GROUP
+from ekman_expressions.zoo.background import background
+from ekman_expressions.zoo.checks import check_image
+from ekman_expressions.zoo.masked import ask_behind
 
 
 def soft_masks(
@@ -61,7 +63,7 @@ def explain_one(
     Parameters
     ----------
     hidden : float or str
-        What is seen where the image is hidden; see `ekman_expressions.perturbation.background`.
+        What is seen where the image is hidden; see `ekman_expressions.zoo.background`.
     masks : int
         How many; the authors use 4,000 to 8,000.
     cells : int

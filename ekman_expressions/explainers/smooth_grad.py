@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from ekman_expressions.explainers.gradients import GRADIENT_GROUP, input_gradients
-from ekman_expressions.explainers.recording import image_seed
-from ekman_expressions.perturbation import check_image
+from ekman_expressions.explainers.record import image_seed
+from ekman_expressions.zoo.checks import check_image
 
 
 def explain_one(

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from ekman_expressions.errors import check_range
+from ekman_expressions.core.errors import check_range
 from ekman_expressions.explainers.lime import paint, record_one
-from ekman_expressions.perturbation import PerturbationRecord
+from ekman_expressions.explainers.record import PerturbationRecord
 
 
 def superpixel_rise(record: PerturbationRecord, target: int) -> np.ndarray:

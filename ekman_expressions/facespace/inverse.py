@@ -11,7 +11,7 @@ from ekman_expressions.facespace.warp import source_points
 def template_points(landmarks: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Return where in face space each pixel of an image lies.
 
-    The inverse of `ekman_expressions.facespace.normalise`: by the same triangles, a pixel's centre
+    The inverse of `ekman_expressions.facespace.warp.normalise`: by the same triangles, a pixel's centre
     in an image triangle goes to the point of the template triangle with the same barycentric
     coordinates. Where triangles of the image overlap (an odd face), the one listed first counts.
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ekman_expressions.errors import DataError
+from ekman_expressions.core.errors import DataError
 from ekman_expressions.facespace.template import JAW, LANDMARKS, POINTS, SHAPE, pixels
 
 _FARTHEST = 2.0

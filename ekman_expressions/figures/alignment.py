@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ekman_expressions.errors import DataError, check_range
-from ekman_expressions.figures.faces import show
-from ekman_expressions.figures.style import PAGE, PALETTE, new_figure, styled
-
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+from ekman_expressions.core.errors import DataError, check_range
+from ekman_expressions.figures.faces import show
+from ekman_expressions.figures.style import PAGE, PALETTE, new_figure, styled
 
 CONTOURS = {
     "jaw": [range(0, 17)],
@@ -48,7 +48,7 @@ def alignment_page(
     titles : sequence of str, optional
         Above each face.
     residuals : sequence of float, optional
-        How odd each face's landmarks are (see `ekman_expressions.datasets.landmark_residuals`):
+        How odd each face's landmarks are (see `ekman_expressions.study.landmark_quality.landmark_residuals`):
         shown above the faces, which come in this order, the oddest first.
     most : int
         Faces drawn at most; the title says how many there are.

@@ -8,20 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from ekman_expressions.errors import DataError
-from ekman_expressions.figures.style import (
-    COLUMN,
-    GROUP_COLOURS,
-    PAGE,
-    PALETTE,
-    new_figure,
-    styled,
-)
-
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
+
+from ekman_expressions.core.errors import DataError
+from ekman_expressions.figures.style import COLUMN, GROUP_COLOURS, PAGE, PALETTE, new_figure, styled
 
 _DASHES = ((0, (4, 2)), (0, (1, 1.5)), "-.", "-")
 _POINT = {

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ekman_expressions.errors import DataError
-from ekman_expressions.figures.faces import show
-from ekman_expressions.figures.style import PAGE, bare, new_figure, styled
-
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+from ekman_expressions.core.errors import DataError
+from ekman_expressions.figures.faces import show
+from ekman_expressions.figures.style import PAGE, bare, new_figure, styled
 
 _COLOUR_MAP = "inferno"
 _OUTLINE = "#00E5FF"

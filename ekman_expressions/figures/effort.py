@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from ekman_expressions.errors import DataError
-from ekman_expressions.figures.style import PAGE, PALETTE, new_figure, styled
-
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+from ekman_expressions.core.errors import DataError
+from ekman_expressions.figures.style import PAGE, PALETTE, new_figure, styled
 
 _MEASURES = {
     "test_accuracy": "accuracy, test faces",
@@ -28,7 +28,7 @@ def training_effort(table: pd.DataFrame) -> Figure:
     ----------
     table : DataFrame
         One row per model: columns network, fold, and any of test_accuracy, accuracy, seconds
-        and peak_memory_mb, as from `ekman_expressions.training.training_table`.
+        and peak_memory_mb, as from `ekman_expressions.study.training_table.training_table`.
 
     Returns
     -------

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from ekman_expressions.errors import DataError
-from ekman_expressions.figures.style import PAGE, PALETTE, bare, mark_missing, new_figure, styled
-
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+from ekman_expressions.core.errors import DataError
+from ekman_expressions.figures.style import PAGE, PALETTE, bare, mark_missing, new_figure, styled
 
 
 @styled
@@ -76,7 +76,7 @@ def agreement(matrices: Mapping[str, pd.DataFrame], names: Mapping[str, str] | N
     Parameters
     ----------
     matrices : dict of str to DataFrame
-        By title, square tables as from `ekman_expressions.explainers.agreement.matrix`; range
+        By title, square tables as from `ekman_expressions.measures.explainer_agreement.matrix`; range
         [-1, 1], NaN where there is no correlation.
     names : dict, optional
         What to call the explainers.
@@ -113,7 +113,7 @@ def cost_bars(cost: pd.DataFrame, names: Mapping[str, str] | None = None) -> Fig
     Parameters
     ----------
     cost : DataFrame
-        ``explainer, network, passes, gradients, seconds``; see `ekman_expressions.explainers.cost`.
+        ``explainer, network, passes, gradients, seconds``; see `ekman_expressions.study.cost`.
     names : dict, optional
         What to call the explainers.
     """

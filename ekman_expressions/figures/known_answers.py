@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from ekman_expressions.errors import DataError
-from ekman_expressions.figures.style import PAGE, PALETTE, new_figure, styled
-
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+from ekman_expressions.core.errors import DataError
+from ekman_expressions.figures.style import PAGE, PALETTE, new_figure, styled
 
 
 @styled

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from ekman_expressions.errors import DataError
-from ekman_expressions.expressions import EXPRESSIONS, title
-from ekman_expressions.figures.style import COLUMN, MISSING, PAGE, PALETTE, new_figure, styled
-
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
+
+from ekman_expressions.core.errors import DataError
+from ekman_expressions.core.expressions import EXPRESSIONS, title
+from ekman_expressions.figures.style import COLUMN, MISSING, PAGE, PALETTE, new_figure, styled
 
 
 @styled
@@ -26,7 +26,7 @@ def learning_curves(table: pd.DataFrame, *, measure: str = "accuracy", columns: 
     ----------
     table : DataFrame
         Columns network, fold, epoch, `measure` and, if the training was watched on held-out
-        faces, ``val_<measure>``; as from `ekman_expressions.training.learning_curves`. Where
+        faces, ``val_<measure>``; as from `ekman_expressions.study.training_table.learning_curves`. Where
         ``chosen`` is true, a dot marks the epoch that the model is of.
     measure : str
         ``"accuracy"`` or ``"loss"``.

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ekman_expressions.figures.faces import draw_borders, draw_points, show
-from ekman_expressions.figures.style import PAGE, new_figure, styled
-
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+from ekman_expressions.figures.faces import draw_borders, draw_points, show
+from ekman_expressions.figures.style import PAGE, new_figure, styled
 
 
 @styled

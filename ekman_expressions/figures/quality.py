@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ekman_expressions.errors import DataError
-from ekman_expressions.figures.style import PAGE, PALETTE, bare, mark_missing, new_figure, styled
-
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+from ekman_expressions.core.errors import DataError
+from ekman_expressions.figures.style import PAGE, PALETTE, bare, mark_missing, new_figure, styled
 
 _CONTROLS = {"random": ("#777777", "--"), "centre": ("#777777", ":")}
 _KINDS = ("deletion", "insertion")

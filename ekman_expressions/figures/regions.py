@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ekman_expressions.errors import DataError
-from ekman_expressions.figures.style import MISSING, PAGE, PAGE_HEIGHT, bare, mark_missing, new_figure, styled
-
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+from ekman_expressions.core.errors import DataError
+from ekman_expressions.figures.style import MISSING, PAGE, PAGE_HEIGHT, bare, mark_missing, new_figure, styled
 
 _MOST = 8.0
 

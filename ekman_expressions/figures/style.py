@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec
 
-from ekman_expressions.errors import check_option
-from ekman_expressions.storage import atomic_path
-from ekman_expressions.zoo.spec import NETWORKS
-
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+from ekman_expressions.core.errors import check_option
+from ekman_expressions.core.files import atomic_path
+from ekman_expressions.zoo.spec import NETWORKS
 
 P = ParamSpec("P")
 

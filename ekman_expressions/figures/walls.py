@@ -8,20 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ekman_expressions.errors import DataError
-from ekman_expressions.figures.style import (
-    PAGE,
-    PAGE_HEIGHT,
-    PALETTE,
-    bare,
-    mark_missing,
-    new_figure,
-    styled,
-)
-
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+from ekman_expressions.core.errors import DataError
+from ekman_expressions.figures.style import PAGE, PAGE_HEIGHT, PALETTE, bare, mark_missing, new_figure, styled
 
 # Width in inches of a letter of 7 points, with what must lie between two names.
 _LETTERS = {"bold": 0.065, "normal": 0.055}

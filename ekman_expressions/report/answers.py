@@ -7,13 +7,14 @@ from functools import partial
 
 import pandas as pd
 
-from ekman_expressions import figures, masks
-from ekman_expressions.explainers.agreement import matrix
-from ekman_expressions.expressions import EXPRESSIONS, title
-from ekman_expressions.known_answers import drawing
+from ekman_expressions import figures
+from ekman_expressions.core.expressions import EXPRESSIONS, title
+from ekman_expressions.facespace import masks
+from ekman_expressions.measures.explainer_agreement import matrix
 from ekman_expressions.report.atlas import explainer_title
 from ekman_expressions.report.plots import Plot
 from ekman_expressions.report.source import Source
+from ekman_expressions.study import known_answers_figures
 
 _AGREEMENT = {
     "heatmap_correlations": (
@@ -68,7 +69,7 @@ def known_plots(source: Source) -> Iterator[Plot]:
             alt=f"Dots with intervals for {rows['explainer'].nunique()} explainers and "
             f"{rows['network'].nunique()} networks. Highest AUC: {explainer_title(best['explainer'])} on "
             f"{best['network']}, {best['value']:.3f} ({best['low']:.3f} to {best['high']:.3f}).",
-            draw=partial(drawing.localisation_figure, table),
+            draw=partial(known_answers_figures.localisation_figure, table),
             table=table,
         )
     pairs = source.table("known_answers", "masks.csv")
@@ -81,7 +82,7 @@ def known_plots(source: Source) -> Iterator[Plot]:
             caption="If they did, the framed cells would be the highest of their rows.",
             alt=f"Table of IoU of each mask with what moves in each expression: own {found['own']:.3f}, "
             f"others {found['others']:.3f} on average.",
-            draw=partial(drawing.masks_figure, pairs, summary),
+            draw=partial(known_answers_figures.masks_figure, pairs, summary),
             table=pairs,
         )
 

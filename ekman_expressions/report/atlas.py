@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from ekman_expressions import comparison, masks
-from ekman_expressions.errors import DataError
-from ekman_expressions.explainer_specs import SPECS
-from ekman_expressions.expressions import EXPRESSIONS, title
+from ekman_expressions.core.errors import DataError
+from ekman_expressions.core.expressions import EXPRESSIONS, title
+from ekman_expressions.explainers.specs import SPECS
+from ekman_expressions.facespace import masks
+from ekman_expressions.facespace.heatmaps import heatmap_name, threshold_otsu, to_jet
 from ekman_expressions.facespace.template import SHAPE
-from ekman_expressions.heatmaps import heatmap_name, threshold_otsu, to_jet
-from ekman_expressions.provenance import Run
+from ekman_expressions.measures import scores
 from ekman_expressions.report.scripts import pack, write_call
 from ekman_expressions.report.source import Source
+from ekman_expressions.study.provenance import Run
 
 COLOUR_MAPS = ("viridis", "cividis", "magma", "gray", "jet")
 """The colour maps that a reader may choose, the first by default."""
@@ -74,7 +75,7 @@ def write_heatmaps(source: Source, folder: Path, run: Run) -> dict[str, Any]:
         level, marked = threshold_otsu(gray)
         cells[key] = {
             "otsu": level,
-            "iou": comparison.iou(marked, source.masks[expression]) if marked.any() else None,
+            "iou": scores.iou(marked, source.masks[expression]) if marked.any() else None,
             "faces": counts[explainer].get((expression, network, fold)),
         }
         write_call(folder / "data" / explainer / f"{name}.js", "Ekman.receive", key, pack(gray))

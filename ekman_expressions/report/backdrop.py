@@ -8,15 +8,16 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from ekman_expressions import datasets
-from ekman_expressions.errors import DataError, MissingError
-from ekman_expressions.experiment import Experiment
-from ekman_expressions.facespace import normalise
+from ekman_expressions.core.errors import DataError, MissingError
+from ekman_expressions.core.files import write_image
+from ekman_expressions.faces import databases
+from ekman_expressions.facespace.heatmaps import RunningMean
 from ekman_expressions.facespace.template import POINTS, SHAPE
+from ekman_expressions.facespace.warp import normalise
 from ekman_expressions.figures.alignment import CONTOURS
-from ekman_expressions.heatmaps import RunningMean
 from ekman_expressions.report.source import Source
-from ekman_expressions.storage import write_image
+from ekman_expressions.study import prepared
+from ekman_expressions.study.experiment import Experiment
 
 MOST_FACES = 120
 """So many faces, spread evenly over the manifest, make the mean."""
@@ -29,7 +30,7 @@ _SIDE = 224
 
 def shareable(experiment: Experiment) -> bool:
     """Whether all faces come from databases that are bundled, and so may be passed on."""
-    known = datasets.DATABASES
+    known = databases.DATABASES
     return all(name in known and known[name].bundled for name in experiment.faces.datasets)
 
 
@@ -59,7 +60,7 @@ def drawing() -> np.ndarray:
 def _choose(experiment: Experiment) -> pd.DataFrame | None:
     if not experiment.manifest_path.exists():
         return None
-    manifest = datasets.read_manifest(experiment)
+    manifest = prepared.read_manifest(experiment)
     # By fold, expression and subject, so that an even choice is balanced.
     manifest = manifest.sort_values(["fold", "expression", "subject", "image_id"], ignore_index=True)
     places = np.unique(np.linspace(0, len(manifest) - 1, min(MOST_FACES, len(manifest))).astype(int))
@@ -73,8 +74,8 @@ def _mean(experiment: Experiment, chosen: pd.DataFrame) -> tuple[np.ndarray | No
     mean = RunningMean()
     for image_id in tqdm(chosen["image_id"], desc="Averaging faces", unit="face"):
         try:
-            face = datasets.read_faces(experiment, [image_id], _SIDE)[0]
-            mean.add(normalise(face, datasets.read_landmarks(experiment, image_id)))
+            face = prepared.read_faces(experiment, [image_id], _SIDE)[0]
+            mean.add(normalise(face, prepared.read_landmarks(experiment, image_id)))
         except (DataError, MissingError):
             # The step 'faces' lists what is wrong with them; a background can do without.
             continue

@@ -10,16 +10,16 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from ekman_expressions import datasets, evaluation, explainers
-from ekman_expressions.errors import DataError, MissingError
-from ekman_expressions.experiment import Experiment
+from ekman_expressions.core.errors import DataError, MissingError
+from ekman_expressions.core.expressions import index, title
+from ekman_expressions.core.files import write_image
 from ekman_expressions.explainers.lime import lime
-from ekman_expressions.expressions import index, title
-from ekman_expressions.perturbation import PerturbationRecord
-from ekman_expressions.provenance import Run
+from ekman_expressions.explainers.record import PerturbationRecord
 from ekman_expressions.report.scripts import pack, write_call
 from ekman_expressions.report.source import Source
-from ekman_expressions.storage import write_image
+from ekman_expressions.study import evaluation, explanations, prepared
+from ekman_expressions.study.experiment import Experiment
+from ekman_expressions.study.provenance import Run
 
 MOST = 8
 """Faces shown per model and expression, spread evenly from the best to the worst described."""
@@ -36,7 +36,7 @@ def write(source: Source, folder: Path, run: Run) -> list[dict[str, Any]]:
         ``network, fold, script, faces, of`` (explained faces, shown and in all).
     """
     experiment = source.experiment
-    table = explainers.read_explanations(experiment)
+    table = explanations.read_explanations(experiment)
     predictions = evaluation.read_predictions(experiment).set_index(["network", "fold", "image_id"])
     index_of: list[dict[str, Any]] = []
     pictures: set[str] = set()
@@ -93,5 +93,5 @@ def _entry(experiment: Experiment, row: Any, predictions: pd.DataFrame) -> dict[
 
 
 def _write_face(experiment: Experiment, image_id: str, folder: Path) -> None:
-    face = datasets.read_faces(experiment, [image_id], _SIDE)[0]
+    face = prepared.read_faces(experiment, [image_id], _SIDE)[0]
     write_image(folder / "faces" / f"{image_id}.webp", np.round(face * 255).astype(np.uint8), quality=85)

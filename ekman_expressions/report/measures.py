@@ -10,16 +10,16 @@ from typing import Any
 
 import pandas as pd
 
-from ekman_expressions import figures, quality
-from ekman_expressions.comparison import AVERAGE
-from ekman_expressions.explainer_specs import SPECS
-from ekman_expressions.expressions import title
+from ekman_expressions import figures
+from ekman_expressions.core.expressions import title
+from ekman_expressions.core.files import read_csv
+from ekman_expressions.explainers.specs import SPECS
 from ekman_expressions.figures.quality import erasure_curves, reliability_boxes
-from ekman_expressions.quality import erasing
+from ekman_expressions.measures.scores import AVERAGE
 from ekman_expressions.report.pages import table_rows
 from ekman_expressions.report.plots import Plot
 from ekman_expressions.report.source import Source
-from ekman_expressions.storage import read_csv
+from ekman_expressions.study import erasing, quality_tables
 
 MOST_ROWS = 120
 """A page shows so many rows of a table at most; its file has all."""
@@ -48,7 +48,7 @@ def quality_plots(source: Source) -> Iterator[Plot]:
     experiment = source.experiment
     if experiment is None or not (experiment.quality_folder / "curves.csv").exists():
         return
-    areas, found = quality.read(experiment, "curves"), quality.read_curves(experiment)
+    areas, found = quality_tables.read(experiment, "curves"), quality_tables.read_curves(experiment)
     names = {name: spec.title for name, spec in SPECS.items()}
     for network in source.networks:
         cells = {
@@ -71,7 +71,7 @@ def quality_plots(source: Source) -> Iterator[Plot]:
             draw=partial(erasure_curves, cells, erasing.GRID, titles=names, title=network),
             table=table,
         )
-    table = quality.read(experiment, "reliability")
+    table = quality_tables.read(experiment, "reliability")
     if not table.empty:
         means = table.groupby("network", sort=False)["r2"].mean()
         yield Plot(

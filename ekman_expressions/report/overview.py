@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ekman_expressions import comparison, datasets
-from ekman_expressions.experiment import Experiment
-from ekman_expressions.expressions import EXPRESSIONS
+from ekman_expressions.core.expressions import EXPRESSIONS
+from ekman_expressions.core.files import read_csv, read_json
+from ekman_expressions.measures import scores
+from ekman_expressions.measures.chance import MEANINGS
 from ekman_expressions.report import measures
 from ekman_expressions.report.atlas import explainer_title
 from ekman_expressions.report.source import Source
-from ekman_expressions.statistics.chance import MEANINGS
-from ekman_expressions.storage import read_csv, read_json
+from ekman_expressions.study import prepared
+from ekman_expressions.study import scores as scores_step
+from ekman_expressions.study.experiment import Experiment
 
 WHITE = "white everywhere (no information)"
 
@@ -55,19 +56,19 @@ def main_table(source: Source) -> pd.DataFrame:
     """
     experiment = source.experiment
     if experiment is not None and (experiment.scores_folder / "scores_by_fold.csv").exists():
-        by_fold = comparison.read_scores_by_fold(experiment)
-        pooled = comparison.read_scores(experiment, pooled=True)
-        pooled = pooled[pooled["expression"] == comparison.AVERAGE].set_index("network")["iou"]
+        by_fold = scores_step.read_scores_by_fold(experiment)
+        pooled = scores_step.read_scores(experiment, pooled=True)
+        pooled = pooled[pooled["expression"] == scores.AVERAGE].set_index("network")["iou"]
     else:
         ignore = lambda item, error: None  # noqa: E731
         folder = source.heatmaps[source.explainer]
         models = [(net, fold) for net, fold in source.levels if fold is not None]
         nets = [(net, None) for net in source.networks]
-        by_fold = comparison.score_heatmaps(folder, models or nets, source.masks, ignore)
-        pooled = comparison.score_heatmaps(folder, nets, source.masks, ignore)
+        by_fold = scores.score_heatmaps(folder, models or nets, source.masks, ignore)
+        pooled = scores.score_heatmaps(folder, nets, source.masks, ignore)
         pooled = pooled.groupby("network")["iou"].mean()
-    table = comparison.summarise(by_fold)
-    table = table[(table["expression"] == comparison.AVERAGE) & table["network"].isin(source.networks)]
+    table = scores.summarise(by_fold)
+    table = table[(table["expression"] == scores.AVERAGE) & table["network"].isin(source.networks)]
     table = table.drop(columns="expression").assign(iou_pooled=table["network"].map(pooled))
     table.insert(1, "kind", table["network"].map(source.kinds))
     accuracy = source.table("evaluation", "accuracy_by_fold.csv")
@@ -109,7 +110,7 @@ def _intervals(source: Source) -> pd.DataFrame | None:
     if intervals is None:
         return None
     unit = measures.interval_unit(intervals)
-    whole = intervals[(intervals["score"] == "iou") & (intervals["expression"] == comparison.AVERAGE)]
+    whole = intervals[(intervals["score"] == "iou") & (intervals["expression"] == scores.AVERAGE)]
     names = {f"{unit}_low": "iou_low", f"{unit}_high": "iou_high"}
     return whole.rename(columns=names)[["network", *names.values()]]
 
@@ -155,27 +156,11 @@ def steps(source: Source) -> list[dict[str, Any]]:
     return sorted(found, key=lambda entry: entry["start"] or "")
 
 
-def run_files(experiment: Experiment) -> dict[str, Path]:
-    """Return the files on which an experiment's report depends, by their path below the root."""
-    folders = (
-        experiment.results_folder,
-        experiment.root / "heatmaps" / experiment.name,
-        experiment.barplots_folder,
-        experiment.dendrograms_folder,
-        experiment.models_folder,
-        experiment.faces_folder,
-    )
-    paths = [path for folder in folders for path in sorted(folder.glob("**/run.json"))]
-    paths += sorted(experiment.results_folder.glob("**/*.csv"))
-    own = experiment.report_folder
-    return {path.relative_to(experiment.root).as_posix(): path for path in paths if own not in path.parents}
-
-
 def _faces(experiment: Experiment) -> str:
     names = ", ".join(experiment.faces.datasets)
     if not experiment.manifest_path.exists():
         return f"Faces: {names}."
-    manifest = datasets.read_manifest(experiment)
+    manifest = prepared.read_manifest(experiment)
     persons = manifest["subject"].nunique()
     return f"{len(manifest)} faces of {persons} persons ({names}); folds never split a person."
 

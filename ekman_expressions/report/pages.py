@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from ekman_expressions.storage import atomic_path
-
 if TYPE_CHECKING:
     from jinja2 import Environment
+
+from ekman_expressions.core.files import atomic_path
 
 HERE = Path(__file__).parent
 STATIC, TEMPLATES = HERE / "static", HERE / "templates"

@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from ekman_expressions import figures
-from ekman_expressions.errors import DataError
-from ekman_expressions.provenance import Run
-from ekman_expressions.storage import atomic_path, write_csv
-
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+from ekman_expressions import figures
+from ekman_expressions.core.errors import DataError
+from ekman_expressions.core.files import atomic_path, write_csv
+from ekman_expressions.study.provenance import Run
 
 PRINT_DPI = 300
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ekman_expressions.storage import atomic_path
+from ekman_expressions.core.files import atomic_path
 
 
 def pack(image: np.ndarray) -> str:

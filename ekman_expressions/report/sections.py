@@ -9,12 +9,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ekman_expressions import barplots, evaluation, figures, heatmaps, similarity, training
-from ekman_expressions.expressions import EXPRESSIONS, title
+from ekman_expressions import figures
+from ekman_expressions.core.expressions import EXPRESSIONS, title
+from ekman_expressions.core.files import read_csv
+from ekman_expressions.facespace import heatmaps
+from ekman_expressions.measures import trees
 from ekman_expressions.report.atlas import explainer_title
 from ekman_expressions.report.plots import Plot
 from ekman_expressions.report.source import Source
-from ekman_expressions.storage import read_csv
+from ekman_expressions.study import barplots, evaluation, training_table
+from ekman_expressions.study.dendrograms import BRANCHES
 
 SCORES = (
     "How far what a heatmap marks above Otsu's threshold overlaps with the Ekman mask. The black line is "
@@ -96,7 +100,7 @@ def learning(source: Source) -> Iterator[Plot]:
     experiment = source.experiment
     if experiment is None or not (experiment.models_folder / "run.json").exists():
         return
-    table = training.learning_curves(experiment)
+    table = training_table.learning_curves(experiment)
     if table.empty:
         return
     for measure in ("accuracy", "loss"):
@@ -165,10 +169,8 @@ def _tree(source: Source, name: str, what: str, leaves: dict, kinds: dict | None
     if len(maps) < 2:
         return
     support = _support(source, name, len(maps) - 1)
-    matrix = similarity.distances(list(maps.values()), list(maps))
-    table = similarity.pair_table(matrix, list(maps)).sort_values(
-        "distance", kind="stable", ignore_index=True
-    )
+    matrix = trees.distances(list(maps.values()), list(maps))
+    table = trees.pair_table(matrix, list(maps)).sort_values("distance", kind="stable", ignore_index=True)
     near, far = table.iloc[0], table.iloc[-1]
     yield Plot(
         name=f"dendrogram_{name}",
@@ -179,7 +181,7 @@ def _tree(source: Source, name: str, what: str, leaves: dict, kinds: dict | None
         f"({near['distance']:.3f}); least: {far['first']} and {far['second']} ({far['distance']:.3f}).",
         draw=partial(
             figures.dendrogram,
-            similarity.linkage(matrix),
+            trees.linkage(matrix),
             list(maps),
             groups=kinds,
             support=support,
@@ -197,6 +199,6 @@ def _support(source: Source, name: str, count: int) -> list[float] | None:
     path = source.experiment.dendrograms_folder / "branches.csv"
     if not path.exists():
         return None
-    rows = read_csv(path, similarity.BRANCHES)
+    rows = read_csv(path, BRANCHES)
     rows = rows[(rows["level"] == level) & (rows["expression"] == expression)]
     return rows["support"].tolist() if len(rows) == count else None

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ekman_expressions import heatmaps, masks
-from ekman_expressions.errors import DataError, MissingError
-from ekman_expressions.experiment import Experiment
-from ekman_expressions.expressions import EXPRESSIONS, title
+from ekman_expressions.core.errors import DataError, MissingError
+from ekman_expressions.core.expressions import EXPRESSIONS, title
+from ekman_expressions.core.files import read_csv
+from ekman_expressions.facespace import heatmaps, masks
 from ekman_expressions.figures import network_kinds
-from ekman_expressions.storage import read_csv
+from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.zoo import NETWORKS
 
 _BY_FOLD = re.compile(r"(?P<network>.+)_(?P<fold>CV\d+)_(?P<expression>[A-Z][a-z]+)_heatmap")
@@ -189,4 +189,7 @@ def _has_heatmaps(folder: Path) -> bool:
 def _masks(folder: Path) -> dict[str, np.ndarray]:
     """Read the masks that lie beside heatmaps; else those of the package."""
     drawn = all((folder / "GROUND_TRUTH" / f"{title(name)}_gt.png").exists() for name in EXPRESSIONS)
-    return {name: masks.read_mask(folder, name) if drawn else masks.ekman_mask(name) for name in EXPRESSIONS}
+    return {
+        name: masks.read_mask(folder / "GROUND_TRUTH", name) if drawn else masks.ekman_mask(name)
+        for name in EXPRESSIONS
+    }

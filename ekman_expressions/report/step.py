@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from ekman_expressions import __version__
-from ekman_expressions.experiment import Experiment, find_root
-from ekman_expressions.locks import locked
-from ekman_expressions.provenance import Run, record, require_finished, settings_of
+from ekman_expressions.core.files import write_csv
 from ekman_expressions.report import answers, atlas, backdrop, faces, measures, overview, sections
 from ekman_expressions.report.pages import Page, asset_files, write_pages
 from ekman_expressions.report.plots import publish
 from ekman_expressions.report.source import Source, of_experiment, of_heatmaps
-from ekman_expressions.storage import write_csv
+from ekman_expressions.study.experiment import Experiment, find_root
+from ekman_expressions.study.locks import locked
+from ekman_expressions.study.provenance import Run, record, require_finished, settings_of
 
 _STEP = "report"
 _ABOUT = {

@@ -7,11 +7,11 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ekman_expressions.errors import MissingError, ModelError
-from ekman_expressions.zoo.preprocessing import native
-
 if TYPE_CHECKING:
     import keras
+
+from ekman_expressions.core.errors import MissingError, ModelError
+from ekman_expressions.zoo.preprocessing import native
 
 KERAS_FILES: dict[str, tuple[str, str]] = {
     "InceptionV3": (
@@ -137,7 +137,7 @@ def _ways_out(name: str) -> str:
     return (
         f"Pass a file with the network's weights without top: set training.weights to a folder that holds "
         f"{name}.weights.h5, or {KERAS_FILES[name][0]} as Keras offers it for download; "
-        "or set training.weights = \"none\" to start at random."
+        'or set training.weights = "none" to start at random.'
     )
 
 

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ekman_expressions.errors import MissingError, ModelError
-
 if TYPE_CHECKING:
     import h5py
     import keras
+
+from ekman_expressions.core.errors import MissingError, ModelError
 
 
 def load_weights(model: keras.Model, path: Path | str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ekman_expressions.errors import check_option
+from ekman_expressions.core.errors import check_option
 
 CAFFE_MEANS = (103.939, 116.779, 123.68)
 """Mean blue, green and red of ImageNet, taken off by the networks that come from Caffe."""
@@ -77,7 +77,7 @@ def preprocessing_warning(network: str, preprocessing: str, weights: str) -> str
             return None
         return (
             f"{network}: the released weights were trained on pixels / 255, but preprocessing 'native' "
-            "feeds other numbers, so the predictions mean little. Set training.preprocessing = \"paper\"."
+            'feeds other numbers, so the predictions mean little. Set training.preprocessing = "paper".'
         )
     if preprocessing == "native":
         return None
@@ -92,5 +92,5 @@ def preprocessing_warning(network: str, preprocessing: str, weights: str) -> str
         )
     return (
         f"{network}: with preprocessing 'paper', ImageNet weights {reason}. The study trained so; for what "
-        "the weights were made with, set training.preprocessing = \"native\"."
+        'the weights were made with, set training.preprocessing = "native".'
     )

@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ekman_expressions.errors import EkmanExpressionsError, ModelError
-from ekman_expressions.startup import start_tensorflow
-from ekman_expressions.storage import atomic_path
-
 if TYPE_CHECKING:
     import keras
+
+from ekman_expressions.core.errors import EkmanExpressionsError, ModelError
+from ekman_expressions.core.files import atomic_path
+from ekman_expressions.core.startup import start_tensorflow
 
 NO_DATE = "1980-01-01@00:00:00"
 """Put where Keras notes when a model was saved."""

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ekman_expressions.errors import SettingsError, check_option, check_range
-from ekman_expressions.startup import start_tensorflow
-
 if TYPE_CHECKING:
     import keras
+
+from ekman_expressions.core.errors import SettingsError, check_option, check_range
+from ekman_expressions.core.startup import start_tensorflow
 
 
 @dataclass(frozen=True)

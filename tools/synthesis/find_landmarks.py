@@ -71,8 +71,8 @@ def _visible(vertices: np.ndarray, quads: np.ndarray) -> np.ndarray:
 
 def choose(out: Path) -> None:
     """Detect the landmarks on the rendered faces, and write the nearest vertices."""
-    from ekman_expressions.facespace.landmarks import LandmarkDetector
-    from ekman_expressions.storage import read_image
+    from ekman_expressions.core.files import read_image
+    from ekman_expressions.faces.landmarks import LandmarkDetector
 
     squared, seen = [], []
     with LandmarkDetector() as detector:

@@ -1,0 +1,1 @@
+"""What everything stands on: errors, the six expressions, seeds, files and images."""

@@ -1,0 +1,1 @@
+"""Faces: databases, cropping by landmarks, subject-wise folds, and the synthetic faces."""

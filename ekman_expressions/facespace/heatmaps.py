@@ -1,0 +1,195 @@
+"""Heatmaps: means of explanations in face space, per fold, per network and per expression."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ekman_expressions.core.errors import DataError, SettingsError, check_option
+from ekman_expressions.core.expressions import title
+from ekman_expressions.core.files import read_arrays, read_image, require
+from ekman_expressions.facespace.template import SHAPE
+
+KINDS: tuple[str, ...] = ("GRAY", "COLORMAP_JET", "THRESHOLD")
+"""The pictures that are written of each heatmap, and their folders."""
+
+
+class RunningMean:
+    """The weighted mean of arrays that come one by one, in memory for one array.
+
+    The mean is moved by each array's weighted difference from it, which stays accurate where
+    a large sum would lose digits (West 1979, doi:10.1145/359146.359153).
+
+    Attributes
+    ----------
+    weight : float
+        The sum of the weights so far.
+    """
+
+    def __init__(self) -> None:
+        self.weight = 0.0
+        self._mean: np.ndarray | None = None
+
+    def add(self, array: np.ndarray, weight: float = 1.0) -> None:
+        """Take in an array, of the same shape as those before, with a weight > 0."""
+        array = np.asarray(array, dtype=np.float64)
+        if not weight > 0:
+            raise SettingsError(f"'weight' must be a number > 0, but got {weight!r} instead.")
+        if self._mean is None:
+            self._mean = np.zeros(array.shape)
+        if array.shape != self._mean.shape:
+            raise DataError(f"The mean is of arrays of shape {self._mean.shape}, but got {array.shape}.")
+        self.weight += weight
+        self._mean += (array - self._mean) * (weight / self.weight)
+
+    @property
+    def mean(self) -> np.ndarray:
+        """The mean so far, float64; `DataError` before the first array."""
+        if self._mean is None:
+            raise DataError("There is no mean of no arrays: add one first.")
+        return self._mean.copy()
+
+
+def to_uint8(heatmap: np.ndarray) -> np.ndarray:
+    """Stretch a heatmap to 0 ... 255 by its minimum and maximum.
+
+    Parameters
+    ----------
+    heatmap : (H, W) ndarray of float
+        Any range.
+
+    Returns
+    -------
+    (H, W) ndarray of uint8
+        ``floor(255 (h - min) / (max - min))``; zeros where the heatmap is constant.
+
+    Raises
+    ------
+    DataError
+        If the heatmap is empty or not finite.
+    """
+    heatmap = np.asarray(heatmap, dtype=np.float64)
+    if heatmap.size == 0 or not np.isfinite(heatmap).all():
+        raise DataError(
+            f"A heatmap must be finite and not empty, but got shape {heatmap.shape} with "
+            f"{np.count_nonzero(~np.isfinite(heatmap))} values that are not finite."
+        )
+    low, high = heatmap.min(), heatmap.max()
+    if low == high:
+        return np.zeros(heatmap.shape, np.uint8)
+    # Divided before it is multiplied, so that the maximum is exactly 255.
+    return np.floor(255 * ((heatmap - low) / (high - low))).astype(np.uint8)
+
+
+def threshold_otsu(gray: np.ndarray) -> tuple[int, np.ndarray]:
+    """Split an 8-bit heatmap in two by Otsu's threshold.
+
+    Parameters
+    ----------
+    gray : (H, W) ndarray of uint8
+
+    Returns
+    -------
+    level : int
+        The gray value that separates the two classes best.
+    above : (H, W) ndarray of bool
+        Where the heatmap is above `level`; nowhere if it is constant.
+
+    Raises
+    ------
+    DataError
+        If `gray` is empty or no 8-bit image.
+
+    References
+    ----------
+    Otsu (1979), doi:10.1109/TSMC.1979.4310076.
+    """
+    gray = np.asarray(gray)
+    if gray.dtype != np.uint8 or gray.ndim != 2 or gray.size == 0:
+        raise DataError(
+            f"Otsu's threshold needs an (H, W) uint8 heatmap, but got {gray.dtype} of shape {gray.shape}. "
+            "Use heatmaps.to_uint8 first."
+        )
+    if gray.min() == gray.max():
+        # OpenCV would answer 0, which puts the whole canvas above.
+        return int(gray.flat[0]), np.zeros(gray.shape, bool)
+    import cv2
+
+    level, _ = cv2.threshold(np.ascontiguousarray(gray), 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
+    return int(level), gray > level
+
+
+def to_jet(gray: np.ndarray) -> np.ndarray:
+    """Colour an 8-bit heatmap (H, W) with JET: RGB (H, W, 3) uint8, blue low, red high."""
+    import cv2
+
+    return cv2.cvtColor(cv2.applyColorMap(gray, cv2.COLORMAP_JET), cv2.COLOR_BGR2RGB)
+
+
+def heatmap_path(
+    folder: Path | str,
+    expression: str,
+    network: str | None = None,
+    fold: str | None = None,
+    *,
+    kind: str = "GRAY",
+) -> Path:
+    """Return where a heatmap's picture lies.
+
+    Parameters
+    ----------
+    folder : Path
+        Laid out like ``heatmaps/<experiment>``.
+    expression : str
+        One of `EXPRESSIONS`.
+    network, fold : str, optional
+        Both: the heatmap of a fold. Only `network`: of a network. Neither: of the expression.
+    kind : {'GRAY', 'COLORMAP_JET', 'THRESHOLD'}
+    """
+    check_option(kind, "kind", KINDS)
+    if fold is not None and network is None:
+        raise SettingsError(f"A heatmap of fold {fold!r} needs a 'network' too, but got None.")
+    level = "heatmaps_total" if network is None else "heatmaps_by_net" if fold is None else "heatmaps_by_cv"
+    return Path(folder) / kind / level / f"{heatmap_name(expression, network, fold)}_heatmap.png"
+
+
+def heatmap_name(expression: str, network: str | None = None, fold: str | None = None) -> str:
+    """Return a heatmap's name in files and reports: ``SilNet_CV1_Anger``, ``SilNet_Anger``, ``Anger``."""
+    return "_".join(part for part in (network, fold, title(expression)) if part is not None)
+
+
+def read_gray(
+    folder: Path | str, expression: str, network: str | None = None, fold: str | None = None
+) -> np.ndarray:
+    """Read an 8-bit heatmap, (275, 224) uint8; arguments as in `heatmap_path`.
+
+    Raises
+    ------
+    MissingError
+        If it is not there.
+    DataError
+        If it is damaged or not of the size of face space.
+    """
+    path = require(heatmap_path(folder, expression, network, fold), "heatmaps")
+    return _in_face_space(read_image(path, gray=True), path)
+
+
+def read_float(
+    folder: Path | str, expression: str, network: str | None = None, fold: str | None = None
+) -> np.ndarray:
+    """Read a heatmap before it was stretched, (275, 224) float32, finite; else as `read_gray`."""
+    path = require(heatmap_path(folder, expression, network, fold).with_suffix(".npz"), "heatmaps")
+    heatmap = _in_face_space(read_arrays(path, ("heatmap",))["heatmap"], path)
+    if not np.isfinite(heatmap).all():
+        wrong = np.count_nonzero(~np.isfinite(heatmap))
+        raise DataError(
+            f"{path} holds {wrong} values that are not finite. Delete it and run the step 'heatmaps' again."
+        )
+    return heatmap
+
+
+def _in_face_space(heatmap: np.ndarray, path: Path) -> np.ndarray:
+    if heatmap.shape != SHAPE:
+        raise DataError(f"{path} has shape {heatmap.shape}, but face space is {SHAPE}.")
+    return heatmap

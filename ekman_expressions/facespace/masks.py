@@ -1,0 +1,273 @@
+"""The atlas of named facial regions, and the six Ekman masks made of them.
+
+An Ekman mask is a *reference, not a truth*: a drawing of where Ekman and Friesen say that a
+face moves in an expression, made of polygons on landmarks. A heatmap that disagrees with it
+is not thereby wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache, cached_property
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ekman_expressions.core.errors import DataError, check_option
+from ekman_expressions.core.expressions import EXPRESSIONS, title
+from ekman_expressions.core.files import read_image, read_json, require
+from ekman_expressions.facespace import template
+
+_JAW = range(17)
+_FOREHEAD_ENDS = (84, 68)
+
+
+@dataclass(frozen=True)
+class Region:
+    """A named part of the face.
+
+    Attributes
+    ----------
+    name : str
+        E.g. ``"right_brow_inner"``; right is the subject's, at the image's left.
+    group : str
+        The part of the face it belongs to, e.g. ``"brows"``.
+    side : {'right', 'left', 'centre'}
+        The subject's side.
+    description : str
+        What it covers.
+    action_units : tuple of int
+        FACS action units that move it.
+    polygon : tuple of (int, int)
+        Vertices (x, y) in whole pixels of face space.
+    """
+
+    name: str
+    group: str
+    side: str
+    description: str
+    action_units: tuple[int, ...]
+    polygon: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class Atlas:
+    """Named regions in face space and the expressions that are unions of them.
+
+    Vertices are pixel positions: a polygon drawn alone contains the pixels on its border
+    (``cv2.fillPoly``), as in the masks that the authors released. So neighbours share the
+    pixels on their common border. As *regions* (`labels`, `region`, `group`) each such pixel
+    belongs only to the neighbour listed first: regions do not overlap, and shares add up. A
+    *mask* (`mask`, `ekman_mask`) is the union of the polygons with their whole border: it
+    holds its regions and, in places, one pixel of border around them.
+
+    Attributes
+    ----------
+    name, description : str
+        What it is, and how its polygons are written.
+    shape : (int, int)
+        Rows and columns of face space.
+    regions : tuple of Region
+        The regions, from the forehead down to the chin.
+    expressions : dict of str to tuple of str
+        The regions of each Ekman mask.
+    """
+
+    name: str
+    description: str
+    shape: tuple[int, int]
+    regions: tuple[Region, ...]
+    expressions: Mapping[str, tuple[str, ...]]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the regions."""
+        return tuple(region.name for region in self.regions)
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Names of the groups, each once, from the forehead down."""
+        return tuple(dict.fromkeys(region.group for region in self.regions))
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """The region of each pixel: (275, 224) uint8, 0 where none, else its place + 1 in `regions`."""
+        labels = np.zeros(self.shape, np.uint8)
+        for place, region in reversed(list(enumerate(self.regions, start=1))):
+            labels[_fill(region.polygon, self.shape)] = place
+        labels.flags.writeable = False
+        return labels
+
+    def region(self, name: str) -> np.ndarray:
+        """Return where a region is, (275, 224) bool; regions do not overlap."""
+        check_option(name, "region", self.names)
+        return self.labels == self.names.index(name) + 1
+
+    def group(self, name: str) -> np.ndarray:
+        """Return where the regions of a group are, (275, 224) bool; groups do not overlap."""
+        check_option(name, "group", self.groups)
+        places = [place for place, region in enumerate(self.regions, start=1) if region.group == name]
+        return np.isin(self.labels, places)
+
+    def mask(self, names: Iterable[str]) -> np.ndarray:
+        """Return the union of the polygons of regions, with their border, (275, 224) bool."""
+        mask = np.zeros(self.shape, bool)
+        for name in names:
+            check_option(name, "region", self.names)
+            mask |= _fill(self.regions[self.names.index(name)].polygon, self.shape)
+        return mask
+
+    def ekman_mask(self, expression: str) -> np.ndarray:
+        """Return an expression's Ekman mask; see the function `ekman_mask`."""
+        check_option(expression, "expression", EXPRESSIONS)
+        return self.mask(self.expressions[expression])
+
+    def table(self) -> pd.DataFrame:
+        """Return one row per region: name, group, side, area, share, action units, expressions.
+
+        ``area`` is in pixels and ``share`` the part of all regions' area, so shares sum to 1;
+        a column per expression tells whether its Ekman mask contains the region.
+        """
+        areas = np.bincount(self.labels.ravel(), minlength=len(self.regions) + 1)[1:]
+        rows = [
+            {
+                "region": region.name,
+                "group": region.group,
+                "side": region.side,
+                "area": area,
+                "share": area / areas.sum(),
+                "action_units": " ".join(map(str, region.action_units)),
+                **{name: region.name in self.expressions[name] for name in EXPRESSIONS},
+                "description": region.description,
+            }
+            for region, area in zip(self.regions, areas, strict=True)
+        ]
+        return pd.DataFrame(rows)
+
+
+@cache
+def atlas() -> Atlas:
+    """Return the atlas that comes with the package (`data/facial_regions.json`)."""
+    with resources.as_file(data_file("facial_regions.json")) as path:
+        values = read_json(path)
+    regions = tuple(
+        Region(
+            name=entry["name"],
+            group=entry["group"],
+            side=entry["side"],
+            description=entry["description"],
+            action_units=tuple(entry["action_units"]),
+            # Rounded down to whole pixels, as fillPoly needs them.
+            polygon=tuple(tuple(int(v) for v in np.floor(_vertex(item))) for item in entry["polygon"]),
+        )
+        for entry in values["regions"]
+    )
+    return Atlas(
+        name=values["name"],
+        description=values["description"],
+        shape=tuple(values["shape"]),
+        regions=regions,
+        expressions={key: tuple(names) for key, names in values["expressions"].items()},
+    )
+
+
+def region(name: str) -> np.ndarray:
+    """Return where a region of the atlas is.
+
+    Parameters
+    ----------
+    name : str
+        One of ``atlas().names``, e.g. ``"philtrum"`` or ``"left_eye"``.
+
+    Returns
+    -------
+    (275, 224) ndarray of bool
+
+    Raises
+    ------
+    SettingsError
+        If there is no such region; the message lists them.
+    """
+    return atlas().region(name)
+
+
+def group(name: str) -> np.ndarray:
+    """Return where a group of regions is, e.g. ``"brows"`` or ``"mouth"``; else as `region`."""
+    return atlas().group(name)
+
+
+def ekman_mask(expression: str) -> np.ndarray:
+    """Return the Ekman mask of an expression: a reference, not a truth.
+
+    Parameters
+    ----------
+    expression : str
+        One of `EXPRESSIONS`.
+
+    Returns
+    -------
+    (275, 224) ndarray of bool
+        True in the regions that are said to move.
+
+    References
+    ----------
+    Ekman and Friesen, Unmasking the Face (1975); Gaya-Morey et al. (2024), arXiv:2401.11835,
+    whose drawings these polygons follow.
+    """
+    return atlas().ekman_mask(expression)
+
+
+def hull() -> np.ndarray:
+    """Return the face hull, from the jaw line up to row 0: (275, 224) bool."""
+    outline = template.POINTS[[*_JAW, *_FOREHEAD_ENDS]]
+    return _fill(np.floor(outline).astype(int), atlas().shape)
+
+
+def mask_path(folder: Path | str, expression: str) -> Path:
+    """Return where a mask's picture lies in a folder of masks, such as ``heatmaps/GROUND_TRUTH``."""
+    return Path(folder) / f"{title(expression)}_gt.png"
+
+
+def read_mask(folder: Path | str, expression: str) -> np.ndarray:
+    """Read a mask's picture, white where True: (275, 224) bool.
+
+    Raises
+    ------
+    MissingError
+        If it is not there.
+    DataError
+        If it is damaged, or not of the size of face space.
+    """
+    path = require(mask_path(folder, expression), "masks")
+    mask = read_image(path, gray=True) > 127
+    if mask.shape != template.SHAPE:
+        raise DataError(f"The mask {path} has shape {mask.shape}, but face space is {template.SHAPE}.")
+    return mask
+
+
+def data_file(name: str) -> Any:
+    """Return a file of the package's data, for `importlib.resources.as_file`."""
+    return resources.files("ekman_expressions").joinpath("data", name)
+
+
+def _vertex(item: Any) -> np.ndarray:
+    """Return the (x, y) of a vertex as it is written in the JSON file."""
+    points = template.POINTS
+    if isinstance(item, int):
+        return np.asarray(points[item], float)
+    if "between" in item:
+        start, end = (_vertex(part) for part in item["between"])
+        return start + (end - start) * item.get("at", 0.5)
+    return np.array([points[item["x"]][0], points[item["y"]][1]], float)
+
+
+def _fill(polygon: Any, shape: tuple[int, int]) -> np.ndarray:
+    import cv2
+
+    canvas = np.zeros(shape, np.uint8)
+    cv2.fillPoly(canvas, [np.asarray(polygon, np.int32)], 1)
+    return canvas.astype(bool)

@@ -1,0 +1,1 @@
+"""What heatmaps and explanations are worth: scores, chance, uncertainty, trees, regions, quality."""

@@ -1,0 +1,366 @@
+"""How far a dendrogram can be believed: its fit, its branches, and the groups that one sees in it.
+
+A tree is drawn from any distances, also from those of noise. What it says is tested here against
+the folds (would others have given the same branches?) and against relabelled networks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import combinations, combinations_with_replacement
+from math import comb, factorial, prod
+
+import numpy as np
+import pandas as pd
+
+from ekman_expressions.core.errors import DataError, check_range
+
+_MOST_RELABELINGS = 20_000
+_MOST_RESAMPLES = 500
+
+
+def cophenetic_correlation(tree: np.ndarray, matrix: np.ndarray) -> float:
+    """Return how well the heights of a tree keep the distances that it was made of.
+
+    Parameters
+    ----------
+    tree : (N - 1, 4) ndarray
+        See `similarity.linkage`.
+    matrix : (N, N) ndarray
+        The distances.
+
+    Returns
+    -------
+    float, range [-1, 1]
+        Pearson's r between distances and cophenetic distances (the height at which two leaves
+        meet); NaN where all distances, or all heights, are equal, so also with two leaves.
+
+    References
+    ----------
+    Sokal and Rohlf (1962), doi:10.2307/1217208.
+    """
+    from scipy.cluster import hierarchy
+    from scipy.spatial.distance import squareform
+
+    condensed = squareform(np.asarray(matrix, float), checks=False)
+    heights = hierarchy.cophenet(tree)
+    if len(condensed) < 2 or np.ptp(condensed) == 0 or np.ptp(heights) == 0:
+        return float("nan")
+    return float(np.corrcoef(condensed, heights)[0, 1])
+
+
+def branches(tree: np.ndarray) -> list[frozenset[int]]:
+    """Return the leaves below each branching of a tree, in the order of its rows.
+
+    Examples
+    --------
+    >>> [sorted(leaves) for leaves in branches([[0, 2, 0.1, 2], [1, 3, 0.5, 3]])]
+    [[0, 2], [0, 1, 2]]
+    """
+    tree = np.asarray(tree)
+    below = [frozenset([leaf]) for leaf in range(len(tree) + 1)]
+    for first, second in tree[:, :2].astype(int):
+        below.append(below[first] | below[second])
+    return below[len(tree) + 1 :]
+
+
+def branch_support(
+    maps: np.ndarray, tree: np.ndarray, *, weights: np.ndarray | None = None, seed: int = 0
+) -> np.ndarray:
+    """Return how often each branch of a tree comes back when other folds are drawn.
+
+    The folds are drawn with replacement, the same for all leaves; each leaf's heatmap is the mean
+    over the drawn ones, and a new tree is made of them. With up to 6 folds every possible draw is
+    made once and counts with its probability, so that there is no sampling error [1]_.
+
+    Parameters
+    ----------
+    maps : (N, F, H, W) ndarray
+        The heatmap of each leaf and fold.
+    tree : (N - 1, 4) ndarray
+        The tree of the N leaves; see `similarity.linkage`.
+    weights : (N, F) ndarray, optional
+        What each heatmap counts in its leaf's mean, such as its number of faces; 0 where there is none.
+    seed : int
+        For the draws, with more than 6 folds.
+
+    Returns
+    -------
+    (N - 1,) ndarray of float, range [0, 1]
+        For each row of the tree, the share of draws whose tree has a branch with exactly the
+        same leaves [2]_; 1 for the root. Draws in which a leaf has no heatmap, or a constant one,
+        are passed over; NaN where all are.
+
+    Raises
+    ------
+    DataError
+        If maps, tree and weights do not fit each other.
+
+    References
+    ----------
+    .. [1] Fisher and Hall (1991), J. Statistical Planning and Inference 27, 157-169.
+    .. [2] Felsenstein (1985), doi:10.1111/j.1558-5646.1985.tb00420.x.
+    """
+    pass
+
+    maps, tree = np.asarray(maps, float), np.asarray(tree, float)
+    weights = np.ones(maps.shape[:2]) if weights is None else np.asarray(weights, float)
+    if maps.ndim != 4 or tree.shape != (len(maps) - 1, 4) or weights.shape != maps.shape[:2]:
+        raise DataError(
+            f"Maps (N, F, H, W), the tree of N leaves and weights (N, F) must fit, but got {maps.shape}, "
+            f"{tree.shape} and {weights.shape}."
+        )
+    leaves, folds = maps.shape[:2]
+    flat = maps.reshape(leaves, folds, -1)
+    # Means of maps are sums of their inner products, so the pixels are only touched once.
+    flat = (flat - flat.mean(axis=2, keepdims=True)).reshape(leaves * folds, -1)
+    products = (flat @ flat.T).reshape(leaves, folds, leaves, folds)
+    wanted = branches(tree)
+    found, drawn = np.zeros(len(wanted)), 0.0
+    for counts, probability in _draws(folds, seed):
+        shares = weights * counts
+        if not (shares.sum(axis=1) > 0).all():
+            continue
+        shares = shares / shares.sum(axis=1, keepdims=True)
+        covariance = np.einsum("if,ifjg,jg->ij", shares, products, shares, optimize=True)
+        norms = np.sqrt(np.maximum(np.diag(covariance), 0))
+        if not (norms > 1e-9 * max(norms.max(), 1e-300)).all():
+            continue
+        matrix = np.clip(1 - covariance / np.outer(norms, norms), 0, 2)
+        np.fill_diagonal(matrix, 0)
+        present = set(branches(linkage((matrix + matrix.T) / 2)))
+        found += probability * np.array([branch in present for branch in wanted])
+        drawn += probability
+    return found / drawn if drawn else np.full(len(wanted), np.nan)
+
+
+def reliability(
+    matrix: np.ndarray, networks: Sequence[str], folds: Sequence[str], *, resamples: int = 2000, seed: int = 0
+) -> dict[str, float]:
+    """Say whether heatmaps of one network in two folds are more alike than those of two networks.
+
+    Only pairs of different folds are compared, since heatmaps of one fold share their faces. The p
+    value comes from exchanging the networks' names within each fold.
+
+    Parameters
+    ----------
+    matrix : (N, N) ndarray
+        Distances between the heatmaps of networks and folds.
+    networks, folds : sequence of N str
+        Of each heatmap.
+    resamples : int
+        Random exchanges.
+    seed : int
+        For these.
+
+    Returns
+    -------
+    dict
+        ``same`` and ``different``: mean distances; ``auc``: the probability that a pair of one
+        network is closer than a pair of two, 0.5 by chance; ``p``, one-sided, of ``different - same``;
+        ``pairs`` of one network.
+
+    Raises
+    ------
+    DataError
+        If there are no pairs of one network, or none of two, in different folds.
+    """
+    from scipy.stats import rankdata
+
+    matrix, networks, folds = np.asarray(matrix, float), np.asarray(networks), np.asarray(folds)
+    first, second = np.triu_indices(len(matrix), k=1)
+    across = folds[first] != folds[second]
+    first, second = first[across], second[across]
+    values = matrix[first, second]
+    same = networks[first] == networks[second]
+    if not same.any() or same.all():
+        raise DataError(
+            "Reliability needs two networks or more, one of them in two folds or more, but got "
+            f"{', '.join(map('_'.join, zip(networks, folds, strict=True))) or 'nothing'}."
+        )
+    ranks = rankdata(-values)
+    pairs = int(same.sum())
+    auc = (ranks[same].sum() - pairs * (pairs + 1) / 2) / (pairs * (~same).sum())
+    observed = values[~same].mean() - values[same].mean()
+    random = np.random.default_rng(seed)
+    places = [np.flatnonzero(folds == fold) for fold in np.unique(folds)]
+    as_extreme = 1
+    for _ in range(resamples):
+        shuffled = networks.copy()
+        for place in places:
+            shuffled[place] = random.permutation(networks[place])
+        alike = shuffled[first] == shuffled[second]
+        if not alike.any() or alike.all():
+            continue
+        as_extreme += values[~alike].mean() - values[alike].mean() >= observed - 1e-12
+    return {
+        "same": float(values[same].mean()),
+        "different": float(values[~same].mean()),
+        "auc": float(auc),
+        # The names as they are count as one exchange: p is never 0 (doi:10.2202/1544-6115.1585).
+        "p": float(as_extreme / (resamples + 1)),
+        "pairs": pairs,
+    }
+
+
+def split_test(matrices: Sequence[np.ndarray], first: Sequence[bool], *, seed: int = 0) -> dict[str, float]:
+    """Test whether two groups of networks lie apart, such as pre-trained ones and those from scratch.
+
+    Parameters
+    ----------
+    matrices : sequence of (N, N) ndarray
+        Distances between networks, one matrix per expression. They are tested together: each
+        relabeling is the same in all.
+    first : sequence of N bool
+        Which networks are of the first group.
+    seed : int
+        For random relabelings, where there are more than 20,000.
+
+    Returns
+    -------
+    dict
+        ``within`` and ``between``: mean distances of pairs of one group and of both; ``difference``,
+        between - within; ``p``, the share of the ways to choose as many networks, the real one
+        included, that give a difference as large (one-sided, exact); ``relabelings``, how many these were.
+
+    Raises
+    ------
+    DataError
+        If a group is empty, or no group has a pair.
+
+    References
+    ----------
+    Mantel (1967), Cancer Research 27, 209-220; as a test of groups, Clarke (1993),
+    doi:10.1111/j.1442-9993.1993.tb00438.x.
+    """
+    matrix = np.mean([np.asarray(one, float) for one in matrices], axis=0)
+    first = np.asarray(first, bool)
+    count, size = len(first), int(first.sum())
+    if matrix.shape != (count, count) or count < 3 or not 0 < size < count:
+        raise DataError(
+            f"A split needs two groups with a pair in one of them, but got {size} and {count - size} "
+            f"networks and distances {matrix.shape}."
+        )
+    rows, columns = np.triu_indices(count, k=1)
+    values = matrix[rows, columns]
+
+    def difference(chosen: np.ndarray) -> float:
+        apart = chosen[rows] != chosen[columns]
+        return values[apart].mean() - values[~apart].mean()
+
+    observed = difference(first)
+    others = np.array([difference(chosen) for chosen in _relabelings(count, size, seed)])
+    exact = comb(count, size) <= _MOST_RELABELINGS
+    as_extreme = int((others >= observed - 1e-12).sum())
+    apart = first[rows] != first[columns]
+    return {
+        "within": float(values[~apart].mean()),
+        "between": float(values[apart].mean()),
+        "difference": float(observed),
+        "p": as_extreme / len(others) if exact else (as_extreme + 1) / (len(others) + 1),
+        "relabelings": len(others),
+    }
+
+
+def branch_table(tree: np.ndarray, names: Sequence[str], support: np.ndarray) -> pd.DataFrame:
+    """Return one row per branch: its ``leaves`` (names with spaces between), ``height``, ``support``."""
+    below = [" ".join(names[leaf] for leaf in sorted(leaves)) for leaves in branches(tree)]
+    return pd.DataFrame({"leaves": below, "height": np.asarray(tree)[:, 2], "support": support})
+
+
+def _draws(folds: int, seed: int) -> Iterator[tuple[np.ndarray, float]]:
+    """Yield how often each fold is drawn, and with which probability."""
+    check_range(folds, "folds", 1, integer=True)
+    if comb(2 * folds - 1, folds) <= _MOST_RESAMPLES:
+        for chosen in combinations_with_replacement(range(folds), folds):
+            counts = np.bincount(chosen, minlength=folds)
+            yield counts, factorial(folds) / prod(map(factorial, counts.tolist())) / folds**folds
+    else:
+        random = np.random.default_rng(seed)
+        for _ in range(_MOST_RESAMPLES):
+            drawn = random.integers(0, folds, folds)
+            yield np.bincount(drawn, minlength=folds), 1 / _MOST_RESAMPLES
+
+
+def _relabelings(count: int, size: int, seed: int) -> Iterator[np.ndarray]:
+    if comb(count, size) <= _MOST_RELABELINGS:
+        for chosen in combinations(range(count), size):
+            yield np.isin(np.arange(count), chosen)
+    else:
+        random = np.random.default_rng(seed)
+        for _ in range(_MOST_RELABELINGS):
+            yield np.isin(np.arange(count), random.permutation(count)[:size])
+
+
+def distances(maps: Sequence[np.ndarray], names: Sequence[str] | None = None) -> np.ndarray:
+    """Return the correlation distances between heatmaps.
+
+    Parameters
+    ----------
+    maps : (N, H, W) array_like
+        8-bit heatmaps; any numbers will do, and no affine rescaling changes the result.
+    names : sequence of N str, optional
+        What the heatmaps are called in messages.
+
+    Returns
+    -------
+    (N, N) ndarray of float, range [0, 2]
+        1 − Pearson's r over all pixels (r is the normalised correlation coefficient of image
+        matching): 0 for maps that are alike, 1 for unrelated ones, 2 for a map and its negative.
+
+    Raises
+    ------
+    DataError
+        If maps differ in shape, or one is constant: it correlates with nothing.
+    """
+    names = [str(place) for place in range(len(maps))] if names is None else list(names)
+    shapes = {name: np.shape(image) for name, image in zip(names, maps, strict=True)}
+    if len(set(shapes.values())) > 1:
+        raise DataError(f"Heatmaps must have one shape to be compared, but got {shapes}.")
+    flat = np.array([np.ravel(image) for image in maps], dtype=np.float64)
+    centred = flat - flat.mean(axis=1, keepdims=True)
+    constant = [name for name, row in zip(names, flat, strict=True) if row.min() == row.max()]
+    if constant:
+        raise DataError(
+            f"A constant heatmap has no correlation with another, but constant are: {', '.join(constant)}. "
+            "Leave them out."
+        )
+    centred /= np.linalg.norm(centred, axis=1, keepdims=True)
+    result = np.clip(1 - centred @ centred.T, 0, 2)
+    np.fill_diagonal(result, 0)
+    # Matrix products may round the two halves differently.
+    return (result + result.T) / 2
+
+
+def linkage(matrix: np.ndarray) -> np.ndarray:
+    """Join the leaves of a distance matrix into a tree by average linkage (UPGMA).
+
+    Parameters
+    ----------
+    matrix : (N, N) ndarray, N >= 2
+        Symmetric distances with a zero diagonal, see `distances`.
+
+    Returns
+    -------
+    (N - 1, 4) ndarray
+        As `scipy.cluster.hierarchy.linkage` gives it: the two clusters joined, the mean
+        distance between their leaves, the number of leaves.
+
+    Raises
+    ------
+    DataError
+        If there are fewer than two leaves.
+    """
+    from scipy.cluster import hierarchy
+    from scipy.spatial.distance import squareform
+
+    if len(matrix) < 2:
+        raise DataError(f"A tree needs at least 2 leaves, but got {len(matrix)}.")
+    return hierarchy.linkage(squareform(np.asarray(matrix, dtype=np.float64)), method="average")
+
+
+def pair_table(matrix: np.ndarray, names: list[str]) -> pd.DataFrame:
+    """Return a distance matrix, (N, N), with a row per pair: ``first, second, distance``."""
+    first, second = np.triu_indices(len(names), k=1)
+    labels = np.array(names)
+    return pd.DataFrame({"first": labels[first], "second": labels[second], "distance": matrix[first, second]})

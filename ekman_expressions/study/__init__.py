@@ -1,0 +1,1 @@
+"""A study: its settings, its folders and its steps."""

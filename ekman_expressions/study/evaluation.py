@@ -1,0 +1,293 @@
+"""How good each model is, and which faces are explained: predictions, reports, confusions, positives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from ekman_expressions.core.errors import DataError, MissingError, ModelError, check_range
+from ekman_expressions.core.expressions import EXPRESSIONS
+from ekman_expressions.core.files import read_csv, require, write_csv
+from ekman_expressions.core.seeds import derive_seed, generator
+from ekman_expressions.faces.manifest import check_ids
+from ekman_expressions.measures.accuracy import (
+    NONE_OF_THEM,
+    PROBABILITIES,
+    SCORES,
+    accuracy_by_fold,
+    check_answers,
+    confusion,
+    report,
+)
+from ekman_expressions.study import model_files, own_models, prepared, training_table
+from ekman_expressions.study.experiment import Experiment
+from ekman_expressions.study.locks import locked
+from ekman_expressions.study.provenance import Run, record, require_finished, settings_of
+from ekman_expressions.zoo import own_checks
+
+PREDICTIONS = ("network", "fold", "image_id", "expression", "predicted", *PROBABILITIES)
+EXPLAINED = ("network", "fold", "expression", "image_id")
+_TEXTS = {name: str for name in ("network", "fold", "image_id", "expression", "predicted")}
+
+
+@locked
+def evaluate(experiment: Experiment) -> Run:
+    """Ask each model about the faces of its test fold, and choose the faces to explain.
+
+    Writes into ``experiment.evaluation_folder``: ``predictions/<network>_<fold>.csv`` as each
+    model is done, then ``predictions.csv`` (all of them), ``accuracy_by_fold.csv``,
+    ``accuracy.csv`` (means over folds), ``report.csv`` (per expression), ``confusion.csv``,
+    ``confusion_by_fold.csv``, ``training.csv`` (see `training.training_summary`) and
+    ``explained.csv``.
+
+    Returns
+    -------
+    Run
+        Models asked and skipped; those left out because they were not trained, cannot be
+        loaded or answer nonsense.
+
+    Raises
+    ------
+    MissingError
+        If the step 'training' has not come to its end.
+    ModelError
+        If no model could be evaluated.
+    """
+    if experiment.trained_networks:
+        require_finished(experiment.models_folder, "training")
+    positives = experiment.explanation.positives
+    settings = settings_of(experiment, "faces", "training", "models")
+    settings["explanation"] = {"positives": positives}
+    inputs = {"manifest": experiment.manifest_path, **own_models.model_files(experiment)}
+    with record(
+        experiment.evaluation_folder,
+        "evaluation",
+        settings,
+        inputs=inputs,
+        upstream=[experiment.faces_folder, experiment.models_folder],
+    ) as run:
+        for remark in own_models.notes(experiment):
+            run.note(remark)
+        tables = []
+        for network, fold in tqdm(experiment.pairs, desc="Evaluating", unit="model"):
+            path = _predictions_path(experiment, network, fold)
+            if path.exists():
+                run.skipped += 1
+            else:
+                try:
+                    write_csv(path, predict_model(experiment, network, fold, omit=run.omit))
+                    run.done += 1
+                except (ModelError, MissingError) as error:
+                    run.omit(f"{network}_{fold}", error)
+                    continue
+            tables.append(_read(path, PREDICTIONS))
+        if not tables:
+            reasons = "; ".join(f"{entry['item']}: {entry['reason']}" for entry in run.omissions)
+            raise ModelError(f"No model of {experiment.name} could be evaluated. {reasons}")
+        predictions = pd.concat(tables, ignore_index=True)
+        for model, count in _not_of_the_six(predictions).items():
+            run.note(f"{model}: {count} faces were taken for none of the six; they are no positives")
+        _write_tables(experiment.evaluation_folder, predictions)
+        if experiment.trained_networks:
+            write_csv(
+                experiment.evaluation_folder / "training.csv", training_table.training_summary(experiment)
+            )
+        explained = choose_positives(predictions, positives, seed=experiment.seed)
+        write_csv(experiment.evaluation_folder / "explained.csv", explained)
+    return run
+
+
+def predict_model(
+    experiment: Experiment,
+    network: str,
+    fold: str,
+    omit: Callable[[str, Exception], None] | None = None,
+) -> pd.DataFrame:
+    """Ask one model about the faces of its test fold.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        The settings and folders.
+    network, fold : str
+        Which model.
+    omit : callable, optional
+        Takes the name and the error of each face that cannot be read, which is left out then;
+        without it such a face raises.
+
+    Returns
+    -------
+    DataFrame
+        Columns `PREDICTIONS`, sorted by image; `predicted` is the most probable expression, or
+        for models of one's own what `own_models.OwnModel.extra` says.
+
+    Raises
+    ------
+    MissingError
+        If the model has not been trained.
+    ModelError
+        If it cannot be loaded, or answers another number of classes or numbers that are not
+        finite, or none of its faces can be read.
+    """
+    model = model_files.load_model(experiment, network, fold)
+    manifest = prepared.read_manifest(experiment)
+    rows = manifest[manifest["fold"] == fold].sort_values("image_id")
+    side, answered = experiment.side(network), []
+    readable: list[str] = []
+    for image_ids in _chunks(list(rows["image_id"]), experiment.training.batch_size):
+        faces = []
+        for image_id in image_ids:
+            try:
+                faces.append(prepared.read_faces(experiment, [image_id], side))
+            except (DataError, MissingError) as error:
+                if omit is None:
+                    raise
+                omit(f"{network}_{fold} {image_id}", error)
+                continue
+            readable.append(image_id)
+        if faces:
+            # Keras models of one's own are Keras models here; the others are functions.
+            ask = getattr(model, "predict_on_batch", model)
+            answered.append(np.asarray(ask(np.concatenate(faces))))
+    if not readable:
+        raise ModelError(f"{network}_{fold} cannot be evaluated: none of its {len(rows)} faces can be read.")
+    rows = rows[rows["image_id"].isin(readable)]
+    answers = np.concatenate(answered)
+    if network in experiment.models:
+        own = experiment.models[network]
+        predicted, answers = own_checks.read_answers(answers, f"{network}_{fold}", own)
+    else:
+        check_answers(answers, f"{network}_{fold}")
+        predicted = np.array(EXPRESSIONS)[answers.argmax(axis=1)]
+    return pd.DataFrame(
+        {
+            "network": network,
+            "fold": fold,
+            "image_id": rows["image_id"].to_numpy(),
+            "expression": rows["expression"].to_numpy(),
+            "predicted": predicted,
+            **dict(zip(PROBABILITIES, answers.T, strict=True)),
+        }
+    )
+
+
+def choose_positives(predictions: pd.DataFrame, positives: int, *, seed: int) -> pd.DataFrame:
+    """Choose the faces to explain: per model and predicted expression, some of those predicted so.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        Columns ``network, fold, image_id, predicted``. The order of the rows of a model changes
+        nothing.
+    positives : int, >= 1
+        Faces per model and expression, at most; chosen at random where there are more.
+    seed : int
+        The experiment's seed.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``network, fold, expression`` (the predicted one), ``image_id``, sorted by
+        image within expression.
+    """
+    check_range(positives, "positives", 1, integer=True)
+    chosen = []
+    for (network, fold), rows in predictions.groupby(["network", "fold"], sort=False):
+        for expression in EXPRESSIONS:
+            image_ids = sorted(rows.loc[rows["predicted"] == expression, "image_id"])
+            if len(image_ids) > positives:
+                random = generator(seed, "positives", f"{network}_{fold}", expression)
+                image_ids = sorted(random.choice(image_ids, positives, replace=False))
+            chosen += [(network, fold, expression, image_id) for image_id in image_ids]
+    return pd.DataFrame(chosen, columns=list(EXPLAINED))
+
+
+def read_predictions(experiment: Experiment) -> pd.DataFrame:
+    """Read what all models answered; columns `PREDICTIONS`."""
+    return _read(_evaluated(experiment) / "predictions.csv", PREDICTIONS)
+
+
+def read_explained(experiment: Experiment) -> pd.DataFrame:
+    """Read which faces are explained, see `choose_positives`; by the explainer in use, if it takes few."""
+    path = _evaluated(experiment) / "explained.csv"
+    table = _read(path, EXPLAINED)
+    check_ids(table["image_id"], path)
+    if not experiment.explanation.is_partial:
+        return table
+    # By a number that each face has, so that more faces contain the fewer.
+    names = table[list(EXPLAINED)].itertuples(index=False)
+    places = pd.Series([derive_seed(experiment.seed, "compare", *row) for row in names], table.index)
+    ranks = places.groupby([table[name] for name in EXPLAINED[:3]]).rank(method="first")
+    return table[ranks <= experiment.explanation.compare_faces].reset_index(drop=True)
+
+
+def read_accuracy(experiment: Experiment) -> pd.DataFrame:
+    """Read the table in the layout of the published one: ``network``, `SCORES`, means over folds."""
+    return _read(_evaluated(experiment) / "accuracy.csv", ("network", *SCORES))
+
+
+def read_accuracy_by_fold(experiment: Experiment) -> pd.DataFrame:
+    """Read the scores of each model, see `accuracy_by_fold`."""
+    return _read(_evaluated(experiment) / "accuracy_by_fold.csv", ("network", "fold", *SCORES))
+
+
+def read_confusion(experiment: Experiment) -> dict[str, np.ndarray]:
+    """Read the confusion matrix of each network, summed over folds.
+
+    Returns
+    -------
+    dict of network to (6, 6) or (6, 7) ndarray of int
+        Images; shown expression by row, predicted by column, in the order of `EXPRESSIONS`. The
+        seventh column, where a network's models take images for a class beyond the six, is
+        `NONE_OF_THEM`.
+    """
+    table = _read(_evaluated(experiment) / "confusion.csv", ("network", "expression", "predicted", "images"))
+    matrices = {}
+    for network, rows in table.groupby("network", sort=False):
+        counts = rows.pivot(index="expression", columns="predicted", values="images")
+        classes = [name for name in (*EXPRESSIONS, NONE_OF_THEM) if name in counts]
+        matrices[network] = counts.loc[list(EXPRESSIONS), classes].to_numpy()
+    return matrices
+
+
+def _write_tables(folder: Path, predictions: pd.DataFrame) -> None:
+    scores = accuracy_by_fold(predictions)
+    means = scores.groupby("network", sort=False)[list(SCORES)].mean().reset_index()
+    tables = {
+        "predictions": predictions,
+        "accuracy_by_fold": scores,
+        "accuracy": means,
+        "report": report(predictions),
+        "confusion_by_fold": confusion(predictions),
+        "confusion": confusion(predictions, by=("network",)),
+    }
+    for name, table in tables.items():
+        write_csv(folder / f"{name}.csv", table)
+
+
+def _not_of_the_six(predictions: pd.DataFrame) -> dict[str, int]:
+    """Count per model the faces that were taken for a class beyond the six, where there are any."""
+    rows = predictions[~predictions["predicted"].isin(EXPRESSIONS)]
+    return (rows["network"] + "_" + rows["fold"]).value_counts(sort=False).to_dict()
+
+
+def _evaluated(experiment: Experiment) -> Path:
+    return require_finished(experiment.evaluation_folder, "evaluation").parent
+
+
+def _predictions_path(experiment: Experiment, network: str, fold: str) -> Path:
+    return experiment.evaluation_folder / "predictions" / f"{network}_{fold}.csv"
+
+
+def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+    # Texts stay texts: "NA" may be an image, and "007" is not 7.
+    return read_csv(require(path, "evaluation"), columns, dtype=_TEXTS, keep_default_na=False)
+
+
+def _chunks(values: list[str], size: int) -> Iterator[list[str]]:
+    for start in range(0, len(values), size):
+        yield values[start : start + size]

@@ -1,0 +1,314 @@
+"""The step "explanations": a perturbation record for each explained face of each model."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from ekman_expressions.core.errors import DataError, MissingError, ModelError, SettingsError, check_option
+from ekman_expressions.core.expressions import EXPRESSIONS, index
+from ekman_expressions.core.files import read_csv, require, write_csv
+from ekman_expressions.core.seeds import generator
+from ekman_expressions.explainers.facial_regions import region_segments
+from ekman_expressions.explainers.lime import is_sure, lime
+from ekman_expressions.explainers.record import PerturbationRecord, make_record
+from ekman_expressions.explainers.registry import EXPLAINERS
+from ekman_expressions.explainers.specs import SPECS
+from ekman_expressions.study import evaluation, model_files, own_models, prepared
+from ekman_expressions.study.execution import Task, run_tasks, workers
+from ekman_expressions.study.experiment import Experiment
+from ekman_expressions.study.locks import locked
+from ekman_expressions.study.maps import map_model
+from ekman_expressions.study.provenance import Run, record, settings_of
+from ekman_expressions.zoo.asking import GROUP, Asker
+from ekman_expressions.zoo.compiled import is_keras
+from ekman_expressions.zoo.probing import WORTH, keep_group, kept_group, probe_group
+
+_STEP = "explanations"
+
+_TASKS_PER_WORKER = 4
+"""With so many tasks for each worker, none waits long for the last one."""
+
+COLUMNS = (
+    "network",
+    "fold",
+    "image_id",
+    "expression",
+    "superpixels",
+    "intercept",
+    "r2",
+    "largest_weight",
+    "mean_standard_error",
+)
+"""Columns of ``explanations.csv``: who was explained, for which class, and how well."""
+
+
+@locked
+def explain(experiment: Experiment) -> Run:
+    """Ask each model about masked copies of the faces chosen for it (step "explanations").
+
+    Writes one perturbation record per model and face, and ``explanations.csv`` with what LIME
+    makes of it for the predicted class; explainers that need no records write their maps
+    instead. What is there and whole is kept; faces that cannot be read, and those of models that
+    are not there or answer nonsense, are listed as omissions.
+
+    Raises
+    ------
+    MissingError
+        If an earlier step has not run.
+    ConflictError
+        If records are there that were made with other settings, models or faces.
+    """
+    check_option(experiment.explanation.explainer, "explanation.explainer", EXPLAINERS)
+    if SPECS[experiment.explanation.explainer].records == "shared":
+        experiment = experiment.explained_by("lime")
+    from_records = SPECS[experiment.explanation.explainer].records != "none"
+    explained = evaluation.read_explained(experiment)
+    models = {f"model {name}": path for name, path in own_models.model_files(experiment).items()}
+    table_path = experiment.records_folder / "explanations.csv"
+    settings = settings_of(experiment, "faces", "training", "models", "explanation")
+    estimator = {name: getattr(experiment.explanation, name) for name in ("kernel_width", "alpha")}
+    # Records hold for every kernel width and penalty: another one costs no model call. Unless
+    # they decided how many samples were enough.
+    for name in estimator if experiment.explanation.samples != "auto" else ():
+        settings["explanation"].pop(name, None)
+    with record(
+        experiment.records_folder,
+        _STEP,
+        settings,
+        inputs={"manifest": experiment.manifest_path, **models},
+        upstream=[experiment.models_folder, experiment.evaluation_folder],
+    ) as run:
+        tasks = []
+        for network, fold in experiment.pairs:
+            rows = explained[(explained["network"] == network) & (explained["fold"] == fold)]
+            if run.finished_before and all(
+                experiment.record_path(network, fold, image_id).exists() for image_id in rows["image_id"]
+            ):
+                run.skipped += len(rows)
+                continue
+            function = explain_model if from_records else map_model
+            tasks += [
+                Task(
+                    name=f"{network}_{fold}",
+                    function=function,
+                    arguments=(experiment, network, fold, part),
+                    weight=len(part),
+                )
+                for part in _parts(experiment, network, fold, rows)
+            ]
+        run_tasks(tasks, run, desc="Explaining", unit="image", own_bars=True)
+        estimated = not from_records or _is_estimated(table_path, estimator)
+        if from_records and (run.done or not run.finished_before or not estimated):
+            write_csv(table_path, _tabulate(experiment, explained).assign(**estimator))
+    return run
+
+
+def read_explanations(experiment: Experiment) -> pd.DataFrame:
+    """Read what LIME made of each record: a row per model and face.
+
+    Returns
+    -------
+    DataFrame
+        The `COLUMNS`, and the ``kernel_width`` and ``alpha`` of the estimate.
+    """
+    path = require(experiment.records_folder / "explanations.csv", _STEP)
+    return read_csv(path, COLUMNS, dtype={"image_id": str})
+
+
+def explain_model(experiment: Experiment, network: str, fold: str, rows: pd.DataFrame) -> Run:
+    """Write the perturbation records of one model, unless they are there.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        The settings and folders.
+    network, fold : str
+        Which model.
+    rows : DataFrame
+        The faces to explain, by ``image_id``.
+
+    Returns
+    -------
+    Run
+        What was done, skipped, and left out.
+    """
+    run = Run()
+    todo = []
+    for row in rows.itertuples():
+        if _is_done(experiment, network, fold, row.image_id):
+            run.skipped += 1
+        else:
+            todo.append((row.image_id, index(row.expression)))
+    if not todo:
+        return run
+    name = f"{network}_{fold}"
+    asker = None
+    try:
+        model = model_files.load_model(experiment, network, fold)
+    except (DataError, MissingError, ModelError) as error:
+        for image_id, _ in todo:
+            run.omit(f"{name} {image_id}", error)
+        return run
+    for image_id, target in tqdm(todo, desc=f"Explaining {name}", unit="image"):
+        try:
+            image = prepared.read_faces(experiment, [image_id], experiment.side(network))[0]
+            asker = asker or _prepare(experiment, network, fold, model, image, len(rows))
+            at_once = asker.at_once
+            made = _ask(experiment, network, fold, image_id, target, image, asker)
+        except (DataError, MissingError, ModelError, SettingsError) as error:
+            run.omit(f"{name} {image_id}", error)
+            continue
+        if asker.at_once != at_once and is_keras(model):
+            keep_group(_group_path(experiment, network, fold), asker.at_once)
+        made.save(experiment.record_path(network, fold, image_id))
+        run.done += 1
+    for note in asker.notes if asker else ():
+        run.note(f"{name}: {note}")
+    return run
+
+
+def _parts(experiment: Experiment, network: str, fold: str, rows: pd.DataFrame) -> list[pd.DataFrame]:
+    """Divide a model's faces among workers, if there are few models for them.
+
+    Each part costs loading the model again, and all must be asked in groups of one size.
+    """
+    wanted = -(-_TASKS_PER_WORKER * workers() // len(experiment.pairs)) if workers() > 1 else 1
+    if _is_probed(experiment, network, fold, len(rows)):
+        wanted = 1
+    size = max(1, -(-len(rows) // wanted))
+    return [rows.iloc[start : start + size] for start in range(0, len(rows), size)] or [rows]
+
+
+def _is_probed(experiment: Experiment, network: str, fold: str, faces: int) -> bool:
+    """Say whether it is still to be found out how many images go through a model at once."""
+    settings = experiment.explanation
+    passes = faces * (settings.max_samples if settings.samples == "auto" else settings.samples)
+    kept = _group_path(experiment, network, fold).exists()
+    return settings.group == "auto" and passes >= WORTH and not kept
+
+
+def _prepare(
+    experiment: Experiment, network: str, fold: str, model: Any, image: np.ndarray, faces: int
+) -> Asker:
+    """Choose how many images go through a model at once, or take what was chosen before."""
+    settings = experiment.explanation
+    path = _group_path(experiment, network, fold)
+    group = kept_group(path) or (GROUP if settings.group == "auto" else settings.group)
+    if is_keras(model) and _is_probed(experiment, network, fold, faces):
+        group = probe_group(model, image, precision=settings.precision)
+        keep_group(path, group)
+    return Asker(model, group=group, batch_size=settings.batch_size, precision=settings.precision)
+
+
+def _group_path(experiment: Experiment, network: str, fold: str) -> Path:
+    return experiment.records_folder / f"{network}_{fold}" / "group.json"
+
+
+def _ask(
+    experiment: Experiment,
+    network: str,
+    fold: str,
+    image_id: str,
+    target: int,
+    image: np.ndarray,
+    asker: Asker,
+) -> PerturbationRecord:
+    settings = experiment.explanation
+    own = experiment.models.get(network)
+    name = f"{network}_{fold}"
+    return make_record(
+        asker,
+        image,
+        # From the names alone: order, workers and interruptions change nothing.
+        seed=generator(experiment.seed, "lime", name, image_id),
+        labels=_divided(experiment, network, fold, image_id, image.shape[:2]),
+        image_id=image_id,
+        name=name,
+        segments=settings.segments,
+        compactness=settings.compactness,
+        samples=settings.samples,
+        sampler=settings.sampler,
+        max_samples=settings.max_samples,
+        enough=partial(
+            is_sure,
+            target=target,
+            tolerance=settings.tolerance,
+            kernel_width=settings.kernel_width,
+            alpha=settings.alpha,
+        ),
+        hidden=settings.hidden,
+        classes=len(own.classes) if own else len(EXPRESSIONS),
+    )
+
+
+def _divided(
+    experiment: Experiment, network: str, fold: str, image_id: str, shape: tuple[int, int]
+) -> np.ndarray | None:
+    """Return the facial regions, or superpixels that another record has for the same image and size."""
+    if SPECS[experiment.explanation.explainer].landmarks:
+        return region_segments(prepared.read_landmarks(experiment, image_id), shape)[0]
+    for other in experiment.networks:
+        path = experiment.record_path(other, fold, image_id)
+        if other != network and experiment.side(other) == experiment.side(network) and path.exists():
+            try:
+                return PerturbationRecord.load(path).segments
+            except DataError:
+                continue
+    return None
+
+
+def _is_done(experiment: Experiment, network: str, fold: str, image_id: str) -> bool:
+    path = experiment.record_path(network, fold, image_id)
+    if not path.exists():
+        return False
+    try:
+        found = PerturbationRecord.load(path)
+    except DataError:
+        return False
+    return (found.image_id, found.model, found.sampler) == (
+        image_id,
+        f"{network}_{fold}",
+        experiment.explanation.sampler,
+    )
+
+
+def _is_estimated(path: Path, estimator: dict[str, float]) -> bool:
+    if not path.exists():
+        return False
+    table = read_csv(path, (*COLUMNS, *estimator))
+    return all((table[name] == value).all() for name, value in estimator.items())
+
+
+def _tabulate(experiment: Experiment, explained: pd.DataFrame) -> pd.DataFrame:
+    settings = experiment.explanation
+    lines = []
+    for row in tqdm(explained.itertuples(), desc="Estimating weights", unit="image", total=len(explained)):
+        path = experiment.record_path(row.network, row.fold, row.image_id)
+        if (row.network, row.fold) not in experiment.pairs or not path.exists():
+            continue
+        explanation = lime(
+            PerturbationRecord.load(path),
+            index(row.expression),
+            kernel_width=settings.kernel_width,
+            alpha=settings.alpha,
+        )
+        lines.append(
+            {
+                "network": row.network,
+                "fold": row.fold,
+                "image_id": row.image_id,
+                "expression": row.expression,
+                "superpixels": len(explanation.weights),
+                "intercept": explanation.intercept,
+                "r2": explanation.r2,
+                "largest_weight": explanation.weights.max(),
+                "mean_standard_error": explanation.standard_errors.mean(),
+            }
+        )
+    return pd.DataFrame(lines, columns=COLUMNS)

@@ -1,0 +1,169 @@
+"""The step "heatmaps": means of explanations in face space, per fold, per network and per expression."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from ekman_expressions.core.errors import DataError
+from ekman_expressions.core.expressions import EXPRESSIONS
+from ekman_expressions.core.files import read_arrays, read_csv, require, write_arrays, write_csv, write_image
+from ekman_expressions.facespace.heatmaps import (
+    KINDS,
+    RunningMean,
+    heatmap_name,
+    heatmap_path,
+    threshold_otsu,
+    to_jet,
+    to_uint8,
+)
+from ekman_expressions.facespace.template import SHAPE
+from ekman_expressions.study.experiment import Experiment
+from ekman_expressions.study.locks import locked
+from ekman_expressions.study.provenance import Run, record, require_finished, settings_of
+
+_STEP = "heatmaps"
+
+
+def read_counts(experiment: Experiment) -> pd.DataFrame:
+    """Read how many faces each fold's heatmap is the mean of: network, fold, expression, images."""
+    path = require(experiment.heatmaps_folder / "counts.csv", _STEP)
+    return read_csv(path, ("network", "fold", "expression", "images"))
+
+
+@locked
+def make(experiment: Experiment) -> Run:
+    """Average the normalised explanations into heatmaps and write them (step "heatmaps").
+
+    A fold's heatmap is the mean of its normalised explanations; a network's is the mean over
+    its folds, and an expression's the mean over networks, both weighted by the number of faces.
+
+    Raises
+    ------
+    MissingError
+        If the step "facespace" has not come to its end.
+    DataError
+        If a file of normalised explanations is damaged or of another shape.
+    """
+    explained = require_finished(experiment.facespace_folder, "facespace")
+    settings = settings_of(experiment, "faces", "training", "models", "explanation")
+    with record(
+        experiment.heatmaps_folder,
+        _STEP,
+        settings,
+        inputs={"facespace": explained},
+        upstream=[experiment.facespace_folder],
+        redo=True,
+    ) as run:
+        if run.finished_before and (made := _made(experiment)) is not None:
+            run.skipped = made
+            return run
+        run.begin()
+        counts = []
+        with tqdm(total=len(EXPRESSIONS) * len(experiment.pairs), desc="Averaging", unit="heatmap") as bar:
+            for expression in EXPRESSIONS:
+                counts += _make_expression(experiment, expression, run, bar)
+        table = pd.DataFrame(counts, columns=["network", "fold", "expression", "images"])
+        order = {
+            name: place for place, name in enumerate((*experiment.networks, *experiment.folds, *EXPRESSIONS))
+        }
+        table = table.sort_values(["network", "fold", "expression"], key=lambda names: names.map(order))
+        write_csv(experiment.heatmaps_folder / "counts.csv", table)
+    return run
+
+
+def _make_expression(experiment: Experiment, expression: str, run: Run, bar: tqdm) -> list[tuple]:
+    counts = []
+    total = RunningMean()
+    # Sorted: the order in which networks are named must not change the last bit of a sum.
+    for network in sorted(experiment.networks):
+        over_folds = RunningMean()
+        for fold in experiment.folds:
+            maps = experiment.maps_path(network, fold, expression)
+            of_fold = _mean_of(maps, run)
+            _write(experiment, of_fold, run, expression, network, fold)
+            if of_fold.weight:
+                over_folds.add(of_fold.mean, of_fold.weight)
+            counts.append((network, fold, expression, int(of_fold.weight)))
+            bar.update()
+        _write(experiment, over_folds, run, expression, network)
+        if over_folds.weight:
+            total.add(over_folds.mean, over_folds.weight)
+    _write(experiment, total, run, expression)
+    return counts
+
+
+def _mean_of(path: Path, run: Run) -> RunningMean:
+    """Average one file of normalised explanations; without the file, the mean of none."""
+    mean = RunningMean()
+    if not path.exists():
+        return mean
+    stored = read_arrays(path, ("maps", "image_ids"))
+    maps, image_ids = stored["maps"], stored["image_ids"]
+    if maps.shape != (len(image_ids), *SHAPE):
+        raise DataError(
+            f"{path} should hold one map of shape {SHAPE} for each of {len(image_ids)} faces, but holds "
+            f"{maps.shape}. Delete it and run the step 'facespace' again."
+        )
+    for place in np.argsort(image_ids, kind="stable"):
+        if np.isfinite(maps[place]).all():
+            mean.add(maps[place])
+        else:
+            run.omit(f"{path.stem} {image_ids[place]}", "its normalised explanation is not finite")
+    return mean
+
+
+def _write(
+    experiment: Experiment,
+    running: RunningMean,
+    run: Run,
+    expression: str,
+    network: str | None = None,
+    fold: str | None = None,
+) -> None:
+    name = heatmap_name(expression, network, fold)
+    paths = {
+        kind: heatmap_path(experiment.heatmaps_folder, expression, network, fold, kind=kind) for kind in KINDS
+    }
+    floats = paths["GRAY"].with_suffix(".npz")
+    if not running.weight:
+        # A heatmap of an earlier run, when there still were faces, would be taken for this one's.
+        for path in (*paths.values(), floats):
+            path.unlink(missing_ok=True)
+        run.omit(name, f"no face was predicted as {expression}, or none could be explained")
+        return
+    # Stretched from the float32 that is stored, so that a reader gets the same gray values.
+    heatmap = running.mean.astype(np.float32)
+    gray = to_uint8(heatmap)
+    if heatmap.min() == heatmap.max():
+        run.omit(name, f"the heatmap is {heatmap.flat[0]:g} everywhere; its pictures are black")
+    write_arrays(floats, {"heatmap": heatmap})
+    write_image(paths["GRAY"], gray)
+    write_image(paths["COLORMAP_JET"], to_jet(gray))
+    write_image(paths["THRESHOLD"], threshold_otsu(gray)[1].astype(np.uint8) * 255)
+    run.done += 1
+
+
+def _made(experiment: Experiment) -> int | None:
+    """Count the heatmaps on disk, if they are all that the counts promise for these networks; else None."""
+    path = experiment.heatmaps_folder / "counts.csv"
+    if not path.exists():
+        return None
+    counts = read_counts(experiment)
+    if set(zip(counts["network"], counts["fold"], strict=True)) != set(experiment.pairs):
+        return None
+    counts = counts[counts["images"] > 0]
+    wanted = {
+        *zip(counts["expression"], counts["network"], counts["fold"], strict=True),
+        *(
+            (expression, network, None)
+            for expression, network in zip(counts["expression"], counts["network"], strict=True)
+        ),
+        *((expression, None, None) for expression in counts["expression"]),
+    }
+    files = [heatmap_path(experiment.heatmaps_folder, *item, kind=kind) for item in wanted for kind in KINDS]
+    files += [heatmap_path(experiment.heatmaps_folder, *item).with_suffix(".npz") for item in wanted]
+    return len(wanted) if all(file.exists() for file in files) else None

@@ -1,0 +1,330 @@
+"""The numbers and heatmaps that the authors released, and the check of one against the other."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from glob import glob
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from ekman_expressions.core.errors import DataError, MissingError
+from ekman_expressions.core.expressions import EXPRESSIONS
+from ekman_expressions.core.files import read_csv, sha256
+from ekman_expressions.facespace.masks import read_mask
+from ekman_expressions.measures import known_figures
+from ekman_expressions.measures.scores import AVERAGE, METRICS, score_heatmaps, summarise
+from ekman_expressions.study.experiment import Experiment, find_root
+
+TOLERANCE = 5e-5
+"""The published numbers have four decimals."""
+
+VARIABLE = "EKMAN_EXPRESSIONS_PUBLISHED"
+REPOSITORY = "https://github.com/Xavi3398/ekman_expressions"
+COMMIT = "5ea21eb6dc1995481d68ce8a0734dac4ced0d989"
+
+_BASE_URL = f"https://raw.githubusercontent.com/Xavi3398/ekman_expressions/{COMMIT}/heatmaps/"
+_FOLDERS = ("GRAY/heatmaps_by_cv", "GRAY/heatmaps_by_net", "GROUND_TRUTH")
+_FOLDS = tuple(f"CV{number}" for number in range(1, 6))
+_HOW_TO_PASS = (
+    f"To use files that you have, clone {REPOSITORY} and pass its folder 'heatmaps': "
+    f"ekman-expressions verify --published PATH, or the environment variable {VARIABLE}."
+)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `verify` found.
+
+    Attributes
+    ----------
+    folder : Path
+        Where the released heatmaps and masks were read.
+    cells : DataFrame
+        ``network, expression, metric, expected, obtained, difference`` for each of the 364
+        published numbers (288 cells and 76 averages).
+    pooled : DataFrame
+        The scores of the networks' heatmaps in the published layout: the other reading.
+    known : DataFrame
+        What else is known of the released heatmaps: chance, relabelling, thresholds; see
+        `statistics.known_figures.recompute`.
+    changed : tuple of str
+        Files whose bytes are not the released ones.
+    """
+
+    folder: Path
+    cells: pd.DataFrame
+    pooled: pd.DataFrame
+    known: pd.DataFrame
+    changed: tuple[str, ...]
+
+    @property
+    def off(self) -> pd.DataFrame:
+        """The rows of `cells` that differ by more than 5e-5, or could not be compared."""
+        return self.cells[~(self.cells["difference"].abs() <= TOLERANCE)]
+
+    @property
+    def ok(self) -> bool:
+        """Whether all published numbers and all known figures were obtained."""
+        return self.off.empty and bool(self.known["agrees"].all())
+
+    @property
+    def largest(self) -> float:
+        """The largest absolute difference."""
+        return float(self.cells["difference"].abs().max(skipna=False))
+
+
+def scores() -> pd.DataFrame:
+    """Return the published scores: ``network, expression`` (with ``Average``) and the four metrics."""
+    return _table("published_scores.csv")
+
+
+def accuracy() -> pd.DataFrame:
+    """Return the published accuracy, macro precision, recall and F1 of each network."""
+    return _table("published_accuracy.csv")
+
+
+def accuracy_beside(table: pd.DataFrame) -> pd.DataFrame:
+    """Put the published accuracy and macro F1 beside those of a run of the study.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Columns network, accuracy, macro_f1, as from `ekman_expressions.study.evaluation.read_accuracy`.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``network``, and for each of the two scores itself, ``<score>_published`` and
+        ``<score>_difference`` (the run's minus the published one). Networks that the study does
+        not have stay, with empty cells.
+    """
+    scores = ["accuracy", "macro_f1"]
+    both = table[["network", *scores]].merge(
+        accuracy()[["network", *scores]], "left", on="network", suffixes=("", "_published")
+    )
+    for score in scores:
+        both[f"{score}_difference"] = both[score] - both[f"{score}_published"]
+    ends = ("", "_published", "_difference")
+    return both[["network", *(f"{score}{end}" for score in scores for end in ends)]]
+
+
+def follows_the_study(experiment: Experiment) -> bool:
+    """Whether an experiment trains as the preset 'paper' does: its databases, folds and numbers."""
+    paper = Experiment.preset("paper")
+    return (
+        set(experiment.faces.datasets) == set(paper.faces.datasets)
+        and experiment.faces.folds == paper.faces.folds
+        and experiment.training == paper.training
+    )
+
+
+def released_files() -> dict[str, str]:
+    """Return the names of the released heatmaps and masks, below their folder, and their SHA-256."""
+    table = _table("published_heatmaps.csv")
+    return dict(zip(table["file"], table["sha256"], strict=True))
+
+
+def verify(path: Path | str | None = None) -> Report:
+    """Recompute every published score from the released heatmaps and masks.
+
+    Parameters
+    ----------
+    path : Path, optional
+        A folder with ``GRAY/heatmaps_by_cv``, ``GRAY/heatmaps_by_net`` and ``GROUND_TRUTH``;
+        by default see `locate`.
+
+    Returns
+    -------
+    Report
+        Expected against obtained; ``report.ok`` when all scores agree within 5e-5, and what is
+        known of chance and tests to the precision in which it is known.
+
+    Raises
+    ------
+    MissingError
+        If the folder or a file of it is not there; the message names it.
+    DataError
+        If a file is damaged, or not of the size of face space.
+    """
+    folder = locate(path)
+    changed = _changed_files(folder)
+    expected = scores()
+    networks = [name for name in dict.fromkeys(expected["network"]) if name != AVERAGE]
+    masks = {expression: read_mask(folder / "GROUND_TRUTH", expression) for expression in EXPRESSIONS}
+    models = [(network, fold) for network in networks for fold in _FOLDS]
+    by_fold = score_heatmaps(folder, tqdm(models, desc="Scoring", unit="model"), masks)
+    pooled = score_heatmaps(folder, [(network, None) for network in networks], masks)
+    cells = _long(expected, "expected").merge(_long(summarise(by_fold), "obtained"), how="left", sort=False)
+    cells["difference"] = cells["obtained"] - cells["expected"]
+    known = known_figures.recompute(folder, networks, _FOLDS)
+    return Report(folder=folder, cells=cells, pooled=summarise(pooled), known=known, changed=changed)
+
+
+def locate(path: Path | str | None = None) -> Path:
+    """Return the folder of the released heatmaps and masks.
+
+    The first of: `path`; the environment variable ``EKMAN_EXPRESSIONS_PUBLISHED``; a folder
+    ``published/heatmaps`` in the checkout or in a folder beside it; a download.
+
+    Raises
+    ------
+    MissingError
+        If the folder that was named is not laid out so, or nothing can be downloaded.
+    """
+    local = Path(path) if path is not None else find_local()
+    return download() if local is None else _check_layout(local)
+
+
+def find_local() -> Path | None:
+    """Return the folder that the environment variable names, else the first ``published/heatmaps``
+    in the checkout or in a folder beside it, else None.
+    """
+    if os.environ.get(VARIABLE):
+        return Path(os.environ[VARIABLE])
+    for checkout in dict.fromkeys((Path(__file__).resolve().parents[1], find_root().resolve())):
+        # Around an installed package or any working directory there are other people's folders.
+        if not (checkout / "notebooks").is_dir():
+            continue
+        # glob passes over folders that may not be read.
+        beside = sorted(glob("*/published/heatmaps", root_dir=checkout.parent))
+        for place in (checkout / "published" / "heatmaps", *(checkout.parent / name for name in beside)):
+            if place.is_dir():
+                return place
+    return None
+
+
+def download(
+    folder: Path | str | None = None,
+    *,
+    base_url: str = _BASE_URL,
+    registry: Mapping[str, str] | None = None,
+) -> Path:
+    """Download the authors' released heatmaps and masks, once, and check their hashes.
+
+    Parameters
+    ----------
+    folder : Path, optional
+        Where to keep them; by default the user's cache.
+    base_url : str
+        What file names are appended to, ending in ``/``.
+    registry : dict of str to str, optional
+        SHA-256 of each file; by default that of the released files.
+
+    Raises
+    ------
+    MissingError
+        If a file cannot be fetched.
+    DataError
+        If a file's hash is not the registered one.
+    """
+    import pooch
+    import requests
+
+    pooch.get_logger().setLevel("WARNING")
+    registry = dict(released_files() if registry is None else registry)
+    folder = pooch.os_cache("ekman_expressions") / "published" / COMMIT if folder is None else Path(folder)
+    store = pooch.create(path=folder, base_url=base_url, registry=registry, retry_if_failed=1)
+    workers = ThreadPoolExecutor(max_workers=8)
+    try:
+        fetched = workers.map(store.fetch, registry)
+        for _ in tqdm(fetched, total=len(registry), desc="Released heatmaps", unit="file"):
+            pass
+    except (requests.RequestException, OSError) as error:
+        raise MissingError(
+            f"The released heatmaps cannot be fetched from {base_url} ({error}). {_HOW_TO_PASS}"
+        ) from error
+    except ValueError as error:
+        raise DataError(f"A file from {base_url} is not the released one: {error} {_HOW_TO_PASS}") from error
+    finally:
+        workers.shutdown(cancel_futures=True)
+    return folder
+
+
+def render(report: Report) -> str:
+    """Write a report for a terminal: expected against obtained, the largest difference, both readings."""
+    lines = []
+    if report.changed:
+        named = ", ".join(report.changed[:5]) + (", ..." if len(report.changed) > 5 else "")
+        lines.append(f"{len(report.changed)} files are not the released ones: {named}")
+    for metric in METRICS:
+        lines += ["", f"{metric}: published / obtained; ! = off by more than {TOLERANCE:g}"]
+        lines += _compare(report.cells[report.cells["metric"] == metric])
+    total, off = len(report.cells), len(report.off)
+    by_folds = report.cells[report.cells["metric"] == "iou"].rename(columns={"obtained": "iou"})
+    lines += [
+        "",
+        f"{total - off} of {total} published numbers agree within {TOLERANCE:g}; "
+        f"the largest difference is {report.largest:.2e}.",
+        "",
+        "Mean IoU of a network over expressions, in both readings:",
+        f"  mean over folds (the published tables)  {_extremes(by_folds)}",
+        f"  folds pooled into one heatmap           {_extremes(report.pooled)}",
+        "",
+        *known_figures.render(report.known),
+        "",
+        "An Ekman mask is a reference, not a truth.",
+    ]
+    return "\n".join(lines).lstrip()
+
+
+def _table(name: str) -> pd.DataFrame:
+    with resources.as_file(resources.files("ekman_expressions").joinpath("data", name)) as path:
+        return read_csv(path)
+
+
+def _check_layout(folder: Path) -> Path:
+    if not folder.is_dir():
+        raise MissingError(f"There is no folder {folder}. {_HOW_TO_PASS}")
+    missing = [name for name in _FOLDERS if not (folder / name).is_dir()]
+    if missing:
+        holds = ", ".join(sorted(item.name for item in folder.iterdir())[:20]) or "nothing"
+        within = [item for item in (folder / "heatmaps", folder / "published/heatmaps") if item.is_dir()]
+        hint = f" Did you mean {within[0]}?" if within else ""
+        raise MissingError(
+            f"{folder} is no folder of released heatmaps: looked for {', '.join(_FOLDERS)}; there is no "
+            f"{', no '.join(missing)}. It holds {holds}.{hint} {_HOW_TO_PASS}"
+        )
+    return folder
+
+
+def _changed_files(folder: Path) -> tuple[str, ...]:
+    """Return the names of files with other bytes than the released ones; all must be there."""
+    registry = released_files()
+    missing = [name for name in registry if not (folder / name).is_file()]
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise MissingError(f"{folder / missing[0]}{more} is not there. {_HOW_TO_PASS}")
+    return tuple(name for name, value in registry.items() if sha256(folder / name) != value)
+
+
+def _long(table: pd.DataFrame, name: str) -> pd.DataFrame:
+    return table.melt(["network", "expression"], list(METRICS), var_name="metric", value_name=name)
+
+
+def _compare(cells: pd.DataFrame) -> list[str]:
+    names = list(dict.fromkeys(cells["expression"]))
+    width = max(map(len, cells["network"]))
+    lines = [" " * width + "".join(f"{name:>15}" for name in names)]
+    for network, row in cells.groupby("network", sort=False):
+        lines.append(f"{network:<{width}}" + "".join(f"{_pair(cell):>15}" for cell in row.itertuples()))
+    return lines
+
+
+def _pair(cell: tuple) -> str:
+    sign = " " if abs(cell.difference) <= TOLERANCE else "!"
+    return f"{cell.expected:.4f}/{cell.obtained:.4f}{sign}".replace("0.", ".")
+
+
+def _extremes(table: pd.DataFrame) -> str:
+    average = table["expression"] == AVERAGE
+    networks = table[average & (table["network"] != AVERAGE)].set_index("network")["iou"]
+    overall = np.asarray(table[average & (table["network"] == AVERAGE)]["iou"])[0]
+    best, worst = networks.idxmax(), networks.idxmin()
+    return f"best {best} {networks[best]:.4f}, worst {worst} {networks[worst]:.4f}, all {overall:.4f}"

@@ -1,0 +1,250 @@
+"""What the package must be told about a model of one's own: where it is, what it takes and answers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ekman_expressions.core.errors import DataError, SettingsError, check_option, check_range, check_type
+from ekman_expressions.core.expressions import EXPRESSIONS, NOT_EXPLAINED, parse_expression
+
+CHANNELS = ("rgb", "bgr", "gray", "gray3")
+PREPROCESSING = ("unit", "255", "minus_one_one", "imagenet", "caffe")
+LAYOUTS = ("NHWC", "NCHW")
+OUTPUTS = ("probabilities", "logits")
+EXTRA = ("drop", "keep")
+
+OTHER = "other"
+"""The name of classes that are neither one of the six expressions nor neutral nor contempt."""
+
+_KINDS = {".keras": "keras", ".h5": "keras", ".hdf5": "keras", ".onnx": "onnx"}
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+# "Average" is a row of the tables of scores.
+_RESERVED = ("average",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnModel:
+    """A model that was trained elsewhere, and how to speak to it.
+
+    Attributes
+    ----------
+    side : int, pixels
+        Side of the square faces that it takes.
+    classes : tuple of str
+        Its classes, in the order of its outputs: the six expressions, each once, by any name
+        that `ekman_expressions.core.expressions.parse_expression` knows, and any of ``neutral``,
+        ``contempt`` and ``other`` (which may come several times).
+    path : str or Path, optional
+        A Keras file (``.keras``, ``.h5``), an ONNX file (``.onnx``) or the folder of a TensorFlow
+        SavedModel. With ``{fold}`` in it, one per fold: ``my_{fold}.keras`` is ``my_CV1.keras`` ...
+    call : callable or str, optional
+        Instead of `path`: a function (or Keras model) from a batch of images to (N, classes), or
+        where to import it from, ``"package.module:function"`` or ``"file.py:function"``.
+        Importing runs the code.
+    version : str
+        Needed with `call`: change it when the function, or a file it reads, changes. A
+        function's behaviour cannot be hashed; files named by `path` or ``file.py`` can, and are.
+    channels : {'rgb', 'bgr', 'gray', 'gray3'}
+        Order of the colours; or one channel of luminance; or the same three times. Default
+        ``rgb``, for ``caffe`` preprocessing ``bgr``.
+    preprocessing : {'unit', '255', 'minus_one_one', 'imagenet', 'caffe'}
+        Values of the pixels: [0, 1]; [0, 255]; [-1, 1]; [0, 1] less ImageNet's mean, divided by its
+        standard deviation, per colour; [0, 255] less ImageNet's mean.
+    layout : {'NHWC', 'NCHW'}
+        Whether channels come last (Keras) or before rows and columns (PyTorch).
+    output : {'probabilities', 'logits'}
+        What it answers. A softmax is applied to logits.
+    extra : {'drop', 'keep'}
+        What happens to a face for which a class beyond the six is most probable: ``drop`` takes
+        the most probable of the six all the same; ``keep`` leaves it as it is, so that it
+        counts as a wrong prediction and is no positive of any expression.
+
+    Raises
+    ------
+    SettingsError
+        If a value cannot be used.
+
+    Examples
+    --------
+    >>> fer2013 = ["Angry", "Disgust", "Fear", "Happy", "Sad", "Surprise", "Neutral"]
+    >>> OwnModel(path="my.onnx", side=48, classes=fer2013[::-1]).order
+    (6, 5, 4, 3, 2, 1, 0)
+    """
+
+    side: int
+    classes: tuple[str, ...]
+    path: str | Path | None = None
+    call: Callable | str | None = None
+    version: str = ""
+    channels: str = ""
+    preprocessing: str = "unit"
+    layout: str = "NHWC"
+    output: str = "probabilities"
+    extra: str = "drop"
+
+    def __post_init__(self) -> None:
+        check_range(self.side, "side", 8, 4096, integer=True)
+        object.__setattr__(self, "classes", _parse_classes(self.classes))
+        check_type(self.version, "version", str)
+        self._check_source()
+        check_option(self.preprocessing, "preprocessing", PREPROCESSING)
+        if self.channels == "":
+            object.__setattr__(self, "channels", "bgr" if self.preprocessing == "caffe" else "rgb")
+        for name, options in (
+            ("channels", CHANNELS),
+            ("layout", LAYOUTS),
+            ("output", OUTPUTS),
+            ("extra", EXTRA),
+        ):
+            check_option(getattr(self, name), name, options)
+        if self.channels == "gray" and self.preprocessing in ("imagenet", "caffe"):
+            raise SettingsError(
+                f"preprocessing = {self.preprocessing!r} has a mean for each of three colours, but "
+                "channels = 'gray' is one channel. Use 'unit', '255' or 'minus_one_one', or channels = "
+                "'gray3'."
+            )
+
+    @classmethod
+    def read(cls, section: Mapping[str, Any], name: str, folder: Path | None = None) -> OwnModel:
+        """Build a model from a section ``[models.<name>]`` of a settings file that lies in `folder`."""
+        values = dict(section)
+        for required in ("side", "classes"):
+            if required not in values:
+                raise SettingsError(f"[models.{name}] lacks '{required}'.")
+        start = Path() if folder is None else Path(folder).resolve()
+        try:
+            if isinstance(values.get("path"), str):
+                values["path"] = start / Path(values["path"]).expanduser()
+            if isinstance(values.get("call"), str) and ".py:" in values["call"]:
+                values["call"] = str(start / Path(values["call"]).expanduser())
+            return cls(**values)
+        except SettingsError as error:
+            raise SettingsError(f"[models.{name}]: {error}") from error
+
+    @property
+    def kind(self) -> str:
+        """``call``, ``keras``, ``onnx`` or ``saved_model``."""
+        return "call" if self.path is None else _KINDS.get(Path(self.path).suffix.lower(), "saved_model")
+
+    @property
+    def per_fold(self) -> bool:
+        """Whether each fold has a model of its own, rather than all the same."""
+        source = self.call if self.path is None else str(self.path)
+        return isinstance(source, str) and "{fold}" in source
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """Which of its outputs to take, in our order: the six expressions, then the others."""
+        six = [self.classes.index(expression) for expression in EXPRESSIONS]
+        return (*six, *(place for place in range(len(self.classes)) if place not in six))
+
+    @property
+    def answered(self) -> tuple[str, ...]:
+        """What the columns of its answers are once they are in our `order`."""
+        return tuple(self.classes[place] for place in self.order)
+
+    @property
+    def channel_count(self) -> int:
+        """How many channels its images have: 1 or 3."""
+        return 1 if self.channels == "gray" else 3
+
+    def source(self, fold: str) -> Path | Callable | str:
+        """Return the file, folder, function or place to import from of one fold."""
+        if self.path is not None:
+            return Path(str(self.path).replace("{fold}", fold))
+        return self.call.replace("{fold}", fold) if isinstance(self.call, str) else self.call
+
+    def recorded(self) -> dict[str, Any]:
+        """Return what ``run.json`` keeps: all that matters but where files lie (their hashes are kept)."""
+        names = ("side", "channels", "preprocessing", "layout", "output", "extra", "version", "per_fold")
+        values = {"source": self.kind, "classes": list(self.classes)}
+        if callable(self.call):
+            named = self.call if hasattr(self.call, "__qualname__") else type(self.call)
+            values["call"] = f"{named.__module__}:{named.__qualname__}"
+        elif self.call is not None:
+            # Where a file lies does not matter, but which function of it does.
+            place, _, function = self.call.rpartition(":")
+            values["call"] = f"{Path(place).name}:{function}"
+        return values | {name: getattr(self, name) for name in names}
+
+    def files(self, fold: str) -> list[Path]:
+        """Return the files that make up the model of one fold, as far as they are there and can be known."""
+        source = self.source(fold)
+        if self.kind == "call":
+            place = source.rpartition(":")[0] if isinstance(source, str) else ""
+            return [file for file in [Path(place)] if place.endswith(".py") and file.is_file()]
+        if self.kind == "saved_model":
+            return sorted(file for file in source.rglob("*") if file.is_file()) if source.is_dir() else []
+        if self.kind == "onnx" and source.is_file():
+            # Large weights lie in files beside it: my.onnx.data, my.onnx_data.
+            return sorted(file for file in source.parent.iterdir() if file.name.startswith(source.name))
+        return [source] if source.is_file() else []
+
+    def _check_source(self) -> None:
+        if (self.path is None) == (self.call is None):
+            given = "neither was given" if self.path is None else f"got both {self.path!r} and {self.call!r}"
+            raise SettingsError(f"A model has either a 'path' or a 'call', but {given}.")
+        if self.path is not None:
+            check_type(self.path, "path", (str, Path))
+            # So that a change of the working directory changes nothing.
+            object.__setattr__(self, "path", Path(self.path).expanduser().absolute())
+            return
+        if not callable(self.call):
+            check_type(self.call, "call", str)
+            if not re.fullmatch(r".+:[A-Za-z_][\w{}]*", self.call):
+                raise SettingsError(
+                    '\'call\' must be a function, "package.module:function" or "file.py:function", but got '
+                    f"{self.call!r}."
+                )
+        if not self.version.strip():
+            raise SettingsError(
+                "A 'call' needs a 'version', any text: a function cannot be hashed, so change the text when "
+                "its answers change, and artefacts of other versions are not mixed."
+            )
+
+
+def check_models(models: Any, networks: Iterable[str]) -> None:
+    """Raise `SettingsError` unless `models` maps names that can be used to `OwnModel`."""
+    check_type(models, "models", Mapping)
+    taken = {name.lower(): name for name in (*networks, *_RESERVED)}
+    for name, model in models.items():
+        check_type(name, "models", str)
+        check_type(model, f"models.{name}", OwnModel)
+        if not _NAME.fullmatch(name) or re.search(r"_CV\d+$", name):
+            raise SettingsError(
+                "The name of a model must be made of letters, digits, '_' and '-', and not end like a "
+                f"fold (_CV1), but got {name!r}."
+            )
+        # Names become names of files, and some file systems do not tell mine from Mine.
+        if name.lower() in taken:
+            raise SettingsError(
+                f"The name {name!r} of a model is taken by {taken[name.lower()]!r}: choose another."
+            )
+        taken[name.lower()] = name
+
+
+def _parse_classes(classes: Any) -> tuple[str, ...]:
+    check_type(classes, "classes", (list, tuple))
+    names = []
+    for name in classes:
+        check_type(name, "classes", str)
+        try:
+            names.append(OTHER if name.strip().lower() == OTHER else parse_expression(name))
+        except DataError as error:
+            raise SettingsError(
+                f"{error} Classes of any further kind are called '{OTHER}'; classes was {list(classes)}."
+            ) from None
+    missing = [expression for expression in EXPRESSIONS if expression not in names]
+    if missing:
+        raise SettingsError(
+            f"'classes' lacks {', '.join(missing)}: it must name all outputs in their order, and among them "
+            f"all six expressions, but got {list(classes)}."
+        )
+    twice = [name for name in (*EXPRESSIONS, *NOT_EXPLAINED) if names.count(name) > 1]
+    if twice:
+        raise SettingsError(f"'classes' names {', '.join(twice)} more than once: {list(classes)}.")
+    return tuple(names)

@@ -1,0 +1,20 @@
+"""The rooms of the package: each imports only from those below it, and the way in is light."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+HEAVY = ("tensorflow", "keras", "mediapipe", "matplotlib", "cv2", "skimage", "sklearn", "dask", "torch")
+
+
+def test_each_room_imports_only_from_those_below_it():
+    assert lint_imports(str(REPOSITORY / "pyproject.toml")) == EXIT_STATUS_SUCCESS
+
+
+def test_importing_the_package_loads_no_heavy_library():
+    code = f"import sys, ekman_expressions; print([name for name in {HEAVY!r} if name in sys.modules])"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert loaded.stdout.strip() == "[]"

@@ -15,8 +15,8 @@ import numpy as np
 from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.seeds import generator
 from ekman_expressions.facespace.heatmaps import to_uint8
-from ekman_expressions.facespace.masks import atlas, ekman_mask, hull
-from ekman_expressions.facespace.template import SHAPE
+from ekman_expressions.facespace.masks import atlas, ekman_mask
+from ekman_expressions.facespace.warp import SHAPE
 from ekman_expressions.measures import baselines, permutation, subjects
 from ekman_expressions.measures.assessment import assess
 from ekman_expressions.measures.bootstrap import resample_counts
@@ -35,7 +35,7 @@ def made_heatmaps(networks: int, folds: int) -> HeatmapSet:
     names = tuple(f"network{number}" for number in range(networks))
     folds_named = tuple(f"CV{number + 1}" for number in range(folds))
     present = np.ones(shape, bool)
-    return HeatmapSet(names, folds_named, maps, present, masks, hull(), atlas().labels)
+    return HeatmapSet(names, folds_named, maps, present, masks, atlas().hull, atlas().labels)
 
 
 def seconds(work: Callable[[], object]) -> float:

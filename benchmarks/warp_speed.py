@@ -17,8 +17,7 @@ import cv2
 import numpy as np
 from skimage.transform import PiecewiseAffineTransform, warp
 
-from ekman_expressions.facespace.template import POINTS, SHAPE
-from ekman_expressions.facespace.warp import normalise, source_points
+from ekman_expressions.facespace.warp import POINTS, SHAPE, normalise, source_points
 
 SIDE = 224
 

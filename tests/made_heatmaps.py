@@ -10,7 +10,7 @@ from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import write_arrays, write_csv
 from ekman_expressions.core.seeds import generator
 from ekman_expressions.facespace import masks
-from ekman_expressions.facespace.template import SHAPE
+from ekman_expressions.facespace.warp import SHAPE
 from ekman_expressions.study import heatmaps
 from ekman_expressions.study import masks as masks_step
 from ekman_expressions.study.provenance import record, settings_of

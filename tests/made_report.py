@@ -9,7 +9,7 @@ from made_faces import make_experiment
 from ekman_expressions import OwnModel, cli, report
 from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import write_arrays
-from ekman_expressions.facespace.template import POINTS
+from ekman_expressions.facespace.warp import POINTS
 from ekman_expressions.study.settings import ExplanationSettings
 
 STEPS = ("evaluation", "explanations", "facespace", "heatmaps", "masks", "scores", "dendrograms")

@@ -14,7 +14,7 @@ import pandas as pd
 from ekman_expressions import Experiment
 from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import write_arrays, write_csv, write_image
-from ekman_expressions.facespace import template
+from ekman_expressions.facespace import warp
 from ekman_expressions.study.prepared import face_path, landmarks_path
 from ekman_expressions.study.provenance import record, settings_of
 from ekman_expressions.study.settings import ExplanationSettings, FaceSettings
@@ -85,7 +85,7 @@ def describe(
 def write_faces(experiment: Experiment, faces: int) -> None:
     """Write faces, landmarks, the manifest and run.json, as the step 'faces' would."""
     random = np.random.default_rng(0)
-    points = template.POINTS[:68] / np.array(template.SHAPE[::-1])
+    points = warp.POINTS[:68] / np.array(warp.SHAPE[::-1])
     with record(experiment.faces_folder, "faces", settings_of(experiment, "faces"), redo=True) as run:
         rows = []
         for fold in experiment.folds:

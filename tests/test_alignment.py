@@ -5,7 +5,7 @@ import pytest
 
 from ekman_expressions import figures
 from ekman_expressions.core.errors import DataError, SettingsError
-from ekman_expressions.facespace.template import POINTS as TEMPLATE
+from ekman_expressions.facespace.warp import POINTS as TEMPLATE
 
 POINTS = TEMPLATE[:68] / (224, 275)
 

@@ -12,8 +12,8 @@ from ekman_expressions import figures
 from ekman_expressions.core.errors import DataError, SettingsError
 from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.faces.cropping import crop_transform
-from ekman_expressions.facespace import masks, template
-from ekman_expressions.facespace.template import POINTS, SHAPE
+from ekman_expressions.facespace import masks, warp
+from ekman_expressions.facespace.warp import POINTS, SHAPE
 from ekman_expressions.measures import causal_maps
 from ekman_expressions.study import causal
 
@@ -39,7 +39,7 @@ def stretched():
 
 
 def test_a_lit_triangle_of_the_face_comes_out_at_the_templates_place():
-    mesh = template.triangles()
+    mesh = warp.triangles()
     mesh = mesh[(mesh < 68).all(axis=1)]
     corners = POINTS[mesh]
     doubled = np.abs(np.linalg.det(corners[:, 1:] - corners[:, :1]))
@@ -59,7 +59,7 @@ def test_every_pixel_comes_from_its_place_in_the_source_image(size):
     # Two layers that hold the coordinates of their own pixels' centres in the source image.
     y, x = 2 * np.indices((112, 112)) + 1
     landmarks = stretched()
-    vertices, barycentric = template.pixels()
+    vertices, barycentric = warp._pixels()
     inside = (vertices < 68).all(axis=1) & HULL.ravel()
     assert inside.sum() > 20000
     places = np.einsum("pk,pkd->pd", barycentric[inside], landmarks[vertices[inside]])

@@ -14,8 +14,7 @@ from ekman_expressions.core.errors import ConflictError, MissingError
 from ekman_expressions.core.files import read_arrays, read_csv, read_json, write_arrays, write_json
 from ekman_expressions.explainers.lime import lime, paint
 from ekman_expressions.explainers.record import PerturbationRecord
-from ekman_expressions.facespace.template import SHAPE
-from ekman_expressions.facespace.warp import normalise
+from ekman_expressions.facespace.warp import SHAPE, normalise
 from ekman_expressions.study.explanations import explain, read_explanations
 from ekman_expressions.study.facespace import normalise_explanations
 

@@ -6,7 +6,7 @@ import pytest
 from ekman_expressions.core.errors import DataError, ModelError, SettingsError
 from ekman_expressions.explainers.registry import EXPLAINERS
 from ekman_expressions.explainers.specs import SPECS
-from ekman_expressions.facespace.template import POINTS
+from ekman_expressions.facespace.warp import POINTS
 
 SIDE = 48
 RECORDS = {"samples": 60, "segments": 12}

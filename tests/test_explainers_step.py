@@ -12,7 +12,7 @@ from ekman_expressions.core.files import read_arrays, read_json, write_json
 from ekman_expressions.explainers.facial_regions import region_names
 from ekman_expressions.explainers.specs import SPECS
 from ekman_expressions.facespace import heatmaps
-from ekman_expressions.facespace.template import SHAPE
+from ekman_expressions.facespace.warp import SHAPE
 from ekman_expressions.measures.explainer_agreement import (
     heatmap_correlations,
     matrix,

@@ -7,9 +7,7 @@ from ekman_expressions.core.errors import DataError
 from ekman_expressions.explainers.facial_regions import region_names, region_segments
 from ekman_expressions.explainers.registry import EXPLAINERS
 from ekman_expressions.facespace import masks
-from ekman_expressions.facespace.inverse import template_points
-from ekman_expressions.facespace.template import POINTS, SHAPE
-from ekman_expressions.facespace.warp import normalise, source_points
+from ekman_expressions.facespace.warp import POINTS, SHAPE, normalise, source_points, template_points
 
 FACE = POINTS[:68] / (SHAPE[1], SHAPE[0])
 
@@ -33,7 +31,7 @@ def test_the_warp_and_back():
     # A picture of each pixel's place in face space, warped into face space, says where one is.
     back = normalise(places, landmarks)
     columns, rows = np.meshgrid(np.arange(SHAPE[1]) + 0.5, np.arange(SHAPE[0]) + 0.5)
-    hull = masks.hull()
+    hull = masks.atlas().hull
     error = np.abs(back - np.stack([columns, rows], axis=-1)).max(axis=-1)[hull]
     assert np.median(error) < 0.01 and np.quantile(error, 0.99) < 1.5
 

@@ -136,9 +136,9 @@ def _walls():
             {title(name): mask for name in EXPRESSIONS}, points * 200, title="Ekman masks"
         ),
         "atlas": lambda: figures.atlas(
-            {name: masks.region(name) for name in masks.atlas().names}, points * 200
+            {name: masks.atlas().region(name) for name in masks.atlas().names}, points * 200
         ),
-        "groups": lambda: figures.atlas({name: masks.group(name) for name in masks.atlas().groups}),
+        "groups": lambda: figures.atlas({name: masks.atlas().group(name) for name in masks.atlas().groups}),
         "confusion": lambda: figures.confusion_matrices({net: np.eye(6) * 9 + 1 for net in NETWORKS}),
         "one confusion": lambda: figures.confusion_matrices({"VGG16": np.eye(6)}),
         "learning": lambda: figures.learning_curves(curves),

@@ -67,7 +67,7 @@ FIGURES = {
     "cost of twelve": lambda: figures.cost_bars(cost(NETWORKS), NAMES),
     "regions": lambda: figures.region_maps(
         importance(),
-        {name: masks.region(name) for name in masks.atlas().names},
+        {name: masks.atlas().region(name) for name in masks.atlas().names},
         outlines={name: masks.ekman_mask(name) for name in EXPRESSIONS},
         title="Mean importance",
     ),

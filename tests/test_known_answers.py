@@ -13,13 +13,13 @@ from ekman_expressions import figures
 from ekman_expressions.core.errors import DataError, MissingError
 from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import read_csv, write_arrays
-from ekman_expressions.facespace.masks import ekman_mask, hull
-from ekman_expressions.facespace.template import SHAPE
+from ekman_expressions.facespace.masks import atlas, ekman_mask
+from ekman_expressions.facespace.warp import SHAPE
 from ekman_expressions.measures import localisation, reference_masks
 from ekman_expressions.study import causal, known_answers, known_answers_figures, rendered
 from ekman_expressions.study.provenance import record, settings_of
 
-HULL = hull()
+HULL = atlas().hull
 RNG = np.random.default_rng(0)
 
 

@@ -19,8 +19,7 @@ from ekman_expressions.explainers.record import PerturbationRecord, draw_samples
 from ekman_expressions.faces.cropping import crop_face
 from ekman_expressions.faces.landmarks import LandmarkDetector
 from ekman_expressions.facespace import masks
-from ekman_expressions.facespace.template import POINTS, SHAPE
-from ekman_expressions.facespace.warp import normalise, source_points
+from ekman_expressions.facespace.warp import POINTS, SHAPE, normalise, source_points
 from ekman_expressions.zoo.asking import perturb
 
 SIDE = 224
@@ -38,11 +37,11 @@ FACES = (
 @cache
 def _region(name):
     groups = {
-        "mouth": masks.group("mouth"),
-        "brows": masks.group("brows"),
+        "mouth": masks.atlas().group("mouth"),
+        "brows": masks.atlas().group("brows"),
         # One-sided, so that a mirrored chain is found out.
-        "left brow": masks.region("left_brow_outer") | masks.region("left_brow_inner"),
-        "right lips": masks.region("right_upper_lip") | masks.region("right_lower_lip"),
+        "left brow": masks.atlas().region("left_brow_outer") | masks.atlas().region("left_brow_inner"),
+        "right lips": masks.atlas().region("right_upper_lip") | masks.atlas().region("right_lower_lip"),
     }
     return groups[name]
 
@@ -110,7 +109,7 @@ def test_mass_lies_in_the_region_that_the_model_reads(name):
 @pytest.mark.parametrize("name", ["mouth", "brows"])
 def test_with_the_studys_superpixels_the_region_is_the_brightest(name):
     heatmap = _heatmap(_explained(name, cut=False))
-    density = {group: heatmap[masks.group(group)].mean() for group in masks.atlas().groups}
+    density = {group: heatmap[masks.atlas().group(group)].mean() for group in masks.atlas().groups}
     assert max(density, key=density.get) == name
     assert density[name] > 5 * heatmap.mean()
 

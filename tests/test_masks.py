@@ -9,7 +9,7 @@ from ekman_expressions import Experiment
 from ekman_expressions.core.errors import DataError, MissingError, SettingsError
 from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import read_csv, read_image, write_image
-from ekman_expressions.facespace import masks, template
+from ekman_expressions.facespace import masks, warp
 from ekman_expressions.study import masks as masks_step
 from ekman_expressions.study.published import find_local
 
@@ -33,8 +33,8 @@ def test_an_ekman_mask_is_its_regions_and_one_pixel_of_border(expression):
 
     atlas = masks.atlas()
     mask = masks.ekman_mask(expression)
-    union = np.any([masks.region(name) for name in atlas.expressions[expression]], axis=0)
-    assert mask.shape == template.SHAPE and mask.dtype == bool
+    union = np.any([masks.atlas().region(name) for name in atlas.expressions[expression]], axis=0)
+    assert mask.shape == warp.SHAPE and mask.dtype == bool
     assert not (union & ~mask).any()
     widened = cv2.dilate(union.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     assert not (mask & ~widened).any()
@@ -43,11 +43,11 @@ def test_an_ekman_mask_is_its_regions_and_one_pixel_of_border(expression):
 
 def test_regions_tile_the_face_hull_without_overlap():
     atlas = masks.atlas()
-    regions = np.stack([masks.region(name) for name in atlas.names])
+    regions = np.stack([masks.atlas().region(name) for name in atlas.names])
     assert regions.sum(axis=0).max() == 1
     assert regions.any(axis=(1, 2)).all()
-    assert not (masks.hull() & ~regions.any(axis=0)).any()
-    groups = np.stack([masks.group(name) for name in atlas.groups])
+    assert not (masks.atlas().hull & ~regions.any(axis=0)).any()
+    groups = np.stack([masks.atlas().group(name) for name in atlas.groups])
     np.testing.assert_array_equal(groups.any(axis=0), regions.any(axis=0))
     assert groups.sum() == regions.sum() == atlas.table()["area"].sum()
     assert atlas.table()["share"].sum() == pytest.approx(1)
@@ -63,8 +63,8 @@ def test_every_region_has_a_mirror_image_of_like_size():
         assert (twin.group, twin.description, twin.action_units) == (
             region.group, region.description, region.action_units,
         )  # fmt: skip
-        assert 0.8 < masks.region(name).sum() / masks.region(twin.name).sum() < 1.25
-        columns = np.nonzero(masks.region(name))[1]
+        assert 0.8 < masks.atlas().region(name).sum() / masks.atlas().region(twin.name).sum() < 1.25
+        columns = np.nonzero(masks.atlas().region(name))[1]
         assert (columns.mean() < 112) == (region.side == "right")
 
 
@@ -73,20 +73,20 @@ def test_every_region_has_a_mirror_image_of_like_size():
     [(19, "forehead"), (33, "nose"), (51, "mouth"), (57, "mouth"), (8, "chin"), (5, "jaw"), (17, "temples")],
 )
 def test_landmarks_lie_in_their_group(landmark, group):
-    x, y = np.asarray(template.POINTS[landmark], int)
-    assert masks.group(group)[y, x]
+    x, y = np.asarray(warp.POINTS[landmark], int)
+    assert masks.atlas().group(group)[y, x]
 
 
 def test_groups_lie_where_their_names_say():
-    points = np.asarray(template.POINTS)
-    rows = {name: np.nonzero(masks.group(name))[0] for name in masks.atlas().groups}
+    points = np.asarray(warp.POINTS)
+    rows = {name: np.nonzero(masks.atlas().group(name))[0] for name in masks.atlas().groups}
     assert points[17:27, 1].min() <= rows["brows"].min() and rows["brows"].max() < points[36:48, 1].min()
     assert rows["mouth"].min() >= points[31, 1] and rows["mouth"].max() <= points[48:60, 1].max()
     assert rows["forehead"].min() == 0
 
 
 def test_hull_is_bounded_by_the_jaw():
-    hull = masks.hull()
+    hull = masks.atlas().hull
     rows, columns = np.nonzero(hull)
     assert (columns.min(), columns.max(), rows.min(), rows.max()) == (16, 208, 0, 269)
     assert hull[0, 16:208].all()
@@ -94,9 +94,9 @@ def test_hull_is_bounded_by_the_jaw():
 
 def test_unknown_names_are_listed():
     with pytest.raises(SettingsError, match="'philtrum'.*got 'nostril'"):
-        masks.region("nostril")
+        masks.atlas().region("nostril")
     with pytest.raises(SettingsError, match="'brows'.*got 'ears'"):
-        masks.group("ears")
+        masks.atlas().group("ears")
     with pytest.raises(SettingsError, match="'anger'.*got 'Angry'"):
         masks.ekman_mask("Angry")
 
@@ -113,12 +113,16 @@ def test_write_makes_the_pictures_and_the_table(tmp_path):
     folder = experiment.heatmaps_folder / "GROUND_TRUTH"
     assert (folder / "Anger_gt.png").is_file() and (folder / "run.json").is_file()
     for expression in EXPRESSIONS:
-        assert set(np.unique(read_image(masks.mask_path(experiment.masks_folder, expression), gray=True))) == {0, 255}
-        np.testing.assert_array_equal(masks.read_mask(experiment.masks_folder, expression), masks.ekman_mask(expression))
+        assert set(
+            np.unique(read_image(masks.mask_path(experiment.masks_folder, expression), gray=True))
+        ) == {0, 255}
+        np.testing.assert_array_equal(
+            masks.read_mask(experiment.masks_folder, expression), masks.ekman_mask(expression)
+        )
     table = read_csv(folder / "regions.csv", ("region", "group", "side", "area", "share", *EXPRESSIONS))
     row = table.set_index("region").loc["right_brow_inner"]
     assert row["anger"] and not row["disgust"]
-    assert row["area"] == masks.region("right_brow_inner").sum()
+    assert row["area"] == masks.atlas().region("right_brow_inner").sum()
 
 
 def test_write_skips_what_is_there_and_makes_what_was_deleted(tmp_path):

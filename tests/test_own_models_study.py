@@ -16,7 +16,7 @@ from ekman_expressions.core.expressions import EXPRESSIONS, title
 from ekman_expressions.core.files import read_csv, read_json, write_arrays
 from ekman_expressions.explainers.record import PerturbationRecord
 from ekman_expressions.facespace.heatmaps import heatmap_path
-from ekman_expressions.facespace.template import POINTS
+from ekman_expressions.facespace.warp import POINTS
 from ekman_expressions.measures import accuracy
 from ekman_expressions.study import evaluation, explanations
 from ekman_expressions.study.settings import ExplanationSettings, TrainingSettings

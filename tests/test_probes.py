@@ -7,7 +7,7 @@ from test_figures import assert_readable
 from tiny_network import without_state
 
 from ekman_expressions.core.errors import ConflictError, DataError, MissingError, SettingsError
-from ekman_expressions.facespace.masks import group
+from ekman_expressions.facespace.masks import atlas
 from ekman_expressions.study import known_answers_figures, probe_faces, probe_training, probes
 from ekman_expressions.study.probe_faces import ProbeFaces
 from ekman_expressions.study.probe_training import ProbeNetwork, ProbeTraining
@@ -22,7 +22,7 @@ def made(persons=6, side=16, probe="mouth"):
         images[place] = 100 + 5 * int(subject[2:]) + random.integers(0, 4, (side, side, 3))
         images[place, 11:14, 5:11] = (120, 250, 5)[target]
     # The template's own proportions, so that the mouth is where it is in face space.
-    from ekman_expressions.facespace.template import POINTS, SHAPE
+    from ekman_expressions.facespace.warp import POINTS, SHAPE
 
     landmarks = np.stack([POINTS[:68] / (SHAPE[1], SHAPE[0])] * len(rows))
     image_ids, subjects, targets = (np.array(column) for column in zip(*rows, strict=True))
@@ -76,12 +76,12 @@ def test_a_model_that_reads_the_mouth_lights_it_more_than_one_that_reads_the_for
     ratio = table.set_index(["explainer", "state"])["ratio"]
     for explainer in ("lime", "kernel_shap"):
         assert ratio[explainer, "trained"] > 2 > 0.5 > ratio[explainer, "untrained"]
-    assert (table["area"] == group("mouth").mean()).all() and (table["accuracy"] == 0.9).all()
+    assert (table["area"] == atlas().group("mouth").mean()).all() and (table["accuracy"] == 0.9).all()
     assert table["share"].between(0, 1).all() and set(table["label"]) == {"smile"}
 
 
 def test_share_by_hand():
-    region = group("eyes")
+    region = atlas().group("eyes")
     assert probes._share(np.float32(region), region) == 1
     assert probes._share(np.ones(region.shape), region) == pytest.approx(region.mean())
     assert np.isnan(probes._share(-np.ones(region.shape), region))

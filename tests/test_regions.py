@@ -12,7 +12,7 @@ from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import write_arrays, write_csv, write_image
 from ekman_expressions.facespace import masks
 from ekman_expressions.facespace.heatmaps import heatmap_path
-from ekman_expressions.facespace.template import SHAPE
+from ekman_expressions.facespace.warp import SHAPE
 from ekman_expressions.measures.regions import ELSEWHERE, region_masses, region_names, region_shares
 from ekman_expressions.study import regions
 from ekman_expressions.study.provenance import record, settings_of

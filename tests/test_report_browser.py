@@ -124,7 +124,7 @@ def test_regions_are_shares_of_the_heatmap(visit, made):
     rows = page.locator("#regions tbody tr").all()
     assert len(rows) == len(masks.atlas().names)
     for row in rows[::7]:
-        inside = masks.region(row.locator("th").text_content().replace(" ", "_"))
+        inside = masks.atlas().region(row.locator("th").text_content().replace(" ", "_"))
         area, share, density = (float(d.get_attribute("value")) for d in row.locator("data").all())
         assert area == pytest.approx(inside.mean(), abs=1e-9)
         assert share == pytest.approx(gray[inside].sum() / gray.sum(), abs=1e-9)

@@ -5,7 +5,7 @@ import pytest
 
 from ekman_expressions.core.errors import DataError
 from ekman_expressions.faces.residuals import shape_residuals
-from ekman_expressions.facespace.template import POINTS as TEMPLATE
+from ekman_expressions.facespace.warp import POINTS as TEMPLATE
 
 BASE = TEMPLATE[:68] / 224
 EYES = np.linalg.norm(BASE[36:42].mean(axis=0) - BASE[42:48].mean(axis=0))

@@ -12,8 +12,8 @@ from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import read_arrays, write_image
 from ekman_expressions.core.seeds import generator
 from ekman_expressions.facespace import heatmaps
-from ekman_expressions.facespace.masks import atlas, ekman_mask, hull
-from ekman_expressions.facespace.template import SHAPE
+from ekman_expressions.facespace.masks import atlas, ekman_mask
+from ekman_expressions.facespace.warp import SHAPE
 from ekman_expressions.measures import assessment, bootstrap, heatmap_set, scores, subjects, threshold_free
 from ekman_expressions.study import scores as scores_step
 from ekman_expressions.study import statistics
@@ -131,7 +131,7 @@ def test_a_resample_of_everybody_once_is_the_heatmap_itself(analysed):
     names, sums, sizes = subjects.subject_sums(stored["maps"], people)
     assert names.tolist() == ["0", "1", "2"] and sizes.tolist() == [2, 2, 2]
     counts = np.array([[1, 1, 1], [0, 0, 0], [0, 3, 0]])
-    found = subjects.resampled_scores(sums, sizes, counts, ekman_mask("disgust"), hull())
+    found = subjects.resampled_scores(sums, sizes, counts, ekman_mask("disgust"), atlas().hull)
     gray = heatmaps.read_gray(experiment.heatmaps_folder, "disgust", "WeiNet", "CV2")
     assert found["iou"][0] == pytest.approx(scores.scores(gray, ekman_mask("disgust"))["iou"], abs=2e-3)
     assert np.isnan([values[1] for values in found.values()]).all()
@@ -200,7 +200,7 @@ def test_constant_heatmaps_and_explanations_of_nobody_are_listed(tmp_path):
 def test_without_any_heatmap_the_tables_hold_what_needs_none():
     masks = np.array([ekman_mask(expression) for expression in EXPRESSIONS])
     maps, present = np.zeros((2, 2, 6, *SHAPE), np.uint8), np.zeros((2, 2, 6), bool)
-    nothing = heatmap_set.HeatmapSet(("a", "b"), ("CV1", "CV2"), maps, present, masks, hull(), atlas().labels)
+    nothing = heatmap_set.HeatmapSet(("a", "b"), ("CV1", "CV2"), maps, present, masks, atlas().hull, atlas().labels)
     found = assessment.assess(nothing, seed=0)
     assert set(found) == set(assessment.TABLES) and found["by_fold"].empty
     assert found["intervals"]["estimate"].isna().all() and found["tests"]["p"].isna().all()

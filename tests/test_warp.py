@@ -5,9 +5,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from ekman_expressions.core.errors import DataError
-from ekman_expressions.facespace import template
-from ekman_expressions.facespace.template import POINTS, SHAPE
-from ekman_expressions.facespace.warp import _remap_is_exact, normalise, source_points
+from ekman_expressions.facespace import warp
+from ekman_expressions.facespace.warp import POINTS, SHAPE, _remap_is_exact, normalise, source_points
 
 OWN = POINTS[:68] / (224, 275)
 """The template's own landmarks, in units."""
@@ -30,7 +29,7 @@ def centres(height, width):
 
 def in_face():
     """Pixels of face space in triangles between landmarks, which all move with the face."""
-    vertices, _ = template.pixels()
+    vertices, _ = warp._pixels()
     return (vertices < 68).all(axis=1).reshape(SHAPE)
 
 
@@ -45,14 +44,14 @@ def test_the_template():
 
 
 def test_triangles_cover_the_canvas_once():
-    corners = POINTS[template.triangles()]
+    corners = POINTS[warp.triangles()]
     (ax, ay), (bx, by) = (corners[:, 1] - corners[:, 0]).T, (corners[:, 2] - corners[:, 0]).T
     assert np.abs(ax * by - ay * bx).sum() / 2 == pytest.approx(275 * 224)
-    assert set(template.triangles().ravel()) == set(range(89))
+    assert set(warp.triangles().ravel()) == set(range(89))
 
 
 def test_barycentric_coordinates_give_back_the_pixel_centres():
-    vertices, shares = template.pixels()
+    vertices, shares = warp._pixels()
     assert shares.min() >= 0
     np.testing.assert_allclose(shares.sum(axis=1), 1, atol=1e-12)
     x, y = centres(*SHAPE)

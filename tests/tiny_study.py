@@ -7,7 +7,7 @@ import pandas as pd
 
 from ekman_expressions import Experiment
 from ekman_expressions.core.files import write_arrays, write_csv, write_image
-from ekman_expressions.facespace.template import POINTS
+from ekman_expressions.facespace.warp import POINTS
 from ekman_expressions.study.provenance import record
 
 SIDE = 64

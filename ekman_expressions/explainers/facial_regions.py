@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from ekman_expressions.explainers import lime
-from ekman_expressions.facespace.inverse import template_points
 from ekman_expressions.facespace.masks import atlas
+from ekman_expressions.facespace.warp import template_points
 from ekman_expressions.zoo.checks import check_image
 
 BACKGROUND = "background"

@@ -1,1 +1,50 @@
-"""Face space: the template on which all faces are aligned, the warp, Ekman masks and heatmaps."""
+"""Face space: the template on which all faces are aligned, the warp, the atlas and Ekman masks, heatmaps."""
+
+from ekman_expressions.facespace.heatmaps import (
+    KINDS,
+    RunningMean,
+    heatmap_name,
+    heatmap_path,
+    read_float,
+    read_gray,
+    threshold_otsu,
+    to_jet,
+    to_uint8,
+)
+from ekman_expressions.facespace.masks import Atlas, Region, atlas, ekman_mask, mask_path, read_mask
+from ekman_expressions.facespace.warp import (
+    JAW,
+    LANDMARKS,
+    POINTS,
+    SHAPE,
+    normalise,
+    source_points,
+    template_points,
+    triangles,
+)
+
+__all__ = [
+    "JAW",
+    "KINDS",
+    "LANDMARKS",
+    "POINTS",
+    "SHAPE",
+    "Atlas",
+    "Region",
+    "RunningMean",
+    "atlas",
+    "ekman_mask",
+    "heatmap_name",
+    "heatmap_path",
+    "mask_path",
+    "normalise",
+    "read_float",
+    "read_gray",
+    "read_mask",
+    "source_points",
+    "template_points",
+    "threshold_otsu",
+    "to_jet",
+    "to_uint8",
+    "triangles",
+]

@@ -9,7 +9,7 @@ import numpy as np
 from ekman_expressions.core.errors import DataError, SettingsError, check_option
 from ekman_expressions.core.expressions import title
 from ekman_expressions.core.files import read_arrays, read_image, require
-from ekman_expressions.facespace.template import SHAPE
+from ekman_expressions.facespace.warp import SHAPE
 
 KINDS: tuple[str, ...] = ("GRAY", "COLORMAP_JET", "THRESHOLD")
 """The pictures that are written of each heatmap, and their folders."""

@@ -20,7 +20,7 @@ import pandas as pd
 from ekman_expressions.core.errors import DataError, check_option
 from ekman_expressions.core.expressions import EXPRESSIONS, title
 from ekman_expressions.core.files import read_image, read_json, require
-from ekman_expressions.facespace import template
+from ekman_expressions.facespace.warp import POINTS, SHAPE
 
 _JAW = range(17)
 _FOREHEAD_ENDS = (84, 68)
@@ -126,6 +126,14 @@ class Atlas:
         check_option(expression, "expression", EXPRESSIONS)
         return self.mask(self.expressions[expression])
 
+    @cached_property
+    def hull(self) -> np.ndarray:
+        """The face, from the jaw line up to row 0: (275, 224) bool."""
+        outline = POINTS[[*_JAW, *_FOREHEAD_ENDS]]
+        hull = _fill(np.floor(outline).astype(int), self.shape)
+        hull.flags.writeable = False
+        return hull
+
     def table(self) -> pd.DataFrame:
         """Return one row per region: name, group, side, area, share, action units, expressions.
 
@@ -152,7 +160,7 @@ class Atlas:
 @cache
 def atlas() -> Atlas:
     """Return the atlas that comes with the package (`data/facial_regions.json`)."""
-    with resources.as_file(data_file("facial_regions.json")) as path:
+    with resources.as_file(resources.files("ekman_expressions").joinpath("data/facial_regions.json")) as path:
         values = read_json(path)
     regions = tuple(
         Region(
@@ -173,31 +181,6 @@ def atlas() -> Atlas:
         regions=regions,
         expressions={key: tuple(names) for key, names in values["expressions"].items()},
     )
-
-
-def region(name: str) -> np.ndarray:
-    """Return where a region of the atlas is.
-
-    Parameters
-    ----------
-    name : str
-        One of ``atlas().names``, e.g. ``"philtrum"`` or ``"left_eye"``.
-
-    Returns
-    -------
-    (275, 224) ndarray of bool
-
-    Raises
-    ------
-    SettingsError
-        If there is no such region; the message lists them.
-    """
-    return atlas().region(name)
-
-
-def group(name: str) -> np.ndarray:
-    """Return where a group of regions is, e.g. ``"brows"`` or ``"mouth"``; else as `region`."""
-    return atlas().group(name)
 
 
 def ekman_mask(expression: str) -> np.ndarray:
@@ -221,12 +204,6 @@ def ekman_mask(expression: str) -> np.ndarray:
     return atlas().ekman_mask(expression)
 
 
-def hull() -> np.ndarray:
-    """Return the face hull, from the jaw line up to row 0: (275, 224) bool."""
-    outline = template.POINTS[[*_JAW, *_FOREHEAD_ENDS]]
-    return _fill(np.floor(outline).astype(int), atlas().shape)
-
-
 def mask_path(folder: Path | str, expression: str) -> Path:
     """Return where a mask's picture lies in a folder of masks, such as ``heatmaps/GROUND_TRUTH``."""
     return Path(folder) / f"{title(expression)}_gt.png"
@@ -244,25 +221,19 @@ def read_mask(folder: Path | str, expression: str) -> np.ndarray:
     """
     path = require(mask_path(folder, expression), "masks")
     mask = read_image(path, gray=True) > 127
-    if mask.shape != template.SHAPE:
-        raise DataError(f"The mask {path} has shape {mask.shape}, but face space is {template.SHAPE}.")
+    if mask.shape != SHAPE:
+        raise DataError(f"The mask {path} has shape {mask.shape}, but face space is {SHAPE}.")
     return mask
-
-
-def data_file(name: str) -> Any:
-    """Return a file of the package's data, for `importlib.resources.as_file`."""
-    return resources.files("ekman_expressions").joinpath("data", name)
 
 
 def _vertex(item: Any) -> np.ndarray:
     """Return the (x, y) of a vertex as it is written in the JSON file."""
-    points = template.POINTS
     if isinstance(item, int):
-        return np.asarray(points[item], float)
+        return np.asarray(POINTS[item], float)
     if "between" in item:
         start, end = (_vertex(part) for part in item["between"])
         return start + (end - start) * item.get("at", 0.5)
-    return np.array([points[item["x"]][0], points[item["y"]][1]], float)
+    return np.array([POINTS[item["x"]][0], POINTS[item["y"]][1]], float)
 
 
 def _fill(polygon: Any, shape: tuple[int, int]) -> np.ndarray:

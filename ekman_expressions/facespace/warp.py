@@ -1,24 +1,82 @@
-"""The warp of an image, or of a map of it, into face space.
+"""Face space: the template on which all faces lie alike, the warp of an image into it, and the way back.
 
-Piecewise affine: each triangle of the template takes its pixels from the triangle between the
-same three points of the image. Coordinates are continuous, x to the right and y down; pixel
-(r, c) covers [c, c + 1] x [r, r + 1], so its centre has x = c + 0.5, y = r + 0.5.
+The template is a canvas with 89 points and the Delaunay triangles between them. The warp is piecewise
+affine: each triangle of the template takes its pixels from the triangle between the same three points
+of the image. Coordinates are continuous, x to the right and y down; pixel (r, c) covers
+[c, c + 1] x [r, r + 1], so its centre has x = c + 0.5, y = r + 0.5.
 """
 
 from __future__ import annotations
 
 from functools import cache
+from importlib import resources
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from ekman_expressions.core.errors import DataError
-from ekman_expressions.facespace.template import JAW, LANDMARKS, POINTS, SHAPE, pixels
 
+SHAPE = (275, 224)
+"""Rows and columns of face space."""
+
+LANDMARKS = 68
+"""The first so many points are a face's landmarks, in iBUG order."""
+
+JAW = slice(0, 17)
+"""The landmarks of the jaw; copied to row 0 they are the points that follow the landmarks."""
+
+
+def _points() -> np.ndarray:
+    with resources.files("ekman_expressions").joinpath("data/template_landmarks.csv").open() as file:
+        points = pd.read_csv(file).sort_values("index")[["x", "y"]].to_numpy(np.float64)
+    points.flags.writeable = False
+    return points
+
+
+POINTS = _points()
+"""(89, 2) continuous x and y: 68 landmarks, the jaw's copies on row 0, the 4 corners."""
+
+# How far a landmark may lie from the middle of the image, in units of its sides.
 _FARTHEST = 2.0
 # OpenCV's remap takes no longer sides.
 _LONGEST = 32_767
 _CORNERS = POINTS[-4:] / (SHAPE[1], SHAPE[0])
+
+
+@cache
+def triangles() -> np.ndarray:
+    """Return the Delaunay triangles of `POINTS`, (T, 3) indices; they cover the canvas."""
+    return _delaunay().simplices
+
+
+@cache
+def _pixels() -> tuple[np.ndarray, np.ndarray]:
+    """Return in which triangle the centre of each pixel of face space lies, and where in it.
+
+    Returns
+    -------
+    vertices : (275 * 224, 3) ndarray of int
+        The points at the triangle's corners, per pixel in row order.
+    barycentric : (275 * 224, 3) ndarray of float64, range [0, 1]
+        The corners' shares in the pixel's centre: ``centre = barycentric @ POINTS[vertices]``.
+    """
+    mesh = _delaunay()
+    rows, columns = np.indices(SHAPE).reshape(2, -1)
+    centres = np.column_stack([columns + 0.5, rows + 0.5])
+    simplex = mesh.find_simplex(centres)
+    # The first two coordinates by scipy's affine maps; the three sum to 1.
+    transform = mesh.transform[simplex]
+    first = np.einsum("pij,pj->pi", transform[:, :2], centres - transform[:, 2])
+    barycentric = np.column_stack([first, 1 - first.sum(axis=1)]).clip(0, 1)
+    return mesh.simplices[simplex], barycentric
+
+
+@cache
+def _delaunay() -> Any:
+    from scipy.spatial import Delaunay
+
+    return Delaunay(POINTS)
 
 
 def source_points(landmarks: np.ndarray) -> np.ndarray:
@@ -100,6 +158,49 @@ def normalise(image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     return _sample(image, x, y).reshape(*SHAPE, *image.shape[2:])
 
 
+def template_points(landmarks: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Return where in face space each pixel of an image lies.
+
+    The inverse of `normalise`: by the same triangles, a pixel's centre
+    in an image triangle goes to the point of the template triangle with the same barycentric
+    coordinates. Where triangles of the image overlap (an odd face), the one listed first counts.
+
+    Parameters
+    ----------
+    landmarks : (68, 2) array_like
+        x and y in units of the image's sides.
+    shape : (int, int)
+        Rows and columns of the image.
+
+    Returns
+    -------
+    (H, W, 2) ndarray of float64
+        Continuous x and y in face space; NaN where no triangle covers the pixel.
+
+    Raises
+    ------
+    DataError
+        If the landmarks cannot be used; see `source_points`.
+    """
+    height, width = shape
+    points = source_points(landmarks) * (width, height)
+    places = np.full((height, width, 2), np.nan)
+    for corners in triangles()[::-1]:
+        image, template = points[corners], POINTS[corners]
+        low = np.floor(image.min(axis=0)).astype(int).clip(0, (width, height))
+        high = np.ceil(image.max(axis=0)).astype(int).clip(0, (width, height))
+        edges = image[:2] - image[2]
+        # A triangle without area, or beside the image, covers no pixel's centre.
+        if (low >= high).any() or abs(np.linalg.det(edges)) < 1e-9:
+            continue
+        rows, columns = np.mgrid[low[1] : high[1], low[0] : high[0]] + 0.5
+        first = (np.stack([columns, rows], axis=-1) - image[2]) @ np.linalg.inv(edges)
+        shares = np.concatenate([first, 1 - first.sum(axis=-1, keepdims=True)], axis=-1)
+        inside = (shares >= -1e-9).all(axis=-1)
+        places[low[1] : high[1], low[0] : high[0]][inside] = shares[inside] @ template
+    return places
+
+
 def _remap(image: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     import cv2
 
@@ -138,7 +239,7 @@ def _corner_shares() -> Any:
     """The pixels' barycentric coordinates as a sparse matrix: pixels x points."""
     from scipy.sparse import csr_array
 
-    vertices, barycentric = pixels()
+    vertices, barycentric = _pixels()
     starts = np.arange(0, vertices.size + 1, 3)
     return csr_array((barycentric.ravel(), vertices.ravel(), starts), shape=(len(vertices), len(POINTS)))
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from ekman_expressions.core.errors import DataError, check_range
 from ekman_expressions.facespace.heatmaps import threshold_otsu, to_uint8
-from ekman_expressions.facespace.template import SHAPE
+from ekman_expressions.facespace.warp import SHAPE
 
 
 def iou_table(marked: np.ndarray, masks: np.ndarray) -> np.ndarray:

@@ -14,8 +14,7 @@ import pandas as pd
 
 from ekman_expressions.core.errors import DataError
 from ekman_expressions.faces.causal_masks import PIXELS
-from ekman_expressions.facespace.template import SHAPE
-from ekman_expressions.facespace.warp import normalise
+from ekman_expressions.facespace.warp import SHAPE, normalise
 
 SIDE = 224
 

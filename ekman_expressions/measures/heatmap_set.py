@@ -12,7 +12,7 @@ import numpy as np
 from ekman_expressions.core.errors import DataError, MissingError
 from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.facespace import heatmaps
-from ekman_expressions.facespace.masks import atlas, hull
+from ekman_expressions.facespace.masks import atlas
 from ekman_expressions.measures import baselines
 from ekman_expressions.measures.threshold_free import auc
 
@@ -123,6 +123,6 @@ def read(
         maps=maps,
         present=present,
         masks=masks,
-        hull=hull(),
+        hull=atlas().hull,
         labels=atlas().labels,
     )

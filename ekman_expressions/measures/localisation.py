@@ -10,7 +10,7 @@ import pandas as pd
 from ekman_expressions.core.errors import DataError, check_range
 from ekman_expressions.core.seeds import derive_seed
 from ekman_expressions.faces.causal_masks import is_unit
-from ekman_expressions.facespace.template import SHAPE
+from ekman_expressions.facespace.warp import SHAPE
 from ekman_expressions.measures.baselines import centre_distance
 from ekman_expressions.measures.bootstrap import cluster_bootstrap
 from ekman_expressions.measures.threshold_free import auc, relevance_mass
@@ -89,7 +89,7 @@ def score(found: np.ndarray, changed: np.ndarray, within: np.ndarray) -> dict[st
     found : (275, 224) ndarray of float
         An explanation in face space.
     changed, within : (275, 224) ndarray of bool
-        See `changed_pixels` and `masks.hull`.
+        See `changed_pixels` and `Atlas.hull`.
 
     Returns
     -------

@@ -9,7 +9,7 @@ import pandas as pd
 
 from ekman_expressions.core.errors import DataError, check_option
 from ekman_expressions.facespace.masks import atlas
-from ekman_expressions.facespace.template import SHAPE
+from ekman_expressions.facespace.warp import SHAPE
 from ekman_expressions.measures.bootstrap import LEVEL, RESAMPLES, interval_of, resample_counts
 
 LEVELS: tuple[str, ...] = ("group", "region")

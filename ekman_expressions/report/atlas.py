@@ -14,7 +14,7 @@ from ekman_expressions.core.expressions import EXPRESSIONS, title
 from ekman_expressions.explainers.specs import SPECS
 from ekman_expressions.facespace import masks
 from ekman_expressions.facespace.heatmaps import heatmap_name, threshold_otsu, to_jet
-from ekman_expressions.facespace.template import SHAPE
+from ekman_expressions.facespace.warp import SHAPE
 from ekman_expressions.measures import scores
 from ekman_expressions.report.scripts import pack, write_call
 from ekman_expressions.report.source import Source

@@ -13,8 +13,7 @@ import pandas as pd
 from ekman_expressions.core.errors import DataError, MissingError
 from ekman_expressions.core.expressions import EXPRESSIONS, index
 from ekman_expressions.core.files import hash_of, read_arrays, sha256, write_arrays
-from ekman_expressions.facespace.template import SHAPE
-from ekman_expressions.facespace.warp import normalise
+from ekman_expressions.facespace.warp import SHAPE, normalise
 from ekman_expressions.study import evaluation, prepared
 from ekman_expressions.study.execution import Task, run_tasks
 from ekman_expressions.study.experiment import Experiment

@@ -20,7 +20,7 @@ from ekman_expressions.facespace.heatmaps import (
     to_jet,
     to_uint8,
 )
-from ekman_expressions.facespace.template import SHAPE
+from ekman_expressions.facespace.warp import SHAPE
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.locks import locked
 from ekman_expressions.study.provenance import Run, record, require_finished, settings_of

@@ -16,7 +16,7 @@ from ekman_expressions.core.files import read_arrays, read_csv, require, write_c
 from ekman_expressions.core.seeds import derive_seed
 from ekman_expressions.faces import synthetic
 from ekman_expressions.faces.causal_masks import PHOTOMETRIC, is_unit
-from ekman_expressions.facespace.masks import ekman_mask, hull
+from ekman_expressions.facespace.masks import atlas, ekman_mask
 from ekman_expressions.measures import localisation, reference_masks
 from ekman_expressions.measures.localisation import CEILING, CENTRE, RANDOM
 from ekman_expressions.study import causal, rendered
@@ -133,7 +133,7 @@ class _Truths:
         self._experiment, self._run = experiment, run
         self.rows = {row.image_id: row for row in rows.itertuples()}
         self._known: dict[str, tuple[np.ndarray, float] | None] = {}
-        self.within, self.centre = hull(), localisation.centre_prior()
+        self.within, self.centre = atlas().hull, localisation.centre_prior()
         self.ceilings: dict[str, dict[str, float]] = {}
 
     def get(self, image_id: str) -> tuple[np.ndarray, float] | None:

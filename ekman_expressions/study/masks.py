@@ -8,7 +8,7 @@ import numpy as np
 
 from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import write_csv, write_image
-from ekman_expressions.facespace.masks import atlas, data_file, ekman_mask, mask_path
+from ekman_expressions.facespace.masks import atlas, ekman_mask, mask_path
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.locks import locked
 from ekman_expressions.study.provenance import Run, record
@@ -22,9 +22,10 @@ def write(experiment: Experiment) -> Run:
     paths = {name: mask_path(experiment.masks_folder, name) for name in EXPRESSIONS}
     folder = paths[EXPRESSIONS[0]].parent
     table_path = folder / "regions.csv"
+    data = resources.files("ekman_expressions") / "data"
     with (
-        resources.as_file(data_file("facial_regions.json")) as regions,
-        resources.as_file(data_file("template_landmarks.csv")) as landmarks,
+        resources.as_file(data / "facial_regions.json") as regions,
+        resources.as_file(data / "template_landmarks.csv") as landmarks,
         record(folder, _STEP, {}, inputs={"regions": regions, "template": landmarks}, redo=True) as run,
     ):
         if run.finished_before and all(path.exists() for path in (*paths.values(), table_path)):

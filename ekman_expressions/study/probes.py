@@ -23,7 +23,7 @@ from ekman_expressions.explainers.registry import EXPLAINERS
 from ekman_expressions.explainers.specs import SPECS
 from ekman_expressions.explainers.superpixel_rise import superpixel_rise
 from ekman_expressions.faces import synthetic
-from ekman_expressions.facespace.masks import group
+from ekman_expressions.facespace.masks import atlas
 from ekman_expressions.facespace.warp import normalise
 from ekman_expressions.measures.bootstrap import RESAMPLES, interval_of, resample_counts
 from ekman_expressions.study.probe_faces import ProbeFaces, faces_to_explain, load_faces, split_persons
@@ -188,7 +188,7 @@ def explain_probe(
     DataFrame
         The columns `FACES`.
     """
-    region = group(faces.probe)
+    region = atlas().group(faces.probe)
     area = float(region.mean())
     rows = []
     for place in tqdm(list(places), desc=f"Explaining {network} on {faces.probe}", unit="face"):

@@ -19,8 +19,7 @@ from ekman_expressions.explainers.record import PerturbationRecord
 from ekman_expressions.explainers.registry import EXPLAINERS
 from ekman_expressions.explainers.specs import SPECS
 from ekman_expressions.facespace.heatmaps import RunningMean
-from ekman_expressions.facespace.template import SHAPE
-from ekman_expressions.facespace.warp import normalise
+from ekman_expressions.facespace.warp import SHAPE, normalise
 from ekman_expressions.measures.map_agreement import correlations
 from ekman_expressions.study import prepared
 from ekman_expressions.study.experiment import Experiment

@@ -10,7 +10,7 @@ import pandas as pd
 from ekman_expressions.core.errors import MissingError
 from ekman_expressions.core.seeds import derive_seed
 from ekman_expressions.facespace import heatmaps
-from ekman_expressions.facespace.template import SHAPE
+from ekman_expressions.facespace.warp import SHAPE
 from ekman_expressions.measures import trees
 from ekman_expressions.study import heatmaps as heatmaps_step
 from ekman_expressions.study.experiment import Experiment

@@ -15,7 +15,7 @@ from ekman_expressions.core.processes import machine
 
 KILLED = """
 import os, signal, sys
-from ekman_expressions.storage import atomic_path
+from ekman_expressions.core.files import atomic_path
 with atomic_path(sys.argv[1]) as temporary:
     temporary.write_text("half")
     os.kill(os.getpid(), signal.SIGKILL)

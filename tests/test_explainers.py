@@ -148,8 +148,9 @@ def test_maps_are_made_again_when_what_they_come_from_has_changed(study):
 
 KILLED = """
 import os, signal, sys
-from ekman_expressions import Experiment, explainers
-from ekman_expressions.perturbation import PerturbationRecord
+from ekman_expressions import Experiment
+from ekman_expressions.study import explanations
+from ekman_expressions.explainers.record import PerturbationRecord
 save, saved = PerturbationRecord.save, []
 def save_or_die(record, path):
     if len(saved) == 4:
@@ -159,7 +160,7 @@ def save_or_die(record, path):
     save(record, path)
     saved.append(path)
 PerturbationRecord.save = save_or_die
-explainers.explain(Experiment.from_toml(sys.argv[1], root=sys.argv[2]))
+explanations.explain(Experiment.from_toml(sys.argv[1], root=sys.argv[2]))
 """
 
 

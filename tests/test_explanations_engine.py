@@ -146,7 +146,7 @@ def test_a_damaged_choice_is_named(tmp_path):
 def test_a_step_that_runs_out_of_memory_goes_on_and_says_so(study, monkeypatch):
     from test_asking import hungry_layer
 
-    from ekman_expressions.study import model_files, training
+    from ekman_expressions.study import model_files
 
     load = model_files.load_model
 
@@ -155,7 +155,7 @@ def test_a_step_that_runs_out_of_memory_goes_on_and_says_so(study, monkeypatch):
 
         return keras.Sequential([hungry_layer(10, []), *load(experiment, network, fold).layers])
 
-    monkeypatch.setattr(training, "load_model", load_hungry)
+    monkeypatch.setattr(model_files, "load_model", load_hungry)
     run = explanations.explain(study)
     assert (run.done, run.omissions) == (12, [])
     for fold in study.folds:
@@ -184,7 +184,7 @@ def make_two_networks(study):
 def test_faces_are_divided_and_landmarks_read_once_for_all_models_of_a_size(study, monkeypatch):
     import skimage.segmentation
 
-    from ekman_expressions.study import datasets, prepared
+    from ekman_expressions.study import prepared
 
     both = make_two_networks(study)
     divided, read = [], []
@@ -192,7 +192,7 @@ def test_faces_are_divided_and_landmarks_read_once_for_all_models_of_a_size(stud
     monkeypatch.setattr(
         skimage.segmentation, "slic", lambda image, **kind: divided.append(1) or slic(image, **kind)
     )
-    monkeypatch.setattr(datasets, "read_landmarks", lambda *which: read.append(1) or read_landmarks(*which))
+    monkeypatch.setattr(prepared, "read_landmarks", lambda *which: read.append(1) or read_landmarks(*which))
     assert explanations.explain(both).done == 24
     assert len(divided) == 12
     normalise_explanations(both)

@@ -34,7 +34,7 @@ def _write(experiment, **changes):
 HOLD = """
 import sys, time
 from ekman_expressions import Experiment
-from ekman_expressions.locks import experiment_lock
+from ekman_expressions.study.locks import experiment_lock
 with experiment_lock(Experiment.preset("smoke", root=sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)

@@ -15,13 +15,13 @@ from importlib import resources
 from pathlib import Path
 
 import ekman_expressions
-from ekman_expressions import Experiment, datasets
-from ekman_expressions.datasets import synthetic
+from ekman_expressions import Experiment
+from ekman_expressions.faces import databases, synthetic
 
 home = Path(ekman_expressions.__file__).parent
 assert home.parent == Path(sys.argv[1]), home
 assert home in synthetic.folder().parents
-rows = datasets.load("synthetic")
+rows = databases.load("synthetic")
 assert len(rows) == 1120 and all(Path(path).is_file() for path in rows["path"])
 assert all((synthetic.folder() / mask).is_file() for mask in rows["mask"] if mask)
 assert len(synthetic.load_probes()) == 144

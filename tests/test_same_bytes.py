@@ -146,7 +146,7 @@ ANSWERS = """
 import hashlib
 import keras
 import numpy as np
-from ekman_expressions.explainers import EXPLAINERS
+from ekman_expressions.explainers.registry import EXPLAINERS
 from ekman_expressions.zoo import NETWORKS
 keras.utils.set_random_seed(0)
 model = NETWORKS["WeiNet"].build("none")

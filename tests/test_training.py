@@ -76,8 +76,8 @@ def test_another_process_writes_the_same_bytes(trained, tmp_path):
     copy = make_experiment(tmp_path, training=_settings())
     code = (
         "import sys; sys.path.insert(0, sys.argv[2]);"
-        "from made_faces import make_experiment; from ekman_expressions import training;"
-        "from ekman_expressions.settings import TrainingSettings;"
+        "from made_faces import make_experiment; from ekman_expressions.study import fit;"
+        "from ekman_expressions.study.settings import TrainingSettings;"
         "settings = TrainingSettings(weights='none', batch_size=8, overrides={'WeiNet': {'epochs': 2}});"
         "training.train_model(make_experiment(sys.argv[1], training=settings), 'WeiNet', 'CV2')"
     )

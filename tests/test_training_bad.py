@@ -19,7 +19,7 @@ import hashlib, resource, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 import test_training_bad as here, tiny_network
-from ekman_expressions import training
+from ekman_expressions.study import training
 from ekman_expressions.zoo import saving
 tiny_network.register()
 experiment = here.experiment_of(sys.argv[1])

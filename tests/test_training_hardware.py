@@ -20,13 +20,13 @@ import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 import test_training_hardware as here, tiny_network
-from ekman_expressions import training
-from ekman_expressions.training import checkpoint, hardware
+from ekman_expressions.study import fit, training
+from ekman_expressions.zoo import checkpoint, hardware
 tiny_network.register()
 answers = {}
 for name, values in here.TRAININGS.items():
     experiment = here.experiment_of(f"{sys.argv[1]}/{name}", **values)
-    answers[name] = training.train_model(experiment, "Tiny", "CV1").to_dict("list")
+    answers[name] = fit.train_model(experiment, "Tiny", "CV1").to_dict("list")
 answers["replicas"] = hardware.strategy_for(experiment.training).num_replicas_in_sync
 # Stopped after two epochs and gone on with.
 experiment = here.experiment_of(f"{sys.argv[1]}/resumed", **here.TRAININGS["two"])
@@ -38,9 +38,9 @@ def write_and_stop(*arguments):
         raise KeyboardInterrupt
 checkpoint.write = write_and_stop
 try:
-    training.train_model(experiment, "Tiny", "CV1")
+    fit.train_model(experiment, "Tiny", "CV1")
 except KeyboardInterrupt:
-    training.train_model(experiment, "Tiny", "CV1", answers.setdefault("notes", []).append)
+    fit.train_model(experiment, "Tiny", "CV1", answers.setdefault("notes", []).append)
 print(json.dumps(answers))
 """
 # Dropout draws other numbers on each device, and batch normalisation sees half a batch: without
@@ -123,7 +123,7 @@ def test_memory_is_counted_in_bytes():
     # In a process of its own: here an earlier test may have taken more.
     code = (
         "import numpy as np\n"
-        "from ekman_expressions.training import hardware\n"
+        "from ekman_expressions.zoo import hardware\n"
         "before = hardware.peak_memory()\n"
         "block = np.ones(300_000_000, np.uint8)\n"
         "print(hardware.peak_memory() - before)"

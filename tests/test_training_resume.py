@@ -25,8 +25,8 @@ KILLED = """
 import os, signal, sys
 sys.path.insert(0, sys.argv[2])
 import test_training_resume as here, tiny_network
-from ekman_expressions import training
-from ekman_expressions.training import checkpoint
+from ekman_expressions.study import fit
+from ekman_expressions.zoo import checkpoint
 tiny_network.register()
 done, name = checkpoint.write, sys.argv[3]
 
@@ -44,7 +44,7 @@ if sys.argv[4] == "after":
 else:
     written, write_blocks = [], checkpoint._write_blocks
     checkpoint._write_blocks = die_while_writing
-training.train_model(here.experiment_of(sys.argv[1], name), name, "CV1")
+fit.train_model(here.experiment_of(sys.argv[1], name), name, "CV1")
 """
 
 

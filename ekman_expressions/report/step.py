@@ -15,7 +15,7 @@ from ekman_expressions.report.plots import publish
 from ekman_expressions.report.source import Source, of_experiment, of_heatmaps
 from ekman_expressions.study.experiment import Experiment, find_root
 from ekman_expressions.study.locks import locked
-from ekman_expressions.study.provenance import Run, record, require_finished, settings_of
+from ekman_expressions.study.provenance import Run, record, require_finished, run_files, settings_of
 
 _STEP = "report"
 _ABOUT = {
@@ -67,7 +67,7 @@ def make(experiment: Experiment, *, show_faces: bool | None = None) -> Run:
             folder,
             _STEP,
             settings_of(experiment, "faces", "training", "models", "explanation"),
-            inputs=overview.run_files(experiment) | asset_files(),
+            inputs=run_files(experiment) | asset_files(),
             redo=True,
         ) as run,
     ):

@@ -43,7 +43,7 @@ DRAWS = 50
 
 def explained(record: PerturbationRecord, target: int, samples: int, landmarks: np.ndarray) -> np.ndarray:
     """Return LIME's map of the first so many samples in face space."""
-    few = replace(record, samples=record.samples[:samples], answers=record.answers[:samples])
+    few = replace(record, samples=record.samples[:samples], predictions=record.predictions[:samples])
     return normalise(paint(lime(few, target).weights, record.segments), landmarks)
 
 

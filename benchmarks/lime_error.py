@@ -46,7 +46,7 @@ def parts(record: PerturbationRecord, samples: int, most: int = 16) -> list[Pert
     step = -(-(samples - 1) // block) * block
     starts = range(1, len(record.samples) - samples + 2, step)[:most]
     rows = [np.r_[0, start : start + samples - 1] for start in starts]
-    return [replace(record, samples=record.samples[at], answers=record.answers[at]) for at in rows]
+    return [replace(record, samples=record.samples[at], predictions=record.predictions[at]) for at in rows]
 
 
 def errors(cache: Path, experiment: Experiment, networks: list[str]) -> pd.DataFrame:
@@ -58,7 +58,7 @@ def errors(cache: Path, experiment: Experiment, networks: list[str]) -> pd.DataF
             if not path.exists():
                 continue
             reference = PerturbationRecord.load(path)
-            target = int(reference.answers[0].argmax())
+            target = int(reference.predictions[0].argmax())
             limit = lime(reference, target)
             wanted = limit.weights
             for sampler in ("iid", "antithetic", "orthogonal"):

@@ -43,7 +43,7 @@ def measure(experiment: Experiment, network: str, samples: int, faces: int, roun
         for name in values:
             seed, precision = (1, "float32") if name == "another seed" else (0, name)
             made = make_record(model, image, seed=seed, samples=samples, precision=precision)
-            values[name].append((made.answers, lime(made, int(made.answers[0].argmax())).weights))
+            values[name].append((made.predictions, lime(made, int(made.predictions[0].argmax())).weights))
     lines = []
     for name, found in values.items():
         pairs = list(zip(found, values["float32"], strict=True))

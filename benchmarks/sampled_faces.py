@@ -76,7 +76,7 @@ def make(
                     model=f"{network}_{fold}",
                     segments=segments,
                     samples=drawn,
-                    answers=perturb(model, image, segments, drawn, precision=precision),
+                    predictions=perturb(model, image, segments, drawn, precision=precision),
                     sampler=sampler,
                 ).save(record_path(cache, row, sampler, run))
 

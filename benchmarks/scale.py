@@ -106,7 +106,7 @@ def record_bytes() -> dict[int, int]:
             with tempfile.TemporaryDirectory() as folder:
                 file = Path(folder) / "a.npz"
                 PerturbationRecord(
-                    image_id="a", model="m", segments=segments, samples=samples, answers=answers
+                    image_id="a", model="m", segments=segments, samples=samples, predictions=answers
                 ).save(file)
                 sizes.append(file.stat().st_size)
         found[side] = int(np.mean(sizes))

@@ -84,7 +84,7 @@ def test_a_record_says_what_was_behind(tmp_path, hidden):
         model="m",
         segments=np.array([[0, 1]]),
         samples=np.ones((2, 2), bool),
-        answers=np.full((2, 2), 0.5, np.float32),
+        predictions=np.full((2, 2), 0.5, np.float32),
         hidden=hidden,
     )
     record.save(tmp_path / "record.npz")

@@ -30,7 +30,7 @@ def test_explanations_and_face_space(study):
     assert (run.done, run.skipped, run.omissions) == (12, 0, [])
     found = PerturbationRecord.load(study.record_path("WeiNet", "CV1", "face_CV1_0"))
     assert (found.image_id, found.model) == ("face_CV1_0", "WeiNet_CV1")
-    assert found.answers.shape == (40, 6) and found.segments.shape == (SIDE, SIDE)
+    assert found.predictions.shape == (40, 6) and found.segments.shape == (SIDE, SIDE)
     summary = read_json(study.explanations_folder / "run.json")
     assert set(summary["inputs"]) == {"manifest", "model WeiNet_CV1", "model WeiNet_CV2"}
 

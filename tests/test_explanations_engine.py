@@ -47,7 +47,7 @@ def test_auto_stops_as_soon_as_the_weights_are_sure(study, sampler):
         assert found.sampler == sampler
         assert count == 1500 or (count % 64 == 0 and is_sure(found, target, tolerance=0.05))
         if count > 64:
-            shorter = replace(found, samples=found.samples[:-64], answers=found.answers[:-64])
+            shorter = replace(found, samples=found.samples[:-64], predictions=found.predictions[:-64])
             assert count == 1500 or not is_sure(shorter, target, tolerance=0.05)
     assert 64 < max(lengths) and len(set(lengths)) > 1
 
@@ -59,7 +59,7 @@ def test_auto_gives_the_records_that_so_many_samples_would(study, tmp_path):
     explanations.explain(fixed)
     for (_, found), (_, wanted) in zip(records(auto), records(fixed), strict=True):
         assert np.array_equal(found.samples, wanted.samples)
-        assert np.array_equal(found.answers, wanted.answers)
+        assert np.array_equal(found.predictions, wanted.predictions)
 
 
 def test_another_kernel_width_would_have_stopped_elsewhere(study):
@@ -131,7 +131,7 @@ def test_a_probe_decides_once_and_the_choice_is_kept(study, monkeypatch):
 def test_a_group_that_is_set_is_taken(study):
     explanations.explain(changed(study, group=7))
     for _, found in records(study):
-        assert len(found.answers) == 40
+        assert len(found.predictions) == 40
 
 
 def test_a_damaged_choice_is_named(tmp_path):

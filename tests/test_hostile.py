@@ -79,7 +79,7 @@ def record_bytes() -> bytes:
     segments = np.arange(6).repeat(8).reshape(6, 8) % 6
     samples = np.random.default_rng(0).random((20, 6)) < 0.5
     answers = np.full((20, 6), 1 / 6, np.float32)
-    made = PerturbationRecord(image_id="a", model="m", segments=segments, samples=samples, answers=answers)
+    made = PerturbationRecord(image_id="a", model="m", segments=segments, samples=samples, predictions=answers)
     return _saved(made.save)
 
 
@@ -197,7 +197,7 @@ def read_a_json(folder, content):
     read_json(folder / "a.json")
 
 
-RECORD = ("image_id", "model", "segments", "samples", "answers", "hidden")
+RECORD = ("image_id", "model", "segments", "samples", "predictions", "hidden")
 READERS = {
     "manifest": (read_manifest, st.one_of(damaged(MANIFEST), tables(), st.binary(max_size=60))),
     "prepared manifest": (read_prepared, st.one_of(damaged(MANIFEST), tables())),

@@ -27,7 +27,7 @@ def record_of(function, samples):
         model="m",
         segments=np.arange(samples.shape[1], dtype=np.int32)[None],
         samples=samples,
-        answers=np.stack([answers, 1 - answers], axis=1),
+        predictions=np.stack([answers, 1 - answers], axis=1),
     )
 
 

@@ -85,7 +85,7 @@ def _explained(name, cut):
         samples = draw_samples(int(segments.max()) + 1, 400, seed)
         answers = perturb(_reader(read), face, segments, samples, classes=6)
         record = PerturbationRecord(
-            image_id=str(seed), model="reader", segments=segments, samples=samples, answers=answers
+            image_id=str(seed), model="reader", segments=segments, samples=samples, predictions=answers
         )
         maps.append((paint(lime(record, 0).weights, segments), landmarks))
     return maps

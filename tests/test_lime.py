@@ -20,7 +20,7 @@ def make_record(answer, superpixels=8, samples=300, seed=0):
         model="m",
         segments=np.arange(superpixels).reshape(1, -1),
         samples=drawn,
-        answers=np.stack([first, 1 - first], axis=1).astype(np.float32),
+        predictions=np.stack([first, 1 - first], axis=1).astype(np.float32),
     )
 
 
@@ -75,7 +75,7 @@ def test_agrees_with_lime_base_given_the_same_samples(target):
     ours = lime(record, target)
     for kernel, values in kernels:
         intercept, pairs, score, local = LimeBase(kernel).explain_instance_with_data(
-            data, record.answers, values, target, num_features=100_000
+            data, record.predictions, values, target, num_features=100_000
         )
         theirs = np.array([weight for _, weight in sorted(pairs)])
         assert np.abs(ours.weights - theirs).max() < 1e-6
@@ -91,7 +91,7 @@ def test_agrees_with_scikit_learns_ridge(superpixels, samples, alpha, width, see
 
     random = np.random.default_rng(seed)
     record = make_record(lambda kept: random.random(len(kept)), superpixels, samples, seed)
-    x, y = record.samples.astype(float), record.answers[:, 0].astype(float)
+    x, y = record.samples.astype(float), record.predictions[:, 0].astype(float)
     w = sample_weights(record.samples, width)
     ridge = Ridge(alpha=alpha).fit(x, y, sample_weight=w)
     ours = lime(record, 0, kernel_width=width, alpha=alpha)
@@ -171,7 +171,7 @@ def test_bad_numbers(arguments, message):
 def test_a_kernel_too_narrow_for_any_sample():
     record = make_record(linear)
     some_hidden = ~record.samples.all(axis=1)
-    record = replace(record, samples=record.samples[some_hidden], answers=record.answers[some_hidden])
+    record = replace(record, samples=record.samples[some_hidden], predictions=record.predictions[some_hidden])
     with pytest.raises(SettingsError, match="wider kernel"):
         lime(record, 0, kernel_width=1e-5)
 

@@ -130,11 +130,11 @@ def test_what_is_explained_is_the_models_own_probability(mixed):
     explained = evaluation.read_explained(mixed)
     row = explained.query("network == 'Dropped'").iloc[0]
     found = PerturbationRecord.load(mixed.record_path("Dropped", row.fold, row.image_id))
-    assert found.answers.shape == (24, 7)
+    assert found.predictions.shape == (24, 7)
     predictions = evaluation.read_predictions(mixed).set_index(["network", "image_id"])
     kept = predictions.loc[("Kept", row.image_id), list(accuracy.PROBABILITIES)].to_numpy(float)
     # Its first sample hides nothing.
-    np.testing.assert_allclose(found.answers[0, :6], kept, atol=1e-5)
+    np.testing.assert_allclose(found.predictions[0, :6], kept, atol=1e-5)
 
 
 def test_run_json_tells_of_own_models(mixed):

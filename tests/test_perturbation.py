@@ -253,7 +253,7 @@ def make_record(superpixel_count=6, samples=20, seed=0):
         model="SongNet_CV3",
         segments=segments,
         samples=draw_samples(superpixel_count, samples, seed),
-        answers=answers,
+        predictions=answers,
         hidden=0.25,
     )
 
@@ -266,9 +266,9 @@ def test_a_record_comes_back_as_it_was(tmp_path_factory, superpixel_count, sampl
     record.save(path)
     found = PerturbationRecord.load(path)
     assert (found.image_id, found.model, found.hidden) == (record.image_id, record.model, record.hidden)
-    for name in ("segments", "samples", "answers"):
+    for name in ("segments", "samples", "predictions"):
         assert np.array_equal(getattr(found, name), getattr(record, name))
-    assert (found.samples.dtype, found.answers.dtype) == (bool, np.float32)
+    assert (found.samples.dtype, found.predictions.dtype) == (bool, np.float32)
 
 
 def test_equal_records_have_equal_bytes_and_are_small(tmp_path):
@@ -305,7 +305,7 @@ def test_files_that_are_no_records(tmp_path):
     arrays = read_arrays(path)
     for change in (
         {"samples": np.zeros((20, 9), np.uint8)},
-        {"answers": np.zeros((3, 6), np.float32)},
+        {"predictions": np.zeros((3, 6), np.float32)},
         {"segments": np.zeros(4)},
     ):
         np.savez(path, **(arrays | change))
@@ -319,5 +319,5 @@ def test_a_record_with_nan_is_refused():
     answers = np.full((20, 6), np.nan, np.float32)
     with pytest.raises(DataError, match="finite"):
         PerturbationRecord(
-            image_id="a", model="m", segments=SEGMENTS, samples=draw_samples(6, 20, 0), answers=answers
+            image_id="a", model="m", segments=SEGMENTS, samples=draw_samples(6, 20, 0), predictions=answers
         )

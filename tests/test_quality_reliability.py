@@ -16,7 +16,7 @@ def make_record(answer, samples):
         model="m",
         segments=np.arange(samples.shape[1]).reshape(1, -1),
         samples=samples,
-        answers=np.stack([first, 1 - first], axis=1).astype(np.float32),
+        predictions=np.stack([first, 1 - first], axis=1).astype(np.float32),
     )
 
 

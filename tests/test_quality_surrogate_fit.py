@@ -19,7 +19,7 @@ def make_record(answers, samples=101, sampler="iid", seed=0):
         model="m",
         segments=np.arange(SUPERPIXELS).reshape(1, -1),
         samples=drawn,
-        answers=np.stack([found, 1 - found], axis=1).astype(np.float32),
+        predictions=np.stack([found, 1 - found], axis=1).astype(np.float32),
         sampler=sampler,
     )
 

@@ -20,7 +20,7 @@ def make_record(answer, superpixels=8, samples=300, seed=0, sampler="iid", rows=
         model="m",
         segments=np.arange(superpixels).reshape(1, -1),
         samples=drawn,
-        answers=np.stack([first, 1 - first], axis=1).astype(np.float32),
+        predictions=np.stack([first, 1 - first], axis=1).astype(np.float32),
         sampler=sampler,
     )
 
@@ -124,7 +124,7 @@ def test_records_of_earlier_versions_are_iid(tmp_path):
     assert PerturbationRecord.load(path).sampler == "iid"
 
 
-EARLIER = ("image_id", "model", "segments", "samples", "answers", "hidden")
+EARLIER = ("image_id", "model", "segments", "samples", "predictions", "hidden")
 
 
 # --- estimates from them

@@ -54,8 +54,8 @@ def kernel_shap(record: PerturbationRecord, target: int) -> np.ndarray:
     .. [2] Covert and Lee (2021), Improving KernelSHAP: practical Shapley value estimation via linear
        regression, arXiv:2012.01536.
     """
-    check_range(target, "target", 0, record.answers.shape[1] - 1, integer=True)
-    samples, answers = record.samples, record.answers[:, target].astype(np.float64)
+    check_range(target, "target", 0, record.predictions.shape[1] - 1, integer=True)
+    samples, answers = record.samples, record.predictions[:, target].astype(np.float64)
     count, sizes = samples.shape[1], samples.sum(axis=1)
     # Taken from the first answer, a constant model's differences are exactly 0.
     y, x, weights = answers - answers[0], samples.astype(np.float64), shapley_weights(samples)

@@ -110,7 +110,7 @@ def lime(
     """
     from scipy.linalg import pinvh
 
-    check_range(target, "target", 0, record.answers.shape[1] - 1, integer=True)
+    check_range(target, "target", 0, record.predictions.shape[1] - 1, integer=True)
     check_range(kernel_width, "kernel_width", 1e-6)
     check_range(alpha, "alpha", 0)
     w = sample_weights(record.samples, kernel_width)
@@ -118,7 +118,7 @@ def lime(
         raise SettingsError(
             f"'kernel_width' = {kernel_width} gives every sample the weight 0. Use a wider kernel."
         )
-    answers = record.answers[:, target].astype(np.float64)
+    answers = record.predictions[:, target].astype(np.float64)
     # Taken from the first answer, a constant model's differences are exactly 0.
     y = answers - answers[0]
     x = record.samples.astype(np.float64)

@@ -1,4 +1,4 @@
-"""The perturbation record: superpixels, random samples of them, and the predictions when the others are hidden."""
+"""The perturbation record: superpixels, random samples of them, and the predictions when the rest is hidden."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ekman_expressions.zoo.checks import check_image, check_samples, check_segme
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class PerturbationRecord:
-    """For one image and one model: what was hidden in each sample, and what the model answered.
+    """For one image and one model: what was hidden in each sample, and what the model predicted.
 
     Attributes
     ----------
@@ -29,7 +29,7 @@ class PerturbationRecord:
         The superpixel of each pixel: 0 ... S - 1.
     samples : (n, S) ndarray of bool
         Which superpixels were kept in each sample.
-    answers : (n, C) ndarray of float32, range [0, 1]
+    predictions : (n, C) ndarray of float32, range [0, 1]
         The model's probabilities for each sample and class.
     hidden : float or {'mean', 'blur'}
         What hidden superpixels looked like; see `background`.
@@ -46,7 +46,7 @@ class PerturbationRecord:
     model: str
     segments: np.ndarray
     samples: np.ndarray
-    answers: np.ndarray
+    predictions: np.ndarray
     hidden: float | str = 0.0
     sampler: str = "iid"
 
@@ -55,14 +55,14 @@ class PerturbationRecord:
         check_samples(self.samples, self.segments)
         if self.sampler not in SAMPLERS:
             raise DataError(f"'sampler' must be one of {', '.join(SAMPLERS)}, but got {self.sampler!r}.")
-        answers = np.asarray(self.answers)
-        if answers.dtype != np.float32 or answers.ndim != 2 or len(answers) != len(self.samples):
+        predictions = np.asarray(self.predictions)
+        if predictions.dtype != np.float32 or predictions.ndim != 2 or len(predictions) != len(self.samples):
             raise DataError(
-                f"'answers' must be float32 of shape ({len(self.samples)}, classes), "
-                f"but got {answers.dtype} of shape {answers.shape}."
+                f"'predictions' must be float32 of shape ({len(self.samples)}, classes), "
+                f"but got {predictions.dtype} of shape {predictions.shape}."
             )
-        if not np.isfinite(answers).all():
-            raise DataError("'answers' must be finite, but some are NaN or infinite.")
+        if not np.isfinite(predictions).all():
+            raise DataError("'predictions' must be finite, but some are NaN or infinite.")
 
     def save(self, path: Path) -> None:
         """Write the record as ``.npz``: samples as bits, segments in the smallest type."""
@@ -74,7 +74,7 @@ class PerturbationRecord:
                 "model": np.array(self.model),
                 "segments": self.segments.astype(small),
                 "samples": np.packbits(self.samples, axis=1),
-                "answers": self.answers,
+                "predictions": self.predictions,
                 "hidden": np.array(self.hidden if isinstance(self.hidden, str) else float(self.hidden)),
                 "sampler": np.array(self.sampler),
             },
@@ -91,7 +91,7 @@ class PerturbationRecord:
         DataError
             If the file is truncated, damaged, or no record.
         """
-        arrays = read_arrays(path, ("image_id", "model", "segments", "samples", "answers", "hidden"))
+        arrays = read_arrays(path, ("image_id", "model", "segments", "samples", "predictions", "hidden"))
         try:
             segments = check_segments(arrays["segments"])
             count = int(segments.max()) + 1
@@ -103,9 +103,9 @@ class PerturbationRecord:
                 model=str(arrays["model"]),
                 segments=segments.astype(np.int32),
                 samples=np.unpackbits(packed, axis=1, count=count).astype(bool),
-                answers=arrays["answers"],
+                predictions=arrays["predictions"],
                 hidden=arrays["hidden"].item(),
-                # Records of earlier versions do not say it: there was one sampler.
+                # Files without it are of the one sampler that there was before it was written.
                 sampler=str(arrays.get("sampler", "iid")),
             )
         except (ValueError, TypeError) as error:
@@ -316,7 +316,7 @@ def make_record(
             model=name,
             segments=labels,
             samples=drawn[:stop],
-            answers=answers,
+            predictions=answers,
             hidden=hidden,
             sampler=sampler,
         )

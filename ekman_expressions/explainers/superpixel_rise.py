@@ -40,8 +40,8 @@ def superpixel_rise(record: PerturbationRecord, target: int) -> np.ndarray:
     .. [1] Petsiuk, Das and Saenko (2018), RISE: randomized input sampling for explanation of black-box
        models, arXiv:1806.07421.
     """
-    check_range(target, "target", 0, record.answers.shape[1] - 1, integer=True)
-    answers = record.answers[:, target].astype(np.float64)
+    check_range(target, "target", 0, record.predictions.shape[1] - 1, integer=True)
+    answers = record.predictions[:, target].astype(np.float64)
     drawn, samples = answers[1:], record.samples[1:]
     kept = samples.sum(axis=0)
     # Taken from the first answer, a constant model's differences are exactly 0.

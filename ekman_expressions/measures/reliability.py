@@ -112,7 +112,7 @@ def bootstrap(
     .. [1] Davison and Hinkley (1997), Bootstrap Methods and their Application, chapters 3 and 6,
        doi:10.1017/CBO9780511802843.
     """
-    check_range(target, "target", 0, record.answers.shape[1] - 1, integer=True)
+    check_range(target, "target", 0, record.predictions.shape[1] - 1, integer=True)
     check_range(alpha, "alpha", 0)
     check_range(replicates, "replicates", 2, integer=True)
     n = len(record.samples)
@@ -123,7 +123,7 @@ def bootstrap(
             f"but got shape {sample_weights.shape} from {sample_weights.min(initial=np.inf):g}."
         )
     counts, units = _resampled(_blocks(blocks, record), replicates, np.random.default_rng(seed))
-    answers = record.answers[:, target].astype(np.float64)
+    answers = record.predictions[:, target].astype(np.float64)
     # The first replicate is the record itself.
     counts = np.concatenate([np.ones((1, n)), counts])
     weights, r2 = _fits(record.samples, answers - answers[0], counts * sample_weights, alpha)

@@ -55,7 +55,7 @@ def permuted_r2(
     random = np.random.default_rng(seed)
     found = [
         lime(
-            replace(record, answers=record.answers[random.permutation(len(record.answers))]),
+            replace(record, predictions=record.predictions[random.permutation(len(record.predictions))]),
             target,
             kernel_width=kernel_width,
             alpha=alpha,
@@ -112,13 +112,15 @@ def cross_validated_r2(
             f"'parts' must be no more than the {count} samples or pairs of the record, but got {parts}."
         )
     part_of = (np.random.default_rng(seed).permutation(count) % parts)[groups]
-    answers = record.answers[:, target].astype(np.float64)
+    answers = record.predictions[:, target].astype(np.float64)
     weights = sample_weights(record.samples, kernel_width)
     predicted, mean = np.empty((2, len(answers)))
     for part in range(parts):
         out = part_of == part
         # Of parts, only the weights of the fit are used: how samples were drawn changes none of them.
-        kept = replace(record, samples=record.samples[~out], answers=record.answers[~out], sampler="iid")
+        kept = replace(
+            record, samples=record.samples[~out], predictions=record.predictions[~out], sampler="iid"
+        )
         fit = lime(kept, target, kernel_width=kernel_width, alpha=alpha)
         predicted[out] = fit.intercept + record.samples[out] @ fit.weights
         mean[out] = np.average(answers[~out], weights=weights[~out])

@@ -77,7 +77,9 @@ def halves(
     rows = np.concatenate([[0], np.arange(size, min(2 * size - 1, count))])
 
     def taken(places: np.ndarray) -> PerturbationRecord:
-        return dataclasses.replace(record, samples=record.samples[places], answers=record.answers[places])
+        return dataclasses.replace(
+            record, samples=record.samples[places], predictions=record.predictions[places]
+        )
 
     return taken(np.arange(size)), taken(rows) if len(rows) == size else None
 
@@ -119,5 +121,5 @@ def ask_again(
     if labels is not record.segments:
         samples = draw_samples(int(labels.max()) + 1, len(samples), seed, record.sampler)
     hidden = record.hidden if variant.hidden is None else variant.hidden
-    answers = asker.ask(image, labels, samples, hidden=hidden, classes=record.answers.shape[1])
-    return dataclasses.replace(record, segments=labels, samples=samples, answers=answers, hidden=hidden)
+    answers = asker.ask(image, labels, samples, hidden=hidden, classes=record.predictions.shape[1])
+    return dataclasses.replace(record, segments=labels, samples=samples, predictions=answers, hidden=hidden)

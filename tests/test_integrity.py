@@ -3,13 +3,11 @@
 import dataclasses
 import shutil
 
-import numpy as np
 import pytest
 from stub_study import make_study
 
 from ekman_expressions import cli
 from ekman_expressions.core.errors import DataError, MissingError
-from ekman_expressions.core.files import read_arrays
 from ekman_expressions.facespace import heatmaps
 from ekman_expressions.study import evaluation, expected, explanations, facespace, integrity, masks
 from ekman_expressions.study import heatmaps as heatmaps_step
@@ -57,15 +55,16 @@ def test_damaged_files_are_named(experiment):
     record = next(experiment.records_folder.glob("*/*.npz"))
     record.write_bytes(record.read_bytes()[:-100])
     maps = next(experiment.facespace_folder.glob("*.npz"))
-    arrays = read_arrays(maps)
-    np.savez(maps, **(arrays | {"maps": arrays["maps"] + 1}), digest=np.array("0" * 64))
+    content = bytearray(maps.read_bytes())
+    content[len(content) // 2] ^= 255
+    maps.write_bytes(content)
     heatmap = heatmaps.heatmap_path(experiment.heatmaps_folder, "anger")
     heatmap.write_bytes(heatmap.read_bytes()[:50])
-    left = experiment.records_folder / ".4194304-left.npz"
+    left = experiment.records_folder / ".writing-4194304-left.npz"
     left.touch()
     files = {path.relative_to(experiment.root).as_posix() for path in (record, maps, heatmap)}
     assert files <= set(_found(experiment, "damaged"))
-    assert ".4194304-left.npz" not in str(_found(experiment, "foreign"))
+    assert ".writing-4194304-left.npz" not in str(_found(experiment, "foreign"))
 
 
 def test_foreign_and_missing_files_are_named(experiment):

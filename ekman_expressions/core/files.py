@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
-import zipfile
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,17 +15,18 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from ekman_expressions.core.errors import DataError, MissingError, SettingsError
+from ekman_expressions.core.errors import DataError, MissingError
 from ekman_expressions.core.images import decode_image
-from ekman_expressions.core.processes import is_alive, machine
 
 __all__ = [
     "atomic_path",
     "hash_of",
+    "leftovers",
     "read_arrays",
     "read_csv",
     "read_image",
     "read_json",
+    "remove_leftovers",
     "require",
     "sha256",
     "write_arrays",
@@ -134,9 +134,8 @@ def read_image(path: Path, *, gray: bool = False) -> np.ndarray:
         raise DataError(f"{path} cannot be opened ({error.strerror}).") from error
 
 
-_TEMPORARY = re.compile(r"\.(?P<pid>\d+)(?:@(?P<machine>[0-9a-f]{8}))?-.+")
-_ABANDONED = 24 * 3600.0
-"""Seconds after which a temporary file of another machine counts as left behind."""
+_TEMPORARY = ".writing-"
+_LARGEST = 4 * 2**30
 
 
 @contextmanager
@@ -145,11 +144,12 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
     File and folder are written through to the disk, so that after a power cut there is the
     earlier file or the new one. The suffix stays the same, for writers that go by it. When the
-    block raises, the temporary file is removed and an earlier `path` stays as it was.
+    block raises, the temporary file is removed and an earlier `path` stays as it was; when the
+    process is killed, it stays and is one of the `leftovers`.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}@{machine()}-{path.name}")
+    temporary = path.with_name(f"{_TEMPORARY}{uuid.uuid4().hex[:12]}-{path.name}")
     try:
         yield temporary
         # Windows only synchronises files that are open for writing.
@@ -162,51 +162,15 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def leftovers(folder: Path) -> list[Path]:
-    """Return the temporary files below a folder whose writers were killed.
-
-    Those of a process of this machine that is no longer there, and those of other machines (or
-    where that cannot be told) that are a day older than a file written now: both times are the
-    file system's, so that it does not matter how the clocks of two machines differ.
-    """
-    folder = Path(folder)
-    found = [(path, match) for path in folder.rglob(".*-*") if (match := _TEMPORARY.fullmatch(path.name))]
-    if not found:
-        return []
-    abandoned, now = [], None
-    for path, match in found:
-        alive = is_alive(int(match["pid"])) if match["machine"] == machine() else None
-        if alive is not None:
-            abandoned += [] if alive else [path]
-            continue
-        now = _now(folder) if now is None else now
-        with suppress(FileNotFoundError):
-            if now - path.stat().st_mtime > _ABANDONED:
-                abandoned.append(path)
-    return sorted(abandoned)
+    """Return the temporary files below a folder: of killed processes, or of one that writes now."""
+    return sorted(Path(folder).rglob(f"{_TEMPORARY}*"))
 
 
-def remove_leftovers(folder: Path) -> list[Path]:
-    """Remove the `leftovers` below a folder, as far as that is allowed, and return those removed."""
-    removed = []
+def remove_leftovers(folder: Path) -> None:
+    """Remove the `leftovers` below a folder; for whoever holds the lock of its experiment."""
     for path in leftovers(folder):
         with suppress(OSError):
             path.unlink()
-            removed.append(path)
-    return removed
-
-
-def _now(folder: Path) -> float:
-    """Return the time of the machine that keeps the folder's files."""
-    probe = folder / f".{os.getpid()}@{machine()}-clock"
-    try:
-        probe.touch()
-        return probe.stat().st_mtime
-    except OSError:
-        # Nothing can be written here, nor removed.
-        return float("-inf")
-    finally:
-        with suppress(OSError):
-            probe.unlink()
 
 
 def _synchronise(folder: Path) -> None:
@@ -219,115 +183,34 @@ def _synchronise(folder: Path) -> None:
             os.close(descriptor)
 
 
-DIGEST = "digest"
-"""The member that holds `digest_of` the others."""
-
-LARGEST_VARIABLE = "EKMAN_EXPRESSIONS_LARGEST_ARRAYS"
-"""Environment variable: the largest archive that is read, in bytes when unpacked; default 4 GiB."""
-
-_LARGEST = 4 * 2**30
-_HEADERS = {
-    (1, 0): np.lib.format.read_array_header_1_0,
-    (2, 0): np.lib.format.read_array_header_2_0,
-}
-
-
-def digest_of(arrays: Mapping[str, np.ndarray]) -> str:
-    """Return the hexadecimal SHA-256 of arrays: names, types, shapes and values, in any order of names."""
-    digest = hashlib.sha256()
-    for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
-        digest.update(f"{name}\x1f{array.dtype.str}\x1f{np.shape(arrays[name])}\x1e".encode())
-        digest.update(array.data.cast("B") if array.size and array.dtype.kind != "U" else array.tobytes())
-    return digest.hexdigest()
-
-
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write named arrays atomically as a compressed ``.npz``; equal arrays give equal bytes.
-
-    Their digest goes with them, so that what was cut off, changed or put together by something
-    else is known when it is read.
-    """
-    arrays = {name: np.asanyarray(array) for name, array in arrays.items()}
-    for name, array in arrays.items():
-        if array.dtype.hasobject:
-            raise ValueError(f"Object arrays are not written, since they are pickles: {name!r} is one.")
+    """Write named arrays atomically as a compressed ``.npz``; equal arrays give equal bytes."""
     with atomic_path(path) as temporary:
-        np.savez_compressed(temporary, allow_pickle=False, **arrays, **{DIGEST: np.array(digest_of(arrays))})
+        np.savez_compressed(temporary, allow_pickle=False, **arrays)
 
 
 def read_arrays(path: Path, names: tuple[str, ...] = ()) -> dict[str, np.ndarray]:
-    """Read an ``.npz`` (never a pickle) and check that it holds `names`.
-
-    Sizes are checked before anything is unpacked, and the digest after, where there is one.
+    """Read `names` from an ``.npz`` and nothing else; without names, all arrays. Never a pickle.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     DataError
-        If the file is damaged, too large when unpacked, was not written as a whole, or lacks
-        an array.
+        If the file is damaged, lacks an array, or holds more than 4 GiB in the arrays to be read.
     """
-    path = Path(path)
-    limit = largest()
     try:
-        with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
-            members = archive.infolist()
-            size = sum(member.file_size for member in members)
-            if size > limit:
-                raise DataError(
-                    f"it holds {size} bytes when unpacked, more than {limit}. If it is yours, set the "
-                    f"environment variable {LARGEST_VARIABLE} to a larger number"
-                )
-            arrays = {member.filename.removesuffix(".npy"): _read(archive, member) for member in members}
-            if len(arrays) != len(members):
-                raise DataError("two of its arrays have one name")
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+            lacking = [name for name in names if name not in archive.files]
+            if lacking:
+                raise KeyError(f"it lacks {', '.join(lacking)}; it holds {', '.join(archive.files)}")
+            wanted = names or archive.files
+            if sum(archive.zip.getinfo(f"{name}.npy").file_size for name in wanted) > _LARGEST:
+                raise ValueError(f"it unpacks to more than {_LARGEST} bytes")
+            return {name: archive[name] for name in wanted}
     except FileNotFoundError:
         raise
     except Exception as error:
-        # Whichever of zipfile, zlib, lzma, struct, tokenize and NumPy meets the damage.
-        raise DataError(f"{path} is damaged ({error}). Delete it and run its step again.") from error
-    digest = arrays.pop(DIGEST, None)
-    if digest is not None and str(digest) != digest_of(arrays):
-        raise DataError(
-            f"{path} is damaged (its arrays are not those whose checksum it holds). "
-            "Delete it and run its step again."
-        )
-    missing = [name for name in names if name not in arrays]
-    if missing:
-        raise DataError(f"{path} lacks {', '.join(missing)}; it holds {', '.join(arrays)}.")
-    return arrays
-
-
-def has_digest(path: Path) -> bool:
-    """Say whether an archive holds a digest, so that `read_arrays` would notice a change."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return f"{DIGEST}.npy" in archive.namelist()
-    except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError):
-        return False
-
-
-def largest() -> int:
-    """Return how many bytes an archive may hold when unpacked; see `LARGEST_VARIABLE`."""
-    given = os.environ.get(LARGEST_VARIABLE, "")
-    if not given:
-        return _LARGEST
-    if not given.isdecimal() or not int(given):
-        raise SettingsError(f"{LARGEST_VARIABLE} must be a number of bytes > 0, but is {given!r}.")
-    return int(given)
-
-
-def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
-    with archive.open(member) as file:
-        version = np.lib.format.read_magic(file)
-        if version not in _HEADERS:
-            raise DataError(f"{member.filename} is in a version of the format that is not read, {version}")
-        shape, _, dtype = _HEADERS[version](file)
-        # Memory is taken for what the header says: it must be what is there.
-        size = file.tell() + dtype.itemsize * int(np.prod(shape, dtype=object))
-        if dtype.hasobject or size != member.file_size:
-            raise DataError(f"{member.filename} should hold {dtype} of shape {shape}, but does not")
-    with archive.open(member) as file:
-        return np.lib.format.read_array(file, allow_pickle=False)
+        # Whichever of zipfile, zlib, struct, tokenize and NumPy meets the damage.
+        reason = error.args[0] if isinstance(error, KeyError) else error
+        raise DataError(f"{path} is damaged ({reason}). Delete it and run its step again.") from error

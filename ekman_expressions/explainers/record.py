@@ -16,6 +16,8 @@ from ekman_expressions.core.seeds import derive_seed
 from ekman_expressions.zoo.asking import GROUP, Asker
 from ekman_expressions.zoo.checks import check_image, check_samples, check_segments
 
+_MEMBERS = ("image_id", "model", "segments", "samples", "predictions", "hidden", "sampler")
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class PerturbationRecord:
@@ -91,7 +93,7 @@ class PerturbationRecord:
         DataError
             If the file is truncated, damaged, or no record.
         """
-        arrays = read_arrays(path, ("image_id", "model", "segments", "samples", "predictions", "hidden"))
+        arrays = read_arrays(path, _MEMBERS)
         try:
             segments = check_segments(arrays["segments"])
             count = int(segments.max()) + 1
@@ -105,8 +107,7 @@ class PerturbationRecord:
                 samples=np.unpackbits(packed, axis=1, count=count).astype(bool),
                 predictions=arrays["predictions"],
                 hidden=arrays["hidden"].item(),
-                # Files without it are of the one sampler that there was before it was written.
-                sampler=str(arrays.get("sampler", "iid")),
+                sampler=str(arrays["sampler"]),
             )
         except (ValueError, TypeError) as error:
             raise DataError(

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from ekman_expressions.core import files
 from ekman_expressions.core.errors import DataError, EkmanExpressionsError
-from ekman_expressions.core.files import has_digest, read_arrays, read_csv, read_image, read_json, sha256
+from ekman_expressions.core.files import read_arrays, read_csv, read_image, read_json, sha256
 from ekman_expressions.study import locks
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.provenance import by_reason, other_settings, read_entry, run_files, settings_of
@@ -52,7 +52,7 @@ class Report:
     files : int
         Files looked at.
     notes : list of str
-        What is no fault, but should be known: archives of an earlier version without a checksum.
+        What is no fault, but should be known: that a run is writing now.
     """
 
     findings: list[tuple[str, Path, str]] = field(default_factory=list)
@@ -292,7 +292,6 @@ def _check_files(experiment: Experiment, report: Report) -> None:
     for root in roots:
         for path in files.leftovers(root):
             report.add("damaged", path, "left behind by a run that was killed; the next one removes it")
-    unsigned = 0
     for path in tqdm([*_files(roots)], desc="Reading files", unit="file"):
         report.files += 1
         read = _READERS.get(path.suffix)
@@ -304,12 +303,6 @@ def _check_files(experiment: Experiment, report: Report) -> None:
             read(path)
         except (EkmanExpressionsError, OSError) as error:
             report.add("damaged", path, error)
-        else:
-            unsigned += path.suffix == ".npz" and not has_digest(path)
-    if unsigned:
-        report.notes.append(
-            f"{unsigned} archives have no checksum of their own (checkpoints, earlier versions)"
-        )
 
 
 def _files(roots: list[Path]) -> Iterator[Path]:

@@ -10,7 +10,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from ekman_expressions.core.errors import DataError, SettingsError
+from ekman_expressions.core.errors import DataError
 from ekman_expressions.core.images import decode_image
 
 COLOURS = np.random.default_rng(0).integers(0, 256, (7, 9, 3)).astype(np.uint8)
@@ -48,6 +48,7 @@ def three(gray):
         "colours, webp": (pillow(COLOURS, "WEBP", lossless=True), COLOURS),
         "palette": (pillow(Image.fromarray(GRAY).convert("P")), three(GRAY)),
         "1 bit": (pillow(Image.fromarray(GRAY > 99)), three((GRAY > 99) * np.uint8(255))),
+        "gray tiff, as in JAFFE": (pillow(GRAY, "TIFF"), three(GRAY)),
         "gray and alpha": (pillow(Image.fromarray(GRAY).convert("LA")), three(GRAY)),
         "16-bit gray png": (png(DEEP[..., 0]), three(AS_8_BIT[..., 0])),
         "16-bit gray tiff": (tiff(DEEP[..., 0]), three(AS_8_BIT[..., 0])),
@@ -60,6 +61,11 @@ def three(gray):
         "float tiff to 255": (tiff(np.float32(GRAY)), three(GRAY)),
         "float tiff to 65535": (tiff(np.float32(DEEP[..., 0])), three(AS_8_BIT[..., 0])),
         "64-bit float tiff": (tiff(GRAY / 255), three(GRAY)),
+        "16-bit float tiff": (tiff(np.float16(GRAY)), three(GRAY)),
+        "16-bit colour tiff, planes": (
+            tiff(DEEP.transpose(2, 0, 1).copy(), photometric="rgb", planarconfig="separate"),
+            AS_8_BIT,
+        ),
         "float colour tiff": (tiff(np.float32(COLOURS / 255), photometric="rgb"), COLOURS),
         "white is zero": (tiff(255 - GRAY, photometric="miniswhite"), three(GRAY)),
         "pages": (tiff(np.stack([GRAY, GRAY // 2]), photometric="minisblack"), three(GRAY)),
@@ -76,12 +82,6 @@ def test_pixels_are_those_that_were_written(data, wanted):
     np.testing.assert_array_equal(read, wanted)
     luma = decode_image(data, gray=True)
     np.testing.assert_allclose(luma, wanted @ [0.299, 0.587, 0.114], atol=1)
-
-
-def test_an_image_as_in_jaffe():
-    """256 x 256, gray, TIFF without compression."""
-    face = np.random.default_rng(2).integers(0, 256, (256, 256)).astype(np.uint8)
-    np.testing.assert_array_equal(decode_image(pillow(face, "TIFF")), three(face))
 
 
 def test_cmyk_is_the_complement_and_inverted_in_jpeg():
@@ -189,10 +189,6 @@ def test_empty_foreign_and_unscaled_files_are_refused_with_the_reason():
     for values in ([[-1.0, 0.5]], [[0.0, 1e6]], [[np.nan, 0.5]]):
         with pytest.raises(DataError, match="its values go from"):
             decode_image(tiff(np.float32(values)))
-    planes = tiff(np.ascontiguousarray(DEEP.transpose(2, 0, 1)), photometric="rgb", planarconfig="separate")
-    for data in (tiff(np.float16(GRAY / 255)), planes):
-        with pytest.raises(DataError, match="cannot be read: save it as PNG"):
-            decode_image(data)
 
 
 @pytest.mark.parametrize("side, limit", [(120, 10_000), (150, 10_000)])
@@ -207,16 +203,3 @@ def test_too_many_pixels_are_refused_with_size_and_limit(monkeypatch, side, limi
         decode_image(data)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
     decode_image(data)
-
-
-def test_an_image_of_100_megapixels_is_refused_unless_allowed(monkeypatch):
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
-    data = pillow(np.zeros((10_000, 10_001), np.uint8))
-    assert len(data) < 200_000
-    with pytest.raises(DataError, match="too many pixels.*100010000.*EKMAN_EXPRESSIONS_MOST_PIXELS"):
-        decode_image(data, gray=True)
-    monkeypatch.setenv("EKMAN_EXPRESSIONS_MOST_PIXELS", "200000000")
-    assert decode_image(data, gray=True).shape == (10_000, 10_001)
-    monkeypatch.setenv("EKMAN_EXPRESSIONS_MOST_PIXELS", "-1")
-    with pytest.raises(SettingsError, match="'-1'"):
-        decode_image(data)

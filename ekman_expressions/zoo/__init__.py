@@ -1,8 +1,9 @@
-"""The twelve networks of the study, in one registry of specifications."""
+"""The networks of the study, and one port to all models: `Model`."""
 
 from __future__ import annotations
 
+from ekman_expressions.zoo.model import Model, as_model
 from ekman_expressions.zoo.preprocessing import preprocessing_warning
 from ekman_expressions.zoo.spec import NETWORKS, NetSpec
 
-__all__ = ["NETWORKS", "NetSpec", "preprocessing_warning"]
+__all__ = ["NETWORKS", "Model", "NetSpec", "as_model", "preprocessing_warning"]

@@ -1,0 +1,577 @@
+"""How Keras models, torch modules and plain functions compute what a `Model` offers."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from ekman_expressions.core.errors import EkmanExpressionsError, ModelError, SettingsError
+from ekman_expressions.core.startup import silent_stderr
+
+# Probabilities below this count as this in a logarithm.
+_SMALLEST = 1e-30
+# Layers that only gather, drop or move what a convolution found.
+_NO_FEATURES = ("Pool", "Drop", "Cropping", "Pad", "Reshape", "Permute", "Sampl", "Resizing", "Identity")
+
+
+def is_keras(model: Any) -> bool:
+    """Whether a model is a Keras model, without importing Keras, which takes seconds."""
+    keras = sys.modules.get("keras")
+    return keras is not None and isinstance(model, keras.Model)
+
+
+def is_torch(model: Any) -> bool:
+    """Whether a model is a torch module, without importing torch."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(model, torch.nn.Module)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an error, Python's, TensorFlow's or torch's, means that memory is too short."""
+    tensorflow, torch = sys.modules.get("tensorflow"), sys.modules.get("torch")
+    return (
+        isinstance(error, MemoryError)
+        or (tensorflow is not None and isinstance(error, tensorflow.errors.ResourceExhaustedError))
+        or (torch is not None and isinstance(error, torch.OutOfMemoryError))
+        or (torch is not None and isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
+    )
+
+
+@contextlib.contextmanager
+def _failures(shape: tuple[int, ...]) -> Iterator[None]:
+    """Turn whatever a user's code or a library raises into a `ModelError`, so that other models go on."""
+    try:
+        yield
+    except EkmanExpressionsError:
+        raise
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        raise ModelError(
+            f"The model failed on float32 images of shape {shape} ({type(error).__name__}: {error})."
+        ) from error
+
+
+class FunctionBackend:
+    """Any function from images to outputs.
+
+    Parameters
+    ----------
+    model : callable
+        From a batch of images, as `prepare` makes them, to (N, C) outputs.
+    output : {'probabilities', 'logits'}
+        What these are.
+    side : (int, int), optional
+        Height and width of images.
+    prepare : callable, optional
+        From (N, H, W, 3) images in [0, 1] to those that the function takes.
+    order : sequence of int, optional
+        Which outputs are the classes, in their order; by default all.
+    """
+
+    has_gradients = False
+
+    def __init__(
+        self,
+        model: Any,
+        output: str = "probabilities",
+        side: tuple[int, int] | None = None,
+        prepare: Callable | None = None,
+        order: Sequence[int] | None = None,
+    ) -> None:
+        self.model, self.output, self.side, self.prepare = model, output, side, prepare
+        self.order = None if order is None else list(order)
+
+    def raw(self, images: np.ndarray) -> np.ndarray:
+        """Return the function's own outputs for a batch."""
+        given = self.prepare(images) if self.prepare else images
+        with _failures(given.shape):
+            found = np.asarray(self.model(given))
+        if found.dtype.kind not in "fiu":
+            raise ModelError(f"The model must return numbers (N, classes), but returned {found.dtype}.")
+        return found.astype(np.float32)
+
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        """Return predictions for a batch."""
+        found = self.raw(images)
+        if self.output == "logits":
+            from scipy.special import softmax
+
+            found = softmax(found, axis=-1)
+        return found if self.order is None else found[:, self.order]
+
+    def hider(self, image: np.ndarray, segments: np.ndarray, behind: np.ndarray) -> Callable:
+        """Return a function from samples (n, S) to predictions."""
+        return lambda samples: self.predict(
+            np.where(samples.take(segments, axis=1)[..., None], image, behind)
+        )
+
+    def masker(self, image: np.ndarray, behind: np.ndarray) -> Callable:
+        """Return a function from masks (n, H, W) to predictions."""
+        return lambda masks: self.predict(behind + masks[..., None] * (image - behind))
+
+
+class KerasBackend:
+    """A Keras model (N, H, W, 3) to (N, C), in compiled functions that hide and mask on the device."""
+
+    has_gradients = True
+    # Compiled functions by model, so that all faces of one size share one; gone with the model.
+    _compiled: weakref.WeakKeyDictionary[Any, dict] = weakref.WeakKeyDictionary()
+
+    def __init__(self, model: Any, precision: str, output: str) -> None:
+        self.model, self.precision, self.output = model, precision, output
+        shape = getattr(model, "input_shape", None)
+        known = isinstance(shape, tuple) and len(shape) == 4
+        self.side = tuple(shape[1:3]) if known and any(shape[1:3]) else None
+        if known and shape[3] not in (None, 3):
+            raise ModelError(
+                f"The model {model.name!r} takes images of shape {shape[1:]}, but must take RGB (H, W, 3). "
+                "Adapt it by load_model(model, channels='gray' ...)."
+            )
+
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        """Return predictions for a batch."""
+        with silent_stderr(), _failures(images.shape):
+            found = self._network()().predict_on_batch(images)
+        if isinstance(found, (list, tuple, dict)):
+            raise ModelError(
+                f"The model must return one array (N, classes), but returned {type(found).__name__}."
+            )
+        found = np.asarray(found).astype(np.float32)
+        if self.output == "logits":
+            from scipy.special import softmax
+
+            return softmax(found, axis=-1)
+        return found
+
+    def hider(self, image: np.ndarray, segments: np.ndarray, behind: np.ndarray) -> Callable:
+        """Return a function from samples (n, S) to predictions; one serves any number of superpixels."""
+        import tensorflow as tf
+
+        shape = image.shape
+
+        def build() -> Callable:
+            forward = self._forward(self._network())
+
+            def run(image: Any, segments: Any, samples: Any, behind: Any) -> Any:
+                # Rows are gathered, then transposed: much faster than gathering single bits. And all is
+                # flat, since choosing between arrays that are repeated along two axes takes three times
+                # as long.
+                places = tf.repeat(tf.reshape(segments, [-1]), shape[2])
+                kept = tf.transpose(tf.gather(tf.transpose(samples), places))
+                masked = tf.where(kept, tf.reshape(image, [-1]), tf.reshape(behind, [-1]))
+                return forward(tf.reshape(masked, (-1, *shape)))
+
+            # Open sizes are not traced again: the numbers of superpixels and of copies in a call.
+            return _traced(run, shape, (shape[:2], tf.int32), ((None, None), tf.bool), shape)
+
+        run = self._once(("hidden", shape, self.precision), build)
+        # To the device once, not with every call.
+        image, segments, behind = tf.constant(image), tf.constant(segments, tf.int32), tf.constant(behind)
+        return lambda samples: run(image, segments, tf.constant(samples), behind).numpy()
+
+    def masker(self, image: np.ndarray, behind: np.ndarray) -> Callable:
+        """Return a function from masks (n, H, W) to predictions."""
+
+        def build(count: int) -> Callable:
+            forward = self._forward(self._network())
+
+            def run(image: Any, masks: Any, behind: Any) -> Any:
+                return forward(behind + masks[..., None] * (image - behind))
+
+            return _traced(run, image.shape, (count, *image.shape[:2]), image.shape)
+
+        def call(masks: np.ndarray) -> np.ndarray:
+            key = ("masked", image.shape, len(masks), self.precision)
+            run = self._once(key, lambda: build(len(masks)))
+            with silent_stderr():
+                return run(image, masks, behind).numpy()
+
+        return call
+
+    def gradients(self, images: np.ndarray, target: int, score: str) -> tuple[np.ndarray, ...]:
+        """Return predictions (n, C), and the gradients of a class' score at the images."""
+
+        def build() -> Callable:
+            import tensorflow as tf
+
+            forward = self._forward(weakref.ref(self.model))
+
+            def run(images: Any, target: Any) -> Any:
+                with tf.GradientTape() as tape:
+                    tape.watch(images)
+                    found = forward(images)
+                    value = tf.reduce_sum(_keras_score(found, target, score))
+                gradient = tape.gradient(value, images)
+                if gradient is None:
+                    raise ModelError("The predictions do not depend on the input by differentiable steps.")
+                return found, gradient
+
+            return _traced(run, images.shape, ((), tf.int32))
+
+        run = self._once(("gradients", images.shape, score), build)
+        with silent_stderr():
+            return tuple(part.numpy() for part in run(images, np.int32(target)))
+
+    def features(self, images: np.ndarray, target: int, layer: str, score: str) -> tuple[np.ndarray, ...]:
+        """Return predictions (n, C), a layer's output (n, h, w, c), and the gradients of a score there."""
+        chosen = _keras_layer(self.model, layer) if layer else _last_keras_features(self.model)
+
+        def build() -> Callable:
+            import tensorflow as tf
+
+            forward, layer_of = self._forward(weakref.ref(self.model)), weakref.ref(chosen)
+
+            def run(images: Any, target: Any) -> Any:
+                seen: list[Any] = []
+                layer = layer_of()
+                usual = layer.call
+
+                def call(*inputs: Any, **options: Any) -> Any:
+                    output = usual(*inputs, **options)
+                    tape.watch(output)
+                    seen.append(output)
+                    return output
+
+                with tf.GradientTape() as tape:
+                    # The layer may lie inside a nested model, whose graph has no tensor of it to ask for.
+                    layer.call = call
+                    try:
+                        found = forward(images)
+                    finally:
+                        layer.call = usual
+                    value = tf.reduce_sum(_keras_score(found, target, score))
+                if len(seen) != 1:
+                    raise ModelError(f"The layer {layer.name!r} runs {len(seen)} times, but must run once.")
+                gradient = tape.gradient(value, seen[0])
+                if gradient is None:
+                    raise ModelError(
+                        f"The predictions do not depend on the layer {layer.name!r} by differentiable steps."
+                    )
+                return found, seen[0], gradient
+
+            return _traced(run, images.shape, ((), tf.int32))
+
+        # By identity: layers of two nested models may share a name.
+        run = self._once(("features", images.shape, id(chosen), score), build)
+        with silent_stderr():
+            found, features, gradients = (part.numpy() for part in run(images, np.int32(target)))
+        if getattr(chosen, "data_format", "channels_last") == "channels_first":
+            features, gradients = (part.transpose(0, 2, 3, 1) for part in (features, gradients))
+        return found, features, gradients
+
+    def _once(self, key: Any, build: Callable) -> Any:
+        functions = self._compiled.setdefault(self.model, {})
+        key = (key, self.output)
+        if key not in functions:
+            functions[key] = build()
+        return functions[key]
+
+    def _network(self) -> Callable[[], Any]:
+        """Return what gives the network in the wanted precision."""
+        # A strong reference would keep the model, key of the cache, alive; a copy is the cache's own.
+        if self.precision == "float32":
+            return weakref.ref(self.model)
+        copy = self._once(("copy", self.precision), lambda: _in_precision(self.model, self.precision))
+        return lambda: copy
+
+    def _forward(self, network: Callable[[], Any]) -> Callable:
+        import tensorflow as tf
+
+        is_logits = self.output == "logits"
+
+        def forward(images: Any) -> Any:
+            found = network()(images, training=False)
+            if not tf.is_tensor(found) or found.shape.rank != 2:
+                received = found.shape if tf.is_tensor(found) else type(found).__name__
+                raise ModelError(f"The model must return one array (N, classes), but returned {received}.")
+            found = tf.cast(found, tf.float32)
+            return tf.nn.softmax(found) if is_logits else found
+
+        return forward
+
+
+def _traced(function: Callable, *inputs: Any) -> Callable:
+    """Compile a function of tensors, each given by its shape (float32) or by shape and type."""
+    import tensorflow as tf
+
+    signature = [
+        tf.TensorSpec(*given) if given and isinstance(given[-1], tf.DType) else tf.TensorSpec(given)
+        for given in inputs
+    ]
+    # While it traces, TensorFlow notes on standard error which types oneDNN leaves to it. Traced by name,
+    # not by a first call: after five first calls (of five models) TensorFlow would warn of retracing.
+    with silent_stderr():
+        return tf.function(function, input_signature=signature, autograph=False).get_concrete_function()
+
+
+def _keras_score(found: Any, target: Any, score: str) -> Any:
+    import tensorflow as tf
+
+    # An index out of range would be an error on the CPU; `Model` reports it in our words instead.
+    target = tf.clip_by_value(target, 0, tf.shape(found)[1] - 1)
+    if score == "probability":
+        return tf.gather(found, target, axis=1)
+    logarithms = tf.math.log(tf.maximum(found, _SMALLEST))
+    return tf.gather(logarithms, target, axis=1) - tf.reduce_mean(logarithms, axis=1)
+
+
+def _in_precision(model: Any, precision: str) -> Any:
+    """Copy a sequential or functional Keras model to compute in half precision, but for its last layers.
+
+    Weights stay float32 and are rounded as they are used.
+    """
+    import keras
+
+    from ekman_expressions.zoo.keras_internals import output_operations
+
+    last = {id(operation) for operation in output_operations(model)}
+
+    def lowered(layer: Any) -> Any:
+        copy = type(layer).from_config(layer.get_config())
+        if id(layer) not in last:
+            copy.dtype_policy = keras.DTypePolicy(f"mixed_{precision}")
+        return copy
+
+    try:
+        clone = keras.models.clone_model(model, clone_function=lowered, recursive=True)
+        clone.set_weights(model.get_weights())
+    except (ValueError, TypeError, NotImplementedError) as error:
+        raise ModelError(
+            f"The model cannot be copied to compute in {precision} ({error}). Use precision = 'float32'."
+        ) from error
+    return clone
+
+
+def _last_keras_features(model: Any) -> Any:
+    chosen, convolved = None, False
+    for layer in _flat_layers(model):
+        kind = type(layer).__name__
+        convolved = convolved or "Conv" in kind
+        if convolved and _is_spatial(layer) and not any(part in kind for part in _NO_FEATURES):
+            chosen = layer
+    if chosen is None:
+        raise _no_convolution(model.name)
+    return chosen
+
+
+def _no_convolution(name: str) -> ModelError:
+    return ModelError(
+        f"Grad-CAM needs a model with a convolutional layer whose output it can see, but {name!r} shows "
+        "none. Name the layer with the option 'layer', or use another explainer."
+    )
+
+
+def _keras_layer(model: Any, name: str) -> Any:
+    layers = {layer.name: layer for layer in _flat_layers(model)}
+    spatial = [key for key, layer in layers.items() if _is_spatial(layer)]
+    if name not in layers:
+        raise SettingsError(
+            f"The model {model.name!r} has no layer {name!r}. Its layers with features in space are "
+            f"{', '.join(spatial)}."
+        )
+    if name not in spatial:
+        raise SettingsError(f"The layer {name!r} of {model.name!r} has no features in space.")
+    return layers[name]
+
+
+def _flat_layers(model: Any) -> Iterator[Any]:
+    """Yield the layers in the order in which they run, nested models' too."""
+    for layer in model.layers:
+        if getattr(layer, "layers", None):
+            yield from _flat_layers(layer)
+        else:
+            yield layer
+
+
+def _is_spatial(layer: Any) -> bool:
+    try:
+        shape = getattr(layer.output, "shape", ())
+    except (AttributeError, ValueError):
+        return False  # Never connected, or connected more than once.
+    if len(shape) != 4:
+        return False
+    first = getattr(layer, "data_format", "channels_last") == "channels_first"
+    return all(side is None or side > 1 for side in (shape[2:] if first else shape[1:3]))
+
+
+class TorchBackend:
+    """A torch module (N, C, H, W) to outputs (N, classes), or to an object with ``.logits``.
+
+    Used in evaluation mode, on the device of its parameters; `prepare` is as for `FunctionBackend`, but of
+    tensors.
+    """
+
+    has_gradients = True
+
+    def __init__(
+        self,
+        model: Any,
+        precision: str = "float32",
+        output: str = "probabilities",
+        side: tuple[int, int] | None = None,
+        prepare: Callable | None = None,
+        order: Sequence[int] | None = None,
+    ) -> None:
+        self.model, self.precision, self.output, self.prepare = model, precision, output, prepare
+        self.order = None if order is None else list(order)
+        own = getattr(getattr(model, "config", None), "image_size", None)
+        self.side = side or ((own, own) if isinstance(own, int) else None)
+
+    def raw(self, images: np.ndarray) -> np.ndarray:
+        """Return the module's own outputs for a batch."""
+        import torch
+
+        with self._evaluating(images.shape), torch.no_grad():
+            return self._outputs(self._tensor(images))[0].cpu().numpy()
+
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        """Return predictions for a batch."""
+        import torch
+
+        with self._evaluating(images.shape), torch.no_grad():
+            return self._forward(self._tensor(images)).cpu().numpy()
+
+    def hider(self, image: np.ndarray, segments: np.ndarray, behind: np.ndarray) -> Callable:
+        """Return a function from samples (n, S) to predictions."""
+        import torch
+
+        image, behind, segments = self._tensor(image), self._tensor(behind), self._tensor(segments).long()
+
+        def call(samples: np.ndarray) -> np.ndarray:
+            with self._evaluating((len(samples), *image.shape)), torch.no_grad():
+                kept = self._tensor(samples)[:, segments][..., None]
+                return self._forward(torch.where(kept, image, behind)).cpu().numpy()
+
+        return call
+
+    def masker(self, image: np.ndarray, behind: np.ndarray) -> Callable:
+        """Return a function from masks (n, H, W) to predictions."""
+        import torch
+
+        image, behind = self._tensor(image), self._tensor(behind)
+
+        def call(masks: np.ndarray) -> np.ndarray:
+            with self._evaluating((len(masks), *image.shape)), torch.no_grad():
+                masked = behind + self._tensor(masks)[..., None] * (image - behind)
+                return self._forward(masked).cpu().numpy()
+
+        return call
+
+    def gradients(self, images: np.ndarray, target: int, score: str) -> tuple[np.ndarray, ...]:
+        """Return predictions (n, C), and the gradients of a class' score at the images."""
+        with self._evaluating(images.shape):
+            given = self._tensor(images).requires_grad_()
+            found = self._forward(given, "float32")
+            return found.detach().cpu().numpy(), self._derived(found, target, score, given, "its input")
+
+    def features(self, images: np.ndarray, target: int, layer: str, score: str) -> tuple[np.ndarray, ...]:
+        """Return predictions (n, C), a layer's output (n, h, w, c), and the gradients of a score there."""
+        import torch
+
+        seen: dict[str, Any] = {}
+        convolutions: list[str] = []
+
+        def watch(name: str) -> Callable:
+            def hook(module: Any, inputs: Any, output: Any) -> None:
+                if isinstance(module, torch.nn.modules.conv._ConvNd):
+                    convolutions.append(name)
+                spatial = isinstance(output, torch.Tensor) and output.ndim == 4 and min(output.shape[2:]) > 1
+                if spatial and output.requires_grad and (convolutions or name == layer):
+                    # Again at the end: a module that runs several times counts where it runs last.
+                    seen.pop(name, None)
+                    seen[name] = output
+
+            return hook
+
+        modules = dict(self.model.named_modules())
+        if layer and layer not in modules:
+            raise SettingsError(
+                f"The model {type(self.model).__name__} has no module {layer!r}. It has "
+                f"{', '.join(name for name in modules if name)}."
+            )
+        watched = [layer] if layer else [name for name, module in modules.items() if not [*module.children()]]
+        hooks = [modules[name].register_forward_hook(watch(name)) for name in watched]
+        try:
+            with self._evaluating(images.shape):
+                found = self._forward(self._tensor(images).requires_grad_(), "float32")
+                kinds = {name: type(modules[name]).__name__ for name in seen}
+                names = [name for name in seen if not any(part in kinds[name] for part in _NO_FEATURES)]
+                if layer and layer not in seen:
+                    raise SettingsError(f"The module {layer!r} has no features in space.")
+                if not layer and not names:
+                    raise _no_convolution(type(self.model).__name__)
+                chosen = layer or names[-1]
+                gradients = self._derived(found, target, score, seen[chosen], f"the module {chosen!r}")
+        finally:
+            for hook in hooks:
+                hook.remove()
+        features = seen[chosen].detach().cpu().numpy()
+        return (
+            found.detach().cpu().numpy(),
+            features.transpose(0, 2, 3, 1),
+            gradients.transpose(0, 2, 3, 1),
+        )
+
+    def _tensor(self, values: np.ndarray) -> Any:
+        import torch
+
+        parameter = next(self.model.parameters(), None)
+        return torch.tensor(values, device=None if parameter is None else parameter.device)
+
+    @contextlib.contextmanager
+    def _evaluating(self, shape: tuple[int, ...]) -> Iterator[None]:
+        """Put the module into evaluation mode; afterwards each of its parts is in its own mode again."""
+        modes = [(module, module.training) for module in self.model.modules()]
+        with contextlib.suppress(NotImplementedError):  # Exported programs have no modes.
+            self.model.eval()
+        try:
+            with _failures(shape):
+                yield
+        finally:
+            for module, mode in modes:
+                if module.training != mode:
+                    module.training = mode
+
+    def _outputs(self, images: Any, precision: str | None = None) -> tuple[Any, bool]:
+        """Return outputs (N, classes) as float32, and whether they are logits."""
+        import torch
+
+        precision = precision or self.precision
+        images = self.prepare(images) if self.prepare else images
+        parameter = next(self.model.parameters(), None)
+        given = images.permute(0, 3, 1, 2).contiguous()
+        kind = torch.float32 if parameter is None else parameter.dtype
+        with torch.autocast(given.device.type, getattr(torch, precision), enabled=precision != "float32"):
+            found = self.model(given.to(kind))
+        is_logits = self.output == "logits" or hasattr(found, "logits")
+        found = getattr(found, "logits", found)
+        if not isinstance(found, torch.Tensor) or found.ndim != 2:
+            received = tuple(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
+            raise ModelError(f"The model must return one tensor (N, classes), but returned {received}.")
+        return found.float(), is_logits
+
+    def _forward(self, images: Any, precision: str | None = None) -> Any:
+        found, is_logits = self._outputs(images, precision)
+        found = found.softmax(dim=1) if is_logits else found
+        return found if self.order is None else found[:, self.order]
+
+    def _derived(self, found: Any, target: int, score: str, given: Any, where: str) -> np.ndarray:
+        import torch
+
+        # An index out of range is reported by `Model`.
+        target = min(max(target, 0), found.shape[1] - 1)
+        value = found[:, target]
+        if score == "logit":
+            logarithms = found.clamp_min(_SMALLEST).log()
+            value = logarithms[:, target] - logarithms.mean(dim=1)
+        if value.requires_grad:
+            (gradient,) = torch.autograd.grad(value.sum(), given, allow_unused=True)
+            if gradient is not None:
+                return gradient.float().cpu().numpy()
+        raise ModelError(f"The predictions do not depend on {where} by differentiable steps.")

@@ -1,0 +1,553 @@
+"""The one port to a model: predictions for images and for hidden or masked copies, gradients where it has them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from numbers import Real
+from typing import Any
+
+import numpy as np
+
+from ekman_expressions.core.errors import (
+    DataError,
+    ModelError,
+    SettingsError,
+    check_option,
+    check_range,
+)
+from ekman_expressions.zoo import backends
+
+GROUP = 25
+"""Images in each forward pass: always so many, the last batch filled up. The usual numbers of samples
+(1,000; 125) are multiples of it.
+
+Libraries choose their algorithms by the shape of a batch, so the last bits of a prediction depend on the
+batch size (seen: up to 5e-7 between batches of 1 and of 24 images). With one fixed shape they depend on the
+image alone.
+"""
+
+GRADIENT_GROUP = 8
+"""Images in each backward pass: fewer, since the activations of all layers are kept in memory."""
+
+PRECISIONS: tuple[str, ...] = ("float32", "bfloat16", "float16")
+"""Number formats in which predictions can be computed."""
+
+SCORES = ("probability", "logit")
+"""What gradients are taken of."""
+
+BLUR = 1 / 20
+"""Standard deviation of the blur in units of the image's shorter side: 11 pixels of 224.
+
+About that of Fong and Vedaldi (2017), 10 pixels of 224: what remains are patches of colour.
+"""
+
+
+class Model:
+    """A classifier of images in one form, whatever library it comes from.
+
+    Images are RGB, float32 in [0, 1]; predictions are probabilities (N, C). Every batch has the same
+    size, so that a prediction depends neither on how many images there are nor on their order. When memory
+    is short, batches are halved, and stay so. Made by `as_model`, `load_model` or `example_model`.
+
+    Parameters
+    ----------
+    backend : object
+        How the library at hand computes; see `ekman_expressions.zoo.backends`.
+    name : str
+        What messages and tables call it.
+    classes : sequence of str
+        Names of its outputs, in order; empty where they are not known.
+    group, gradient_group : int, >= 1
+        Images per batch for predictions and for gradients.
+
+    Attributes
+    ----------
+    side : (int, int) or None
+        Height and width of the images that it takes, in pixels; None where it takes any.
+    has_gradients : bool
+        Whether `gradients` and `features` can be used.
+    source : object
+        The Keras model, torch module or function inside.
+    notes : list of str
+        What was done about a lack of memory.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> model = as_model(lambda images: np.full((len(images), 2), 0.5))
+    >>> model.predict(np.zeros((3, 8, 8, 3), np.float32)).shape
+    (3, 2)
+    """
+
+    def __init__(
+        self,
+        backend: Any,
+        name: str,
+        classes: Sequence[str] = (),
+        *,
+        group: int = GROUP,
+        gradient_group: int = GRADIENT_GROUP,
+    ) -> None:
+        check_range(group, "group", 1, integer=True)
+        self._backend = backend
+        self.name, self.classes = name, tuple(classes)
+        self._groups = {"predictions": group, "gradients": gradient_group}
+        self.notes: list[str] = []
+
+    def __repr__(self) -> str:
+        return f"Model({self.name!r}, side={self.side}, classes={self.classes})"
+
+    @property
+    def side(self) -> tuple[int, int] | None:
+        """Height and width of the images that it takes, in pixels; None where it takes any."""
+        return self._backend.side
+
+    @property
+    def has_gradients(self) -> bool:
+        """Whether `gradients` and `features` can be used."""
+        return self._backend.has_gradients
+
+    @property
+    def source(self) -> Any:
+        """The Keras model, torch module or function inside."""
+        return self._backend.model
+
+    def predict(self, images: Any, *, group: int | None = None) -> np.ndarray:
+        """Predict the classes of images.
+
+        Parameters
+        ----------
+        images : (N, H, W, 3) array_like of float, range [0, 1]
+            RGB.
+        group : int, optional
+            Images per batch; by default as everywhere (`GROUP`).
+
+        Returns
+        -------
+        (N, C) ndarray of float32, range [0, 1]
+
+        Raises
+        ------
+        DataError
+            If these are no such images.
+        ModelError
+            If the model takes images of another size, fails, or its predictions are no probabilities (wrong
+            number, NaN, infinite, or not summing to 1); or there is not enough memory for one image.
+        """
+        images = np.asarray(images)
+        if images.ndim != 4 or not len(images):
+            raise DataError(f"'images' must have shape (N, H, W, 3), N >= 1, but got {images.shape}.")
+        images = check_image(images.reshape(-1, *images.shape[2:])).reshape(images.shape)
+        self._check_size(images.shape[1:])
+        (found,) = self._in_groups(
+            "predictions", lambda batch: (self._backend.predict(batch),), images, group
+        )
+        return self._check(found)
+
+    def predict_hidden(
+        self, image: Any, segments: Any, samples: Any, behind: float | str | np.ndarray = 0.0
+    ) -> np.ndarray:
+        """Predict the classes of copies of an image in which superpixels are hidden.
+
+        Parameters
+        ----------
+        image : (H, W, 3) ndarray of float, range [0, 1]
+            RGB.
+        segments : (H, W) ndarray of int
+            The superpixel of each pixel, 0 ... S - 1.
+        samples : (n, S) ndarray of bool
+            The superpixels that each copy keeps.
+        behind : float, {'mean', 'blur'} or (H, W, 3) ndarray
+            What hidden superpixels look like; see `background`.
+
+        Returns
+        -------
+        (n, C) ndarray of float32, range [0, 1]
+
+        Raises
+        ------
+        DataError
+            If image, segments, samples and background do not fit each other.
+        ModelError
+            As for `predict`.
+        """
+        image = check_image(image)
+        segments = check_segments(segments)
+        samples = check_samples(samples, segments)
+        if segments.shape != image.shape[:2]:
+            raise DataError(f"'segments' has shape {segments.shape}, but the image has {image.shape[:2]}.")
+        behind = background(image, behind)
+        self._check_size(image.shape)
+        call = self._backend.hider(image, segments, behind)
+        (found,) = self._in_groups("predictions", lambda batch: (call(batch),), samples)
+        return self._check(
+            found, lambda row: f" ({samples[row].sum()} of {samples.shape[1]} superpixels kept)"
+        )
+
+    def predict_masked(
+        self, image: Any, masks: np.ndarray, behind: float | str | np.ndarray = 0.0
+    ) -> np.ndarray:
+        """Predict the classes of copies of an image, each seen through a soft mask.
+
+        Parameters
+        ----------
+        image : (H, W, 3) ndarray of float, range [0, 1]
+            RGB.
+        masks : (n, H, W) ndarray of float32, range [0, 1]
+            How much of each pixel is kept; the rest is that of `behind`.
+        behind : float, {'mean', 'blur'} or (H, W, 3) ndarray
+            What is seen where the image is hidden; see `background`.
+
+        Returns
+        -------
+        (n, C) ndarray of float32, range [0, 1]
+
+        Raises
+        ------
+        DataError, ModelError
+            As for `predict_hidden`.
+        """
+        image, masks = check_image(image), np.asarray(masks, np.float32)
+        if masks.shape[1:] != image.shape[:2] or not len(masks):
+            raise DataError(
+                f"'masks' must have shape (n, {image.shape[0]}, {image.shape[1]}), but got {masks.shape}."
+            )
+        behind = background(image, behind)
+        self._check_size(image.shape)
+        call = self._backend.masker(image, behind)
+        (found,) = self._in_groups("predictions", lambda batch: (call(batch),), masks)
+        return self._check(found)
+
+    def gradients(
+        self, images: np.ndarray, target: int, score: str = "probability"
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return predictions, and the gradients of one class' score with respect to the images.
+
+        Always computed in float32.
+
+        Parameters
+        ----------
+        images : (n, H, W, 3) ndarray of float32
+            Where the gradients are taken; values outside [0, 1] are allowed.
+        target : int
+            The class, 0 ... C - 1.
+        score : {'probability', 'logit'}
+            ``probability``: the prediction. ``logit``: its logarithm minus the mean of the logarithms of all
+            classes' predictions, which for a softmax is the class' logit minus the mean logit: unlike the
+            probability it does not saturate where the model is certain.
+
+        Returns
+        -------
+        predictions : (n, C) ndarray of float32
+        gradients : (n, H, W, 3) ndarray of float32
+
+        Raises
+        ------
+        ModelError
+            If the model has no gradients, or as for `predict`.
+        """
+        self._check_differentiable(score)
+        images = np.asarray(images, np.float32)
+        self._check_size(images.shape[1:])
+        found, gradients = self._in_groups(
+            "gradients", lambda batch: self._backend.gradients(batch, int(target), score), images
+        )
+        return self._check(found, target=target), _finite(gradients)
+
+    def features(
+        self, image: Any, target: int, layer: str | None = None, score: str = "logit"
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return what a convolutional layer finds in an image, and the gradients of one class' score there.
+
+        Parameters
+        ----------
+        image : (H, W, 3) ndarray of float, range [0, 1]
+            RGB.
+        target : int
+            The class, 0 ... C - 1.
+        layer : str, optional
+            Name of the layer, also one inside a nested model (torch: ``"layer4.2.relu"``). By default
+            the last one, at or after the last convolution, whose output has a height and a width of
+            more than one pixel each, not counting pooling, dropout, cropping and the like: the
+            activation behind the last convolution, or what joins several branches.
+        score : {'probability', 'logit'}
+            See `gradients`.
+
+        Returns
+        -------
+        activations : (h, w, c) ndarray of float32
+        gradients : (h, w, c) ndarray of float32
+
+        Raises
+        ------
+        SettingsError
+            If there is no such layer.
+        ModelError
+            If the model has no gradients or no convolution that can be seen; or as for `predict`.
+        """
+        self._check_differentiable(score)
+        image = check_image(image)
+        self._check_size(image.shape)
+        # Copies fill the batch. For a single image, the last bits would depend on the number of threads.
+        found, activations, gradients = self._in_groups(
+            "gradients",
+            lambda batch: self._backend.features(batch, int(target), layer or "", score),
+            image[None],
+        )
+        self._check(found, target=target)
+        return activations[0].astype(np.float32), _finite(gradients[0].astype(np.float32))
+
+    def _in_groups(
+        self, kind: str, call: Callable, items: np.ndarray, group: int | None = None
+    ) -> tuple[np.ndarray, ...]:
+        """Return `call` of all items, always so many at a time; half as many when memory is short."""
+        while True:
+            group = group or self._groups[kind]
+            try:
+                found = []
+                for start in range(0, len(items), group):
+                    batch = items[start : start + group]
+                    filling = np.repeat(batch[-1:], group - len(batch), axis=0)
+                    results = call(np.concatenate([batch, filling]))
+                    if results[0].ndim != 2 or len(results[0]) != group:
+                        raise ModelError(
+                            f"{self.name} was given {group} images and must return ({group}, classes), but "
+                            f"returned shape {results[0].shape}."
+                        )
+                    found.append(results)
+                return tuple(np.concatenate(parts)[: len(items)] for parts in zip(*found, strict=True))
+            except Exception as error:
+                if not backends.is_out_of_memory(error):
+                    raise
+                if group == 1:
+                    raise ModelError(
+                        f"There is not enough memory for {kind} of {self.name} for a single image "
+                        f"({type(error).__name__})."
+                    ) from error
+                self.notes.append(
+                    f"out of memory with {group} images at a time, so from there on {group // 2}"
+                )
+                self._groups[kind], group = group // 2, None
+
+    def _check_size(self, shape: tuple[int, ...]) -> None:
+        side = self.side
+        if len(shape) != 3 or shape[2] != 3:
+            raise DataError(f"Images must be RGB of shape (H, W, 3), but got {shape}.")
+        if side and any(want not in (None, have) for want, have in zip(side, shape, strict=False)):
+            raise ModelError(
+                f"{self.name} takes images of shape {(*side, 3)}, but the image has {shape}. Resize it."
+            )
+
+    def _check(
+        self, found: np.ndarray, describe: Callable[[int], str] = lambda row: "", target: int = 0
+    ) -> np.ndarray:
+        """Return predictions as float32, or raise unless they are probabilities; `describe` names a row."""
+        found = np.asarray(found)
+        count = found.shape[1]
+        if self.classes and count != len(self.classes):
+            raise ModelError(
+                f"{self.name} must predict {len(self.classes)} classes ({', '.join(self.classes)}). "
+                f"Received: {count}."
+            )
+        if not count:
+            raise ModelError(f"{self.name} must predict at least one class. Received: 0.")
+        found = found.astype(np.float32)
+        bad = ~np.isfinite(found)
+        if bad.any():
+            row, column = np.argwhere(bad)[0]
+            raise ModelError(
+                f"{self.name} predicted NaN or infinity for {bad.any(axis=1).sum()} of {len(found)} samples, "
+                f"first for sample {row}{describe(row)}, class {column}."
+            )
+        sums = found.sum(axis=1)
+        # Half-precision softmax sums to 1 within this.
+        if found.min() < -1e-3 or np.abs(sums - 1).max() > 1e-2:
+            row = int(np.abs(sums - 1).argmax())
+            raise ModelError(
+                f"The predictions of {self.name} are no probabilities (logits?): those for sample {row} sum "
+                f"to {sums[row]:.6g}, and all lie in [{found.min():.6g}, {found.max():.6g}]. Add a softmax "
+                "to the model, or wrap it by as_model(model, output='logits')."
+            )
+        check_range(target, "target", 0, count - 1, integer=True)
+        return found
+
+    def _check_differentiable(self, score: str) -> None:
+        check_option(score, "score", SCORES)
+        if not self.has_gradients:
+            raise ModelError(
+                f"{self.name} only predicts, but this explainer needs gradients, and so a Keras model or "
+                "torch module. Give the model as one, or use an explainer that only queries, such as 'lime', "
+                "'rise' or 'occlusion'."
+            )
+
+
+def as_model(
+    model: Any,
+    *,
+    name: str | None = None,
+    classes: Sequence[str] = (),
+    output: str = "probabilities",
+    group: int = GROUP,
+    precision: str = "float32",
+) -> Model:
+    """Wrap a model in memory as it is, without adapting colours, range or order of classes.
+
+    Parameters
+    ----------
+    model : keras.Model, torch.nn.Module, callable or Model
+        From RGB images in [0, 1], (N, H, W, 3), for a torch module (N, 3, H, W), to probabilities (N, C).
+        A torch module may also return an object with ``.logits``, as the image classifiers of Hugging
+        Face's transformers do. A `Model` is returned as it is.
+    name : str, optional
+        What messages and tables call it.
+    classes : sequence of str
+        Names of its outputs, where known.
+    output : {'probabilities', 'logits'}
+        What it returns; a softmax is applied to logits.
+    group : int, >= 1
+        Images per batch.
+    precision : {'float32', 'bfloat16', 'float16'}
+        In which a Keras model or torch module computes predictions. bfloat16 has 8 significant bits;
+        float16 has 11, but ends at 65504. The last layer of a Keras model stays in float32.
+
+    Raises
+    ------
+    SettingsError
+        If it is no model, or cannot be used so.
+
+    See Also
+    --------
+    load_model : for files, and models that take other images.
+    """
+    if isinstance(model, Model):
+        return model
+    check_option(precision, "precision", PRECISIONS)
+    check_option(output, "output", ("probabilities", "logits"))
+    if backends.is_keras(model):
+        backend = backends.KerasBackend(model, precision, output)
+    elif backends.is_torch(model):
+        backend = backends.TorchBackend(model, precision, output)
+    elif callable(model):
+        if precision != "float32":
+            raise SettingsError(
+                f"'precision' = {precision!r} needs a Keras model or torch module, but got "
+                f"{type(model).__name__}. Use 'float32', or let the function itself compute so."
+            )
+        backend = backends.FunctionBackend(model, output)
+    else:
+        raise SettingsError(
+            "'model' must be a Keras model, a torch module or a callable images -> probabilities, "
+            f"but got {type(model).__name__}. Files are read by load_model."
+        )
+    if name is None:
+        name = getattr(model, "name", None) or getattr(model, "__name__", None) or type(model).__name__
+    return Model(backend, str(name), classes, group=group)
+
+
+def check_hidden(hidden: Any, name: str) -> None:
+    """Raise `SettingsError` unless `hidden` is a gray value in [0, 1], ``"mean"`` or ``"blur"``."""
+    if isinstance(hidden, Real) and not isinstance(hidden, bool):
+        check_range(hidden, name, 0, 1)
+    elif not isinstance(hidden, str) or hidden not in ("mean", "blur"):
+        raise SettingsError(
+            f"'{name}' must be a gray value in [0, 1], 'mean' or 'blur', but got {hidden!r} instead."
+        )
+
+
+def background(image: np.ndarray, hidden: Any) -> np.ndarray:
+    """Return what hidden parts of an image look like.
+
+    Parameters
+    ----------
+    image : (H, W, 3) ndarray of float, range [0, 1]
+        RGB.
+    hidden : float, {'mean', 'blur'} or (H, W, 3) ndarray of float, range [0, 1]
+        A gray value (0: black); the mean of each channel; the image after a Gaussian blur
+        (see `BLUR`); or the background itself.
+
+    Returns
+    -------
+    (H, W, 3) ndarray of float32, range [0, 1]
+        Contiguous.
+
+    Raises
+    ------
+    SettingsError
+        If `hidden` is none of these.
+    DataError
+        If it is an array of another shape, or not in [0, 1].
+
+    References
+    ----------
+    Fong and Vedaldi (2017), doi:10.1109/ICCV.2017.371.
+    """
+    image = np.asarray(image)
+    if isinstance(hidden, np.ndarray) and hidden.ndim:
+        if hidden.shape != image.shape or not (hidden.min() >= 0 and hidden.max() <= 1):
+            raise DataError(
+                f"A background must have the image's shape {image.shape} and lie in [0, 1], but got "
+                f"{hidden.shape} in [{hidden.min():g}, {hidden.max():g}]."
+            )
+        return np.ascontiguousarray(hidden, np.float32)
+    check_hidden(hidden, "hidden")
+    if hidden == "mean":
+        return np.broadcast_to(image.mean(axis=(0, 1), dtype=np.float64), image.shape).astype(np.float32)
+    if hidden == "blur":
+        from scipy.ndimage import gaussian_filter
+
+        sigma = BLUR * min(image.shape[:2])
+        blurred = gaussian_filter(image.astype(np.float64), (sigma, sigma, 0), mode="nearest")
+        return np.clip(blurred, 0, 1).astype(np.float32)
+    return np.full(image.shape, hidden, np.float32)
+
+
+def check_image(image: Any) -> np.ndarray:
+    """Return an image as contiguous float32, or raise `DataError` unless it is RGB in [0, 1]."""
+    image = np.asarray(image)
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype.kind != "f":
+        raise DataError(
+            "An image must be RGB of shape (H, W, 3), float in [0, 1], "
+            f"but got {image.dtype} of shape {image.shape}."
+        )
+    if not (image.size and image.min() >= 0 and image.max() <= 1):
+        raise DataError(
+            f"An image must lie in [0, 1], but got {image.min(initial=np.inf)} ... "
+            f"{image.max(initial=-np.inf)}. Divide 8-bit images by 255."
+        )
+    return np.ascontiguousarray(image, np.float32)
+
+
+def check_segments(segments: Any) -> np.ndarray:
+    """Return superpixels, or raise `DataError` unless they are labels 0 ... S - 1, each occurring."""
+    segments = np.asarray(segments)
+    if segments.ndim != 2 or segments.size == 0 or segments.dtype.kind not in "iu":
+        raise DataError(
+            "'segments' must be whole numbers of shape (H, W), "
+            f"but got {segments.dtype} of shape {segments.shape}."
+        )
+    low, high = int(segments.min()), int(segments.max())
+    if low != 0 or high >= segments.size or not np.bincount(segments.ravel()).all():
+        raise DataError(
+            f"'segments' must be labelled 0 ... S - 1 without gaps, but the labels go from {low} to {high} "
+            f"and {np.unique(segments).size} of them occur."
+        )
+    return segments
+
+
+def check_samples(samples: Any, segments: np.ndarray) -> np.ndarray:
+    """Return samples, or raise `DataError` unless they are bool with a column per superpixel."""
+    samples = np.asarray(samples)
+    count = int(np.max(segments)) + 1
+    if samples.dtype != bool or samples.ndim != 2 or samples.shape[1] != count or not len(samples):
+        raise DataError(
+            f"'samples' must be bool of shape (n, {count}), a column per superpixel, "
+            f"but got {samples.dtype} of shape {samples.shape}."
+        )
+    return samples
+
+
+def _finite(gradients: np.ndarray) -> np.ndarray:
+    wrong = np.count_nonzero(~np.isfinite(gradients))
+    if wrong:
+        raise ModelError(f"{wrong} of the model's {gradients.size} gradients are NaN or infinite.")
+    return gradients

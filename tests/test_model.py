@@ -1,0 +1,347 @@
+"""The port to a model: what it is shown, batches of fixed size, memory, precision, what is refused."""
+
+import gc
+import logging
+import weakref
+
+import numpy as np
+import pytest
+
+from ekman_expressions.core.errors import DataError, ModelError, SettingsError
+from ekman_expressions.zoo.backends import KerasBackend
+from ekman_expressions.zoo.model import GROUP, as_model, background
+
+SEGMENTS = np.arange(6).repeat(8).reshape(6, 8) % 6
+
+
+@pytest.fixture(scope="module")
+def image():
+    return np.random.default_rng(0).random((6, 8, 3), dtype=np.float32)
+
+
+def samples_of(count, superpixels=6, seed=0):
+    samples = np.random.default_rng(seed).random((count, superpixels)) < 0.5
+    samples[0] = True
+    return samples
+
+
+def brightness(images):
+    first = images.mean(axis=(1, 2, 3))
+    return np.stack([first, 1 - first], axis=1)
+
+
+def keras_model(*layers, shape=(6, 8, 3), classes=6, activation="softmax"):
+    import keras
+
+    keras.utils.set_random_seed(0)
+    first = [keras.layers.Conv2D(8, 3, activation="relu"), *layers, keras.layers.Flatten()]
+    return keras.Sequential([keras.Input(shape), *first, keras.layers.Dense(classes, activation=activation)])
+
+
+def hungry_layer(most, seen):
+    """A layer on a device with memory for at most so many images."""
+    import keras
+    import tensorflow as tf
+
+    def check(inputs):
+        seen.append(len(inputs))
+        if len(inputs) > most:
+            raise MemoryError(f"no memory for {len(inputs)} images")
+        return inputs
+
+    class Hungry(keras.layers.Layer):
+        def call(self, inputs):
+            outputs = tf.numpy_function(check, [inputs], tf.float32)
+            outputs.set_shape(inputs.shape)
+            return outputs
+
+    return Hungry()
+
+
+# --- what a model is shown
+
+
+def shown_copies(image, samples, behind, segments=SEGMENTS):
+    shown = []
+
+    def look(images):
+        shown.append(images)
+        return np.full((len(images), 2), 0.5)
+
+    as_model(look).predict_hidden(image, segments, samples, behind)
+    assert {len(images) for images in shown} == {GROUP}
+    return np.concatenate(shown)[: len(samples)]
+
+
+@pytest.mark.parametrize("hidden", [0, 0.25, 1, "mean", "blur"])
+def test_hidden_superpixels_show_the_background_and_kept_ones_the_image(image, hidden):
+    samples = samples_of(40)
+    behind = background(image, hidden)
+    assert behind.shape == image.shape and behind.dtype == np.float32
+    copies = shown_copies(image, samples, hidden)
+    for copy, kept in zip(copies, samples, strict=True):
+        shown = kept[SEGMENTS]
+        assert np.array_equal(copy[shown], image[shown])
+        assert np.array_equal(copy[~shown], behind[~shown])
+    keras = keras_model()
+    found = as_model(keras).predict_hidden(image, SEGMENTS, samples, hidden)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, keras.predict_on_batch(copies), atol=1e-6)
+
+
+def test_masked_copies_are_mixtures(image):
+    masks = np.random.default_rng(1).random((30, 6, 8), dtype=np.float32)
+    mixed = 0.25 + masks[..., None] * (image - np.float32(0.25))
+    found = as_model(brightness).predict_masked(image, masks, 0.25)
+    np.testing.assert_allclose(found, brightness(mixed), atol=1e-6)
+    model = as_model(keras_model())
+    np.testing.assert_allclose(model.predict_masked(image, masks, 0.25), model.predict(mixed), atol=1e-6)
+
+
+def test_the_mean_is_that_of_each_channel(image):
+    image = image * np.float32([1, 0.5, 0.1])
+    assert np.ptp(background(image, "mean"), axis=(0, 1)).max() == 0
+    np.testing.assert_allclose(background(image, "mean")[0, 0], image.mean(axis=(0, 1)), rtol=1e-5)
+
+
+def test_the_blur_keeps_flat_images_and_spreads_a_point_as_a_gaussian():
+    flat = np.full((40, 60, 3), 0.3, np.float32)
+    np.testing.assert_allclose(background(flat, "blur"), 0.3, rtol=1e-6)
+    point = np.zeros((101, 161, 3), np.float32)
+    point[50, 80, 1] = 1
+    blurred = background(point, "blur")
+    # A twentieth of the shorter side.
+    assert blurred[50, 80, 1] == pytest.approx(1 / (2 * np.pi * 5.05**2), rel=1e-2)
+    assert blurred[..., 1].sum() == pytest.approx(1, abs=1e-3)
+    assert not blurred[..., [0, 2]].any()
+
+
+def test_any_picture_of_the_same_size_may_lie_behind(image):
+    picture = np.random.default_rng(1).random(image.shape)
+    copies = shown_copies(image, np.zeros((1, 6), bool), picture)
+    assert np.array_equal(copies[0], picture.astype(np.float32))
+    for wrong in (np.zeros((6, 9, 3)), np.full((6, 8, 3), 1.1), np.full((6, 8, 3), np.nan)):
+        with pytest.raises(DataError, match="A background must"):
+            background(image, wrong)
+    for wrong in (-0.1, "grey", None, True, float("nan")):
+        with pytest.raises(SettingsError, match="hidden"):
+            background(image, wrong)
+
+
+# --- batches
+
+
+@pytest.mark.parametrize("group", [1, 5, 32])
+def test_predictions_depend_neither_on_number_nor_on_order_to_the_bit(image, group):
+    model = as_model(keras_model(), group=group)
+    samples = samples_of(43)
+    found = model.predict_hidden(image, SEGMENTS, samples)
+    turned = np.random.default_rng(1).permutation(len(samples))
+    assert np.array_equal(model.predict_hidden(image, SEGMENTS, samples[turned][:20]), found[turned][:20])
+    np.testing.assert_allclose(
+        found, as_model(model.source, group=7).predict_hidden(image, SEGMENTS, samples), atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("network", ["WeiNet", "SongNet", "MobileNetV3Large"])
+def test_networks_of_the_study_predict_the_same_in_any_order(network):
+    import keras
+
+    from ekman_expressions.zoo import NETWORKS
+
+    keras.utils.set_random_seed(0)
+    built = NETWORKS[network].build(weights="none", batch_norm_momentum=0.1)
+    model, side = as_model(built), NETWORKS[network].side
+    assert model.side == (side, side)
+    image = np.random.default_rng(0).random((side, side, 3), dtype=np.float32)
+    segments = np.arange(side).repeat(side).reshape(side, side) // (side // 8)
+    samples = samples_of(GROUP + 5, int(segments.max()) + 1)
+    # MobileNetV3's untrained batch norms predict 1/6 whatever they see.
+    for _ in range(3 if network == "MobileNetV3Large" else 0):
+        built(shown_copies(image, samples[:8], 0, segments), training=True)
+    found = model.predict_hidden(image, segments, samples)
+    turned = np.random.default_rng(1).permutation(len(samples))
+    assert np.array_equal(model.predict_hidden(image, segments, samples[turned]), found[turned])
+    assert len(np.unique(found, axis=0)) > 20
+
+
+def test_a_keras_model_is_traced_once_for_all_images_and_goes_with_its_functions(image, caplog):
+    import keras
+    import tensorflow as tf
+
+    traces = []
+
+    class Count(keras.layers.Layer):
+        def call(self, inputs):
+            traces.append(1)
+            return inputs
+
+    model = keras_model(Count())
+    traces.clear()
+    for count in (6, 3, 1):
+        as_model(model).predict_hidden(image, SEGMENTS % count, samples_of(70, count))
+    assert len(traces) == 1
+    reference = weakref.ref(model)
+    assert model in KerasBackend._compiled
+    del model
+    gc.collect()
+    assert reference() is None
+    logger = tf.get_logger()
+    logger.addHandler(caplog.handler)
+    try:
+        with caplog.at_level(logging.WARNING, logger=logger.name):
+            for _ in range(12):
+                as_model(keras_model()).predict_hidden(image, SEGMENTS, samples_of(3))
+    finally:
+        logger.removeHandler(caplog.handler)
+    assert not [record.getMessage() for record in caplog.records if "retracing" in record.getMessage()]
+
+
+def test_when_memory_is_short_batches_are_halved_and_stay_so(image):
+    seen = []
+    samples = samples_of(70)
+    model = as_model(keras_model(hungry_layer(10, seen)), group=32)
+    found = model.predict_hidden(image, SEGMENTS, samples)
+    assert seen[:3] == [32, 16, 8] and set(seen[3:]) == {8}
+    assert len(model.notes) == 2 and "with 16 images at a time, so from there on 8" in model.notes[-1]
+    # No earlier prediction is mixed in: all are those of batches of 8.
+    assert np.array_equal(found, as_model(keras_model(), group=8).predict_hidden(image, SEGMENTS, samples))
+    seen.clear()
+    model.predict_masked(image, np.ones((9, 6, 8)))
+    assert set(seen) == {8} and len(model.notes) == 2
+    starved = as_model(keras_model(hungry_layer(0, [])), group=4)
+    with pytest.raises(ModelError, match="not enough memory for predictions .* for a single image"):
+        starved.predict_hidden(image, SEGMENTS, samples)
+
+
+def test_a_function_out_of_memory(image):
+    def function(images):
+        if len(images) > 5:
+            raise MemoryError
+        return brightness(images)
+
+    model, samples = as_model(function), samples_of(70)
+    found = model.predict_hidden(image, SEGMENTS, samples)
+    assert np.array_equal(found, as_model(brightness, group=3).predict_hidden(image, SEGMENTS, samples))
+    assert len(model.notes) == 3
+
+
+# --- precision
+
+
+@pytest.mark.parametrize(("precision", "bits"), [("bfloat16", 8), ("float16", 11)])
+def test_half_precision_is_near_and_leaves_the_model_as_it_was(image, precision, bits):
+    import keras
+
+    model = keras_model(keras.layers.BatchNormalization(), keras.layers.Rescaling(2.0))
+    samples = samples_of(40)
+    whole = as_model(model).predict_hidden(image, SEGMENTS, samples)
+    half = as_model(model, precision=precision).predict_hidden(image, SEGMENTS, samples)
+    assert half.dtype == np.float32
+    # More than float32 rounding, so that it did compute in another type.
+    assert 1e-6 < np.abs(half - whole).max() < 2.0 ** (3 - bits)
+    assert np.array_equal(as_model(model).predict_hidden(image, SEGMENTS, samples), whole)
+    assert {layer.compute_dtype for layer in model.layers} == {"float32"}
+
+
+def test_half_precision_that_cannot_be(image):
+    import keras
+
+    class Subclassed(keras.Model):
+        def call(self, inputs):
+            return keras.ops.softmax(keras.ops.mean(inputs, axis=(1, 2)))
+
+    with pytest.raises(ModelError, match="Use precision = 'float32'"):
+        as_model(Subclassed(), precision="float16").predict_hidden(image, SEGMENTS, samples_of(3))
+    with pytest.raises(SettingsError, match="needs a Keras model or torch module, but got function"):
+        as_model(brightness, precision="float16")
+    with pytest.raises(SettingsError, match="'precision'.*'float64'"):
+        as_model(brightness, precision="float64")
+
+
+# --- what is refused
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (lambda n: np.full((n, 5), 0.2), "must predict 6 classes .*Received: 5"),
+        (
+            lambda n: np.where(np.arange(n)[:, None] == 2, np.nan, np.full((n, 6), 1 / 6)),
+            "for 1 of 3 samples, first for sample 2",
+        ),
+        (lambda n: np.full((n, 6), np.inf), "NaN or infinity"),
+        (lambda n: np.tile(np.arange(6.0), (n, 1)), "logits"),
+        (lambda n: np.tile([2.0, -1, 0, 0, 0, 0], (n, 1)), "logits"),
+        (lambda n: np.full(n, 0.5), r"returned shape \(25,\)"),
+        (lambda n: np.full((n + 1, 6), 1 / 6), r"returned shape \(26, 6\)"),
+        (lambda n: np.full((n, 6), "a"), "must return numbers"),
+        (lambda n: 1 / 0, r"failed on float32 images of shape \(25, 6, 8, 3\) \(ZeroDivisionError"),
+    ],
+)
+def test_predictions_that_are_no_probabilities(image, answer, message):
+    model = as_model(lambda images: answer(len(images)), classes="abcdef")
+    with pytest.raises(ModelError, match=message):
+        model.predict_hidden(image, SEGMENTS, samples_of(3))
+
+
+def test_logits_get_a_softmax(image):
+    model = keras_model(activation=None)
+    with pytest.raises(ModelError, match="output='logits'"):
+        as_model(model).predict(image[None])
+    found = as_model(model, output="logits").predict_hidden(image, SEGMENTS, samples_of(9))
+    np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
+    same = as_model(lambda images: np.asarray(model(images)), output="logits")
+    np.testing.assert_allclose(found, same.predict_hidden(image, SEGMENTS, samples_of(9)), atol=1e-6)
+
+
+def test_keras_models_that_do_not_fit(image):
+    import keras
+
+    samples = samples_of(3)
+    with pytest.raises(ModelError, match=r"takes images of shape \(9, 8, 3\), but the image has \(6, 8, 3\)"):
+        as_model(keras_model(shape=(9, 8, 3))).predict_hidden(image, SEGMENTS, samples)
+    with pytest.raises(ModelError, match="load_model"):
+        as_model(keras_model(shape=(9, 8, 1)))
+    broken = keras_model()
+    broken.set_weights([np.full_like(weight, np.nan) for weight in broken.get_weights()])
+    with pytest.raises(ModelError, match="NaN"):
+        as_model(broken).predict_hidden(image, SEGMENTS, samples)
+    inputs = keras.Input((6, 8, 3))
+    flat = keras.layers.Flatten()(inputs)
+    two = as_model(keras.Model(inputs, [keras.layers.Dense(6, "softmax")(flat) for _ in range(2)]))
+    for call in (lambda: two.predict_hidden(image, SEGMENTS, samples), lambda: two.predict(image[None])):
+        with pytest.raises(ModelError, match="one array"):
+            call()
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"behind": 1.5}, SettingsError, "'hidden'"),
+        ({"image": np.zeros((6, 8, 3), np.uint8)}, DataError, "float in"),
+        ({"image": np.full((6, 8, 3), 255.0)}, DataError, "Divide 8-bit images by 255"),
+        ({"segments": SEGMENTS[:, :4]}, DataError, "'segments' has shape"),
+        ({"segments": SEGMENTS * 2}, DataError, "without gaps"),
+        ({"segments": SEGMENTS.astype(float)}, DataError, "whole numbers"),
+        ({"samples": np.ones((3, 5), bool)}, DataError, r"\(n, 6\)"),
+        ({"samples": np.ones((3, 6))}, DataError, "bool"),
+    ],
+)
+def test_arguments_that_do_not_fit(image, change, error, message):
+    arguments = {"image": image, "segments": SEGMENTS, "samples": np.ones((3, 6), bool)}
+    with pytest.raises(error, match=message):
+        as_model(brightness).predict_hidden(**(arguments | change))
+
+
+def test_what_is_no_model_and_what_has_no_gradients(image):
+    with pytest.raises(SettingsError, match="got str. Files are read by load_model"):
+        as_model("WeiNet")
+    with pytest.raises(SettingsError, match="'group'"):
+        as_model(brightness, group=0)
+    model = as_model(brightness)
+    assert not model.has_gradients and as_model(model) is model and model.name == "brightness"
+    with pytest.raises(ModelError, match="brightness only predicts.*such as 'lime'"):
+        model.gradients(image[None], 0)
+    with pytest.raises(SettingsError, match="'target'"):
+        as_model(keras_model()).gradients(image[None], 6)

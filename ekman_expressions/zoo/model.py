@@ -1,4 +1,4 @@
-"""The one port to a model: predictions for images and for hidden or masked copies, gradients where it has them."""
+"""The one port to a model: predictions for images and for copies with parts hidden, and gradients."""
 
 from __future__ import annotations
 

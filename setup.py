@@ -20,7 +20,7 @@ setup(
         "ekman_expressions.presets": ["*.toml"],
         "ekman_expressions.report.static": ["*.css", "*.js"],
         "ekman_expressions.report.templates": ["*.html"],
-        FACES: ["manifest.csv", "probes.csv", "landmarks.npz", "README.md"],
+        FACES: ["manifest.csv", "probes.csv", "landmarks.npz", "detected.npz", "README.md"],
         f"{FACES}.images": ["*.webp"],
         f"{FACES}.masks": ["*.png"],
     },

@@ -92,7 +92,7 @@ def record_bytes() -> dict[int, int]:
     from ekman_expressions.faces import databases
 
     found = {}
-    rows = databases.load("synthetic").iloc[::160]
+    rows = databases.survey("synthetic").rows.iloc[::160]
     import cv2
 
     for side in (64, 150, 224):

@@ -232,13 +232,12 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _datasets(options: argparse.Namespace) -> int:
-    from ekman_expressions.faces import catalogue
-    from ekman_expressions.faces.databases import DATABASES, survey
+    from ekman_expressions.faces import DATABASES, catalogue, survey
 
     if options.name is None:
-        print(catalogue.table())
+        print(catalogue())
     elif options.folder is None and not (options.name in DATABASES and DATABASES[options.name].bundled):
-        print(catalogue.card(options.name))
+        print(catalogue(options.name))
     else:
         choices = dict(_choice(text) for text in options.option)
         print(survey(options.name, options.folder, choices).summary())

@@ -6,7 +6,7 @@ import itertools
 import numpy as np
 from PIL import Image
 
-from ekman_expressions.faces.manifest import _IMAGE_ID
+from ekman_expressions.faces.folders import _IMAGE_ID
 
 CKPLUS_COUNTS = {1: 45, 2: 18, 3: 59, 4: 25, 5: 69, 6: 28, 7: 83}
 JAFFE_PEOPLE = ("KA", "KL", "KM", "KR", "MK", "NA", "NM", "TM", "UY", "YM")

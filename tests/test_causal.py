@@ -148,7 +148,7 @@ def test_what_has_no_causal_masks_is_refused(root, tmp_path):
     table = pd.read_csv(root / "manifest.csv", keep_default_na=False)
     table.drop(columns=["layers"]).to_csv(root / "manifest.csv", index=False)
     for function in (causal.maps, causal.unit_maps):
-        with pytest.raises(DataError, match="version 0"):
+        with pytest.raises(DataError, match="lacks the columns layers"):
             function(experiment)
 
 

@@ -6,11 +6,11 @@ import pytest
 from made_databases import write_database
 
 from ekman_expressions.core.errors import DataError, MissingError, SettingsError
-from ekman_expressions.faces import databases
+from ekman_expressions.faces import survey
 
 
 def test_synthetic_faces_are_complete_and_known():
-    rows = databases.load("synthetic")
+    rows = survey("synthetic").rows
     assert len(rows) == 1120 and rows["subject"].nunique() == 40
     row = rows.set_index("image_id").loc["synthetic_id00_anger_1"]
     assert (row["subject"], row["dataset"], row["intensity"]) == ("synthetic/id00", "synthetic", 0.7)
@@ -22,7 +22,7 @@ def test_database_of_ones_own(tmp_path):
         [("b", "b.png", "NA", "Angry"), ("a", "x/a.png", "007", "joy"), ("c", "c.png", "NA", "contempt")],
         intensity=["", "0.5", "1"],
     )
-    rows = databases.load("jaffe2", root)
+    rows = survey("jaffe2", root).rows
     assert list(rows["image_id"]) == ["jaffe2_a", "jaffe2_b", "jaffe2_c"]
     assert list(rows["subject"]) == ["jaffe2/007", "jaffe2/NA", "jaffe2/NA"]
     assert list(rows["expression"]) == ["happiness", "anger", "contempt"]
@@ -50,29 +50,29 @@ GOOD = ("a", "a.png", "s", "anger")
 def test_wrong_tables_are_refused(tmp_path, rows, message):
     root = write_database(tmp_path / "mine", rows)
     with pytest.raises(DataError, match=message):
-        databases.load("mine", root)
+        survey("mine", root).rows
 
 
 def test_missing_columns_are_named(tmp_path):
     pd.DataFrame({"image_id": ["a"], "expression": ["anger"]}).to_csv(tmp_path / "manifest.csv", index=False)
     with pytest.raises(DataError, match="lacks the columns path, subject"):
-        databases.load("mine", tmp_path)
+        survey("mine", tmp_path).rows
 
 
 @pytest.mark.parametrize("value", ["strong", "1.5", "-1"])
 def test_wrong_intensities_are_refused(tmp_path, value):
     root = write_database(tmp_path / "mine", [GOOD], intensity=value)
     with pytest.raises(DataError, match=rf"image a: intensity must be .* got '{value}'"):
-        databases.load("mine", root)
+        survey("mine", root).rows
 
 
 def test_wrong_roots_and_names_are_refused(tmp_path):
     with pytest.raises(SettingsError, match=r"'mine' needs a root.*under \[faces.roots\]"):
-        databases.load("mine")
+        survey("mine").rows
     with pytest.raises(SettingsError, match="name of a database"):
-        databases.load("../mine", tmp_path)
+        survey("../mine", tmp_path).rows
     with pytest.raises(MissingError, match="that folder does not exist"):
-        databases.load("mine", tmp_path / "absent")
+        survey("mine", tmp_path / "absent").rows
     (tmp_path / "S005").mkdir()
     with pytest.raises(MissingError, match="it holds S005"):
-        databases.load("mine", tmp_path)
+        survey("mine", tmp_path).rows

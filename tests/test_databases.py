@@ -5,7 +5,6 @@ from database_replicas import bu4dfe, found, ids, jaffe, put, reasons, wsefep
 
 from ekman_expressions import EXPRESSIONS, Experiment, cli
 from ekman_expressions.core.errors import DataError, MissingError, SettingsError
-from ekman_expressions.faces import databases
 from ekman_expressions.faces.databases import survey
 from ekman_expressions.study.settings import FaceSettings
 
@@ -180,7 +179,7 @@ def test_options_are_checked_with_the_settings(tmp_path):
 def test_databases_combine(tmp_path):
     wsefep(tmp_path / "w")
     bu4dfe(tmp_path / "b", ("F001",))
-    tables = [databases.load("wsefep", tmp_path / "w"), databases.load("bu4dfe", tmp_path / "b", frames=[20])]
+    tables = [survey("wsefep", tmp_path / "w").rows, survey("bu4dfe", tmp_path / "b", {"frames": [20]}).rows]
     assert [len(table) for table in tables] == [210, 6]
     assert {subject.split("/")[0] for table in tables for subject in table["subject"]} == {"wsefep", "bu4dfe"}
 

@@ -10,11 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ekman_expressions.core.errors import DataError, MissingError, SettingsError
-from ekman_expressions.faces import databases
 from ekman_expressions.faces.databases import survey
+from ekman_expressions.faces.folders import _IMAGE_ID, safe_ids
 from ekman_expressions.faces.folds import assign_folds
-from ekman_expressions.faces.listing import safe_ids
-from ekman_expressions.faces.manifest import _IMAGE_ID
 
 # Ids made of paths
 
@@ -237,4 +235,4 @@ def test_a_manifest_may_give_folds(tmp_path):
         tmp_path / "manifest.csv",
         "image_id,path,subject,expression,fold\nx,a.png,s,anger,CV2\ny,b.png,t,anger,CV1\n",
     )
-    assert list(assign_folds(databases.load("mine", tmp_path), 2, seed=0)) == ["CV2", "CV1"]
+    assert list(assign_folds(survey("mine", tmp_path).rows, 2, seed=0)) == ["CV2", "CV1"]

@@ -8,7 +8,7 @@ from PIL import Image
 
 from ekman_expressions.core.errors import DataError
 from ekman_expressions.core.files import read_arrays
-from ekman_expressions.study import landmark_quality, prepared
+from ekman_expressions.study import prepared
 from ekman_expressions.study.faces import prepare
 from ekman_expressions.study.prepared import landmarks_path
 
@@ -140,7 +140,7 @@ def test_residuals_are_written_and_odd_faces_named(tmp_path):
     small_database(tmp_path / "mine", subjects=11)
     experiment = experiment_on(tmp_path)
     prepare(experiment)
-    table = landmark_quality.landmark_residuals(experiment)
+    table = prepared.outlier_table(experiment)
     written = pd.read_csv(experiment.faces_folder / "residuals.csv")
     pd.testing.assert_frame_equal(written, table, check_exact=False, atol=1e-6)
     assert len(table) == 22 and table["residual"].is_monotonic_decreasing and table["residual"].max() < 0.1
@@ -150,7 +150,7 @@ def test_residuals_are_written_and_odd_faces_named(tmp_path):
     np.savez(path, **stored)
     notes = prepare(experiment).notes
     assert "faces whose landmarks are odd, to be looked at, 1: mine_id04_anger_0" in notes
-    assert landmark_quality.landmark_residuals(experiment)["image_id"][0] == "mine_id04_anger_0"
+    assert prepared.outlier_table(experiment)["image_id"][0] == "mine_id04_anger_0"
 
 
 def test_a_wrong_landmark_model_is_not_blamed_on_the_images(tmp_path, monkeypatch):

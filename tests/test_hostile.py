@@ -14,7 +14,7 @@ from ekman_expressions import Experiment
 from ekman_expressions.core.errors import EkmanExpressionsError
 from ekman_expressions.core.files import read_csv, read_json, write_arrays
 from ekman_expressions.explainers.record import PerturbationRecord
-from ekman_expressions.faces import manifest
+from ekman_expressions.faces import folders
 from ekman_expressions.study import prepared
 
 MANIFEST = b"""image_id,path,subject,expression,intensity,fold
@@ -154,7 +154,7 @@ def archives(draw, names: tuple[str, ...]) -> bytes:
 
 def read_manifest(folder, content):
     (folder / "manifest.csv").write_bytes(content)
-    rows = manifest.load(folder)
+    rows = folders.read_manifest(folder)
     for path in rows["path"]:
         assert folder in type(folder)(path).parents and ".." not in path.split("/"), path
 

@@ -16,7 +16,8 @@ from ekman_expressions.core.files import read_csv, write_arrays
 from ekman_expressions.facespace.masks import atlas, ekman_mask
 from ekman_expressions.facespace.warp import SHAPE
 from ekman_expressions.measures import localisation, reference_masks
-from ekman_expressions.study import causal, known_answers, known_answers_figures, rendered
+from ekman_expressions.study import causal, known_answers, known_answers_figures
+from ekman_expressions.study.prepared import known_faces
 from ekman_expressions.study.provenance import record, settings_of
 
 HULL = atlas().hull
@@ -140,7 +141,7 @@ def experiment(tmp_path):
         found, explanation=dataclasses.replace(found.explanation, compare=("kernel_shap", "rise"))
     )
     truths = {}
-    for row in rendered.known_faces(found).itertuples():
+    for row in known_faces(found).itertuples():
         truths[row.image_id] = row, localisation.changed_pixels(causal.warped_layers(found, row, ["au04"]))
     for explainer, sign in (("lime", 1), ("kernel_shap", -1)):
         explained = found.explained_by(explainer)

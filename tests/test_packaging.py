@@ -21,7 +21,7 @@ from ekman_expressions.faces import databases, synthetic
 home = Path(ekman_expressions.__file__).parent
 assert home.parent == Path(sys.argv[1]), home
 assert home in synthetic.folder().parents
-rows = databases.load("synthetic")
+rows = databases.survey("synthetic").rows
 assert len(rows) == 1120 and all(Path(path).is_file() for path in rows["path"])
 assert all((synthetic.folder() / mask).is_file() for mask in rows["mask"] if mask)
 assert len(synthetic.load_probes()) == 144

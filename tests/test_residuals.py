@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ekman_expressions.core.errors import DataError
-from ekman_expressions.faces.residuals import shape_residuals
+from ekman_expressions.faces.landmarks import landmark_outliers
 from ekman_expressions.facespace.warp import POINTS as TEMPLATE
 
 BASE = TEMPLATE[:68] / 224
@@ -56,7 +56,7 @@ FAULTS = ("mouth shifted", "eyes shifted", "mirrored", "left and right swapped",
 def test_a_spoilt_face_comes_first(how, count):
     faces, _ = made_faces(count, seed=count)
     faces[3] = spoilt(faces[3], how)
-    table = shape_residuals(faces)
+    table = landmark_outliers(faces)
     assert table["residual"].idxmax() == 3
     if count > 20:
         assert table["score"][3] > 6 and np.delete(table["score"].to_numpy(), 3).max() < 6
@@ -66,13 +66,13 @@ def test_several_faces_with_the_same_fault_do_not_hide_one_another():
     faces, _ = made_faces(60)
     for place in range(10):
         faces[place] = spoilt(faces[place], "mouth shifted")
-    assert set(shape_residuals(faces)["residual"].nlargest(10).index) == set(range(10))
+    assert set(landmark_outliers(faces)["residual"].nlargest(10).index) == set(range(10))
 
 
 def test_a_turned_head_is_not_odd():
     """Procrustes distance alone says little but the pose; the model's remainder does not."""
     faces, yaw = made_faces(200)
-    residual = shape_residuals(faces)["residual"]
+    residual = landmark_outliers(faces)["residual"]
     assert abs(np.corrcoef(residual, np.abs(yaw))[0, 1]) < 0.45
     shapes = faces[..., 0] + 1j * faces[..., 1]
     shapes -= shapes.mean(axis=1, keepdims=True)
@@ -84,34 +84,34 @@ def test_a_turned_head_is_not_odd():
 def test_residuals_have_the_unit_and_the_part_that_they_should():
     """Noise of 1 % of the eyes' distance is sqrt(2) % per point, less what the modes take up."""
     faces, _ = made_faces(300, noise=0.01)
-    table = shape_residuals(faces)
+    table = landmark_outliers(faces)
     assert np.median(table["residual"]) == pytest.approx(0.01 * np.sqrt(2), rel=0.15)
     assert np.median(table["score"]) == pytest.approx(0, abs=1e-9)
     for part, points in {"jaw": 4, "brows": 20, "nose": 30, "eyes": 40, "mouth": 50}.items():
         changed = faces.copy()
         changed[0, points] += 0.6 * (changed[0, 45] - changed[0, 36])
-        result = shape_residuals(changed)
+        result = landmark_outliers(changed)
         assert result["residual"].idxmax() == 0 and result["part"][0] == part
 
 
 def test_position_size_turn_and_order_change_nothing():
     faces, _ = made_faces(40)
-    residual = shape_residuals(faces)["residual"].to_numpy()
+    residual = landmark_outliers(faces)["residual"].to_numpy()
     turn = np.array([[0.6, -0.8], [0.8, 0.6]])
-    np.testing.assert_allclose(shape_residuals(faces * 7 + 3)["residual"], residual, atol=1e-9)
-    np.testing.assert_allclose(shape_residuals(faces[::-1])["residual"][::-1], residual, atol=1e-9)
+    np.testing.assert_allclose(landmark_outliers(faces * 7 + 3)["residual"], residual, atol=1e-9)
+    np.testing.assert_allclose(landmark_outliers(faces[::-1])["residual"][::-1], residual, atol=1e-9)
     faces[4] = 0.1 * faces[4] @ turn.T - 9
-    np.testing.assert_allclose(shape_residuals(faces)["residual"], residual, atol=0.01)
+    np.testing.assert_allclose(landmark_outliers(faces)["residual"], residual, atol=0.01)
 
 
 def test_few_and_equal_faces_have_no_residual():
     for count in (1, 2, 5):
-        table = shape_residuals(np.repeat(BASE[None], count, axis=0))
+        table = landmark_outliers(np.repeat(BASE[None], count, axis=0))
         assert (table["residual"] < 1e-9).all() and (table["score"].abs() < 1e-3).all()
-    assert list(shape_residuals(np.empty((0, 68, 2))).columns) == ["residual", "score", "part"]
+    assert list(landmark_outliers(np.empty((0, 68, 2))).columns) == ["residual", "score", "part"]
 
 
 @pytest.mark.parametrize("points", [np.zeros((3, 5, 2)), np.zeros((68, 2)), np.full((2, 68, 2), np.nan)])
 def test_other_arrays_are_refused(points):
     with pytest.raises(DataError, match="finite landmarks"):
-        shape_residuals(points)
+        landmark_outliers(points)

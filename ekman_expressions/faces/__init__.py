@@ -1,1 +1,31 @@
-"""Faces: databases, cropping by landmarks, subject-wise folds, and the synthetic faces."""
+"""Faces: finding and cropping them, landmarks, subject-wise folds, databases, and the synthetic faces."""
+
+from ekman_expressions.faces.cropping import crop_face
+from ekman_expressions.faces.databases import DATABASES, Survey, catalogue, check_options, survey
+from ekman_expressions.faces.faces import Faces, example_faces, load_faces
+from ekman_expressions.faces.folds import assign_folds
+from ekman_expressions.faces.landmarks import (
+    FaceLandmarks,
+    LandmarkDetector,
+    find_model,
+    landmark_error,
+    landmark_outliers,
+)
+
+__all__ = [
+    "DATABASES",
+    "FaceLandmarks",
+    "Faces",
+    "LandmarkDetector",
+    "Survey",
+    "assign_folds",
+    "catalogue",
+    "check_options",
+    "crop_face",
+    "example_faces",
+    "find_model",
+    "landmark_error",
+    "landmark_outliers",
+    "load_faces",
+    "survey",
+]

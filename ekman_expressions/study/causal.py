@@ -13,8 +13,7 @@ from tqdm import tqdm
 from ekman_expressions.core.errors import DataError, MissingError, check_option
 from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import sha256
-from ekman_expressions.faces import synthetic
-from ekman_expressions.faces.causal_masks import PHOTOMETRIC, TOTAL, is_unit, read_mask_file
+from ekman_expressions.faces.synthetic import PHOTOMETRIC, TOTAL, is_unit, read_mask_file
 from ekman_expressions.facespace.heatmaps import RunningMean
 from ekman_expressions.facespace.masks import ekman_mask
 from ekman_expressions.facespace.warp import normalise
@@ -25,7 +24,7 @@ from ekman_expressions.measures.causal_maps import (
     iou_at_equal_area,
     to_face_space,
 )
-from ekman_expressions.study import rendered
+from ekman_expressions.study import prepared
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.prepared import read_faces, read_landmarks
 
@@ -37,7 +36,7 @@ def warped_layers(experiment: Experiment, row: Any, names: Iterable[str]) -> dic
     ----------
     experiment : Experiment
         Whose faces.
-    row : row of `rendered.known_faces`
+    row : row of `prepared.known_faces`
         As ``itertuples`` yields it.
     names : iterable of str
         Which layers.
@@ -63,7 +62,7 @@ def warped_layers(experiment: Experiment, row: Any, names: Iterable[str]) -> dic
     lacking = sorted(set(names) - set(layers))
     if lacking:
         raise DataError(f"its mask has no layer {', '.join(lacking)}, only {row.layers or 'none'}")
-    transform = rendered.read_transform(experiment, row.image_id)
+    transform = prepared.read_transform(experiment, row.image_id)
     landmarks = read_landmarks(experiment, row.image_id)
     return {name: to_face_space(layers[name], transform, landmarks, experiment.faces.size) for name in names}
 
@@ -96,7 +95,7 @@ def maps(experiment: Experiment, layer: str = TOTAL, *, by_subject: bool = False
         If the set has no layers, or no image could be used.
     """
     check_option(layer, "layer", (TOTAL, PHOTOMETRIC))
-    rows = rendered.known_faces(experiment)
+    rows = prepared.known_faces(experiment)
     return _average(
         experiment, rows, layer, EXPRESSIONS, lambda row: {row.expression: layer}, by_subject=by_subject
     )
@@ -115,7 +114,7 @@ def unit_maps(experiment: Experiment) -> CausalMaps:
     SettingsError, MissingError, DataError
         As `maps`.
     """
-    rows = rendered.known_faces(experiment)
+    rows = prepared.known_faces(experiment)
     names = sorted(name for name in rows.columns if is_unit(name))
     return _average(
         experiment,
@@ -186,7 +185,7 @@ def mean_faces(experiment: Experiment) -> dict[str, np.ndarray]:
     SettingsError, MissingError, DataError
         As `maps`.
     """
-    rows = rendered.known_faces(experiment)
+    rows = prepared.known_faces(experiment)
     found = {}
     for expression, of_expression in rows.groupby("expression"):
         over_subjects = RunningMean()
@@ -210,7 +209,6 @@ def _average(
     by_subject: bool = False,
 ) -> CausalMaps:
     """Average layers by name; ``wanted(row)`` tells the names that a face goes into, and by which layer."""
-    synthetic.require_layers(rows, experiment.faces.roots.get(rendered.DATABASE))
     over_subjects = {name: RunningMean() for name in names}
     images = dict.fromkeys(over_subjects, 0)
     kept: dict[str, dict[str, np.ndarray]] = {}

@@ -162,7 +162,7 @@ def _linear_algebra() -> str:
 def _landmark_model() -> str:
     from ekman_expressions.core.errors import EkmanExpressionsError
     from ekman_expressions.core.files import sha256
-    from ekman_expressions.faces.landmark_model import find_model
+    from ekman_expressions.faces.landmarks import find_model
 
     try:
         path = find_model(None)

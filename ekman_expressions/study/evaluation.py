@@ -13,7 +13,7 @@ from ekman_expressions.core.errors import DataError, MissingError, ModelError, c
 from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import read_csv, require, write_csv
 from ekman_expressions.core.seeds import derive_seed, generator
-from ekman_expressions.faces.manifest import check_ids
+from ekman_expressions.faces.folders import check_ids
 from ekman_expressions.measures.accuracy import (
     NONE_OF_THEM,
     PROBABILITIES,

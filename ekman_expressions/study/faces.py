@@ -14,16 +14,13 @@ from ekman_expressions.core.errors import DataError, MissingError
 from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import read_arrays, write_arrays, write_csv, write_image
 from ekman_expressions.core.images import decode_image
-from ekman_expressions.faces.contract import Survey
 from ekman_expressions.faces.cropping import crop_face
-from ekman_expressions.faces.databases import survey
+from ekman_expressions.faces.databases import Survey, survey
 from ekman_expressions.faces.folds import assign_folds, without_expression
-from ekman_expressions.faces.landmarks import FaceLandmarks, LandmarkDetector
-from ekman_expressions.faces.residuals import FEWEST, ODD
+from ekman_expressions.faces.landmarks import FEWEST, OUTLIER, FaceLandmarks, LandmarkDetector
 from ekman_expressions.study.experiment import Experiment
-from ekman_expressions.study.landmark_quality import landmark_residuals
 from ekman_expressions.study.locks import locked
-from ekman_expressions.study.prepared import COLUMNS, face_path, landmarks_path, read_manifest
+from ekman_expressions.study.prepared import COLUMNS, face_path, landmarks_path, outlier_table, read_manifest
 from ekman_expressions.study.provenance import Run, record, settings_of
 
 Detect = Callable[[np.ndarray], FaceLandmarks | None]
@@ -43,7 +40,7 @@ def prepare(experiment: Experiment) -> Run:
     Writes into ``experiment.faces_folder``: ``sources.csv`` (what the databases list),
     ``faces/<image_id>.png``, ``landmarks/<image_id>.npz`` (see `prepare_face`),
     ``manifest.csv``, and ``residuals.csv`` (how odd each face's landmarks are, see
-    `landmark_residuals`). Faces that are done are skipped; one whose source image has changed is
+    `outlier_table`). Faces that are done are skipped; one whose source image has changed is
     made again. Images that cannot be read or show no face are left out, by name.
 
     Of a database whose file names say who is seen, no path is written anywhere.
@@ -118,9 +115,9 @@ def prepare(experiment: Experiment) -> Run:
         if run.finished_before and not _is_written(manifest, experiment):
             run.begin()
         write_csv(experiment.manifest_path, manifest)
-        residuals = landmark_residuals(experiment)
+        residuals = outlier_table(experiment)
         write_csv(experiment.faces_folder / "residuals.csv", residuals)
-        odd = list(residuals.loc[residuals["score"] > ODD, "image_id"])
+        odd = list(residuals.loc[residuals["score"] > OUTLIER, "image_id"])
         if odd and len(residuals) >= FEWEST:
             run.note(f"faces whose landmarks are odd, to be looked at, {_some(odd)}")
         for lack in without_expression(manifest):

@@ -130,7 +130,7 @@ def check(experiment: Experiment) -> Report:
 
 def _of_all_explainers(experiment: Experiment) -> dict[str, Path]:
     """Return the folders of the steps that run once, for the explainer in use or for all together."""
-    from ekman_expressions.study import known_answers, regions, rendered, statistics
+    from ekman_expressions.study import known_answers, prepared, regions, statistics
 
     folders = {
         "quality": experiment.quality_folder,
@@ -142,7 +142,7 @@ def _of_all_explainers(experiment: Experiment) -> dict[str, Path]:
         folders["explainers"] = experiment.comparison_folder
     # A manifest that cannot be read is told elsewhere.
     with suppress(EkmanExpressionsError):
-        if rendered.any_known(experiment):
+        if prepared.any_known(experiment):
             folders["known_answers"] = known_answers.folder(experiment)
     return folders
 

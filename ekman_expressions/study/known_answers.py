@@ -14,12 +14,11 @@ from ekman_expressions.core.errors import DataError, MissingError
 from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import read_arrays, read_csv, require, write_csv
 from ekman_expressions.core.seeds import derive_seed
-from ekman_expressions.faces import synthetic
-from ekman_expressions.faces.causal_masks import PHOTOMETRIC, is_unit
+from ekman_expressions.faces.synthetic import PHOTOMETRIC, is_unit
 from ekman_expressions.facespace.masks import atlas, ekman_mask
 from ekman_expressions.measures import localisation, reference_masks
 from ekman_expressions.measures.localisation import CEILING, CENTRE, RANDOM
-from ekman_expressions.study import causal, rendered
+from ekman_expressions.study import causal, prepared
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.locks import locked
 from ekman_expressions.study.provenance import Run, record, require_finished, settings_of
@@ -65,17 +64,16 @@ def answer(experiment: Experiment) -> Run:
     MissingError
         If the step 'faces' has not run, or no explainer has explanations in face space.
     DataError
-        If the synthetic set is of version 0, which has no masks of action units.
+        If the synthetic set's table is not as it must be.
     """
-    if not rendered.any_known(experiment):
+    if not prepared.any_known(experiment):
         run = Run()
         run.note(
             f"the prepared faces (of {', '.join(experiment.faces.datasets)}) have no known answers, since "
             "none is synthetic: nobody knows which of their pixels an expression changed"
         )
         return run
-    rows = rendered.known_faces(experiment)
-    synthetic.require_layers(rows, experiment.faces.roots.get(rendered.DATABASE))
+    rows = prepared.known_faces(experiment)
     found, lacking = _explained(experiment)
     if not found:
         raise MissingError(f"There is nothing to compare: {'; '.join(lacking.values())}")

@@ -1,4 +1,4 @@
-"""The prepared faces of an experiment: where they lie, and how later steps read them."""
+"""The prepared faces of an experiment: where they lie, how they are read, how good their landmarks are."""
 
 from __future__ import annotations
 
@@ -8,14 +8,21 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ekman_expressions.core.errors import DataError, check_range
+from ekman_expressions.core.errors import DataError, SettingsError, check_range
 from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import read_arrays, read_csv, read_image, require
-from ekman_expressions.faces.manifest import check_ids
+from ekman_expressions.faces import landmark_error, landmark_outliers, synthetic
+from ekman_expressions.faces.faces import Faces, resize_face
+from ekman_expressions.faces.folders import check_ids
 from ekman_expressions.study.experiment import Experiment
 
 COLUMNS = ("image_id", "path", "dataset", "subject", "expression", "fold")
 """Columns that every prepared manifest has; ``intensity`` and ``sha256`` may follow."""
+
+DATABASE = "synthetic"
+"""The name of the synthetic faces in an experiment's settings."""
+
+_AGAIN = "Delete it and run the step 'faces' again."
 
 
 def face_path(experiment: Experiment, image_id: str) -> Path:
@@ -29,22 +36,11 @@ def landmarks_path(experiment: Experiment, image_id: str) -> Path:
 
 
 def read_manifest(experiment: Experiment) -> pd.DataFrame:
-    """Read the manifest of the prepared faces.
+    """Read the manifest: one row per face, sorted by `image_id`, with `COLUMNS` and more.
 
-    Returns
-    -------
-    DataFrame
-        One row per face, sorted by `image_id`: ``image_id, path, dataset, subject,
-        expression, fold``, ``intensity`` where a database states it, and ``sha256`` of the
-        source image. `path` is relative to ``experiment.faces_folder``.
-
-    Raises
-    ------
-    MissingError
-        If the step 'faces' has not run.
-    DataError
-        If columns are missing, an image is listed twice, a subject is in two folds, or an
-        expression or fold is none of the experiment's.
+    Those are ``intensity`` where a database states it, and ``sha256`` of the source image. `path` is
+    relative to ``experiment.faces_folder``. Raises `MissingError` if the step 'faces' has not run, and
+    `DataError` if the table is damaged or does not fit the experiment.
     """
     path = require(experiment.manifest_path, "faces")
     # Texts stay texts: "NA" is a person in JAFFE, and "007" is not 7.
@@ -68,66 +64,143 @@ def read_manifest(experiment: Experiment) -> pd.DataFrame:
     return table
 
 
+def prepared_faces(experiment: Experiment, image_ids: Iterable[str] | None = None) -> Faces:
+    """Return prepared faces as one object: all, or these in this order."""
+    table = read_manifest(experiment).drop(columns="path")
+    if image_ids is not None:
+        table = table.set_index("image_id").loc[list(image_ids)].reset_index()
+    images = [_read_face(experiment, image_id) for image_id in table["image_id"]]
+    landmarks = [read_landmarks(experiment, image_id) for image_id in table["image_id"]]
+    return Faces(np.array(images), np.array(landmarks), table)
+
+
 def read_faces(experiment: Experiment, image_ids: Iterable[str], side: int) -> np.ndarray:
-    """Read cropped faces at the size that a network wants.
+    """Read cropped faces at the size that a network wants, (N, side, side, 3) float32 RGB in [0, 1].
 
-    Parameters
-    ----------
-    experiment : Experiment
-        Whose faces.
-    image_ids : iterable of str
-        Which, in the order of the result.
-    side : int, pixels
-        Side of the images returned. Shrinking averages over areas, so that nothing aliases.
-
-    Returns
-    -------
-    (N, side, side, 3) ndarray of float32, range [0, 1]
-        RGB.
-
-    Raises
-    ------
-    MissingError
-        If a face has not been prepared.
-    DataError
-        If a stored face is damaged or is not ``experiment.faces.size`` pixels wide.
+    As ``prepared_faces(experiment, image_ids).at(side)``, with less memory. Raises `MissingError` if a
+    face has not been prepared, and `DataError` if it is damaged or not ``experiment.faces.size`` wide.
     """
-    import cv2
-
     check_range(side, "side", 1, integer=True)
     image_ids = list(image_ids)
-    size = experiment.faces.size
     faces = np.empty((len(image_ids), side, side, 3), np.float32)
-    interpolation = cv2.INTER_AREA if side < size else cv2.INTER_CUBIC
     for place, image_id in enumerate(image_ids):
-        path = require(face_path(experiment, image_id), "faces")
-        face = read_image(path)
-        if face.shape != (size, size, 3):
-            raise DataError(
-                f"{path} should be {size} pixels square as the experiment says, but is {face.shape[1]} "
-                f"x {face.shape[0]}. Delete it and run the step 'faces' again."
-            )
-        face = np.float32(face) / 255
-        if side != size:
-            face = cv2.resize(face, (side, side), interpolation=interpolation).clip(0, 1)
-        faces[place] = face
+        faces[place] = resize_face(_read_face(experiment, image_id), side)
     return faces
 
 
-def read_landmarks(experiment: Experiment, image_id: str) -> np.ndarray:
-    """Read the landmarks of one prepared face.
+def _read_face(experiment: Experiment, image_id: str) -> np.ndarray:
+    path, size = require(face_path(experiment, image_id), "faces"), experiment.faces.size
+    face = read_image(path)
+    if face.shape != (size, size, 3):
+        raise DataError(
+            f"{path} should be {size} pixels square as the experiment says, but is {face.shape[1]} "
+            f"x {face.shape[0]}. {_AGAIN}"
+        )
+    return face
 
-    Returns
-    -------
-    (68, 2) ndarray of float32
-        x and y in units of the crop's side, iBUG order; slightly outside [0, 1] where a
-        landmark lies outside the crop.
-    """
+
+def read_landmarks(experiment: Experiment, image_id: str) -> np.ndarray:
+    """Read the landmarks of one prepared face, (68, 2) float32, in units of the crop's side; see `Faces`."""
     path = require(landmarks_path(experiment, image_id), "faces")
     points = read_arrays(path, ("points",))["points"]
     if points.shape != (68, 2) or not np.isfinite(points).all():
         raise DataError(
-            f"{path} should hold 68 finite points, but holds an array of shape {points.shape}. "
-            "Delete it and run the step 'faces' again."
+            f"{path} should hold 68 finite points, but holds an array of {points.shape}. {_AGAIN}"
         )
     return points
+
+
+def read_transform(experiment: Experiment, image_id: str) -> np.ndarray:
+    """Read how a crop was cut out of its source image, (2, 3) float64; see `crop_face`."""
+    path = require(landmarks_path(experiment, image_id), "faces")
+    transform = read_arrays(path, ("transform",))["transform"]
+    usable = transform.shape == (2, 3) and np.isfinite(transform).all()
+    if not usable or abs(np.linalg.det(transform[:, :2])) < 1e-12:
+        raise DataError(
+            f"{path} should hold an invertible transform (2, 3), but holds {transform.tolist()}. {_AGAIN}"
+        )
+    return transform
+
+
+def any_known(experiment: Experiment) -> bool:
+    """Say whether some of the prepared faces of an experiment are synthetic."""
+    return DATABASE in experiment.faces.datasets and bool(
+        (read_manifest(experiment)["dataset"] == DATABASE).any()
+    )
+
+
+def known_faces(experiment: Experiment) -> pd.DataFrame:
+    """Return the prepared faces of an experiment that are synthetic, with what is known of them.
+
+    Returns
+    -------
+    DataFrame
+        The rows of the prepared manifest, sorted by `image_id`, with the further columns of
+        `synthetic.load`; ``source_id`` and ``source_path`` are the image's in the set, and
+        ``mask_path`` is its mask file's, empty where there is none.
+
+    Raises
+    ------
+    SettingsError
+        If the experiment has no synthetic faces.
+    MissingError, DataError
+        If the step 'faces' has not run, or faces were prepared that the set does not hold.
+    """
+    if DATABASE not in experiment.faces.datasets:
+        raise SettingsError(
+            f"The experiment {experiment.name!r} has faces of {', '.join(experiment.faces.datasets)}. How a "
+            "face moved is only known where it was rendered: use an experiment with "
+            f"datasets = [\"{DATABASE}\"], such as the preset 'demo'."
+        )
+    prepared = read_manifest(experiment)
+    prepared = prepared[prepared["dataset"] == DATABASE].sort_values("image_id", ignore_index=True)
+    if prepared.empty:
+        raise DataError(
+            f"{experiment.manifest_path} lists no face of {DATABASE}. Run the step 'faces' again."
+        )
+    source_id = prepared["image_id"].str.removeprefix(f"{DATABASE}_")
+    root = synthetic.folder(experiment.faces.roots.get(DATABASE))
+    listed = synthetic.load(root).set_index("image_id")
+    unknown = source_id[~source_id.isin(listed.index)]
+    if len(unknown):
+        raise DataError(
+            f"{len(unknown)} of the prepared faces are not in the synthetic set, such as {unknown.iloc[0]}: "
+            "the set has changed since. Run the step 'faces' again."
+        )
+    known = listed.loc[source_id].rename(columns={"path": "source_path"}).reset_index(names="source_id")
+    known["mask_path"] = [str(root / mask) if mask else "" for mask in known["mask"]]
+    return prepared.join(known[[name for name in known.columns if name not in prepared.columns]])
+
+
+def outlier_table(experiment: Experiment) -> pd.DataFrame:
+    """Score the landmarks of all prepared faces, worst first: `landmark_outliers` with ``image_id``."""
+    image_ids = list(read_manifest(experiment)["image_id"])
+    table = landmark_outliers(np.array([read_landmarks(experiment, image_id) for image_id in image_ids]))
+    table.insert(0, "image_id", image_ids)
+    return table.sort_values(["residual", "image_id"], ascending=[False, True], ignore_index=True)
+
+
+def error_table(experiment: Experiment) -> pd.DataFrame:
+    """Tabulate the `landmark_error` of an experiment's synthetic faces against vertices of their mesh.
+
+    The 68 vertices were chosen on other persons as those nearest to what the same detector
+    finds on neutral, frontal faces. So the table says how steadily the same place on the skin is
+    found under expression, pose and light, not whether an anatomist would choose that place.
+    """
+    rows = known_faces(experiment)
+    truth = synthetic.mesh_landmarks(experiment.faces.roots.get(DATABASE))
+    missing = [image_id for image_id in rows["source_id"] if image_id not in truth]
+    if missing:
+        raise DataError(
+            f"landmarks.npz of the synthetic set lacks {len(missing)} of the prepared faces, such as "
+            f"{missing[0]}. Take all files of the set from one version."
+        )
+    detected = [source_landmarks(experiment, image_id) for image_id in rows["image_id"]]
+    return landmark_error(np.array(detected), np.array([truth[image_id] for image_id in rows["source_id"]]))
+
+
+def source_landmarks(experiment: Experiment, image_id: str) -> np.ndarray:
+    """Return the landmarks of a prepared face in its source image, (68, 2) float64 in continuous pixels."""
+    transform = read_transform(experiment, image_id)
+    crop = np.float64(read_landmarks(experiment, image_id)) * experiment.faces.size
+    return np.linalg.solve(transform[:, :2], (crop - transform[:, 2]).T).T

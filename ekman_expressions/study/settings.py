@@ -23,7 +23,7 @@ class FaceSettings:
     Attributes
     ----------
     datasets : tuple of str
-        Names of databases, see `ekman_expressions.faces.databases.load`.
+        Names of databases, see `ekman_expressions.faces.databases.survey`.
     roots : dict of str to str
         The folder of each database that is not bundled.
     options : dict of str to dict

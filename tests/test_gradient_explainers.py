@@ -13,8 +13,7 @@ from ekman_expressions.explainers.gradients import input_gradients
 from ekman_expressions.explainers.integrated_gradients import integrated_gradients
 from ekman_expressions.explainers.record import superpixels
 from ekman_expressions.explainers.registry import EXPLAINERS
-from ekman_expressions.zoo.own_adapter import adapt_keras
-from ekman_expressions.zoo.own_settings import OwnModel
+from ekman_expressions.zoo.own_models import load_model
 
 SIDE = 32
 
@@ -157,8 +156,7 @@ def test_grad_cam_is_enlarged_about_the_middle_of_pixels():
 @pytest.mark.parametrize(("own", "channel"), [({}, 1), ({"channels": "bgr"}, 1), ({"channels": "bgr"}, 0)])
 def test_grad_cam_looks_inside_a_model_in_a_model(own, channel):
     inner = one_channel(channel, classes=6)
-    described = OwnModel(**{"call": len, "version": "1", "side": SIDE, "classes": EXPRESSIONS} | own)
-    model = adapt_keras("Mine", described, inner)
+    model = load_model(inner, classes=EXPRESSIONS, **own).source
     assert not any("Conv" in type(layer).__name__ for layer in model.layers)
     image = random_image()
     (nested,) = EXPLAINERS["grad_cam"](model, image[None], [0], seed=0)

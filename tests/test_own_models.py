@@ -1,4 +1,4 @@
-"""Models of one's own: known answers for every form, order and range; all kinds of files alike."""
+"""Models trained elsewhere: known answers for every form, order and range; all kinds of files; bad ones."""
 
 import subprocess
 import sys
@@ -21,14 +21,9 @@ from made_models import (
 )
 
 from ekman_expressions import OwnModel
-from ekman_expressions.core.errors import ModelError
+from ekman_expressions.core.errors import MissingError, ModelError, SettingsError
 from ekman_expressions.core.expressions import EXPRESSIONS
-from ekman_expressions.explainers.record import draw_samples
-from ekman_expressions.explainers.registry import EXPLAINERS
-from ekman_expressions.zoo import own_readers
-from ekman_expressions.zoo.asking import perturb
-from ekman_expressions.zoo.own_adapter import preprocess
-from ekman_expressions.zoo.own_checks import read_answers
+from ekman_expressions.zoo.own_models import load_model, predicted_expressions, preprocess, read_model
 
 COLOUR = (0.2, 0.4, 0.6)
 # What a pixel of that colour is in each form, worked out by hand.
@@ -74,9 +69,9 @@ def test_a_model_is_given_what_it_was_trained_with(coloured, channels, preproces
         seen.append(images.copy())
         return uniform(images)
 
-    adapter = load(call=model, channels=channels, preprocessing=preprocessing, layout=layout)
+    adapted = load(call=model, channels=channels, preprocessing=preprocessing, layout=layout)
     seen.clear()
-    adapter(coloured)
+    adapted.predict(coloured)
     (given,) = seen
     expected = FORMS[channels, preprocessing]
     assert given.dtype == np.float32
@@ -85,7 +80,7 @@ def test_a_model_is_given_what_it_was_trained_with(coloured, channels, preproces
     np.testing.assert_allclose(given[:6, 0, 0], [expected] * 6, rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(given[6:], given[5:6].repeat(len(given) - 6, axis=0))
     # Black and white, where they are in the image.
-    low = preprocess(np.zeros((1, 1, 1, 3), np.float32), adapter.own)
+    low = preprocess(np.zeros((1, 1, 1, 3), np.float32), own(channels=channels, preprocessing=preprocessing))
     black = (coloured == 0).all(axis=-1)
     np.testing.assert_allclose(given[:6][black], np.repeat(low[0, 0], black.sum(), axis=0))
 
@@ -99,7 +94,7 @@ def test_a_keras_model_answers_by_hand(coloured, channels, preprocessing, layout
         call=keras_model(matrix, layout=layout), channels=channels, preprocessing=preprocessing, layout=layout
     )
     odds = np.exp(form @ matrix)
-    np.testing.assert_allclose(model.predict_on_batch(coloured), [odds / odds.sum()] * 6, atol=1e-6)
+    np.testing.assert_allclose(model.predict(coloured), [odds / odds.sum()] * 6, atol=1e-6)
 
 
 def test_caffe_is_blue_first_unless_said_otherwise():
@@ -122,18 +117,18 @@ def test_classes_come_in_our_order(classes, order, keras, images):
     matrix = np.log(expected) * np.ones((3, 1), np.float32)
     ones = np.ones_like(images) / 3
     model = load(call=keras_model(matrix) if keras else function(matrix), classes=classes)
-    answers = np.asarray(model(ones))
+    answers = model.predict(ones)
     assert answers.shape == (5, len(classes)) and answers.dtype == np.float32
     np.testing.assert_allclose(answers, [expected[list(order)]] * 5, atol=1e-6)
 
 
 def test_logits_become_probabilities(images):
     matrix = weights(6)
-    wanted = load(call=function(matrix))(images)
+    wanted = load(call=function(matrix)).predict(images)
     model = load(call=function(matrix, softmax=False), output="logits")
-    np.testing.assert_allclose(model(images), wanted, atol=1e-6)
+    np.testing.assert_allclose(model.predict(images), wanted, atol=1e-6)
     model = load(call=keras_model(matrix, softmax=False), output="logits")
-    np.testing.assert_allclose(model.predict_on_batch(images), wanted, atol=1e-6)
+    np.testing.assert_allclose(model.predict(images), wanted, atol=1e-6)
 
 
 def test_an_extra_class_is_dropped_or_kept():
@@ -144,11 +139,11 @@ def test_an_extra_class_is_dropped_or_kept():
     answers[2, [4, 6, 7]] = 0.3, 0.3, 0.4
     answers[3, 6] = 1
     classes = [*EXPRESSIONS, "neutral", "contempt"]
-    predicted, six = read_answers(answers, "Mine", own(classes=classes))
+    predicted, six = predicted_expressions(answers, "Mine", own(classes=classes))
     assert predicted.tolist() == ["happiness", "happiness", "sadness", "anger"]
     np.testing.assert_allclose(six[1], [0, 0, 0, 0.6, 0, 0.4], atol=1e-7)
     np.testing.assert_allclose(six[3], 1 / 6)
-    predicted, six = read_answers(answers, "Mine", own(classes=classes, extra="keep"))
+    predicted, six = predicted_expressions(answers, "Mine", own(classes=classes, extra="keep"))
     assert predicted.tolist() == ["happiness", "neutral", "contempt", "neutral"]
     np.testing.assert_array_equal(six, answers[:, :6])
 
@@ -186,9 +181,7 @@ def kinds(tmp_path_factory):
         "file": {"call": f"{folder / 'mine.py'}:predict", "version": "1"},
         "keras object": {"call": model, "version": "1"},
     }
-    return {
-        name: own_readers.load(OwnModel(**said, **source), "Mine", "CV1") for name, source in sources.items()
-    }
+    return {name: read_model(OwnModel(**said, **source), "Mine", "CV1") for name, source in sources.items()}
 
 
 KINDS = ("keras", "h5", "saved_model", "onnx", "file", "keras object")
@@ -196,8 +189,8 @@ KINDS = ("keras", "h5", "saved_model", "onnx", "file", "keras object")
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_all_kinds_answer_alike(kinds, kind, images):
-    wanted = kinds["call"](images)
-    answers = np.asarray(kinds[kind](images))
+    wanted = kinds["call"].predict(images)
+    answers = kinds[kind].predict(images)
     assert answers.dtype == np.float32
     np.testing.assert_allclose(answers, wanted, atol=1e-6)
     np.testing.assert_allclose(answers.sum(axis=1), 1, atol=1e-6)
@@ -205,31 +198,16 @@ def test_all_kinds_answer_alike(kinds, kind, images):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_all_kinds_are_explained_alike(kinds, kind, images):
-    settings = {"seed": 0, "samples": 100, "segments": 9}
-    targets = kinds["call"](images).argmax(axis=1)
-    wanted = EXPLAINERS["lime"](kinds["call"], images, targets, **settings)
-    maps = EXPLAINERS["lime"](kinds[kind], images, targets, **settings)
-    assert wanted.max() > 1e-3
-    np.testing.assert_allclose(maps, wanted, atol=1e-6)
-
-
-def test_keras_models_take_the_fast_path(kinds):
-    import keras
-
-    assert {name for name, model in kinds.items() if isinstance(model, keras.Model)} == {
-        "keras", "h5", "keras object",
-    }  # fmt: skip
-
-
-@pytest.mark.parametrize("kind", ["call", "saved_model", "onnx", "file"])
-def test_answers_do_not_depend_on_how_many_are_asked(kinds, kind, images):
+def test_all_kinds_see_the_same_hidden_copies(kinds, kind, images):
     segments = np.arange(SIDE).repeat(SIDE).reshape(SIDE, SIDE) // 4
-    samples = draw_samples(4, 70, 0)
-    many, few = (
-        perturb(kinds[kind], images[0], segments, samples, batch_size=size, classes=7) for size in (64, 3)
+    samples = np.random.default_rng(0).random((70, 4)) < 0.5
+    found = kinds[kind].predict_hidden(images[0], segments, samples, "mean")
+    np.testing.assert_allclose(
+        found, kinds["call"].predict_hidden(images[0], segments, samples, "mean"), atol=1e-6
     )
-    assert np.array_equal(many, few) and len(np.unique(many, axis=0)) > 2
+    # However many there are.
+    assert np.array_equal(kinds[kind].predict_hidden(images[0], segments, samples[:3], "mean"), found[:3])
+    assert kinds[kind].has_gradients == ("keras" in kind or kind == "h5")
 
 
 @pytest.mark.parametrize("batch", [1, 4])
@@ -238,10 +216,8 @@ def test_files_of_a_fixed_batch_size(tmp_path, images, batch):
     write_onnx(tmp_path / "my.onnx", weights(6), batch=batch)
     write_saved_model(tmp_path / "saved", weights(6), batch=batch)
     for path in ("my.onnx", "saved"):
-        model = own_readers.load(
-            OwnModel(path=tmp_path / path, side=SIDE, classes=EXPRESSIONS), "Mine", "CV1"
-        )
-        np.testing.assert_allclose(model(images), wanted, atol=1e-6)
+        model = read_model(OwnModel(path=tmp_path / path, side=SIDE, classes=EXPRESSIONS), "Mine", "CV1")
+        np.testing.assert_allclose(model.predict(images), wanted, atol=1e-6)
 
 
 def test_onnx_files_of_bytes(tmp_path, images):
@@ -250,14 +226,14 @@ def test_onnx_files_of_bytes(tmp_path, images):
     matrix = weights(6) / 255
     write_onnx(tmp_path / "my.onnx", matrix, kind=TensorProto.UINT8)
     said = {"side": SIDE, "classes": EXPRESSIONS, "preprocessing": "255"}
-    model = own_readers.load(OwnModel(path=tmp_path / "my.onnx", **said), "Mine", "CV1")
-    np.testing.assert_allclose(model(images), function(matrix)(np.rint(255 * images)), atol=1e-6)
+    model = read_model(OwnModel(path=tmp_path / "my.onnx", **said), "Mine", "CV1")
+    np.testing.assert_allclose(model.predict(images), function(matrix)(np.rint(255 * images)), atol=1e-6)
 
 
 def test_a_keras_export_is_a_saved_model(tmp_path, images, capfd):
     keras_model(weights(6)).export(tmp_path / "saved", verbose=False)
-    model = own_readers.load(OwnModel(path=tmp_path / "saved", side=SIDE, classes=EXPRESSIONS), "Mine", "CV1")
-    np.testing.assert_allclose(model(images), function(weights(6))(images), atol=1e-6)
+    model = read_model(OwnModel(path=tmp_path / "saved", side=SIDE, classes=EXPRESSIONS), "Mine", "CV1")
+    np.testing.assert_allclose(model.predict(images), function(weights(6))(images), atol=1e-6)
 
 
 def test_files_of_keras_2(tmp_path, images):
@@ -277,7 +253,7 @@ np.savez("answers.npz", plain=plain.predict(images), changed=changed.predict(ima
     with np.load(tmp_path / "answers.npz") as answers:
         for path, name in (("plain.h5", "plain"), ("changed", "changed")):
             model = load(call=None, path=tmp_path / path)
-            np.testing.assert_allclose(np.asarray(model(images)), answers[name], atol=1e-6)
+            np.testing.assert_allclose(model.predict(images), answers[name], atol=1e-6)
     for name in ("changed.h5", "changed.keras"):
         with pytest.raises(ModelError, match="of Keras 2.*model.export"):
             load(call=None, path=tmp_path / name)
@@ -302,5 +278,161 @@ def test_one_model_per_fold(tmp_path, images):
     mine = OwnModel(path=tmp_path / "my_{fold}.onnx", side=SIDE, classes=EXPRESSIONS)
     assert mine.per_fold and mine.files("CV2") == [tmp_path / "my_CV2.onnx"]
     for seed, fold in enumerate(("CV1", "CV2")):
-        model = own_readers.load(mine, "Mine", fold)
-        np.testing.assert_allclose(model(images), function(weights(6, seed=seed))(images), atol=1e-6)
+        model = read_model(mine, "Mine", fold)
+        np.testing.assert_allclose(model.predict(images), function(weights(6, seed=seed))(images), atol=1e-6)
+
+
+# --- what is refused
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"call": lambda images: np.full((len(images), 7), 1 / 7)}, "shape .3, 7., but 'classes' names 6"),
+        ({"classes": FER2013}, "'classes' names 7 .*neutral, contempt or other"),
+        ({"call": function(weights(6), softmax=False)}, "no probabilities.*sums to .*output = 'logits'"),
+        ({"output": "logits"}, "second softmax. Say output = 'probabilities'"),
+        ({"call": lambda images: np.full((len(images), 6), np.nan)}, "NaN or infinity. Is 'preprocessing'"),
+        ({"call": lambda images: np.full(6, 1 / 6)}, r"given 25 images.*returned shape \(6,\)"),
+        ({"call": lambda images: 1 / 0}, r"failed on float32 images of shape \(25, 16, 16, 3\).*Division"),
+        ({"call": lambda images: None}, "returned object"),
+        ({"call": "math:pi"}, "is no function, but float"),
+        ({"call": "math:cosin"}, "cannot be imported.*cosin"),
+        ({"call": "no_such_module:f"}, "cannot be imported.*no_such_module"),
+    ],
+)
+def test_models_that_answer_something_else(changes, message):
+    with pytest.raises(ModelError, match=message):
+        load(**changes)
+
+
+@pytest.mark.parametrize(
+    ("made", "said", "message"),
+    [
+        ({"side": 24}, {}, r"shape \(24, 24, 3\).*side = 16.*give it \(16, 16, 3\)"),
+        ({}, {"channels": "gray"}, r"\(16, 16, 1\)"),
+        ({}, {"layout": "NCHW"}, r"layout = 'NCHW'.*\(3, 16, 16\)"),
+        ({}, {"classes": FER2013}, "'classes' names 7"),
+        ({"softmax": False}, {}, "say output = 'logits'"),
+        ({}, {"output": "logits"}, "second softmax"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["keras", "onnx", "saved_model"])
+def test_files_that_are_not_as_described(tmp_path, kind, made, said, message):
+    path = tmp_path / {"keras": "my.keras", "onnx": "my.onnx", "saved_model": "saved"}[kind]
+    if kind == "keras":
+        keras_model(weights(6), **made).save(path)
+    else:
+        {"onnx": write_onnx, "saved_model": write_saved_model}[kind](path, weights(6), **made)
+    with pytest.raises(ModelError, match=message):
+        load(call=None, path=path, **said)
+
+
+@pytest.mark.parametrize("name", ["my.keras", "my.h5", "my.onnx", "saved", "my.pt"])
+def test_files_that_are_missing_or_damaged(tmp_path, name):
+    with pytest.raises(MissingError, match=f"There is no model .*{name}, the 'path' of Mine"):
+        load(call=None, path=tmp_path / name)
+    if name.endswith(".pt"):
+        pytest.importorskip("torch")
+    (tmp_path / name).write_bytes(b"no model")
+    with pytest.raises(ModelError, match=f"{name} (cannot be loaded|is no model that can be read)"):
+        load(call=None, path=tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["my.keras", "my.h5"])
+def test_code_in_files_is_not_run(tmp_path, name):
+    import keras
+
+    path = tmp_path / name
+    layers = [keras.layers.Lambda(lambda x: x[:, 0, 0]), keras.layers.Dense(6, "softmax")]
+    keras.Sequential([keras.Input((SIDE, SIDE, 3)), *layers]).save(path)
+    with pytest.raises(ModelError, match="Lambda layer.*never run.*Rescaling.*'call'"):
+        load(call=None, path=path)
+
+
+def test_weights_without_a_network(tmp_path):
+    keras_model(weights(6)).save_weights(tmp_path / "my.weights.h5")
+    with pytest.raises(ModelError, match="weights only.*model.save"):
+        load(call=None, path=tmp_path / "my.weights.h5")
+
+
+def test_keras_models_with_other_inputs_and_outputs():
+    import keras
+
+    first, second = keras.Input((SIDE, SIDE, 3)), keras.Input((SIDE, SIDE, 3))
+    flat = keras.layers.Flatten()(first)
+    dense = keras.layers.Dense(6, "softmax")
+    with pytest.raises(ModelError, match="one output .*has 2"):
+        load(call=keras.Model(first, [dense(flat), dense(flat)]))
+    with pytest.raises(ModelError, match="one input, images, but has 2"):
+        load(call=keras.Model([first, second], dense(flat + keras.layers.Flatten()(second))))
+    with pytest.raises(ModelError, match="one output .*shape"):
+        load(call=keras.Model(first, keras.layers.Conv2D(6, 1, activation="softmax")(first)))
+
+
+def test_an_onnx_file_with_two_outputs(tmp_path):
+    write_onnx(tmp_path / "my.onnx", weights(6), extra_output=True)
+    with pytest.raises(ModelError, match="one output, but .*outputs odds, means"):
+        load(call=None, path=tmp_path / "my.onnx")
+
+
+@pytest.mark.parametrize(("signatures", "message"), [(0, "but has none"), (2, "but has first, second")])
+def test_saved_models_without_a_clear_signature(tmp_path, signatures, message):
+    write_saved_model(tmp_path / "saved", weights(6), signatures=signatures)
+    with pytest.raises(ModelError, match=f"'serving_default', or only one, {message}"):
+        load(call=None, path=tmp_path / "saved")
+
+
+def test_without_onnxruntime(tmp_path, monkeypatch):
+    write_onnx(tmp_path / "my.onnx", weights(6))
+    # None is how Python itself marks a module that cannot be imported.
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(MissingError, match=r"pip install 'ekman_expressions\[onnx\]'"):
+        load(call=None, path=tmp_path / "my.onnx")
+
+
+def test_images_of_another_size():
+    images = np.zeros((5, SIDE, SIDE, 3))
+    with pytest.raises(ModelError, match=r"\(16, 16, 3\), but the image has \(8, 16, 3\)"):
+        load().predict(images[:, :8])
+
+
+def test_a_function_that_goes_wrong_later():
+    def model(images):
+        if images[0].max() == 0:
+            raise RuntimeError("it is dark")
+        return uniform(images)
+
+    with pytest.raises(ModelError, match="failed .*RuntimeError: it is dark"):
+        load(call=model).predict(np.zeros((1, SIDE, SIDE, 3)))
+    with pytest.raises(ModelError, match="NaN or infinity for 1 of 2 images"):
+        predicted_expressions(np.array([[1 / 6] * 6, [np.nan] * 6]), "Mine", own())
+
+
+# --- the description in one call
+
+
+def test_load_model_describes_and_reads_in_one_call(tmp_path, images):
+    matrix = weights(7)
+    write_onnx(tmp_path / "net.onnx", matrix, layout="NCHW")
+    wanted = load(call=function(matrix), classes=FER2013).predict(images)
+    model = load_model(tmp_path / "net.onnx", classes=FER2013, side=SIDE, layout="NCHW")
+    assert model.name == "net" and model.classes == (*EXPRESSIONS, "neutral") and model.side == (SIDE, SIDE)
+    np.testing.assert_allclose(model.predict(images), wanted, atol=1e-6)
+    # A Keras model says its side itself, in memory and in a file.
+    keras_model(matrix).save(tmp_path / "net.keras")
+    for source in (keras_model(matrix), tmp_path / "net.keras", str(tmp_path / "net.keras")):
+        model = load_model(source, classes=FER2013)
+        np.testing.assert_allclose(model.predict(images), wanted, atol=1e-6)
+        assert model.has_gradients
+    (tmp_path / "mine.py").write_text("import numpy as np\ndef f(x): return np.full((len(x), 6), 1 / 6)\n")
+    assert load_model(f"{tmp_path / 'mine.py'}:f", classes=EXPRESSIONS, side=SIDE, name="Me").name == "Me"
+    for source, message in ((uniform, "'classes' must be given"), (3, "'source' must be a path")):
+        with pytest.raises(SettingsError, match=message):
+            load_model(source)
+    with pytest.raises(SettingsError, match="'side' must be given"):
+        load_model(uniform, classes=EXPRESSIONS)
+    with pytest.raises(SettingsError, match="'classes' lacks disgust"):
+        load_model(uniform, side=SIDE, classes=["anger"])
+    with pytest.raises(SettingsError, match="needs a Keras model or torch module"):
+        load_model(uniform, classes=EXPRESSIONS, side=SIDE, precision="float16")

@@ -27,7 +27,7 @@ from ekman_expressions.study import model_files, own_models, prepared, training_
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.locks import locked
 from ekman_expressions.study.provenance import Run, record, require_finished, settings_of
-from ekman_expressions.zoo import own_checks
+from ekman_expressions.zoo.own_models import predicted_expressions
 
 PREDICTIONS = ("network", "fold", "image_id", "expression", "predicted", *PROBABILITIES)
 EXPLAINED = ("network", "fold", "expression", "image_id")
@@ -159,7 +159,7 @@ def predict_model(
     answers = np.concatenate(answered)
     if network in experiment.models:
         own = experiment.models[network]
-        predicted, answers = own_checks.read_answers(answers, f"{network}_{fold}", own)
+        predicted, answers = predicted_expressions(answers, f"{network}_{fold}", own)
     else:
         check_answers(answers, f"{network}_{fold}")
         predicted = np.array(EXPRESSIONS)[answers.argmax(axis=1)]

@@ -13,8 +13,10 @@ from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import require
 from ekman_expressions.core.startup import start_tensorflow
 from ekman_expressions.study.experiment import Experiment
-from ekman_expressions.zoo import NETWORKS, checkpoint, own_readers, saving
+from ekman_expressions.zoo import NETWORKS, checkpoint, saving
 from ekman_expressions.zoo.applications import weights_file
+from ekman_expressions.zoo.backends import is_keras
+from ekman_expressions.zoo.own_models import read_model
 
 
 def load_model(experiment: Experiment, network: str, fold: str) -> keras.Model:
@@ -25,7 +27,7 @@ def load_model(experiment: Experiment, network: str, fold: str) -> keras.Model:
     keras.Model
         ``(N, side, side, 3)`` float32 RGB images in [0, 1] to ``(N, 6)`` probabilities in
         the order of `EXPRESSIONS`. Not compiled. Code inside the file is not run. Models of
-        one's own: see `ekman_expressions.zoo.own_readers.load`.
+        one's own: see `ekman_expressions.zoo.own_models.read_model`.
 
     Raises
     ------
@@ -38,7 +40,8 @@ def load_model(experiment: Experiment, network: str, fold: str) -> keras.Model:
     """
     check_model(experiment, network, fold)
     if network in experiment.models:
-        return own_readers.load(experiment.models[network], network, fold)
+        found = read_model(experiment.models[network], network, fold)
+        return found.source if is_keras(found.source) else found.predict
     path = require(experiment.model_path(network, fold), "training")
     try:
         model = saving.load(path)

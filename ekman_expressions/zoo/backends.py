@@ -404,7 +404,7 @@ class TorchBackend:
     """A torch module (N, C, H, W) to outputs (N, classes), or to an object with ``.logits``.
 
     Used in evaluation mode, on the device of its parameters; `prepare` is as for `FunctionBackend`, but of
-    tensors.
+    tensors, and by default only moves the channels.
     """
 
     has_gradients = True
@@ -543,9 +543,8 @@ class TorchBackend:
         import torch
 
         precision = precision or self.precision
-        images = self.prepare(images) if self.prepare else images
         parameter = next(self.model.parameters(), None)
-        given = images.permute(0, 3, 1, 2).contiguous()
+        given = self.prepare(images) if self.prepare else images.permute(0, 3, 1, 2).contiguous()
         kind = torch.float32 if parameter is None else parameter.dtype
         with torch.autocast(given.device.type, getattr(torch, precision), enabled=precision != "float32"):
             found = self.model(given.to(kind))

@@ -21,6 +21,7 @@ OTHER = "other"
 """The name of classes that are neither one of the six expressions nor neutral nor contempt."""
 
 _KINDS = {".keras": "keras", ".h5": "keras", ".hdf5": "keras", ".onnx": "onnx"}
+_KINDS |= {".pt": "torch", ".pth": "torch", ".pt2": "torch"}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 # "Average" is a row of the tables of scores.
 _RESERVED = ("average",)
@@ -39,8 +40,9 @@ class OwnModel:
         that `ekman_expressions.core.expressions.parse_expression` knows, and any of ``neutral``,
         ``contempt`` and ``other`` (which may come several times).
     path : str or Path, optional
-        A Keras file (``.keras``, ``.h5``), an ONNX file (``.onnx``) or the folder of a TensorFlow
-        SavedModel. With ``{fold}`` in it, one per fold: ``my_{fold}.keras`` is ``my_CV1.keras`` ...
+        A Keras file (``.keras``, ``.h5``), an ONNX file (``.onnx``), TorchScript or an exported
+        program (``.pt``, ``.pth``, ``.pt2``), or the folder of a TensorFlow SavedModel.
+        With ``{fold}`` in it, one per fold: ``my_{fold}.keras`` is ``my_CV1.keras`` ...
     call : callable or str, optional
         Instead of `path`: a function (or Keras model) from a batch of images to (N, classes), or
         where to import it from, ``"package.module:function"`` or ``"file.py:function"``.
@@ -127,7 +129,7 @@ class OwnModel:
 
     @property
     def kind(self) -> str:
-        """``call``, ``keras``, ``onnx`` or ``saved_model``."""
+        """``call``, ``keras``, ``onnx``, ``torch`` or ``saved_model``."""
         return "call" if self.path is None else _KINDS.get(Path(self.path).suffix.lower(), "saved_model")
 
     @property

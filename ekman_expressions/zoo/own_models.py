@@ -1,0 +1,533 @@
+"""Models trained elsewhere, brought into our form: files of Keras, TensorFlow, ONNX and torch; functions."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import keras
+
+from ekman_expressions.core.errors import MissingError, ModelError, SettingsError, check_option
+from ekman_expressions.core.expressions import EXPRESSIONS
+from ekman_expressions.core.startup import start_tensorflow
+from ekman_expressions.zoo.backends import FunctionBackend, KerasBackend, TorchBackend, is_keras, is_torch
+from ekman_expressions.zoo.model import GROUP, PRECISIONS, Model
+from ekman_expressions.zoo.own_settings import OwnModel
+
+LUMINANCE = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue in a gray value (ITU-R BT.601), as Pillow and OpenCV use them."""
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Of red, green and blue in [0, 1], as torchvision's models were trained with."""
+
+CAFFE_MEAN = (123.68, 116.779, 103.939)
+"""Of red, green and blue in [0, 255], as the first VGG and ResNet models were trained with."""
+
+# Scale and shift of red, green and blue.
+_RANGES: dict[str, tuple[Any, Any]] = {
+    "unit": (1, 0),
+    "255": (255, 0),
+    "minus_one_one": (2, -1),
+    "imagenet": (1 / np.array(IMAGENET_STD), -np.array(IMAGENET_MEAN) / IMAGENET_STD),
+    "caffe": (255, -np.array(CAFFE_MEAN)),
+}
+
+_ONNX_TYPES = {
+    "tensor(float)": np.float32,
+    "tensor(double)": np.float64,
+    "tensor(float16)": np.float16,
+    "tensor(uint8)": np.uint8,
+}
+
+# Half-precision softmax sums to 1 within this.
+_TOLERANCE = 1e-2
+
+
+def load_model(
+    source: Any,
+    *,
+    classes: Sequence[str] | None = None,
+    side: int | None = None,
+    channels: str = "",
+    preprocessing: str = "unit",
+    layout: str | None = None,
+    output: str | None = None,
+    precision: str = "float32",
+    name: str | None = None,
+) -> Model:
+    """Read a model that was trained elsewhere, and adapt colours, range, layout and order of classes.
+
+    The model is queried about three images at once, so that a wrong description is found here.
+
+    Parameters
+    ----------
+    source : path, str, callable, keras.Model or torch.nn.Module
+        A Keras file (``.keras``, ``.h5``), an ONNX file (``.onnx``), a TorchScript file or exported
+        program (``.pt``, ``.pth``, ``.pt2``), the folder of a TensorFlow SavedModel; a Keras model, torch
+        module or function in memory; or where to import one from, ``"package.module:function"`` or
+        ``"file.py:function"`` (importing runs the code).
+    classes : sequence of str
+        Its outputs, in order: the six expressions, by any usual name, and any of ``neutral``,
+        ``contempt`` and ``other``. May be left out for an image classifier of Hugging Face.
+    side : int, pixels
+        Side of the square faces that it takes. May be left out where the model in memory says it.
+    channels : {'rgb', 'bgr', 'gray', 'gray3'}
+        Order of the colours; or one channel of luminance; or the same three times. Default
+        ``rgb``, for ``caffe`` preprocessing ``bgr``.
+    preprocessing : {'unit', '255', 'minus_one_one', 'imagenet', 'caffe'}
+        Values of the pixels: [0, 1]; [0, 255]; [-1, 1]; [0, 1] minus ImageNet's mean, divided by its
+        standard deviation, per colour; [0, 255] minus ImageNet's mean.
+    layout : {'NHWC', 'NCHW'}
+        Whether channels come last or before rows and columns; by default first for torch only.
+    output : {'probabilities', 'logits'}
+        What it returns; by default logits for torch only.
+    precision : {'float32', 'bfloat16', 'float16'}
+        See `ekman_expressions.zoo.as_model`.
+    name : str, optional
+        What messages and tables call it.
+
+    Returns
+    -------
+    Model
+        Its `classes` are the six expressions in our order, then the others.
+
+    Raises
+    ------
+    SettingsError
+        If the description cannot be used.
+    MissingError
+        If there is no such file, module or function, or a library that reads it is not installed.
+    ModelError
+        If it cannot be loaded, or is not as described.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> fer2013 = ["Angry", "Disgust", "Fear", "Happy", "Sad", "Surprise", "Neutral"]
+    >>> def mine(images):
+    ...     return np.full((len(images), 7), 1 / 7)
+    >>> load_model(mine, classes=fer2013, side=48, channels="gray").classes[-1]
+    'neutral'
+    """
+    is_import = isinstance(source, str) and re.fullmatch(r".+:[A-Za-z_]\w*", source) is not None
+    is_path = isinstance(source, (str, Path)) and not is_import
+    if not is_path and not is_import and not callable(source):
+        raise SettingsError(
+            "'source' must be a path, a Keras model, a torch module or a function, but got "
+            f"{type(source).__name__}."
+        )
+    name = name or (Path(source).stem if is_path else getattr(source, "name", None))
+    name = str(name or getattr(source, "__name__", None) or "the model")
+    if is_import:
+        source = _import(source)
+    if is_path and Path(source).suffix.lower() in (".keras", ".h5", ".hdf5") and Path(source).is_file():
+        source, is_path = _open_keras(name, Path(source)), False
+    settings = getattr(source, "config", None)
+    if classes is None and hasattr(settings, "id2label"):
+        classes = [settings.id2label[place] for place in sorted(settings.id2label)]
+    if side is None and isinstance(getattr(settings, "image_size", None), int):
+        side = settings.image_size
+    if side is None and is_keras(source) and isinstance(getattr(source, "input_shape", None), tuple):
+        side = source.input_shape[2]
+    for given, what in ((classes, "classes"), (side, "side")):
+        if given is None:
+            raise SettingsError(f"'{what}' must be given, since {name} does not say it itself.")
+    torch = is_torch(source) or (is_path and Path(source).suffix.lower() in (".pt", ".pth", ".pt2"))
+    own = OwnModel(
+        side=side,
+        classes=tuple(classes),
+        path=source if is_path else None,
+        call=None if is_path else source,
+        version="" if is_path else "in memory",
+        channels=channels,
+        preprocessing=preprocessing,
+        layout=layout or ("NCHW" if torch else "NHWC"),
+        output=output or ("logits" if torch else "probabilities"),
+    )
+    return read_model(own, name, precision=precision)
+
+
+def read_model(own: OwnModel, name: str, fold: str = "CV1", precision: str = "float32") -> Model:
+    """Read the model of one fold as an experiment describes it; see `load_model`.
+
+    Parameters
+    ----------
+    own : OwnModel
+        Where it is, what it takes and returns.
+    name : str
+        Its name.
+    fold : str
+        ``CV1`` ...; matters where there is a model per fold.
+    precision : {'float32', 'bfloat16', 'float16'}
+        See `ekman_expressions.zoo.as_model`.
+    """
+    check_option(precision, "precision", PRECISIONS)
+    source = own.source(fold)
+    name = f"{name}_{fold}" if own.per_fold else name
+    group = GROUP
+    if own.kind == "call":
+        found = _import(source) if isinstance(source, str) else source
+    else:
+        if not source.exists():
+            raise MissingError(f"There is no model {source}, the 'path' of {name}.")
+        if own.kind == "keras":
+            found = _open_keras(name, source)
+        elif own.kind == "torch":
+            found = _open_torch(name, source)
+        else:
+            opener = {"saved_model": _open_saved_model, "onnx": _open_onnx}[own.kind]
+            found, group = opener(name, own, source)
+    face = (own.side, own.side)
+    if is_keras(found):
+        backend: Any = KerasBackend(_adapt_keras(name, own, found), precision, "probabilities")
+        return Model(backend, name, own.answered)
+    if is_torch(found):
+        backend = TorchBackend(found, precision, own.output, face, _torch_preparation(own), own.order)
+    elif precision != "float32":
+        raise SettingsError(
+            f"'precision' = {precision!r} needs a Keras model or torch module, which {name} is not. Use "
+            "'float32'."
+        )
+    else:
+        backend = FunctionBackend(
+            found, own.output, face, lambda images: arrange(preprocess(images, own), own), own.order
+        )
+    model = Model(backend, name, own.answered, group=group)
+    (raw,) = model._in_groups("predictions", lambda images: (backend.raw(images),), _probe(own))
+    _check_raw(raw, name, own)
+    return model
+
+
+def predicted_expressions(found: np.ndarray, name: str, own: OwnModel) -> tuple[np.ndarray, np.ndarray]:
+    """Say which expression a model trained elsewhere predicts, given what it predicts for all its classes.
+
+    Parameters
+    ----------
+    found : (N, C) ndarray of float, range [0, 1]
+        From a model of `read_model`.
+    name : str
+        What the model is called in messages.
+    own : OwnModel
+        What is done with classes beyond the six: see `OwnModel.extra`.
+
+    Returns
+    -------
+    predicted : (N,) ndarray of str
+        One of `EXPRESSIONS`; or, where extra classes are kept, one of them.
+    probabilities : (N, 6) ndarray of float
+        Of the six expressions: with ``drop`` divided by their sum (equal where all are 0), with
+        ``keep`` as they are.
+
+    Raises
+    ------
+    ModelError
+        If the predictions are not finite.
+    """
+    wrong = int((~np.isfinite(found)).any(axis=1).sum())
+    if wrong:
+        raise ModelError(
+            f"{name} predicted NaN or infinity for {wrong} of {len(found)} images. Look at these images, "
+            "and at the model's preprocessing."
+        )
+    six = found[:, : len(EXPRESSIONS)]
+    if own.extra == "keep":
+        return np.array(own.answered)[found.argmax(axis=1)], six
+    sums = six.sum(axis=1, keepdims=True)
+    equal = np.full_like(six, 1 / len(EXPRESSIONS))
+    return np.array(EXPRESSIONS)[six.argmax(axis=1)], np.divide(six, sums, out=equal, where=sums > 0)
+
+
+def preprocess(images: Any, own: OwnModel) -> Any:
+    """Turn images into the colours and range that a model takes; the layout stays NHWC.
+
+    Parameters
+    ----------
+    images : (N, H, W, 3) ndarray, Keras or torch tensor, range [0, 1]
+        RGB. Only operators are used, so that one definition serves all.
+    own : OwnModel
+        What it takes.
+
+    Returns
+    -------
+    (N, H, W, C) of the same kind
+        C is 1 for gray, else 3.
+    """
+    scale, shift = (np.broadcast_to(np.float32(values), 3) for values in _RANGES[own.preprocessing])
+    if own.channels.startswith("gray"):
+        weights = np.float32(LUMINANCE)
+        images = sum(images[..., place : place + 1] * weights[place] for place in range(3))
+    if own.channels == "gray":
+        scale, shift = scale[:1], shift[:1]
+    if hasattr(images, "new_tensor"):
+        scale, shift = images.new_tensor(scale), images.new_tensor(shift)
+    # Gray values are copied by being scaled three times.
+    images = images * scale if own.preprocessing != "unit" or own.channels == "gray3" else images
+    images = images + shift if any(shift) else images
+    if own.channels != "bgr":
+        return images
+    return images.flip(-1) if hasattr(images, "new_tensor") else images[..., ::-1]
+
+
+def arrange(images: np.ndarray, own: OwnModel) -> np.ndarray:
+    """Put channels where a model takes them; contiguous float32."""
+    images = images.transpose(0, 3, 1, 2) if own.layout == "NCHW" else images
+    return np.ascontiguousarray(images, np.float32)
+
+
+def _torch_preparation(own: OwnModel) -> Callable:
+    def prepare(images: Any) -> Any:
+        images = preprocess(images, own)
+        return (images.permute(0, 3, 1, 2) if own.layout == "NCHW" else images).contiguous()
+
+    return prepare
+
+
+def _adapt_keras(name: str, own: OwnModel, model: keras.Model) -> keras.Model:
+    """Wrap a Keras model into one of our form, all in one graph."""
+    import keras
+
+    # A subclassed model may not know its input before it is called.
+    if inputs := getattr(model, "inputs", None):
+        if len(inputs) != 1:
+            raise ModelError(f"{name} must have one input, images, but has {len(inputs)}.")
+        _check_shape(name, own, tuple(inputs[0].shape))
+    images = keras.Input((own.side, own.side, 3), name="faces")
+    given = preprocess(images, own)
+    if own.layout == "NCHW":
+        given = keras.ops.transpose(given, (0, 3, 1, 2))
+    try:
+        raw = model(given, training=False)
+    except Exception as error:
+        # Keras raises errors of many kinds where shapes do not fit.
+        raise ModelError(f"{name} does not take images as described ({error}).") from error
+    outputs = keras.tree.flatten(raw)
+    if len(outputs) != 1 or len(outputs[0].shape) != 2:
+        shapes = ", ".join(str(output.shape) for output in outputs)
+        raise ModelError(
+            f"{name} must have one output (N, classes), but has {len(outputs)}, of shape {shapes}."
+        )
+    raw = keras.ops.cast(outputs[0], "float32")
+    _check_raw(np.asarray(keras.Model(images, raw)(_probe(own))), name, own)
+    found = keras.ops.softmax(raw, axis=-1) if own.output == "logits" else raw
+    return keras.Model(images, keras.ops.take(found, list(own.order), axis=-1), name=name)
+
+
+def _probe(own: OwnModel) -> np.ndarray:
+    noise = np.random.default_rng(0).random((1, own.side, own.side, 3), dtype=np.float32)
+    return np.concatenate([noise, 1 - noise, np.full_like(noise, 0.5)])
+
+
+def _check_raw(raw: np.ndarray, name: str, own: OwnModel) -> None:
+    """Raise `ModelError` unless a model's raw outputs are what `own` says of them."""
+    if raw.ndim != 2 or raw.shape[1] != len(own.classes):
+        raise ModelError(
+            f"{name} returned an array of shape {raw.shape}, but 'classes' names {len(own.classes)} "
+            f"({', '.join(own.classes)}): name all outputs in their order, those beyond the six as neutral, "
+            "contempt or other."
+        )
+    if not np.isfinite(raw).all():
+        raise ModelError(
+            f"{name} returned NaN or infinity. Is 'preprocessing' ({own.preprocessing!r}) what it was "
+            "trained with, and is the file whole?"
+        )
+    sums = raw.sum(axis=1)
+    is_probable = raw.min() >= -1e-3 and np.abs(sums - 1).max() <= _TOLERANCE
+    worst = sums[np.abs(sums - 1).argmax()]
+    seen = f"one row sums to {worst:.6g}, and all lie in [{raw.min():.6g}, {raw.max():.6g}]"
+    if own.output == "probabilities" and not is_probable:
+        raise ModelError(
+            f"{name} returned no probabilities: {seen}. If these are logits, say output = 'logits'; outputs "
+            "of independent sigmoids must be brought to sum to 1 in a function around the model."
+        )
+    if own.output == "logits" and is_probable:
+        raise ModelError(
+            f"{name} returned probabilities already ({seen}), to which output = 'logits' would apply a "
+            "second softmax. Say output = 'probabilities'."
+        )
+
+
+def _check_shape(name: str, own: OwnModel, wanted: tuple[Any, ...]) -> None:
+    """Raise `ModelError` unless images as `own` describes them fit an input; what is no int in it is free."""
+    face = (own.side, own.side)
+    given = (own.channel_count, *face) if own.layout == "NCHW" else (*face, own.channel_count)
+    if len(wanted) == 4 and all(
+        not isinstance(want, int) or want == have for want, have in zip(wanted[1:], given, strict=True)
+    ):
+        return
+    raise ModelError(
+        f"{name} takes images of shape {wanted[1:]}, but its settings (side = {own.side}, channels = "
+        f"{own.channels!r}, layout = {own.layout!r}) give it {given}. Correct them."
+    )
+
+
+def _open_keras(name: str, path: Path) -> Any:
+    start_tensorflow()
+    import keras
+
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:
+        # Depending on what is wrong, Keras, zipfile, h5py or json raise.
+        advice = _advice(str(error))
+        raise ModelError(f"{name}: {path} cannot be loaded as a Keras model. {advice}") from error
+
+
+def _advice(error: str) -> str:
+    if "Lambda" in error and "arbitrary code" in error:
+        return (
+            "It has a Lambda layer, which holds Python code, and code in files is never run. Save the model "
+            "with a layer that does the same (keras.layers.Rescaling ...), or load it in your own code and "
+            "give it as 'call'."
+        )
+    if "No model config found" in error:
+        return (
+            "It holds weights only: build the network in your own code, load them into it, and save it "
+            "whole with model.save('my.keras')."
+        )
+    unknown = re.search(r"Could not locate class '(\w+)'", error)
+    if unknown and "tf_keras" not in error:
+        return (
+            f"Its class {unknown[1]!r} is not known here: register it (keras.saving."
+            "register_keras_serializable) in a file.py that loads the model, and give that as 'call'."
+        )
+    # Keras quotes whole configurations.
+    short = error if len(error) < 300 else f"{error[:300]} ..."
+    return (
+        f"({short}) A file of Keras 2 that Keras 3 cannot read can be saved as a SavedModel by the Keras "
+        "that wrote it, model.export('folder'); give the folder as 'path'."
+    )
+
+
+def _open_torch(name: str, path: Path) -> Any:
+    try:
+        import torch
+    except ImportError as error:
+        raise MissingError(
+            f"{name} is a torch file, and torch is not installed: pip install 'ekman_expressions[torch]'."
+        ) from error
+    try:
+        if path.suffix.lower() == ".pt2":
+            return torch.export.load(path).module()
+        return torch.jit.load(path, map_location="cpu")
+    except Exception as error:
+        # Depending on what is wrong, torch, zipfile or pickle raise.
+        short = " ".join(str(error).split())[:300]
+        raise ModelError(
+            f"{name}: {path} cannot be loaded as TorchScript or an exported program ({short}). If it holds "
+            "weights only, or a pickled module: build the module in your own code, load the weights into it, "
+            "and give the module itself."
+        ) from error
+
+
+def _open_saved_model(name: str, own: OwnModel, folder: Path) -> tuple[Callable, int]:
+    """Return the function in a SavedModel, and the batch size that it takes."""
+    start_tensorflow()
+    import tensorflow as tf
+
+    if not (folder / "saved_model.pb").is_file():
+        raise ModelError(
+            f"{name}: {folder} is no model that can be read. Read are Keras files (.keras, .h5), ONNX files "
+            "(.onnx), torch files (.pt, .pt2) and folders with a TensorFlow SavedModel (saved_model.pb). "
+            "Anything else can be given as a Python function."
+        )
+    try:
+        loaded = tf.saved_model.load(folder)
+    except Exception as error:
+        raise ModelError(f"{name}: {folder} cannot be loaded as a SavedModel ({error}).") from error
+    signatures = dict(loaded.signatures)
+    if "serving_default" not in signatures and len(signatures) != 1:
+        raise ModelError(
+            f"{name}: {folder} must have a signature 'serving_default', or only one, but has "
+            f"{', '.join(sorted(signatures)) or 'none'}. Save it with model.export(folder) or name it in "
+            "tf.saved_model.save(..., signatures=...)."
+        )
+    signature = signatures.get("serving_default") or next(iter(signatures.values()))
+    inputs, outputs = signature.structured_input_signature[1], signature.structured_outputs
+    if len(inputs) != 1 or len(outputs) != 1:
+        raise ModelError(
+            f"{name}: the signature of {folder} must have one input and one output, but has the inputs "
+            f"{', '.join(inputs)} and the outputs {', '.join(outputs)}. Save a signature with one of each."
+        )
+    ((argument, image),), (key,) = inputs.items(), outputs
+    group = GROUP
+    if image.shape.rank is not None:
+        _check_shape(name, own, tuple(image.shape))
+        group = image.shape[0] or GROUP
+
+    def predict(images: np.ndarray) -> np.ndarray:
+        return signature(**{argument: tf.cast(images, image.dtype)})[key].numpy()
+
+    # The signature lives no longer than what it belongs to.
+    predict.owner = loaded
+    return predict, group
+
+
+def _open_onnx(name: str, own: OwnModel, path: Path) -> tuple[Callable, int]:
+    """Return the function in an ONNX file, and the batch size that it takes."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise MissingError(
+            f"{name} is an ONNX file, and onnxruntime is not installed: "
+            "pip install 'ekman_expressions[onnx]'."
+        ) from error
+    wanted = ("CUDAExecutionProvider", "CPUExecutionProvider")
+    available = onnxruntime.get_available_providers()
+    try:
+        session = onnxruntime.InferenceSession(
+            path, providers=[provider for provider in wanted if provider in available]
+        )
+    except Exception as error:
+        # The errors of onnxruntime have no base class but this.
+        raise ModelError(f"{name}: {path} cannot be loaded as an ONNX model ({error}).") from error
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    if len(inputs) != 1 or len(outputs) != 1:
+        raise ModelError(
+            f"{name}: {path} must have one input and one output, but has the inputs "
+            f"{', '.join(item.name for item in inputs)} and the outputs "
+            f"{', '.join(item.name for item in outputs)}. Export it with one of each."
+        )
+    (image,), (out,) = inputs, outputs
+    if image.type not in _ONNX_TYPES:
+        raise ModelError(
+            f"{name}: {path} takes {image.type}, but must take images, one of {', '.join(_ONNX_TYPES)}."
+        )
+    kind = _ONNX_TYPES[image.type]
+    _check_shape(name, own, tuple(image.shape))
+
+    def predict(images: np.ndarray) -> np.ndarray:
+        images = np.rint(images) if kind is np.uint8 else images
+        return session.run([out.name], {image.name: images.astype(kind)})[0]
+
+    return predict, image.shape[0] if isinstance(image.shape[0], int) else GROUP
+
+
+def _import(place: str) -> Callable:
+    """Return a function by ``"package.module:function"`` or ``"file.py:function"``; runs that code."""
+    module_name, _, function = place.rpartition(":")
+    try:
+        if module_name.endswith(".py"):
+            if not Path(module_name).is_file():
+                raise MissingError(f"There is no file {module_name}, which 'call' = {place!r} names.")
+            spec = importlib.util.spec_from_file_location(Path(module_name).stem, module_name)
+            module = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(module)
+        else:
+            module = importlib.import_module(module_name)
+        found = getattr(module, function)
+    except MissingError:
+        raise
+    except Exception as error:
+        # The user's code may raise anything.
+        reason = f"{type(error).__name__}: {error}"
+        raise ModelError(f"'call' = {place!r} cannot be imported ({reason}).") from error
+    if not callable(found):
+        raise ModelError(f"'call' = {place!r} is no function, but {type(found).__name__}.")
+    return found

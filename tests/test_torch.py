@@ -1,0 +1,251 @@
+"""PyTorch modules behind the port: the same numbers as by hand and as from Keras, gradients included."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from ekman_expressions.core.errors import ModelError, SettingsError  # noqa: E402
+from ekman_expressions.core.expressions import EXPRESSIONS  # noqa: E402
+from ekman_expressions.zoo.model import as_model  # noqa: E402
+from ekman_expressions.zoo.own_models import load_model  # noqa: E402
+
+SIDE = 16
+FER2013 = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
+
+
+class Net(torch.nn.Module):
+    def __init__(self, classes=6, channels=3, softmax=True):
+        super().__init__()
+        self.body = torch.nn.Sequential(
+            torch.nn.Conv2d(channels, 4, 3, padding=1),
+            torch.nn.BatchNorm2d(4),
+            torch.nn.ReLU(inplace=True),
+            torch.nn.MaxPool2d(2),
+        )
+        self.head = torch.nn.Sequential(
+            torch.nn.Dropout(0.5), torch.nn.Flatten(), torch.nn.Linear(256, classes)
+        )
+        self.softmax = softmax
+
+    def forward(self, images):
+        found = self.head(self.body(images))
+        return found.softmax(1) if self.softmax else found
+
+
+class HuggingFaceLike(torch.nn.Module):
+    """A classifier with a configuration, whose output is an object with `.logits`."""
+
+    class Output:
+        def __init__(self, logits):
+            self.logits = logits
+
+    class Config:
+        image_size = SIDE
+        id2label = dict(enumerate(FER2013))
+
+    def __init__(self):
+        super().__init__()
+        self.net, self.config = net(7, softmax=False), self.Config()
+
+    def forward(self, pixel_values):
+        return self.Output(self.net(pixel_values))
+
+
+def net(classes=6, channels=3, softmax=True):
+    torch.manual_seed(0)
+    made = Net(classes, channels, softmax)
+    # Statistics that are not those of a fresh layer, so that the mode matters.
+    made(torch.rand(8, channels, SIDE, SIDE))
+    return made
+
+
+def by_hand(module, images):
+    module.eval()
+    with torch.no_grad():
+        return module(torch.tensor(images.transpose(0, 3, 1, 2))).numpy()
+
+
+def keras_twin(module):
+    """The same network in Keras."""
+    import keras
+
+    conv, norm, linear = module.body[0], module.body[1], module.head[2]
+    model = keras.Sequential(
+        [
+            keras.Input((SIDE, SIDE, 3)),
+            keras.layers.Conv2D(4, 3, padding="same"),
+            keras.layers.BatchNormalization(epsilon=norm.eps),
+            keras.layers.ReLU(name="relu"),
+            keras.layers.MaxPooling2D(2),
+            keras.layers.Permute((3, 1, 2)),
+            keras.layers.Flatten(),
+            keras.layers.Dense(linear.out_features, activation="softmax"),
+        ]
+    )
+    state = [conv.weight.permute(2, 3, 1, 0), conv.bias, norm.weight, norm.bias, norm.running_mean]
+    state += [norm.running_var, linear.weight.T, linear.bias]
+    model.set_weights([part.detach().numpy() for part in state])
+    return model
+
+
+@pytest.fixture
+def images():
+    return np.random.default_rng(0).random((11, SIDE, SIDE, 3), dtype=np.float32)
+
+
+@pytest.fixture
+def samples():
+    return np.random.default_rng(1).random((40, 4)) < 0.5
+
+
+SEGMENTS = np.arange(SIDE).repeat(SIDE).reshape(SIDE, SIDE) // 4
+
+
+def test_a_module_equals_its_twin_in_keras(images, samples):
+    module = net()
+    module.train()
+    ours, twin = as_model(module), as_model(keras_twin(module))
+    assert ours.has_gradients and ours.name == "Net"
+    masks = np.random.default_rng(2).random((9, SIDE, SIDE), dtype=np.float32)
+    np.testing.assert_allclose(ours.predict(images), twin.predict(images), atol=1e-5)
+    for behind in (0.3, "blur"):
+        found = ours.predict_hidden(images[0], SEGMENTS, samples, behind)
+        np.testing.assert_allclose(
+            found, twin.predict_hidden(images[0], SEGMENTS, samples, behind), atol=1e-5
+        )
+    np.testing.assert_allclose(
+        ours.predict_masked(images[0], masks), twin.predict_masked(images[0], masks), atol=1e-5
+    )
+    for score in ("probability", "logit"):
+        for found, wanted in zip(
+            ours.gradients(images, 2, score), twin.gradients(images, 2, score), strict=True
+        ):
+            np.testing.assert_allclose(found, wanted, atol=1e-5)
+        # The activation behind the convolution and its normalisation, not the pooling.
+        for found, wanted in zip(
+            ours.features(images[0], 2, score=score), twin.features(images[0], 2, score=score), strict=True
+        ):
+            assert found.shape == (SIDE, SIDE, 4)
+            np.testing.assert_allclose(found, wanted, atol=1e-5)
+    # It is in the mode in which it was, and no gradients were left in it.
+    assert module.training and all(part.training for part in module.modules())
+    assert all(parameter.grad is None for parameter in module.parameters())
+
+
+def test_predictions_do_not_depend_on_number_or_order(images, samples):
+    model = as_model(net())
+    found = model.predict_hidden(images[0], SEGMENTS, samples)
+    turned = np.random.default_rng(1).permutation(len(samples))
+    assert np.array_equal(model.predict_hidden(images[0], SEGMENTS, samples[turned][:7]), found[turned][:7])
+
+
+def test_named_layers(images):
+    model = as_model(net())
+    activations, gradients = model.features(images[0], 1, layer="body.0")
+    assert activations.shape == gradients.shape == (SIDE, SIDE, 4)
+    with pytest.raises(SettingsError, match="no module 'body.9'. It has body, body.0"):
+        model.features(images[0], 1, layer="body.9")
+    with pytest.raises(SettingsError, match="'head.2' has no features in space"):
+        model.features(images[0], 1, layer="head.2")
+    flat = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * SIDE * SIDE, 6), torch.nn.Softmax(1))
+    with pytest.raises(ModelError, match="convolutional layer"):
+        as_model(flat).features(images[0], 0)
+
+
+def test_classifiers_of_hugging_face_say_classes_and_size(images):
+    module = HuggingFaceLike()
+    model = load_model(module)
+    assert model.side == (SIDE, SIDE) and model.classes == (*EXPRESSIONS, "neutral")
+    logits = by_hand(module.net, images)
+    odds = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(model.predict(images), odds, atol=1e-6)
+    np.testing.assert_allclose(as_model(module).predict(images), odds, atol=1e-6)
+    assert np.abs(model.gradients(images, 3)[1]).max() > 0
+    assert model.features(images[0], 3)[0].shape == (SIDE, SIDE, 4)
+
+
+@pytest.mark.parametrize("channels", ["rgb", "bgr", "gray", "gray3"])
+@pytest.mark.parametrize("preprocessing", ["unit", "minus_one_one", "255"])
+def test_colours_range_and_order_are_adapted_and_gradients_flow_through(channels, preprocessing, images):
+    from ekman_expressions.zoo.own_models import preprocess
+    from ekman_expressions.zoo.own_settings import OwnModel
+
+    said = {"side": SIDE, "classes": FER2013[::-1], "channels": channels, "preprocessing": preprocessing}
+    module = net(7, 1 if channels == "gray" else 3, softmax=False)
+    model = load_model(module, **said)
+    given = np.ascontiguousarray(preprocess(images, OwnModel(call=len, version="1", **said)))
+    logits = by_hand(module, given)[:, [6, 5, 4, 3, 2, 1, 0]]
+    odds = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(model.predict(images), odds, atol=1e-5)
+    _, gradients = model.gradients(images[:1], 2, "logit")
+    # The slope towards a brighter image, by differences.
+    step = np.float32(1e-3)
+    scores = [np.log(model.predict(np.clip(images[:1] + sign * step, 0, 1))) for sign in (1, -1)]
+    slopes = [score[0, 2] - score[0].mean() for score in scores]
+    inside = ((images[:1] > step) & (images[:1] < 1 - step)).mean()
+    if preprocessing != "255":
+        assert gradients.sum() * inside == pytest.approx(
+            (slopes[0] - slopes[1]) / (2 * step), rel=0.1, abs=0.05
+        )
+
+
+def test_precision(images):
+    model = net()
+    whole, half = as_model(model).predict(images), as_model(model, precision="bfloat16").predict(images)
+    assert half.dtype == np.float32 and 1e-6 < np.abs(half - whole).max() < 0.05
+
+
+def test_files(tmp_path, images):
+    module = net(softmax=False).eval()
+    wanted = as_model(module, output="logits").predict(images)
+    example = torch.zeros(25, 3, SIDE, SIDE)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.save(torch.jit.trace(module, example), tmp_path / "net.pt")
+        torch.export.save(torch.export.export(module, (example,)), tmp_path / "net.pt2")
+        torch.save(module.state_dict(), tmp_path / "weights.pt")
+        for name in ("net.pt", "net.pt2"):
+            model = load_model(tmp_path / name, side=SIDE, classes=EXPRESSIONS)
+            np.testing.assert_allclose(model.predict(images), wanted, atol=1e-5)
+        with pytest.raises(ModelError, match="weights only.*build the module in your own code"):
+            load_model(tmp_path / "weights.pt", side=SIDE, classes=EXPRESSIONS)
+        traced = load_model(tmp_path / "net.pt", side=SIDE, classes=EXPRESSIONS)
+        found = traced.gradients(images, 1)[1]
+    np.testing.assert_allclose(found, as_model(module, output="logits").gradients(images, 1)[1], atol=1e-5)
+
+
+def test_modules_that_are_not_as_described(images):
+    with pytest.raises(ModelError, match="output='logits'"):
+        as_model(net(softmax=False)).predict(images)
+    with pytest.raises(ModelError, match="Say output = 'probabilities'"):
+        load_model(net(), side=SIDE, classes=EXPRESSIONS)
+    with pytest.raises(ModelError, match="failed on float32 images of shape .25, 8, 8, 3.*RuntimeError"):
+        as_model(net()).predict(images[:, :8, :8])
+
+    class Two(torch.nn.Module):
+        def forward(self, images):
+            return images, images
+
+    with pytest.raises(ModelError, match="must return one tensor .N, classes., but returned tuple"):
+        as_model(Two()).predict(images)
+
+    class Rounded(torch.nn.Module):
+        def forward(self, images):
+            return torch.full((len(images), 2), 0.5)
+
+    with pytest.raises(ModelError, match="do not depend on its input by differentiable steps"):
+        as_model(Rounded()).gradients(images, 0)
+
+
+def test_memory_that_is_short(images):
+    class Hungry(torch.nn.Module):
+        def forward(self, images):
+            if len(images) > 10:
+                raise torch.OutOfMemoryError("no memory")
+            return torch.full((len(images), 2), 0.5)
+
+    model = as_model(Hungry())
+    assert model.predict(images).shape == (11, 2) and "from there on 6" in model.notes[-1]

@@ -144,13 +144,15 @@ def main() -> None:
                 f"| {row.correlation:.3f} |"
             )
     if options.figure:
+        from tradeoff import tradeoff
+
         from ekman_expressions import figures
 
         errors = None
         if options.errors:
             errors = pd.read_csv(options.errors)
             errors = errors[errors["r2"] >= DESCRIBED]
-        figures.save(figures.tradeoff(table, errors), options.figure)
+        figures.save(tradeoff(table, errors), options.figure)
 
 
 if __name__ == "__main__":

@@ -241,7 +241,7 @@ def wall(names=("Anger", "Disgust", "Fear", "Happiness", "Sadness", "Surprise"),
     return figures.causal_wall(**(parts | changes))
 
 
-def test_wall_lights_as_much_of_the_face_as_the_mask_holds():
+def test_wall_highlights_as_much_of_the_face_as_the_mask_holds():
     figure = wall()
     assert_readable(figure)
     upper, lower = figure.axes[:6], figure.axes[6:12]

@@ -16,13 +16,20 @@ from matplotlib.patches import Rectangle
 from ekman_expressions import figures
 from ekman_expressions.core.errors import DataError, SettingsError
 from ekman_expressions.core.expressions import EXPRESSIONS, title
+from ekman_expressions.explainers.specs import SPECS
 from ekman_expressions.facespace import masks
+from ekman_expressions.facespace.warp import POINTS as TEMPLATE
 from ekman_expressions.zoo import NETWORKS
 
 FOLDS = [f"CV{number}" for number in range(1, 6)]
 KINDS = figures.network_kinds(NETWORKS, "imagenet")
 RNG = np.random.default_rng(0)
 SHAPE = (275, 224)
+POINTS = TEMPLATE[:68] / SHAPE[::-1]
+ATLAS = {name: masks.atlas().region(name) for name in masks.atlas().names}
+EKMAN = {title(name): masks.ekman_mask(name) for name in EXPRESSIONS}
+NAMES = {name: spec.title for name, spec in SPECS.items()}
+FACE = RNG.random((64, 64, 3), np.float32)
 
 
 def _table(networks=tuple(NETWORKS), folds=tuple(FOLDS)):
@@ -63,7 +70,7 @@ def _texts(figure):
 
 
 def assert_readable(figure):
-    """No text overlaps another or leaves the figure, and none is below 7 points."""
+    """No text overlaps another or leaves the figure, and none is below 9 points."""
     texts = _texts(figure)
     assert texts
     for (one, box), (other, second) in itertools.combinations(texts, 2):
@@ -78,91 +85,250 @@ def assert_readable(figure):
         assert box.x0 >= -1 and box.y0 >= -1 and box.x1 <= width + 1 and box.y1 <= height + 1, (
             f"{text!r} is cut off"
         )
-    assert figure.get_figwidth() <= 7.5
-    assert min(text.get_fontsize() for text in figure.findobj(matplotlib.text.Text) if text.get_text()) >= 7
+    assert figure.get_figwidth() <= 9.6
+    assert min(text.get_fontsize() for text in figure.findobj(matplotlib.text.Text) if text.get_text()) >= 9
 
 
-def _walls():
-    heat = {
-        (net, title(name)): RNG.integers(0, 256, SHAPE, np.uint8) for net in NETWORKS for name in EXPRESSIONS
-    }
-    mask = np.zeros(SHAPE, bool)
-    mask[90:180, 60:160] = True
-    face, maps = RNG.random((64, 64, 3), np.float32), RNG.random((*SHAPE, 3), np.float32)
-    points = RNG.random((68, 2))
-    segments = np.arange(64 * 64).reshape(64, 64) // 512
-    weights = np.linspace(-0.4, 1, 8)
-    curve = pd.DataFrame(
-        {
-            "epoch": range(1, 10),
-            "accuracy": np.linspace(0.1, 0.9, 9),
-            "val_accuracy": np.linspace(0.1, 0.6, 9),
-        }
-    )
-    curves = pd.concat(curve.assign(network=network, fold=fold) for network in NETWORKS for fold in FOLDS)
-    table = _table()
-    tree = np.array(
-        [[place if place == 0 else 59 + place, place + 1, 0.1 + place / 70, place + 2] for place in range(59)]
-    )
+def _wall(rows, columns=tuple(EKMAN), dtype=np.uint8):
     return {
-        "bars by network": lambda: figures.barplot(
-            table,
-            label="network",
-            value="iou",
-            title="Anger",
-            groups=KINDS,
-            references={"white everywhere": 0.25, "an ellipse": 0.41},
-        ),
-        "bars by fold": lambda: figures.barplot(
-            table, label="model", value="iou", references={"white": 0.25}
-        ),
-        "narrow bars": lambda: figures.barplot(table, label="network", value="iou", wide=False, groups=KINDS),
-        "accuracy": lambda: figures.accuracy_bars(table, value="iou", groups=KINDS),
-        "tree": lambda: figures.dendrogram(
-            tree,
-            list(table["model"]),
-            title="Anger",
-            groups={f"{n}_{f}": KINDS[n] for n in NETWORKS for f in FOLDS},
-        ),
-        "tree with support": lambda: figures.dendrogram(
-            tree, list(table["model"]), support=np.linspace(0, 1, len(tree)), groups={}
-        ),
-        "small tree": lambda: figures.dendrogram([[0, 1, 0.5, 2]], ["Anger", "Fear"]),
-        "wall": lambda: figures.heatmap_wall(heat, outlines={"Fear": mask}, title="Heatmaps"),
-        "one row": lambda: figures.heatmap_wall(
-            {("all networks", name): heat["VGG16", name] for name in ("Anger", "Fear")}
-        ),
-        "masks": lambda: figures.masks_wall(
-            {title(name): mask for name in EXPRESSIONS}, points * 200, title="Ekman masks"
-        ),
-        "atlas": lambda: figures.atlas(
-            {name: masks.atlas().region(name) for name in masks.atlas().names}, points * 200
-        ),
-        "groups": lambda: figures.atlas({name: masks.atlas().group(name) for name in masks.atlas().groups}),
-        "confusion": lambda: figures.confusion_matrices({net: np.eye(6) * 9 + 1 for net in NETWORKS}),
-        "one confusion": lambda: figures.confusion_matrices({"VGG16": np.eye(6)}),
-        "learning": lambda: figures.learning_curves(curves),
-        "one curve": lambda: figures.learning_curves(curve.assign(network="VGG16", fold="CV1")),
-        "faces": lambda: figures.faces_sheet([face] * 8, [points] * 8, ["synthetic id00 anger 0"] * 8),
-        "explanation": lambda: figures.explanation(
-            face, segments, weights, standard_errors=weights**2, title="VGG16_CV1"
-        ),
-        "plain explanation": lambda: figures.explanation(face, segments, weights),
-        "warp": lambda: figures.warp(
-            face, points, points * 200, [[0, 1, 2], [1, 2, 3]], maps, title="Into face space"
-        ),
-        "warp and mean": lambda: figures.warp(face, points, points * 200, [[0, 1, 2]], maps, maps),
+        (row, column): RNG.integers(0, 256, SHAPE, np.uint8).astype(dtype)
+        for row in rows
+        for column in columns
     }
 
 
-@pytest.mark.parametrize("name", _walls())
+def _tree(leaves):
+    return np.array(
+        [
+            [place if place == 0 else leaves - 1 + place, place + 1, 0.1 + place / 70, place + 2]
+            for place in range(leaves - 1)
+        ]
+    )
+
+
+def _curves(networks=tuple(NETWORKS)):
+    epochs = pd.DataFrame({"epoch": range(1, 10), "accuracy": np.linspace(0.1, 0.9, 9)})
+    epochs = epochs.assign(val_accuracy=0.7 * epochs["accuracy"], chosen=epochs["epoch"] == 7)
+    return pd.concat(epochs.assign(network=network, fold=fold) for network in networks for fold in FOLDS)
+
+
+def _correlations(names):
+    values = RNG.uniform(-1, 1, (len(names), len(names)))
+    values[0, -1] = np.nan
+    return pd.DataFrame(values, names, names)
+
+
+def _cost(networks):
+    rows = [
+        (name, network, passes, SPECS[name].gradients, 0.003 * (passes + 1) * (2 + place))
+        for place, network in enumerate(networks)
+        for name, passes in zip(NAMES, (1000, 0, 0, 4000, 101, 1, 50, 50, 1000), strict=True)
+    ]
+    return pd.DataFrame(rows, columns=["explainer", "network", "passes", "gradients", "seconds"])
+
+
+def _effort(networks=tuple(NETWORKS)):
+    table = _table(networks).rename(columns={"iou": "test_accuracy"})
+    return table.assign(accuracy=0.9, seconds=90_000 * table["test_accuracy"], peak_memory_mb=12_345.6)
+
+
+def _importance():
+    rows = [(name, region, RNG.normal(0, 0.02), 0.004) for name in EKMAN for region in ATLAS]
+    return pd.DataFrame(rows, columns=["expression", "region", "importance", "standard_error"])
+
+
+def _scores(networks=tuple(NETWORKS)):
+    means = np.linspace(0.2, 0.4, len(networks))
+    table = pd.DataFrame({"network": networks, "estimate": means, "rank": range(1, len(networks) + 1)})
+    table = table.assign(fold_low=means - 0.05, fold_high=means + 0.05, low=1, high=len(networks), first=0.25)
+    table.loc[0, ["estimate", "low", "first"]] = np.nan
+    return table
+
+
+def _dots(rows, colours):
+    keys = itertools.product(("auc", "density"), rows, colours)
+    table = pd.DataFrame(list(keys), columns=["panel", "explainer", "network"])
+    return table.assign(value=RNG.random(len(table)), low=0.1, high=0.8)
+
+
+def _areas(names):
+    lines = [("network", "a", 0.3), ("network", "b", 0.35)]
+    lines += [("baseline", "centre_prior", 0.4), ("baseline", "random_pixels", 0.1)]
+    return pd.concat(
+        pd.DataFrame({"kind": kind, "name": name, "expression": expression, "share": share, "iou": value})
+        for expression in names
+        for kind, name, value in lines
+        for share in [np.linspace(0.1, 1, 10)]
+    )
+
+
+def _erasing(names, expressions=tuple(EKMAN)):
+    return {expression: {name: RNG.random((4, 2, 21)) for name in names} for expression in expressions}
+
+
+def _densities(networks):
+    cells = {cell: dict(zip(ATLAS, RNG.uniform(0, 4, len(ATLAS)), strict=True)) for cell in
+             itertools.product(networks, EKMAN)}  # fmt: skip
+    del cells[networks[0], "Fear"]
+    return cells
+
+
+VARIANTS = ("as set", "other samples", "hidden mean", "hidden blur", "15 superpixels", "facial regions")
+LAYERS = {"total": 8, "photometric": 0.25, **{f"au{number:02d}": 1 for number in range(1, 9)}}
+LAYERS = {name: np.full((112, 112), value, np.float32) for name, value in LAYERS.items()}
+MOVED = {name: np.linspace(0, place + 1, 275 * 224).reshape(SHAPE) for place, name in enumerate(EKMAN)}
+
+GALLERY = {
+    "alignment": lambda: figures.alignment_page(
+        [FACE] * 40, [POINTS] * 40, ["id00\nhappiness"] * 40, residuals=np.arange(40.0), title="Faces"
+    ),
+    "alignment of one": lambda: figures.alignment_page([FACE], [POINTS]),
+    "explanation": lambda: figures.explanation(
+        FACE, np.arange(4096).reshape(64, 64) // 512, np.linspace(-0.4, 1, 8),
+        standard_errors=np.full(8, 0.1), title="MobileNetV3Large_CV1: id00_anger_0 as anger",
+    ),
+    "plain explanation": lambda: figures.explanation(
+        FACE, np.arange(4096).reshape(64, 64) // 512, np.linspace(-0.04, 0.001, 8)
+    ),
+    "explained faces": lambda: figures.explained_faces(
+        {f"{net}: happiness": FACE for net in ("WeiNet", "MobileNetV3Large")},
+        {
+            (f"{net}: happiness", name): None if name == "RISE" else RNG.random((64, 64))
+            for net in ("WeiNet", "MobileNetV3Large")
+            for name in NAMES.values()
+        },
+        title="The same face by all explainers",
+    ),
+    "warp": lambda: figures.warp(FACE, POINTS, POINTS * 200, [[0, 1, 2], [1, 2, 3]],
+                                 RNG.random((*SHAPE, 3)), title="Into face space"),
+    "warp and mean": lambda: figures.warp(
+        FACE, POINTS, POINTS * 200, [[0, 1, 2]], *RNG.random((2, *SHAPE, 3))
+    ),
+    "layers": lambda: figures.causal_layers(FACE, FACE, LAYERS, title="id00 anger"),
+    "photometric layer": lambda: figures.causal_layers(FACE, FACE, {"photometric": LAYERS["photometric"]}),
+    "heatmap": lambda: figures.heatmap_figure(
+        MOVED["Fear"], EKMAN["Fear"], RNG.random((*SHAPE, 3)), label="mean weight", title="Fear, 40 faces"
+    ),
+    "8-bit heatmap": lambda: figures.heatmap_figure(RNG.integers(0, 256, SHAPE, np.uint8)),
+    "wall": lambda: figures.heatmap_wall(_wall(NETWORKS), outlines=EKMAN, title="Heatmaps"),
+    "one row": lambda: figures.heatmap_wall(_wall(["all networks"], ("Anger", "Fear"))),
+    "wall of explainers": lambda: figures.heatmap_wall(_wall(EKMAN, NAMES.values()), title="By explainer"),
+    "wall with notes": lambda: figures.heatmap_wall(
+        _wall(["WeiNet", "untrained"], dtype=float),
+        notes={("untrained", name): "r -0.95\nSSIM 0.95" for name in EKMAN},
+    ),
+    "masks": lambda: figures.masks_wall(EKMAN, TEMPLATE[:68], title="Ekman masks"),
+    "masks in rows": lambda: figures.masks_wall(EKMAN, TEMPLATE[:68], columns=3),
+    "atlas": lambda: figures.atlas(ATLAS, TEMPLATE[:68]),
+    "groups": lambda: figures.atlas({name: masks.atlas().group(name) for name in masks.atlas().groups}),
+    "regions": lambda: figures.region_faces(
+        _densities(["WeiNet", "MobileNetV3Large"]), ATLAS, certain={("WeiNet", "Anger"): ["glabella"]},
+        title="Regions", note="95 % intervals over 40 subjects",
+    ),
+    "weights of regions": lambda: figures.region_faces(
+        {("all networks", name): {"nose_tip": 0.02, "chin_centre": -0.01} for name in EKMAN}, ATLAS,
+        scale="weight", outlines=EKMAN,
+    ),
+    "causal wall": lambda: figures.causal_wall(
+        dict.fromkeys(EKMAN, RNG.random((*SHAPE, 3))), MOVED, EKMAN, dict.fromkeys(EKMAN, 0.2)
+    ),
+    "one causal map": lambda: figures.causal_wall(
+        {"Fear": RNG.random((*SHAPE, 3))}, {"Fear": MOVED["Fear"]}, EKMAN, {"Fear": 0.1}, title="One alone"
+    ),
+    "bars by network": lambda: figures.barplot(
+        _table(), label="network", value="iou", title="Anger", groups=KINDS,
+        references={"white everywhere": 0.25, "an ellipse": 0.41},
+    ),
+    "bars by fold": lambda: figures.barplot(_table(), label="model", value="iou", references={"white": 0.25}),
+    "intervals": lambda: figures.score_intervals(
+        _scores(), groups=KINDS, title="Mean IoU beside what chance gives", axis_label="IoU",
+        interval="95 % interval (Nadeau and Bengio), n = 5 folds",
+        baselines={"white everywhere": 0.25, "centred ellipse over 30 %": 0.41, "random pixels": 0.2,
+                   "masks of other expressions": 0.24},
+    ),
+    "ranks": lambda: figures.rank_intervals(_scores(), groups=KINDS, units="5 folds", title="Ranks"),
+    "dots": lambda: figures.interval_dots(
+        _dots(NAMES.values(), ["WeiNet", "MobileNetV3Large"]), panels={"auc": "AUC within the face",
+        "density": "density on changed pixels"}, row="explainer", colour="network", chance={"auc": 0.5},
+        bands={("auc", "centre prior"): (0.5, 0.6), ("auc", "image change (ceiling)"): (0.8, 0.9)},
+        title="Do explanations find what changed?", note="95 % intervals over 12 subjects\n40 faces a dot",
+    ),
+    "effort": lambda: figures.training_effort(_effort()),
+    "effort of one": lambda: figures.training_effort(_effort(["VGG16"])),
+    "cost": lambda: figures.cost_bars(_cost(["WeiNet", "MobileNetV3Large"]), NAMES),
+    "cost of twelve": lambda: figures.cost_bars(_cost(NETWORKS), NAMES),
+    "region bars": lambda: figures.region_bars(_importance(), list(EKMAN), title="Facial regions"),
+    "correlations": lambda: figures.annotated_matrix(
+        _correlations(NAMES), "Pearson's r", limits=(-1, 1), names=NAMES,
+        title="Heatmaps: mean r over networks and expressions",
+    ),
+    "small correlations": lambda: figures.annotated_matrix(
+        _correlations(["iou", "auc"]), "Spearman", limits=(-1, 1)
+    ),
+    "cells": lambda: figures.annotated_matrix(
+        pd.DataFrame(RNG.normal(0, 0.1, (12, 6)), list(NETWORKS), list(EXPRESSIONS)), "IoU above chance",
+        p=pd.DataFrame(RNG.random((12, 6)) / 2), title="What stands out",
+        note="* p < 0.05 in the test against random regions, corrected for all 72 cells (max-statistic)",
+    ),
+    "pairs": lambda: figures.annotated_matrix(
+        pd.DataFrame(RNG.random((6, 6)), pd.Index(list(EKMAN), name="Ekman mask of"),
+                     pd.Index(list(EKMAN), name="what moves in")),
+        "IoU at equal area", signed=False, frame_own=True, title="Do the masks describe what moves?",
+        note="own 0.234, others 0.123, difference 0.100 [0.050, 0.150]\np = 0.012 over all relabellings",
+    ),
+    "confusion": lambda: figures.confusion_matrices({net: np.eye(6) * 9 + 1 for net in NETWORKS}),
+    "one confusion": lambda: figures.confusion_matrices({"VGG16": np.eye(6)}),
+    "sensitivity": lambda: figures.sensitivity_matrices(
+        {(net, name): _correlations(VARIANTS).abs().to_numpy() for net in ("WeiNet", "MobileNetV3Large")
+         for name in EKMAN if (net, name) != ("WeiNet", "Anger")}, VARIANTS, title="Sensitivity",
+    ),
+    "learning": lambda: figures.learning_curves(_curves()),
+    "one curve": lambda: figures.learning_curves(_curves(["VGG16"])),
+    "erasing": lambda: figures.erasure_curves(
+        _erasing([*NAMES, "random", "centre"]), np.linspace(0, 1, 21), titles=NAMES, title="MobileNetV3Large"
+    ),
+    "erasing one": lambda: figures.erasure_curves(
+        _erasing(["lime", "centre"], ("Fear",)), np.linspace(0, 1, 21)
+    ),
+    "reliability": lambda: figures.reliability_boxes(
+        _table().assign(
+            expression="fear", r2=0.4, mean_standard_error=RNG.random(60), weighted_flip_rate=0.1
+        ),
+        title="Reliability",
+    ),
+    "reliability of two": lambda: figures.reliability_boxes(
+        pd.DataFrame(
+            {"network": ["WeiNet", "MobileNetV3Large"] * 30, "expression": np.repeat(list(EKMAN), 10)}
+        ).assign(r2=RNG.random(60), mean_standard_error=0.1, weighted_flip_rate=RNG.random(60)),
+    ),
+    "areas": lambda: figures.area_curves(_areas(EKMAN), folds=5),
+    "areas of four": lambda: figures.area_curves(_areas(list(EKMAN)[:4]), folds=5, title="Four"),
+    "null": lambda: figures.null_distribution(
+        RNG.normal(0.25, 0.01, 720), 0.26, p=0.13, baselines={"white everywhere": 0.2575}, title="Own masks"
+    ),
+    "tree": lambda: figures.dendrogram(
+        _tree(60), list(_table()["model"]), title="Anger",
+        groups={f"{n}_{f}": KINDS[n] for n in NETWORKS for f in FOLDS},
+    ),
+    "tree with support": lambda: figures.dendrogram(
+        _tree(60), list(_table()["model"]), support=np.linspace(0, 1, 59), groups={}
+    ),
+    "small tree": lambda: figures.dendrogram([[0, 1, 0.5, 2]], ["Anger", "Fear"]),
+    "overview": lambda: figures.overview(
+        FACE, POINTS, np.arange(4096).reshape(64, 64) // 512, np.linspace(-0.4, 1, 8), MOVED["Fear"],
+        np.uint8(255 * MOVED["Anger"]), EKMAN["Anger"], EKMAN["Fear"], iou=0.25, what="WeiNet, fear",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", GALLERY)
 def test_nothing_overlaps_or_is_too_small(name):
-    assert_readable(_walls()[name]())
+    assert_readable(GALLERY[name]())
 
 
 @pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])
 def test_equal_figures_give_equal_bytes_also_after_they_were_shown(tmp_path, suffix):
-    draw = _walls()["bars by network"]
+    draw = GALLERY["bars by network"]
     figure = draw()
     figures.save(figure, tmp_path / f"one{suffix}")
     figure._repr_png_()
@@ -194,7 +360,7 @@ def test_style_does_not_leak_and_no_window_library_is_touched():
 
 def test_other_file_formats_are_refused(tmp_path):
     with pytest.raises(SettingsError, match=r"'\.png'.*'\.gif'"):
-        figures.save(_walls()["small tree"](), tmp_path / "tree.gif")
+        figures.save(GALLERY["small tree"](), tmp_path / "tree.gif")
 
 
 def test_bars_are_the_sorted_means_and_points_the_folds():
@@ -290,6 +456,44 @@ def test_wall_shows_each_heatmap_in_its_place_and_marks_the_missing():
         figures.heatmap_wall({("VGG16", "Anger"): None})
 
 
+def test_floats_on_a_wall_are_stretched_each_and_have_notes():
+    heat = {("A", "Fear"): np.linspace(1, 2, 275 * 224).reshape(SHAPE), ("B", "Fear"): np.eye(*SHAPE)}
+    figure = figures.heatmap_wall(heat, notes={("A", "Fear"): "r 1.00"})
+    first, second = figure.axes[:2]
+    assert first.images[0].get_clim() == (1, 2) and second.images[0].get_clim() == (0, 1)
+    assert first.get_xlabel() == "r 1.00" and second.get_xlabel() == ""
+
+
+def test_one_heatmap_lies_over_its_face_within_the_outline():
+    heat, mask = np.zeros(SHAPE, np.uint8), np.zeros(SHAPE, bool)
+    heat[100:], mask[50:150, 50:150] = 255, True
+    axes, bar = figures.heatmap_figure(heat, mask, np.full((*SHAPE, 3), 255, np.uint8), label="share").axes
+    picture = axes.images[0].get_array()
+    np.testing.assert_allclose(picture[0, 0], 0.4 + 0.6 * np.array(matplotlib.colormaps["viridis"](0)[:3]))
+    np.testing.assert_allclose(picture[-1, 0], 0.4 + 0.6 * np.array(matplotlib.colormaps["viridis"](255)[:3]))
+    assert bar.get_ylabel() == "share" and bar.get_ylim() == (0, 255)
+    x, y = axes.collections[0].get_paths()[0].vertices.T
+    assert (x.min(), x.max(), y.min(), y.max()) == (50, 150, 50, 150)
+    signed = figures.heatmap_figure(np.linspace(-1, 3, 6).reshape(2, 3)).axes[1]
+    assert signed.get_ylim() == (-3, 3)
+    with pytest.raises(DataError, match=r"mask has shape \(2, 2\).*\(275, 224\)"):
+        figures.heatmap_figure(heat, np.ones((2, 2), bool))
+    with pytest.raises(DataError, match="finite"):
+        figures.heatmap_figure(np.full((2, 2), np.nan))
+
+
+def test_a_matrix_shows_its_values_stars_and_frames():
+    values = pd.DataFrame([[0.2, np.nan], [-0.001, 0.1]], index=["a", "Fear"], columns=["Anger", "Fear"])
+    p = pd.DataFrame([[0.01, np.nan], [0.5, 0.06]])
+    axes, bar = figures.annotated_matrix(values, "IoU above chance", p=p, frame_own=True, note="* p").axes
+    assert [text.get_text() for text in axes.texts] == ["+0.20 *", "–", "+0.00", "+0.10"]
+    assert [text.get_weight() for text in axes.texts] == ["bold", "normal", "normal", "normal"]
+    assert axes.images[0].get_clim() == (-0.2, 0.2) and bar.get_ylabel() == "IoU above chance"
+    assert [patch.get_xy() for patch in axes.patches] == [(0.5, 0.5)]
+    unsigned = figures.annotated_matrix(values.abs(), "IoU", signed=False).axes[0]
+    assert unsigned.images[0].get_clim() == (0, 0.2) and unsigned.texts[0].get_text() == "0.20"
+
+
 def test_confusion_is_in_percent_of_the_row_and_empty_rows_are_marked():
     counts = np.array([[3, 1], [0, 0]])
     axes = figures.confusion_matrices({"VGG16": counts}, names=["yes", "no"]).axes[0]
@@ -323,13 +527,66 @@ def test_curves_are_the_histories():
         figures.learning_curves(table, measure="loss")
 
 
-def test_landmarks_lie_on_the_face_in_pixels():
-    face = np.zeros((50, 100, 3), np.uint8)
-    axes = figures.faces_sheet([face], [np.array([[0.5, 0.5], [1, 0]])]).axes[0]
-    assert axes.lines[0].get_xydata().tolist() == [[50, 25], [100, 0]]
-    assert axes.get_xlim() == (0, 100) and axes.get_ylim() == (50, 0)
-    with pytest.raises(DataError, match="1 faces, but 2 titles"):
-        figures.faces_sheet([face], titles=["a", "b"])
+def test_an_alignment_page_draws_every_landmark_where_it_lies():
+    faces = [np.full((50, 40, 3), number, np.uint8) for number in range(4)]
+    points = [POINTS + number / 1000 for number in range(4)]
+    figure = figures.alignment_page(faces, points)
+    for axes, wanted in zip(figure.axes, points, strict=True):
+        lines = [line.get_xydata() / (40, 50) for line in axes.lines]
+        np.testing.assert_allclose(
+            np.unique(np.concatenate(lines), axis=0), np.unique(wanted, axis=0), atol=1e-9
+        )
+        # Contours close round eyes and lips only.
+        assert [len(line) for line in lines] == [17, 5, 5, 4, 5, 7, 7, 13, 9]
+        assert [bool(np.array_equal(line[0], line[-1])) for line in lines] == [False] * 5 + [True] * 4
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names == ["jaw", "brows", "nose", "eyes", "mouth"]
+
+
+def test_an_alignment_page_starts_with_the_oddest_faces_and_says_of_how_many():
+    faces = [np.full((50, 40, 3), number, np.uint8) for number in range(4)]
+    options = {"titles": list("abcd"), "residuals": [0.1, 0.3, 0.05, 0.2], "title": "Faces", "most": 3}
+    figure = figures.alignment_page(faces, [POINTS] * 4, **options)
+    shown = [round(float(axes.images[0].get_array().max()) * 255) for axes in figure.axes]
+    assert shown == [1, 3, 0] and figure.get_suptitle() == "Faces (3 of 4)"
+    assert figure.axes[0].get_title() == "b\nresidual 0.300"
+    for wrong, message in (
+        ({"titles": ["a"]}, "4 faces, but 1 titles"),
+        ({"residuals": [1]}, "4 faces, but 1 residuals"),
+    ):
+        with pytest.raises(DataError, match=message):
+            figures.alignment_page(faces, [POINTS] * 4, **wrong)
+    with pytest.raises(SettingsError, match="'columns'"):
+        figures.alignment_page(faces, [POINTS] * 4, columns=0)
+
+
+def test_erasure_curves_are_means_and_no_two_explainers_look_alike():
+    shares = np.linspace(0, 1, 21)
+    curves = _erasing([*NAMES, "random", "centre"], ("Anger", "Fear"))
+    curves["Fear"]["lime"] = curves["Fear"]["lime"][:1]
+    figure = figures.erasure_curves(curves, shares, titles=NAMES)
+    first = figure.axes[0].lines[0]
+    np.testing.assert_allclose(first.get_ydata(), curves["Anger"]["lime"][:, 0].mean(axis=0))
+    assert figure.axes[1].get_title() == "Fear\n1 to 4 faces"
+    lines = figure.legends[0].get_lines()
+    assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == len(lines) == 11
+    with pytest.raises(DataError, match="shape"):
+        figures.erasure_curves(curves, shares[:5])
+
+
+def test_effort_bars_are_means_and_whiskers_standard_deviations():
+    table = pd.DataFrame(
+        {"network": ["A", "A", "B", "B"], "fold": ["CV1", "CV2"] * 2, "seconds": [1.0, 3.0, 10.0, None]}
+    )
+    (axes,) = figures.training_effort(table).axes
+    assert [bar.get_width() for bar in axes.patches] == [2, 10]
+    whiskers = axes.containers[0].lines[2][0].get_segments()
+    # With n - 1: sqrt(((1 - 2)^2 + (3 - 2)^2) / 1); one value has no spread.
+    np.testing.assert_allclose(whiskers[0][:, 0], [2 - 2**0.5, 2 + 2**0.5])
+    np.testing.assert_allclose(whiskers[1][:, 0], [10, 10])
+    np.testing.assert_array_equal(axes.lines[0].get_xydata()[:3], [[1, 0], [3, 0], [10, 1]])
+    with pytest.raises(DataError, match="nothing to draw"):
+        figures.training_effort(table[["network", "fold"]])
 
 
 def test_explanation_paints_weights_on_their_superpixels():
@@ -360,7 +617,14 @@ def test_atlas_numbers_every_part_inside_it():
     "draw",
     [
         lambda: figures.barplot(_table().iloc[:0], label="network", value="iou"),
-        lambda: figures.faces_sheet([]),
+        lambda: figures.alignment_page([], []),
+        lambda: figures.explained_faces({}, {}),
+        lambda: figures.cost_bars(_cost([])),
+        lambda: figures.annotated_matrix(_correlations(["a", "b"])[:0], "r"),
+        lambda: figures.reliability_boxes(pd.DataFrame()),
+        lambda: figures.erasure_curves({}, []),
+        lambda: figures.sensitivity_matrices({}, []),
+        lambda: figures.sensitivity_matrices({("A", "Fear"): np.eye(3)}, VARIANTS),
         lambda: figures.learning_curves(pd.DataFrame()),
         lambda: figures.confusion_matrices({}),
         lambda: figures.masks_wall({}),

@@ -182,7 +182,7 @@ def test_a_damaged_heatmap_is_left_out_of_all_pages(released, tmp_path):
 def test_drawn_figures_keep_their_colours_in_small_files(tmp_path):
     from PIL import Image
 
-    from ekman_expressions.figures.style import PALETTE, new_figure
+    from ekman_expressions.figures._style import PALETTE, new_figure
     from ekman_expressions.report.plots import Plot, publish
     from ekman_expressions.study.provenance import Run
 
@@ -194,6 +194,6 @@ def test_drawn_figures_keep_their_colours_in_small_files(tmp_path):
     plot = Plot(name="bars", title="", caption="", alt="", draw=draw, table=pd.DataFrame({"a": [1]}))
     publish([plot], tmp_path, Run())
     with Image.open(tmp_path / "figures" / "bars.png") as found:
-        assert (found.mode, found.size) == ("P", (900, 600))
+        assert (found.mode, found.size) == ("P", (1157, 771))
         colours = {colour for _, colour in found.convert("RGB").getcolors(256)}
     assert {(255, 255, 255), (0, 0x72, 0xB2), (0xD5, 0x5E, 0)} <= colours

@@ -1,28 +1,51 @@
-"""Sorted bars: scores and accuracies, with the folds behind each mean as points."""
+"""Bars, and dots with their intervals: scores, ranks, costs and regions, each beside what chance gives."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.patches import Rectangle
 
 from ekman_expressions.core.errors import DataError
-from ekman_expressions.figures.style import COLUMN, GROUP_COLOURS, PAGE, PALETTE, new_figure, styled
+from ekman_expressions.figures._style import (
+    COLUMN,
+    DASHES,
+    PAGE,
+    PALETTE,
+    bare,
+    beside,
+    dot,
+    group_colour,
+    group_entries,
+    legend,
+    line,
+    mark_missing,
+    name_rows,
+    new_figure,
+    panels,
+    patch,
+    styled,
+)
 
-_DASHES = ((0, (4, 2)), (0, (1, 1.5)), "-.", "-")
-_POINT = {
-    "markersize": 2.4,
+_FOLD = {
+    "marker": "o",
+    "linestyle": "none",
+    "markersize": 3,
     "markerfacecolor": "white",
     "markeredgecolor": "black",
-    "markeredgewidth": 0.5,
-    "linestyle": "none",
+    "markeredgewidth": 0.6,
+}
+_BASELINES = tuple(zip(DASHES, ("black", PALETTE[3], "black", PALETTE[2]), strict=True))
+_EFFORT = {
+    "test_accuracy": "accuracy,\ntest faces",
+    "accuracy": "accuracy,\ntraining faces",
+    "seconds": "seconds\nper model",
+    "peak_memory_mb": "peak memory,\nMB",
 }
 
 
@@ -78,125 +101,334 @@ def barplot(
     by_label = table.groupby(label, sort=False, observed=True)[value]
     # Stable: equal bars keep the order of the table.
     means = by_label.mean().sort_values(ascending=ascending, kind="stable", na_position="last")
-    has_points = by_label.size().max() > 1
-    height = 0.7 + 0.17 * len(means) + (0.2 if title else 0) + (0.25 if groups or references else 0)
-    figure = new_figure(PAGE if wide else COLUMN, height)
+    several, references = by_label.size().max() > 1, references or {}
+    height = 0.7 + 0.17 * len(means) + (0.25 if groups or references else 0)
+    figure = new_figure(PAGE if wide else COLUMN, height, title)
     axes = figure.add_subplot()
     places = np.arange(len(means))
-    colours = [_colour(groups, name) for name in means.index]
-    bars = axes.barh(places, means.fillna(0), height=0.72, color=colours, alpha=0.85)
-    for bar, (name, mean) in zip(bars, means.items(), strict=True):
+    colours = [group_colour(groups, name) for name in means.index]
+    axes.barh(places, means.fillna(0), height=0.72, color=colours, alpha=0.85)
+    for place, (name, mean) in enumerate(means.items()):
         values = by_label.get_group(name)
-        _annotate(axes, bar, mean, values)
-    for place, reference in enumerate((references or {}).values()):
+        known = values.dropna()
+        if several:
+            axes.plot(known, np.full(len(known), place), zorder=3, **_FOLD)
+        text = "no data" if known.empty else f"{mean:.3f}"
+        if 0 < len(known) < len(values):
+            text += f" ({len(known)} of {len(values)})"
+        # In a column of their own: at the bars' ends they would lie on points and lines.
+        beside(axes, text, place, style="italic" if known.empty else "normal")
+    if several:
+        beside(axes, "mean", -1.1)
+    entries = group_entries(groups, means.index, marker="s", linestyle="none", markersize=8)
+    if several:
+        entries.append(line(f"one {points}", **_FOLD))
+    for dashes, (name, reference) in zip(DASHES[1:] + DASHES[:1], references.items(), strict=False):
         if isinstance(reference, Mapping):
-            own = [reference.get(name, np.nan) for name in means.index]
-            axes.vlines(own, places - 0.48, places + 0.48, color="black", linewidth=1.8)
+            own = [reference.get(label, np.nan) for label in means.index]
+            axes.vlines(own, places - 0.48, places + 0.48, color="black", linewidth=2.2)
+            look = {"linestyle": "none", "marker": "|", "markersize": 10, "markeredgewidth": 2.2}
         else:
-            axes.axvline(reference, color="black", linestyle=_DASHES[place % len(_DASHES)], linewidth=0.9)
-    axes.set_yticks(places, means.index)
-    axes.set_ylim(len(means) - 0.4, -0.6)
+            look = {"linestyle": dashes}
+            axes.axvline(reference, color="black", **look)
+        entries.append(line(name, **look))
+    name_rows(axes, means.index)
     low, high = axes.dataLim.intervalx
     axes.set_xlim(min(0, 1.05 * low), 1.05 * high if high > 0 else 1)
     axes.set_xlabel(axis_label or value)
-    axes.tick_params(axis="y", length=0)
-    axes.grid(axis="x", color="#E5E5E5", linewidth=0.6)
-    if has_points:
-        axes.annotate(
-            "mean", (1, 1), (4, 1), xycoords="axes fraction", textcoords="offset points", fontsize=7
-        )
-    _legend(figure, groups, means.index, references, points if has_points else None)
-    if title:
-        figure.suptitle(title)
+    legend(figure, entries, 4 if wide else 2)
     return figure
 
 
-def accuracy_bars(
+@styled
+def score_intervals(
     table: pd.DataFrame,
     *,
-    value: str = "accuracy",
+    value: str = "estimate",
+    low: str = "fold_low",
+    high: str = "fold_high",
+    label: str = "network",
+    baselines: Mapping[str, float] | None = None,
     groups: Mapping[str, str] | None = None,
-    chance: float | None = 1 / 6,
-    title: str = "Accuracy on the test folds",
+    axis_label: str = "",
+    interval: str = "95 % interval",
+    title: str = "",
 ) -> Figure:
-    """Draw the accuracy of networks, their folds as points, and the line of guessing.
+    """Draw scores as points with their intervals, best first, and baselines as lines.
 
     Parameters
     ----------
     table : DataFrame
-        Columns network, fold and `value`.
-    value : str
-        The column, between 0 and 1.
+        A row for each `label`, with its `value` and the ends `low` and `high` (NaN: none).
+    baselines : dict of name to value, optional
+        At most four lines across all rows; their values stand in the legend.
+    groups : dict of label to group, optional
+        Colours the points.
+    axis_label, interval, title : str
+        `interval` says in the legend what the bars are, and of how many: "95 %, n = 5 folds".
+
+    Raises
+    ------
+    DataError
+        If there is no row, or there are more than four baselines.
+    """
+    baselines = dict(baselines or {})
+    if table.empty or len(baselines) > len(_BASELINES):
+        raise DataError(
+            f"Intervals need at least one row and at most {len(_BASELINES)} baselines, but got {len(table)} "
+            f"and {len(baselines)}."
+        )
+    table = table.sort_values(value, ascending=False, kind="stable", na_position="last")
+    entries = [line(f"mean and {interval}", "#444444", marker="o", linewidth=2)]
+    for (name, reference), (dashes, colour) in zip(baselines.items(), _BASELINES, strict=False):
+        entries.append(line(f"{name} ({reference:.3f})", colour, linestyle=dashes))
+    entries += group_entries(groups, table[label], marker="o", linestyle="none")
+    figure = new_figure(PAGE, 0.9 + 0.2 * len(table) + 0.16 * -(-len(entries) // 2), title)
+    axes = figure.add_subplot()
+    for place, row in enumerate(table.to_dict("records")):
+        if np.isfinite(row[value]):
+            dot(axes, place, row[value], row[low], row[high], group_colour(groups, row[label]))
+        else:
+            axes.text(0.01, place, "no data", transform=axes.get_yaxis_transform(), va="center")
+    for reference, (dashes, colour) in zip(baselines.values(), _BASELINES, strict=False):
+        axes.axvline(reference, color=colour, linestyle=dashes, zorder=0)
+    name_rows(axes, table[label])
+    axes.set_xlabel(axis_label or value)
+    legend(figure, entries, 2)
+    return figure
+
+
+@styled
+def rank_intervals(
+    table: pd.DataFrame, *, groups: Mapping[str, str] | None = None, title: str = "", units: str = "folds"
+) -> Figure:
+    """Draw each network's rank and the interval of its ranks over resamples.
+
+    Parameters
+    ----------
+    table : DataFrame
+        ``network, rank, low, high, first``; see `measures.ranking.rank_intervals`.
     groups : dict of network to group, optional
-        Colours the bars.
-    chance : float or None
-        What guessing would reach: 1/6 for six classes of equal size.
+        Colours the networks.
+    title : str
+    units : str
+        What was resampled, and how many: "5 folds".
+
+    Raises
+    ------
+    DataError
+        If the table has no row.
+    """
+    if table.empty:
+        raise DataError("There is no network to rank.")
+    figure = new_figure(PAGE, 1.0 + 0.2 * len(table), title)
+    axes = figure.add_subplot()
+    for place, row in enumerate(table.to_dict("records")):
+        colour = group_colour(groups, row["network"])
+        dot(axes, place, row["rank"], row["low"], row["high"], colour, linewidth=6, alpha=0.35)
+        beside(axes, "–" if np.isnan(row["first"]) else f"{100 * row['first']:.0f} %", place)
+    beside(axes, "first", -0.9)
+    name_rows(axes, table["network"])
+    axes.set_xlim(0.5, len(table) + 0.5)
+    axes.set_xticks(range(1, len(table) + 1))
+    axes.set_xlabel(
+        f"rank and its 95 % interval, {units} resampled;\nby guessing 1 to {len(table)}, first in "
+        f"{100 / len(table):.0f} %"
+    )
+    return figure
+
+
+@styled
+def interval_dots(
+    table: pd.DataFrame,
+    *,
+    panels: Mapping[str, str],
+    row: str,
+    colour: str,
+    chance: Mapping[str, float] | None = None,
+    bands: Mapping[tuple[str, str], tuple[float, float]] | None = None,
+    title: str = "",
+    note: str = "",
+) -> Figure:
+    """Draw values with their intervals as dots: rows share their names, each panel has its own scale.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Long: ``panel``, `row`, `colour`, ``value, low, high``.
+    panels : dict of panel to label
+        Side by side, in this order, with the label of their axis.
+    row, colour : str
+        The columns that name the rows, and the colours within a row; both in the order in
+        which they first occur.
+    chance : dict of panel to float, optional
+        What chance gives: a dashed line.
+    bands : dict of (panel, label) to (low, high), optional
+        Baselines as shaded bands, named in the legend.
+    title, note : str
+        Above; and below: n, the unit and level of the intervals.
+
+    Raises
+    ------
+    DataError
+        If there is nothing to draw.
+    """
+    if table.empty:
+        raise DataError("There are no values to draw.")
+    rows, names = (list(dict.fromkeys(table[name])) for name in (row, colour))
+    bands, chance = dict(bands or {}), dict(chance or {})
+    colours = dict(zip([*names, *dict.fromkeys(label for _, label in bands)], 4 * PALETTE, strict=False))
+    entries = [line(name, colours[name], marker="o", linewidth=2) for name in names]
+    entries += [patch(name, colours[name], alpha=0.3) for name in colours if name not in names]
+    if chance:
+        entries.append(line("chance", "#555555", linestyle="--"))
+    height = 0.7 + max(0.3, 0.14 * len(names) + 0.1) * len(rows) + 0.2 * -(-len(entries) // 4)
+    figure = new_figure(PAGE, height + (0.17 * (note.count("\n") + 1) if note else 0), title)
+    grid = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
+    step = min(0.22, 0.7 / len(names))
+    for axes, (panel, label) in zip(grid, panels.items(), strict=True):
+        for (place, name), (low, high) in bands.items():
+            if place == panel:
+                axes.axvspan(low, high, color=colours[name], alpha=0.3, linewidth=0)
+        if panel in chance:
+            axes.axvline(chance[panel], color="#555555", linestyle="--")
+        for found in table[table["panel"] == panel].to_dict("records"):
+            offset = step * (names.index(found[colour]) - (len(names) - 1) / 2)
+            at = rows.index(found[row]) + offset
+            dot(axes, at, found["value"], found["low"], found["high"], colours[found[colour]])
+        axes.set_xlabel(label)
+        axes.grid(axis="x")
+    grid[0].set_yticks(range(len(rows)), rows)
+    grid[0].set_ylim(len(rows) - 0.5, -0.5)
+    # The note stands above the entries: two things outside the axes would lie over each other.
+    legend(figure, entries, title=note or None)
+    # Long names of rows are wider in files than on the screen, for which the layout is made.
+    figure.get_layout_engine().set(w_pad=0.1)
+    return figure
+
+
+@styled
+def training_effort(table: pd.DataFrame) -> Figure:
+    """Draw a panel each for accuracy, seconds and peak memory: a row per network, a point per fold.
+
+    Parameters
+    ----------
+    table : DataFrame
+        One row per model: columns network, fold, and any of test_accuracy, accuracy, seconds
+        and peak_memory_mb, as from `ekman_expressions.study.training_table.training_table`.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Bars are means over folds, whiskers standard deviations (n - 1). Missing values have no
+        point.
+
+    Raises
+    ------
+    DataError
+        If the table has no row, or none of the measures.
+    """
+    measures = {name: text for name, text in _EFFORT.items() if name in table and table[name].notna().any()}
+    if table.empty or not measures:
+        raise DataError(f"There is nothing to draw: the table needs rows, and any of {', '.join(_EFFORT)}.")
+    networks = list(dict.fromkeys(table["network"]))
+    figure = new_figure(PAGE, 0.95 + 0.2 * len(networks))
+    groups = table.groupby("network", sort=False)
+    grid = figure.subplots(1, len(measures), sharey=True, squeeze=False)[0]
+    for axes, (name, label) in zip(grid, measures.items(), strict=True):
+        means, spreads = groups[name].mean()[networks], groups[name].std()[networks].fillna(0)
+        axes.barh(range(len(networks)), means, xerr=spreads, height=0.6, color=PALETTE[4], ecolor="#555555")
+        axes.plot(table[name], table["network"].map(networks.index), **_FOLD)
+        axes.set_xlabel(label)
+        axes.set_xlim(left=0)
+        axes.locator_params(axis="x", nbins=3)
+        name_rows(axes, networks)
+    return figure
+
+
+@styled
+def cost_bars(cost: pd.DataFrame, names: Mapping[str, str] | None = None) -> Figure:
+    """Draw what an explanation costs as bars: images through the model, and seconds, per network.
+
+    Parameters
+    ----------
+    cost : DataFrame
+        ``explainer, network, passes, gradients, seconds``; see `ekman_expressions.study.cost`.
+    names : dict, optional
+        What to call the explainers.
+
+    Raises
+    ------
+    DataError
+        If the table has no row.
+    """
+    if cost.empty:
+        raise DataError("There is no cost to draw.")
+    explainers, networks = (list(dict.fromkeys(cost[column])) for column in ("explainer", "network"))
+    few = len(networks) <= 3
+    figure = new_figure(PAGE, 1.2 + len(explainers) * (max(0.24, 0.11 * len(networks)) if few else 0.28))
+    left, right = figure.subplots(1, 2, sharey=True)
+    places = np.arange(len(explainers))
+    calls = cost.groupby("explainer")[["passes", "gradients"]].max().loc[explainers]
+    # Bars of one model call and of none would look alike on a logarithmic axis.
+    left.barh(places, calls["passes"], color=[PALETTE[5 if flag else 0] for flag in calls["gradients"]])
+    left.set_xscale("symlog", linthresh=1)
+    left.set_xlim(0, max(10, calls["passes"].max() * 10))
+    for place, passes in enumerate(calls["passes"]):
+        left.text(passes, place, f" {passes:,}", va="center")
+    left.set(xlabel="images through the model", title="Model calls")
+    seconds = cost.pivot(index="explainer", columns="network", values="seconds").loc[explainers, networks]
+    height = 0.8 / len(networks)
+    entries = [patch("predictions only", PALETTE[0])]
+    if calls["gradients"].any():
+        entries.append(patch("with gradients", PALETTE[5]))
+    for number, network in enumerate(networks):
+        if few:
+            at, colour = places + (number - (len(networks) - 1) / 2) * height, PALETTE[2 + number]
+            right.barh(at, seconds[network], height, color=colour)
+            entries.append(patch(network, colour))
+        else:
+            right.plot(seconds[network], places, "o", ms=4.5, mfc="none", color=PALETTE[2])
+    if not few:
+        right.plot(seconds.median(axis=1), places, "|", ms=14, color="black")
+        entries.append(line("one network", PALETTE[2], marker="o", mfc="none", linestyle="none"))
+        entries.append(line("their median", marker="|", ms=14, linestyle="none"))
+    right.set_xscale("log")
+    right.set(xlabel="seconds per face", title="Time on this machine")
+    legend(figure, entries, 5)
+    name_rows(left, [(names or {}).get(name, name) for name in explainers])
+    return figure
+
+
+@styled
+def region_bars(
+    table: pd.DataFrame, expressions: Sequence[str], *, most: int = 10, title: str = ""
+) -> Figure:
+    """Draw the most important facial regions of each expression with their standard errors.
+
+    Parameters
+    ----------
+    table : DataFrame
+        ``expression, region, importance, standard_error``, one row per region and expression.
+    expressions : sequence of str
+        Which panels, three side by side.
+    most : int
+        Regions per panel: those with the largest importance.
     title : str
     """
-    references = None if chance is None else {f"chance ({chance:.3f})": chance}
-    return barplot(
-        table,
-        label="network",
-        value=value,
-        title=title,
-        axis_label=f"{value.replace('_', ' ')} (mean over folds)",
-        groups=groups,
-        references=references,
-    )
-
-
-def _annotate(axes: Axes, bar: Rectangle, mean: float, values: pd.Series) -> None:
-    """Draw the values behind a bar's mean as points, and write the mean at the right."""
-    middle = bar.get_y() + bar.get_height() / 2
-    known = values.dropna()
-    if len(values) > 1:
-        axes.plot(known, np.full(len(known), middle), "o", zorder=3, **_POINT)
-    text = "no data" if known.empty else f"{mean:.3f}"
-    if 0 < len(known) < len(values):
-        text += f" ({len(known)} of {len(values)})"
-    # In a column of their own: at the bars' ends they would lie on points and lines.
-    axes.annotate(
-        text,
-        (1, middle),
-        (4, 0),
-        xycoords=axes.get_yaxis_transform(),
-        textcoords="offset points",
-        va="center",
-        fontsize=7,
-        style="italic" if known.empty else "normal",
-    )
-
-
-def _legend(
-    figure: Figure,
-    groups: Mapping[str, str] | None,
-    labels: Iterable[str],
-    references: Mapping[str, float | Mapping[str, float]] | None,
-    points: str | None,
-) -> None:
-    from matplotlib.lines import Line2D
-    from matplotlib.patches import Patch
-
-    present = sorted({groups[name] for name in labels if name in groups}) if groups else []
-    entries = [Patch(color=_group_colour(group, groups), alpha=0.85, label=group) for group in present]
-    if points:
-        entries.append(Line2D([], [], marker="o", label=f"one {points}", **_POINT))
-    for place, (name, reference) in enumerate((references or {}).items()):
-        if isinstance(reference, Mapping):
-            look = {"linestyle": "none", "marker": "|", "markersize": 8, "markeredgewidth": 1.8}
-        else:
-            look = {"linestyle": _DASHES[place % len(_DASHES)], "linewidth": 0.9}
-        entries.append(Line2D([], [], color="black", label=name, **look))
-    if entries:
-        columns = 4 if figure.get_figwidth() > COLUMN else 2
-        figure.legend(handles=entries, loc="outside lower center", ncols=min(len(entries), columns))
-
-
-def _colour(groups: Mapping[str, str] | None, name: str) -> str:
-    return _group_colour(groups[name], groups) if groups and name in groups else PALETTE[0]
-
-
-def _group_colour(group: str, groups: Mapping[str, str]) -> str:
-    if group in GROUP_COLOURS:
-        return GROUP_COLOURS[group]
-    return PALETTE[sorted(set(groups.values())).index(group) % len(PALETTE)]
+    figure = new_figure(PAGE, 0.5 + -(-len(expressions) // 3) * (0.5 + 0.155 * most), title)
+    for axes, expression in zip(panels(figure, len(expressions), 3), expressions, strict=True):
+        axes.set_title(expression)
+        part = table[table["expression"] == expression].nlargest(most, "importance")
+        if part.empty:
+            bare(axes)
+            mark_missing(axes)
+            continue
+        errors = part["standard_error"].fillna(0)
+        axes.barh(range(len(part)), part["importance"], xerr=errors, color=PALETTE[0], ecolor="#555555")
+        name_rows(axes, part["region"].str.replace("_", " "))
+        axes.set_ylim(most - 0.5, -0.5)
+        axes.axvline(0, color="black", linewidth=0.8)
+        axes.locator_params(axis="x", nbins=4)
+    figure.supxlabel("mean importance ± standard error over faces")
+    return figure

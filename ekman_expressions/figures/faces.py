@@ -1,8 +1,8 @@
-"""Pictures of faces: contact sheets, one explanation, one warp into face space."""
+"""Pictures of faces: landmarks, explanations, one warp into face space, and the layers of a movement mask."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,49 +11,97 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-from ekman_expressions.core.errors import DataError
-from ekman_expressions.figures.style import PAGE, PALETTE, bare, new_figure, styled
+from ekman_expressions.core.errors import DataError, check_range
+from ekman_expressions.figures._style import (
+    MOVEMENT,
+    PAGE,
+    PALETTE,
+    SIGNED,
+    UNSIGNED,
+    bare,
+    check_counts,
+    colour_bar,
+    lay_over,
+    legend,
+    mark_missing,
+    new_figure,
+    panels,
+    patch,
+    show,
+    styled,
+    to_unit,
+)
+
+CONTOURS = {
+    "jaw": [range(0, 17)],
+    "brows": [range(17, 22), range(22, 27)],
+    "nose": [range(27, 31), range(31, 36)],
+    "eyes": [(*range(36, 42), 36), (*range(42, 48), 42)],
+    "mouth": [(*range(48, 60), 48), (*range(60, 68), 60)],
+}
+"""The lines through the landmarks (iBUG order) of each part, closed round eyes and lips."""
+
+_COLOURS = dict(zip(CONTOURS, (PALETTE[2], PALETTE[1], PALETTE[6], PALETTE[4], PALETTE[3]), strict=True))
 
 
 @styled
-def faces_sheet(
-    images: Sequence[np.ndarray],
-    landmarks: Sequence[np.ndarray] | None = None,
+def alignment_page(
+    faces: Sequence[np.ndarray],
+    points: Sequence[np.ndarray],
     titles: Sequence[str] | None = None,
     *,
+    residuals: Sequence[float] | None = None,
+    most: int = 30,
     columns: int = 6,
+    title: str = "",
 ) -> Figure:
-    """Draw a contact sheet of faces.
+    """Draw cropped faces with the contours of their 68 landmarks, to see at a glance which are wrong.
 
     Parameters
     ----------
-    images : sequence of (H, W, 3) ndarray of float in [0, 1] or uint8
+    faces : sequence of (H, W, 3) ndarray of float in [0, 1] or uint8
         RGB.
-    landmarks : sequence of (68, 2) ndarray of float, optional
-        Points (x, y) of each face in units of its width and height.
+    points : sequence of (68, 2) ndarray of float
+        Landmarks (x, y) of each face in units of its width and height.
     titles : sequence of str, optional
         Above each face.
+    residuals : sequence of float, optional
+        Landmark outlier scores (`ekman_expressions.faces.landmark_outliers`): shown above the faces, which come in this order, the highest first.
+    most : int
+        Faces drawn at most; the title says how many there are.
     columns : int
         Faces side by side.
+    title : str
+
+    Raises
+    ------
+    DataError
+        If there are no faces, or their numbers differ.
     """
-    if len(images) == 0:
-        raise DataError("There are no faces to draw.")
-    for name, others in (("landmarks", landmarks), ("titles", titles)):
-        if others is not None and len(others) != len(images):
-            raise DataError(f"There are {len(images)} faces, but {len(others)} {name}.")
-    columns = min(columns, len(images))
-    rows = -(-len(images) // columns)
-    side = min(PAGE / columns, 1.8)
-    figure = new_figure(columns * side, rows * (side + (0.2 if titles is not None else 0.03)))
-    grid = figure.subplots(rows, columns, squeeze=False)
-    for axes in grid.flat[len(images) :]:
-        axes.set_visible(False)
-    for place, (axes, image) in enumerate(zip(grid.flat, images, strict=False)):
-        show(axes, image)
-        if landmarks is not None:
-            draw_points(axes, landmarks[place], image)
-        if titles is not None:
-            axes.set_title(titles[place], fontsize=7, weight="normal")
+    check_range(most, "most", 1, integer=True)
+    check_range(columns, "columns", 1, integer=True)
+    check_counts(faces, "faces", landmarks=points, titles=titles, residuals=residuals)
+    order = np.arange(len(faces))
+    if residuals is not None:
+        order = np.argsort(-np.asarray(residuals, dtype=float), kind="stable")
+    if len(faces) > most:
+        title = f"{title} ({most} of {len(faces)})".strip()
+    order = order[:most]
+    headings = [""] * len(faces) if titles is None else [f"{text}\n" for text in titles]
+    if residuals is not None:
+        headings = [f"{text}residual {value:.3f}" for text, value in zip(headings, residuals, strict=True)]
+    headings = [headings[place].strip() for place in order]
+    lines = max(text.count("\n") + bool(text) for text in headings)
+    columns = min(columns, len(order))
+    rows, side = -(-len(order) // columns), min(PAGE / columns, 2.4)
+    figure = new_figure(max(columns * side, 2.8), rows * (side + 0.13 * lines + 0.03) + 0.3, title)
+    grid = panels(figure, len(order), columns)
+    for axes, place, text in zip(grid, order, headings, strict=True):
+        show(axes, faces[place])
+        axes.set_title(text, fontsize=9, weight="normal", pad=2)
+        _draw_contours(axes, points[place], faces[place].shape)
+    handles, _ = grid[0].get_legend_handles_labels()
+    legend(figure, handles, len(CONTOURS), handlelength=1.2, columnspacing=1)
     return figure
 
 
@@ -90,37 +138,83 @@ def explanation(
             f"The face is {image.shape[:2]}, its superpixels {segments.shape} numbered to {segments.max()}, "
             f"and there are {len(weights)} weights: these do not fit."
         )
-    panels = 3 if standard_errors is None else 4
-    figure = new_figure(PAGE, PAGE / panels + (0.5 if title else 0.25))
-    grid = figure.subplots(1, panels)
+    count = 3 if standard_errors is None else 4
+    figure = new_figure(PAGE, PAGE / count + 0.25, title)
+    grid = panels(figure, count, count)
     show(grid[0], image, "face")
     show(grid[1], image, "superpixels")
-    draw_borders(grid[1], segments, "white")
-    limit = max(np.abs(weights).max(), np.finfo(float).tiny)
+    _draw_borders(grid[1], segments, "white")
     # Pale, so that the colours of the weights stay readable on dark skin and in shadow.
-    pale = 0.6 + 0.4 * _unit(image).mean(axis=2)
+    pale = 0.6 + 0.4 * to_unit(image).mean(axis=2)
     show(grid[2], pale, "weights", cmap="gray", vmin=0, vmax=1)
-    painted = grid[2].imshow(
-        weights[segments], cmap="RdBu_r", vmin=-limit, vmax=limit, alpha=0.7, extent=_extent(segments)
-    )
-    draw_borders(grid[2], segments, "#444444")
-    figure.colorbar(painted, ax=grid[2], shrink=0.8, aspect=14)
+    painted = _draw_weights(grid[2], segments, weights, alpha=0.7)
+    colour_bar(figure, painted, grid[2], shrink=0.8, aspect=14)
     if standard_errors is not None:
         order = np.argsort(-weights, kind="stable")
-        grid[3].axhline(0, color="black", linewidth=0.6)
+        grid[3].axhline(0, color="black", linewidth=0.8)
         grid[3].errorbar(
             np.arange(len(order)),
             weights[order],
             np.asarray(standard_errors)[order],
             fmt="o",
-            markersize=2,
+            markersize=2.5,
             color=PALETTE[0],
             ecolor="#888888",
-            elinewidth=0.8,
+            elinewidth=1,
         )
         grid[3].set(title="± standard error", xlabel="superpixel by rank", box_aspect=1)
-    if title:
-        figure.suptitle(title)
+    return figure
+
+
+@styled
+def explained_faces(
+    faces: Mapping[str, np.ndarray],
+    maps: Mapping[tuple[str, str], np.ndarray | None],
+    *,
+    title: str = "",
+) -> Figure:
+    """Draw faces × explainers: each map laid over its face.
+
+    Parameters
+    ----------
+    faces : dict of row to (H, W, 3) ndarray of float, range [0, 1]
+        The images, by the label of their row.
+    maps : dict of (row, column) to (H, W) ndarray of float, >= 0
+        Explanations. Each is stretched to its own maximum, since units differ between
+        explainers; what is absent or None is marked as missing.
+    title : str
+
+    Raises
+    ------
+    DataError
+        If there is nothing to draw, or a map has another shape than its face.
+    """
+    names = list(dict.fromkeys(column for _, column in maps))
+    if not faces or not names:
+        raise DataError("There are no explained faces to draw.")
+    columns = min(len(names) + 1, 7)
+    lines = -(-(len(names) + 1) // columns)
+    side = PAGE / columns
+    figure = new_figure(PAGE, 0.1 + (side + 0.3) * lines * len(faces), title)
+    grid = figure.subplots(lines * len(faces), columns, squeeze=False)
+    for cells, (row, face) in zip(grid.reshape(len(faces), -1), faces.items(), strict=True):
+        show(cells[0], face)
+        cells[0].set_title(row.replace(": ", ":\n"), fontsize=9, fontweight="normal")
+        for axes, column in zip(cells[1:], names, strict=False):
+            bare(axes)
+            axes.set_title(column.replace(" ", "\n", 1), fontsize=9, fontweight="normal")
+            found = maps.get((row, column))
+            if found is None:
+                mark_missing(axes)
+                axes.set_box_aspect(face.shape[0] / face.shape[1])
+            elif found.shape != face.shape[:2]:
+                raise DataError(
+                    f"The map {(row, column)} has shape {found.shape}, its face {face.shape[:2]}."
+                )
+            else:
+                show(axes, lay_over(face, found / max(float(found.max()), np.finfo(float).tiny)))
+        for axes in cells[1 + len(names) :]:
+            axes.set_visible(False)
     return figure
 
 
@@ -150,52 +244,162 @@ def warp(
         The face in face space.
     mean_face : (275, 224, 3) ndarray, optional
         The mean of many normalised faces, as a last panel.
+    title : str
     """
-    panels = 3 if mean_face is None else 4
-    figure = new_figure(PAGE, PAGE / panels * 1.23 + (0.6 if title else 0.35))
-    grid = figure.subplots(1, panels)
+    count = 3 if mean_face is None else 4
+    figure = new_figure(PAGE, PAGE / count * 1.23 + 0.35, title)
+    grid = panels(figure, count, count)
     height, width = image.shape[:2]
-    show(grid[0], image, "face and its triangles")
-    _draw_triangles(grid[0], np.asarray(source_points) * (width, height), triangles, PALETTE[6])
-    rows, columns = normalised.shape[:2]
-    show(grid[1], np.full((rows, columns, 3), 0.95), "template")
-    _draw_triangles(grid[1], template_points, triangles, PALETTE[0])
-    show(grid[2], normalised, "in face space")
-    if mean_face is not None:
-        show(grid[3], mean_face, "mean face")
-    if title:
-        figure.suptitle(title)
+    drawn = [(image, "face and its triangles"), (np.full(normalised.shape, 0.95), "template")]
+    drawn += [(normalised, "in face space"), (mean_face, "mean face")]
+    for axes, (picture, name) in zip(grid, drawn, strict=False):
+        show(axes, picture, name)
+    grid[0].triplot(*(np.asarray(source_points) * (width, height)).T, triangles, color=PALETTE[6], lw=0.6)
+    grid[1].triplot(*np.asarray(template_points).T, triangles, color=PALETTE[0], lw=0.6)
     return figure
 
 
-def _extent(image: np.ndarray) -> tuple[float, float, float, float]:
-    # Pixel (row r, column c) covers [c, c + 1] x [r, r + 1], as everywhere in the package.
-    return (0, image.shape[1], image.shape[0], 0)
+@styled
+def overview(
+    face: np.ndarray,
+    landmarks: np.ndarray,
+    segments: np.ndarray,
+    weights: np.ndarray,
+    normalised: np.ndarray,
+    heatmap: np.ndarray,
+    above: np.ndarray,
+    mask: np.ndarray,
+    *,
+    iou: float,
+    what: str = "",
+) -> Figure:
+    """Draw the whole method in one row: face, explanation, face space, heatmap and comparison.
+
+    Parameters
+    ----------
+    face : (H, W, 3) ndarray of float, range [0, 1]
+        A cropped face.
+    landmarks : (68, 2) ndarray of float
+        Its landmarks in units of its width and height.
+    segments : (H', W') ndarray of int
+        Its superpixels, at the size of the network.
+    weights : (S,) ndarray of float
+        The weight of each superpixel.
+    normalised : (275, 224) ndarray of float
+        The painted explanation in face space.
+    heatmap : (275, 224) ndarray of uint8
+        The mean of many.
+    above, mask : (275, 224) ndarray of bool
+        The heatmap above its threshold, and the Ekman mask.
+    iou : float
+        Their intersection over union.
+    what : str
+        What is averaged, under the heatmap's title.
+    """
+    figure = new_figure(PAGE, 2.55)
+    grid = panels(figure, 5, 5)
+    show(grid[0], face, "1  a face,\nits landmarks")
+    grid[0].plot(*(np.asarray(landmarks) * face.shape[1::-1]).T, ".", color=PALETTE[4], markersize=2)
+    show(grid[1], np.full((*segments.shape, 3), 1.0), "2  where the\nnetwork looks")
+    _draw_weights(grid[1], segments, weights)
+    show(grid[2], normalised, "3  in face\nspace", cmap=UNSIGNED, vmin=0, vmax=normalised.max() or 1)
+    show(grid[3], heatmap, f"4  mean of many:\n{what}", cmap=UNSIGNED, vmin=0, vmax=255)
+    agreement = np.full((*mask.shape, 3), 1.0)
+    entries = []
+    for where, colour, label in (
+        (above & ~mask, (0.34, 0.71, 0.91), "heatmap above threshold only"),
+        (mask & ~above, (0.90, 0.62, 0.00), "Ekman mask only"),
+        (above & mask, (0.15, 0.15, 0.15), "both"),
+    ):
+        agreement[where] = colour
+        entries.append(patch(label, colour))
+    show(grid[4], agreement, f"5  against the\nmask: IoU {iou:.2f}")
+    legend(figure, entries, loc="outside lower right")
+    return figure
 
 
-def _unit(image: np.ndarray) -> np.ndarray:
-    """Return 8-bit or float pixels as float in [0, 1]."""
-    return image / 255 if image.dtype == np.uint8 else np.clip(image, 0, 1)
+@styled
+def causal_layers(
+    neutral: np.ndarray,
+    face: np.ndarray,
+    layers: Mapping[str, np.ndarray],
+    *,
+    title: str = "",
+    columns: int = 6,
+) -> Figure:
+    """Draw one person's neutral face, an expression, and the layers of its causal mask.
+
+    Parameters
+    ----------
+    neutral, face : (H, W, 3) ndarray of uint8, or of float in [0, 1]
+        RGB.
+    layers : dict of name to (h, w) ndarray of float
+        Such as `synthetic.read_layers` returns: ``"photometric"`` has a scale of its own, written
+        below it; all others share one, in mm. Colours go with the square root, so that the weak
+        units can be seen beside the strong ones.
+    title : str
+    columns : int
+        Pictures side by side.
+
+    Raises
+    ------
+    DataError
+        If there are no layers.
+    """
+    from matplotlib.colors import PowerNorm
+
+    if not layers:
+        raise DataError("There are no layers to draw: neutral faces have none.")
+    columns = min(columns, len(layers) + 2)
+    rows, side = -(-(len(layers) + 2) // columns), (PAGE - 0.9) / columns
+    figure = new_figure(PAGE, rows * (side + 0.3) + 0.05, title, layout="compressed")
+    grid = panels(figure, len(layers) + 2, columns)
+    show(grid[0], neutral, "neutral")
+    show(grid[1], face, "expression")
+    highest = max((layer.max() for name, layer in layers.items() if name != "photometric"), default=0) or 1
+    displacement = None
+    for axes, (name, layer) in zip(grid[2:], layers.items(), strict=True):
+        label = name.upper() if name.startswith("au") else name
+        if name == "photometric":
+            limit = float(layer.max()) or 1
+            show(axes, layer, label, cmap=MOVEMENT, norm=PowerNorm(0.5, 0, limit))
+            axes.set_xlabel(f"0 to {limit:.2f} of RGB", fontsize=9, labelpad=2)
+        else:
+            displacement = show(axes, layer, label, cmap=MOVEMENT, norm=PowerNorm(0.5, 0, highest))
+    if displacement is not None:
+        colour_bar(figure, displacement, grid, "displacement (mm)")
+    return figure
 
 
-def show(axes: Axes, image: np.ndarray, title: str = "", **options) -> None:
-    """Show an image on bare axes whose units are its pixels."""
-    axes.imshow(_unit(image), extent=_extent(image), **options)
-    axes.set(xlim=(0, image.shape[1]), ylim=(image.shape[0], 0), title=title)
-    bare(axes)
+def _draw_contours(axes: Axes, points: np.ndarray, shape: tuple[int, ...]) -> None:
+    from matplotlib.patheffects import Normal, Stroke
+
+    points = np.asarray(points) * (shape[1], shape[0])
+    # A dark rim, so that the lines stand out on light and on dark skin.
+    rim = [Stroke(linewidth=2, foreground="black", alpha=0.6), Normal()]
+    for part, contours in CONTOURS.items():
+        for number, contour in enumerate(contours):
+            axes.plot(
+                *points[list(contour)].T,
+                color=_COLOURS[part],
+                linewidth=0.9,
+                marker=".",
+                markersize=1.6,
+                path_effects=rim,
+                label=f"_{part}" if number else part,
+            )
 
 
-def draw_points(axes: Axes, landmarks: np.ndarray, image: np.ndarray) -> None:
-    """Draw landmarks, given in units of the image's width and height, over an image."""
-    height, width = image.shape[:2]
-    axes.plot(*(np.asarray(landmarks) * (width, height)).T, ".", color=PALETTE[4], markersize=1.5)
+def _draw_weights(axes: Axes, segments: np.ndarray, weights: np.ndarray, alpha: float = 1):
+    """Paint superpixels in the colours of their weights, with their borders."""
+    limit = max(np.abs(weights).max(), np.finfo(float).tiny)
+    colours = {"cmap": SIGNED, "vmin": -limit, "vmax": limit, "alpha": alpha}
+    painted = axes.imshow(weights[segments], extent=(0, segments.shape[1], segments.shape[0], 0), **colours)
+    _draw_borders(axes, segments, "#444444")
+    return painted
 
 
-def _draw_triangles(axes: Axes, points: np.ndarray, triangles: np.ndarray, colour: str) -> None:
-    axes.triplot(*np.asarray(points).T, triangles, color=colour, linewidth=0.5)
-
-
-def draw_borders(axes: Axes, segments: np.ndarray, colour: str) -> None:
+def _draw_borders(axes: Axes, segments: np.ndarray, colour: str) -> None:
     """Draw the border lines between superpixels exactly on the pixels' edges."""
     from matplotlib.collections import LineCollection
 
@@ -203,4 +407,4 @@ def draw_borders(axes: Axes, segments: np.ndarray, colour: str) -> None:
     upright = [((c + 1, r), (c + 1, r + 1)) for r, c in zip(rows, columns, strict=True)]
     rows, columns = np.nonzero(segments[1:] != segments[:-1])
     level = [((c, r + 1), (c + 1, r + 1)) for r, c in zip(rows, columns, strict=True)]
-    axes.add_collection(LineCollection(upright + level, colors=colour, linewidths=0.6))
+    axes.add_collection(LineCollection(upright + level, colors=colour, linewidths=0.8))

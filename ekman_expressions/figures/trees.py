@@ -1,4 +1,4 @@
-"""Dendrograms: leaves from top to bottom, so that sixty names do not overlap."""
+"""Dendrograms, with their leaves from top to bottom, so that sixty names do not overlap."""
 
 from __future__ import annotations
 
@@ -12,7 +12,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 from ekman_expressions.core.errors import DataError
-from ekman_expressions.figures.style import GROUP_COLOURS, PAGE, PAGE_HEIGHT, PALETTE, new_figure, styled
+from ekman_expressions.figures._style import (
+    PAGE,
+    PAGE_HEIGHT,
+    group_colour,
+    group_entries,
+    legend,
+    new_figure,
+    styled,
+)
 
 
 @styled
@@ -36,8 +44,8 @@ def dendrogram(
     groups : dict of label to group, optional
         Colours the names, and adds a legend.
     support : sequence of N - 1 float, range [0, 1], optional
-        How often each branch comes back when folds are drawn anew, written at it in per cent; the
-        root, which always does, has none. See `statistics.trees.branch_support`.
+        How often each branch appears in resamples of the folds, written at it in per cent; the
+        root, which always does, has none. See `measures.trees.branch_support`.
     title, axis_label : str
 
     Raises
@@ -45,7 +53,6 @@ def dendrogram(
     DataError
         If the number of labels is not that of the leaves, or of values of support not that of branches.
     """
-    from matplotlib.lines import Line2D
     from scipy.cluster import hierarchy
 
     linkage = np.asarray(linkage)
@@ -54,46 +61,29 @@ def dendrogram(
     if support is not None and len(support) != len(linkage):
         raise DataError(f"The tree has {len(linkage)} branches, but got support of {len(support)}.")
     tree = hierarchy.dendrogram(linkage, no_plot=True)
-    # Sixty leaves still fit on a page, and letters of 7 points into their rows.
+    # Sixty leaves still fit on a page, and letters of 7 printed points into their rows.
     row = np.clip((PAGE_HEIGHT - 1.2) / len(labels), 0.125, 0.165) if support is None else 0.21
-    figure = new_figure(PAGE, 0.9 + row * len(labels) + (0.25 if groups else 0))
+    figure = new_figure(PAGE, 0.9 + row * len(labels) + (0.25 if groups else 0), title)
     axes = figure.add_subplot()
     nodes = _nodes(linkage, tree["leaves"])
     for first, second, height, _ in linkage:
         (x0, y0), (x1, y1) = nodes[int(first)], nodes[int(second)]
-        axes.plot(
-            [x0, height, height, x1],
-            [y0, y0, y1, y1],
-            color="#333333",
-            solid_joinstyle="miter",
-            solid_capstyle="projecting",
-        )
+        axes.plot([x0, height, height, x1], [y0, y0, y1, y1], color="#333333", solid_capstyle="projecting")
     axes.set_yticks(10 * np.arange(len(labels)) + 5, [labels[leaf] for leaf in tree["leaves"]])
     axes.set_ylim(10 * len(labels), 0)
     axes.set_xlim(1.03 * max(linkage[:, 2].max(), 1e-9), 0)
     axes.yaxis.tick_right()
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
-    axes.set_xlabel(axis_label)
-    axes.grid(axis="x", color="#E5E5E5", linewidth=0.6)
+    axes.grid(axis="x")
     if groups:
-        present = sorted({groups[label] for label in labels if label in groups})
-        spare = [colour for colour in PALETTE if colour not in GROUP_COLOURS.values()]
-        colours = {
-            group: GROUP_COLOURS.get(group, spare[place % len(spare)]) for place, group in enumerate(present)
-        }
         for text in axes.get_yticklabels():
-            text.set_color(colours.get(groups.get(text.get_text()), "black"))
-        entries = [
-            Line2D([], [], marker="s", linestyle="none", color=colours[group], label=group)
-            for group in present
-        ]
-        figure.legend(handles=entries, loc="outside lower center", ncols=4)
+            text.set_color(group_colour(groups, text.get_text()))
+        legend(figure, group_entries(groups, labels, marker="s", linestyle="none"))
     if support is not None:
         _write_support(axes, nodes[len(labels) : -1], support[:-1], row)
-        axes.set_xlabel(f"{axis_label}; at the branches: support over folds (%)")
-    if title:
-        figure.suptitle(title)
+        axis_label += "; at the branches: support over folds (%)"
+    axes.set_xlabel(axis_label)
     return figure
 
 
@@ -111,7 +101,7 @@ def _write_support(
     axes: Axes, nodes: Sequence[tuple[float, float]], support: Sequence[float], row: float
 ) -> None:
     """Write the support of branches at them, on the side where nothing is written yet."""
-    # Inches; the axes' width is about the page's without the names of leaves.
+    # Printed inches; the axes' width is about the page's without the names of leaves.
     wide, high, scale = 0.24, 0.13, (PAGE - 1.4) / axes.get_xlim()[0]
     taken: list[tuple[float, float]] = []
     for (height, place), value in zip(nodes, support, strict=True):
@@ -130,7 +120,6 @@ def _write_support(
             at[0] / scale,
             place,
             f"{100 * value:.0f}",
-            fontsize=7,
             weight="bold",
             ha="center",
             va="center",

@@ -1,22 +1,105 @@
-"""Pictures in face space: walls of heatmaps, the Ekman masks, the atlas of regions."""
+"""Pictures in face space: heatmaps, Ekman masks, facial regions, and where faces move."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from textwrap import fill
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-from ekman_expressions.core.errors import DataError
-from ekman_expressions.figures.style import PAGE, PAGE_HEIGHT, PALETTE, bare, mark_missing, new_figure, styled
+from ekman_expressions.core.errors import DataError, check_option
+from ekman_expressions.figures._style import (
+    COLUMN,
+    MISSING,
+    MOVEMENT,
+    PAGE,
+    PALETTE,
+    SIGNED,
+    UNSIGNED,
+    colour_bar,
+    lay_over,
+    legend,
+    mark_missing,
+    new_figure,
+    outline,
+    panels,
+    patch,
+    show,
+    styled,
+    to_unit,
+    wall,
+)
 
-# Width in inches of a letter of 7 points, with what must lie between two names.
-_LETTERS = {"bold": 0.065, "normal": 0.055}
+_MOST_DENSE = 8.0
+_OUTLINE = "#00E5FF"
+
+
+@styled
+def heatmap_figure(
+    heatmap: np.ndarray,
+    mask: np.ndarray | None = None,
+    face: np.ndarray | None = None,
+    *,
+    label: str = "",
+    title: str = "",
+) -> Figure:
+    """Draw one heatmap over the mean face, with the outline of a mask and a scale.
+
+    Parameters
+    ----------
+    heatmap : (H, W) ndarray of uint8 or float
+        8-bit heatmaps are drawn from 0 to 255, others from their lowest to their highest value, or, if
+        some are negative, in red and blue around 0.
+    mask : (H, W) ndarray of bool, optional
+        Its border is drawn in white, such as the Ekman mask's.
+    face : (H, W[, 3]) ndarray of float in [0, 1] or uint8, optional
+        What lies under the heatmap; by default nothing.
+    label : str
+        What the values are, at the scale.
+    title : str
+
+    Raises
+    ------
+    DataError
+        If shapes differ, or the heatmap is not finite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ekman_expressions import figures
+    >>> figure = figures.heatmap_figure(np.eye(275, 224), title="A diagonal")
+    >>> len(figure.axes)
+    2
+    """
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    heatmap = np.asarray(heatmap)
+    for name, other in (("mask", mask), ("face", face)):
+        if other is not None and np.shape(other)[:2] != heatmap.shape:
+            raise DataError(f"The {name} has shape {np.shape(other)}, but the heatmap {heatmap.shape}.")
+    if heatmap.ndim != 2 or not heatmap.size or not np.isfinite(heatmap).all():
+        raise DataError(f"A heatmap must be (H, W) and finite, but got shape {heatmap.shape}.")
+    colours, low, high = UNSIGNED, float(heatmap.min()), float(heatmap.max())
+    if heatmap.dtype == np.uint8:
+        low, high = 0.0, 255.0
+    elif low < 0:
+        colours, high = SIGNED, max(-low, high)
+        low = -high
+    scale = ScalarMappable(Normalize(low, high), colours)
+    figure = new_figure(COLUMN, 3.4, title, layout="compressed")
+    axes = figure.add_subplot()
+    picture = scale.to_rgba(heatmap)[..., :3]
+    if face is not None:
+        picture = lay_over(np.asarray(face), np.asarray(scale.norm(heatmap)), colours)
+    show(axes, picture)
+    if mask is not None:
+        outline(axes, mask, "white" if colours == UNSIGNED else "black", 1.5)
+    colour_bar(figure, scale, axes, label)
+    return figure
 
 
 @styled
@@ -24,7 +107,8 @@ def heatmap_wall(
     heatmaps: Mapping[tuple[str, str], np.ndarray | None],
     *,
     outlines: Mapping[str, np.ndarray] | None = None,
-    colour_map: str = "viridis",
+    notes: Mapping[tuple[str, str], str] | None = None,
+    colour_map: str = UNSIGNED,
     title: str = "",
 ) -> Figure:
     """Draw heatmaps as a grid, such as networks × expressions.
@@ -32,10 +116,13 @@ def heatmap_wall(
     Parameters
     ----------
     heatmaps : dict of (row, column) to (H, W) ndarray
-        8-bit heatmaps; rows and columns in the order in which they first occur. What is
-        absent or None is marked as missing. All have the same scale, 0 to 255.
+        Rows and columns in the order in which they first occur. What is absent or None is marked as
+        missing. 8-bit heatmaps share the scale from 0 to 255; of others each is stretched to its own
+        lowest and highest value.
     outlines : dict of column to (H, W) ndarray of bool, optional
         The borders of these masks are drawn in white over every heatmap of the column.
+    notes : dict of (row, column) to str, optional
+        Written below the heatmaps.
     colour_map : str
         Name of a matplotlib colour map: perceptually uniform by default; ``"jet"`` is the
         study's, whose bands show edges where the data have none.
@@ -47,24 +134,31 @@ def heatmap_wall(
         If there is nothing to draw, or an outline has another shape than its heatmap.
     """
     rows, columns = (list(dict.fromkeys(key[axis] for key in heatmaps)) for axis in (0, 1))
-    shapes = {image.shape for image in heatmaps.values() if image is not None}
+    present = [image for image in heatmaps.values() if image is not None]
+    shapes = {image.shape for image in present}
     if len(shapes) != 1:
         raise DataError(f"A wall needs heatmaps of one shape, but got {sorted(shapes) or 'none'}.")
-    high, wide = shapes.pop()
-    figure, grid = _grid(len(rows), len(columns), high / wide, title)
-    shown = None
-    for (row, column), axes in _cells(grid, rows, columns):
+    shape = shapes.pop()
+    for column, mask in (outlines or {}).items():
+        if mask.shape != shape:
+            raise DataError(f"The outline of {column} has shape {mask.shape}, but its heatmap {shape}.")
+    eight_bit = all(image.dtype == np.uint8 for image in present)
+    # Pictures are never so narrow that a note of 16 letters would run into the next.
+    figure, cells = wall(rows, columns, shape, title, below=0.28 if notes else 0)
+    for (row, column), axes in cells.items():
         image = heatmaps.get((row, column))
-        bare(axes)
-        axes.set(xlim=(-0.5, wide - 0.5), ylim=(high - 0.5, -0.5), aspect="equal")
+        if notes:
+            axes.set_xlabel(notes.get((row, column), ""), fontsize=9, labelpad=2)
         if image is None:
             mark_missing(axes)
-        else:
-            shown = axes.imshow(image, cmap=colour_map, vmin=0, vmax=255)
-            _outline(axes, (outlines or {}).get(column), image.shape, column)
-    bar = figure.colorbar(shown, ax=grid, shrink=min(1, 1.9 / figure.get_figheight()), aspect=16, pad=0.02)
-    bar.set_ticks([0, 255], labels=["0: lowest", "255: highest"])
-    bar.outline.set_visible(False)
+            continue
+        limits = (0, 255) if eight_bit else (image.min(), image.max())
+        show(axes, image, cmap=colour_map, vmin=limits[0], vmax=limits[1])
+        if outlines and column in outlines:
+            outline(axes, outlines[column], "white")
+    shown = next(axes.images[0] for axes in cells.values() if axes.images)
+    ticks = ["0: lowest", "255: highest"] if eight_bit else ["lowest", "highest"]
+    colour_bar(figure, shown, list(cells.values())).set_ticks(shown.get_clim(), labels=ticks)
     return figure
 
 
@@ -83,20 +177,17 @@ def masks_wall(
     columns : int
         Masks side by side.
     """
-    masks = dict(masks)
     if not masks:
         raise DataError("There are no masks to draw.")
     high, wide = next(iter(masks.values())).shape
     columns = min(columns, len(masks))
-    figure, grid = _grid(-(-len(masks) // columns), columns, high / wide, title)
-    for axes in grid.flat[len(masks) :]:
-        axes.set_visible(False)
-    for axes, (name, mask) in zip(grid.flat, masks.items(), strict=False):
-        axes.imshow(np.where(mask, 1.0, 0.15), cmap="gray", vmin=0, vmax=1, extent=(0, wide, high, 0))
-        axes.set_title(f"{name}\n{np.mean(mask):.1%}", fontsize=7)
-        bare(axes)
+    side = min(PAGE / columns, 1.6)
+    figure = new_figure(columns * side, -(-len(masks) // columns) * (side * high / wide + 0.35), title)
+    for axes, (name, mask) in zip(panels(figure, len(masks), columns), masks.items(), strict=True):
+        picture = np.where(mask, 1.0, 0.15)
+        show(axes, picture, f"{name}\n{np.mean(mask):.1%}", cmap="gray", vmin=0, vmax=1)
         if landmarks is not None:
-            axes.plot(*np.asarray(landmarks).T, ".", color=PALETTE[5], markersize=1.8)
+            axes.plot(*np.asarray(landmarks).T, ".", color=PALETTE[5], markersize=2.3)
     return figure
 
 
@@ -115,90 +206,178 @@ def atlas(
     title : str
     """
     from matplotlib.colors import to_rgb
-    from matplotlib.patches import Patch
     from matplotlib.patheffects import withStroke
 
     if not regions:
         raise DataError("There are no regions to draw.")
-    high, wide = next(iter(regions.values())).shape
-    canvas = np.full((high, wide, 3), 0.93)
+    canvas = np.full((*next(iter(regions.values())).shape, 3), 0.93)
     # Yellow and black are hard to read under numbers and landmarks.
-    colours = [PALETTE[place % 6] for place in range(len(regions))]
+    colours = [0.45 + 0.55 * np.array(to_rgb(PALETTE[place % 6])) for place in range(len(regions))]
     for colour, mask in zip(colours, regions.values(), strict=True):
-        canvas[mask] = 0.45 + 0.55 * np.array(to_rgb(colour))
+        canvas[mask] = colour
     columns = -(-len(regions) // 28)
-    figure = new_figure(PAGE * (0.8 if columns == 1 else 1), 5.3)
+    figure = new_figure(PAGE * (0.8 if columns == 1 else 1), 5.3, title)
     axes = figure.add_subplot()
-    axes.imshow(canvas, extent=(0, wide, high, 0))
-    for number, mask in enumerate(regions.values(), start=1):
-        middles = np.arange(wide) + 0.5, np.arange(high) + 0.5
-        axes.contour(*middles, mask, levels=[0.5], colors="black", linewidths=0.5)
+    show(axes, canvas)
+    rim = [withStroke(linewidth=2, foreground="white")]
+    entries = []
+    for number, (name, mask) in enumerate(regions.items(), start=1):
+        outline(axes, mask, "black", 0.6)
         for x, y in _inner_points(mask):
-            axes.text(
-                x,
-                y,
-                str(number),
-                ha="center",
-                va="center",
-                fontsize=7,
-                weight="bold",
-                path_effects=[withStroke(linewidth=1.6, foreground="white")],
-            )
+            axes.text(x, y, str(number), ha="center", va="center", weight="bold", path_effects=rim)
+        text = f"{number}  {name.replace('_', ' ')}"
+        entries.append(patch(text, colours[number - 1], edgecolor="black", linewidth=0.6))
     if landmarks is not None:
-        axes.plot(*np.asarray(landmarks).T, ".", color="#444444", markersize=1.8)
-    bare(axes)
-    entries = [
-        Patch(
-            facecolor=0.45 + 0.55 * np.array(to_rgb(colour)),
-            edgecolor="black",
-            linewidth=0.5,
-            label=f"{number}  {name.replace('_', ' ')}",
-        )
-        for number, (name, colour) in enumerate(zip(regions, colours, strict=True), start=1)
-    ]
-    figure.legend(handles=entries, loc="outside right center", ncols=columns)
-    figure.suptitle(title)
+        axes.plot(*np.asarray(landmarks).T, ".", color="#444444", markersize=2.3)
+    legend(figure, entries, loc="outside right center", ncols=columns)
     return figure
 
 
-def _grid(rows: int, columns: int, ratio: float, title: str) -> tuple[Figure, np.ndarray]:
-    """Return a figure that fits a page and its axes, for images `ratio` times as high as wide."""
-    wide = min((PAGE - 2.2) / columns, (PAGE_HEIGHT - 0.6) / rows / ratio, 1.6)
-    figure = new_figure(
-        max(columns * wide * 1.06 + 2.0, 3.5),
-        rows * (wide * ratio + 0.06) + 0.35 + (0.25 if title else 0),
-        layout="compressed",
+@styled
+def region_faces(
+    values: Mapping[tuple[str, str], Mapping[str, float]],
+    regions: Mapping[str, np.ndarray],
+    *,
+    scale: str = "density",
+    certain: Mapping[tuple[str, str], Sequence[str]] | None = None,
+    outlines: Mapping[str, np.ndarray] | None = None,
+    title: str = "",
+    note: str = "",
+) -> Figure:
+    """Draw a face per cell, each facial region in the colour of its value.
+
+    Parameters
+    ----------
+    values : dict of (row, column) to dict of region to float
+    regions : dict of region to (H, W) ndarray of bool
+        Where they are; what has no value is gray.
+    scale : {'density', 'weight'}
+        Density: share of the mass over share of the canvas, 1 (white) as if the map were the same
+        everywhere; red is more, blue less, in a logarithmic scale from 1/8 to 8. Weight: red speaks
+        for the expression, blue against, in one linear scale around 0.
+    certain : dict of (row, column) to sequence of region, optional
+        Regions that get a thick outline: those whose interval lies above 1.
+    outlines : dict of column to (H, W) ndarray of bool, optional
+        Masks whose borders are drawn, such as the Ekman masks.
+    title : str
+    note : str
+        Below the figure: the unit of the intervals, their number, the baseline.
+
+    Raises
+    ------
+    DataError
+        If there is nothing to draw, or a region has no place.
+    """
+    from matplotlib import colormaps
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import LogNorm, Normalize
+
+    check_option(scale, "scale", ("density", "weight"))
+    rows, columns = (list(dict.fromkeys(key[axis] for key in values)) for axis in (0, 1))
+    unknown = {name for found in values.values() for name in found} - set(regions)
+    if not values or unknown:
+        raise DataError(
+            f"There is nothing to draw, or no place for {', '.join(sorted(unknown)) or 'anything'}."
+        )
+    shape = next(iter(regions.values())).shape
+    norm = LogNorm(1 / _MOST_DENSE, _MOST_DENSE, clip=True)
+    if scale == "weight":
+        limit = np.nanmax([0, *(abs(value) for found in values.values() for value in found.values())]) or 1
+        norm = Normalize(-limit, limit)
+    colours = ScalarMappable(norm, colormaps[SIGNED].with_extremes(bad=MISSING))
+    figure, cells = wall(rows, columns, shape, title, below=0.1 / len(rows) if note else 0)
+    for (row, column), axes in cells.items():
+        found = values.get((row, column))
+        if found is None:
+            mark_missing(axes)
+            continue
+        painted = np.full(shape, np.nan)
+        for name, mask in regions.items():
+            painted[mask] = found.get(name, np.nan)
+        canvas = colours.to_rgba(np.ma.masked_invalid(painted))[..., :3]
+        canvas[~np.any(list(regions.values()), axis=0)] = 1
+        show(axes, canvas)
+        thick = (certain or {}).get((row, column), ())
+        for name, mask in sorted(regions.items(), key=lambda item: item[0] in thick):
+            outline(axes, mask, *(("black", 1.4) if name in thick else ("#888888", 0.4)))
+        if outlines and column in outlines:
+            outline(axes, outlines[column], "black")
+    bar = colour_bar(
+        figure, colours, list(cells.values()), "density of the mass" if scale == "density" else "weight"
     )
-    grid = figure.subplots(rows, columns, squeeze=False)
-    if title:
-        figure.suptitle(title)
-    return figure, grid
+    if scale == "density":
+        ticks = [1 / _MOST_DENSE, 0.5, 1, 2, _MOST_DENSE]
+        bar.set_ticks(ticks, labels=["⅛", "½", "1: even", "2", "8"])
+        bar.minorticks_off()
+    if note:
+        figure.supxlabel(note, fontsize=9)
+    return figure
 
 
-def _cells(
-    grid: np.ndarray, rows: Sequence[str], columns: Sequence[str]
-) -> Iterator[tuple[tuple[str, str], Axes]]:
-    """Yield every (row, column) with its axes, the outer ones labelled."""
-    room = (grid[0, 0].figure.get_figwidth() - 2.0) / len(columns)
-    longest = max(len(word) for column in columns for word in str(column).split() or " ")
-    # In a line, names would run into each other where a word is wider than a picture.
-    weight = next((name for name, letter in _LETTERS.items() if longest * letter <= room), None)
-    style = {"rotation": 90} if weight is None else {"fontweight": weight}
-    for r, row in enumerate(rows):
-        grid[r, 0].set_ylabel(row, rotation=0, ha="right", va="center", fontsize=7)
-        for c, column in enumerate(columns):
-            if r == 0:
-                name = column if weight is None else fill(str(column), int(room / _LETTERS[weight]))
-                grid[r, c].set_title(name, fontsize=7, **style)
-            yield (row, column), grid[r, c]
+@styled
+def causal_wall(
+    faces: Mapping[str, np.ndarray],
+    maps: Mapping[str, np.ndarray],
+    outlines: Mapping[str, np.ndarray],
+    ious: Mapping[str, float],
+    *,
+    label: str = "displacement (mm)",
+    title: str = "",
+) -> Figure:
+    """Draw, for each expression, the mean face, the mean causal map, and the outline of the Ekman mask.
+
+    The upper picture highlights the part of the face that moves most, as large as the mask, which
+    the line surrounds. The lower one shows the map itself.
+
+    Parameters
+    ----------
+    faces : dict of name to (275, 224, 3) ndarray of float, range [0, 1]
+        Mean faces in face space, RGB.
+    maps : dict of name to (275, 224) ndarray of float, >= 0
+        Mean causal maps; all are drawn in one scale from 0.
+    outlines : dict of name to (275, 224) ndarray of bool
+        Masks.
+    ious : dict of name to float
+        Written into the titles.
+    label : str
+        What the maps measure.
+    title : str
+
+    Raises
+    ------
+    DataError
+        If there is nothing to draw, a name is missing somewhere, or shapes differ.
+    """
+    if not maps:
+        raise DataError("There are no causal maps to draw.")
+    shape = next(iter(maps.values())).shape
+    for kind, others in (("face", faces), ("map", maps), ("outline", outlines), ("IoU", ious)):
+        for name in maps:
+            if name not in others:
+                raise DataError(f"There is no {kind} of {name}; there are {', '.join(others) or 'none'}.")
+            if kind != "IoU" and others[name].shape[:2] != shape:
+                raise DataError(f"The {kind} of {name} has shape {others[name].shape}, maps have {shape}.")
+    side = (PAGE - 0.8) / max(len(maps), 3)
+    size = side * len(maps) + 0.8, 2 * side * shape[0] / shape[1] + 0.45
+    figure = new_figure(*size, title, layout="compressed")
+    grid = figure.subplots(2, len(maps), squeeze=False)
+    highest = max(float(found.max()) for found in maps.values()) or 1
+    for (upper, lower), (name, found) in zip(grid.T, maps.items(), strict=True):
+        show(upper, _highlight(faces[name], found, outlines[name]), f"{name}\nIoU {ious[name]:.2f}")
+        shown = show(lower, found, cmap=MOVEMENT, vmin=0, vmax=highest)
+        for axes in (upper, lower):
+            outline(axes, outlines[name], _OUTLINE, 1.2)
+    colour_bar(figure, shown, grid[1], label, shrink=1)
+    return figure
 
 
-def _outline(axes: Axes, mask: np.ndarray | None, shape: tuple[int, ...], name: str) -> None:
-    if mask is None:
-        return
-    if mask.shape != shape:
-        raise DataError(f"The outline of {name} has shape {mask.shape}, but its heatmap {shape}.")
-    axes.contour(mask, levels=[0.5], colors="white", linewidths=0.7)
+def _highlight(face: np.ndarray, causal_map: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Darken a face but where its causal map is highest, on as many pixels as a mask has."""
+    area = max(int(mask.sum()), 1)
+    moving = causal_map >= np.partition(causal_map, -area, axis=None)[-area]
+    face = to_unit(face)
+    pale = 0.35 * face.mean(axis=2, keepdims=True)
+    return np.where(moving[..., None], np.clip(face * 1.1, 0, 1), pale)
 
 
 def _inner_points(mask: np.ndarray) -> Iterator[tuple[float, float]]:

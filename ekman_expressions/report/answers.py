@@ -49,7 +49,14 @@ def explainer_plots(source: Source) -> Iterator[Plot]:
             title=heading,
             caption=caption,
             alt=f"Matrix of correlations of {len(names)} explainers. Most alike: {most}; least: {least}.",
-            draw=partial(figures.agreement, {heading: matrix(table, value)}, names),
+            draw=partial(
+                figures.annotated_matrix,
+                matrix(table, value),
+                "correlation",
+                limits=(-1, 1),
+                names=names,
+                title=heading,
+            ),
             table=table,
         )
 

@@ -13,7 +13,7 @@ from ekman_expressions.core.files import write_image
 from ekman_expressions.faces import databases
 from ekman_expressions.facespace.heatmaps import RunningMean
 from ekman_expressions.facespace.warp import POINTS, SHAPE, normalise
-from ekman_expressions.figures.alignment import CONTOURS
+from ekman_expressions.figures.faces import CONTOURS
 from ekman_expressions.report.source import Source
 from ekman_expressions.study import prepared
 from ekman_expressions.study.experiment import Experiment

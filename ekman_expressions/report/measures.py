@@ -14,7 +14,6 @@ from ekman_expressions import figures
 from ekman_expressions.core.expressions import title
 from ekman_expressions.core.files import read_csv
 from ekman_expressions.explainers.specs import SPECS
-from ekman_expressions.figures.quality import erasure_curves, reliability_boxes
 from ekman_expressions.measures.scores import AVERAGE
 from ekman_expressions.report.pages import table_rows
 from ekman_expressions.report.plots import Plot
@@ -68,7 +67,7 @@ def quality_plots(source: Source) -> Iterator[Plot]:
             caption="Mean answer and ± one standard error, all folds together.",
             alt=f"Curves for {len(cells)} expressions. Mean area under deletion and insertion: "
             f"{'; '.join(told)}.",
-            draw=partial(erasure_curves, cells, erasing.GRID, titles=names, title=network),
+            draw=partial(figures.erasure_curves, cells, erasing.GRID, titles=names, title=network),
             table=table,
         )
     table = quality_tables.read(experiment, "reliability")
@@ -81,7 +80,7 @@ def quality_plots(source: Source) -> Iterator[Plot]:
             alt="Boxes of R², standard errors and sign flips. Mean R²: "
             + ", ".join(f"{name} {value:.2f}" for name, value in means.items())
             + ".",
-            draw=partial(reliability_boxes, table),
+            draw=partial(figures.reliability_boxes, table),
             table=table,
         )
 

@@ -131,7 +131,14 @@ def classification(source: Source) -> Iterator[Plot]:
         title="Accuracy on the test folds",
         caption="Bars: mean over folds. Points: folds.",
         alt=f"Bars of the accuracy of each network: {told}.",
-        draw=partial(figures.accuracy_bars, scores, groups=source.kinds),
+        draw=partial(
+            figures.barplot,
+            scores,
+            label="network",
+            value="accuracy",
+            groups=source.kinds,
+            references={"chance (0.167)": 1 / 6},
+        ),
         table=scores,
     )
     matrices = {

@@ -80,14 +80,11 @@ def masks_figure(pairs: pd.DataFrame, summary: pd.DataFrame) -> Figure:
     wide = pairs.pivot(index="mask", columns="causal_map", values="iou").loc[names, names]
     found = summary.set_index("statistic")
     difference = found.loc["difference"]
-    shown = [title(name) for name in names]
-    return figures.pair_table(
-        wide.to_numpy(),
-        shown,
-        shown,
-        row_label="Ekman mask of",
-        column_label="what moves in",
-        label="IoU at equal area",
+    return figures.annotated_matrix(
+        wide.rename(index=title, columns=title).rename_axis(index="Ekman mask of", columns="what moves in"),
+        "IoU at equal area",
+        signed=False,
+        frame_own=True,
         title="Do the Ekman masks describe what moves?",
         note=(
             f"own {found.loc['own', 'value']:.3f}, others {found.loc['others', 'value']:.3f}, difference "

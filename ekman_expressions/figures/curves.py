@@ -1,0 +1,326 @@
+"""Curves and distributions: learning, erasing, marked areas, reliability, permutation tests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+from ekman_expressions.core.errors import DataError
+from ekman_expressions.figures._style import (
+    COLUMN,
+    DASHES,
+    PAGE,
+    PALETTE,
+    legend,
+    line,
+    new_figure,
+    panels,
+    patch,
+    styled,
+)
+
+_CONTROLS = {"random": ("#777777", "--"), "centre": ("#777777", ":")}
+_MEASURES = {
+    "r2": "R² of the\nsurrogate",
+    "mean_standard_error": "std. error\nof a weight",
+    "weighted_flip_rate": "sign flips, by\nsize of weight",
+}
+
+
+@styled
+def learning_curves(table: pd.DataFrame, *, measure: str = "accuracy", columns: int = 4) -> Figure:
+    """Draw a panel per network: training (solid) and held-out (dashed) by epoch, a line per fold.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Columns network, fold, epoch, `measure` and, if the training was watched on held-out
+        faces, ``val_<measure>``; as from `ekman_expressions.study.training_table.learning_curves`. Where
+        ``chosen`` is true, a dot marks the epoch whose weights were kept.
+    measure : str
+        ``"accuracy"`` or ``"loss"``.
+    columns : int
+        Panels side by side.
+
+    Raises
+    ------
+    DataError
+        If the table has no row, or lacks the measure.
+    """
+    if table.empty:
+        raise DataError("There are no learning curves to draw.")
+    if measure not in table:
+        raise DataError(f"The learning curves lack '{measure}'; they have {', '.join(table)}.")
+    networks = list(dict.fromkeys(table["network"]))
+    columns = min(columns, len(networks))
+    rows = -(-len(networks) // columns)
+    figure = new_figure(max(COLUMN, columns * PAGE / 4), 0.8 + 1.5 * rows)
+    styles = {
+        measure: {"linestyle": "-", "color": PALETTE[0]},
+        f"val_{measure}": {"linestyle": "--", "color": PALETTE[5]},
+    }
+    styles = {column: style for column, style in styles.items() if column in table}
+    chosen = {"linestyle": "none", "marker": "o", "color": PALETTE[5]}
+    # Chosen by the loss on held-out faces: where that is lowest is what their curve shows.
+    has_chosen = "chosen" in table and f"val_{measure}" in table
+    for axes, network in zip(panels(figure, len(networks), columns, sharey=True), networks, strict=True):
+        for _, curve in table[table["network"] == network].groupby("fold", sort=False):
+            # A single epoch has no line.
+            marker = "o" if len(curve) == 1 else None
+            for column, style in styles.items():
+                axes.plot(curve["epoch"], curve[column], marker=marker, markersize=4, alpha=0.8, **style)
+            if has_chosen:
+                point = curve[curve["chosen"].astype(bool)]
+                axes.plot(point["epoch"], point[f"val_{measure}"], **chosen)
+        axes.set_title(network)
+        axes.xaxis.get_major_locator().set_params(integer=True, nbins=5)
+        axes.grid()
+    titles = ("training faces (one line per fold)", "held-out faces (one line per fold)")
+    entries = [line(label=text, **style) for text, style in zip(titles, styles.values(), strict=False)]
+    if has_chosen:
+        entries.append(line(label="epoch that is kept", **chosen))
+    legend(figure, entries, 1 if columns < 3 else 2, loc="outside upper center")
+    figure.supxlabel("epoch")
+    figure.supylabel(measure)
+    return figure
+
+
+@styled
+def erasure_curves(
+    curves: Mapping[str, Mapping[str, np.ndarray]],
+    shares: np.ndarray,
+    *,
+    titles: Mapping[str, str] | None = None,
+    title: str = "",
+) -> Figure:
+    """Draw a network's deletion and insertion curves for each expression, against the controls.
+
+    Parameters
+    ----------
+    curves : dict of expression to dict of ranking to (N, 2, G) ndarray of float
+        The predictions for N faces, of deletion and of insertion. The line is their mean, the band
+        ± one standard error of it. Where rankings differ in N, the heading says from how many to how many.
+    shares : (G,) ndarray of float, range [0, 1]
+        The shares of the pixels.
+    titles : dict of ranking to str, optional
+        What rankings are called in the legend.
+    title : str
+
+    Raises
+    ------
+    DataError
+        If there are no curves, or their lengths differ from that of `shares`.
+    """
+    if not curves:
+        raise DataError("There are no curves to draw.")
+    styles = _ranking_styles(list(dict.fromkeys(name for cell in curves.values() for name in cell)))
+    columns = len(curves)
+    entries = [line((titles or {}).get(name, name), colour, ls=ls) for name, (colour, ls) in styles.items()]
+    size = max(PAGE * columns / 6, COLUMN), 3.3 + 0.15 * -(-len(entries) // 4)
+    figure = new_figure(*size, title)
+    grid = figure.subplots(2, columns, squeeze=False, sharex=True, sharey=True)
+    for upper, (expression, cell) in zip(grid[0], curves.items(), strict=True):
+        counts = sorted({len(predictions) for predictions in cell.values()} or {0})
+        faces = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else counts[0]
+        upper.set_title(f"{expression}\n{faces} face{'s' * (faces != 1)}", fontsize=9)
+        upper.set(xlim=(0, 1), ylim=(0, 1), xticks=[0, 0.5, 1], xticklabels=["0", "½", "1"])
+    for row, (kind, verb) in enumerate((("deletion", "hidden"), ("insertion", "shown"))):
+        grid[row, 0].set_ylabel(f"{kind}\nprobability")
+        grid[row, columns // 2].set_xlabel(f"share of the pixels that are {verb}")
+        for axes, cell in zip(grid[row], curves.values(), strict=True):
+            for name, found in cell.items():
+                if found.ndim != 3 or found.shape[1:] != (2, len(shares)):
+                    raise DataError(
+                        f"Curves must have shape (N, 2, {len(shares)}), but {name} has {found.shape}."
+                    )
+                colour, dashes = styles[name]
+                mean = found[:, row].mean(axis=0)
+                axes.plot(shares, mean, color=colour, ls=dashes)
+                if len(found) > 1:
+                    error = found[:, row].std(axis=0, ddof=1) / np.sqrt(len(found))
+                    axes.fill_between(shares, mean - error, mean + error, color=colour, alpha=0.2, lw=0)
+    legend(figure, entries)
+    return figure
+
+
+@styled
+def reliability_boxes(
+    table: pd.DataFrame, measures: Mapping[str, str] | None = None, *, title: str = ""
+) -> Figure:
+    """Draw, per network and expression, how R², standard errors and sign flips spread over faces.
+
+    Boxes go from quartile to quartile, whiskers to the 5th and the 95th percentile.
+
+    Parameters
+    ----------
+    table : DataFrame
+        ``network, expression`` and the measures, a row per face; NaN is left out.
+    measures : dict of column to str, optional
+        What is drawn, and how it is called.
+    title : str
+
+    Raises
+    ------
+    DataError
+        If the table is empty.
+    """
+    if table.empty:
+        raise DataError("There are no explanations to draw.")
+    measures = measures or _MEASURES
+    networks, expressions = (list(dict.fromkeys(table[name])) for name in ("network", "expression"))
+    figure = new_figure(max(5.4, min(PAGE, 1.2 + 1.5 * len(networks))), 1.25 * len(measures) + 1, title)
+    step = 1 / (len(expressions) + 1)
+    grid = panels(figure, len(measures), 1, sharex=True)
+    for axes, (column, label) in zip(grid, measures.items(), strict=True):
+        for (network, expression), values in table.groupby(["network", "expression"])[column]:
+            values = values.dropna().to_numpy()
+            if not len(values):
+                continue
+            place = expressions.index(expression)
+            axes.boxplot(
+                values,
+                positions=[networks.index(network) + (place - (len(expressions) - 1) / 2) * step],
+                widths=0.8 * step,
+                whis=(5, 95),
+                showfliers=False,
+                patch_artist=True,
+                manage_ticks=False,
+                boxprops={"facecolor": PALETTE[place % len(PALETTE)], "linewidth": 0.6},
+                medianprops={"color": "black", "linewidth": 1.3},
+                whiskerprops={"linewidth": 0.6},
+                capprops={"linewidth": 0.6},
+            )
+        axes.set_ylabel(label)
+        axes.set_ylim(bottom=min(0, axes.get_ylim()[0]))
+    grid[-1].set_xticks(range(len(networks)), networks, rotation=90 if len(networks) > 5 else 0)
+    figure.align_ylabels()
+    grid[-1].set_xlim(-0.5, len(networks) - 0.5)
+    entries = [patch(name, PALETTE[place % 8], edgecolor="black") for place, name in enumerate(expressions)]
+    legend(figure, entries, 6)
+    return figure
+
+
+@styled
+def area_curves(table: pd.DataFrame, *, folds: int, title: str = "") -> Figure:
+    """Draw the IoU of the hottest pixels against the area they cover, one panel per expression.
+
+    Parameters
+    ----------
+    table : DataFrame
+        ``kind, name, expression, share, iou``; see the table ``area_curves`` of the step
+        "statistics". Networks are a band from the lowest to the highest, and their mean.
+    folds : int
+        Over how many folds each network's curve is a mean, for the legend.
+    title : str
+
+    Raises
+    ------
+    DataError
+        If the table has no row.
+    """
+    if table.empty:
+        raise DataError("There is no curve to draw.")
+    names = list(dict.fromkeys(table["expression"]))
+    columns = min(3, len(names))
+    figure = new_figure(PAGE, 1.1 + 1.75 * -(-len(names) // columns), title)
+    grid = panels(figure, len(names), columns, sharex=True, sharey=True)
+    networks = table[table["kind"] == "network"]["name"].nunique()
+    baselines = {
+        "centre_prior": ("centre prior: centred ellipse", PALETTE[3], DASHES[1]),
+        "random_pixels": ("baseline: random pixels", "black", DASHES[2]),
+    }
+    for axes, expression in zip(grid, names, strict=True):
+        part = table[table["expression"] == expression]
+        curves = part[part["kind"] == "network"].pivot(index="share", columns="name", values="iou")
+        curves = curves.dropna(axis="columns", how="all")
+        if not curves.empty:
+            band = curves.min(axis=1), curves.max(axis=1)
+            axes.fill_between(curves.index, *band, color=PALETTE[0], alpha=0.25, linewidth=0)
+            axes.plot(curves.index, curves.mean(axis=1), color=PALETTE[0])
+        for name, (_, colour, dashes) in baselines.items():
+            of_baseline = part[part["name"] == name]
+            axes.plot(of_baseline["share"], of_baseline["iou"], color=colour, linestyle=dashes)
+        axes.set_title(expression)
+        axes.set(xlim=(0, 1), xticks=(0, 0.5, 1))
+    grid[0].set_ylim(bottom=0)
+    figure.supylabel("IoU")
+    entries = [
+        patch(f"lowest to highest of {networks} networks, means of up to {folds} folds", "#BFDBEB"),
+        line("mean of the networks", PALETTE[0]),
+        *(line(text, colour, linestyle=dashes) for text, colour, dashes in baselines.values()),
+    ]
+    legend(figure, entries, 2, title="share of the canvas that is marked (1: white everywhere)")
+    return figure
+
+
+@styled
+def null_distribution(
+    null: Sequence[float] | np.ndarray,
+    observed: float,
+    *,
+    p: float,
+    axis_label: str = "mean IoU",
+    what: str = "relabellings of the masks",
+    baselines: Mapping[str, float] | None = None,
+    title: str = "",
+) -> Figure:
+    """Draw the statistic under every relabelling as a histogram, and the observed one as a line.
+
+    Parameters
+    ----------
+    null : (B,) array_like of float
+        Of all relabellings, or draws.
+    observed, p : float
+        The statistic of the data, and the share of `null` that is at least as large.
+    axis_label, what, title : str
+        What the statistic is, and what was counted.
+    baselines : dict of name to value, optional
+        Further lines.
+
+    Raises
+    ------
+    DataError
+        If the null has no finite value.
+    """
+    null = np.asarray(null, dtype=np.float64)
+    null = null[np.isfinite(null)]
+    if not null.size:
+        raise DataError("There is no null distribution to draw: no heatmap could be compared.")
+    figure = new_figure(PAGE, 2.6, title)
+    axes = figure.add_subplot()
+    bins = np.histogram_bin_edges(null, bins=min(40, max(5, null.size // 10)))
+    reached = null >= observed - 1e-12
+    axes.hist(
+        [null[~reached], null[reached]],
+        bins=bins,
+        stacked=True,
+        color=["#BBBBBB", PALETTE[1]],
+        label=[f"{what} (n = {null.size})", f"at least as large: p = {p:.3f}"],
+    )
+    axes.axvline(observed, color=PALETTE[0], linewidth=2, label=f"as observed ({observed:.3f})")
+    axes.axvline(
+        null.mean(), color="black", linestyle=DASHES[2], label=f"chance: their mean ({null.mean():.3f})"
+    )
+    for place, (name, value) in enumerate((baselines or {}).items()):
+        style = {"color": PALETTE[3 - place % 2], "linestyle": DASHES[1 + 2 * (place % 2)]}
+        axes.axvline(value, label=f"{name} ({value:.3f})", **style)
+    axes.set(xlabel=axis_label, ylabel="count")
+    legend(figure, axes.get_legend_handles_labels()[0], 2)
+    return figure
+
+
+def _ranking_styles(rankings: Sequence[str]) -> dict[str, tuple[str, Any]]:
+    """Return the colour and the dashes of each ranking; no two explainers look alike."""
+    explainers = [name for name in rankings if name not in _CONTROLS]
+    rounds = ("-", "-.", (0, (1, 1)))
+    styles = {
+        name: (PALETTE[place % len(PALETTE)], rounds[place // len(PALETTE) % len(rounds)])
+        for place, name in enumerate(explainers)
+    }
+    return styles | {name: _CONTROLS[name] for name in rankings if name in _CONTROLS}

@@ -1,7 +1,5 @@
 """Explanations in face space that are known by construction, and an experiment made of them."""
 
-import dataclasses
-
 import numpy as np
 import pandas as pd
 
@@ -27,7 +25,7 @@ def experiment_of(
     Explanations are coarse noise, and for the first network `strength` times the own mask;
     `missing` names (network, fold, expression) without any.
     """
-    experiment = dataclasses.replace(Experiment.preset("smoke", root=root), networks=networks)
+    experiment = Experiment.preset("smoke", root=root).replace(networks=networks)
     experiment = experiment.explained_by(explainer)
     rows = []
     for fold in experiment.folds:

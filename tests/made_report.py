@@ -1,6 +1,5 @@
 """A study in small, in seconds: two functions as models, drawn faces, the steps that the report shows."""
 
-import dataclasses
 import functools
 
 import numpy as np
@@ -46,7 +45,7 @@ def make_study(root, **settings):
         models=own,
         explanation=ExplanationSettings(positives=2, samples=32, segments=12),
     )
-    experiment = dataclasses.replace(experiment, **settings)
+    experiment = experiment.replace(**settings)
     random = np.random.default_rng(0)
     for path in (experiment.faces_folder / "faces").iterdir():
         points = np.float32(POINTS[:68] / (224, 275) * 0.8 + random.normal(0.1, 0.003, (68, 2)))

@@ -1,7 +1,5 @@
 """The barplots of an experiment: which are drawn, of what, and what is left out."""
 
-import dataclasses
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -19,7 +17,7 @@ from ekman_expressions.study.provenance import record, settings_of
 @pytest.fixture
 def experiment(tmp_path):
     smoke = Experiment.preset("smoke", root=tmp_path)
-    return dataclasses.replace(smoke, networks=("WeiNet", "SongNet", "VGG16"))
+    return smoke.replace(networks=("WeiNet", "SongNet", "VGG16"))
 
 
 def _scores(experiment):

@@ -1,6 +1,5 @@
 """Scores by hand on 3 × 3 masks, their invariants, and the tables that the step writes."""
 
-import dataclasses
 from contextlib import suppress
 
 import cv2
@@ -219,7 +218,7 @@ def test_score_again_skips_or_makes_the_same_bytes(experiment):
 
 def test_score_of_fewer_networks_has_tables_of_those_only(experiment):
     score(experiment)
-    alone = dataclasses.replace(experiment, networks=("MobileNetV3Large",))
+    alone = experiment.replace(networks=("MobileNetV3Large",))
     assert score(alone).done
     assert set(read_scores(alone)["network"]) == {"MobileNetV3Large", "Average"}
 
@@ -239,10 +238,10 @@ def test_score_lists_an_empty_mask_and_a_heatmap_of_another_size(experiment):
 def test_score_needs_heatmaps_and_masks_of_the_same_settings(experiment, tmp_path):
     with pytest.raises(MissingError, match="heatmaps"):
         score(Experiment.preset("smoke", root=tmp_path / "elsewhere"))
-    other = dataclasses.replace(experiment, seed=experiment.seed + 1)
+    other = experiment.replace(seed=experiment.seed + 1)
     with pytest.raises(ConflictError, match="seed"):
         score(other)
-    for path in (experiment.heatmaps_folder / "GROUND_TRUTH").iterdir():
+    for path in experiment.masks_folder.iterdir():
         path.unlink()
     with pytest.raises(MissingError, match="masks"):
         score(experiment)

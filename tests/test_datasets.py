@@ -1,6 +1,5 @@
 """The step 'faces', and the reading of what it wrote."""
 
-import dataclasses
 import shutil
 
 import numpy as np
@@ -76,7 +75,7 @@ def test_a_second_run_skips_all_and_changes_nothing(prepared):
 
 def test_other_settings_are_refused(prepared):
     experiment, _ = prepared
-    other = dataclasses.replace(experiment, faces=dataclasses.replace(experiment.faces, size=96))
+    other = experiment.replace(faces=experiment.faces.replace(size=96))
     with pytest.raises(ConflictError, match="faces.size = 64.* 96"):
         faces.prepare(other)
 
@@ -202,7 +201,7 @@ def test_more_folds_than_subjects_costs_no_detection(tmp_path, monkeypatch):
 def damaged(prepared, tmp_path):
     experiment, _ = prepared
     shutil.copytree(experiment.root, tmp_path / "root")
-    return dataclasses.replace(experiment, root=tmp_path / "root")
+    return experiment.replace(root=tmp_path / "root")
 
 
 def test_read_functions_name_the_step_that_is_missing(tmp_path):

@@ -1,7 +1,5 @@
 """Evaluation: scores worked out by hand, the choice of positives, and models that answer nonsense."""
 
-import dataclasses
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -217,12 +215,12 @@ def test_second_run_asks_no_model_and_a_killed_one_goes_on(experiment):
 
 def test_more_positives_or_another_model_are_refused(experiment):
     evaluation.evaluate(experiment)
-    more = dataclasses.replace(experiment, explanation=ExplanationSettings(positives=2))
+    more = experiment.replace(explanation=ExplanationSettings(positives=2))
     with pytest.raises(ConflictError, match="explanation.positives = 1.*says 2"):
         evaluation.evaluate(more)
     # What does not concern the choice may change.
     other_samples = ExplanationSettings(positives=1, samples=9)
-    evaluation.evaluate(dataclasses.replace(experiment, explanation=other_samples))
+    evaluation.evaluate(experiment.replace(explanation=other_samples))
     import keras
 
     _save(experiment, "WeiNet", "CV1", [keras.layers.Flatten(), keras.layers.Dense(6, activation="softmax")])
@@ -280,9 +278,7 @@ def test_positives_must_be_one_or_more():
 
 def test_real_models_go_through(tmp_path):
     experiment = make_experiment(tmp_path, subjects=2)
-    experiment = dataclasses.replace(
-        experiment, training=dataclasses.replace(experiment.training, overrides={"WeiNet": {"epochs": 1}})
-    )
+    experiment = experiment.replace(training=experiment.training.replace(overrides={"WeiNet": {"epochs": 1}}))
     training.train(experiment)
     run = evaluation.evaluate(experiment)
     assert (run.done, run.omissions) == (2, [])

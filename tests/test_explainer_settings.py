@@ -1,7 +1,5 @@
 """Which explainer is in use: its settings, its folders, its faces, and what is compared on disk."""
 
-from dataclasses import replace
-
 import pandas as pd
 import pytest
 
@@ -23,7 +21,7 @@ def experiment(tmp_path):
 
 
 def with_(experiment, **settings):
-    return replace(experiment, explanation=replace(experiment.explanation, **settings))
+    return experiment.replace(explanation=experiment.explanation.replace(**settings))
 
 
 def test_limes_artefacts_lie_as_in_the_study(experiment, tmp_path):
@@ -61,7 +59,7 @@ def test_any_other_explainer_has_folders_of_its_own(experiment, tmp_path, name):
     [
         ({"explainer": "gradcam"}, "'grad_cam'.*but got 'gradcam'"),
         ({"compare": ["shap"]}, "'explanation.compare'.*'kernel_shap'.*but got 'shap'"),
-        ({"compare": "rise"}, "'explanation.compare' must be of type list or tuple"),
+        ({"compare": "rise"}, "'explanation.compare' must be a list, but got 'rise'"),
         ({"compare": ["rise", "rise"]}, "different names"),
         ({"compare_faces": 0}, "'explanation.compare_faces'.*>= 1, but got 0"),
         ({"options": {"risen": {}}}, "'explanation.options'.*'rise'.*but got 'risen'"),

@@ -3,7 +3,6 @@
 import signal
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -66,7 +65,7 @@ def test_another_kernel_width_costs_no_record(study):
     explain(study)
     records = {path: path.read_bytes() for path in study.explanations_folder.rglob("face_*.npz")}
     before = read_explanations(study)
-    wider = replace(study, explanation=replace(study.explanation, kernel_width=1.0))
+    wider = study.replace(explanation=study.explanation.replace(kernel_width=1.0))
     run = explain(wider)
     assert (run.done, run.skipped) == (0, 12)
     assert all(path.read_bytes() == content for path, content in records.items())
@@ -77,7 +76,7 @@ def test_another_kernel_width_costs_no_record(study):
 
 def test_other_settings_or_another_model_are_refused(study):
     explain(study)
-    other = replace(study, explanation=replace(study.explanation, samples=50))
+    other = study.replace(explanation=study.explanation.replace(samples=50))
     with pytest.raises(ConflictError, match="samples = 40.*50"):
         explain(other)
     tiny_model(study.model_path("WeiNet", "CV2"), 9)

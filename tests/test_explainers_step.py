@@ -1,7 +1,5 @@
 """The step "explainers": every explainer through all steps, resumed, and compared."""
 
-from dataclasses import replace
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -40,8 +38,8 @@ FEW = {
 
 def study_of(root, compare=OTHERS, *, faces=2, **changes):
     study = make_study(root, **changes)
-    settings = replace(study.explanation, compare=compare, compare_faces=faces, options=FEW)
-    study = replace(study, explanation=settings)
+    settings = study.explanation.replace(compare=compare, compare_faces=faces, options=FEW)
+    study = study.replace(explanation=settings)
     steps = (explanations.explain, normalise_explanations, heatmaps_step.make, masks.write, score)
     for step in (*steps, dendrograms.dendrograms):
         step(study)
@@ -76,7 +74,9 @@ def test_all_explainers_at_once(tmp_path):
     assert explainers.compare(study).omissions == []
     assert len(read_table(study, "heatmap_correlations")) == 2 * 36
     assert read_table(study, "cost")["explainer"].tolist() == ["lime", *ALL]
-    assert heatmaps.read_gray(study.explained_by("smooth_grad").heatmaps_folder, "fear", "WeiNet", "CV2").any()
+    assert heatmaps.read_gray(
+        study.explained_by("smooth_grad").heatmaps_folder, "fear", "WeiNet", "CV2"
+    ).any()
 
 
 def test_limes_own_artefacts_are_left_alone(compared, tmp_path):
@@ -155,7 +155,7 @@ def test_a_second_run_makes_nothing_and_an_unfinished_one_goes_on(tmp_path):
     assert first.done > 0 and again.done == 0 and again.skipped >= first.done
     assert written_at(tmp_path) == before
     # More faces contain the fewer; what is there is kept.
-    more = replace(study, explanation=replace(study.explanation, compare_faces=2))
+    more = study.replace(explanation=study.explanation.replace(compare_faces=2))
     explainers.compare(more)
     counts = heatmaps_step.read_counts(more.explained_by("grad_cam"))
     assert set(counts["images"]) == {0, 2}
@@ -192,8 +192,8 @@ def test_what_cannot_be_explained_is_listed(tmp_path):
 
 def test_the_explainer_in_use_may_be_any(tmp_path):
     study = make_study(tmp_path)
-    settings = replace(study.explanation, explainer="occlusion", compare=("kernel_shap",), options=FEW)
-    study = replace(study, explanation=settings)
+    settings = study.explanation.replace(explainer="occlusion", compare=("kernel_shap",), options=FEW)
+    study = study.replace(explanation=settings)
     for step in (explanations.explain, normalise_explanations, heatmaps_step.make, masks.write, score):
         step(study)
     assert not study.explained_by("lime").records_folder.exists()
@@ -204,7 +204,7 @@ def test_the_explainer_in_use_may_be_any(tmp_path):
 
 def test_steps_that_have_not_run(tmp_path):
     study = make_study(tmp_path)
-    study = replace(study, explanation=replace(study.explanation, compare=("rise",)))
+    study = study.replace(explanation=study.explanation.replace(compare=("rise",)))
     with pytest.raises(MissingError, match="the step 'scores'"):
         explainers.compare(study)
     with pytest.raises(MissingError, match="the step 'explainers'"):

@@ -1,6 +1,5 @@
 """Faults that are really injected, and what survives them; docs/robustness.md has the table."""
 
-import dataclasses
 import json
 import os
 import shutil
@@ -40,7 +39,7 @@ WATCHED = {
     "scores": "results/made/scores/*.csv",
 }
 PROGRAM = """
-import dataclasses, resource, sys
+import resource, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from stub_study import describe
@@ -157,7 +156,7 @@ def test_a_folder_is_read_only(faces, sound, small_disk):
 
 @pytest.fixture(scope="module")
 def made(faces, tmp_path_factory):
-    experiment = dataclasses.replace(faces, root=tmp_path_factory.mktemp("made") / "root")
+    experiment = faces.replace(root=tmp_path_factory.mktemp("made") / "root")
     shutil.copytree(faces.root, experiment.root)
     for step in STEPS.values():
         step(experiment)
@@ -167,7 +166,7 @@ def made(faces, tmp_path_factory):
 @pytest.fixture
 def experiment(made, tmp_path):
     shutil.copytree(made.root, tmp_path / "made")
-    return dataclasses.replace(made, root=tmp_path / "made")
+    return made.replace(root=tmp_path / "made")
 
 
 def again(experiment) -> dict[str, Run]:

@@ -1,7 +1,5 @@
 """Heatmaps: the arithmetic by hand, the files, and what happens when faces are missing."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -24,9 +22,7 @@ FLOATS = st.floats(-1e3, 1e3, width=32)
 @pytest.fixture
 def experiment(tmp_path):
     smoke = Experiment.preset("smoke", root=tmp_path)
-    return dataclasses.replace(
-        smoke, networks=("WeiNet", "SongNet"), faces=dataclasses.replace(smoke.faces, folds=2)
-    )
+    return smoke.replace(networks=("WeiNet", "SongNet"), faces=smoke.faces.replace(folds=2))
 
 
 def _maps(seed, number):
@@ -171,7 +167,7 @@ def test_the_order_of_networks_and_faces_does_not_change_a_bit(experiment, tmp_p
     maps = {(net, fold, "anger"): _maps(len(net) + len(fold), 5) for net, fold in experiment.pairs}
     _explain(experiment, maps)
     heatmaps_step.make(experiment)
-    other = dataclasses.replace(experiment, networks=experiment.networks[::-1], root=tmp_path / "other")
+    other = experiment.replace(networks=experiment.networks[::-1], root=tmp_path / "other")
     parts = settings_of(other, "faces", "training", "explanation")
     with record(other.facespace_folder, "facespace", parts):
         for key, values in maps.items():
@@ -188,7 +184,7 @@ def test_a_finished_step_is_skipped_until_its_inputs_or_networks_change(experime
     assert heatmaps_step.make(experiment).done == 3
     again = heatmaps_step.make(experiment)
     assert again.done == 0 and again.skipped == 3
-    fewer = dataclasses.replace(experiment, networks=("WeiNet",))
+    fewer = experiment.replace(networks=("WeiNet",))
     assert heatmaps_step.make(fewer).done == 3
     for file in experiment.heatmaps_folder.rglob("*WeiNet*Anger*"):
         file.unlink()
@@ -224,7 +220,9 @@ def test_constant_and_not_finite_maps_are_listed(experiment):
     assert "0 everywhere" in listed["WeiNet_CV1_Anger"]
     assert not heatmaps.read_gray(experiment.heatmaps_folder, "anger", "WeiNet", "CV1").any()
     assert "not finite" in listed["WeiNet_CV1_Fear face_0"]
-    np.testing.assert_array_equal(heatmaps.read_float(experiment.heatmaps_folder, "fear", "WeiNet", "CV1"), broken[1])
+    np.testing.assert_array_equal(
+        heatmaps.read_float(experiment.heatmaps_folder, "fear", "WeiNet", "CV1"), broken[1]
+    )
     assert read_json(experiment.heatmaps_folder / "run.json")["omissions"] == run.omissions
     path = heatmaps.heatmap_path(experiment.heatmaps_folder, "fear", "WeiNet", "CV1").with_suffix(".npz")
     write_arrays(path, {"heatmap": broken[0]})

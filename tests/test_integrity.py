@@ -1,6 +1,5 @@
 """Checking an experiment on disk: each kind of fault is found, and nothing is changed."""
 
-import dataclasses
 import shutil
 
 import pytest
@@ -32,7 +31,7 @@ def made(tmp_path_factory):
 @pytest.fixture
 def experiment(made, tmp_path):
     shutil.copytree(made.root, tmp_path / "root")
-    return dataclasses.replace(made, root=tmp_path / "root")
+    return made.replace(root=tmp_path / "root")
 
 
 def _found(experiment, kind):
@@ -80,8 +79,8 @@ def test_foreign_and_missing_files_are_named(experiment):
 
 
 def test_stale_artefacts_are_named_with_the_reason(experiment):
-    explanation = dataclasses.replace(experiment.explanation, samples=30)
-    report = integrity.check(dataclasses.replace(experiment, explanation=explanation))
+    explanation = experiment.explanation.replace(samples=30)
+    report = integrity.check(experiment.replace(explanation=explanation))
     assert any(
         "explanation.samples = 20, but the experiment now says 30" in text for *_, text in report.findings
     )

@@ -1,7 +1,5 @@
 """Known answers: planted maps, baselines by hand, masks under relabelling, and the step on a miniature."""
 
-import dataclasses
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -137,9 +135,7 @@ def experiment(tmp_path):
     faces = [(s, name, 0, 90, {}) for s in ("id00", "id01") for name in ("neutral",)]
     faces += [(s, e, 0, 90, at) for s in ("id00", "id01") for e, at in (("anger", high), ("happiness", low))]
     found = prepared(tmp_path, write_set(tmp_path / "set", faces))
-    found = dataclasses.replace(
-        found, explanation=dataclasses.replace(found.explanation, compare=("kernel_shap", "rise"))
-    )
+    found = found.replace(explanation=found.explanation.replace(compare=("kernel_shap", "rise")))
     truths = {}
     for row in known_faces(found).itertuples():
         truths[row.image_id] = row, localisation.changed_pixels(causal.warped_layers(found, row, ["au04"]))

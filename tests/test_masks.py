@@ -110,7 +110,7 @@ def test_write_makes_the_pictures_and_the_table(tmp_path):
     experiment = Experiment.preset("smoke", root=tmp_path)
     run = masks_step.write(experiment)
     assert run.done == 6 and not run.omissions
-    folder = experiment.heatmaps_folder / "GROUND_TRUTH"
+    folder = experiment.masks_folder
     assert (folder / "Anger_gt.png").is_file() and (folder / "run.json").is_file()
     for expression in EXPRESSIONS:
         assert set(

@@ -16,20 +16,20 @@ from ekman_expressions.study import own_models
         ({"classes": [*FER2013, "joy"]}, "names happiness more than once"),
         ({"classes": [*AFFECTNET, "neutral"]}, "names neutral more than once"),
         ({"classes": FER2013[1:]}, "lacks anger"),
-        ({"classes": "fer2013"}, "'classes' must be of type list or tuple"),
-        ({"classes": [0, 1, 2, 3, 4, 5]}, "'classes' must be of type str"),
+        ({"classes": "fer2013"}, "'classes' must be a list of names, but got 'fer2013'"),
+        ({"classes": [0, 1, 2, 3, 4, 5]}, "'classes' must be a list of names"),
         ({"side": 0}, "'side'"),
         ({"side": (48, 48)}, "'side'"),
         ({"call": None}, "either a 'path' or a 'call', but neither"),
         ({"path": "my.keras"}, "either a 'path' or a 'call', but got both"),
         ({"version": " "}, "'call' needs a 'version'"),
         ({"call": "mine.predict"}, "file.py:function"),
-        ({"call": 3}, "'call' must be of type str"),
+        ({"call": 3}, "'call' must be a function"),
         ({"channels": "RGB"}, "'channels'.*'rgb', 'bgr'"),
         ({"preprocessing": "torch"}, "'preprocessing'.*'imagenet'"),
         ({"layout": "nchw"}, "'layout'"),
         ({"output": "sigmoid"}, "'output'"),
-        ({"extra": "ignore"}, "'extra'.*'drop', 'keep'"),
+        ({"extra": "ignore"}, "'extra'.*'drop' or 'keep'"),
         ({"channels": "gray", "preprocessing": "imagenet"}, "'gray' is one channel"),
     ],
 )
@@ -47,8 +47,8 @@ def test_descriptions_that_cannot_be_used(changes, message):
         ({"Average": own()}, "taken by"),
         ({"my model": own()}, "letters, digits"),
         ({"Mine_CV1": own()}, "not end like a fold"),
-        ({"Mine": "my.keras"}, "must be of type OwnModel"),
-        ([own()], "must be of type Mapping"),
+        ({"Mine": "my.keras"}, "valid dictionary or instance of OwnModel"),
+        ([own()], "must be a valid dictionary"),
     ],
 )
 def test_names_that_cannot_be_used(models, message):
@@ -86,9 +86,9 @@ def test_a_settings_file(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("section", "message"),
     [
-        ("[models]\nMine = 3", "'models.Mine' must be of type Mapping"),
-        ("[models.Mine]\nside = 48", r"\[models.Mine\] lacks 'classes'"),
-        ("[models.Mine]\nsize = 48", r"Unknown setting 'size' in \[models.Mine\]"),
+        ("[models]\nMine = 3", "'models.Mine' must be a valid dictionary"),
+        ("[models.Mine]\nside = 48", r"\[models.Mine\]: The settings lack 'classes'"),
+        ("[models.Mine]\nsize = 48", r"(?s)\[models.Mine\]: .*Unknown setting 'size'"),
         (f"[models.Mine]\nside = 48\nclasses = {FER2013}", r"\[models.Mine\]: .* neither was given"),
     ],
 )

@@ -1,6 +1,5 @@
 """Models of one's own through the steps of a study, alone and beside the zoo's; the code of the guide."""
 
-import dataclasses
 import re
 import tomllib
 from pathlib import Path
@@ -160,7 +159,7 @@ def test_a_changed_file_or_description_is_refused(tmp_path):
     write_onnx(tmp_path / "my.onnx", reader(), side=SIDE)
     experiment = prepare(tmp_path, networks=("Mine",), models={"Mine": described(tmp_path / "my.onnx")})
     cli.run(experiment, ["evaluation", "explanations"])
-    other = dataclasses.replace(experiment, models={"Mine": described(tmp_path / "my.onnx", channels="bgr")})
+    other = experiment.replace(models={"Mine": described(tmp_path / "my.onnx", channels="bgr")})
     for step in (evaluation.evaluate, explanations.explain):
         with pytest.raises(ConflictError, match="models.Mine.channels = 'rgb', but .* now says 'bgr'"):
             step(other)
@@ -184,7 +183,7 @@ def test_a_model_that_fails_does_not_stop_the_others(tmp_path):
     assert sorted(reasons) == ["Absent_CV1", "Absent_CV2", "Wrong_CV1", "Wrong_CV2"]
     assert "There is no model" in reasons["Absent_CV1"] and "side = 32" in reasons["Wrong_CV2"]
     assert explanations.explain(experiment).done == len(evaluation.read_explained(experiment))
-    alone = dataclasses.replace(experiment, name="other", networks=(), models={"Absent": models["Absent"]})
+    alone = experiment.replace(name="other", networks=(), models={"Absent": models["Absent"]})
     experiment.faces_folder.rename(alone.faces_folder)
     with pytest.raises(ModelError, match="No model of other could be evaluated.*There is no model"):
         evaluation.evaluate(alone)
@@ -243,7 +242,7 @@ def test_the_guides_python_runs_from_both_sides(tmp_path, monkeypatch):
     (tmp_path / "mine.toml").write_text(settings)
     monkeypatch.chdir("/")
     models = Experiment.load(tmp_path / "mine.toml").models
-    again = dataclasses.replace(made, name="again", networks=(), models=models)
+    again = made.replace(name="again", networks=(), models=models)
     made.faces_folder.rename(again.faces_folder)
     evaluation.evaluate(again)
     assert evaluation.read_predictions(again).equals(found)
@@ -252,6 +251,6 @@ def test_the_guides_python_runs_from_both_sides(tmp_path, monkeypatch):
 
 def test_the_guide_names_every_setting():
     text = GUIDE.read_text("utf-8")
-    for field in dataclasses.fields(OwnModel):
-        assert f"`{field.name}`" in text or f"{field.name} = " in text
+    for name in OwnModel.model_fields:
+        assert f"`{name}`" in text or f"{name} = " in text
     assert all(title(expression).lower() in text.lower() for expression in EXPRESSIONS)

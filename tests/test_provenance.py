@@ -1,7 +1,5 @@
 """run.json: what it holds, and when artefacts of other settings are refused."""
 
-import dataclasses
-
 import pytest
 
 from ekman_expressions import Experiment
@@ -90,9 +88,7 @@ def test_a_run_with_nothing_to_do_leaves_the_file_as_it_is(experiment, tmp_path)
 def test_other_settings_are_refused_with_both_values_and_both_ways_out(experiment, tmp_path):
     folder = tmp_path / "x"
     _run(folder, settings_of(experiment, "explanation"))
-    changed = dataclasses.replace(
-        experiment, explanation=dataclasses.replace(experiment.explanation, samples=77)
-    )
+    changed = experiment.replace(explanation=experiment.explanation.replace(samples=77))
     with pytest.raises(ConflictError) as error:
         _run(folder, settings_of(changed, "explanation"))
     for part in ("explanation.samples = 32", "now says 77", "another name", f"delete {folder}"):
@@ -154,22 +150,22 @@ def test_artefacts_of_unknown_settings_are_refused(experiment, tmp_path):
 
 def test_settings_without_effect_on_results_may_change(experiment, tmp_path):
     _run(tmp_path / "x", settings_of(experiment, "faces", "explanation"))
-    faces = dataclasses.replace(experiment.faces, roots={"synthetic": "/elsewhere"})
-    _run(tmp_path / "x", settings_of(dataclasses.replace(experiment, faces=faces), "faces", "explanation"))
+    faces = experiment.faces.replace(roots={"synthetic": "/elsewhere"})
+    _run(tmp_path / "x", settings_of(experiment.replace(faces=faces), "faces", "explanation"))
 
 
 def test_networks_may_be_added_but_their_numbers_not_changed(experiment, tmp_path):
     _run(tmp_path / "x", settings_of(experiment, "training"))
-    more = dataclasses.replace(experiment, networks=(*experiment.networks, "SongNet"))
+    more = experiment.replace(networks=(*experiment.networks, "SongNet"))
     _run(tmp_path / "x", settings_of(more, "training"))
-    fewer = dataclasses.replace(experiment, networks=("WeiNet",))
+    fewer = experiment.replace(networks=("WeiNet",))
     _run(tmp_path / "x", settings_of(fewer, "training"))
     entry = read_json(tmp_path / "x" / "run.json")
     assert list(entry["settings"]["training"]["networks"]) == ["WeiNet"]
     overrides = {**experiment.training.overrides, "SongNet": {"epochs": 3}}
-    training = dataclasses.replace(experiment.training, overrides=overrides)
+    training = experiment.training.replace(overrides=overrides)
     with pytest.raises(ConflictError, match="SongNet.epochs = 25.* 3"):
-        _run(tmp_path / "x", settings_of(dataclasses.replace(more, training=training), "training"))
+        _run(tmp_path / "x", settings_of(more.replace(training=training), "training"))
 
 
 def test_changed_inputs_are_refused_or_made_again(experiment, tmp_path):

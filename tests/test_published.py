@@ -4,7 +4,6 @@ import hashlib
 import os
 import shutil
 import threading
-from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
@@ -59,15 +58,15 @@ def test_a_run_of_the_study_stands_beside_the_published_accuracies():
 def test_only_a_run_with_the_numbers_of_the_study_is_one():
     paper = Experiment.preset("paper")
     roots = {name: f"/data/{name}" for name in paper.faces.datasets}
-    mine = replace(paper, name="ours", networks=("VGG16",), faces=replace(paper.faces, roots=roots))
+    mine = paper.replace(name="ours", networks=("VGG16",), faces=paper.faces.replace(roots=roots))
     assert published.follows_the_study(mine)
     for change in (
-        {"training": replace(paper.training, batch_size=64)},
-        {"training": replace(paper.training, overrides={"VGG16": {"epochs": 3}})},
-        {"faces": replace(mine.faces, folds=4)},
-        {"faces": replace(paper.faces, datasets=("ckplus", "jaffe"))},
+        {"training": paper.training.replace(batch_size=64)},
+        {"training": paper.training.replace(overrides={"VGG16": {"epochs": 3}})},
+        {"faces": mine.faces.replace(folds=4)},
+        {"faces": paper.faces.replace(datasets=("ckplus", "jaffe"))},
     ):
-        assert not published.follows_the_study(replace(mine, **change))
+        assert not published.follows_the_study(mine.replace(**change))
     assert not published.follows_the_study(Experiment.preset("demo"))
 
 

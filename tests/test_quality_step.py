@@ -1,7 +1,5 @@
 """The step "quality": what it writes, skips, refuses and leaves out."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from test_explainers import contents, make_study, tiny_model, written_at
@@ -22,7 +20,7 @@ SAMPLES = 120
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     study = make_study(tmp_path_factory.mktemp("quality"), samples=SAMPLES)
-    study = replace(study, explanation=replace(study.explanation, quality_faces=2))
+    study = study.replace(explanation=study.explanation.replace(quality_faces=2))
     explain(study)
     return study, quality.measure(study)
 
@@ -160,14 +158,14 @@ def test_steps_that_have_not_run_and_other_settings(made, tmp_path):
     with pytest.raises(MissingError, match="quality"):
         quality_tables.read(make_study(tmp_path / "b"), "curves")
     with pytest.raises(ConflictError, match="segments"):
-        quality.measure(replace(study, explanation=replace(study.explanation, segments=13)))
+        quality.measure(study.replace(explanation=study.explanation.replace(segments=13)))
 
 
 def test_explainers_that_are_compared_stand_in_the_same_tables(tmp_path):
     study = make_study(tmp_path, samples=300)
     compare = ("kernel_shap", "grad_cam", "occlusion", "facial_regions")
-    settings = replace(study.explanation, quality_faces=1, compare=compare, compare_faces=2)
-    study = replace(study, explanation=settings)
+    settings = study.explanation.replace(quality_faces=1, compare=compare, compare_faces=2)
+    study = study.replace(explanation=settings)
     with pytest.raises(MissingError):
         quality.measure(study)
     for name in ("lime", *compare):
@@ -181,6 +179,6 @@ def test_explainers_that_are_compared_stand_in_the_same_tables(tmp_path):
     assert set(quality_tables.read(study, "untrained")["explainer"]) == {"lime", "kernel_shap", "grad_cam"}
     assert quality.measure(study).done == 0
     # An explainer that is compared must have been run with the options that it has now.
-    other = replace(settings, options={"grad_cam": {"score": "probability"}})
+    other = settings.replace(options={"grad_cam": {"score": "probability"}})
     with pytest.raises(ConflictError, match="grad_cam.*options.score = 'logit'"):
-        quality.measure(replace(study, explanation=other))
+        quality.measure(study.replace(explanation=other))

@@ -1,7 +1,6 @@
 """The report's files: what is written, from what, and what is left out."""
 
 import base64
-import dataclasses
 import json
 import re
 import zlib
@@ -133,7 +132,7 @@ def test_a_second_run_finds_all_done_and_a_change_makes_it_anew(made):
 
 
 def test_single_faces_of_licensed_data_are_off_unless_asked_for(made, tmp_path):
-    licensed = dataclasses.replace(made, faces=FaceSettings(datasets=("jaffe",), folds=2, size=32))
+    licensed = made.replace(faces=FaceSettings(datasets=("jaffe",), folds=2, size=32))
     source = of_experiment(licensed)
     from ekman_expressions.report import backdrop, step
     from ekman_expressions.study.provenance import Run
@@ -166,7 +165,7 @@ def test_what_is_no_source_of_a_report_is_refused(tmp_path, capsys, made):
     assert cli.main(["report"]) == 2
     assert "Name either an experiment" in capsys.readouterr().err
     with pytest.raises(MissingError, match="'heatmaps'"):
-        report.make(dataclasses.replace(made, root=tmp_path))
+        report.make(made.replace(root=tmp_path))
 
 
 def test_a_damaged_heatmap_is_left_out_of_all_pages(released, tmp_path):

@@ -1,6 +1,5 @@
 """One process or many, in any order, interrupted or not: the same bytes."""
 
-import dataclasses
 import os
 import shutil
 import signal
@@ -49,7 +48,7 @@ def serial(start, tmp_path_factory):
 
 def _copy(start, folder, scheduler, *, steps=STEPS):
     shutil.copytree(start.root, folder / "root")
-    experiment = dataclasses.replace(start, root=folder / "root")
+    experiment = start.replace(root=folder / "root")
     with using(scheduler):
         for step in steps:
             step(experiment)
@@ -68,7 +67,7 @@ def _kill_when(condition, pid, stopped):
 def _with_a_killed_worker(start, folder, scheduler):
     distributed = pytest.importorskip("distributed")
     shutil.copytree(start.root, folder / "root")
-    experiment = dataclasses.replace(start, root=folder / "root")
+    experiment = start.replace(root=folder / "root")
     stopped = threading.Event()
     stopped.killed = False
     wanted = experiment.records_folder
@@ -106,12 +105,12 @@ def test_any_number_of_workers_writes_the_bytes_of_one_process(start, serial, tm
 
 
 def test_networks_in_any_order_and_a_first_run_of_one_of_them_change_nothing(start, serial, tmp_path):
-    first = dataclasses.replace(
-        start, networks=start.networks[1:2], models={name: start.models[name] for name in start.networks[1:2]}
+    first = start.replace(
+        networks=start.networks[1:2], models={name: start.models[name] for name in start.networks[1:2]}
     )
     shutil.copytree(start.root, tmp_path / "root")
-    turned = dataclasses.replace(start, networks=start.networks[::-1], root=tmp_path / "root")
-    explanations.explain(dataclasses.replace(first, root=tmp_path / "root"))
+    turned = start.replace(networks=start.networks[::-1], root=tmp_path / "root")
+    explanations.explain(first.replace(root=tmp_path / "root"))
     for step in STEPS[:3]:
         step(turned)
     made = files(turned.root)

@@ -1,7 +1,5 @@
 """Distances and trees by hand, and the dendrograms of an experiment."""
 
-import dataclasses
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -59,7 +57,7 @@ def test_what_cannot_be_compared_is_refused_by_name():
 @pytest.fixture
 def experiment(tmp_path):
     smoke = Experiment.preset("smoke", root=tmp_path)
-    return dataclasses.replace(smoke, networks=("WeiNet", "SongNet", "VGG16"))
+    return smoke.replace(networks=("WeiNet", "SongNet", "VGG16"))
 
 
 def _write_heatmaps(experiment, *, constant=(), absent=()):
@@ -94,7 +92,10 @@ def test_every_tree_is_drawn_and_its_distances_are_written(experiment):
     row = table.query(
         "level == 'by_net' and expression == 'fear' and first == 'WeiNet' and second == 'VGG16'"
     )
-    pair = [heatmaps.read_gray(experiment.heatmaps_folder, "fear", network).ravel() for network in ("WeiNet", "VGG16")]
+    pair = [
+        heatmaps.read_gray(experiment.heatmaps_folder, "fear", network).ravel()
+        for network in ("WeiNet", "VGG16")
+    ]
     assert row["distance"].item() == pytest.approx(1 - np.corrcoef(pair)[0, 1])
     assert set(table.query("level == 'by_expression'")["first"]) <= {
         name.capitalize() for name in EXPRESSIONS

@@ -1,7 +1,5 @@
 """All steps of a study with one model, which only answers, and of which much is not there."""
 
-import dataclasses
-
 import pandas as pd
 import pytest
 from stub_study import make_study
@@ -16,10 +14,8 @@ STEPS = [name for name in cli.steps() if name != "faces"]
 
 def _study(root, keep=lambda rows: rows):
     experiment = make_study(root, networks=1, folds=2, faces=2, positives=1)
-    explanation = dataclasses.replace(
-        experiment.explanation, compare=("grad_cam",), quality_faces=1, quality_samples=10
-    )
-    experiment = dataclasses.replace(experiment, explanation=explanation)
+    explanation = experiment.explanation.replace(compare=("grad_cam",), quality_faces=1, quality_samples=10)
+    experiment = experiment.replace(explanation=explanation)
     manifest = pd.read_csv(experiment.manifest_path)
     with record(experiment.faces_folder, "faces", settings_of(experiment, "faces"), redo=True) as run:
         run.begin()

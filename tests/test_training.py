@@ -1,6 +1,5 @@
 """Training: the same bytes again, resuming, the test fold kept out, and what goes wrong."""
 
-import dataclasses
 import json
 import shutil
 import subprocess
@@ -103,7 +102,7 @@ def test_seed_network_and_fold_change_the_weights(trained, tmp_path):
         model_files.load_model(trained, "WeiNet", fold).get_weights()[0] for fold in ("CV1", "CV2")
     )
     assert np.abs(first - second).max() > 0.01
-    other = dataclasses.replace(make_experiment(tmp_path, training=_settings()), seed=1)
+    other = make_experiment(tmp_path, training=_settings()).replace(seed=1)
     train_model(other, "WeiNet", "CV1")
     assert np.abs(first - model_files.load_model(other, "WeiNet", "CV1").get_weights()[0]).max() > 0.01
 
@@ -123,7 +122,7 @@ def test_the_test_fold_has_no_influence(trained, tmp_path):
 
 def test_models_that_are_there_are_skipped_and_killed_ones_made(trained, tmp_path):
     shutil.copytree(trained.root, tmp_path, dirs_exist_ok=True)
-    copy = dataclasses.replace(trained, root=tmp_path)
+    copy = trained.replace(root=tmp_path)
     expected = copy.model_path("WeiNet", "CV2").read_bytes()
     copy.model_path("WeiNet", "CV2").unlink()
     run = training.train(copy)
@@ -156,7 +155,7 @@ def test_an_interrupted_training_leaves_no_half_model(tmp_path, monkeypatch):
 
 
 def test_other_settings_are_refused(trained):
-    other = dataclasses.replace(trained, training=_settings(learning_rate=0.5))
+    other = trained.replace(training=_settings(learning_rate=0.5))
     with pytest.raises(ConflictError, match="training.networks.WeiNet.learning_rate = 0.0001.*says 0.5"):
         training.train(other)
 
@@ -243,7 +242,7 @@ def test_code_inside_a_model_file_is_not_run(tmp_path):
 def test_initial_weights_come_from_a_folder_and_count_as_inputs(tmp_path):
     folder = tmp_path / "weights"
     folder.mkdir()
-    settings = dataclasses.replace(_settings(), weights=str(folder))
+    settings = _settings().replace(weights=str(folder))
     experiment = make_experiment(tmp_path, ("MobileNetV3Large", "WeiNet"), training=settings)
     with pytest.raises(MissingError, match="no weights file of MobileNetV3Large in .*weights"):
         training.train(experiment)

@@ -1,7 +1,5 @@
 """What an epoch sees: decoded faces, their order, and how they are changed."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import tiny_network
@@ -41,7 +39,7 @@ def test_each_epoch_shows_every_face_once_in_an_order_of_its_own(tmp_path):
     assert all(sorted(epoch) == list(range(12)) for epoch in epochs)
     assert len(set(map(tuple, epochs))) == 3
     assert _seen(experiment, first_epoch=2)[0] == seen[6:]
-    assert _seen(dataclasses.replace(experiment, seed=1))[0] != seen
+    assert _seen(experiment.replace(seed=1))[0] != seen
 
 
 def test_targets_go_with_their_faces(tmp_path):

@@ -1,6 +1,5 @@
 """A training that is interrupted anywhere goes on to the same bytes; what cannot be used is not."""
 
-import dataclasses
 import functools
 import signal
 import subprocess
@@ -142,7 +141,7 @@ def test_a_checkpoint_of_another_training_is_not_used(change, tmp_path, monkeypa
     experiment = experiment_of(tmp_path, "Tiny", epochs=2)
     _interrupt(monkeypatch, experiment, 1)
     if change == "seed":
-        experiment = dataclasses.replace(experiment, seed=1)
+        experiment = experiment.replace(seed=1)
     else:
         # Subject 1 is in CV2, and trained on for CV1.
         faces = experiment.faces_folder / "faces"

@@ -1,7 +1,5 @@
 """What a model is watched on: the test fold decides nothing, held-out subjects decide the epoch."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import tiny_network
@@ -64,8 +62,7 @@ def test_held_out_subjects_choose_the_epoch_and_the_test_fold_does_not(tmp_path)
     best = int(curve["val_loss"].idxmin()) + 1
     assert len(curve) == min(best + 2, 12) and len(curve) < 12
     # The same, trained for exactly so many epochs, is the model that is kept.
-    straight = dataclasses.replace(
-        experiment,
+    straight = experiment.replace(
         name="straight",
         training=tiny_network.settings(learning_rate=0.03, **{**values, "epochs": best}),
     )
@@ -86,12 +83,11 @@ def test_splits_are_by_subject_seeded_and_sorted(tmp_path):
     again, _ = split(experiment, manifest.sample(frac=1, random_state=0), "CV1")
     assert list(again["image_id"]) == list(rows["image_id"]) == sorted(rows["image_id"])
     chosen = {
-        frozenset(split(dataclasses.replace(experiment, seed=seed), manifest, "CV1")[1]["subject"])
-        for seed in range(8)
+        frozenset(split(experiment.replace(seed=seed), manifest, "CV1")[1]["subject"]) for seed in range(8)
     }
     assert len(chosen) > 1
-    tenth = dataclasses.replace(experiment.training, validation_fraction=0.01)
-    _, one = split(dataclasses.replace(experiment, training=tenth), manifest, "CV1")
+    tenth = experiment.training.replace(validation_fraction=0.01)
+    _, one = split(experiment.replace(training=tenth), manifest, "CV1")
     assert one["subject"].nunique() == 1
 
 
@@ -99,7 +95,7 @@ def test_one_subject_cannot_be_held_out(tmp_path):
     experiment = _experiment(tmp_path, subjects=2, validation="subjects")
     with pytest.raises(DataError, match='only one subject to train on, made/s1.*validation = "none"'):
         fit.train_model(experiment, "Tiny", "CV1")
-    experiment = dataclasses.replace(experiment, training=tiny_network.settings(validation="test"))
+    experiment = experiment.replace(training=tiny_network.settings(validation="test"))
     write_csv(experiment.manifest_path, read_csv(experiment.manifest_path).query("fold == 'CV2'"))
     with pytest.raises(DataError, match="CV1 has no image to watch"):
         training.train(experiment)

@@ -38,7 +38,7 @@ def tiny_model(path, seed, *, nan=False):
 
 
 def make_study(root, *, samples=40, nan=()):
-    experiment = Experiment.from_dict(tomllib.loads(TINY.format(samples=samples)), root=root)
+    experiment = Experiment(**tomllib.loads(TINY.format(samples=samples)), root=root)
     random = np.random.default_rng(0)
     manifest, explained = [], []
     for fold in experiment.folds:

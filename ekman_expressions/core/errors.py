@@ -1,13 +1,16 @@
-"""Errors of the package, and the small validators that word nearly all of them alike.
+"""Errors of the package, the validators that word them alike, and settings whose faults they tell.
 
 Every message names what was wrong, what was received, and what to do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 
 class EkmanExpressionsError(Exception):
@@ -23,7 +26,7 @@ class DataError(EkmanExpressionsError, ValueError):
 
 
 class ModelError(EkmanExpressionsError, ValueError):
-    """A model, or what it answered, does not fit the task."""
+    """A model, or what it predicts, does not fit the task."""
 
 
 class ConflictError(EkmanExpressionsError, RuntimeError):
@@ -74,3 +77,51 @@ def check_range(
     kind = "a whole number" if integer else "a number"
     bounds = f">= {low}" if high is None else f"<= {high}" if low is None else f"in [{low}, {high}]"
     raise SettingsError(f"'{name}' must be {kind} {bounds}, but got {value!r} instead.")
+
+
+class Settings(BaseModel):
+    """Settings that are frozen and know no other keys; all faults are told in one `SettingsError`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    section: ClassVar[str] = ""
+    """The section of a settings file that holds them, for messages."""
+
+    def __init__(self, /, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            faults = [self._worded(fault) for fault in error.errors(include_url=False)]
+            raise SettingsError("\n".join(dict.fromkeys(faults))) from None
+
+    def replace(self, **changes: Any) -> Self:
+        """Return the same settings but for `changes`, checked."""
+        return type(self)(**{name: getattr(self, name) for name in type(self).model_fields} | changes)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return `replace` of `update`, since pydantic's own would not check it."""
+        return self.replace(**update or {})
+
+    @classmethod
+    def _worded(cls, fault: Mapping[str, Any]) -> str:
+        """Say what is wrong with one value: its key, what is allowed, what was received."""
+        # Which of several types, or that it is a key, is of no interest.
+        place = [
+            str(key) for key in fault["loc"] if not re.match(r"\[key|literal\[|(int|float|str)$", str(key))
+        ]
+        name = ".".join([cls.section, *place] if cls.section else place)
+        received = f"{fault['input']!r:.200}"
+        reason = fault["msg"].replace("Input should", "must").replace("a valid tuple", "a list")
+        for words, sign in (("greater than or equal to", ">="), ("less than or equal to", "<=")):
+            reason = reason.replace(words, sign)
+        if fault["type"] == "extra_forbidden":
+            where = f" in [{cls.section}]" if cls.section else ""
+            return f"Unknown setting {place[-1]!r}{where}. Known are {', '.join(cls.model_fields)}."
+        if fault["type"] == "missing":
+            return f"The settings lack '{name}'."
+        if fault["type"] != "value_error":
+            return f"'{name}' {reason}, but got {received}."
+        error = fault["ctx"]["error"]
+        if not isinstance(error, EkmanExpressionsError):
+            return f"'{name}' {error}, but got {received}."
+        # Of a group with a name of its own: [models.Mine].
+        return f"[{name}]: {error}" if len(place) > 1 else str(error)

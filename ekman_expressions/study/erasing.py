@@ -167,7 +167,7 @@ def _plan(
 def _lime_passes(experiment: Experiment, network: str, fold: str, rows: pd.DataFrame) -> int:
     settings = experiment.explanation
     if SPECS[settings.explainer].records == "none":
-        return len(rows) * (settings.max_samples if settings.samples == "auto" else settings.samples)
+        return len(rows) * settings.samples
     passes = 0
     for image_id in rows["image_id"]:
         # What is damaged is listed when its curves are to be drawn.

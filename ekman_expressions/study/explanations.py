@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from ekman_expressions.core.expressions import EXPRESSIONS, index
 from ekman_expressions.core.files import read_csv, require, write_csv
 from ekman_expressions.core.seeds import generator
 from ekman_expressions.explainers.facial_regions import region_segments
-from ekman_expressions.explainers.lime import is_sure, lime
+from ekman_expressions.explainers.lime import lime
 from ekman_expressions.explainers.record import PerturbationRecord, make_record
 from ekman_expressions.explainers.registry import EXPLAINERS
 from ekman_expressions.explainers.specs import SPECS
@@ -73,9 +72,8 @@ def explain(experiment: Experiment) -> Run:
     table_path = experiment.records_folder / "explanations.csv"
     settings = settings_of(experiment, "faces", "training", "models", "explanation")
     estimator = {name: getattr(experiment.explanation, name) for name in ("kernel_width", "alpha")}
-    # Records hold for every kernel width and penalty: another one costs no model call. Unless
-    # they decided how many samples were enough.
-    for name in estimator if experiment.explanation.samples != "auto" else ():
+    # Records hold for every kernel width and penalty: another one costs no forward pass.
+    for name in estimator:
         settings["explanation"].pop(name, None)
     with record(
         experiment.records_folder,
@@ -188,7 +186,7 @@ def _parts(experiment: Experiment, network: str, fold: str, rows: pd.DataFrame) 
 def _is_probed(experiment: Experiment, network: str, fold: str, faces: int) -> bool:
     """Say whether it is still to be found out how many images go through a model at once."""
     settings = experiment.explanation
-    passes = faces * (settings.max_samples if settings.samples == "auto" else settings.samples)
+    passes = faces * settings.samples
     kept = _group_path(experiment, network, fold).exists()
     return settings.group == "auto" and passes >= WORTH and not kept
 
@@ -234,14 +232,6 @@ def _ask(
         compactness=settings.compactness,
         samples=settings.samples,
         sampler=settings.sampler,
-        max_samples=settings.max_samples,
-        enough=partial(
-            is_sure,
-            target=target,
-            tolerance=settings.tolerance,
-            kernel_width=settings.kernel_width,
-            alpha=settings.alpha,
-        ),
         hidden=settings.hidden,
         classes=len(own.classes) if own else len(EXPRESSIONS),
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -11,28 +10,11 @@ from typing import Any
 
 from ekman_expressions.core.errors import ConflictError, DataError, MissingError
 from ekman_expressions.core.files import hash_of, read_json, remove_leftovers, require, sha256, write_json
-from ekman_expressions.explainers.specs import SPECS, resolved_options
 from ekman_expressions.study.environment import environment
 from ekman_expressions.study.experiment import Experiment
-from ekman_expressions.study.settings import ExplanationSettings
 
 _SHOWN = 5
 """Items named for each reason in a summary; all are in run.json."""
-
-# Where a database lies and how many images go through a model at once change no result; each
-# explainer has folders of its own, which hold whichever faces are asked for.
-_WITHOUT_EFFECT = {
-    "faces": ("roots",),
-    "explanation": (
-        "batch_size",
-        "explainer",
-        "compare",
-        "compare_faces",
-        "options",
-        "quality_faces",
-        "quality_samples",
-    ),
-}
 
 
 class Run:
@@ -139,19 +121,10 @@ def settings_of(experiment: Experiment, *parts: str) -> dict[str, Any]:
     for part in parts:
         if part == "models":
             settings[part] = {name: model.recorded() for name, model in experiment.models.items()}
-            continue
-        values = dataclasses.asdict(getattr(experiment, part))
-        settings[part] = {
-            key: value for key, value in values.items() if key not in _WITHOUT_EFFECT.get(part, ())
-        }
-    if "explanation" in settings:
-        _keep_what_applies(settings["explanation"], experiment.explanation)
-    if "training" in settings:
-        # Resolved per network, so that an override compares equal to the same default.
-        del settings["training"]["overrides"]
-        settings["training"]["networks"] = {
-            network: experiment.training.of(network) for network in experiment.trained_networks
-        }
+        elif part == "training":
+            settings[part] = experiment.training.recorded(experiment.trained_networks)
+        else:
+            settings[part] = getattr(experiment, part).recorded()
     return settings
 
 
@@ -314,16 +287,6 @@ def run_files(experiment: Experiment) -> dict[str, Path]:
     paths += sorted(experiment.results_folder.glob("**/*.csv"))
     own = experiment.report_folder
     return {path.relative_to(experiment.root).as_posix(): path for path in paths if own not in path.parents}
-
-
-def _keep_what_applies(values: dict[str, Any], settings: ExplanationSettings) -> None:
-    """Add the options of the explainer in use, and drop settings of a regression that it does not fit."""
-    if options := resolved_options(settings.options, settings.explainer):
-        values["options"] = options
-    if not SPECS[settings.explainer].surrogate:
-        del values["kernel_width"], values["alpha"]
-    if settings.samples != "auto":
-        del values["tolerance"], values["max_samples"]
 
 
 def _plain(value: Any) -> Any:

@@ -1,21 +1,16 @@
-"""What the package must be told about a model of one's own: where it is, what it takes and answers."""
+"""What the package must know of a model of one's own: where it is, what it takes and predicts."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, Self
 
-from ekman_expressions.core.errors import DataError, SettingsError, check_option, check_range, check_type
+from pydantic import BeforeValidator, Field, model_validator
+
+from ekman_expressions.core.errors import DataError, Settings, SettingsError
 from ekman_expressions.core.expressions import EXPRESSIONS, NOT_EXPLAINED, parse_expression
-
-CHANNELS = ("rgb", "bgr", "gray", "gray3")
-PREPROCESSING = ("unit", "255", "minus_one_one", "imagenet", "caffe")
-LAYOUTS = ("NHWC", "NCHW")
-OUTPUTS = ("probabilities", "logits")
-EXTRA = ("drop", "keep")
 
 OTHER = "other"
 """The name of classes that are neither one of the six expressions nor neutral nor contempt."""
@@ -27,43 +22,31 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _RESERVED = ("average",)
 
 
-@dataclass(frozen=True, kw_only=True)
-class OwnModel:
-    """A model that was trained elsewhere, and how to speak to it.
+def _parse_classes(classes: Any) -> tuple[str, ...]:
+    if not isinstance(classes, (list, tuple)) or not all(isinstance(name, str) for name in classes):
+        raise ValueError("must be a list of names")
+    names = []
+    for name in classes:
+        try:
+            names.append(OTHER if name.strip().lower() == OTHER else parse_expression(name))
+        except DataError as error:
+            raise SettingsError(
+                f"{error} Classes of any further kind are called '{OTHER}'; classes was {list(classes)}."
+            ) from None
+    missing = [expression for expression in EXPRESSIONS if expression not in names]
+    if missing:
+        raise SettingsError(
+            f"'classes' lacks {', '.join(missing)}: it must name all outputs in their order, and among them "
+            f"all six expressions, but got {list(classes)}."
+        )
+    twice = [name for name in (*EXPRESSIONS, *NOT_EXPLAINED) if names.count(name) > 1]
+    if twice:
+        raise SettingsError(f"'classes' names {', '.join(twice)} more than once: {list(classes)}.")
+    return tuple(names)
 
-    Attributes
-    ----------
-    side : int, pixels
-        Side of the square faces that it takes.
-    classes : tuple of str
-        Its classes, in the order of its outputs: the six expressions, each once, by any name
-        that `ekman_expressions.core.expressions.parse_expression` knows, and any of ``neutral``,
-        ``contempt`` and ``other`` (which may come several times).
-    path : str or Path, optional
-        A Keras file (``.keras``, ``.h5``), an ONNX file (``.onnx``), TorchScript or an exported
-        program (``.pt``, ``.pth``, ``.pt2``), or the folder of a TensorFlow SavedModel.
-        With ``{fold}`` in it, one per fold: ``my_{fold}.keras`` is ``my_CV1.keras`` ...
-    call : callable or str, optional
-        Instead of `path`: a function (or Keras model) from a batch of images to (N, classes), or
-        where to import it from, ``"package.module:function"`` or ``"file.py:function"``.
-        Importing runs the code.
-    version : str
-        Needed with `call`: change it when the function, or a file it reads, changes. A
-        function's behaviour cannot be hashed; files named by `path` or ``file.py`` can, and are.
-    channels : {'rgb', 'bgr', 'gray', 'gray3'}
-        Order of the colours; or one channel of luminance; or the same three times. Default
-        ``rgb``, for ``caffe`` preprocessing ``bgr``.
-    preprocessing : {'unit', '255', 'minus_one_one', 'imagenet', 'caffe'}
-        Values of the pixels: [0, 1]; [0, 255]; [-1, 1]; [0, 1] less ImageNet's mean, divided by its
-        standard deviation, per colour; [0, 255] less ImageNet's mean.
-    layout : {'NHWC', 'NCHW'}
-        Whether channels come last (Keras) or before rows and columns (PyTorch).
-    output : {'probabilities', 'logits'}
-        What it answers. A softmax is applied to logits.
-    extra : {'drop', 'keep'}
-        What happens to a face for which a class beyond the six is most probable: ``drop`` takes
-        the most probable of the six all the same; ``keep`` leaves it as it is, so that it
-        counts as a wrong prediction and is no positive of any expression.
+
+class OwnModel(Settings):
+    """A model that was trained elsewhere, and how to query it.
 
     Raises
     ------
@@ -77,55 +60,65 @@ class OwnModel:
     (6, 5, 4, 3, 2, 1, 0)
     """
 
-    side: int
-    classes: tuple[str, ...]
-    path: str | Path | None = None
-    call: Callable | str | None = None
+    side: int = Field(ge=8, le=4096)
+    """Side of the square faces that it takes, in pixels."""
+    classes: Annotated[tuple[str, ...], BeforeValidator(_parse_classes)]
+    """Its classes, in the order of its outputs: the six expressions, each once, by any name
+    that `ekman_expressions.core.expressions.parse_expression` knows, and any of ``neutral``,
+    ``contempt`` and ``other`` (which may come several times)."""
+    path: Annotated[Path | None, Field(strict=False)] = None
+    """A Keras file (``.keras``, ``.h5``), an ONNX file (``.onnx``), TorchScript or an exported program
+    (``.pt``, ``.pth``, ``.pt2``), or the folder of a TensorFlow SavedModel. With ``{fold}`` in it, one per fold: ``my_{fold}.keras`` is ``my_CV1.keras`` ..."""
+    call: Any = None
+    """Instead of `path`: a function (or Keras model) from a batch of images to (N, classes), or
+    where to import it from, ``"package.module:function"`` or ``"file.py:function"``.
+    Importing runs the code."""
     version: str = ""
-    channels: str = ""
-    preprocessing: str = "unit"
-    layout: str = "NHWC"
-    output: str = "probabilities"
-    extra: str = "drop"
+    """Needed with `call`: change it when the function, or a file it reads, changes. A
+    function's behaviour cannot be hashed; files named by `path` or ``file.py`` can, and are."""
+    channels: Literal["rgb", "bgr", "gray", "gray3", ""] = ""
+    """Order of the colours; or one channel of luminance; or the same three times. Default
+    ``rgb``, for ``caffe`` preprocessing ``bgr``."""
+    preprocessing: Literal["unit", "255", "minus_one_one", "imagenet", "caffe"] = "unit"
+    """Values of the pixels: [0, 1]; [0, 255]; [-1, 1]; [0, 1] less ImageNet's mean, divided by its
+    standard deviation, per colour; [0, 255] less ImageNet's mean."""
+    layout: Literal["NHWC", "NCHW"] = "NHWC"
+    """Whether channels come last (Keras) or before rows and columns (PyTorch)."""
+    output: Literal["probabilities", "logits"] = "probabilities"
+    """What it predicts. A softmax is applied to logits."""
+    extra: Literal["drop", "keep"] = "drop"
+    """What happens to a face for which a class beyond the six is most probable: ``drop`` takes
+    the most probable of the six all the same; ``keep`` leaves it as it is, so that it
+    counts as a wrong prediction and is no positive of any expression."""
 
-    def __post_init__(self) -> None:
-        check_range(self.side, "side", 8, 4096, integer=True)
-        object.__setattr__(self, "classes", _parse_classes(self.classes))
-        check_type(self.version, "version", str)
-        self._check_source()
-        check_option(self.preprocessing, "preprocessing", PREPROCESSING)
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.path is None) == (self.call is None):
+            given = "neither was given" if self.path is None else f"got both {self.path} and {self.call!r}"
+            raise SettingsError(f"A model has either a 'path' or a 'call', but {given}.")
+        named = isinstance(self.call, str) and re.fullmatch(r".+:[A-Za-z_][\w{}]*", self.call)
+        if self.call is not None and not callable(self.call) and not named:
+            raise SettingsError(
+                '\'call\' must be a function, "package.module:function" or "file.py:function", but got '
+                f"{self.call!r}."
+            )
+        if self.call is not None and not self.version.strip():
+            raise SettingsError(
+                "A 'call' needs a 'version', any text: a function cannot be hashed, so change the text when "
+                "its predictions change, and artefacts of other versions are not mixed."
+            )
+        if self.path is not None:
+            # So that a change of the working directory changes nothing.
+            object.__setattr__(self, "path", self.path.expanduser().absolute())
         if self.channels == "":
             object.__setattr__(self, "channels", "bgr" if self.preprocessing == "caffe" else "rgb")
-        for name, options in (
-            ("channels", CHANNELS),
-            ("layout", LAYOUTS),
-            ("output", OUTPUTS),
-            ("extra", EXTRA),
-        ):
-            check_option(getattr(self, name), name, options)
         if self.channels == "gray" and self.preprocessing in ("imagenet", "caffe"):
             raise SettingsError(
                 f"preprocessing = {self.preprocessing!r} has a mean for each of three colours, but "
                 "channels = 'gray' is one channel. Use 'unit', '255' or 'minus_one_one', or channels = "
                 "'gray3'."
             )
-
-    @classmethod
-    def read(cls, section: Mapping[str, Any], name: str, folder: Path | None = None) -> OwnModel:
-        """Build a model from a section ``[models.<name>]`` of a settings file that lies in `folder`."""
-        values = dict(section)
-        for required in ("side", "classes"):
-            if required not in values:
-                raise SettingsError(f"[models.{name}] lacks '{required}'.")
-        start = Path() if folder is None else Path(folder).resolve()
-        try:
-            if isinstance(values.get("path"), str):
-                values["path"] = start / Path(values["path"]).expanduser()
-            if isinstance(values.get("call"), str) and ".py:" in values["call"]:
-                values["call"] = str(start / Path(values["call"]).expanduser())
-            return cls(**values)
-        except SettingsError as error:
-            raise SettingsError(f"[models.{name}]: {error}") from error
+        return self
 
     @property
     def kind(self) -> str:
@@ -186,67 +179,31 @@ class OwnModel:
             return sorted(file for file in source.parent.iterdir() if file.name.startswith(source.name))
         return [source] if source.is_file() else []
 
-    def _check_source(self) -> None:
-        if (self.path is None) == (self.call is None):
-            given = "neither was given" if self.path is None else f"got both {self.path!r} and {self.call!r}"
-            raise SettingsError(f"A model has either a 'path' or a 'call', but {given}.")
-        if self.path is not None:
-            check_type(self.path, "path", (str, Path))
-            # So that a change of the working directory changes nothing.
-            object.__setattr__(self, "path", Path(self.path).expanduser().absolute())
-            return
-        if not callable(self.call):
-            check_type(self.call, "call", str)
-            if not re.fullmatch(r".+:[A-Za-z_][\w{}]*", self.call):
-                raise SettingsError(
-                    '\'call\' must be a function, "package.module:function" or "file.py:function", but got '
-                    f"{self.call!r}."
-                )
-        if not self.version.strip():
-            raise SettingsError(
-                "A 'call' needs a 'version', any text: a function cannot be hashed, so change the text when "
-                "its answers change, and artefacts of other versions are not mixed."
-            )
+
+def beside(file: Path, section: Any) -> Any:
+    """Return a section ``[models.<name>]`` of a settings file, its relative paths beside that file."""
+    if not isinstance(section, Mapping):
+        return section
+    values, folder = dict(section), Path(file).resolve().parent
+    if isinstance(values.get("path"), str):
+        values["path"] = folder / Path(values["path"]).expanduser()
+    if isinstance(values.get("call"), str) and ".py:" in values["call"]:
+        values["call"] = str(folder / Path(values["call"]).expanduser())
+    return values
 
 
-def check_models(models: Any, networks: Iterable[str]) -> None:
-    """Raise `SettingsError` unless `models` maps names that can be used to `OwnModel`."""
-    check_type(models, "models", Mapping)
+def check_model_names(models: Iterable[str], networks: Iterable[str]) -> None:
+    """Raise `SettingsError` unless names of models can be names of files, beside those of `networks`."""
     taken = {name.lower(): name for name in (*networks, *_RESERVED)}
-    for name, model in models.items():
-        check_type(name, "models", str)
-        check_type(model, f"models.{name}", OwnModel)
+    for name in models:
         if not _NAME.fullmatch(name) or re.search(r"_CV\d+$", name):
             raise SettingsError(
                 "The name of a model must be made of letters, digits, '_' and '-', and not end like a "
                 f"fold (_CV1), but got {name!r}."
             )
-        # Names become names of files, and some file systems do not tell mine from Mine.
+        # Some file systems do not tell mine from Mine.
         if name.lower() in taken:
             raise SettingsError(
                 f"The name {name!r} of a model is taken by {taken[name.lower()]!r}: choose another."
             )
         taken[name.lower()] = name
-
-
-def _parse_classes(classes: Any) -> tuple[str, ...]:
-    check_type(classes, "classes", (list, tuple))
-    names = []
-    for name in classes:
-        check_type(name, "classes", str)
-        try:
-            names.append(OTHER if name.strip().lower() == OTHER else parse_expression(name))
-        except DataError as error:
-            raise SettingsError(
-                f"{error} Classes of any further kind are called '{OTHER}'; classes was {list(classes)}."
-            ) from None
-    missing = [expression for expression in EXPRESSIONS if expression not in names]
-    if missing:
-        raise SettingsError(
-            f"'classes' lacks {', '.join(missing)}: it must name all outputs in their order, and among them "
-            f"all six expressions, but got {list(classes)}."
-        )
-    twice = [name for name in (*EXPRESSIONS, *NOT_EXPLAINED) if names.count(name) > 1]
-    if twice:
-        raise SettingsError(f"'classes' names {', '.join(twice)} more than once: {list(classes)}.")
-    return tuple(names)

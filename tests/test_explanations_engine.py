@@ -99,7 +99,7 @@ def test_a_damaged_choice_is_named(tmp_path):
 
 
 def test_a_step_that_runs_out_of_memory_goes_on_and_says_so(study, monkeypatch):
-    from test_asking import hungry_layer
+    from test_model import hungry_layer
 
     from ekman_expressions.study import model_files
 

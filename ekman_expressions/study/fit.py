@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import math
 import time
@@ -218,7 +217,7 @@ def _fingerprint(
     replicas: int,
 ) -> str:
     """Hash all that the bytes of a model depend on."""
-    alone = dataclasses.replace(experiment, networks=(network,), models={})
+    alone = experiment.replace(networks=(network,), models={})
     weights = initial_weights(experiment, network)
     return hash_of(
         {

@@ -68,7 +68,8 @@ class OwnModel(Settings):
     ``contempt`` and ``other`` (which may come several times)."""
     path: Annotated[Path | None, Field(strict=False)] = None
     """A Keras file (``.keras``, ``.h5``), an ONNX file (``.onnx``), TorchScript or an exported program
-    (``.pt``, ``.pth``, ``.pt2``), or the folder of a TensorFlow SavedModel. With ``{fold}`` in it, one per fold: ``my_{fold}.keras`` is ``my_CV1.keras`` ..."""
+    (``.pt``, ``.pth``, ``.pt2``), or the folder of a TensorFlow SavedModel. With ``{fold}`` in it, one
+    per fold: ``my_{fold}.keras`` is ``my_CV1.keras`` ..."""
     call: Any = None
     """Instead of `path`: a function (or Keras model) from a batch of images to (N, classes), or
     where to import it from, ``"package.module:function"`` or ``"file.py:function"``.

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ekman_expressions.core.errors import DataError
-from ekman_expressions.faces.cropping import _reflected, crop_face, crop_transform
+from ekman_expressions.faces.cropping import _crop_transform, _reflected, crop_face
 
 
 def drawn_face(angle, eyes=(190.25, 140.5), apart=52.0, down=60.0, shape=(320, 400)):
@@ -102,4 +102,4 @@ def test_reflection_repeats_as_often_as_needed():
 
 def test_a_face_without_extent_is_refused():
     with pytest.raises(DataError, match="coincide"):
-        crop_transform(np.full((68, 2), 7.0), 100)
+        _crop_transform(np.full((68, 2), 7.0), 100)

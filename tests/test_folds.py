@@ -78,3 +78,46 @@ def test_an_expression_rarer_than_the_folds_is_said_by_name():
     without = without_expression(rows)
     home = rows.loc[rows["expression"] == "fear", "fold"].item()
     assert without == [f"{fold} has no image of fear" for fold in ("CV1", "CV2", "CV3") if fold != home]
+
+
+# Folds that a database brings
+
+
+def given_table(*rows, dataset="a"):
+    columns = ["image_id", "subject", "expression", "fold"]
+    return pd.DataFrame(rows, columns=columns).assign(dataset=dataset)
+
+
+GIVEN = given_table(("1", "p", "fear", "CV1"), ("2", "q", "fear", "CV2"), ("3", "q", "anger", "CV2"))
+
+
+def test_given_folds_stay_and_other_databases_are_dealt_out():
+    free = pd.DataFrame(
+        [(f"f{n}", f"s{n // 2}", "fear" if n % 2 else "anger") for n in range(8)],
+        columns=["image_id", "subject", "expression"],
+    ).assign(dataset="b")
+    rows = pd.concat([GIVEN, free], ignore_index=True)
+    folds = assign_folds(rows, 2, seed=0)
+    assert list(folds[:3]) == ["CV1", "CV2", "CV2"]
+    assert list(folds[3:]) == list(assign_folds(free, 2, seed=0))
+    assert set(folds[3:]) == {"CV1", "CV2"}
+    shuffled = rows.sample(frac=1, random_state=0)
+    assert assign_folds(shuffled, 2, seed=0).reindex(rows.index).equals(folds)
+    few = pd.concat([GIVEN, free[:2]], ignore_index=True)
+    with pytest.raises(SettingsError, match="only 1 subjects"):
+        assign_folds(few, 2, seed=0)
+
+
+@pytest.mark.parametrize(
+    "rows, folds, error, message",
+    [
+        (GIVEN, 3, SettingsError, "'faces.folds' is 3, but a comes with the folds CV1, CV2"),
+        (GIVEN.assign(fold=["CV1", "CV2", "CV7"]), 2, SettingsError, "CV1, CV2, CV7"),
+        (GIVEN.assign(fold=["CV1", "CV1", "CV2"]), 2, DataError, "1 subjects.*q in CV1, CV2"),
+        (GIVEN.assign(fold=["CV1", "CV2", ""]), 2, DataError, r"a: 1 of 3 images have no fold \(3\)"),
+        (GIVEN.assign(fold=["CV1", "CV2", None]), 2, DataError, "have no fold"),
+    ],
+)
+def test_given_folds_that_cannot_be_used(rows, folds, error, message):
+    with pytest.raises(error, match=message):
+        assign_folds(rows, folds, seed=0)

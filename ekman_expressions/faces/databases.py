@@ -13,7 +13,7 @@ import pandas as pd
 
 from ekman_expressions.core.errors import DataError, EkmanExpressionsError, SettingsError, check_type
 from ekman_expressions.core.expressions import EXPRESSIONS, NOT_EXPLAINED
-from ekman_expressions.faces.folders import Search, check_table, read_manifest
+from ekman_expressions.faces.folders import Search, _check_table, read_manifest
 from ekman_expressions.faces.readers import DATABASES, OWN, Database
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -156,7 +156,7 @@ def survey(name: str, root: Path | str | None = None, options: Mapping[str, Any]
         raise DataError(f"{where} has no usable image: {len(search.left_out)} left out ({reasons}).")
     rows = search.rows
     if isinstance(rows, list):
-        rows = check_table(pd.DataFrame(rows), where)
+        rows = _check_table(pd.DataFrame(rows), where)
     # Databases reuse ids: the name in front keeps them apart when several are combined.
     rows = rows.assign(
         image_id=[f"{name}_{image_id}" for image_id in rows["image_id"]],

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,7 +19,15 @@ from ekman_expressions.core.images import decode_image
 from ekman_expressions.faces import synthetic
 from ekman_expressions.faces.cropping import crop_face
 from ekman_expressions.faces.databases import survey
-from ekman_expressions.faces.folders import Search, check_ids, layout_of, person_in, read_own, safe_ids
+from ekman_expressions.faces.folders import (
+    Search,
+    _layout_of,
+    _person_in,
+    _read_own,
+    _safe_ids,
+    check_ids,
+    read_manifest,
+)
 from ekman_expressions.faces.landmarks import FaceLandmarks, LandmarkDetector
 
 Detect = Callable[[np.ndarray], FaceLandmarks | None]
@@ -149,16 +157,6 @@ class UnusableImage(DataError):
     """An image that is left out: not there, not readable, or without a face. No message has its path."""
 
 
-class CroppedFace(NamedTuple):
-    """A face cut out of its image: see `crop_face`, and `FaceLandmarks` for `faces` and `look`."""
-
-    image: np.ndarray
-    landmarks: np.ndarray
-    transform: np.ndarray
-    faces: int
-    look: str
-
-
 def read_source(path: Path | str) -> bytes:
     """Return the bytes of an image file, or raise `UnusableImage`."""
     try:
@@ -170,7 +168,9 @@ def read_source(path: Path | str) -> bytes:
         raise UnusableImage(f"the image cannot be opened: {error.strerror}") from None
 
 
-def prepare_face(source: bytes | np.ndarray, detect: Detect, size: int) -> CroppedFace:
+def prepare_face(
+    source: bytes | np.ndarray, detect: Detect, size: int, *, crop: bool = True
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, FaceLandmarks]:
     """Find the largest face in an image and cut it out.
 
     Parameters
@@ -181,29 +181,39 @@ def prepare_face(source: bytes | np.ndarray, detect: Detect, size: int) -> Cropp
         ``image (H, W, 3) uint8 -> FaceLandmarks or None``, such as `LandmarkDetector.detect`.
     size : int, pixels
         Side of the crop.
+    crop : bool
+        False takes the image whole; it must be square.
+
+    Returns
+    -------
+    crop, landmarks, transform
+        See `crop_face`.
+    found : FaceLandmarks
+        In the whole image.
 
     Raises
     ------
     UnusableImage
         If the image cannot be decoded or shows no face.
     """
-    image = _decoded(source)
+    try:
+        image = decode_image(source) if isinstance(source, bytes) else _as_rgb(source)
+    except DataError as error:
+        raise UnusableImage(f"the image cannot be read: {error}") from error
     found = detect(image)
     if found is None:
         raise UnusableImage("no face found")
-    try:
-        return CroppedFace(*crop_face(image, found.points, size), found.faces, found.look)
-    except DataError as error:
-        raise UnusableImage(str(error)) from error
-
-
-def _decoded(source: bytes | np.ndarray) -> np.ndarray:
-    if not isinstance(source, bytes):
-        return _as_rgb(source)
-    try:
-        return decode_image(source)
-    except DataError as error:
-        raise UnusableImage(f"the image cannot be read: {error}") from error
+    if crop:
+        try:
+            return *crop_face(image, found.points, size), found
+        except DataError as error:
+            raise UnusableImage(str(error)) from error
+    height, width = image.shape[:2]
+    if height != width:
+        raise UnusableImage(f"it is {width} x {height}: images that are not cropped must be square")
+    whole = np.rint(resize_face(image, size) * 255).astype(np.uint8)
+    transform = np.array([[size / width, 0, 0], [0, size / width, 0]])
+    return whole, np.float32(found.points / width), transform, found
 
 
 def _as_rgb(array: np.ndarray) -> np.ndarray:
@@ -211,11 +221,11 @@ def _as_rgb(array: np.ndarray) -> np.ndarray:
     array = np.asarray(array)
     array = array[..., None] if array.ndim == 2 else array
     if array.ndim != 3 or array.shape[2] not in (1, 3) or 0 in array.shape:
-        raise UnusableImage(f"an array of shape {array.shape} is no gray (H, W) or RGB (H, W, 3) image")
+        raise DataError(f"an array of shape {array.shape} is no gray (H, W) or RGB (H, W, 3) image")
     if array.dtype.kind == "f" and array.min() >= 0 and array.max() <= 1:
         array = np.rint(array * 255).astype(np.uint8)
     if array.dtype != np.uint8:
-        raise UnusableImage(f"its pixels must be uint8, or floats in [0, 1], but are {array.dtype}")
+        raise DataError(f"its pixels must be uint8, or floats in [0, 1], but are {array.dtype}")
     return np.ascontiguousarray(np.broadcast_to(array, (*array.shape[:2], 3)))
 
 
@@ -274,29 +284,30 @@ def load_faces(
     Faces(1 of 256 x 256 pixels: 1 fear; 1 subjects)
     """
     check_range(size, "size", 1, integer=True)
-    table, items, omissions = _listed(source, subjects)
-    for column, values in (("expression", expressions), ("subject", subjects)):
-        is_pattern = column == "subject" and isinstance(values, str)
-        if values is not None and not is_pattern:
-            table[column] = [values] * len(table) if isinstance(values, str) else _each(values, table, column)
-    table["expression"] = [_expression(name, row) for row, name in enumerate(table["expression"])]
-    given = None
+    table, items, omissions = _listed(source, subjects if isinstance(subjects, str) else None)
+    if expressions is not None:
+        each = [expressions] * len(items) if isinstance(expressions, str) else expressions
+        table["expression"] = _one_each(each, "expressions", len(items))
+    if subjects is not None and not isinstance(subjects, str):
+        table["subject"] = _one_each(subjects, "subjects", len(items))
+    try:
+        table["expression"] = [parse_expression(name) if name else "" for name in table["expression"]]
+    except DataError as error:
+        raise DataError(f"The list of images is wrong: {error}") from None
     if landmarks is not None:
-        given = np.asarray(landmarks, np.float64)
-        if given.shape != (len(items), 68, 2):
-            raise DataError(
-                f"'landmarks' must be ({len(items)}, 68, 2) for {len(items)} images, but is {given.shape}."
-            )
+        landmarks = np.asarray(_one_each(landmarks, "landmarks", len(items)), np.float64)
+        if landmarks.shape[1:] != (68, 2):
+            raise DataError(f"'landmarks' must be ({len(items)}, 68, 2), but is {landmarks.shape}.")
     images, points, kept = [], [], []
     names = table.pop("_item")
     from tqdm import tqdm
 
     with LandmarkDetector() as detector:
         for place, item in enumerate(tqdm(items, desc="Finding faces", unit="image", delay=1)):
-            detect = detector.detect if given is None else _known(given[place])
+            detect = detector.detect if landmarks is None else _known(landmarks[place])
             try:
                 pixels = read_source(item) if isinstance(item, (str, os.PathLike)) else item
-                face = prepare_face(pixels, detect, size) if crop else _whole_face(pixels, detect, size)
+                face = prepare_face(pixels, detect, size, crop=crop)
             except UnusableImage as error:
                 omissions.append((names[place], str(error)))
                 continue
@@ -317,118 +328,89 @@ def load_faces(
     return Faces(np.stack(images), np.float32(points), table.iloc[kept][order], left_out)
 
 
-def _whole_face(source: bytes | np.ndarray, detect: Detect, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return a whole image at `size` pixels, and its landmarks in units of its side."""
-    image = _decoded(source)
-    if image.shape[0] != image.shape[1]:
-        raise UnusableImage(f"it is {image.shape[1]} x {len(image)}: with crop=False, images must be square")
-    found = detect(image)
-    if found is None:
-        raise UnusableImage("no face found")
-    return np.rint(resize_face(image, size) * 255).astype(np.uint8), found.points / len(image)
-
-
 def _known(points: np.ndarray) -> Detect:
     return lambda _: FaceLandmarks(points, faces=1) if np.isfinite(points).all() else None
 
 
-def _each(values: Sequence[str], table: pd.DataFrame, column: str) -> list[str]:
-    values = [str(value) for value in values]
-    if len(values) != len(table):
-        raise DataError(f"'{column}s' has {len(values)} values for {len(table)} images. Give one for each.")
+def _one_each(values: Any, name: str, count: int) -> list[Any]:
+    values = list(values)
+    if len(values) != count:
+        raise DataError(f"'{name}' has {len(values)} values for {count} images. Give one for each.")
     return values
 
 
-def _expression(name: str, row: int) -> str:
-    try:
-        return parse_expression(name) if name else ""
-    except DataError as error:
-        raise DataError(f"Image {row + 1} of the list: {error}") from None
-
-
-def _listed(source: Any, subjects: Any) -> tuple[pd.DataFrame, list[Any], list[tuple[str, str]]]:
-    """Return the table of the listed images, with names for messages as ``_item``; images; omissions."""
-    pattern = subjects if isinstance(subjects, str) else None
-    if isinstance(source, pd.DataFrame):
-        return _from_table(source, Path(), pattern)
+def _listed(source: Any, pattern: str | None) -> tuple[pd.DataFrame, list[Any], list[tuple[str, str]]]:
+    """Return the table of the listed images, with what to call them as ``_item``; images; omissions."""
+    folder, omissions = Path(), []
     if isinstance(source, (str, os.PathLike)):
         path = Path(source).expanduser().resolve()
-        if path.suffix.lower() == ".csv" and path.is_file():
-            table = read_csv(path, ("path",), dtype=str, keep_default_na=False)
-            return _from_table(table, path.parent, pattern)
-        if path.is_file():
-            return _from_items([path], pattern)
-        return _from_folder(path, pattern)
-    items = list(source)
-    if not items:
-        raise DataError("There is no image: the list is empty.")
-    return _from_items(items, pattern)
-
-
-def _from_table(
-    rows: pd.DataFrame, folder: Path, pattern: str | None
-) -> tuple[pd.DataFrame, list[Any], list[tuple[str, str]]]:
-    if "path" not in rows or rows.empty:
-        raise DataError(
-            f"A table of images needs the column 'path' and a row for each, but has {len(rows)} rows and the "
-            f"columns {', '.join(map(str, rows))}."
-        )
-    paths = [str(folder / path) for path in rows["path"]]
-    listed, _, _ = _from_items(paths, pattern)
-    table = rows.reset_index(drop=True).copy()
-    if "image_id" in table:
-        # Ids name images: paths, which may say who is seen, go no further.
-        table = table.drop(columns="path").assign(_item=table["image_id"].astype(str))
-        check_ids(table["image_id"], "The table")
+        if not path.is_file():
+            source, omissions = _from_folder(path, pattern)
+        elif path.suffix.lower() == ".csv":
+            source, folder = read_csv(path, ("path",), dtype=str, keep_default_na=False), path.parent
+        else:
+            source = [path]
+    if isinstance(source, pd.DataFrame):
+        if "path" not in source or source.empty:
+            raise DataError(
+                f"A table of images needs the column 'path' and a row for each, but has {len(source)} rows "
+                f"and the columns {', '.join(map(str, source))}."
+            )
+        table = source.reset_index(drop=True)
+        items = [str(folder / path) for path in table.pop("path")]
     else:
-        table["image_id"], table["_item"] = listed["image_id"], listed["_item"]
+        items = list(source)
+        table = pd.DataFrame(index=range(len(items)))
+    names, paths = _names(items)
+    if "image_id" in table:
+        # Ids name images then: paths, which may say who is seen, go no further.
+        names = list(table["image_id"].astype(str))
+        check_ids(names, "The table")
+    else:
+        table["image_id"] = _safe_ids(names)
+        if any(paths):
+            table["path"] = paths
     if "subject" not in table:
-        table["subject"] = listed["subject"] if pattern else table["image_id"]
-    if "expression" not in table:
-        table["expression"] = ""
-    table["expression"] = table["expression"].fillna("").astype(str)
-    return table, paths, []
+        table["subject"] = _persons(names, pattern) if pattern else table["image_id"]
+    table["expression"] = table["expression"].fillna("").astype(str) if "expression" in table else ""
+    return table.assign(_item=names), items, omissions
 
 
-def _from_items(
-    items: Sequence[Any], pattern: str | None
-) -> tuple[pd.DataFrame, list[Any], list[tuple[str, str]]]:
-    paths = [os.path.abspath(item) if isinstance(item, (str, os.PathLike)) else None for item in items]
+def _names(items: Sequence[Any]) -> tuple[list[str], list[str]]:
+    """Return a name for each image, as short as can be, and its path, or nothing for arrays."""
+    paths = [os.path.abspath(item) if isinstance(item, (str, os.PathLike)) else "" for item in items]
     known = [path for path in paths if path]
     common = os.path.commonpath([os.path.dirname(path) for path in known]) if known else ""
     short = {path: os.path.relpath(path, common).replace(os.sep, "/") for path in known}
     if len({os.path.basename(path) for path in short}) == len(short):
         short = {path: os.path.basename(path) for path in short}
     names = [short[path] if path else f"image{place:03d}" for place, path in enumerate(paths)]
-    if len(set(names)) < len(names):
-        raise DataError(f"{next(name for name in names if names.count(name) > 1)} is listed more than once.")
-    table = pd.DataFrame({"image_id": safe_ids(names), "expression": "", "_item": names})
-    table["subject"] = _persons(names, pattern) if pattern else table["image_id"]
-    if known:
-        table["path"] = [path or "" for path in paths]
-    return table, list(items), []
+    if not names or len(set(names)) < len(names):
+        twice = next((f"{name} is listed twice" for name in names if names.count(name) > 1), "it is empty")
+        raise DataError(f"The list of images cannot be used: {twice}.")
+    return names, paths
 
 
-def _from_folder(root: Path, pattern: str | None) -> tuple[pd.DataFrame, list[Any], list[tuple[str, str]]]:
+def _from_folder(root: Path, pattern: str | None) -> tuple[Any, list[tuple[str, str]]]:
+    """Return the table or the list of a folder's images, and what is left out."""
     search = Search(root, root.name)
-    wanted = "folder of images"
     if not root.is_dir():
-        raise search.not_found(wanted, advice="Correct the path")
-    layout = layout_of(search)
-    if layout == "manifest" and not (root / "manifest.csv").is_file():
-        found = list(search.images())
-        if not found:
-            raise search.not_found("image", advice="Name a folder with images")
-        table, _, _ = _from_items([path for path, _ in found], pattern)
-        return table, table["path"].tolist(), search.left_out
-    read_own(search, layout=layout, subject=None if layout == "manifest" else pattern or ".+")
-    table = pd.DataFrame(search.rows)
-    table["_item"] = [search.relative(path) for path in table["path"]]
-    return table, table["path"].tolist(), search.left_out
+        raise search.not_found("folder of images", advice="Correct the path")
+    layout = _layout_of(search)
+    if layout != "manifest":
+        _read_own(search, layout=layout, subject=pattern or ".+")
+        rows = pd.DataFrame(search.rows).drop(columns="image_id")
+        return rows if pattern else rows.drop(columns="subject"), search.left_out
+    if (root / "manifest.csv").is_file():
+        return read_manifest(root), []
+    paths = [path for path, _ in search.images()]
+    if not paths:
+        raise search.not_found("image", advice="Name a folder with images")
+    return paths, search.left_out
 
 
 def _persons(names: Sequence[str], pattern: str) -> list[str]:
-    persons = [person_in(name, pattern) for name in names]
+    persons = [_person_in(name, pattern) for name in names]
     if not all(persons):
         name = names[persons.index(next(person for person in persons if not person))]
         raise SettingsError(f"The pattern {pattern!r} for the subjects finds nothing in the path {name}.")

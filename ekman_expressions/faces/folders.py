@@ -7,7 +7,7 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
@@ -54,7 +54,7 @@ class Search:
     rows : list of dict, or DataFrame
         One per image; see `add`.
     left_out : list of (item, reason)
-        Images that are not used; items are paths relative to the root.
+        Images that are not used, see `omit`.
     notes : list of str
         What else a reader should know.
     expected : dict of str to int
@@ -77,42 +77,43 @@ class Search:
             {"image_id": image_id, "path": str(path), "subject": subject, "expression": expression, **more}
         )
 
-    def omit(self, item: Path | os.DirEntry | str, reason: object) -> None:
-        """Record that `item` is not used, and why."""
-        text = item if isinstance(item, str) else self.relative(item)
+    def omit(self, item: str, reason: object) -> None:
+        """Record that `item` is not used, and why.
+
+        A path becomes relative to the root. Where file names say who is seen, a file is called by
+        the SHA-256 of its bytes, as ``sha256sum`` prints it, so that its owner can find it.
+        """
+        text = self._item(item) if os.path.isabs(item) else item
         # Names that are not valid UTF-8 come as lone surrogates, which cannot be written to any file.
         text = text.replace("\\", "/").encode("utf-8", "surrogateescape").decode("utf-8", "replace")
         self.left_out.append((unicodedata.normalize("NFC", text), str(reason)))
 
-    def omit_second_files(self, name_of: Callable[[str], str] | None = None) -> None:
-        """Keep the first of several files with one id (in any case); `name_of` names a path's item."""
-        name_of = name_of or self.relative
+    def omit_second_files(self) -> None:
+        """Keep the first of several files with one id (in any case)."""
         first: dict[str, dict[str, Any]] = {}
         for row in self.rows:
             kept = first.setdefault(row["image_id"].lower(), row)
             if kept is not row:
-                reason = f"a second file for {row['image_id']}; {name_of(kept['path'])} is used"
-                self.omit(name_of(row["path"]), reason)
+                used = self._item(kept["path"])
+                self.omit(row["path"], f"a second file for {row['image_id']}; {used} is used")
         self.rows = list(first.values())
 
-    def relative(self, path: Path | os.DirEntry | str) -> str:
+    def _item(self, path: str) -> str:
+        if not self.private:
+            return self.relative(path)
+        try:
+            return f"sha256:{hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]}"
+        except OSError:
+            return "(hidden)"
+
+    def relative(self, path: Path | str) -> str:
         """Return a path relative to the root, with ``/``."""
         return os.path.relpath(path, self.root).replace(os.sep, "/")
 
-    def entries(self, folder: Path | os.DirEntry | str) -> list[os.DirEntry]:
-        """Return a folder's entries by name, without what operating systems leave behind."""
-        with os.scandir(folder) as entries:
-            kept = [item for item in entries if not _is_ignored(item.name)]
-        return sorted(kept, key=lambda item: item.name)
-
-    def progress(self, items: Iterable[Any], unit: str) -> Iterable[Any]:
-        """Show a progress bar while going through `items`, if that takes longer than a second."""
-        from tqdm import tqdm
-
-        return tqdm(items, desc=f"Searching {self.name}", unit=unit, delay=1)
-
-    def images(self, folder: Path | None = None) -> Iterator[tuple[str, str]]:
-        """Go through all image files below `folder` (the root), links to folders included, by name.
+    def images(
+        self, folder: Path | None = None, suffixes: tuple[str, ...] = _IMAGES
+    ) -> Iterator[tuple[str, str]]:
+        """Go through all files with a suffix below `folder` (the root), links to folders included, by name.
 
         Folders that cannot be opened, and names that no program can write, are left out.
 
@@ -123,14 +124,16 @@ class Search:
         relative : str
             The same relative to `folder`, with ``/``, composed (NFC) as on Linux and Windows.
         """
+        from tqdm import tqdm
+
         folder = self.root if folder is None else folder
 
         def unopened(error: OSError) -> None:
-            self._omit_hidden(error.filename, f"the folder cannot be opened ({error.strerror})")
+            self.omit(error.filename, f"the folder cannot be opened ({error.strerror})")
 
         seen = set()
         walk = os.walk(folder, followlinks=True, onerror=unopened)
-        for inside, folders, names in self.progress(walk, "folder"):
+        for inside, folders, names in tqdm(walk, desc=f"Searching {self.name}", unit="folder", delay=1):
             status = os.stat(inside)
             # A link to a folder above would lead round in circles.
             if (status.st_dev, status.st_ino) in seen:
@@ -139,32 +142,33 @@ class Search:
             seen.add((status.st_dev, status.st_ino))
             folders[:] = sorted(name for name in folders if not _is_ignored(name))
             for name in sorted(names):
-                if _is_ignored(name) or not is_image(name):
+                if _is_ignored(name) or not name.lower().endswith(suffixes):
                     continue
                 path = os.path.join(inside, name)
                 relative = os.path.relpath(path, folder).replace(os.sep, "/")
                 try:
                     relative.encode()
                 except UnicodeEncodeError:
-                    self._omit_hidden(path, "its name is not valid UTF-8: rename the file")
+                    self.omit(path, "its name is not valid UTF-8: rename the file")
                     continue
                 yield path, unicodedata.normalize("NFC", relative)
 
-    def folders_holding(self, name: re.Pattern, depth: int = 2) -> list[Path]:
-        """Return the folders at or below the root that directly hold folders of a name, topmost first.
+    def matches(
+        self, pattern: str, example: str, suffixes: tuple[str, ...] = _IMAGES
+    ) -> list[tuple[str, dict[str, str]]]:
+        """Return the files whose relative path, without suffix, ends in a pattern, with its named groups.
 
-        Unpacked archives often bring one folder more, so up to `depth` levels are searched.
+        The others are left out, being not like `example`; if there is none, `not_found` is raised.
         """
-        level, found = [Path(self.root)], []
-        for _ in range(depth + 1):
-            below = []
-            for folder in level:
-                inside = [Path(item.path) for item in self.entries(folder) if item.is_dir()]
-                if any(name.fullmatch(item.name) for item in inside):
-                    found.append(folder)
-                else:
-                    below += inside
-            level = below
+        self.require_folder(f"file like {example}")
+        compiled, found = re.compile(rf"(?:.*/)?{pattern}", re.IGNORECASE), []
+        for path, relative in self.images(suffixes=suffixes):
+            if match := compiled.fullmatch(os.path.splitext(relative)[0]):
+                found.append((path, match.groupdict()))
+            else:
+                self.omit(path, f"its name is not like {example}")
+        if not found:
+            raise self.not_found(f"file like {example}")
         return found
 
     def require_folder(self, wanted: str) -> None:
@@ -172,31 +176,21 @@ class Search:
         if not self.root.is_dir():
             raise self.not_found(wanted)
 
-    def not_found(self, wanted: str, root: Path | None = None, *, advice: str = "") -> MissingError:
+    def not_found(self, wanted: str, *, advice: str = "Correct the root in [faces.roots]") -> MissingError:
         """Return the error that says what was looked for in the root, and what is there instead."""
-        root = self.root if root is None else root
-        if not root.exists():
+        if not self.root.exists():
             found = "that folder does not exist"
-        elif not root.is_dir():
+        elif not self.root.is_dir():
             found = "that is a file, not a folder"
         else:
-            names = [item.name + ("/" if item.is_dir() else "") for item in self.entries(root)]
+            items = sorted(item for item in self.root.iterdir() if not _is_ignored(item.name))
+            names = [item.name + ("/" if item.is_dir() else "") for item in items]
             if self.private:
                 folders = sum(name.endswith("/") for name in names)
                 found = f"it holds {folders} folders and {len(names) - folders} files"
             else:
-                more = " ..." if len(names) > 10 else ""
-                found = "it holds " + (", ".join(names[:10]) or "nothing") + more
-        advice = advice or "Correct the root in [faces.roots]"
-        return MissingError(f"There is no {wanted} in {root}: {found}. {advice}.")
-
-    def _omit_hidden(self, path: str, reason: str) -> None:
-        self.omit("(hidden)" if self.private else self.relative(path), reason)
-
-
-def is_image(name: str) -> bool:
-    """Say whether a file is an image, by its suffix."""
-    return name.lower().endswith(_IMAGES)
+                found = f"it holds {', '.join(names[:10]) or 'nothing'}{' ...' if len(names) > 10 else ''}"
+        return MissingError(f"There is no {wanted} in {self.root}: {found}. {advice}.")
 
 
 def _is_ignored(name: str) -> bool:
@@ -206,37 +200,24 @@ def _is_ignored(name: str) -> bool:
 # Ids
 
 
-def safe_ids(names: Sequence[str]) -> list[str]:
-    """Make ids that may name files out of different relative paths.
+def _safe_ids(names: Sequence[str]) -> list[str]:
+    """Make ids that may name files out of different relative paths: ``anger/S5_1.png`` is ``anger_S5_1``.
 
-    Letters lose their accents, folders are joined by ``_``, the suffix goes, and what else is no
-    letter, digit, ``.``, ``_`` or ``-`` becomes ``-``. Where that loses something, or two paths
-    would get one id (upper and lower case count as one), 8 digits of the path's SHA-256 follow.
-
-    Examples
-    --------
-    >>> safe_ids(["anger/S005_001.png", "joy/José 1.jpg"])
-    ['anger_S005_001', 'joy_Jose-1-9f9bfbab']
+    Letters lose their accents, and what else is no letter, digit, ``.``, ``_`` or ``-`` becomes ``-``. Where
+    that loses something, or two paths would get one id (in any case), 8 digits of the path's hash follow.
     """
-    plain = [_plain_id(name) for name in names]
-    often = Counter(text.lower() for text, _ in plain)
-    return [
-        text if exact and often[text.lower()] == 1 else f"{text}-{_digest(name)}"
-        for name, (text, exact) in zip(names, plain, strict=True)
-    ]
-
-
-def _plain_id(name: str) -> tuple[str, bool]:
-    """Return a path as a readable id, and whether nothing but folders and suffix was lost."""
-    joined = os.path.splitext(name)[0].replace("/", "_")
-    letters = unicodedata.normalize("NFKD", joined.translate(_PLAIN))
-    kept = "".join(letter for letter in letters if not unicodedata.combining(letter))
-    text = re.sub("[^A-Za-z0-9._-]+", "-", kept)
-    return text[:_LONGEST_ID], text == joined and len(text) <= _LONGEST_ID
-
-
-def _digest(name: str) -> str:
-    return hashlib.sha256(unicodedata.normalize("NFC", name).encode()).hexdigest()[:8]
+    joined = [os.path.splitext(name)[0].replace("/", "_") for name in names]
+    plain = []
+    for text in joined:
+        letters = unicodedata.normalize("NFKD", text.translate(_PLAIN))
+        kept = "".join(letter for letter in letters if not unicodedata.combining(letter))
+        plain.append(re.sub("[^A-Za-z0-9._-]+", "-", kept)[:_LONGEST_ID])
+    often = Counter(text.lower() for text in plain)
+    ids = []
+    for name, before, after in zip(names, joined, plain, strict=True):
+        digest = hashlib.sha256(unicodedata.normalize("NFC", name).encode()).hexdigest()[:8]
+        ids.append(after if before == after and often[after.lower()] == 1 else f"{after}-{digest}")
+    return ids
 
 
 def check_ids(image_ids: Iterable[str], where: object) -> None:
@@ -253,25 +234,11 @@ def check_ids(image_ids: Iterable[str], where: object) -> None:
 
 
 def read_manifest(root: Path) -> pd.DataFrame:
-    """Read ``manifest.csv`` in a folder of faces.
+    """Read ``manifest.csv`` in a folder of faces, with absolute paths and canonical expressions.
 
-    Parameters
-    ----------
-    root : Path
-        The folder. Its manifest has at least the columns ``image_id, path, subject,
-        expression``, `path` being relative to the folder; further columns are kept.
-
-    Returns
-    -------
-    DataFrame
-        The rows with absolute paths, see `check_table`.
-
-    Raises
-    ------
-    MissingError
-        If there is no such folder or no manifest in it.
-    DataError
-        If the table is not as it must be.
+    It has at least the columns ``image_id, path, subject, expression``, `path` being relative to the
+    folder; further columns are kept. Raises `MissingError` if it is not there, and `DataError` if the
+    table is not as it must be.
     """
     root = Path(root).expanduser().resolve()
     path = root / "manifest.csv"
@@ -287,25 +254,11 @@ def read_manifest(root: Path) -> pd.DataFrame:
                 f"{path} names the image {relative!r}. Paths must be relative to {root} and stay inside it."
             )
     rows["path"] = [str(root / relative) for relative in rows["path"]]
-    return check_table(rows, str(path))
+    return _check_table(rows, str(path))
 
 
-def check_table(rows: pd.DataFrame, where: str) -> pd.DataFrame:
-    """Return a table of images with canonical expressions, or say what is wrong with it.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        At least ``image_id, path, subject, expression``, all texts.
-    where : str
-        Where the rows come from, for messages.
-
-    Raises
-    ------
-    DataError
-        If a column is missing, a cell empty, an `image_id` unsafe as a file name or used
-        twice, an expression unknown, or an intensity no number in [0, 1].
-    """
+def _check_table(rows: pd.DataFrame, where: str) -> pd.DataFrame:
+    """Return a table of images, all texts, with canonical expressions, or say what is wrong with it."""
     missing = [column for column in COLUMNS if column not in rows.columns]
     if missing:
         raise DataError(f"{where} lacks the columns {', '.join(missing)}; needed are {', '.join(COLUMNS)}.")
@@ -333,27 +286,21 @@ def check_table(rows: pd.DataFrame, where: str) -> pd.DataFrame:
             raise DataError(f"{where}, image {image_id}: {error}") from None
     rows["expression"] = expressions
     if "intensity" in rows:
-        rows["intensity"] = _intensities(rows, where)
+        given = rows["intensity"].astype(str).str.strip()
+        rows["intensity"] = pd.to_numeric(given, errors="coerce")
+        wrong = rows[(given != "") & ~rows["intensity"].between(0, 1)]
+        if len(wrong):
+            raise DataError(
+                f"{where}, image {wrong['image_id'].iloc[0]}: intensity must be a number in [0, 1] or empty, "
+                f"but got {given[wrong.index[0]]!r}."
+            )
     return rows
-
-
-def _intensities(rows: pd.DataFrame, where: str) -> pd.Series:
-    given = rows["intensity"].astype(str).str.strip()
-    numbers = pd.to_numeric(given, errors="coerce")
-    wrong = (given != "") & ~numbers.between(0, 1)
-    if wrong.any():
-        first = rows[wrong].iloc[0]
-        raise DataError(
-            f"{where}, image {first['image_id']}: intensity must be a number in [0, 1] or empty, "
-            f"but got {first['intensity']!r}."
-        )
-    return numbers
 
 
 # A folder of one's own
 
 
-def read_own(search: Search, *, layout: str | None = None, subject: str | None = None) -> None:
+def _read_own(search: Search, *, layout: str | None = None, subject: str | None = None) -> None:
     """Read a folder of one's own: a manifest, a folder per expression, or folders of given folds.
 
     Parameters
@@ -376,7 +323,7 @@ def read_own(search: Search, *, layout: str | None = None, subject: str | None =
     MissingError
         If nothing of the layout is there.
     """
-    layout = layout or layout_of(search)
+    layout = layout or _layout_of(search)
     if layout == "cross_validation":
         _read_given_folds(search, subject)
     elif layout == "folders":
@@ -387,13 +334,13 @@ def read_own(search: Search, *, layout: str | None = None, subject: str | None =
         search.rows = read_manifest(search.root)
 
 
-def layout_of(search: Search) -> str:
+def _layout_of(search: Search) -> str:
     """Say how a folder of one's own is laid out; a manifest comes first."""
     if search.root.is_dir() and not (search.root / "manifest.csv").is_file():
-        if any(item.is_dir() and _FOLD_FOLDER.fullmatch(item.name) for item in search.entries(search.root)):
+        if _fold_folders(search.root):
             return "cross_validation"
         found = Search(search.root, search.name).images()
-        if expression_depth([relative for _, relative in found]) is not None:
+        if _expression_depth([relative for _, relative in found]) is not None:
             return "folders"
     return "manifest"
 
@@ -402,7 +349,7 @@ def _read_class_folders(search: Search, subject: str | None) -> None:
     """Read a tree with one folder per expression, at one depth: ``happy/``, ``train/happy/``."""
     search.require_folder(_CLASS_FOLDER)
     found = list(search.images())
-    depth = expression_depth([relative for _, relative in found])
+    depth = _expression_depth([relative for _, relative in found])
     if depth is None:
         raise search.not_found(_CLASS_FOLDER)
     if subject is None:
@@ -414,7 +361,7 @@ def _read_class_folders(search: Search, subject: str | None) -> None:
     _add_images(search, found, depth, subject)
 
 
-def expression_depth(relatives: Sequence[str]) -> int | None:
+def _expression_depth(relatives: Sequence[str]) -> int | None:
     """Return at which depth of the paths the folders are named by expressions, 0 being the outermost.
 
     Short names such as SA may be persons as well, so the depth with most images counts.
@@ -423,12 +370,12 @@ def expression_depth(relatives: Sequence[str]) -> int | None:
         depth
         for relative in relatives
         for depth, part in enumerate(relative.split("/")[:-1])
-        if expression_of(part)
+        if _expression_of(part)
     )
     return min(counts, key=lambda depth: (-counts[depth], depth)) if counts else None
 
 
-def expression_of(name: str) -> str | None:
+def _expression_of(name: str) -> str | None:
     """Return the expression that a name stands for, or None."""
     try:
         return parse_expression(name)
@@ -443,8 +390,8 @@ def _add_images(
     kept = []
     for path, relative in found:
         parts = relative.split("/")[:-1]
-        expression = expression_of(parts[depth]) if depth < len(parts) else None
-        person = person_in(relative, subject)
+        expression = _expression_of(parts[depth]) if depth < len(parts) else None
+        person = _person_in(relative, subject)
         if expression is None:
             known = depth < len(parts)
             reason = f"its folder {parts[depth]} is no expression" if known else "in no expression's folder"
@@ -453,15 +400,15 @@ def _add_images(
             search.omit(relative, f"the pattern {subject!r} for the subject finds nothing in its path")
         else:
             kept.append((path, relative, person, expression))
-    image_ids = safe_ids([relative for _, relative, _, _ in kept])
+    image_ids = _safe_ids([relative for _, relative, _, _ in kept])
     for image_id, (path, relative, person, expression) in zip(image_ids, kept, strict=True):
         columns = {key: value[relative] for key, value in more.items()}
         search.add(image_id, path, person, expression, **columns)
     # Some file systems keep one name composed and decomposed.
-    search.omit_second_files(dict(found).__getitem__)
+    search.omit_second_files()
 
 
-def person_in(relative: str, pattern: str) -> str | None:
+def _person_in(relative: str, pattern: str) -> str | None:
     """Return who a path shows: what the pattern's group ``subject``, else its first, else all of it finds."""
     match = re.search(pattern, relative)
     if match is None:
@@ -478,40 +425,42 @@ def _read_given_folds(search: Search, subject: str | None) -> None:
     other folds. Images in several test folders, or in training folders only, are left out.
     """
     search.require_folder(_FOLD_FOLDERS)
-    training, test = {}, {}
-    for item in search.entries(search.root):
-        match = _FOLD_FOLDER.fullmatch(item.name)
-        if match and item.is_dir():
-            (test if match[2] else training)[f"CV{match[1]}"] = Path(item.path)
-    absent = [fold for fold in training if fold not in test]
-    if not test or absent:
-        raise search.not_found(f"test folder {absent[0]}_test" if absent else _FOLD_FOLDERS)
-    images: dict[str, dict[str, str]] = {}
-    held: dict[str, set[str]] = {}
-    for folder in (*training.values(), *test.values()):
-        found = {relative: path for path, relative in search.images(folder)}
-        held[folder.name] = set(found)
-        for relative, path in found.items():
-            images.setdefault(relative, {})[folder.name] = path
-    depth = expression_depth(list(images))
+    names = _fold_folders(search.root)
+    folds = sorted({name.removesuffix("_test") for name in names}, key=lambda name: int(name[2:]))
+    absent = [f"{fold}_test" for fold in folds if f"{fold}_test" not in names]
+    if not folds or absent:
+        raise search.not_found(f"test folder {absent[0]}" if absent else _FOLD_FOLDERS)
+    held = {name: {rel: path for path, rel in search.images(search.root / name)} for name in names}
+    images = sorted({relative for inside in held.values() for relative in inside})
+    depth = _expression_depth(images)
     if depth is None:
-        raise search.not_found("folder named like an expression", min(test.values()))
-    folds = sorted(test, key=lambda name: int(name[2:]))
+        raise search.not_found("folder named like an expression in CV1_test ...")
     kept, fold_of = [], {}
-    for relative, copies in sorted(images.items()):
-        tested = [fold for fold in folds if f"{fold}_test" in copies]
+    for relative in images:
+        tested = [fold for fold in folds if relative in held[f"{fold}_test"]]
         if len(tested) == 1:
             fold_of[relative] = tested[0]
-            kept.append((copies[f"{tested[0]}_test"], relative))
+            kept.append((held[f"{tested[0]}_test"][relative], relative))
         elif tested:
             search.omit(relative, f"in the test folders of {', '.join(tested)}: its fold is unclear")
         else:
             search.omit(relative, "in training folders only: its fold is unclear")
     for fold in folds:
-        if fold in training:
-            search.notes += _differences(fold, fold_of, held[fold])
-        else:
+        if fold not in names:
             search.notes.append(f"{fold} has no training folder: the other folds' test images are used")
+            continue
+        leaked = [name for name in images if name in held[fold] and fold_of.get(name) == fold]
+        lacking = [name for name, home in fold_of.items() if home != fold and name not in held[fold]]
+        if leaked:
+            search.notes.append(
+                f"{fold} has {len(leaked)} of its own test images among its training images (such as "
+                f"{leaked[0]}): here they are only tested"
+            )
+        if lacking:
+            search.notes.append(
+                f"{fold} lacks {len(lacking)} training images that are test images of other folds (such as "
+                f"{lacking[0]}): here they are used"
+            )
     if subject is None:
         search.notes.append(
             "no pattern for the subject is given: folds are as they are, and each image counts as a "
@@ -520,17 +469,5 @@ def _read_given_folds(search: Search, subject: str | None) -> None:
     _add_images(search, kept, depth, subject or ".+", fold=fold_of)
 
 
-def _differences(fold: str, fold_of: dict[str, str], training: set[str]) -> Iterator[str]:
-    """Say how a fold's training folder differs from the images of the other folds."""
-    leaked = sorted(name for name in training if fold_of.get(name) == fold)
-    lacking = sorted(name for name, home in fold_of.items() if home != fold and name not in training)
-    if leaked:
-        yield (
-            f"{fold} has {len(leaked)} of its own test images among its training images (such as "
-            f"{leaked[0]}): here they are only tested"
-        )
-    if lacking:
-        yield (
-            f"{fold} lacks {len(lacking)} training images that are test images of other folds (such as "
-            f"{lacking[0]}): here they are used"
-        )
+def _fold_folders(root: Path) -> list[str]:
+    return sorted(item.name for item in root.iterdir() if item.is_dir() and _FOLD_FOLDER.fullmatch(item.name))

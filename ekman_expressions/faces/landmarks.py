@@ -46,17 +46,6 @@ _MOST_FACES = 5  # faces looked for in an image, of which the largest counts
 _MARGIN = 0.25  # gray border on the second look, in units of the image's longer side
 
 
-_KEPT = 0.75
-_VARIANCE = 0.95
-_MODES = 10
-_FACES_PER_MODE = 5
-# In units of the spread of the kept faces, which is narrower than that of all.
-_LIMIT = 5.0
-_ROUNDS = 20
-# Below this spread, differences are those of rounding.
-_LEAST_SPREAD = 1e-6
-
-
 @dataclass(frozen=True)
 class FaceLandmarks:
     """The landmarks of the largest face in an image.
@@ -283,6 +272,12 @@ def _carried(package: str) -> Path | None:
 
 # Outliers, and the error where the truth is known
 
+_KEPT = 0.75  # share of the faces that make the shape model
+_VARIANCE, _MODES, _FACES_PER_MODE = 0.95, 10, 5  # of the components that describe them
+_LIMIT = 5.0  # standard deviations of the kept faces, whose spread is narrower than that of all
+_ROUNDS = 20
+_LEAST_SPREAD = 1e-6  # below it, differences are those of rounding
+
 
 def landmark_outliers(points: np.ndarray) -> pd.DataFrame:
     """Score each face's landmarks by their distance from any shape that the other faces suggest.
@@ -307,11 +302,6 @@ def landmark_outliers(points: np.ndarray) -> pd.DataFrame:
         from the model, in units of the distance between the eyes' centres in the mean shape;
         ``score``, how many robust standard deviations (1.4826 times the median absolute
         deviation) this is above the median; ``part``, where the face deviates most.
-
-    Raises
-    ------
-    DataError
-        If `points` has another shape or is not finite.
 
     References
     ----------

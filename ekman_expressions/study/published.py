@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from glob import glob
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -40,29 +39,19 @@ _HOW_TO_PASS = (
 
 @dataclass(frozen=True)
 class Report:
-    """What `verify` found.
-
-    Attributes
-    ----------
-    folder : Path
-        Where the released heatmaps and masks were read.
-    cells : DataFrame
-        ``network, expression, metric, expected, obtained, difference`` for each of the 364
-        published numbers (288 cells and 76 averages).
-    pooled : DataFrame
-        The scores of the networks' heatmaps in the published layout: the other reading.
-    known : DataFrame
-        What else is known of the released heatmaps: chance, relabelling, thresholds; see
-        `statistics.known_figures.recompute`.
-    changed : tuple of str
-        Files whose bytes are not the released ones.
-    """
+    """What `verify` found."""
 
     folder: Path
+    """Where the released heatmaps and masks were read."""
     cells: pd.DataFrame
+    """``network, expression, metric, expected, obtained, difference`` for each of the 364 published numbers
+    (288 cells and 76 averages)."""
     pooled: pd.DataFrame
+    """The scores of the networks' heatmaps in the published layout: the other reading."""
     known: pd.DataFrame
+    """What else is known of the released heatmaps: chance, relabelling, thresholds."""
     changed: tuple[str, ...]
+    """Files whose bytes are not the released ones."""
 
     @property
     def off(self) -> pd.DataFrame:
@@ -73,11 +62,6 @@ class Report:
     def ok(self) -> bool:
         """Whether all published numbers and all known figures were obtained."""
         return self.off.empty and bool(self.known["agrees"].all())
-
-    @property
-    def largest(self) -> float:
-        """The largest absolute difference."""
-        return float(self.cells["difference"].abs().max(skipna=False))
 
 
 def scores() -> pd.DataFrame:
@@ -93,17 +77,11 @@ def accuracy() -> pd.DataFrame:
 def accuracy_beside(table: pd.DataFrame) -> pd.DataFrame:
     """Put the published accuracy and macro F1 beside those of a run of the study.
 
-    Parameters
-    ----------
-    table : DataFrame
-        Columns network, accuracy, macro_f1, as from `ekman_expressions.study.evaluation.read_accuracy`.
-
     Returns
     -------
     DataFrame
-        Columns ``network``, and for each of the two scores itself, ``<score>_published`` and
-        ``<score>_difference`` (the run's minus the published one). Networks that the study does
-        not have stay, with empty cells.
+        ``network``, and for each of the two scores itself, ``<score>_published`` and ``<score>_difference``
+        (the run's minus the published one), empty where the study has no such network.
     """
     scores = ["accuracy", "macro_f1"]
     both = table[["network", *scores]].merge(
@@ -140,12 +118,6 @@ def verify(path: Path | str | None = None) -> Report:
         A folder with ``GRAY/heatmaps_by_cv``, ``GRAY/heatmaps_by_net`` and ``GROUND_TRUTH``;
         by default see `locate`.
 
-    Returns
-    -------
-    Report
-        Expected against obtained; ``report.ok`` when all scores agree within 5e-5, and what is
-        known of chance and tests to the precision in which it is known.
-
     Raises
     ------
     MissingError
@@ -154,7 +126,11 @@ def verify(path: Path | str | None = None) -> Report:
         If a file is damaged, or not of the size of face space.
     """
     folder = locate(path)
-    changed = _changed_files(folder)
+    registry = released_files()
+    if missing := [name for name in registry if not (folder / name).is_file()]:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise MissingError(f"{folder / missing[0]}{more} is not there. {_HOW_TO_PASS}")
+    changed = tuple(name for name, value in registry.items() if sha256(folder / name) != value)
     expected = scores()
     networks = [name for name in dict.fromkeys(expected["network"]) if name != AVERAGE]
     masks = {expression: read_mask(folder / "GROUND_TRUTH", expression) for expression in EXPRESSIONS}
@@ -208,14 +184,7 @@ def download(
 ) -> Path:
     """Download the authors' released heatmaps and masks, once, and check their hashes.
 
-    Parameters
-    ----------
-    folder : Path, optional
-        Where to keep them; by default the user's cache.
-    base_url : str
-        What file names are appended to, ending in ``/``.
-    registry : dict of str to str, optional
-        SHA-256 of each file; by default that of the released files.
+    They are kept in `folder`, by default the user's cache.
 
     Raises
     ------
@@ -261,7 +230,7 @@ def render(report: Report) -> str:
     lines += [
         "",
         f"{total - off} of {total} published numbers agree within {TOLERANCE:g}; "
-        f"the largest difference is {report.largest:.2e}.",
+        f"the largest difference is {report.cells['difference'].abs().max(skipna=False):.2e}.",
         "",
         "Mean IoU of a network over expressions, in both readings:",
         f"  mean over folds (the published tables)  {_extremes(by_folds)}",
@@ -275,8 +244,7 @@ def render(report: Report) -> str:
 
 
 def _table(name: str) -> pd.DataFrame:
-    with resources.as_file(resources.files("ekman_expressions").joinpath("data", name)) as path:
-        return read_csv(path)
+    return read_csv(Path(__file__).parents[1] / "data" / name)
 
 
 def _check_layout(folder: Path) -> Path:
@@ -294,16 +262,6 @@ def _check_layout(folder: Path) -> Path:
     return folder
 
 
-def _changed_files(folder: Path) -> tuple[str, ...]:
-    """Return the names of files with other bytes than the released ones; all must be there."""
-    registry = released_files()
-    missing = [name for name in registry if not (folder / name).is_file()]
-    if missing:
-        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise MissingError(f"{folder / missing[0]}{more} is not there. {_HOW_TO_PASS}")
-    return tuple(name for name, value in registry.items() if sha256(folder / name) != value)
-
-
 def _long(table: pd.DataFrame, name: str) -> pd.DataFrame:
     return table.melt(["network", "expression"], list(METRICS), var_name="metric", value_name=name)
 
@@ -313,13 +271,15 @@ def _compare(cells: pd.DataFrame) -> list[str]:
     width = max(map(len, cells["network"]))
     lines = [" " * width + "".join(f"{name:>15}" for name in names)]
     for network, row in cells.groupby("network", sort=False):
-        lines.append(f"{network:<{width}}" + "".join(f"{_pair(cell):>15}" for cell in row.itertuples()))
+        lines.append(
+            f"{network:<{width}}" + "".join(map(_pair, row["expected"], row["obtained"], row["difference"]))
+        )
     return lines
 
 
-def _pair(cell: tuple) -> str:
-    sign = " " if abs(cell.difference) <= TOLERANCE else "!"
-    return f"{cell.expected:.4f}/{cell.obtained:.4f}{sign}".replace("0.", ".")
+def _pair(expected: float, obtained: float, difference: float) -> str:
+    sign = " " if abs(difference) <= TOLERANCE else "!"
+    return f"{expected:.4f}/{obtained:.4f}{sign}".replace("0.", ".").rjust(15)
 
 
 def _extremes(table: pd.DataFrame) -> str:

@@ -125,20 +125,10 @@ def test_images_and_layers_that_do_not_exist(root):
         synthetic.read_layers("id01_fear_0", root)
 
 
-@pytest.mark.parametrize("shape", [(112, 112), (3 * 112 - 1, 112), (4 * 112, 112), (112, 3 * 112)])
+@pytest.mark.parametrize("shape", [(3 * 112 - 1, 112), (112, 3 * 112)])
 def test_mask_files_of_another_size_are_refused(root, shape):
     write_image(root / "masks/id01_fear_0.png", np.zeros(shape, np.uint8))
     with pytest.raises(DataError, match=f"3 layers.*336 high.*{shape[1]} wide and {shape[0]} high"):
-        synthetic.read_layers("id01_fear_0", root)
-
-
-def test_damaged_and_missing_mask_files(root):
-    path = root / "masks/id01_fear_0.png"
-    path.write_bytes(path.read_bytes()[:60])
-    with pytest.raises(DataError, match="id01_fear_0.png"):
-        synthetic.read_layers("id01_fear_0", root)
-    path.unlink()
-    with pytest.raises(MissingError, match="id01_fear_0.png"):
         synthetic.read_layers("id01_fear_0", root)
 
 
@@ -161,7 +151,6 @@ def test_wrong_landmarks_of_the_mesh_are_refused(root):
     path = root / "landmarks.npz"
     good = np.zeros((2, 68, 2), np.float32)
     for image_id, points, message in (
-        (["a", "b"], good[:1], "shape"),
         (["a", "b"], good[:, :60], r"\(2, 60, 2\)"),
         (["a", "b"], np.full_like(good, np.nan), "finite"),
         (["a", "a"], good, "more than once"),
@@ -169,9 +158,6 @@ def test_wrong_landmarks_of_the_mesh_are_refused(root):
         write_arrays(path, {"image_id": np.array(image_id), "points": points})
         with pytest.raises(DataError, match=message):
             synthetic.mesh_landmarks(root)
-    path.write_bytes(b"PK broken")
-    with pytest.raises(DataError, match="damaged"):
-        synthetic.mesh_landmarks(root)
     path.unlink()
     with pytest.raises(MissingError, match="landmarks.npz"):
         synthetic.mesh_landmarks(root)
@@ -302,19 +288,9 @@ def test_twenty_four_persons_make_each_probe(probes):
 
 def test_images_of_a_variant_share_person_pose_and_light(manifest, probes):
     rows = pd.concat([manifest, probes])
-    views = rows.groupby(["subject", "variant"])
-    fixed = [
-        "sex",
-        "age",
-        "skin",
-        "yaw",
-        "pitch",
-        "roll",
-        "neutral",
-        *(c for c in rows if c.startswith("light_")),
-    ]
-
-    assert (views[fixed].nunique() == 1).all(axis=None)
+    fixed = ["sex", "age", "skin", "yaw", "pitch", "roll", "neutral"]
+    fixed += [column for column in rows if column.startswith("light_")]
+    assert (rows.groupby(["subject", "variant"])[fixed].nunique() == 1).all(axis=None)
     assert set(rows.neutral) == set(manifest.image_id[manifest.expression == "neutral"])
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ekman_expressions.core.errors import DataError
-from ekman_expressions.faces.cropping import _crop_transform, _reflected, crop_face
+from ekman_expressions.faces import crop_face
 
 
 def drawn_face(angle, eyes=(190.25, 140.5), apart=52.0, down=60.0, shape=(320, 400)):
@@ -94,12 +94,6 @@ def test_only_the_window_of_a_large_image_matters():
     np.testing.assert_array_equal(crop_face(image, points, 128)[0], crop_face(other, points, 128)[0])
 
 
-def test_reflection_repeats_as_often_as_needed():
-    assert _reflected(np.arange(-5, 8), 3).tolist() == [1, 0, 1, 2, 1, 0, 1, 2, 1, 0, 1, 2, 1]
-    assert _reflected(np.arange(-2, 3), 1).tolist() == [0] * 5
-    assert _reflected(np.arange(-9, 9), 4).tolist() == list(np.pad(np.arange(4), (9, 5), "reflect"))
-
-
 def test_a_face_without_extent_is_refused():
     with pytest.raises(DataError, match="coincide"):
-        _crop_transform(np.full((68, 2), 7.0), 100)
+        crop_face(np.zeros((9, 9, 3), np.uint8), np.full((68, 2), 7.0), 100)

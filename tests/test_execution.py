@@ -77,11 +77,6 @@ def anywhere(request):
         yield
 
 
-@pytest.fixture
-def on_cluster(cluster):
-    yield
-
-
 def test_outcomes_come_in_the_order_of_the_tasks(anywhere, tmp_path):
     names = [f"task{number}" for number in range(7)]
     run = _run(*((name, count, tmp_path, name) for name in names))
@@ -111,7 +106,7 @@ def test_errors_of_one_item_are_told_at_once_and_others_end_the_step(anywhere, t
         assert _tries(tmp_path, name) == 1
 
 
-def test_a_worker_that_is_killed_costs_a_try_of_its_task(on_cluster, tmp_path):
+def test_a_worker_that_is_killed_costs_a_try_of_its_task(cluster, tmp_path):
     names = [f"task{number}" for number in range(6)]
     tasks = [(name, die_once if name == "task2" else count, tmp_path, name) for name in names]
     run = _run(*tasks)
@@ -119,7 +114,7 @@ def test_a_worker_that_is_killed_costs_a_try_of_its_task(on_cluster, tmp_path):
     assert _tries(tmp_path, "task2") == 2
 
 
-def test_a_task_that_kills_its_workers_is_left_out(on_cluster, tmp_path):
+def test_a_task_that_kills_its_workers_is_left_out(cluster, tmp_path):
     run = _run(("deadly", die, tmp_path, "deadly"), ("good", count, tmp_path, "good"))
     assert run.done == 1
     (omission,) = run.omissions
@@ -127,7 +122,7 @@ def test_a_task_that_kills_its_workers_is_left_out(on_cluster, tmp_path):
     assert _tries(tmp_path, "deadly") == 3
 
 
-def test_workers_share_the_cores_and_show_no_bars(on_cluster, tmp_path):
+def test_workers_share_the_cores_and_show_no_bars(cluster, tmp_path):
     share = max(1, (os.cpu_count() or 1) // 2)
     assert set(_run(*((f"t{n}", threads, tmp_path, "t") for n in range(4))).notes) == {f"{share} 1"}
 

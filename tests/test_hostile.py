@@ -2,8 +2,10 @@
 
 import functools
 import io
+import tempfile
 import warnings
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 
 from ekman_expressions import Experiment
 from ekman_expressions.core.errors import EkmanExpressionsError
-from ekman_expressions.core.files import read_csv, read_json, write_arrays
+from ekman_expressions.core.files import read_csv, read_json
 from ekman_expressions.explainers.record import PerturbationRecord
 from ekman_expressions.faces import folders
 from ekman_expressions.study import prepared
@@ -48,15 +50,15 @@ classes = ["Angry", "Disgust", "Fear", "Happy", "Sad", "Surprise"]
 CELLS = [
     "",
     "anger",
-    "joy",
     "../../etc/passwd",
     "C:\\x",
     "\\\\host\\share",
     "/etc/passwd",
     "~root",
     "a/../../b",
+    "NA",
 ]
-CELLS += ["NA", "nan", "inf", "-1", "1e999", "0", '"', "'", "\x00", "\ufeff", "\u202e", "=cmd()", "a" * 300]
+CELLS += ["inf", "-1", "1e999", "0", '"', "'", "\x00", "\ufeff", "\u202e", "=cmd()", "a" * 300]
 VALUES = [
     "1e999",
     "nan",
@@ -79,24 +81,12 @@ def record_bytes() -> bytes:
     segments = np.arange(6).repeat(8).reshape(6, 8) % 6
     samples = np.random.default_rng(0).random((20, 6)) < 0.5
     answers = np.full((20, 6), 1 / 6, np.float32)
-    made = PerturbationRecord(image_id="a", model="m", segments=segments, samples=samples, predictions=answers)
-    return _saved(made.save)
-
-
-@functools.cache
-def landmark_bytes() -> bytes:
-    arrays = {"points": np.random.default_rng(0).random((68, 2)).astype(np.float32)}
-    return _saved(lambda path: write_arrays(path, arrays))
-
-
-def _saved(write) -> bytes:
-    import tempfile
-    from pathlib import Path
-
+    made = PerturbationRecord(
+        image_id="a", model="m", segments=segments, samples=samples, predictions=answers
+    )
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "a.npz"
-        write(path)
-        return path.read_bytes()
+        made.save(Path(folder) / "a.npz")
+        return (Path(folder) / "a.npz").read_bytes()
 
 
 @st.composite
@@ -203,10 +193,7 @@ READERS = {
     "prepared manifest": (read_prepared, st.one_of(damaged(MANIFEST), tables())),
     "settings": (read_settings, st.one_of(damaged(TOML), settings_files(), st.binary(max_size=60))),
     "record": (read_record, st.one_of(st.deferred(lambda: damaged(record_bytes())), archives(RECORD))),
-    "landmarks": (
-        read_landmarks,
-        st.one_of(st.deferred(lambda: damaged(landmark_bytes())), archives(("points", "transform"))),
-    ),
+    "landmarks": (read_landmarks, archives(("points", "transform"))),
     "table": (read_a_table, st.one_of(damaged(MANIFEST), tables())),
     "json": (
         read_a_json,

@@ -54,25 +54,18 @@ def check_option(value: Any, name: str, options: Iterable[Any]) -> None:
     options = list(options)
     if value in options:
         return
-    allowed = ", ".join(repr(option) for option in options)
+    allowed = ", ".join(map(repr, options))
     raise SettingsError(
         f"Invalid value for '{name}'. Allowed values are {allowed}, but got {value!r} instead."
     )
 
 
 def check_range(
-    value: Any,
-    name: str,
-    low: float | None = None,
-    high: float | None = None,
-    *,
-    integer: bool = False,
+    value: Any, name: str, low: float | None = None, high: float | None = None, *, integer: bool = False
 ) -> None:
     """Raise `SettingsError` unless `value` is a number in the closed range [`low`, `high`]."""
     check_type(value, name, Integral if integer else Real)
-    below = low is not None and not value >= low
-    above = high is not None and not value <= high
-    if not below and not above:
+    if (low is None or value >= low) and (high is None or value <= high):
         return
     kind = "a whole number" if integer else "a number"
     bounds = f">= {low}" if high is None else f"<= {high}" if low is None else f"in [{low}, {high}]"

@@ -4,14 +4,7 @@ from __future__ import annotations
 
 from ekman_expressions.core.errors import DataError, check_option
 
-EXPRESSIONS: tuple[str, ...] = (
-    "anger",
-    "disgust",
-    "fear",
-    "happiness",
-    "sadness",
-    "surprise",
-)
+EXPRESSIONS: tuple[str, ...] = ("anger", "disgust", "fear", "happiness", "sadness", "surprise")
 """The expressions in the order of class indices and of every table."""
 
 NOT_EXPLAINED: tuple[str, ...] = ("neutral", "contempt")

@@ -18,23 +18,6 @@ from PIL import Image
 from ekman_expressions.core.errors import DataError, MissingError
 from ekman_expressions.core.images import decode_image
 
-__all__ = [
-    "atomic_path",
-    "hash_of",
-    "leftovers",
-    "read_arrays",
-    "read_csv",
-    "read_image",
-    "read_json",
-    "remove_leftovers",
-    "require",
-    "sha256",
-    "write_arrays",
-    "write_csv",
-    "write_image",
-    "write_json",
-]
-
 
 def require(path: Path, made_by: str) -> Path:
     """Return `path`, or raise `MissingError` that names the step that writes it."""
@@ -112,9 +95,7 @@ def write_image(path: Path, image: np.ndarray, **options: Any) -> None:
 
 
 def read_image(path: Path, *, gray: bool = False) -> np.ndarray:
-    """Read an image as 8-bit RGB (H, W, 3), or (H, W) when `gray`, upright.
-
-    See `ekman_expressions.core.images.decode_image` for what becomes of other kinds of pixels.
+    """Read an image as 8-bit RGB (H, W, 3), or (H, W) when `gray`, upright; see `images.decode_image`.
 
     Raises
     ------

@@ -36,18 +36,11 @@ def measure(positives: int, scheduler: str) -> dict:
     os.environ["TQDM_DISABLE"] = "1"
     from stub_study import make_study
 
-    from ekman_expressions.study import evaluation, explanations, facespace, heatmaps, masks, scores
+    from ekman_expressions.study import evaluation
+    from ekman_expressions.study import run as run_steps
     from ekman_expressions.study.execution import using
     from ekman_expressions.zoo.hardware import peak_memory
 
-    steps = {
-        "evaluation": evaluation.evaluate,
-        "explanations": explanations.explain,
-        "face space": facespace.normalise_explanations,
-        "heatmaps": heatmaps.make,
-        "masks": masks.write,
-        "scores": scores.score,
-    }
     with tempfile.TemporaryDirectory(dir=os.environ.get("SCALE_FOLDER")) as folder:
         root = Path(folder)
         experiment = make_study(
@@ -55,10 +48,10 @@ def measure(positives: int, scheduler: str) -> dict:
         )
         seconds, peaks = {}, {}
         with using(scheduler):
-            for name, step in steps.items():
+            for name in ("evaluation", "explanations", "facespace", "heatmaps", "masks", "scores"):
                 forget_peak()
                 start = time.perf_counter()
-                step(experiment)
+                run_steps(experiment, name)
                 seconds[name] = time.perf_counter() - start
                 peaks[name] = peak_memory()
         size = {

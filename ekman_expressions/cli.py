@@ -4,80 +4,20 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ekman_expressions import __version__
+from ekman_expressions import __version__, report, study
 from ekman_expressions.core.errors import EkmanExpressionsError, SettingsError
 from ekman_expressions.study import execution
+from ekman_expressions.study.check import check
 from ekman_expressions.study.experiment import Experiment, presets
-from ekman_expressions.study.locks import experiment_lock
-from ekman_expressions.study.provenance import Run
+from ekman_expressions.study.runner import folder_of
 
-
-def steps() -> dict[str, Callable[[Experiment], Run]]:
-    """Return the steps of a study by name, in their order."""
-    from ekman_expressions import report
-    from ekman_expressions.study import (
-        barplots,
-        dendrograms,
-        evaluation,
-        explainers,
-        explanations,
-        facespace,
-        heatmaps,
-        known_answers,
-        masks,
-        quality,
-        regions,
-        statistics,
-        training,
-    )
-    from ekman_expressions.study import scores as scores_step
-    from ekman_expressions.study.faces import prepare
-
-    return {
-        "faces": prepare,
-        "training": training.train,
-        "evaluation": evaluation.evaluate,
-        "explanations": explanations.explain,
-        "facespace": facespace.normalise_explanations,
-        "heatmaps": heatmaps.make,
-        "masks": masks.write,
-        "scores": scores_step.score,
-        "barplots": barplots.draw,
-        "dendrograms": dendrograms.dendrograms,
-        "explainers": explainers.compare,
-        "quality": quality.measure,
-        "statistics": statistics.analyse,
-        "regions": regions.measure,
-        "known_answers": known_answers.answer,
-        "report": report.make,
-    }
-
-
-def run(experiment: Experiment, names: Sequence[str] | None = None) -> None:
-    """Run the named steps of an experiment, or all, and say what each did.
-
-    Raises
-    ------
-    SettingsError
-        If a name is no step.
-    """
-    known = steps()
-    unknown = [name for name in names or () if name not in known]
-    if unknown:
-        raise SettingsError(f"Unknown step {', '.join(unknown)}. The steps are {', '.join(known)}.")
-    chosen = {name: step for name, step in known.items() if not names or name in names}
-    with experiment_lock(experiment):
-        for number, (name, step) in enumerate(chosen.items(), start=1):
-            start = time.monotonic()
-            print(f"[{number}/{len(chosen)}] {name}", flush=True)
-            summary = step(experiment).summary("items")
-            print(f"    {summary} ({time.monotonic() - start:.1f} s)", flush=True)
+# The report comes last, of all that the study has left.
+STEPS = {**study.STEPS, report.STEP.name: report.STEP}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -97,20 +37,21 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    study = commands.add_parser("run", help="run a study, or some of its steps")
-    study.add_argument(
+    steps = commands.add_parser("run", help="run a study, or some of its steps")
+    steps.add_argument(
         "--preset",
         default="demo",
         help=f"one of {', '.join(presets())}, or a settings file (.toml)",
     )
-    study.add_argument("--root", type=Path, help="where datasets/, models/, results/ ... lie")
-    study.add_argument("--steps", help="names separated by commas; default: all")
-    study.add_argument(
+    steps.add_argument("--root", type=Path, help="where datasets/, models/, results/ ... lie")
+    steps.add_argument("--steps", help="names separated by commas; default: all")
+    steps.add_argument("--from", dest="first", metavar="STEP", help="start with this step")
+    steps.add_argument(
         "--scheduler",
         metavar="WHERE",
         help="'local:4': four processes here; 'tcp://host:8786': a Dask cluster; default: this process",
     )
-    study.set_defaults(command=_run)
+    steps.set_defaults(command=_run)
 
     faces = commands.add_parser(
         "datasets", help="list the databases and their terms of use, or check a copy of one"
@@ -178,11 +119,12 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(options: argparse.Namespace) -> int:
     experiment = Experiment.load(options.preset, root=options.root)
+    names = [name.strip() for name in options.steps.split(",")] if options.steps else []
     with execution.using(options.scheduler):
-        run(experiment, [name.strip() for name in options.steps.split(",")] if options.steps else None)
+        study.run(experiment, *names, first=options.first, steps=STEPS, echo=True)
     print("Where to look:")
-    for what, place in experiment.places.items():
-        print(f"  {what:<20} {place}")
+    for step in STEPS.values():
+        print(f"  {step.name:<14} {folder_of(experiment, step)}: {step.what}")
     return 0
 
 
@@ -195,11 +137,9 @@ def _info(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from ekman_expressions.study.integrity import check
-
-    report = check(Experiment.load(options.experiment, root=options.root))
-    print(report.summary())
-    return 0 if report.ok else 1
+    found = check(Experiment.load(options.experiment, root=options.root), STEPS)
+    print(found.summary())
+    return 0 if found.ok else 1
 
 
 def _expect(options: argparse.Namespace) -> int:
@@ -216,8 +156,6 @@ def _expect(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from ekman_expressions import report
-
     if (options.experiment is None) == (options.heatmaps is None):
         raise SettingsError("Name either an experiment or, with --heatmaps, a folder of heatmaps.")
     if options.heatmaps is not None:
@@ -258,10 +196,10 @@ def _choice(text: str) -> tuple[str, Any]:
 def _verify(options: argparse.Namespace) -> int:
     from ekman_expressions.study import published
 
-    report = published.verify(options.published)
-    print(f"Released heatmaps and masks: {report.folder}\n")
-    print(published.render(report))
-    return 0 if report.ok else 1
+    found = published.verify(options.published)
+    print(f"Released heatmaps and masks: {found.folder}\n")
+    print(published.render(found))
+    return 0 if found.ok else 1
 
 
 if __name__ == "__main__":

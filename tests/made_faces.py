@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+from made_steps import stand_in
 
 from ekman_expressions import Experiment
 from ekman_expressions.core.expressions import EXPRESSIONS
@@ -43,5 +44,6 @@ def make_experiment(
                     "fold": experiment.folds[subject % folds],
                 }
             )
-    write_csv(experiment.manifest_path, pd.DataFrame(rows))
+    with stand_in(experiment, "faces"):
+        write_csv(experiment.manifest_path, pd.DataFrame(rows))
     return experiment

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+from made_steps import stand_in
 
 from ekman_expressions import Experiment
 from ekman_expressions.core.expressions import EXPRESSIONS
@@ -9,9 +10,7 @@ from ekman_expressions.core.files import write_arrays, write_csv
 from ekman_expressions.core.seeds import generator
 from ekman_expressions.facespace import masks
 from ekman_expressions.facespace.warp import SHAPE
-from ekman_expressions.study import heatmaps
-from ekman_expressions.study import masks as masks_step
-from ekman_expressions.study.provenance import record, settings_of
+from ekman_expressions.study import run as run_steps
 
 SUBJECTS = 3
 """Subjects in each fold, with two faces of each expression."""
@@ -45,15 +44,15 @@ def experiment_of(
                         }
                     )
     manifest = pd.DataFrame(rows).sort_values("image_id")
-    write_csv(experiment.manifest_path, manifest)
-    settings = settings_of(experiment, "faces", "training", "models", "explanation")
-    with record(experiment.facespace_folder, "facespace", settings, redo=True):
+    with stand_in(experiment, "faces"):
+        write_csv(experiment.manifest_path, manifest)
+    with stand_in(experiment, "facespace"):
         for network, fold in experiment.pairs:
             for expression in EXPRESSIONS:
                 if (network, fold, expression) not in missing:
                     _write_cell(experiment, manifest, network, fold, expression, strength)
-    heatmaps.make(experiment)
-    masks_step.write(experiment)
+    run_steps(experiment, "heatmaps")
+    run_steps(experiment, "masks")
     return experiment
 
 

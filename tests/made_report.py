@@ -5,10 +5,11 @@ import functools
 import numpy as np
 from made_faces import make_experiment
 
-from ekman_expressions import OwnModel, cli, report
+from ekman_expressions import OwnModel, report
 from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import write_arrays
 from ekman_expressions.facespace.warp import POINTS
+from ekman_expressions.study import run as run_steps
 from ekman_expressions.study.settings import ExplanationSettings
 
 STEPS = ("evaluation", "explanations", "facespace", "heatmaps", "masks", "scores", "dendrograms")
@@ -50,7 +51,7 @@ def make_study(root, **settings):
     for path in (experiment.faces_folder / "faces").iterdir():
         points = np.float32(POINTS[:68] / (224, 275) * 0.8 + random.normal(0.1, 0.003, (68, 2)))
         write_arrays(experiment.faces_folder / "landmarks" / f"{path.stem}.npz", {"points": points})
-    cli.run(experiment, STEPS)
+    run_steps(experiment, *STEPS)
     return experiment
 
 

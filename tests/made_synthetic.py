@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+from made_steps import stand_in
 
 from ekman_expressions import Experiment
 from ekman_expressions.core.files import read_image, sha256, write_arrays, write_csv, write_image
@@ -92,5 +93,6 @@ def prepared(root, set_root, *, size=96, detected=LANDMARKS):
                 "sha256": sha256(source),
             }
         )
-    write_csv(experiment.manifest_path, pd.DataFrame(rows).sort_values("image_id"))
+    with stand_in(experiment, "faces"):
+        write_csv(experiment.manifest_path, pd.DataFrame(rows).sort_values("image_id"))
     return experiment

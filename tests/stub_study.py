@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from made_steps import stand_in
 
 from ekman_expressions import Experiment
 from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import write_arrays, write_csv, write_image
 from ekman_expressions.facespace import warp
 from ekman_expressions.study.prepared import face_path, landmarks_path
-from ekman_expressions.study.provenance import record, settings_of
 from ekman_expressions.study.settings import ExplanationSettings, FaceSettings
 from ekman_expressions.zoo.own_settings import OwnModel
 
@@ -86,7 +86,7 @@ def write_faces(experiment: Experiment, faces: int) -> None:
     """Write faces, landmarks, the manifest and run.json, as the step 'faces' would."""
     random = np.random.default_rng(0)
     points = warp.POINTS[:68] / np.array(warp.SHAPE[::-1])
-    with record(experiment.faces_folder, "faces", settings_of(experiment, "faces"), redo=True) as run:
+    with stand_in(experiment, "faces"):
         rows = []
         for fold in experiment.folds:
             for place, expression in enumerate(EXPRESSIONS):
@@ -100,6 +100,5 @@ def write_faces(experiment: Experiment, faces: int) -> None:
                     write_arrays(landmarks_path(experiment, image_id), {"points": moved})
                     subject = f"made/{fold}_{number % 10}"
                     rows.append((image_id, f"faces/{image_id}.png", "made", subject, expression, fold))
-                    run.done += 1
         columns = ["image_id", "path", "dataset", "subject", "expression", "fold"]
         write_csv(experiment.manifest_path, pd.DataFrame(rows, columns=columns).sort_values("image_id"))

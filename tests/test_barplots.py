@@ -3,15 +3,14 @@
 import numpy as np
 import pandas as pd
 import pytest
+from made_steps import stand_in
 
 from ekman_expressions import Experiment, figures
 from ekman_expressions.core.errors import MissingError
 from ekman_expressions.core.expressions import EXPRESSIONS, title
 from ekman_expressions.core.files import write_csv
 from ekman_expressions.facespace import masks
-from ekman_expressions.study import barplots
-from ekman_expressions.study import masks as masks_step
-from ekman_expressions.study.provenance import record, settings_of
+from ekman_expressions.study import run as run_steps
 
 
 @pytest.fixture
@@ -32,10 +31,9 @@ def _scores(experiment):
 
 
 def _write(experiment, table):
-    masks_step.write(experiment)
-    with record(experiment.scores_folder, "scores", settings_of(experiment, "faces"), redo=True) as run:
+    run_steps(experiment, "masks")
+    with stand_in(experiment, "scores"):
         write_csv(experiment.scores_folder / "scores_by_fold.csv", table)
-        run.done = len(table)
 
 
 @pytest.fixture
@@ -60,7 +58,7 @@ def _bars(figure):
 def test_bars_are_means_over_folds_then_networks(experiment, drawn):
     table = _scores(experiment)
     _write(experiment, table)
-    run = barplots.draw(experiment)
+    run = run_steps(experiment, "barplots")
     assert run.done == 13 and not run.omissions
     names = {f"{title(name)}_{level}.png" for name in EXPRESSIONS for level in ("by_net", "by_CV")}
     assert (
@@ -87,7 +85,7 @@ def test_expression_averages_weigh_networks_alike_when_folds_are_missing(experim
     table = _scores(experiment)
     table.loc[(table["network"] == "WeiNet") & (table["fold"] == "CV1"), "iou"] = np.nan
     _write(experiment, table)
-    barplots.draw(experiment)
+    run_steps(experiment, "barplots")
     anger = table[table["expression"] == "anger"].groupby("network")["iou"].mean().mean()
     assert _bars(drawn["By_expression.png"])["Anger"] == pytest.approx(anger)
     assert any("(1 of 2)" in text.get_text() for text in drawn["Anger_by_net.png"].axes[0].texts)
@@ -99,15 +97,15 @@ def test_expressions_without_scores_are_listed_and_their_old_figures_removed(exp
     monkeypatch.setattr(figures, "save", lambda figure, path: write_csv(path, pd.DataFrame()))
     table = _scores(experiment)
     _write(experiment, table)
-    barplots.draw(experiment)
-    assert barplots.draw(experiment).skipped == 13
+    run_steps(experiment, "barplots")
+    assert run_steps(experiment, "barplots").skipped == 13
     (experiment.barplots_folder / "Anger_by_net.png").unlink()
-    assert barplots.draw(experiment).done == 13
+    assert run_steps(experiment, "barplots").done == 13
     table.loc[table["expression"] == "sadness", "iou"] = np.nan
     _write(experiment, table)
     (experiment.scores_folder / "run.json").unlink()
     _write(experiment, table)
-    run = barplots.draw(experiment)
+    run = run_steps(experiment, "barplots")
     assert {entry["item"] for entry in run.omissions} == {"Sadness_by_net.png", "Sadness_by_CV.png"}
     assert not list(experiment.barplots_folder.glob("Sadness*"))
     assert (experiment.barplots_folder / "By_expression.png").exists()
@@ -115,4 +113,4 @@ def test_expressions_without_scores_are_listed_and_their_old_figures_removed(exp
 
 def test_scores_must_be_finished(experiment):
     with pytest.raises(MissingError, match="'scores'"):
-        barplots.draw(experiment)
+        run_steps(experiment, "barplots")

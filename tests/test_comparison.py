@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from made_steps import stand_in
 from sklearn import metrics as sklearn_metrics
 
 from ekman_expressions import Experiment
@@ -27,9 +28,8 @@ from ekman_expressions.measures.scores import (
     scores,
     summarise,
 )
-from ekman_expressions.study import masks as masks_step
-from ekman_expressions.study.provenance import record, settings_of
-from ekman_expressions.study.scores import read_scores, read_scores_by_fold, score
+from ekman_expressions.study import run as run_steps
+from ekman_expressions.study.scores import read_scores, read_scores_by_fold
 
 MARKED = np.array([[1, 1, 0], [1, 0, 0], [0, 0, 0]], bool)
 MASK = np.array([[1, 0, 0], [1, 1, 0], [1, 0, 0]], bool)
@@ -153,14 +153,13 @@ def test_layout_has_networks_in_rows_and_expressions_in_columns():
 def experiment(tmp_path):
     """An experiment whose heatmaps are its masks, but for one that is missing and one that is flat."""
     experiment = Experiment.preset("smoke", root=tmp_path)
-    masks_step.write(experiment)
+    run_steps(experiment, "masks")
     _write_heatmaps(experiment)
     return experiment
 
 
 def _write_heatmaps(experiment):
-    settings = settings_of(experiment, "faces", "training", "explanation")
-    with record(experiment.heatmaps_folder, "heatmaps", settings, redo=True):
+    with stand_in(experiment, "heatmaps"):
         for network in experiment.networks:
             for fold in (*experiment.folds, None):
                 for expression in EXPRESSIONS:
@@ -175,7 +174,7 @@ def _write_heatmaps(experiment):
 
 
 def test_score_writes_every_table(experiment):
-    run = score(experiment)
+    run = run_steps(experiment, "scores")
     assert {entry["item"] for entry in run.omissions} == {"WeiNet_CV2_Fear", "WeiNet_CV1_Sadness"}
     reasons = {entry["item"]: entry["reason"] for entry in run.omissions}
     assert "no such heatmap" in reasons["WeiNet_CV2_Fear"]
@@ -205,21 +204,21 @@ def _bytes(experiment):
 
 
 def test_score_again_skips_or_makes_the_same_bytes(experiment):
-    score(experiment)
+    run_steps(experiment, "scores")
     before = _bytes(experiment)
     assert len(before) == 5
-    run = score(experiment)
-    assert run.skipped == 24 and not run.done
+    run = run_steps(experiment, "scores")
+    assert run.skipped == 34 and not run.done
     for table in experiment.scores_folder.glob("*.csv"):
         table.unlink()
-        assert score(experiment).done
+        assert run_steps(experiment, "scores").done
         assert _bytes(experiment) == before
 
 
 def test_score_of_fewer_networks_has_tables_of_those_only(experiment):
-    score(experiment)
+    run_steps(experiment, "scores")
     alone = experiment.replace(networks=("MobileNetV3Large",))
-    assert score(alone).done
+    assert run_steps(alone, "scores").done
     assert set(read_scores(alone)["network"]) == {"MobileNetV3Large", "Average"}
 
 
@@ -227,7 +226,7 @@ def test_score_lists_an_empty_mask_and_a_heatmap_of_another_size(experiment):
     write_image(masks.mask_path(experiment.masks_folder, "fear"), np.zeros((275, 224), np.uint8))
     path = heatmap_path(experiment.heatmaps_folder, "happiness", "WeiNet", "CV1")
     write_image(path, read_image(path, gray=True)[:250])
-    run = score(experiment)
+    run = run_steps(experiment, "scores")
     reasons = {entry["item"]: entry["reason"] for entry in run.omissions}
     assert "mask is empty" in reasons["WeiNet_CV1_Fear"]
     assert "(250, 224)" in reasons["WeiNet_CV1_Happiness"] and "(275, 224)" in reasons["WeiNet_CV1_Happiness"]
@@ -237,11 +236,11 @@ def test_score_lists_an_empty_mask_and_a_heatmap_of_another_size(experiment):
 
 def test_score_needs_heatmaps_and_masks_of_the_same_settings(experiment, tmp_path):
     with pytest.raises(MissingError, match="heatmaps"):
-        score(Experiment.preset("smoke", root=tmp_path / "elsewhere"))
+        run_steps(Experiment.preset("smoke", root=tmp_path / "elsewhere"), "scores")
     other = experiment.replace(seed=experiment.seed + 1)
     with pytest.raises(ConflictError, match="seed"):
-        score(other)
-    for path in experiment.masks_folder.iterdir():
+        run_steps(other, "scores")
+    for path in (experiment.heatmaps_folder / "GROUND_TRUTH").iterdir():
         path.unlink()
     with pytest.raises(MissingError, match="masks"):
-        score(experiment)
+        run_steps(experiment, "scores")

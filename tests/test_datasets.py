@@ -11,6 +11,7 @@ from ekman_expressions.core import files
 from ekman_expressions.core.errors import ConflictError, DataError, MissingError, SettingsError
 from ekman_expressions.core.files import read_image, read_json
 from ekman_expressions.study import faces
+from ekman_expressions.study import run as run_steps
 from ekman_expressions.study.prepared import (
     face_path,
     landmarks_path,
@@ -25,7 +26,7 @@ def prepared(tmp_path_factory):
     folder = tmp_path_factory.mktemp("prepared")
     small_database(folder / "mine")
     experiment = experiment_on(folder)
-    return experiment, faces.prepare(experiment)
+    return experiment, run_steps(experiment, "faces")
 
 
 def test_prepare_writes_faces_landmarks_and_manifest(prepared):
@@ -67,8 +68,8 @@ def test_a_second_run_skips_all_and_changes_nothing(prepared):
     experiment, _ = prepared
     before = contents(experiment.faces_folder)
     run_json = (experiment.faces_folder / "run.json").read_bytes()
-    run = faces.prepare(experiment)
-    assert (run.done, run.skipped) == (0, 6) and run.finished_before
+    run = run_steps(experiment, "faces")
+    assert (run.done, run.skipped) == (0, 6)
     assert contents(experiment.faces_folder) == before
     assert (experiment.faces_folder / "run.json").read_bytes() == run_json
 
@@ -77,7 +78,7 @@ def test_other_settings_are_refused(prepared):
     experiment, _ = prepared
     other = experiment.replace(faces=experiment.faces.replace(size=96))
     with pytest.raises(ConflictError, match="faces.size = 64.* 96"):
-        faces.prepare(other)
+        run_steps(other, "faces")
 
 
 def test_a_killed_run_goes_on_to_the_same_bytes(prepared, tmp_path, monkeypatch):
@@ -95,11 +96,11 @@ def test_a_killed_run_goes_on_to_the_same_bytes(prepared, tmp_path, monkeypatch)
 
     monkeypatch.setattr(faces, "write_arrays", killed)
     with pytest.raises(KeyboardInterrupt):
-        faces.prepare(experiment)
+        run_steps(experiment, "faces")
     with pytest.raises(MissingError, match="step 'faces'"):
         read_manifest(experiment)
     monkeypatch.setattr(faces, "write_arrays", write)
-    run = faces.prepare(experiment)
+    run = run_steps(experiment, "faces")
     assert (run.done, run.skipped) == (4, 2)
     assert contents(experiment.faces_folder) == contents(whole.faces_folder)
 
@@ -107,11 +108,11 @@ def test_a_killed_run_goes_on_to_the_same_bytes(prepared, tmp_path, monkeypatch)
 def test_a_changed_source_image_is_noticed(tmp_path):
     rows = small_database(tmp_path / "mine")
     experiment = experiment_on(tmp_path)
-    faces.prepare(experiment)
+    run_steps(experiment, "faces")
     before = read_manifest(experiment).set_index("image_id")["sha256"]
     changed = f"mine_{rows[0][0]}"
     shutil.copy(BUNDLED / "images" / "id07_anger_1.webp", tmp_path / "mine" / rows[0][1])
-    run = faces.prepare(experiment)
+    run = run_steps(experiment, "faces")
     assert (run.done, run.skipped) == (1, 5)
     after = read_manifest(experiment).set_index("image_id")["sha256"]
     assert list(after.index[after != before]) == [changed]
@@ -120,9 +121,9 @@ def test_a_changed_source_image_is_noticed(tmp_path):
 def test_a_changed_table_makes_the_manifest_again(tmp_path):
     rows = small_database(tmp_path / "mine")
     experiment = experiment_on(tmp_path)
-    faces.prepare(experiment)
+    run_steps(experiment, "faces")
     write_database(tmp_path / "mine", [(*row[:3], "fear" if row[3] == "anger" else row[3]) for row in rows])
-    run = faces.prepare(experiment)
+    run = run_steps(experiment, "faces")
     assert (run.done, run.skipped) == (0, 6)
     assert set(read_manifest(experiment)["expression"]) == {"fear", "surprise"}
 
@@ -131,7 +132,7 @@ def test_databases_combine_and_subjects_are_limited_in_each(tmp_path):
     small_database(tmp_path / "one")
     small_database(tmp_path / "two")
     experiment = experiment_on(tmp_path, names=("two", "one"), subjects=2)
-    faces.prepare(experiment)
+    run_steps(experiment, "faces")
     manifest = read_manifest(experiment)
     assert set(manifest["subject"]) == {"one/000", "one/001", "two/000", "two/001"}
     assert set(manifest["dataset"]) == {"one", "two"} and len(manifest) == 8
@@ -162,7 +163,7 @@ def two_replicas(folder):
 def test_two_databases_of_the_study_make_one_experiment(tmp_path):
     two_replicas(tmp_path)
     experiment = experiment_on(tmp_path, names=("ckplus", "jaffe"), options={"ckplus": {"frames": 1}})
-    run = faces.prepare(experiment)
+    run = run_steps(experiment, "faces")
     manifest = read_manifest(experiment)
     assert set(manifest["subject"]) == {"ckplus/S000", "ckplus/S001", "jaffe/KA", "jaffe/KM"}
     assert manifest.groupby(["dataset", "expression"]).size().to_dict() == {
@@ -178,7 +179,7 @@ def test_given_folds_are_taken_as_they_are(tmp_path):
     rows = small_database(tmp_path / "mine", subjects=2)
     write_database(tmp_path / "mine", rows, fold=["CV2" if row[2] == "000" else "CV1" for row in rows])
     experiment = experiment_on(tmp_path)
-    faces.prepare(experiment)
+    run_steps(experiment, "faces")
     manifest = read_manifest(experiment)
     folds = dict(zip(manifest["subject"], manifest["fold"], strict=True))
     assert folds == {"mine/000": "CV2", "mine/001": "CV1"}
@@ -188,14 +189,14 @@ def test_ids_that_clash_between_databases_are_refused(tmp_path):
     write_database(tmp_path / "a", [("b_c", "x.png", "s", "anger")])
     write_database(tmp_path / "a_b", [("c", "x.png", "s", "anger")])
     with pytest.raises(DataError, match="give the same image_id: a_b_c"):
-        faces.prepare(experiment_on(tmp_path, names=("a", "a_b")))
+        run_steps(experiment_on(tmp_path, names=("a", "a_b")), "faces")
 
 
 def test_more_folds_than_subjects_costs_no_detection(tmp_path, monkeypatch):
     small_database(tmp_path / "mine")
     monkeypatch.setattr(faces, "LandmarkDetector", None)
     with pytest.raises(SettingsError, match="only 3 subjects"):
-        faces.prepare(experiment_on(tmp_path, folds=4))
+        run_steps(experiment_on(tmp_path, folds=4), "faces")
 
 
 def damaged(prepared, tmp_path):
@@ -250,5 +251,5 @@ def test_a_damaged_landmark_file_is_made_again(prepared, tmp_path):
     path = landmarks_path(experiment, read_manifest(experiment)["image_id"][0])
     before = path.read_bytes()
     path.write_bytes(before[:100])
-    assert faces.prepare(experiment).done == 1
+    assert run_steps(experiment, "faces").done == 1
     assert path.read_bytes() == before

@@ -9,7 +9,7 @@ from PIL import Image
 from ekman_expressions.core.errors import DataError
 from ekman_expressions.core.files import read_arrays
 from ekman_expressions.study import prepared
-from ekman_expressions.study.faces import prepare
+from ekman_expressions.study import run as run_steps
 from ekman_expressions.study.prepared import landmarks_path
 
 
@@ -25,7 +25,7 @@ def test_bad_images_are_left_out_by_name(tmp_path):
         for name, end in (("cut", ".jpg"), ("text", ".jpg"), ("plain", ".png"), ("absent", ".png"))
     ]
     write_database(tmp_path / "mine", rows + bad)
-    run = prepare(experiment_on(tmp_path))
+    run = run_steps(experiment_on(tmp_path), "faces")
     reasons = {entry["item"]: entry["reason"] for entry in run.omissions}
     assert set(reasons) == {"mine_cut", "mine_text", "mine_plain", "mine_absent"}
     # By the path in the database, whose own place is nobody's business.
@@ -49,7 +49,7 @@ def test_several_faces_are_reported_each_time(tmp_path):
     both.save(image)
     experiment = experiment_on(tmp_path)
     for _ in range(2):
-        run = prepare(experiment)
+        run = run_steps(experiment, "faces")
         assert "mine_id01_anger_0 shows 2 faces: the largest is used" in run.notes
     (faces,) = {int(read_arrays(landmarks_path(experiment, "mine_id01_anger_0"))["faces"])}
     assert faces == 2
@@ -78,7 +78,7 @@ def test_names_in_file_names_get_nowhere(tmp_path, capfd):
     both.save(root / "0_F_44_Ósgood_Tristezza_1.png")
     experiment = experiment_on(tmp_path, names=("fega",))
     for _ in range(2):
-        run = prepare(experiment)
+        run = run_steps(experiment, "faces")
         assert run.done + run.skipped == 7 and len(run.omissions) >= 6
         assert any("shows 2 faces" in note for note in run.notes)
         print(run.summary("faces"))
@@ -110,7 +110,7 @@ def test_odd_images_are_prepared_like_plain_ones(tmp_path):
     rows = [(name.split(".")[0], f"my faces/{odd.name}/{name}", "1", "fear") for name in names]
     write_database(root, rows + [("b", "my faces/id01_anger_0é.webp", "2", "fear")])
     experiment = experiment_on(tmp_path)
-    assert prepare(experiment).done == 6
+    assert run_steps(experiment, "faces").done == 6
     crops = prepared.read_faces(experiment, [f"mine_{row[0]}" for row in rows], 64)
     faces = dict(zip(names, crops, strict=True))
     for name, crop in faces.items():
@@ -131,7 +131,7 @@ def test_a_second_look_is_reported_each_time(tmp_path):
     wide.save(image)
     experiment = experiment_on(tmp_path)
     for _ in range(2):
-        run = prepare(experiment)
+        run = run_steps(experiment, "faces")
         assert f"faces found on a second look only, 1: mine_{rows[0][0]}" in run.notes
 
 
@@ -139,7 +139,7 @@ def test_residuals_are_written_and_odd_faces_named(tmp_path):
     """Landmarks that are mirrored come first, and the report names the face."""
     small_database(tmp_path / "mine", subjects=11)
     experiment = experiment_on(tmp_path)
-    prepare(experiment)
+    run_steps(experiment, "faces")
     table = prepared.outlier_table(experiment)
     written = pd.read_csv(experiment.faces_folder / "residuals.csv")
     pd.testing.assert_frame_equal(written, table, check_exact=False, atol=1e-6)
@@ -148,7 +148,7 @@ def test_residuals_are_written_and_odd_faces_named(tmp_path):
     stored = read_arrays(path)
     stored["points"][:, 0] = 1 - stored["points"][:, 0]
     np.savez(path, **stored)
-    notes = prepare(experiment).notes
+    notes = run_steps(experiment, "faces").notes
     assert "faces whose landmarks are odd, to be looked at, 1: mine_id04_anger_0" in notes
     assert prepared.outlier_table(experiment)["image_id"][0] == "mine_id04_anger_0"
 
@@ -158,11 +158,11 @@ def test_a_wrong_landmark_model_is_not_blamed_on_the_images(tmp_path, monkeypatc
     (tmp_path / "wrong.task").write_bytes(b"something else")
     monkeypatch.setenv("EKMAN_EXPRESSIONS_LANDMARKER", str(tmp_path / "wrong.task"))
     with pytest.raises(DataError, match="sha256"):
-        prepare(experiment_on(tmp_path))
+        run_steps(experiment_on(tmp_path), "faces")
 
 
 def test_without_any_usable_face_the_step_says_why(tmp_path):
     rows = [(f"i{number}", f"i{number}.png", f"s{number}", "anger") for number in range(3)]
     write_database(tmp_path / "mine", rows)
     with pytest.raises(DataError, match="No usable face is left for CV1, CV2: 3 images .*no such image"):
-        prepare(experiment_on(tmp_path))
+        run_steps(experiment_on(tmp_path), "faces")

@@ -2,14 +2,15 @@
 
 import pandas as pd
 import pytest
+from made_steps import stand_in
 
 from ekman_expressions import Experiment
-from ekman_expressions.core.errors import ConflictError, SettingsError
+from ekman_expressions.core.errors import SettingsError
 from ekman_expressions.core.files import write_csv
 from ekman_expressions.explainers.specs import SPECS, resolved_options
 from ekman_expressions.facespace.masks import mask_path
 from ekman_expressions.study import evaluation
-from ekman_expressions.study.provenance import record, settings_of
+from ekman_expressions.study.provenance import settings_of
 from ekman_expressions.study.settings import ExplanationSettings
 
 OTHERS = sorted(set(SPECS) - {"lime"})
@@ -81,20 +82,6 @@ def test_every_default_of_an_option_may_be_given(experiment):
     assert resolved_options({"rise": {"masks": 9}}, "rise") == options["rise"] | {"masks": 9}
 
 
-def test_another_explainer_in_use_or_compared_is_no_conflict(experiment):
-    folder = experiment.records_folder
-
-    def run(study):
-        with record(folder, "explanations", settings_of(study, "explanation")) as made:
-            made.done += 1
-
-    run(experiment)
-    run(experiment.explained_by("kernel_shap"))
-    run(with_(experiment, compare=("rise",), compare_faces=1, options={"rise": {"masks": 5}}))
-    with pytest.raises(ConflictError, match="samples"):
-        run(with_(experiment, samples=77).explained_by("kernel_shap"))
-
-
 def test_only_the_options_of_the_explainer_in_use_are_compared(experiment):
     few = with_(experiment, options={"rise": {"masks": 5}, "occlusion": {"stride": 0.5}})
     kept = settings_of(few.explained_by("rise"), "explanation")["explanation"]
@@ -113,7 +100,7 @@ def test_few_faces_for_those_that_need_model_calls(experiment):
     ]
     table = pd.DataFrame(rows, columns=list(evaluation.EXPLAINED))
     write_csv(experiment.evaluation_folder / "explained.csv", table)
-    with record(experiment.evaluation_folder, "evaluation", {}, redo=True):
+    with stand_in(experiment, "evaluation"):
         pass
 
     def read(faces, name):

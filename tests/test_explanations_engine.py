@@ -1,6 +1,5 @@
 """The step "explanations": how many samples, how many at a time, and what models share."""
 
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -11,7 +10,8 @@ from ekman_expressions.core.errors import ConflictError, DataError, SettingsErro
 from ekman_expressions.core.files import read_csv, read_json, write_csv, write_json
 from ekman_expressions.explainers.record import PerturbationRecord
 from ekman_expressions.study import explanations
-from ekman_expressions.study.facespace import normalise_explanations
+from ekman_expressions.study import run as run_steps
+from ekman_expressions.study.provenance import settings_of
 from ekman_expressions.study.settings import ExplanationSettings
 from ekman_expressions.zoo import probing
 
@@ -30,13 +30,53 @@ def records(study):
         yield row, PerturbationRecord.load(study.record_path(row.network, row.fold, row.image_id))
 
 
-# --- which samples
+# --- how many samples
+
+
+@pytest.mark.parametrize("sampler", ["iid", "orthogonal"])
+def test_auto_stops_as_soon_as_the_weights_are_sure(study, sampler):
+    study = changed(study, samples="auto", sampler=sampler, tolerance=0.05, max_samples=1500)
+    assert run_steps(study, "explanations").done == 12
+    lengths = []
+    for row, found in records(study):
+        target, count = index(row.expression), len(found.samples)
+        lengths.append(count)
+        assert found.sampler == sampler
+        assert count == 1500 or (count % 64 == 0 and is_sure(found, target, tolerance=0.05))
+        if count > 64:
+            shorter = found.replace(samples=found.samples[:-64], predictions=found.predictions[:-64])
+            assert count == 1500 or not is_sure(shorter, target, tolerance=0.05)
+    assert 64 < max(lengths) and len(set(lengths)) > 1
+
+
+def test_auto_gives_the_records_that_so_many_samples_would(study, tmp_path):
+    auto = changed(study, samples="auto", tolerance=1e-6, max_samples=100)
+    run_steps(auto, "explanations")
+    fixed = changed(make_study(tmp_path / "fixed"), samples=100)
+    run_steps(fixed, "explanations")
+    for (_, found), (_, wanted) in zip(records(auto), records(fixed), strict=True):
+        assert np.array_equal(found.samples, wanted.samples)
+        assert np.array_equal(found.predictions, wanted.predictions)
+
+
+def test_another_kernel_width_would_have_stopped_elsewhere(study):
+    run_steps(changed(study, samples="auto", max_samples=100), "explanations")
+    with pytest.raises(ConflictError, match="kernel_width"):
+        run_steps(changed(study, samples="auto", max_samples=100, kernel_width=0.3), "explanations")
+
+
+def test_tolerance_is_no_setting_of_a_fixed_number(study):
+    assert settings_of(study, "explanation") == settings_of(changed(study, tolerance=0.5), "explanation")
+    auto = changed(study, samples="auto")
+    assert settings_of(auto, "explanation") != settings_of(
+        changed(study, samples="auto", tolerance=0.5), "explanation"
+    )
 
 
 def test_records_of_another_sampler_are_refused(study):
-    explanations.explain(study)
-    with pytest.raises(ConflictError, match="sampler = 'iid'.*'orthogonal'"):
-        explanations.explain(changed(study, sampler="orthogonal"))
+    run_steps(study, "explanations")
+    with pytest.raises(ConflictError, match="sampler = 'iid'.*'antithetic'"):
+        run_steps(changed(study, sampler="antithetic"), "explanations")
 
 
 @pytest.mark.parametrize(
@@ -59,14 +99,14 @@ def test_bad_settings(values, message):
 
 
 def test_few_samples_are_not_worth_a_probe(study):
-    explanations.explain(study)
+    run_steps(study, "explanations")
     assert not list(study.explanations_folder.rglob("group.json"))
 
 
 def test_a_probe_decides_once_and_the_choice_is_kept(study, monkeypatch):
     monkeypatch.setattr(probing, "WORTH", 100)
     monkeypatch.setattr(explanations, "WORTH", 100)
-    explanations.explain(study)
+    run_steps(study, "explanations")
     paths = [study.explanations_folder / f"WeiNet_{fold}" / "group.json" for fold in study.folds]
     assert all(read_json(path)["group"] in probing.CANDIDATES for path in paths)
     # Whatever it had been: records made again by the same choice are the same to the bit.
@@ -75,7 +115,7 @@ def test_a_probe_decides_once_and_the_choice_is_kept(study, monkeypatch):
     write_json(paths[1], {"group": 5})
     summary = read_json(study.explanations_folder / "run.json")
     write_json(study.explanations_folder / "run.json", summary | {"end": None})
-    assert explanations.explain(study).done == 1
+    assert run_steps(study, "explanations").done == 1
     assert read_json(paths[1]) == {"group": 5}
     again = contents(study.explanations_folder)
     assert {name: again[name] for name in explained if "group" not in name} == {
@@ -84,7 +124,7 @@ def test_a_probe_decides_once_and_the_choice_is_kept(study, monkeypatch):
 
 
 def test_a_group_that_is_set_is_taken(study):
-    explanations.explain(changed(study, group=7))
+    run_steps(changed(study, group=7), "explanations")
     for _, found in records(study):
         assert len(found.predictions) == 40
 
@@ -111,7 +151,7 @@ def test_a_step_that_runs_out_of_memory_goes_on_and_says_so(study, monkeypatch):
         return keras.Sequential([hungry_layer(10, []), *load(experiment, network, fold).layers])
 
     monkeypatch.setattr(model_files, "load_model", load_hungry)
-    run = explanations.explain(study)
+    run = run_steps(study, "explanations")
     assert (run.done, run.omissions) == (12, [])
     for fold in study.folds:
         notes = [note for note in run.notes if note.startswith(f"WeiNet_{fold}: out of memory")]
@@ -126,7 +166,7 @@ def make_two_networks(study):
     """A second network that takes images of the same size, explained on the same faces."""
     from ekman_expressions.zoo import NETWORKS
 
-    NETWORKS["Other"] = replace(NETWORKS["WeiNet"], name="Other")
+    NETWORKS["Other"] = NETWORKS["WeiNet"].replace(name="Other")
     both = study.replace(networks=("WeiNet", "Other"))
     for fold in study.folds:
         both.model_path("Other", fold).write_bytes(study.model_path("WeiNet", fold).read_bytes())
@@ -148,9 +188,9 @@ def test_faces_are_divided_and_landmarks_read_once_for_all_models_of_a_size(stud
         skimage.segmentation, "slic", lambda image, **kind: divided.append(1) or slic(image, **kind)
     )
     monkeypatch.setattr(prepared, "read_landmarks", lambda *which: read.append(1) or read_landmarks(*which))
-    assert explanations.explain(both).done == 24
+    assert run_steps(both, "explanations").done == 24
     assert len(divided) == 12
-    normalise_explanations(both)
+    run_steps(both, "facespace")
     assert len(read) == 12
     for image_id in ("face_CV1_0", "face_CV2_3"):
         fold = image_id[5:8]

@@ -11,26 +11,11 @@ from pathlib import Path
 import pytest
 from stub_study import make_study
 
-from ekman_expressions.study import (
-    evaluation,
-    explanations,
-    facespace,
-    heatmaps,
-    integrity,
-    masks,
-    prepared,
-    scores,
-)
-from ekman_expressions.study.provenance import Run
+from ekman_expressions.study import Run, evaluation, prepared
+from ekman_expressions.study import run as run_steps
+from ekman_expressions.study.check import check
 
-STEPS = {
-    "evaluation": evaluation.evaluate,
-    "explanations": explanations.explain,
-    "facespace": facespace.normalise_explanations,
-    "heatmaps": heatmaps.make,
-    "masks": masks.write,
-    "scores": scores.score,
-}
+NAMES = ("evaluation", "explanations", "facespace", "heatmaps", "masks", "scores")
 WATCHED = {
     "evaluation": "results/made/evaluation/predictions/*.csv",
     "explanations": "results/made/explanations/*/*.npz",
@@ -43,16 +28,15 @@ import resource, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from stub_study import describe
-from test_faults import STEPS
-from ekman_expressions.errors import EkmanExpressionsError
-from ekman_expressions.execution import using
+from ekman_expressions.core.errors import EkmanExpressionsError
+from ekman_expressions.study import run
+from ekman_expressions.study.execution import using
 experiment = describe(Path(sys.argv[2]))
 if int(sys.argv[4]):
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[4]), int(sys.argv[4])))
 try:
     with using(sys.argv[5]):
-        for name in sys.argv[3].split(","):
-            STEPS[name](experiment)
+        run(experiment, *sys.argv[3].split(","))
 except (EkmanExpressionsError, OSError) as error:
     sys.exit(f"{type(error).__name__}: {error}")
 """
@@ -66,7 +50,7 @@ def files(root: Path) -> dict[str, bytes]:
     }
 
 
-def start(root: Path, steps=STEPS, *, largest: int = 0, scheduler: str = "serial") -> subprocess.Popen:
+def start(root: Path, steps=NAMES, *, largest: int = 0, scheduler: str = "serial") -> subprocess.Popen:
     command = [sys.executable, "-c", PROGRAM, str(Path(__file__).parent), str(root), ",".join(steps)]
     return subprocess.Popen([*command, str(largest), scheduler], stderr=subprocess.PIPE, text=True)
 
@@ -158,8 +142,7 @@ def test_a_folder_is_read_only(faces, sound, small_disk):
 def made(faces, tmp_path_factory):
     experiment = faces.replace(root=tmp_path_factory.mktemp("made") / "root")
     shutil.copytree(faces.root, experiment.root)
-    for step in STEPS.values():
-        step(experiment)
+    run_steps(experiment, *NAMES)
     return experiment
 
 
@@ -170,7 +153,7 @@ def experiment(made, tmp_path):
 
 
 def again(experiment) -> dict[str, Run]:
-    return {name: step(experiment) for name, step in STEPS.items()}
+    return {name: run_steps(experiment, name) for name in NAMES}
 
 
 def test_records_and_maps_that_were_cut_off_or_swapped_are_made_again(experiment):
@@ -203,8 +186,8 @@ def test_a_corrupt_face_costs_only_its_own_explanations(experiment):
 
 def test_a_model_that_answers_nan_costs_only_its_own_explanations(faces, tmp_path):
     broken = make_study(tmp_path / "root", faces=3, positives=3, call="broken", networks=1)
-    evaluation.evaluate(broken)
-    run = explanations.explain(broken)
+    run_steps(broken, "evaluation")
+    run = run_steps(broken, "explanations")
     assert run.done == 0 and len(run.omissions) == len(evaluation.read_explained(broken))
     assert all("NaN" in entry["reason"] for entry in run.omissions)
     assert "left out" in run.summary("items")
@@ -217,4 +200,4 @@ def test_clocks_that_jump_make_nothing_stale(experiment, moment):
         os.utime(path, (moment, moment))
     assert all(run.done == 0 for run in again(experiment).values())
     assert files(experiment.root) == before
-    assert {kind for kind, *_ in integrity.check(experiment).findings} == {"missing"}
+    assert {kind for kind, _ in check(experiment).findings.values()} == {"missing"}

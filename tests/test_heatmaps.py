@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from made_steps import stand_in
 from PIL import Image
 
 from ekman_expressions import Experiment
@@ -13,7 +14,7 @@ from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import read_json, write_arrays, write_image
 from ekman_expressions.facespace import heatmaps
 from ekman_expressions.study import heatmaps as heatmaps_step
-from ekman_expressions.study.provenance import record, settings_of
+from ekman_expressions.study import run as run_steps
 
 SHAPE = (275, 224)
 FLOATS = st.floats(-1e3, 1e3, width=32)
@@ -31,12 +32,10 @@ def _maps(seed, number):
 
 def _explain(experiment, maps):
     """Write normalised explanations as the step before does: {(network, fold, expression): maps}."""
-    parts = settings_of(experiment, "faces", "training", "explanation")
-    with record(experiment.facespace_folder, "facespace", parts, redo=True) as run:
+    with stand_in(experiment, "facespace"):
         for key, values in maps.items():
             ids = np.array([f"face_{place}" for place in range(len(values))])
             write_arrays(experiment.maps_path(*key), {"maps": values, "image_ids": ids})
-            run.done += 1
 
 
 @given(arrays(np.float64, st.tuples(st.integers(1, 9), st.just(3)), elements=FLOATS), st.data())
@@ -135,7 +134,7 @@ def test_levels_are_weighted_means_and_all_files_are_written(experiment):
         ("SongNet", "CV1", "fear"): _maps(3, 2),
     }
     _explain(experiment, maps)
-    run = heatmaps_step.make(experiment)
+    run = run_steps(experiment, "heatmaps")
     one, two, three = (values.mean(axis=0, dtype=np.float64) for values in maps.values())
     network = (3 * one + 1 * two) / 4
     total = (4 * network + 2 * three) / 6
@@ -166,14 +165,13 @@ def test_levels_are_weighted_means_and_all_files_are_written(experiment):
 def test_the_order_of_networks_and_faces_does_not_change_a_bit(experiment, tmp_path):
     maps = {(net, fold, "anger"): _maps(len(net) + len(fold), 5) for net, fold in experiment.pairs}
     _explain(experiment, maps)
-    heatmaps_step.make(experiment)
+    run_steps(experiment, "heatmaps")
     other = experiment.replace(networks=experiment.networks[::-1], root=tmp_path / "other")
-    parts = settings_of(other, "faces", "training", "explanation")
-    with record(other.facespace_folder, "facespace", parts):
+    with stand_in(other, "facespace"):
         for key, values in maps.items():
             ids = np.array([f"face_{place}" for place in range(len(values))])[::-1]
             write_arrays(other.maps_path(*key), {"maps": values[::-1], "image_ids": ids})
-    heatmaps_step.make(other)
+    run_steps(other, "heatmaps")
     for name in ("GRAY/heatmaps_total/Anger_heatmap.npz", "GRAY/heatmaps_by_net/WeiNet_Anger_heatmap.png"):
         assert (experiment.heatmaps_folder / name).read_bytes() == (other.heatmaps_folder / name).read_bytes()
 
@@ -181,31 +179,27 @@ def test_the_order_of_networks_and_faces_does_not_change_a_bit(experiment, tmp_p
 def test_a_finished_step_is_skipped_until_its_inputs_or_networks_change(experiment):
     key = ("WeiNet", "CV1", "anger")
     _explain(experiment, {key: _maps(1, 2)})
-    assert heatmaps_step.make(experiment).done == 3
-    again = heatmaps_step.make(experiment)
+    assert run_steps(experiment, "heatmaps").done == 3
+    again = run_steps(experiment, "heatmaps")
     assert again.done == 0 and again.skipped == 3
     fewer = experiment.replace(networks=("WeiNet",))
-    assert heatmaps_step.make(fewer).done == 3
+    assert run_steps(fewer, "heatmaps").done == 3
     for file in experiment.heatmaps_folder.rglob("*WeiNet*Anger*"):
         file.unlink()
-        assert heatmaps_step.make(fewer).done == 3
+        assert run_steps(fewer, "heatmaps").done == 3
         assert file.exists()
     # The face is gone: neither its picture nor its floats may stay behind.
     experiment.maps_path(*key).unlink()
     (experiment.facespace_folder / "run.json").unlink()
     _explain(fewer, {("WeiNet", "CV1", "fear"): _maps(2, 1)})
-    heatmaps_step.make(fewer)
+    run_steps(fewer, "heatmaps")
     assert not list(experiment.heatmaps_folder.rglob("WeiNet_CV1_Anger*"))
     assert not list(experiment.heatmaps_folder.rglob("Anger_heatmap*"))
 
 
-def test_an_unfinished_step_before_is_refused(experiment):
+def test_without_the_step_before_it_is_named(experiment):
     with pytest.raises(MissingError, match="facespace"):
-        heatmaps_step.make(experiment)
-    with pytest.raises(KeyboardInterrupt), record(experiment.facespace_folder, "facespace", {}):
-        raise KeyboardInterrupt
-    with pytest.raises(MissingError, match="stopped before its end"):
-        heatmaps_step.make(experiment)
+        run_steps(experiment, "heatmaps")
 
 
 def test_constant_and_not_finite_maps_are_listed(experiment):
@@ -215,7 +209,7 @@ def test_constant_and_not_finite_maps_are_listed(experiment):
         experiment,
         {("WeiNet", "CV1", "anger"): np.zeros((2, *SHAPE), np.float32), ("WeiNet", "CV1", "fear"): broken},
     )
-    run = heatmaps_step.make(experiment)
+    run = run_steps(experiment, "heatmaps")
     listed = {entry["item"]: entry["reason"] for entry in run.omissions}
     assert "0 everywhere" in listed["WeiNet_CV1_Anger"]
     assert not heatmaps.read_gray(experiment.heatmaps_folder, "anger", "WeiNet", "CV1").any()
@@ -233,7 +227,7 @@ def test_constant_and_not_finite_maps_are_listed(experiment):
 def test_maps_of_another_shape_are_refused_by_name(experiment):
     _explain(experiment, {("WeiNet", "CV1", "anger"): np.zeros((2, 5, 5), np.float32)})
     with pytest.raises(DataError, match=r"WeiNet_CV1_Anger.*\(275, 224\).*\(2, 5, 5\)"):
-        heatmaps_step.make(experiment)
+        run_steps(experiment, "heatmaps")
 
 
 def test_reading_says_what_is_missing_or_misshapen(tmp_path):
@@ -250,6 +244,6 @@ def test_reading_says_what_is_missing_or_misshapen(tmp_path):
 
 def test_all_expressions_are_listed_when_there_is_nothing(experiment):
     _explain(experiment, {})
-    run = heatmaps_step.make(experiment)
+    run = run_steps(experiment, "heatmaps")
     assert run.done == 0
     assert len(run.omissions) == len(EXPRESSIONS) * (4 + 2 + 1)

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from made_faces import make_experiment
+from made_steps import stand_in
 from made_synthetic import flat, prepared, write_set
 from test_figures import assert_readable
 
@@ -15,8 +16,8 @@ from ekman_expressions.facespace.masks import atlas, ekman_mask
 from ekman_expressions.facespace.warp import SHAPE
 from ekman_expressions.measures import localisation, reference_masks
 from ekman_expressions.study import causal, known_answers, known_answers_figures
+from ekman_expressions.study import run as run_steps
 from ekman_expressions.study.prepared import known_faces
-from ekman_expressions.study.provenance import record, settings_of
 
 HULL = atlas().hull
 RNG = np.random.default_rng(0)
@@ -141,7 +142,7 @@ def experiment(tmp_path):
         truths[row.image_id] = row, localisation.changed_pixels(causal.warped_layers(found, row, ["au04"]))
     for explainer, sign in (("lime", 1), ("kernel_shap", -1)):
         explained = found.explained_by(explainer)
-        with record(explained.facespace_folder, "facespace", settings_of(found, "faces")) as run:
+        with stand_in(explained, "facespace"):
             for (_, fold), predicted in ((pair, e) for pair in found.pairs for e in ("anger", "happiness")):
                 of_cell = [
                     (i, truth)
@@ -151,12 +152,11 @@ def experiment(tmp_path):
                 maps = np.stack([np.float32(truth if sign > 0 else ~truth) for _, truth in of_cell])
                 ids = np.array([i for i, _ in of_cell])
                 write_arrays(explained.maps_path("WeiNet", fold, predicted), {"maps": maps, "image_ids": ids})
-            run.done = 1
     return found
 
 
 def test_step_scores_explainers_and_baselines_and_names_what_is_missing(experiment):
-    run = known_answers.answer(experiment)
+    run = run_steps(experiment, "known_answers")
     assert run.done == 2
     assert [entry["item"] for entry in run.omissions if "explainer" in entry["item"]] == ["explainer rise"]
     table = known_answers.read_localisation(experiment)
@@ -172,15 +172,15 @@ def test_step_scores_explainers_and_baselines_and_names_what_is_missing(experime
     np.testing.assert_allclose(lime.set_index("image_id")["over_centre"], 1 - prior[lime["image_id"]])
     pairs, summary = known_answers.read_reference_masks(experiment)
     assert len(pairs) == 4 and summary["statistic"].tolist() == ["own", "others", "difference"]
-    again = known_answers.answer(experiment)
+    again = run_steps(experiment, "known_answers")
     assert again.done == 0 and again.skipped == 2
 
 
 def test_a_face_whose_mask_is_damaged_is_left_out_by_name(experiment, tmp_path):
     (tmp_path / "set" / "masks" / "id00_anger_0.png").write_bytes(b"no image")
-    run = known_answers.answer(experiment)
+    run = run_steps(experiment, "known_answers")
     assert "synthetic_id00_anger_0" in {entry["item"] for entry in run.omissions}
-    faces = read_csv(known_answers.folder(experiment) / "localisation_faces.csv")
+    faces = read_csv(experiment.known_answers_folder / "localisation_faces.csv")
     assert "synthetic_id00_anger_0" not in set(faces["image_id"])
 
 
@@ -189,9 +189,9 @@ def test_faces_without_known_answers_write_nothing(tmp_path, datasets):
     """Also if synthetic faces were asked for, but none could be prepared."""
     experiment = make_experiment(tmp_path)
     object.__setattr__(experiment.faces, "datasets", datasets)
-    run = known_answers.answer(experiment)
+    run = run_steps(experiment, "known_answers")
     assert "no known answers" in run.notes[0] and not run.done
-    assert not known_answers.folder(experiment).exists()
+    assert not experiment.known_answers_folder.exists()
 
 
 def test_without_explanations_the_step_says_which_are_needed(tmp_path):
@@ -199,14 +199,14 @@ def test_without_explanations_the_step_says_which_are_needed(tmp_path):
         tmp_path / "set", [("id00", "neutral", 0, 9, {}), ("id00", "anger", 0, 9, layers_of(slice(9)))]
     )
     with pytest.raises(MissingError, match="nothing to compare.*facespace"):
-        known_answers.answer(prepared(tmp_path, root))
+        run_steps(prepared(tmp_path, root), "known_answers")
 
 
 # Figures
 
 
 def test_figures_are_readable_and_show_the_numbers(experiment):
-    known_answers.answer(experiment)
+    run_steps(experiment, "known_answers")
     table = known_answers.read_localisation(experiment)
     figure = known_answers_figures.localisation_figure(table)
     assert_readable(figure)

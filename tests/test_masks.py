@@ -10,7 +10,7 @@ from ekman_expressions.core.errors import DataError, MissingError, SettingsError
 from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import read_csv, read_image, write_image
 from ekman_expressions.facespace import masks, warp
-from ekman_expressions.study import masks as masks_step
+from ekman_expressions.study import run as run_steps
 from ekman_expressions.study.published import find_local
 
 RELEASED = find_local()
@@ -108,7 +108,7 @@ def test_labels_cannot_be_changed():
 
 def test_write_makes_the_pictures_and_the_table(tmp_path):
     experiment = Experiment.preset("smoke", root=tmp_path)
-    run = masks_step.write(experiment)
+    run = run_steps(experiment, "masks")
     assert run.done == 6 and not run.omissions
     folder = experiment.masks_folder
     assert (folder / "Anger_gt.png").is_file() and (folder / "run.json").is_file()
@@ -127,12 +127,12 @@ def test_write_makes_the_pictures_and_the_table(tmp_path):
 
 def test_write_skips_what_is_there_and_makes_what_was_deleted(tmp_path):
     experiment = Experiment.preset("smoke", root=tmp_path)
-    masks_step.write(experiment)
+    run_steps(experiment, "masks")
     path = masks.mask_path(experiment.masks_folder, "fear")
     before = path.read_bytes()
-    assert masks_step.write(experiment).skipped == 6
+    assert run_steps(experiment, "masks").skipped == 6
     os.unlink(path)
-    assert masks_step.write(experiment).done == 6
+    assert run_steps(experiment, "masks").done == 6
     assert path.read_bytes() == before
 
 

@@ -115,7 +115,7 @@ def test_files_beside_an_onnx_file_and_in_a_saved_model_belong_to_it(tmp_path):
         "Saved": own(call=None, path=tmp_path / "saved"),
         "Absent": own(call=None, path=tmp_path / "absent"),
     }
-    found = own_models.model_files(Experiment(name="x", models=models, root=tmp_path))
-    assert found["Onnx"] == tmp_path / "my.onnx" and found["Onnx my.onnx.data"].exists()
-    assert found["Saved saved_model.pb"].exists() and found["Saved variables/variables.index"].exists()
-    assert not [name for name in found if name.startswith("Absent")]
+    found = own_models.own_files(Experiment(name="x", models=models, root=tmp_path))
+    assert found["model Onnx"] == tmp_path / "my.onnx" and found["model Onnx my.onnx.data"].exists()
+    assert found["model Saved saved_model.pb"].exists() and found["model Saved variables/variables.index"].exists()
+    assert not [name for name in found if name.startswith("model Absent")]

@@ -17,11 +17,12 @@ from ekman_expressions.explainers.record import PerturbationRecord
 from ekman_expressions.facespace.heatmaps import heatmap_path
 from ekman_expressions.facespace.warp import POINTS
 from ekman_expressions.measures import accuracy
-from ekman_expressions.study import evaluation, explanations
+from ekman_expressions.study import evaluation
+from ekman_expressions.study import run as run_steps
 from ekman_expressions.study.settings import ExplanationSettings, TrainingSettings
 
 GUIDE = Path(__file__).parent.parent / "docs" / "own_model.md"
-STEPS = [step for step in cli.steps() if step not in ("faces", "report")]
+STEPS = [step for step in cli.STEPS if step not in ("faces", "report")]
 SIDE = 48
 CLASSES = ["Neutral", "Happy", "Sad", "Surprise", "Fear", "Disgust", "Angry"]
 
@@ -71,7 +72,7 @@ def mixed(tmp_path_factory):
         },
         training=TrainingSettings(weights="none", batch_size=8, overrides={"WeiNet": {"epochs": 1}}),
     )
-    cli.run(experiment, STEPS)
+    run_steps(experiment, *STEPS)
     return experiment
 
 
@@ -138,7 +139,8 @@ def test_what_is_explained_is_the_models_own_probability(mixed):
 
 def test_run_json_tells_of_own_models(mixed):
     entry = read_json(mixed.evaluation_folder / "run.json")
-    assert {"Kept", "Dropped_CV1", "Dropped_CV2", "WeiNet_CV1", "WeiNet_CV2"} < set(entry["inputs"])
+    own = {"model Kept", "model Dropped_CV1", "model Dropped_CV2"}
+    assert own | {f"training/WeiNet_{fold}.keras" for fold in mixed.folds} < set(entry["inputs"])
     kept = entry["settings"]["models"]["Kept"]
     assert (kept["source"], kept["extra"], kept["classes"][1]) == ("onnx", "keep", "happiness")
     assert list(entry["settings"]["training"]["networks"]) == ["WeiNet"]
@@ -150,7 +152,7 @@ def test_run_json_tells_of_own_models(mixed):
 
 
 def test_a_second_run_finds_all_done(mixed, capsys):
-    cli.run(mixed, STEPS)
+    run_steps(mixed, *STEPS, echo=True)
     made = re.findall(r"(\d+) items made", capsys.readouterr().out)
     assert made == ["0"] * len(STEPS)
 
@@ -158,16 +160,16 @@ def test_a_second_run_finds_all_done(mixed, capsys):
 def test_a_changed_file_or_description_is_refused(tmp_path):
     write_onnx(tmp_path / "my.onnx", reader(), side=SIDE)
     experiment = prepare(tmp_path, networks=("Mine",), models={"Mine": described(tmp_path / "my.onnx")})
-    cli.run(experiment, ["evaluation", "explanations"])
+    run_steps(experiment, "evaluation", "explanations")
     other = experiment.replace(models={"Mine": described(tmp_path / "my.onnx", channels="bgr")})
-    for step in (evaluation.evaluate, explanations.explain):
+    for step in ("evaluation", "explanations"):
         with pytest.raises(ConflictError, match="models.Mine.channels = 'rgb', but .* now says 'bgr'"):
-            step(other)
+            run_steps(other, step)
     write_onnx(tmp_path / "my.onnx", -reader(), side=SIDE)
-    with pytest.raises(ConflictError, match="another version of Mine "):
-        evaluation.evaluate(experiment)
     with pytest.raises(ConflictError, match="another version of model Mine "):
-        explanations.explain(experiment)
+        run_steps(experiment, "evaluation")
+    with pytest.raises(ConflictError, match="another version of model Mine "):
+        run_steps(experiment, "explanations")
 
 
 def test_a_model_that_fails_does_not_stop_the_others(tmp_path):
@@ -178,15 +180,15 @@ def test_a_model_that_fails_does_not_stop_the_others(tmp_path):
         "Wrong": described(tmp_path / "my.onnx", side=32),
     }
     experiment = prepare(tmp_path, networks=tuple(models), models=models)
-    run = evaluation.evaluate(experiment)
+    run = run_steps(experiment, "evaluation")
     reasons = {entry["item"]: entry["reason"] for entry in run.omissions}
     assert sorted(reasons) == ["Absent_CV1", "Absent_CV2", "Wrong_CV1", "Wrong_CV2"]
     assert "There is no model" in reasons["Absent_CV1"] and "side = 32" in reasons["Wrong_CV2"]
-    assert explanations.explain(experiment).done == len(evaluation.read_explained(experiment))
+    assert run_steps(experiment, "explanations").done == len(evaluation.read_explained(experiment))
     alone = experiment.replace(name="other", networks=(), models={"Absent": models["Absent"]})
     experiment.faces_folder.rename(alone.faces_folder)
     with pytest.raises(ModelError, match="No model of other could be evaluated.*There is no model"):
-        evaluation.evaluate(alone)
+        run_steps(alone, "evaluation")
 
 
 # --- the guide
@@ -226,7 +228,7 @@ def test_the_guides_python_runs_from_both_sides(tmp_path, monkeypatch):
     changes = {
         'Experiment.preset("demo")': "made",
         'name="mine"': 'name="made"',
-        "cli.run(experiment)": "cli.run(experiment, steps)",
+        "run(experiment)": "run(experiment, *steps)",
     }
     for shown, tested in changes.items():
         assert code.count(shown) == 1
@@ -244,9 +246,9 @@ def test_the_guides_python_runs_from_both_sides(tmp_path, monkeypatch):
     models = Experiment.load(tmp_path / "mine.toml").models
     again = made.replace(name="again", networks=(), models=models)
     made.faces_folder.rename(again.faces_folder)
-    evaluation.evaluate(again)
+    run_steps(again, "evaluation")
     assert evaluation.read_predictions(again).equals(found)
-    assert "MyNet" in read_json(again.evaluation_folder / "run.json")["inputs"]
+    assert "model MyNet" in read_json(again.evaluation_folder / "run.json")["inputs"]
 
 
 def test_the_guide_names_every_setting():

@@ -9,8 +9,8 @@ from ekman_expressions.core.files import read_arrays, write_arrays
 from ekman_expressions.explainers.lime import lime, paint
 from ekman_expressions.explainers.record import PerturbationRecord
 from ekman_expressions.facespace.warp import normalise
-from ekman_expressions.study import erasing, quality, quality_tables
-from ekman_expressions.study.explanations import explain
+from ekman_expressions.study import erasing, quality_tables
+from ekman_expressions.study import run as run_steps
 from ekman_expressions.study.variants import AS_SET, OTHER_SAMPLES, UNTRAINED, halves, names_of
 from ekman_expressions.zoo.asking import Asker
 
@@ -21,8 +21,8 @@ SAMPLES = 120
 def made(tmp_path_factory):
     study = make_study(tmp_path_factory.mktemp("quality"), samples=SAMPLES)
     study = study.replace(explanation=study.explanation.replace(quality_faces=2))
-    explain(study)
-    return study, quality.measure(study)
+    run_steps(study, "explanations")
+    return study, run_steps(study, "quality")
 
 
 def test_every_explanation_is_resampled(made):
@@ -58,7 +58,7 @@ def test_curves_take_no_more_than_a_tenth_of_limes_passes(made, monkeypatch):
     monkeypatch.setattr(Asker, "ask", counted)
     for path in (study.quality_folder / "curves").glob("*.npz"):
         path.unlink()
-    quality.measure(study)
+    run_steps(study, "quality")
     assert sum(asked) == faces["passes"].sum()
     curves = quality_tables.read_curves(study)
     assert sum(len(cell["lime"]) for cell in curves.values()) == len(faces)
@@ -97,12 +97,12 @@ def test_faces_explained_again(made):
 def test_a_second_run_makes_nothing_and_a_killed_one_goes_on(made):
     study, _ = made
     before, bytes_before = written_at(study.quality_folder), contents(study.quality_folder)
-    assert quality.measure(study).done == 0
+    assert run_steps(study, "quality").done == 0
     assert written_at(study.quality_folder) == before
     (study.quality_folder / "again" / "WeiNet_CV2.npz").unlink()
     damaged = study.quality_folder / "curves" / "WeiNet_CV1.npz"
     damaged.write_bytes(damaged.read_bytes()[:100])
-    assert quality.measure(study).done > 0
+    assert run_steps(study, "quality").done > 0
     assert contents(study.quality_folder) == bytes_before
 
 
@@ -112,7 +112,7 @@ def test_another_untrained_copy_is_not_mixed_with_the_earlier_one(made):
     kept, arrays = path.read_bytes(), read_arrays(path)
     assert set(arrays["image_ids"].tolist()) <= set(arrays["settled_on"].tolist())
     write_arrays(path, arrays | {"settled_on": arrays["settled_on"][:1]})
-    assert quality.measure(study).done == len(arrays["image_ids"])
+    assert run_steps(study, "quality").done == len(arrays["image_ids"])
     assert path.read_bytes() == kept
 
 
@@ -135,10 +135,10 @@ def test_models_that_answer_a_constant_or_are_gone_are_said(tmp_path):
     model = keras.saving.load_model(study.model_path("WeiNet", "CV1"))
     model.set_weights([np.zeros_like(weight) for weight in model.get_weights()])
     model.save(study.model_path("WeiNet", "CV1"))
-    explain(study)
+    run_steps(study, "explanations")
     study.record_path("WeiNet", "CV1", "face_CV1_2").write_bytes(b"")
     study.model_path("WeiNet", "CV2").unlink()
-    run = quality.measure(study)
+    run = run_steps(study, "quality")
     reasons = {entry["item"]: entry["reason"] for entry in run.omissions}
     assert "nothing to explain" in reasons["WeiNet_CV1 face_CV1_0: R² and sign flips of lime"]
     assert "WeiNet_CV1 face_CV1_2: reliability of lime" in reasons
@@ -153,12 +153,12 @@ def test_models_that_answer_a_constant_or_are_gone_are_said(tmp_path):
 
 def test_steps_that_have_not_run_and_other_settings(made, tmp_path):
     with pytest.raises(MissingError, match="explanations"):
-        quality.measure(make_study(tmp_path))
+        run_steps(make_study(tmp_path), "quality")
     study, _ = made
     with pytest.raises(MissingError, match="quality"):
         quality_tables.read(make_study(tmp_path / "b"), "curves")
     with pytest.raises(ConflictError, match="segments"):
-        quality.measure(study.replace(explanation=study.explanation.replace(segments=13)))
+        run_steps(study.replace(explanation=study.explanation.replace(segments=13)), "quality")
 
 
 def test_explainers_that_are_compared_stand_in_the_same_tables(tmp_path):
@@ -167,18 +167,18 @@ def test_explainers_that_are_compared_stand_in_the_same_tables(tmp_path):
     settings = study.explanation.replace(quality_faces=1, compare=compare, compare_faces=2)
     study = study.replace(explanation=settings)
     with pytest.raises(MissingError):
-        quality.measure(study)
+        run_steps(study, "quality")
     for name in ("lime", *compare):
-        explain(study.explained_by(name))
-    quality.measure(study)
+        run_steps(study.explained_by(name), "explanations")
+    run_steps(study, "quality")
     curves = quality_tables.read(study, "curves")
     assert set(curves["ranking"]) == {"lime", *compare, "random", "centre"}
     assert curves.drop_duplicates(["fold", "image_id"])["passes"].sum() <= 0.1 * 12 * 300
     assert (curves["ranking"] == "lime").sum() > (curves["ranking"] == "occlusion").sum() > 0
     assert set(quality_tables.read(study, "reliability")["explainer"]) == {"lime", "facial_regions"}
     assert set(quality_tables.read(study, "untrained")["explainer"]) == {"lime", "kernel_shap", "grad_cam"}
-    assert quality.measure(study).done == 0
+    assert run_steps(study, "quality").done == 0
     # An explainer that is compared must have been run with the options that it has now.
     other = settings.replace(options={"grad_cam": {"score": "probability"}})
     with pytest.raises(ConflictError, match="grad_cam.*options.score = 'logit'"):
-        quality.measure(study.replace(explanation=other))
+        run_steps(study.replace(explanation=other), "quality")

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from made_faces import make_experiment
+from made_steps import stand_in
 from test_figures import assert_readable
 
 from ekman_expressions import figures
@@ -15,7 +16,7 @@ from ekman_expressions.facespace.heatmaps import heatmap_path
 from ekman_expressions.facespace.warp import SHAPE
 from ekman_expressions.measures.regions import ELSEWHERE, region_masses, region_names, region_shares
 from ekman_expressions.study import regions
-from ekman_expressions.study.provenance import record, settings_of
+from ekman_expressions.study import run as run_steps
 
 ATLAS = masks.atlas()
 GROUPS = list(region_names())
@@ -91,7 +92,7 @@ def experiment(tmp_path):
         found.manifest_path,
         pd.DataFrame(rows, columns=["image_id", "path", "dataset", "subject", "expression", "fold"]),
     )
-    with record(found.facespace_folder, "facespace", settings_of(found, "faces")) as run:
+    with stand_in(found, "facespace"):
         for fold, name in (("CV1", "mouth"), ("CV2", "eyes")):
             image_ids = [row[0] for row in rows if row[-1] == fold]
             maps = np.stack([lit(name)] * 3)
@@ -99,12 +100,11 @@ def experiment(tmp_path):
                 maps[0] = np.nan
             path = found.maps_path(found.networks[0], fold, "fear")
             write_arrays(path, {"maps": maps, "image_ids": np.array(image_ids)})
-        run.done = 1
     return found
 
 
 def test_step_measures_explanations_over_subjects_and_names_what_is_left_out(experiment):
-    run = regions.measure(experiment)
+    run = run_steps(experiment, "regions")
     left_out = {entry["item"]: entry["reason"] for entry in run.omissions}
     network = experiment.networks[0]
     assert "not finite" in left_out[f"{network}_CV2_Fear f1"]
@@ -115,13 +115,13 @@ def test_step_measures_explanations_over_subjects_and_names_what_is_left_out(exp
     assert groups.loc["mouth", "share"] == pytest.approx(3 * mouth / (3 * mouth + 2 * eyes))
     assert groups.loc["mouth", ["maps", "units", "unit"]].tolist() == [5, 4, "subjects"]
     assert (groups["share_low"] <= groups["share"]).all() and set(table["expression"]) == {"fear"}
-    again = regions.measure(experiment)
+    again = run_steps(experiment, "regions")
     assert again.done == 0 and again.skipped == len(table)
 
 
 def test_step_needs_explanations_in_face_space(tmp_path):
     with pytest.raises(MissingError, match="facespace"):
-        regions.measure(make_experiment(tmp_path))
+        run_steps(make_experiment(tmp_path), "regions")
 
 
 def test_heatmaps_alone_are_measured_over_folds(tmp_path):

@@ -11,8 +11,9 @@ from made_faces import make_experiment
 
 from ekman_expressions.core.errors import ConflictError, MissingError, ModelError, SettingsError
 from ekman_expressions.core.files import read_json
-from ekman_expressions.study import model_files, training, training_table
+from ekman_expressions.study import model_files, training_table
 from ekman_expressions.study import released as released_step
+from ekman_expressions.study import run as run_steps
 from ekman_expressions.study.settings import TrainingSettings
 from ekman_expressions.zoo import released
 
@@ -180,7 +181,7 @@ def test_training_takes_the_files_of_a_folder(weinet, tmp_path):
     content, images, answers = weinet
     folder = _folder(tmp_path / "files", content)
     experiment = _experiment(tmp_path, released_folder=folder)
-    run = training.train(experiment)
+    run = run_steps(experiment, "training")
     assert (run.done, run.omissions) == (5, [])
     for fold in experiment.folds:
         model = model_files.load_model(experiment, "WeiNet", fold)
@@ -200,24 +201,24 @@ def test_training_takes_the_files_of_a_folder(weinet, tmp_path):
     assert (
         training_table.training_table(experiment).empty and training_table.training_summary(experiment).empty
     )
-    assert training.train(experiment).skipped == 5
+    assert run_steps(experiment, "training").skipped == 5
     with pytest.raises(ConflictError, match=r"made was made with training\.\w+ = '"):
         settings = TrainingSettings(weights="none")
-        training.train(make_experiment(tmp_path, subjects=5, folds=5, training=settings))
+        run_steps(make_experiment(tmp_path, subjects=5, folds=5, training=settings), "training")
 
 
 def test_training_downloads_all_files_of_one_commit(weinet, hub, tmp_path, monkeypatch):
     content, images, answers = weinet
     hub.files["WeiNet_CV2_weights.h5"] = content
     experiment = _experiment(tmp_path)
-    run = training.train(experiment)
+    run = run_steps(experiment, "training")
     assert (run.done, len(run.omissions)) == (1, 4)
     # The branch moves on; an experiment that has begun does not.
     begun = COMMITS["main"]
     monkeypatch.setitem(COMMITS, "older", begun)
     monkeypatch.setitem(COMMITS, "main", "c" * 40)
     hub.files |= {f"WeiNet_{fold}_weights.h5": content for fold in released.FOLDS}
-    run = training.train(experiment)
+    run = run_steps(experiment, "training")
     assert (run.done, run.skipped, run.omissions) == (4, 1, [])
     assert len(released_step.sources(experiment)) == 5
     for entry in released_step.sources(experiment).values():
@@ -233,7 +234,7 @@ def test_one_bad_file_does_not_stop_the_others(weinet, tmp_path):
     folder = _folder(tmp_path / "files", weinet[0])
     (tmp_path / "files" / "WeiNet_CV3_weights.h5").write_bytes(weinet[0][:1000])
     experiment = _experiment(tmp_path, released_folder=folder)
-    run = training.train(experiment)
+    run = run_steps(experiment, "training")
     assert run.done == 4
     assert [entry["item"] for entry in run.omissions] == ["WeiNet_CV3"]
     assert "WeiNet_CV3_weights.h5 (1000 bytes) cannot be read" in run.omissions[0]["reason"]
@@ -245,16 +246,16 @@ def test_what_cannot_be_is_said_before_anything_is_done(tmp_path):
     folder = _folder(tmp_path / "files", b"", ("CV1", "CV2"))
     experiment = _experiment(tmp_path, ("WeiNet", "VGG16"), released_folder=folder)
     with pytest.raises(MissingError, match="lacks 8 of 10 .*: WeiNet_CV3_weights.h5, .*VGG16_CV5_weights.h5"):
-        training.train(experiment)
+        run_steps(experiment, "training")
     with pytest.raises(SettingsError, match="of 5 folds, but faces.folds is 3"):
-        training.train(_experiment(tmp_path / "three", folds=3, released_folder=folder))
+        run_steps(_experiment(tmp_path / "three", folds=3, released_folder=folder), "training")
     assert not experiment.models_folder.exists()
 
 
 def test_a_preprocessing_that_does_not_suit_is_noted(tmp_path):
     folder = _folder(tmp_path / "files", b"", network="VGG16")
     experiment = _experiment(tmp_path, ("VGG16",), released_folder=folder, preprocessing="native")
-    run = training.train(experiment)
+    run = run_steps(experiment, "training")
     assert (run.done, len(run.omissions)) == (0, 5)
     assert run.notes == [
         "VGG16: the released weights were trained on pixels / 255, but preprocessing 'native' feeds other "

@@ -11,16 +11,11 @@ import time
 import pytest
 from stub_study import make_study
 
-from ekman_expressions.study import evaluation, explanations, facespace, heatmaps, masks, scores
+from ekman_expressions.study import evaluation
+from ekman_expressions.study import run as run_steps
 from ekman_expressions.study.execution import using, workers
 
-STEPS = (
-    explanations.explain,
-    facespace.normalise_explanations,
-    heatmaps.make,
-    masks.write,
-    scores.score,
-)
+STEPS = ("explanations", "facespace", "heatmaps", "masks", "scores")
 
 
 def files(root):
@@ -37,7 +32,7 @@ def files(root):
 @pytest.fixture(scope="module")
 def start(tmp_path_factory):
     experiment = make_study(tmp_path_factory.mktemp("start"), networks=3, folds=2, faces=4, positives=4)
-    evaluation.evaluate(experiment)
+    run_steps(experiment, "evaluation")
     return experiment
 
 
@@ -50,8 +45,7 @@ def _copy(start, folder, scheduler, *, steps=STEPS):
     shutil.copytree(start.root, folder / "root")
     experiment = start.replace(root=folder / "root")
     with using(scheduler):
-        for step in steps:
-            step(experiment)
+        run_steps(experiment, *steps)
     return experiment
 
 
@@ -81,11 +75,10 @@ def _with_a_killed_worker(start, folder, scheduler):
         pid = min(distributed.get_client().run(os.getpid).values())
         watcher = threading.Thread(target=_kill_when, args=(begun, pid, stopped), daemon=True)
         watcher.start()
-        run = explanations.explain(experiment)
+        run = run_steps(experiment, "explanations")
         stopped.set()
         watcher.join()
-        for step in STEPS[1:]:
-            step(experiment)
+        run_steps(experiment, *STEPS[1:])
     assert stopped.killed, "the step was over before a worker could be killed"
     assert run.done + run.skipped == len(evaluation.read_explained(experiment)) and not run.omissions
     return experiment
@@ -110,9 +103,8 @@ def test_networks_in_any_order_and_a_first_run_of_one_of_them_change_nothing(sta
     )
     shutil.copytree(start.root, tmp_path / "root")
     turned = start.replace(networks=start.networks[::-1], root=tmp_path / "root")
-    explanations.explain(first.replace(root=tmp_path / "root"))
-    for step in STEPS[:3]:
-        step(turned)
+    run_steps(first.replace(root=tmp_path / "root"), "explanations")
+    run_steps(turned, *STEPS[:3])
     made = files(turned.root)
     pictures = [name for name in serial if "heatmaps/" in name and name.endswith((".npz", ".png"))]
     pictures = [name for name in pictures if "GROUND_TRUTH" not in name]

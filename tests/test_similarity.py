@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis.extra.numpy import arrays
+from made_steps import stand_in
 
 from ekman_expressions import Experiment
 from ekman_expressions.core.errors import DataError, MissingError
@@ -13,7 +14,7 @@ from ekman_expressions.core.files import read_csv, write_arrays, write_csv, writ
 from ekman_expressions.facespace import heatmaps
 from ekman_expressions.measures import trees
 from ekman_expressions.study import dendrograms
-from ekman_expressions.study.provenance import record, settings_of
+from ekman_expressions.study import run as run_steps
 
 MAPS = arrays(np.uint8, (3, 4, 5)).filter(lambda maps: all(np.ptp(one) for one in maps))
 
@@ -62,8 +63,7 @@ def experiment(tmp_path):
 
 def _write_heatmaps(experiment, *, constant=(), absent=()):
     generator = np.random.default_rng(0)
-    parts = settings_of(experiment, "faces", "training", "explanation")
-    with record(experiment.heatmaps_folder, "heatmaps", parts) as run:
+    with stand_in(experiment, "heatmaps"):
         for expression in EXPRESSIONS:
             for where in [(), *((network,) for network in experiment.networks), *experiment.pairs]:
                 gray = generator.integers(0, 256, (275, 224)).astype(np.uint8)
@@ -73,7 +73,6 @@ def _write_heatmaps(experiment, *, constant=(), absent=()):
                     path = heatmaps.heatmap_path(experiment.heatmaps_folder, expression, *where)
                     write_image(path, gray)
                     write_arrays(path.with_suffix(".npz"), {"heatmap": np.float32(gray)})
-                    run.done += 1
         rows = [(*pair, expression, 3) for expression in EXPRESSIONS for pair in experiment.pairs]
         table = pd.DataFrame(rows, columns=["network", "fold", "expression", "images"])
         write_csv(experiment.heatmaps_folder / "counts.csv", table)
@@ -81,7 +80,7 @@ def _write_heatmaps(experiment, *, constant=(), absent=()):
 
 def test_every_tree_is_drawn_and_its_distances_are_written(experiment):
     _write_heatmaps(experiment)
-    run = dendrograms.dendrograms(experiment)
+    run = run_steps(experiment, "dendrograms")
     folder = experiment.dendrograms_folder
     names = {f"{name.capitalize()}_{level}.png" for name in EXPRESSIONS for level in ("by_net", "by_CV")}
     assert {path.name for path in folder.glob("*.png")} == names | {"By_expression.png"}
@@ -111,9 +110,9 @@ def test_every_tree_is_drawn_and_its_distances_are_written(experiment):
     sizes = found.groupby("statistic").size().to_dict()
     assert sizes["cophenetic_correlation"] == 13 and sizes["reliability_auc"] == 6
     before = (folder / "Anger_by_net.png").read_bytes()
-    assert dendrograms.dendrograms(experiment).skipped == 13
+    assert run_steps(experiment, "dendrograms").skipped == 13
     (folder / "Fear_by_CV.png").unlink()
-    dendrograms.dendrograms(experiment)
+    run_steps(experiment, "dendrograms")
     assert (folder / "Fear_by_CV.png").exists()
     assert (folder / "Anger_by_net.png").read_bytes() == before
 
@@ -124,7 +123,7 @@ def test_missing_and_constant_heatmaps_are_listed(experiment):
         constant=[("anger", "WeiNet"), ("fear", "WeiNet")],
         absent=[("fear", "SongNet"), ("sadness",)],
     )
-    run = dendrograms.dendrograms(experiment)
+    run = run_steps(experiment, "dendrograms")
     listed = {entry["item"]: entry["reason"] for entry in run.omissions}
     assert "constant" in listed["WeiNet in Anger_by_net.png"]
     assert "no such heatmap" in listed["SongNet in Fear_by_net.png"]
@@ -137,4 +136,4 @@ def test_missing_and_constant_heatmaps_are_listed(experiment):
 
 def test_heatmaps_must_be_finished(experiment):
     with pytest.raises(MissingError, match="heatmaps"):
-        dendrograms.dendrograms(experiment)
+        run_steps(experiment, "dendrograms")

@@ -7,7 +7,7 @@ import pytest
 from made_heatmaps import SUBJECTS, experiment_of
 
 from ekman_expressions import Experiment
-from ekman_expressions.core.errors import ConflictError, DataError, MissingError
+from ekman_expressions.core.errors import DataError, MissingError
 from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import read_arrays, write_image
 from ekman_expressions.core.seeds import generator
@@ -15,6 +15,7 @@ from ekman_expressions.facespace import heatmaps
 from ekman_expressions.facespace.masks import atlas, ekman_mask
 from ekman_expressions.facespace.warp import SHAPE
 from ekman_expressions.measures import assessment, bootstrap, heatmap_set, scores, subjects, threshold_free
+from ekman_expressions.study import run as run_steps
 from ekman_expressions.study import scores as scores_step
 from ekman_expressions.study import statistics
 from ekman_expressions.study import subjects as subjects_step
@@ -26,7 +27,7 @@ MISSING = (("MobileNetV3Large", "CV1", "fear"), *(("MobileNetV3Large", f, "anger
 @pytest.fixture(scope="module")
 def analysed(tmp_path_factory):
     experiment = experiment_of(tmp_path_factory.mktemp("made"), missing=MISSING)
-    run = statistics.analyse(experiment, resamples=12)
+    run = run_steps(experiment, "statistics", resamples=12)
     return experiment, run
 
 
@@ -47,7 +48,7 @@ def test_every_table_is_written_and_what_is_missing_is_said(analysed):
 
 def test_cells_and_averages_are_those_of_the_scores(analysed):
     experiment, _ = analysed
-    scores_step.score(experiment)
+    run_steps(experiment, "scores")
     expected = scores_step.read_scores(experiment).set_index(["network", "expression"])["iou"]
     found = _table(analysed, "intervals", "score", "network", "expression").loc["iou"]
     np.testing.assert_allclose(found["estimate"][expected.index], expected, rtol=1e-6)
@@ -117,11 +118,10 @@ def test_ranks_differences_and_curves(analysed):
     assert _table(analysed, "rank_correlations")["spearman"].isna().all()
 
 
-def test_again_skips_and_other_settings_are_refused(analysed):
+def test_again_skips_and_other_resamples_are_taken(analysed):
     experiment, _ = analysed
-    assert statistics.analyse(experiment, resamples=12).skipped == len(assessment.TABLES)
-    with pytest.raises(ConflictError, match="resamples"):
-        statistics.analyse(experiment, resamples=13)
+    assert run_steps(experiment, "statistics", resamples=12).skipped == len(assessment.TABLES)
+    assert run_steps(experiment, "statistics", resamples=0).done == len(assessment.TABLES)
 
 
 def test_a_resample_of_everybody_once_is_the_heatmap_itself(analysed):
@@ -164,7 +164,7 @@ def test_intervals_over_subjects_cover_at_their_level():
 def test_one_network_and_one_fold_leave_nothing_to_compare(tmp_path):
     missing = [("WeiNet", "CV2", e) for e in ("anger", "disgust", "fear", "happiness", "sadness", "surprise")]
     experiment = experiment_of(tmp_path, networks=("WeiNet",), missing=missing)
-    run = statistics.analyse(experiment, resamples=0)
+    run = run_steps(experiment, "statistics", resamples=0)
     assert len(run.omissions) == 6
     intervals = statistics.read_table(experiment, "intervals")
     assert intervals[["fold_low", "subject_low"]].isna().all(axis=None) and (intervals["folds"] == 1).all()
@@ -211,16 +211,16 @@ def test_without_any_heatmap_the_tables_hold_what_needs_none():
 
 def test_another_explainer_has_tables_of_its_own(tmp_path):
     experiment = experiment_of(tmp_path, networks=("WeiNet",), explainer="grad_cam")
-    assert statistics.analyse(experiment, resamples=2).done == len(assessment.TABLES)
+    assert run_steps(experiment, "statistics", resamples=2).done == len(assessment.TABLES)
     folder = tmp_path / "results" / "smoke" / "explainers" / "grad_cam" / "statistics"
-    assert (folder / "intervals.csv").exists() and statistics.statistics_folder(experiment) == folder
+    assert (folder / "intervals.csv").exists() and experiment.statistics_folder == folder
     heatmaps.heatmap_path(experiment.heatmaps_folder, "fear", "WeiNet", "CV1").with_suffix(".npz").unlink()
     (folder / "tests.csv").unlink()
-    run = statistics.analyse(experiment, resamples=2)
+    run = run_steps(experiment, "statistics", resamples=2)
     assert [entry["item"] for entry in run.omissions] == ["WeiNet_CV1_Fear, unstretched"]
     assert len(statistics.read_table(experiment, "by_fold")) == 24
 
 
 def test_the_step_needs_heatmaps(tmp_path):
     with pytest.raises(MissingError, match="heatmaps"):
-        statistics.analyse(Experiment.preset("smoke", root=tmp_path))
+        run_steps(Experiment.preset("smoke", root=tmp_path), "statistics")

@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from made_faces import make_experiment
+from made_steps import stand_in
 
 from ekman_expressions.core.errors import ConflictError, DataError, MissingError, ModelError, SettingsError
 from ekman_expressions.core.files import read_csv, read_json, write_csv, write_image
-from ekman_expressions.study import model_files, prepared, training, training_table
+from ekman_expressions.study import model_files, prepared, training_table
+from ekman_expressions.study import run as run_steps
 from ekman_expressions.study.fit import train_model
-from ekman_expressions.study.provenance import record
 from ekman_expressions.study.settings import TrainingSettings
 from ekman_expressions.zoo import NetSpec
 
@@ -30,7 +31,7 @@ def _settings(network="WeiNet", *, batch_size=8, **override):
 def trained(tmp_path_factory):
     """An experiment with its trained models, not to be changed."""
     experiment = make_experiment(tmp_path_factory.mktemp("trained"), training=_settings())
-    run = training.train(experiment)
+    run = run_steps(experiment, "training")
     assert (run.done, run.skipped, run.omissions, run.notes) == (2, 0, [], [])
     return experiment
 
@@ -125,16 +126,16 @@ def test_models_that_are_there_are_skipped_and_killed_ones_made(trained, tmp_pat
     copy = trained.replace(root=tmp_path)
     expected = copy.model_path("WeiNet", "CV2").read_bytes()
     copy.model_path("WeiNet", "CV2").unlink()
-    run = training.train(copy)
+    run = run_steps(copy, "training")
     assert (run.done, run.skipped) == (1, 1)
     assert copy.model_path("WeiNet", "CV2").read_bytes() == expected
-    run = training.train(copy)
+    run = run_steps(copy, "training")
     assert (run.done, run.skipped) == (0, 2)
     # As after a kill between the last model and the table.
     entry, table = (copy.models_folder / name for name in ("run.json", "training.csv"))
     entry.write_text(json.dumps(json.loads(entry.read_text()) | {"end": None}))
     table.unlink()
-    assert training.train(copy).done == 0 and table.exists()
+    assert run_steps(copy, "training").done == 0 and table.exists()
 
 
 def test_an_interrupted_training_leaves_no_half_model(tmp_path, monkeypatch):
@@ -148,7 +149,7 @@ def test_an_interrupted_training_leaves_no_half_model(tmp_path, monkeypatch):
 
     monkeypatch.setattr(keras.Model, "save_weights", full_disk)
     with pytest.raises(OSError, match="No space left"):
-        training.train(experiment)
+        run_steps(experiment, "training")
     assert not list(experiment.models_folder.glob("*.keras"))
     assert not list(experiment.models_folder.glob(".*"))
     assert read_json(experiment.models_folder / "run.json")["end"] is None
@@ -157,7 +158,7 @@ def test_an_interrupted_training_leaves_no_half_model(tmp_path, monkeypatch):
 def test_other_settings_are_refused(trained):
     other = trained.replace(training=_settings(learning_rate=0.5))
     with pytest.raises(ConflictError, match="training.networks.WeiNet.learning_rate = 0.0001.*says 0.5"):
-        training.train(other)
+        run_steps(other, "training")
 
 
 def test_nan_loss_stops_the_model_and_not_the_others(tmp_path, monkeypatch):
@@ -171,7 +172,7 @@ def test_nan_loss_stops_the_model_and_not_the_others(tmp_path, monkeypatch):
         return built[-1]
 
     monkeypatch.setattr(NetSpec, "build", build_one_damaged)
-    run = training.train(experiment)
+    run = run_steps(experiment, "training")
     assert (run.done, len(run.omissions)) == (1, 1)
     assert run.omissions[0]["item"] == "WeiNet_CV1"
     assert "The loss of WeiNet_CV1 became nan in epoch 1, step" in run.omissions[0]["reason"]
@@ -204,13 +205,13 @@ def test_an_expression_that_is_not_trained_is_noted(tmp_path):
     experiment = make_experiment(tmp_path, training=_settings(), subjects=2)
     manifest = read_csv(experiment.manifest_path)
     write_csv(experiment.manifest_path, manifest[(manifest.fold == "CV1") | (manifest.expression != "fear")])
-    assert training.train(experiment).notes == ["CV1: no image of fear to train on"]
+    assert run_steps(experiment, "training").notes == ["CV1: no image of fear to train on"]
 
 
 def test_one_fold_with_all_faces_is_refused(tmp_path):
     experiment = make_experiment(tmp_path, training=_settings(), subjects=1)
     with pytest.raises(DataError, match="No model of made .*CV1 has no image to train on: all 6 are in CV1"):
-        training.train(experiment)
+        run_steps(experiment, "training")
 
 
 def test_missing_and_damaged_models_are_named(tmp_path):
@@ -245,18 +246,19 @@ def test_initial_weights_come_from_a_folder_and_count_as_inputs(tmp_path):
     settings = _settings().replace(weights=str(folder))
     experiment = make_experiment(tmp_path, ("MobileNetV3Large", "WeiNet"), training=settings)
     with pytest.raises(MissingError, match="no weights file of MobileNetV3Large in .*weights"):
-        training.train(experiment)
+        run_steps(experiment, "training")
     path = folder / "MobileNetV3Large.weights.h5"
     path.write_bytes(b"first")
     assert model_files.initial_weights(experiment, "MobileNetV3Large") == str(path)
     assert model_files.initial_weights(experiment, "WeiNet") == "none"
-    with record(experiment.models_folder, "training", {}):
+    with stand_in(experiment, "training"):
+        experiment.models_folder.mkdir()
         for model in experiment.pairs:
             experiment.model_path(*model).touch()
-    assert training.train(experiment).skipped == 4
+    assert run_steps(experiment, "training").skipped == 4
     path.write_bytes(b"second")
     with pytest.raises(ConflictError, match="another version of weights of MobileNetV3Large"):
-        training.train(experiment)
+        run_steps(experiment, "training")
 
 
 def test_a_network_learns_what_colours_tell(tmp_path):

@@ -19,7 +19,7 @@ import hashlib, resource, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 import test_training_bad as here, tiny_network
-from ekman_expressions.study import training
+from ekman_expressions.study import run as run_steps
 from ekman_expressions.zoo import saving
 tiny_network.register()
 experiment = here.experiment_of(sys.argv[1])
@@ -33,24 +33,24 @@ def names():
     # The training's own run.json is written when it starts.
     return sorted(path.name for path in folder.iterdir() if path.name != "run.json")
 
-def attempt(step):
+def attempt():
     try:
-        step(experiment)
+        run_steps(experiment, "training")
     except saving.SavingError as error:
         print("SavingError:", " ".join(str(error).split()))
     limit(most)
     print(names())
 
 limit(20_000)
-attempt(training.train)
+attempt()
 save = saving.save
 def save_on_full_disk(model, path):
     limit(int(sys.argv[3]))
     save(model, path)
 saving.save = save_on_full_disk
-attempt(training.train)
+attempt()
 saving.save = save
-attempt(training.train)
+attempt()
 print(hashlib.sha256(experiment.model_path("Tiny", "CV1").read_bytes()).hexdigest())
 """
 

@@ -10,7 +10,8 @@ import pytest
 import tiny_network
 from made_faces import make_experiment
 
-from ekman_expressions.study import fit, model_files, training, training_table
+from ekman_expressions.study import fit, model_files, training_table
+from ekman_expressions.study import run as run_steps
 from ekman_expressions.zoo import hardware
 
 TWO_DEVICES = """
@@ -94,7 +95,7 @@ def test_16_bits_train_alike_and_save_32(tmp_path, monkeypatch):
         )
         for precision in ("float32", "mixed_float16")
     }
-    notes = training.train(experiments["mixed_float16"]).notes
+    notes = run_steps(experiments["mixed_float16"], "training").notes
     assert any("mixed_float16, but there is no GPU" in note for note in notes)
     single = fit.train_model(experiments["float32"], "Tiny", "CV1")
     curves = training_table.learning_curves(experiments["mixed_float16"]).query("fold == 'CV1'")

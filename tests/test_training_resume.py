@@ -12,7 +12,8 @@ import tiny_network
 from made_faces import make_experiment
 
 from ekman_expressions.core.errors import MissingError, ModelError
-from ekman_expressions.study import fit, model_files, training
+from ekman_expressions.study import fit, model_files
+from ekman_expressions.study import run as run_steps
 from ekman_expressions.study.settings import TrainingSettings
 from ekman_expressions.zoo import checkpoint
 
@@ -172,9 +173,9 @@ def test_the_step_says_what_went_on_and_tidies_up(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint, "remove", lambda path: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
-            training.train(experiment)
+            run_steps(experiment, "training")
     # Killed between the model and the end: the model is whole, its checkpoint superfluous.
     assert model_files.checkpoint_path(experiment, "Tiny", "CV1").exists()
-    run = training.train(experiment)
+    run = run_steps(experiment, "training")
     assert (run.done, run.skipped) == (1, 1)
     assert not list(experiment.models_folder.glob("*checkpoint*"))

@@ -9,7 +9,8 @@ from ekman_expressions import figures
 from ekman_expressions.core import expressions
 from ekman_expressions.core.errors import DataError, ModelError, SettingsError
 from ekman_expressions.core.files import read_csv, write_csv
-from ekman_expressions.study import fit, model_files, prepared, training, training_table
+from ekman_expressions.study import fit, model_files, prepared, training_table
+from ekman_expressions.study import run as run_steps
 from ekman_expressions.study.settings import TrainingSettings
 from ekman_expressions.study.validation import split
 
@@ -98,7 +99,7 @@ def test_one_subject_cannot_be_held_out(tmp_path):
     experiment = experiment.replace(training=tiny_network.settings(validation="test"))
     write_csv(experiment.manifest_path, read_csv(experiment.manifest_path).query("fold == 'CV2'"))
     with pytest.raises(DataError, match="CV1 has no image to watch"):
-        training.train(experiment)
+        run_steps(experiment, "training")
 
 
 def test_a_loss_that_is_never_finite_on_the_held_out_chooses_nothing(tmp_path, monkeypatch):
@@ -128,7 +129,7 @@ def test_settings_are_checked():
 
 def test_the_table_and_the_curves_say_what_was_reached_and_what_it_took(tmp_path):
     experiment = _experiment(tmp_path, validation="subjects", epochs=3, learning_rate=0.03)
-    training.train(experiment)
+    run_steps(experiment, "training")
     curves = training_table.learning_curves(experiment)
     assert list(curves.columns)[-3:] == ["val_loss", "val_accuracy", "chosen"]
     table = training_table.training_table(experiment)

@@ -4,11 +4,11 @@ import tomllib
 
 import numpy as np
 import pandas as pd
+from made_steps import stand_in
 
 from ekman_expressions import Experiment
 from ekman_expressions.core.files import write_arrays, write_csv, write_image
 from ekman_expressions.facespace.warp import POINTS
-from ekman_expressions.study.provenance import record
 
 SIDE = 64
 TINY = """
@@ -52,13 +52,14 @@ def make_study(root, *, samples=40, nan=()):
             manifest.append((image_id, f"faces/{image_id}.png", "synthetic", f"s/{fold}", "anger", fold))
             explained.append(("WeiNet", fold, ("anger", "fear")[number % 2], image_id))
     columns = ["image_id", "path", "dataset", "subject", "expression", "fold"]
-    write_csv(experiment.manifest_path, pd.DataFrame(manifest, columns=columns))
+    with stand_in(experiment, "faces"):
+        write_csv(experiment.manifest_path, pd.DataFrame(manifest, columns=columns))
     columns = ["network", "fold", "expression", "image_id"]
-    write_csv(experiment.evaluation_folder / "explained.csv", pd.DataFrame(explained, columns=columns))
-    with record(experiment.evaluation_folder, "evaluation", {}, redo=True):
-        pass
-    for seed, fold in enumerate(experiment.folds):
-        tiny_model(experiment.model_path("WeiNet", fold), seed, nan=fold in nan)
+    with stand_in(experiment, "evaluation"):
+        write_csv(experiment.evaluation_folder / "explained.csv", pd.DataFrame(explained, columns=columns))
+    with stand_in(experiment, "training"):
+        for seed, fold in enumerate(experiment.folds):
+            tiny_model(experiment.model_path("WeiNet", fold), seed, nan=fold in nan)
     return experiment
 
 

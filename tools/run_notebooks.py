@@ -19,10 +19,12 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
 from ekman_expressions import Experiment
+from ekman_expressions.cli import STEPS
 from ekman_expressions.core.errors import MissingError, SettingsError
 from ekman_expressions.core.files import atomic_path
 from ekman_expressions.study import expected
 from ekman_expressions.study.execution import VARIABLE, scheduler, using
+from ekman_expressions.study.runner import folder_of
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 METADATA = {
@@ -130,8 +132,8 @@ def main() -> None:
         print(f"    {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
 
     print(f"\nDone in {(time.monotonic() - begin) / 60:.1f} min. Where to look:")
-    for what, place in experiment.places.items():
-        print(f"  {what:<22} {place}")
+    for step in STEPS.values():
+        print(f"  {step.name:<22} {folder_of(experiment, step)}: {step.what}")
     if not options.in_place:
         print(f"  {'executed notebooks':<22} {folder}")
     with contextlib.suppress(MissingError):

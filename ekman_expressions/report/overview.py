@@ -18,6 +18,9 @@ from ekman_expressions.report.source import Source
 from ekman_expressions.study import prepared
 from ekman_expressions.study import scores as scores_step
 from ekman_expressions.study.experiment import Experiment
+from ekman_expressions.study.explainers import compared
+from ekman_expressions.study.runner import folder_of
+from ekman_expressions.study.steps import STEPS
 
 WHITE = "white everywhere (no information)"
 
@@ -120,18 +123,15 @@ def steps(source: Source) -> list[dict[str, Any]]:
     experiment = source.experiment
     if experiment is None:
         return []
-    folders = [
-        experiment.faces_folder,
-        experiment.models_folder,
-        *sorted(path.parent for path in experiment.results_folder.glob("**/run.json")),
-        *sorted(path.parent for path in experiment.heatmaps_folder.glob("**/run.json")),
-        experiment.barplots_folder,
-        experiment.dendrograms_folder,
-    ]
+    folders = {
+        folder_of(experiment.explained_by(name), step)
+        for name in compared(experiment)
+        for step in STEPS.values()
+    }
     found = []
-    for folder in folders:
+    for folder in sorted(folders):
         path = folder / "run.json"
-        if not path.exists() or folder.name == "report":
+        if not path.exists():
             continue
         entry = read_json(path)
         found.append(

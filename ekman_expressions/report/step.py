@@ -7,17 +7,16 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from ekman_expressions import __version__
+from ekman_expressions import __version__, study
 from ekman_expressions.core.files import write_csv
 from ekman_expressions.report import answers, atlas, backdrop, faces, measures, overview, sections
 from ekman_expressions.report.pages import Page, asset_files, write_pages
 from ekman_expressions.report.plots import publish
 from ekman_expressions.report.source import Source, of_experiment, of_heatmaps
 from ekman_expressions.study.experiment import Experiment, find_root
-from ekman_expressions.study.locks import locked
-from ekman_expressions.study.provenance import Run, record, require_finished, run_files, settings_of
+from ekman_expressions.study.provenance import Run
+from ekman_expressions.study.steps import STEPS, Step
 
-_STEP = "report"
 _ABOUT = {
     "wall.html": "All heatmaps side by side, networks × expressions, folds on demand.",
     "explorer.html": "One heatmap, or two with their difference: move the threshold and watch the scores.",
@@ -35,50 +34,48 @@ _ABOUT = {
 _OWNED = ("assets", "data", "faces", "figures", "tables")
 
 
-@locked
-def make(experiment: Experiment, *, show_faces: bool | None = None) -> Run:
-    """Write ``results/<experiment>/report/index.html`` from what the steps have left (step "report").
+def report(experiment: Experiment, run: Run, *, show_faces: bool | None = None) -> None:
+    """Write ``results/<experiment>/report/index.html`` from what the steps have left.
+
+    At least the step "heatmaps" has come to its end; each further section appears when its step has.
 
     Parameters
     ----------
     experiment : Experiment
-        At least its step "heatmaps" has come to its end; each further section appears when
-        its step has.
+        Whose files are shown.
+    run : Run
+        Takes note of heatmaps, explained faces and figures made, and of what was left out.
     show_faces : bool, optional
         Whether the pages show single faces. By default only if all come from bundled
         databases: the terms of others forbid copies to be passed on.
+    """
+    allowed = backdrop.shareable(experiment) if show_faces is None else show_faces
+    _write(of_experiment(experiment), experiment.report_folder, run, show_faces=allowed)
 
-    Returns
-    -------
-    Run
-        Heatmaps, explained faces and figures made, and what was left out.
+
+STEP = Step(
+    "report",
+    report,
+    "report_folder",
+    "offline HTML report: open its index.html",
+    reads=("heatmaps",),
+    also=tuple(name for name in STEPS if name != "heatmaps"),
+    every_explainer=True,
+    files=lambda experiment: asset_files(),
+)
+"""The last step, of a table of its own: the study knows nothing of reports."""
+
+
+def make(experiment: Experiment, *, show_faces: bool | None = None) -> Run:
+    """Run the step "report", see `report`, and say what it did.
 
     Raises
     ------
     MissingError
         If the step "heatmaps" has not come to its end.
     """
-    require_finished(experiment.heatmaps_folder, "heatmaps")
-    folder = experiment.report_folder
-    allowed = backdrop.shareable(experiment) if show_faces is None else show_faces
-    has_records = (experiment.explanations_folder / "explanations.csv").exists()
-    with (
-        record(
-            folder,
-            _STEP,
-            settings_of(experiment, "faces", "training", "models", "explanation"),
-            inputs=run_files(experiment) | asset_files(),
-            redo=True,
-        ) as run,
-    ):
-        # Whether faces are shown is no setting of the study: another choice only makes the pages anew.
-        as_asked = (folder / "faces").is_dir() == (allowed and has_records)
-        if run.finished_before and as_asked and (folder / "index.html").exists():
-            run.skipped = len(list(folder.glob("*.html")))
-            return run
-        run.begin()
-        _write(of_experiment(experiment), folder, run, show_faces=allowed)
-    return run
+    options = {} if show_faces is None else {"show_faces": show_faces}
+    return study.run(experiment, STEP.name, steps={STEP.name: STEP}, **options)
 
 
 def make_of_heatmaps(
@@ -111,9 +108,8 @@ def make_of_heatmaps(
     name = name or (heatmaps.parent.name if heatmaps.name == "heatmaps" else heatmaps.name)
     folder = Path(folder) if folder is not None else find_root() / "results" / name / "report"
     source = of_heatmaps(heatmaps, name)
-    with record(folder, _STEP, {"heatmaps": name}, redo=True) as run:
-        run.begin()
-        _write(source, folder, run, show_faces=False)
+    run = Run()
+    _write(source, folder, run, show_faces=False)
     return run, folder / "index.html"
 
 
@@ -167,6 +163,7 @@ def _write(source: Source, folder: Path, run: Run, *, show_faces: bool) -> None:
             Page(file="provenance.html", title="Provenance", template="provenance.html", values=values)
         )
     write_pages(pages, folder, name=source.name, version=__version__)
+    run.made(*(path for path in folder.rglob("*") if path.is_file() and path.name != "run.json"), items=0)
 
 
 def _faces_page(source: Source, folder: Path, run: Run, show_faces: bool) -> list[Page]:

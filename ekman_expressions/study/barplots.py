@@ -11,8 +11,7 @@ from ekman_expressions import figures
 from ekman_expressions.core.expressions import EXPRESSIONS, title
 from ekman_expressions.facespace.masks import read_mask
 from ekman_expressions.study.experiment import Experiment
-from ekman_expressions.study.locks import locked
-from ekman_expressions.study.provenance import Run, record, require_finished, settings_of
+from ekman_expressions.study.provenance import Run
 from ekman_expressions.study.scores import read_scores_by_fold
 
 AXIS = "IoU of heatmap (Otsu) and Ekman mask"
@@ -21,45 +20,20 @@ AXIS = "IoU of heatmap (Otsu) and Ekman mask"
 _BASELINE = "white everywhere (no information)"
 
 
-@locked
-def draw(experiment: Experiment) -> Run:
-    """Draw the IoU of heatmaps and Ekman masks as sorted bars (step "barplots").
+def barplots(experiment: Experiment, run: Run) -> None:
+    """Draw the IoU of heatmaps and Ekman masks as sorted bars.
 
     Per expression by network (``Anger_by_net.png``: mean over folds, folds as points) and by
     fold (``Anger_by_CV.png``), and ``By_expression.png`` (mean over networks). Each shows what
     a heatmap that is white everywhere would score, which is the area of the mask.
-
-    Raises
-    ------
-    MissingError
-        If the step "scores" or "masks" has not come to its end.
     """
-    folder = experiment.barplots_folder
-    with record(
-        folder,
-        "barplots",
-        settings_of(experiment, "faces", "training", "models", "explanation"),
-        inputs={
-            "scores": require_finished(experiment.scores_folder, "scores"),
-            "masks": require_finished(experiment.masks_folder, "masks"),
-        },
-        upstream=[experiment.scores_folder],
-        redo=True,
-    ) as run:
-        wanted = list(plots(experiment))
-        drawable = [file for file, table, _ in wanted if table["iou"].notna().any()]
-        if run.finished_before and all((folder / file).exists() for file in drawable):
-            run.skipped = len(drawable)
-            return run
-        run.begin()
-        for file, table, options in tqdm(wanted, desc="Drawing barplots", unit="figure"):
-            if file in drawable:
-                figures.save(figures.barplot(table, value="iou", axis_label=AXIS, **options), folder / file)
-                run.done += 1
-            else:
-                (folder / file).unlink(missing_ok=True)
-                run.omit(file, "there is no score to draw")
-    return run
+    for file, table, options in tqdm(list(plots(experiment)), desc="Drawing barplots", unit="figure"):
+        path = experiment.barplots_folder / file
+        if table["iou"].notna().any():
+            figures.save(figures.barplot(table, value="iou", axis_label=AXIS, **options), path)
+            run.made(path)
+        else:
+            run.omit(file, "there is no score to draw", path)
 
 
 def plots(experiment: Experiment) -> Iterator[tuple[str, pd.DataFrame, dict]]:

@@ -10,13 +10,12 @@ from tqdm import tqdm
 
 from ekman_expressions import figures
 from ekman_expressions.core.expressions import EXPRESSIONS, title
-from ekman_expressions.core.files import read_csv, write_csv
+from ekman_expressions.core.files import write_csv
 from ekman_expressions.facespace import heatmaps
 from ekman_expressions.measures import trees
 from ekman_expressions.measures.trees import distances, linkage, pair_table
 from ekman_expressions.study.experiment import Experiment
-from ekman_expressions.study.locks import locked
-from ekman_expressions.study.provenance import Run, record, require_finished, settings_of
+from ekman_expressions.study.provenance import Run
 from ekman_expressions.study.tree_statistics import tree_statistics, tree_support
 
 COLUMNS = ("level", "expression", "first", "second", "distance")
@@ -35,72 +34,52 @@ scratch (`n` relabelings), also of all expressions together.
 """
 
 
-@locked
-def dendrograms(experiment: Experiment) -> Run:
-    """Draw which heatmaps are alike (step "dendrograms").
+def dendrograms(experiment: Experiment, run: Run) -> None:
+    """Draw which heatmaps are alike.
 
     Per expression over networks (``Anger_by_net.png``) and over networks and folds
     (``Anger_by_CV.png``), and over expressions (``By_expression.png``); all distances
     are written to ``distances.csv`` with the `COLUMNS`. How far the trees can be believed is
     written to ``branches.csv`` (`BRANCHES`) and ``statistics.csv`` (`STATISTICS`), and the support
     of each branch over folds is drawn at it.
-
-    Raises
-    ------
-    MissingError
-        If the step "heatmaps" has not come to its end.
     """
-    made = require_finished(experiment.heatmaps_folder, "heatmaps")
     folder = experiment.dendrograms_folder
-    with record(
-        folder,
-        "dendrograms",
-        settings_of(experiment, "faces", "training", "models", "explanation"),
-        inputs={"heatmaps": made},
-        upstream=[experiment.heatmaps_folder],
-        redo=True,
-    ) as run:
-        if run.finished_before and (drawn := _drawn(experiment)) is not None:
-            run.skipped = drawn
-            return run
-        run.begin()
-        kinds = figures.network_kinds(experiment.networks, experiment.training.weights)
-        leaf_kinds = kinds | {f"{network}_{fold}": kinds[network] for network, fold in experiment.pairs}
-        pairs, branches, matrices = [], [], {}
-        for file, tree_title, level, expression, leaves in tqdm(
-            list(_trees(experiment)), desc="Drawing dendrograms", unit="figure"
-        ):
-            maps = _read_leaves(experiment, file, leaves, run)
-            (folder / file).unlink(missing_ok=True)
-            if len(maps) < 2:
-                run.omit(file, f"a tree needs at least 2 heatmaps, but there are {len(maps)}")
-                continue
-            names = list(maps)
-            matrix = distances(list(maps.values()), names)
-            tree = linkage(matrix)
-            support = tree_support(experiment, level, [leaves[name] for name in names], tree)
-            figure = figures.dendrogram(
-                tree,
-                names,
-                groups=None if level == "by_expression" else leaf_kinds,
-                support=support,
-                title=tree_title,
-            )
-            figures.save(figure, folder / file)
-            where = {"level": level, "expression": expression}
-            pairs.append(pair_table(matrix, names).assign(**where))
-            if support is not None:
-                branches.append(trees.branch_table(tree, names, support).assign(**where))
-            matrices[level, expression] = (matrix, [leaves[name] for name in names], tree)
-            run.done += 1
-        for name, tables, columns in (
-            ("distances.csv", pairs, COLUMNS),
-            ("branches.csv", branches, BRANCHES),
-            ("statistics.csv", [tree_statistics(matrices, kinds, seed=experiment.seed)], STATISTICS),
-        ):
-            table = pd.concat(tables) if tables else pd.DataFrame(columns=columns)
-            write_csv(folder / name, table[list(columns)])
-    return run
+    kinds = figures.network_kinds(experiment.networks, experiment.training.weights)
+    leaf_kinds = kinds | {f"{network}_{fold}": kinds[network] for network, fold in experiment.pairs}
+    pairs, branches, matrices = [], [], {}
+    for file, tree_title, level, expression, leaves in tqdm(
+        list(_trees(experiment)), desc="Drawing dendrograms", unit="figure"
+    ):
+        maps = _read_leaves(experiment, file, leaves, run)
+        if len(maps) < 2:
+            run.omit(file, f"a tree needs at least 2 heatmaps, but there are {len(maps)}", folder / file)
+            continue
+        names = list(maps)
+        matrix = distances(list(maps.values()), names)
+        tree = linkage(matrix)
+        support = tree_support(experiment, level, [leaves[name] for name in names], tree)
+        figure = figures.dendrogram(
+            tree,
+            names,
+            groups=None if level == "by_expression" else leaf_kinds,
+            support=support,
+            title=tree_title,
+        )
+        figures.save(figure, folder / file)
+        where = {"level": level, "expression": expression}
+        pairs.append(pair_table(matrix, names).assign(**where))
+        if support is not None:
+            branches.append(trees.branch_table(tree, names, support).assign(**where))
+        matrices[level, expression] = (matrix, [leaves[name] for name in names], tree)
+        run.made(folder / file)
+    for name, tables, columns in (
+        ("distances.csv", pairs, COLUMNS),
+        ("branches.csv", branches, BRANCHES),
+        ("statistics.csv", [tree_statistics(matrices, kinds, seed=experiment.seed)], STATISTICS),
+    ):
+        table = pd.concat(tables) if tables else pd.DataFrame(columns=columns)
+        write_csv(folder / name, table[list(columns)])
+        run.made(folder / name, items=0)
 
 
 def _trees(experiment: Experiment) -> Iterator[tuple[str, str, str, str, dict]]:
@@ -118,18 +97,6 @@ def _trees(experiment: Experiment) -> Iterator[tuple[str, str, str, str, dict]]:
             )
     totals = {title(expression): (expression, None, None) for expression in EXPRESSIONS}
     yield "By_expression.png", "Likeness of heatmaps of expressions", "by_expression", "all", totals
-
-
-def _drawn(experiment: Experiment) -> int | None:
-    """Count the trees on disk, if they are all that the table of distances speaks of; else None."""
-    folder = experiment.dendrograms_folder
-    path = folder / "distances.csv"
-    if not all((folder / name).exists() for name in (path.name, "branches.csv", "statistics.csv")):
-        return None
-    table = read_csv(path, COLUMNS)
-    known = set(zip(table["level"], table["expression"], strict=True))
-    files = [file for file, _, level, expression, _ in _trees(experiment) if (level, expression) in known]
-    return len(files) if all((folder / file).exists() for file in files) else None
 
 
 def _read_leaves(experiment: Experiment, tree: str, leaves: dict, run: Run) -> dict[str, np.ndarray]:

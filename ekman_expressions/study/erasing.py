@@ -80,9 +80,8 @@ def erase(
     if not plan and not path.exists():
         return 0, spare
     if holds(path, source):
-        run.skipped += len(plan)
+        run.kept(path, items=len(plan))
         return passes_in(path), spare
-    run.begin()
     answers, areas, passes, used = [], [], [], []
     keys = [[(ranking, kind) for kind in KINDS] for ranking in (*names, *CONTROLS)]
     bar = tqdm(plan, desc=f"Erasing for {network}_{fold}", unit="image")
@@ -112,7 +111,7 @@ def erase(
         "passes": np.array(passes),
     }
     write_arrays(path, arrays)
-    run.done += len(used)
+    run.made(path, items=len(used))
     return int(sum(passes)), spare
 
 

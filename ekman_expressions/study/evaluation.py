@@ -25,8 +25,7 @@ from ekman_expressions.measures.accuracy import (
 )
 from ekman_expressions.study import model_files, own_models, prepared, training_table
 from ekman_expressions.study.experiment import Experiment
-from ekman_expressions.study.locks import locked
-from ekman_expressions.study.provenance import Run, record, require_finished, settings_of
+from ekman_expressions.study.provenance import Run, finished_entry
 from ekman_expressions.zoo.own_models import predicted_expressions
 
 PREDICTIONS = ("network", "fold", "image_id", "expression", "predicted", *PROBABILITIES)
@@ -34,8 +33,7 @@ EXPLAINED = ("network", "fold", "expression", "image_id")
 _TEXTS = {name: str for name in ("network", "fold", "image_id", "expression", "predicted")}
 
 
-@locked
-def evaluate(experiment: Experiment) -> Run:
+def evaluation(experiment: Experiment, run: Run) -> None:
     """Ask each model about the faces of its test fold, and choose the faces to explain.
 
     Writes into ``experiment.evaluation_folder``: ``predictions/<network>_<fold>.csv`` as each
@@ -44,61 +42,45 @@ def evaluate(experiment: Experiment) -> Run:
     ``confusion_by_fold.csv``, ``training.csv`` (see `training.training_summary`) and
     ``explained.csv``.
 
-    Returns
-    -------
-    Run
-        Models asked and skipped; those left out because they were not trained, cannot be
-        loaded or answer nonsense.
+    Models that were not trained, cannot be loaded or answer nonsense are left out.
 
     Raises
     ------
-    MissingError
-        If the step 'training' has not come to its end.
     ModelError
         If no model could be evaluated.
     """
+    for remark in own_models.notes(experiment):
+        run.note(remark)
+    tables = []
+    for network, fold in tqdm(experiment.pairs, desc="Evaluating", unit="model"):
+        path = _predictions_path(experiment, network, fold)
+        if path.exists():
+            run.kept(path)
+        else:
+            try:
+                write_csv(path, predict_model(experiment, network, fold, omit=run.omit))
+                run.made(path)
+            except (ModelError, MissingError) as error:
+                run.omit(f"{network}_{fold}", error)
+                continue
+        tables.append(_read(path, PREDICTIONS))
+    if not tables:
+        reasons = "; ".join(f"{entry['item']}: {entry['reason']}" for entry in run.omissions)
+        raise ModelError(f"No model of {experiment.name} could be evaluated. {reasons}")
+    predictions = pd.concat(tables, ignore_index=True)
+    for model, count in _not_of_the_six(predictions).items():
+        run.note(f"{model}: {count} faces were taken for none of the six; they are no positives")
+    found = _tables(predictions)
     if experiment.trained_networks:
-        require_finished(experiment.models_folder, "training")
+        # Reads the accuracies of the test folds.
+        write_csv(experiment.evaluation_folder / "accuracy_by_fold.csv", found["accuracy_by_fold"])
+        found["training"] = training_table.training_summary(experiment)
     positives = experiment.explanation.positives
-    settings = settings_of(experiment, "faces", "training", "models")
-    settings["explanation"] = {"positives": positives}
-    inputs = {"manifest": experiment.manifest_path, **own_models.model_files(experiment)}
-    with record(
-        experiment.evaluation_folder,
-        "evaluation",
-        settings,
-        inputs=inputs,
-        upstream=[experiment.faces_folder, experiment.models_folder],
-    ) as run:
-        for remark in own_models.notes(experiment):
-            run.note(remark)
-        tables = []
-        for network, fold in tqdm(experiment.pairs, desc="Evaluating", unit="model"):
-            path = _predictions_path(experiment, network, fold)
-            if path.exists():
-                run.skipped += 1
-            else:
-                try:
-                    write_csv(path, predict_model(experiment, network, fold, omit=run.omit))
-                    run.done += 1
-                except (ModelError, MissingError) as error:
-                    run.omit(f"{network}_{fold}", error)
-                    continue
-            tables.append(_read(path, PREDICTIONS))
-        if not tables:
-            reasons = "; ".join(f"{entry['item']}: {entry['reason']}" for entry in run.omissions)
-            raise ModelError(f"No model of {experiment.name} could be evaluated. {reasons}")
-        predictions = pd.concat(tables, ignore_index=True)
-        for model, count in _not_of_the_six(predictions).items():
-            run.note(f"{model}: {count} faces were taken for none of the six; they are no positives")
-        _write_tables(experiment.evaluation_folder, predictions)
-        if experiment.trained_networks:
-            write_csv(
-                experiment.evaluation_folder / "training.csv", training_table.training_summary(experiment)
-            )
-        explained = choose_positives(predictions, positives, seed=experiment.seed)
-        write_csv(experiment.evaluation_folder / "explained.csv", explained)
-    return run
+    found["explained"] = choose_positives(predictions, positives, seed=experiment.seed)
+    for name, table in found.items():
+        path = experiment.evaluation_folder / f"{name}.csv"
+        write_csv(path, table)
+        run.made(path, items=0)
 
 
 def predict_model(
@@ -254,19 +236,16 @@ def read_confusion(experiment: Experiment) -> dict[str, np.ndarray]:
     return matrices
 
 
-def _write_tables(folder: Path, predictions: pd.DataFrame) -> None:
+def _tables(predictions: pd.DataFrame) -> dict[str, pd.DataFrame]:
     scores = accuracy_by_fold(predictions)
-    means = scores.groupby("network", sort=False)[list(SCORES)].mean().reset_index()
-    tables = {
+    return {
         "predictions": predictions,
         "accuracy_by_fold": scores,
-        "accuracy": means,
+        "accuracy": scores.groupby("network", sort=False)[list(SCORES)].mean().reset_index(),
         "report": report(predictions),
         "confusion_by_fold": confusion(predictions),
         "confusion": confusion(predictions, by=("network",)),
     }
-    for name, table in tables.items():
-        write_csv(folder / f"{name}.csv", table)
 
 
 def _not_of_the_six(predictions: pd.DataFrame) -> dict[str, int]:
@@ -276,7 +255,8 @@ def _not_of_the_six(predictions: pd.DataFrame) -> dict[str, int]:
 
 
 def _evaluated(experiment: Experiment) -> Path:
-    return require_finished(experiment.evaluation_folder, "evaluation").parent
+    finished_entry(experiment.evaluation_folder, "evaluation")
+    return experiment.evaluation_folder
 
 
 def _predictions_path(experiment: Experiment, network: str, fold: str) -> Path:

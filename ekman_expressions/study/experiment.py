@@ -191,20 +191,6 @@ class Experiment(Settings):
         """The manifest: one row per face."""
         return self.faces_folder / "manifest.csv"
 
-    @property
-    def places(self) -> dict[str, Path]:
-        """Where to look: what each folder of artefacts holds, for messages."""
-        return {
-            "faces and manifest": self.faces_folder,
-            "trained models": self.models_folder,
-            "tables": self.results_folder,
-            "heatmaps": self.heatmaps_folder,
-            "barplots": self.barplots_folder,
-            "dendrograms": self.dendrograms_folder,
-            "report": self.report_folder / "index.html",
-        }
-
-    @property
     def records_folder(self) -> Path:
         """The explanations that this explainer starts from: LIME's records, if it shares them."""
         shared = SPECS[self.explanation.explainer].records == "shared"

@@ -18,12 +18,11 @@ from ekman_expressions.explainers.lime import lime
 from ekman_expressions.explainers.record import PerturbationRecord, make_record
 from ekman_expressions.explainers.registry import EXPLAINERS
 from ekman_expressions.explainers.specs import SPECS
-from ekman_expressions.study import evaluation, model_files, own_models, prepared
+from ekman_expressions.study import evaluation, model_files, prepared
 from ekman_expressions.study.execution import Task, run_tasks, workers
 from ekman_expressions.study.experiment import Experiment
-from ekman_expressions.study.locks import locked
 from ekman_expressions.study.maps import map_model
-from ekman_expressions.study.provenance import Run, record, settings_of
+from ekman_expressions.study.provenance import Run
 from ekman_expressions.zoo.asking import GROUP, Asker
 from ekman_expressions.zoo.compiled import is_keras
 from ekman_expressions.zoo.probing import WORTH, keep_group, kept_group, probe_group
@@ -47,64 +46,41 @@ COLUMNS = (
 """Columns of ``explanations.csv``: who was explained, for which class, and how well."""
 
 
-@locked
-def explain(experiment: Experiment) -> Run:
-    """Ask each model about masked copies of the faces chosen for it (step "explanations").
+def explanations(experiment: Experiment, run: Run) -> None:
+    """Query each model with masked copies of the faces chosen for it.
 
     Writes one perturbation record per model and face, and ``explanations.csv`` with what LIME
     makes of it for the predicted class; explainers that need no records write their maps
     instead. What is there and whole is kept; faces that cannot be read, and those of models that
-    are not there or answer nonsense, are listed as omissions.
-
-    Raises
-    ------
-    MissingError
-        If an earlier step has not run.
-    ConflictError
-        If records are there that were made with other settings, models or faces.
+    are not there or whose predictions are not finite, are listed as omissions.
     """
     check_option(experiment.explanation.explainer, "explanation.explainer", EXPLAINERS)
-    if SPECS[experiment.explanation.explainer].records == "shared":
-        experiment = experiment.explained_by("lime")
     from_records = SPECS[experiment.explanation.explainer].records != "none"
+    function = explain_model if from_records else map_model
     explained = evaluation.read_explained(experiment)
-    models = {f"model {name}": path for name, path in own_models.model_files(experiment).items()}
-    table_path = experiment.records_folder / "explanations.csv"
-    settings = settings_of(experiment, "faces", "training", "models", "explanation")
-    estimator = {name: getattr(experiment.explanation, name) for name in ("kernel_width", "alpha")}
-    # Records hold for every kernel width and penalty: another one costs no forward pass.
-    for name in estimator:
-        settings["explanation"].pop(name, None)
-    with record(
-        experiment.records_folder,
-        _STEP,
-        settings,
-        inputs={"manifest": experiment.manifest_path, **models},
-        upstream=[experiment.models_folder, experiment.evaluation_folder],
-    ) as run:
-        tasks = []
-        for network, fold in experiment.pairs:
-            rows = explained[(explained["network"] == network) & (explained["fold"] == fold)]
-            if run.finished_before and all(
-                experiment.record_path(network, fold, image_id).exists() for image_id in rows["image_id"]
-            ):
-                run.skipped += len(rows)
-                continue
-            function = explain_model if from_records else map_model
-            tasks += [
-                Task(
-                    name=f"{network}_{fold}",
-                    function=function,
-                    arguments=(experiment, network, fold, part),
-                    weight=len(part),
-                )
-                for part in _parts(experiment, network, fold, rows)
-            ]
-        run_tasks(tasks, run, desc="Explaining", unit="image", own_bars=True)
-        estimated = not from_records or _is_estimated(table_path, estimator)
-        if from_records and (run.done or not run.finished_before or not estimated):
-            write_csv(table_path, _tabulate(experiment, explained).assign(**estimator))
-    return run
+    tasks = []
+    for network, fold in experiment.pairs:
+        rows = explained[(explained["network"] == network) & (explained["fold"] == fold)]
+        tasks += [
+            Task(
+                name=f"{network}_{fold}",
+                function=function,
+                arguments=(experiment, network, fold, part),
+                weight=len(part),
+            )
+            for part in _parts(experiment, network, fold, rows)
+        ]
+    run_tasks(tasks, run, desc="Explaining", unit="image", own_bars=True)
+    groups = [_group_path(experiment, *pair) for pair in experiment.pairs]
+    run.kept(*(path for path in groups if path.exists()), items=0)
+    if from_records:
+        path = experiment.records_folder / "explanations.csv"
+        estimator = {name: getattr(experiment.explanation, name) for name in ("kernel_width", "alpha")}
+        if run.begun or not path.exists():
+            write_csv(path, _tabulate(experiment, explained).assign(**estimator))
+            run.made(path, items=0)
+        else:
+            run.kept(path, items=0)
 
 
 def read_explanations(experiment: Experiment) -> pd.DataFrame:
@@ -140,7 +116,7 @@ def explain_model(experiment: Experiment, network: str, fold: str, rows: pd.Data
     todo = []
     for row in rows.itertuples():
         if _is_done(experiment, network, fold, row.image_id):
-            run.skipped += 1
+            run.kept(experiment.record_path(network, fold, row.image_id))
         else:
             todo.append((row.image_id, index(row.expression)))
     if not todo:
@@ -164,8 +140,9 @@ def explain_model(experiment: Experiment, network: str, fold: str, rows: pd.Data
             continue
         if asker.at_once != at_once and is_keras(model):
             keep_group(_group_path(experiment, network, fold), asker.at_once)
-        made.save(experiment.record_path(network, fold, image_id))
-        run.done += 1
+        path = experiment.record_path(network, fold, image_id)
+        made.save(path)
+        run.made(path)
     for note in asker.notes if asker else ():
         run.note(f"{name}: {note}")
     return run
@@ -266,13 +243,6 @@ def _is_done(experiment: Experiment, network: str, fold: str, image_id: str) -> 
         f"{network}_{fold}",
         experiment.explanation.sampler,
     )
-
-
-def _is_estimated(path: Path, estimator: dict[str, float]) -> bool:
-    if not path.exists():
-        return False
-    table = read_csv(path, (*COLUMNS, *estimator))
-    return all((table[name] == value).all() for name, value in estimator.items())
 
 
 def _tabulate(experiment: Experiment, explained: pd.DataFrame) -> pd.DataFrame:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ekman_expressions.core.errors import DataError, MissingError
+from ekman_expressions.core.errors import DataError
 from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import read_arrays, write_arrays, write_csv, write_image
 from ekman_expressions.core.images import decode_image
@@ -19,9 +19,8 @@ from ekman_expressions.faces.databases import Survey, survey
 from ekman_expressions.faces.folds import assign_folds, without_expression
 from ekman_expressions.faces.landmarks import FEWEST, OUTLIER, FaceLandmarks, LandmarkDetector
 from ekman_expressions.study.experiment import Experiment
-from ekman_expressions.study.locks import locked
-from ekman_expressions.study.prepared import COLUMNS, face_path, landmarks_path, outlier_table, read_manifest
-from ekman_expressions.study.provenance import Run, record, settings_of
+from ekman_expressions.study.prepared import COLUMNS, face_path, landmarks_path, outlier_table
+from ekman_expressions.study.provenance import Run
 
 Detect = Callable[[np.ndarray], FaceLandmarks | None]
 
@@ -33,8 +32,7 @@ class UnusableImage(DataError):
     """An image that is left out: not there, not readable, or without a face."""
 
 
-@locked
-def prepare(experiment: Experiment) -> Run:
+def faces(experiment: Experiment, run: Run) -> None:
     """Crop the faces of an experiment's databases and split them into subject-wise folds.
 
     Writes into ``experiment.faces_folder``: ``sources.csv`` (what the databases list),
@@ -45,12 +43,8 @@ def prepare(experiment: Experiment) -> Run:
 
     Of a database whose file names say who is seen, no path is written anywhere.
 
-    Returns
-    -------
-    Run
-        Faces made and skipped; what the databases and the step left out, and why; notes:
-        the databases' own, unused expressions, images with several faces, faces found on a second
-        look only or with odd landmarks, folds that lack an expression.
+    Notes of the run: the databases' own, unused expressions, images with several faces, faces found on a
+    second look only or with odd landmarks, folds that lack an expression.
 
     Raises
     ------
@@ -73,16 +67,8 @@ def prepare(experiment: Experiment) -> Run:
     table = experiment.faces_folder / "sources.csv"
     known = ("image_id", "dataset", "subject", "expression", "intensity", "fold")
     write_csv(table, listed[[column for column in known if column in listed]])
-    with (
-        record(
-            experiment.faces_folder,
-            "faces",
-            settings_of(experiment, "faces"),
-            inputs={"sources": table},
-            redo=True,
-        ) as run,
-        LandmarkDetector() as detector,
-    ):
+    run.made(table, items=0)
+    with LandmarkDetector() as detector:
         _report(surveys, run)
         for expression, count in unused.items():
             run.note(f"images of {expression}, not used: {count}")
@@ -96,8 +82,8 @@ def prepare(experiment: Experiment) -> Run:
             except UnusableImage as error:
                 run.omit(row.image_id, _called(row.path, surveys[row.dataset]) + str(error))
                 continue
-            run.done += made
-            run.skipped += not made
+            files = face_path(experiment, row.image_id), landmarks_path(experiment, row.image_id)
+            (run.made if made else run.kept)(*files)
             if found > 1:
                 run.note(f"{row.image_id} shows {found} faces: the largest is used")
             if look != "whole":
@@ -112,17 +98,15 @@ def prepare(experiment: Experiment) -> Run:
         )
         columns = [*COLUMNS, *(["intensity"] if "intensity" in manifest else []), "sha256"]
         manifest = manifest[columns].sort_values("image_id")
-        if run.finished_before and not _is_written(manifest, experiment):
-            run.begin()
         write_csv(experiment.manifest_path, manifest)
         residuals = outlier_table(experiment)
         write_csv(experiment.faces_folder / "residuals.csv", residuals)
+        run.made(experiment.manifest_path, experiment.faces_folder / "residuals.csv", items=0)
         odd = list(residuals.loc[residuals["score"] > OUTLIER, "image_id"])
         if odd and len(residuals) >= FEWEST:
             run.note(f"faces whose landmarks are odd, to be looked at, {_some(odd)}")
         for lack in without_expression(manifest):
             run.note(lack)
-    return run
 
 
 def prepare_face(
@@ -229,12 +213,6 @@ def _report(surveys: dict[str, Survey], run: Run) -> None:
 def _some(image_ids: list[str]) -> str:
     more = ", ..." if len(image_ids) > _SHOWN else ""
     return f"{len(image_ids)}: {', '.join(image_ids[:_SHOWN])}{more}"
-
-
-def _is_written(manifest: pd.DataFrame, experiment: Experiment) -> bool:
-    with suppress(DataError, MissingError):
-        return list(read_manifest(experiment)["sha256"]) == list(manifest["sha256"])
-    return False
 
 
 def _joined(surveys: dict[str, Survey]) -> pd.DataFrame:

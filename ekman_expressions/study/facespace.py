@@ -17,54 +17,34 @@ from ekman_expressions.facespace.warp import SHAPE, normalise
 from ekman_expressions.study import evaluation, prepared
 from ekman_expressions.study.execution import Task, run_tasks
 from ekman_expressions.study.experiment import Experiment
-from ekman_expressions.study.locks import locked
 from ekman_expressions.study.maps import read_map
-from ekman_expressions.study.provenance import Run, record, require_finished, settings_of
+from ekman_expressions.study.provenance import Run
 
-_STEP = "facespace"
 _readers: dict[str, Callable[[str], np.ndarray]] = {}
 
 
-@locked
-def normalise_explanations(experiment: Experiment) -> Run:
-    """Bring all explanations of an experiment into face space (step "facespace").
+def facespace(experiment: Experiment, run: Run) -> None:
+    """Bring all explanations of an experiment into face space.
 
     Writes one ``.npz`` per model and predicted expression: `maps` (n, 275, 224) float32,
     `image_ids` (n,), and `source`, a hash of all that the maps were made from, by which the
     next run knows whether the file still holds.
-
-    Raises
-    ------
-    MissingError
-        If the step 'explanations' has not come to its end.
-    ConflictError
-        If there are results made with other settings.
     """
-    finished = require_finished(experiment.records_folder, "explanations")
     explained = evaluation.read_explained(experiment)
-    with record(
-        experiment.facespace_folder,
-        _STEP,
-        settings_of(experiment, "faces", "training", "models", "explanation"),
-        inputs={"explanations": finished},
-        upstream=[experiment.records_folder],
-        redo=True,
-    ) as run:
-        # By this name each process keeps the landmarks that it has read, for this run only.
-        token = uuid.uuid4().hex
-        tasks = []
-        for network, fold in experiment.pairs:
-            rows = explained[(explained["network"] == network) & (explained["fold"] == fold)]
-            tasks.append(
-                Task(
-                    name=f"{network}_{fold}",
-                    function=_normalise_model,
-                    arguments=(experiment, network, fold, rows, token),
-                    weight=len(rows),
-                )
+    # By this name each process keeps the landmarks that it has read, for this run only.
+    token = uuid.uuid4().hex
+    tasks = []
+    for network, fold in experiment.pairs:
+        rows = explained[(explained["network"] == network) & (explained["fold"] == fold)]
+        tasks.append(
+            Task(
+                name=f"{network}_{fold}",
+                function=_normalise_model,
+                arguments=(experiment, network, fold, rows, token),
+                weight=len(rows),
             )
-        run_tasks(tasks, run, desc="Warping into face space", unit="image")
-    return run
+        )
+    run_tasks(tasks, run, desc="Warping into face space", unit="image")
 
 
 def _normalise_model(experiment: Experiment, network: str, fold: str, rows: pd.DataFrame, token: str) -> Run:
@@ -118,7 +98,7 @@ def normalise_cell(
     settings = experiment.explanation
     source = hash_of([sources, settings.kernel_width, settings.alpha])
     if path.exists() and _holds(path, source, list(sources)):
-        run.skipped += len(sources)
+        run.kept(path, items=len(sources))
         return
     # A quarter of a megabyte each, and no second time as a list.
     maps, used = np.empty((len(sources), *SHAPE), np.float32), []
@@ -132,13 +112,11 @@ def normalise_cell(
         used.append(image_id)
     if not used:
         # What an earlier run may have left would be taken for this one's.
-        if path.exists():
-            run.begin()
-            path.unlink()
+        path.unlink(missing_ok=True)
         return
     arrays = {"maps": maps[: len(used)], "image_ids": np.array(used), "source": np.array(source)}
     write_arrays(path, arrays)
-    run.done += len(used)
+    run.made(path, items=len(used))
 
 
 def _fingerprint(

@@ -22,8 +22,7 @@ from ekman_expressions.facespace.heatmaps import (
 )
 from ekman_expressions.facespace.warp import SHAPE
 from ekman_expressions.study.experiment import Experiment
-from ekman_expressions.study.locks import locked
-from ekman_expressions.study.provenance import Run, record, require_finished, settings_of
+from ekman_expressions.study.provenance import Run
 
 _STEP = "heatmaps"
 
@@ -34,45 +33,29 @@ def read_counts(experiment: Experiment) -> pd.DataFrame:
     return read_csv(path, ("network", "fold", "expression", "images"))
 
 
-@locked
-def make(experiment: Experiment) -> Run:
-    """Average the normalised explanations into heatmaps and write them (step "heatmaps").
+def heatmaps(experiment: Experiment, run: Run) -> None:
+    """Average the normalised explanations into heatmaps and write them.
 
     A fold's heatmap is the mean of its normalised explanations; a network's is the mean over
     its folds, and an expression's the mean over networks, both weighted by the number of faces.
 
     Raises
     ------
-    MissingError
-        If the step "facespace" has not come to its end.
     DataError
         If a file of normalised explanations is damaged or of another shape.
     """
-    explained = require_finished(experiment.facespace_folder, "facespace")
-    settings = settings_of(experiment, "faces", "training", "models", "explanation")
-    with record(
-        experiment.heatmaps_folder,
-        _STEP,
-        settings,
-        inputs={"facespace": explained},
-        upstream=[experiment.facespace_folder],
-        redo=True,
-    ) as run:
-        if run.finished_before and (made := _made(experiment)) is not None:
-            run.skipped = made
-            return run
-        run.begin()
-        counts = []
-        with tqdm(total=len(EXPRESSIONS) * len(experiment.pairs), desc="Averaging", unit="heatmap") as bar:
-            for expression in EXPRESSIONS:
-                counts += _make_expression(experiment, expression, run, bar)
-        table = pd.DataFrame(counts, columns=["network", "fold", "expression", "images"])
-        order = {
-            name: place for place, name in enumerate((*experiment.networks, *experiment.folds, *EXPRESSIONS))
-        }
-        table = table.sort_values(["network", "fold", "expression"], key=lambda names: names.map(order))
-        write_csv(experiment.heatmaps_folder / "counts.csv", table)
-    return run
+    counts = []
+    with tqdm(total=len(EXPRESSIONS) * len(experiment.pairs), desc="Averaging", unit="heatmap") as bar:
+        for expression in EXPRESSIONS:
+            counts += _make_expression(experiment, expression, run, bar)
+    table = pd.DataFrame(counts, columns=["network", "fold", "expression", "images"])
+    order = {
+        name: place for place, name in enumerate((*experiment.networks, *experiment.folds, *EXPRESSIONS))
+    }
+    table = table.sort_values(["network", "fold", "expression"], key=lambda names: names.map(order))
+    path = experiment.heatmaps_folder / "counts.csv"
+    write_csv(path, table)
+    run.made(path, items=0)
 
 
 def _make_expression(experiment: Experiment, expression: str, run: Run, bar: tqdm) -> list[tuple]:
@@ -130,10 +113,9 @@ def _write(
     }
     floats = paths["GRAY"].with_suffix(".npz")
     if not running.weight:
+        reason = f"no face was predicted as {expression}, or none could be explained"
         # A heatmap of an earlier run, when there still were faces, would be taken for this one's.
-        for path in (*paths.values(), floats):
-            path.unlink(missing_ok=True)
-        run.omit(name, f"no face was predicted as {expression}, or none could be explained")
+        run.omit(name, reason, *paths.values(), floats)
         return
     # Stretched from the float32 that is stored, so that a reader gets the same gray values.
     heatmap = running.mean.astype(np.float32)
@@ -144,26 +126,4 @@ def _write(
     write_image(paths["GRAY"], gray)
     write_image(paths["COLORMAP_JET"], to_jet(gray))
     write_image(paths["THRESHOLD"], threshold_otsu(gray)[1].astype(np.uint8) * 255)
-    run.done += 1
-
-
-def _made(experiment: Experiment) -> int | None:
-    """Count the heatmaps on disk, if they are all that the counts promise for these networks; else None."""
-    path = experiment.heatmaps_folder / "counts.csv"
-    if not path.exists():
-        return None
-    counts = read_counts(experiment)
-    if set(zip(counts["network"], counts["fold"], strict=True)) != set(experiment.pairs):
-        return None
-    counts = counts[counts["images"] > 0]
-    wanted = {
-        *zip(counts["expression"], counts["network"], counts["fold"], strict=True),
-        *(
-            (expression, network, None)
-            for expression, network in zip(counts["expression"], counts["network"], strict=True)
-        ),
-        *((expression, None, None) for expression in counts["expression"]),
-    }
-    files = [heatmap_path(experiment.heatmaps_folder, *item, kind=kind) for item in wanted for kind in KINDS]
-    files += [heatmap_path(experiment.heatmaps_folder, *item).with_suffix(".npz") for item in wanted]
-    return len(wanted) if all(file.exists() for file in files) else None
+    run.made(*paths.values(), floats)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,8 +19,7 @@ from ekman_expressions.measures import localisation, reference_masks
 from ekman_expressions.measures.localisation import CEILING, CENTRE, RANDOM
 from ekman_expressions.study import causal, prepared
 from ekman_expressions.study.experiment import Experiment
-from ekman_expressions.study.locks import locked
-from ekman_expressions.study.provenance import Run, record, require_finished, settings_of
+from ekman_expressions.study.provenance import Run, finished_entry
 
 FACES = (
     "explainer",
@@ -37,86 +35,66 @@ FACES = (
 )
 """Columns of ``localisation_faces.csv``: one row per explained face. Baselines have no network."""
 
-_TABLES = ("localisation.csv", "localisation_faces.csv", "masks.csv", "masks_summary.csv")
+
+def nothing_known(experiment: Experiment) -> str:
+    """Say why nothing is known of an experiment's faces; an empty text if something is."""
+    if prepared.any_known(experiment):
+        return ""
+    return (
+        f"the prepared faces (of {', '.join(experiment.faces.datasets)}) have no known answers, since "
+        "none is synthetic: nobody knows which of their pixels an expression changed"
+    )
 
 
-def folder(experiment: Experiment) -> Path:
-    """Return where the tables lie: those of all explainers together."""
-    return experiment.results_folder / "known_answers"
-
-
-@locked
-def answer(experiment: Experiment) -> Run:
-    """Compare all explanations, and the Ekman masks, with what moved (step "known_answers").
+def known_answers(experiment: Experiment, run: Run) -> None:
+    """Compare all explanations, and the Ekman masks, with what moved.
 
     Of ``explanation.explainer`` and each of ``explanation.compare``. Writes ``localisation_faces.csv``
     (`FACES`), ``localisation.csv`` (`localisation.SUMMARY`), ``masks.csv`` and ``masks_summary.csv``
-    (see `reference_masks`). Faces of other databases are passed over; of an experiment
-    without synthetic faces nothing is known, and nothing is written.
-
-    Returns
-    -------
-    Run
-        Explainers whose explanations are not there, and faces whose masks cannot be used, are omissions.
+    (see `reference_masks`). Faces of other databases are passed over. Explainers whose explanations
+    are not there, and faces whose masks cannot be used, are left out.
 
     Raises
     ------
     MissingError
-        If the step 'faces' has not run, or no explainer has explanations in face space.
+        If no explainer has explanations in face space.
     DataError
         If the synthetic set's table is not as it must be.
     """
-    if not prepared.any_known(experiment):
-        run = Run()
-        run.note(
-            f"the prepared faces (of {', '.join(experiment.faces.datasets)}) have no known answers, since "
-            "none is synthetic: nobody knows which of their pixels an expression changed"
-        )
-        return run
     rows = prepared.known_faces(experiment)
     found, lacking = _explained(experiment)
     if not found:
         raise MissingError(f"There is nothing to compare: {'; '.join(lacking.values())}")
-    inputs = {f"facespace of {name}": path for name, path in found.items()}
-    with record(
-        folder(experiment),
-        "known_answers",
-        settings_of(experiment, "faces", "training", "models", "explanation"),
-        inputs={"manifest": experiment.manifest_path, **inputs},
-        upstream=[experiment.faces_folder],
-        redo=True,
-    ) as run:
-        if run.finished_before and all((folder(experiment) / name).exists() for name in _TABLES):
-            run.skipped = len(found)
-            return run
-        run.begin()
-        for name, reason in lacking.items():
-            run.omit(f"explainer {name}", reason)
-        truths = _Truths(experiment, rows, run)
-        faces = _baselines(experiment, truths)
-        for name in tqdm(found, desc="Scoring explanations", unit="explainer"):
-            of_explainer = _score_explainer(experiment.explained_by(name), truths, run)
-            faces += of_explainer
-            run.done += bool(of_explainer)
-        table = pd.DataFrame(faces, columns=FACES)
-        write_csv(folder(experiment) / "localisation_faces.csv", table)
-        write_csv(
-            folder(experiment) / "localisation.csv", localisation.summarise(table, seed=experiment.seed)
-        )
-        _write_masks(experiment, run)
-    return run
+    for name, reason in lacking.items():
+        run.omit(f"explainer {name}", reason)
+    truths = _Truths(experiment, rows, run)
+    faces = _baselines(experiment, truths)
+    for name in tqdm(found, desc="Scoring explanations", unit="explainer"):
+        of_explainer = _score_explainer(experiment.explained_by(name), truths, run)
+        faces += of_explainer
+        run.done += bool(of_explainer)
+    table = pd.DataFrame(faces, columns=FACES)
+    tables = {
+        "localisation_faces": table,
+        "localisation": localisation.summarise(table, seed=experiment.seed),
+        **_mask_tables(experiment, run),
+    }
+    for name, table in tables.items():
+        path = experiment.known_answers_folder / f"{name}.csv"
+        write_csv(path, table)
+        run.made(path, items=0)
 
 
 def read_localisation(experiment: Experiment, *, faces: bool = False) -> pd.DataFrame:
     """Read the benchmark: the averages, or with `faces` the scores of each face."""
     name, columns = ("localisation_faces", FACES) if faces else ("localisation", localisation.SUMMARY)
-    return read_csv(require(folder(experiment) / f"{name}.csv", "known_answers"), columns)
+    return read_csv(require(experiment.known_answers_folder / f"{name}.csv", "known_answers"), columns)
 
 
 def read_reference_masks(experiment: Experiment) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Read the tables of `reference_masks.compare`: of pairs, and the summary."""
     return tuple(
-        read_csv(require(folder(experiment) / name, "known_answers"), columns)
+        read_csv(require(experiment.known_answers_folder / name, "known_answers"), columns)
         for name, columns in (
             ("masks.csv", reference_masks.COLUMNS),
             ("masks_summary.csv", reference_masks.STATISTICS),
@@ -160,12 +138,13 @@ class _Truths:
         return changed, centre
 
 
-def _explained(experiment: Experiment) -> tuple[dict[str, Path], dict[str, str]]:
-    """Return the finished explainers with their run.json, and why the others are not there."""
-    found, lacking = {}, {}
+def _explained(experiment: Experiment) -> tuple[list[str], dict[str, str]]:
+    """Return the finished explainers, and why the others are not there."""
+    found, lacking = [], {}
     for name in dict.fromkeys([experiment.explanation.explainer, *experiment.explanation.compare]):
         try:
-            found[name] = require_finished(experiment.explained_by(name).facespace_folder, "facespace")
+            finished_entry(experiment.explained_by(name).facespace_folder, "facespace")
+            found.append(name)
         except MissingError as error:
             lacking[name] = str(error)
     return found, lacking
@@ -243,7 +222,7 @@ def _line(
     return (*about, expression, predicted, expression == predicted, *values)
 
 
-def _write_masks(experiment: Experiment, run: Run) -> None:
+def _mask_tables(experiment: Experiment, run: Run) -> dict[str, pd.DataFrame]:
     try:
         maps = causal.maps(experiment, by_subject=True)
         for image_id, reason in maps.omissions:
@@ -256,5 +235,4 @@ def _write_masks(experiment: Experiment, run: Run) -> None:
         run.omit("Ekman masks", error)
         pairs = pd.DataFrame(columns=reference_masks.COLUMNS)
         summary = pd.DataFrame(columns=reference_masks.STATISTICS)
-    write_csv(folder(experiment) / "masks.csv", pairs)
-    write_csv(folder(experiment) / "masks_summary.csv", summary)
+    return {"masks": pairs, "masks_summary": summary}

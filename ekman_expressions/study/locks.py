@@ -6,10 +6,9 @@ import errno
 import os
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +17,8 @@ from filelock import FileLock, Timeout
 from ekman_expressions.core.errors import ConflictError, DataError
 from ekman_expressions.core.files import read_json, write_json
 from ekman_expressions.study.experiment import Experiment
-from ekman_expressions.study.provenance import Run
 
 _NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
-
-
-def locked(step: Callable[..., Run]) -> Callable[..., Run]:
-    """Let a step run only while it holds the lock of its experiment; see `experiment_lock`."""
-
-    @wraps(step)
-    def run(experiment: Experiment, **options: Any) -> Run:
-        with experiment_lock(experiment):
-            return step(experiment, **options)
-
-    return run
 
 
 @contextmanager

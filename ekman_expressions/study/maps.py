@@ -84,7 +84,10 @@ def map_model(experiment: Experiment, network: str, fold: str, rows: pd.DataFram
         for row in rows.itertuples()
         if not _is_done(experiment, network, fold, row.image_id)
     ]
-    run.skipped = len(rows) - len(todo)
+    left = {image_id for image_id, _ in todo}
+    for image_id in rows["image_id"]:
+        if image_id not in left:
+            run.kept(experiment.record_path(network, fold, image_id))
     if not todo:
         return run
     try:
@@ -105,11 +108,9 @@ def map_model(experiment: Experiment, network: str, fold: str, rows: pd.DataFram
             run.omit(f"{name} {image_id}", error)
             continue
         values = (found, image_id, name, target, passes)
-        write_arrays(
-            experiment.record_path(network, fold, image_id),
-            {key: np.asarray(value) for key, value in zip(_STORED, values, strict=True)},
-        )
-        run.done += 1
+        path = experiment.record_path(network, fold, image_id)
+        write_arrays(path, {key: np.asarray(value) for key, value in zip(_STORED, values, strict=True)})
+        run.made(path)
     return run
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import resources
+from pathlib import Path
 
 import numpy as np
 
@@ -10,29 +11,21 @@ from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import write_csv, write_image
 from ekman_expressions.facespace.masks import atlas, ekman_mask, mask_path
 from ekman_expressions.study.experiment import Experiment
-from ekman_expressions.study.locks import locked
-from ekman_expressions.study.provenance import Run, record
-
-_STEP = "masks"
+from ekman_expressions.study.provenance import Run
 
 
-@locked
-def write(experiment: Experiment) -> Run:
-    """Write the six Ekman masks as pictures, and the table of regions (step "masks")."""
-    paths = {name: mask_path(experiment.masks_folder, name) for name in EXPRESSIONS}
-    folder = paths[EXPRESSIONS[0]].parent
-    table_path = folder / "regions.csv"
+def masks(experiment: Experiment, run: Run) -> None:
+    """Write the six Ekman masks as pictures, and the table of regions."""
+    for expression in EXPRESSIONS:
+        path = mask_path(experiment.masks_folder, expression)
+        write_image(path, ekman_mask(expression).astype(np.uint8) * 255)
+        run.made(path)
+    path = experiment.masks_folder / "regions.csv"
+    write_csv(path, atlas().table())
+    run.made(path, items=0)
+
+
+def mask_sources(experiment: Experiment) -> dict[str, Path]:
+    """Return the files that come with the package and of which the masks are made, by name."""
     data = resources.files("ekman_expressions") / "data"
-    with (
-        resources.as_file(data / "facial_regions.json") as regions,
-        resources.as_file(data / "template_landmarks.csv") as landmarks,
-        record(folder, _STEP, {}, inputs={"regions": regions, "template": landmarks}, redo=True) as run,
-    ):
-        if run.finished_before and all(path.exists() for path in (*paths.values(), table_path)):
-            run.skipped = len(paths)
-            return run
-        for expression, path in paths.items():
-            write_image(path, ekman_mask(expression).astype(np.uint8) * 255)
-            run.done += 1
-        write_csv(table_path, atlas().table())
-    return run
+    return {name: Path(str(data / name)) for name in ("facial_regions.json", "template_landmarks.csv")}

@@ -9,25 +9,22 @@ if TYPE_CHECKING:
     from ekman_expressions.study.experiment import Experiment
 
 
-def model_files(experiment: Experiment) -> dict[str, Path]:
-    """Return the files of all models of an experiment that are there, trained ones and own ones.
+def own_files(experiment: Experiment) -> dict[str, Path]:
+    """Return the files of the models of one's own that are there.
 
     Returns
     -------
     dict of str to Path
-        By the model, ``WeiNet_CV1``; a model of one's own that is the same for all folds by its
-        name alone, and if it has several files, each with its own name behind.
+        By the model, ``model Mine_CV1``; a model that is the same for all folds by its name
+        alone, and if it has several files, each with its own name behind.
     """
     found = {}
     for network, fold in experiment.pairs:
         own = experiment.models.get(network)
         if own is None:
-            path = experiment.model_path(network, fold)
-            if path.exists():
-                found[f"{network}_{fold}"] = path
             continue
         files, source = own.files(fold), own.source(fold)
-        name = f"{network}_{fold}" if own.per_fold else network
+        name = f"model {network}_{fold}" if own.per_fold else f"model {network}"
         for file in files:
             inside = source.is_dir() if isinstance(source, Path) else False
             label = file.relative_to(source).as_posix() if inside else file.name

@@ -14,7 +14,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from ekman_expressions.core.errors import DataError, check_option, check_range
-from ekman_expressions.core.files import read_csv, require, write_csv
+from ekman_expressions.core.files import read_csv, read_json, require, write_csv, write_json
 from ekman_expressions.core.seeds import derive_seed
 from ekman_expressions.explainers.kernel_shap import kernel_shap
 from ekman_expressions.explainers.lime import lime, paint
@@ -26,9 +26,10 @@ from ekman_expressions.faces import synthetic
 from ekman_expressions.facespace.masks import atlas
 from ekman_expressions.facespace.warp import normalise
 from ekman_expressions.measures.bootstrap import RESAMPLES, interval_of, resample_counts
+from ekman_expressions.study.environment import environment
 from ekman_expressions.study.probe_faces import ProbeFaces, faces_to_explain, load_faces, split_persons
 from ekman_expressions.study.probe_training import ProbeNetwork, ProbeTraining, train_probe
-from ekman_expressions.study.provenance import record
+from ekman_expressions.study.provenance import Run, refuse_other_settings
 from ekman_expressions.zoo import NETWORKS
 
 FACES = (
@@ -134,27 +135,29 @@ def run(
     if training is not None:
         settings["training"] = vars(training)
     path = Path(folder) / "probe_faces.csv"
-    with record(Path(folder), "probes", settings, redo=True) as noted:
-        table = read_csv(path, FACES) if path.exists() else pd.DataFrame(columns=FACES)
-        for network in networks:
-            for probe in probes:
-                lacking = [name for name in explainers if not _is_there(table, network, probe, name)]
-                if not lacking:
-                    noted.skipped += len(explainers)
-                    continue
-                noted.begin()
-                found = load_faces(probe, NETWORKS[network].side, root)
-                for item, reason in found.omissions:
-                    noted.omit(f"{network} {probe} {item}", reason)
-                test = split_persons(found, seed=seed)
-                model = train_probe(network, found, test, seed=seed, settings=training)
-                places = faces_to_explain(found, test, faces)
-                rows = explain_probe(network, model, found, places, lacking, samples=samples, seed=seed)
-                table = pd.concat([table, rows], ignore_index=True) if len(table) else rows
-                write_csv(path, table)
-                noted.done += len(lacking)
-        summary = summarise(table, samples=samples, seed=seed)
-        write_csv(Path(folder) / "probe_networks.csv", summary)
+    noted, before = Run(), Path(folder) / "run.json"
+    if before.exists():
+        refuse_other_settings(Path(folder), {"known_settings": read_json(before)["settings"]}, settings)
+    write_json(before, {"step": "probes", **environment(), "settings": settings})
+    table = read_csv(path, FACES) if path.exists() else pd.DataFrame(columns=FACES)
+    for network in networks:
+        for probe in probes:
+            lacking = [name for name in explainers if not _is_there(table, network, probe, name)]
+            if not lacking:
+                noted.skipped += len(explainers)
+                continue
+            found = load_faces(probe, NETWORKS[network].side, root)
+            for item, reason in found.omissions:
+                noted.omit(f"{network} {probe} {item}", reason)
+            test = split_persons(found, seed=seed)
+            model = train_probe(network, found, test, seed=seed, settings=training)
+            places = faces_to_explain(found, test, faces)
+            rows = explain_probe(network, model, found, places, lacking, samples=samples, seed=seed)
+            table = pd.concat([table, rows], ignore_index=True) if len(table) else rows
+            write_csv(path, table)
+            noted.done += len(lacking)
+    summary = summarise(table, samples=samples, seed=seed)
+    write_csv(Path(folder) / "probe_networks.csv", summary)
     return summary
 
 

@@ -15,29 +15,17 @@ from ekman_expressions.measures.untrained import untrained_copy
 from ekman_expressions.study import erasing, model_files, prepared, quality_tables, remaking, resampling
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.explained import surrogates_of
-from ekman_expressions.study.explainers import compared
-from ekman_expressions.study.locks import locked
-from ekman_expressions.study.provenance import (
-    Run,
-    read_entry,
-    record,
-    refuse_other_settings,
-    require_finished,
-    settings_of,
-)
+from ekman_expressions.study.provenance import Run
 from ekman_expressions.zoo.asking import GROUP, Asker
 from ekman_expressions.zoo.probing import kept_group
 
-_STEP = "quality"
 
-
-@locked
-def measure(experiment: Experiment) -> Run:
-    """Measure how good the explanations of an experiment are (step "quality").
+def quality(experiment: Experiment, run: Run) -> None:
+    """Measure how good the explanations of an experiment are.
 
     For the explainer in use and those of ``explanation.compare`` together, in the folder
-    ``quality`` of the explainer in use: `tables.TABLES`, and arrays per model, by which
-    an interrupted run goes on:
+    ``quality`` of the explainer in use: `tables.TABLES`, and arrays per model, from which
+    an interrupted run resumes:
 
     - ``reliability``: weighted R², bootstrap standard errors, sign flips; no model call.
     - ``curves``: deletion and insertion, against a random order and one from the centre, of as many
@@ -46,50 +34,27 @@ def measure(experiment: Experiment) -> Run:
       faces per network and expression, against those of the trained ones.
     - ``sensitivity``: the same faces, when other samples are drawn, hidden superpixels look otherwise,
       or the superpixels are others.
-
-    Raises
-    ------
-    MissingError
-        If the step 'explanations' has not come to its end.
-    ConflictError
-        If there are results, or explanations to be compared, made with other settings.
     """
-    parts = ("faces", "training", "models", "explanation")
-    finished = {}
-    for name in compared(experiment):
-        by = experiment.explained_by(name)
-        path = require_finished(by.records_folder, "explanations")
-        refuse_other_settings(by.records_folder, read_entry(path), settings_of(by, *parts))
-        finished[f"explanations of {name}"] = path
-    with record(
-        experiment.quality_folder,
-        _STEP,
-        settings_of(experiment, *parts),
-        inputs=finished,
-        upstream=[experiment.records_folder],
-        redo=True,
-    ) as run:
-        for network, fold in tqdm(experiment.pairs, desc="Resampling", unit="model"):
-            for explainer in surrogates_of(experiment):
-                resampling.resample(experiment, explainer, network, fold, run)
-        passes = 0
-        for network in experiment.networks:
-            again = remaking.choose(experiment, network)
-            askers = _Askers(experiment, network, again["image_id"], run)
-            spare = 0
-            for fold in experiment.folds:
-                asker = askers.of_fold(fold)
-                took, spare = erasing.erase(experiment, network, fold, asker, run, spare)
-                passes += took
-                rows = again[again["fold"] == fold]
-                untrained = partial(askers.untrained, asker)
-                remaking.remake(experiment, network, fold, rows, asker, untrained, askers.settled_on, run)
-        if run.begun or not _is_tabulated(experiment):
-            run.begin()
-            for name, table in quality_tables.make(experiment).items():
-                write_csv(experiment.quality_folder / f"{name}.csv", table)
-            run.note(f"deletion and insertion took {passes} passes")
-    return run
+    for network, fold in tqdm(experiment.pairs, desc="Resampling", unit="model"):
+        for explainer in surrogates_of(experiment):
+            resampling.resample(experiment, explainer, network, fold, run)
+    passes = 0
+    for network in experiment.networks:
+        again = remaking.choose(experiment, network)
+        askers = _Askers(experiment, network, again["image_id"], run)
+        spare = 0
+        for fold in experiment.folds:
+            asker = askers.of_fold(fold)
+            took, spare = erasing.erase(experiment, network, fold, asker, run, spare)
+            passes += took
+            rows = again[again["fold"] == fold]
+            untrained = partial(askers.untrained, asker)
+            remaking.remake(experiment, network, fold, rows, asker, untrained, askers.settled_on, run)
+    for name, table in quality_tables.make(experiment).items():
+        path = experiment.quality_folder / f"{name}.csv"
+        write_csv(path, table)
+        run.made(path, items=0)
+    run.note(f"deletion and insertion took {passes} passes")
 
 
 class _Askers:
@@ -132,7 +97,3 @@ class _Askers:
             folder = self._experiment.records_folder / f"{self._network}_{fold}"
             group = kept_group(folder / "group.json") or group
         return Asker(model, group=group, batch_size=settings.batch_size, precision=settings.precision)
-
-
-def _is_tabulated(experiment: Experiment) -> bool:
-    return all((experiment.quality_folder / f"{name}.csv").exists() for name in quality_tables.TABLES)

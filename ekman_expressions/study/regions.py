@@ -16,9 +16,8 @@ from ekman_expressions.core.seeds import derive_seed
 from ekman_expressions.facespace import heatmaps
 from ekman_expressions.measures.regions import LEVELS, region_masses, region_shares
 from ekman_expressions.study.experiment import Experiment
-from ekman_expressions.study.locks import locked
 from ekman_expressions.study.prepared import read_manifest
-from ekman_expressions.study.provenance import Run, record, require_finished, settings_of
+from ekman_expressions.study.provenance import Run
 
 ALL = "all"
 """The name of all networks together."""
@@ -27,54 +26,29 @@ COLUMNS = ("level", "network", "expression", "region", "area", "share", "density
 """Some columns of ``regions.csv``; the ends of intervals stand beside ``share`` and ``density``."""
 
 
-def folder(experiment: Experiment) -> Path:
-    """Return where the table of regions of an experiment, and its explainer, lies."""
-    return experiment.scores_folder.with_name("regions")
-
-
-@locked
-def measure(experiment: Experiment) -> Run:
-    """Measure the mass of all explanations per region of the face (step "regions").
+def regions(experiment: Experiment, run: Run) -> None:
+    """Measure the mass of all explanations per region of the face.
 
     Writes ``regions.csv``: a row per level, network (and all together), expression and region, with
     bootstrap intervals over subjects.
-
-    Raises
-    ------
-    MissingError
-        If the step 'facespace' has not come to its end.
     """
-    made = require_finished(experiment.facespace_folder, "facespace")
-    with record(
-        folder(experiment),
-        "regions",
-        settings_of(experiment, "faces", "training", "models", "explanation"),
-        inputs={"facespace": made, "manifest": experiment.manifest_path},
-        upstream=[experiment.facespace_folder],
-        redo=True,
-    ) as run:
-        path = folder(experiment) / "regions.csv"
-        if run.finished_before and path.exists():
-            run.skipped = len(read_csv(path, COLUMNS))
-            return run
-        run.begin()
-        subjects = read_manifest(experiment).set_index("image_id")["subject"]
-        tables = []
-        for expression in tqdm(EXPRESSIONS, desc="Measuring regions", unit="expression"):
-            masses: dict[str, list] = {}
-            for network, fold in experiment.pairs:
-                masses.setdefault(network, []).append(
-                    _masses(experiment.maps_path(network, fold, expression), subjects, run)
-                )
-            tables += _of_expression(experiment, expression, masses, run)
-        table = pd.concat(tables) if tables else pd.DataFrame(columns=COLUMNS)
-        write_csv(path, table)
-        run.done = len(table)
-    return run
+    subjects = read_manifest(experiment).set_index("image_id")["subject"]
+    tables = []
+    for expression in tqdm(EXPRESSIONS, desc="Measuring regions", unit="expression"):
+        masses: dict[str, list] = {}
+        for network, fold in experiment.pairs:
+            masses.setdefault(network, []).append(
+                _masses(experiment.maps_path(network, fold, expression), subjects, run)
+            )
+        tables += _of_expression(experiment, expression, masses, run)
+    table = pd.concat(tables) if tables else pd.DataFrame(columns=COLUMNS)
+    path = experiment.regions_folder / "regions.csv"
+    write_csv(path, table)
+    run.made(path, items=len(table))
 
 
 def read_regions(experiment: Experiment) -> pd.DataFrame:
-    """Read the table that `measure` wrote.
+    """Read the table that the step wrote.
 
     Raises
     ------
@@ -83,7 +57,7 @@ def read_regions(experiment: Experiment) -> pd.DataFrame:
     DataError
         If it is damaged.
     """
-    return read_csv(require(folder(experiment) / "regions.csv", "regions"), COLUMNS)
+    return read_csv(require(experiment.regions_folder / "regions.csv", "regions"), COLUMNS)
 
 
 def of_heatmaps(

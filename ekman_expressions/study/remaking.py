@@ -104,9 +104,8 @@ def remake(
     if rows.empty and not path.exists():
         return
     if holds(path, source) and _is_of_the_same_copy(path, settled_on):
-        run.skipped += len(rows)
+        run.kept(path, items=len(rows))
         return
-    run.begin()
     used, correlated = [], []
     cells = len(EXPRESSIONS), len(names), len(variants)
     means = {cell: RunningMean() for cell in np.ndindex(cells)}
@@ -148,7 +147,7 @@ def remake(
         "counts": np.array([mean.weight for mean in means.values()], int).reshape(cells),
     }
     write_arrays(path, arrays)
-    run.done += len(used)
+    run.made(path, items=len(used))
 
 
 def _is_of_the_same_copy(path: Path, settled_on: Sequence[str]) -> bool:

@@ -49,7 +49,7 @@ def resample(experiment: Experiment, explainer: str, network: str, fold: str, ru
     if rows.empty and not path.exists():
         return
     if holds(path, source):
-        run.skipped += len(rows)
+        run.kept(path, items=len(rows))
         return
     kept: list[tuple[str, str, Reliability]] = []
     for row in rows.itertuples():
@@ -72,12 +72,11 @@ def resample(experiment: Experiment, explainer: str, network: str, fold: str, ru
                 "the model answered the same to all copies, so that there is nothing to explain",
             )
         kept.append((row.image_id, row.expression, found))
-    run.begin()
     if not kept:
         path.unlink(missing_ok=True)
         return
-    run.done += len(kept)
     write_arrays(path, {"source": np.array(source), **_arrays(kept)})
+    run.made(path, items=len(kept))
 
 
 def tabulate(arrays: dict[str, np.ndarray]) -> pd.DataFrame:

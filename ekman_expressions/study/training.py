@@ -13,82 +13,79 @@ from ekman_expressions.study import prepared, released
 from ekman_expressions.study.execution import Task, run_tasks
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.fit import train_model
-from ekman_expressions.study.locks import locked
-from ekman_expressions.study.model_files import checkpoint_path, initial_weights
-from ekman_expressions.study.provenance import Run, record, settings_of
+from ekman_expressions.study.model_files import checkpoint_path, effort_path, history_path, initial_weights
+from ekman_expressions.study.provenance import Run
 from ekman_expressions.study.training_table import write_training_table
 from ekman_expressions.study.validation import split
 from ekman_expressions.zoo import checkpoint, hardware, preprocessing_warning
 
 
-@locked
-def train(experiment: Experiment) -> Run:
+def training(experiment: Experiment, run: Run) -> None:
     """Train each network of an experiment on each fold; models that are there are skipped.
 
     Writes ``<network>_<fold>.keras`` (without optimiser state), ``<network>_<fold>_history.csv``
     and ``<network>_<fold>_training.json`` (time and memory) into ``experiment.models_folder``,
-    and ``training.csv``, see `training_table`. A training that was interrupted goes on after
+    and ``training.csv``, see `training_table`. A training that was interrupted resumes after
     its last finished epoch. A model whose loss becomes NaN is left out, with the reason.
-
-    Returns
-    -------
-    Run
-        Models trained and skipped, those left out, which were interrupted before, and which
-        training sets lack an expression.
 
     Raises
     ------
     MissingError
-        If the step 'faces' has not run, or weights to start from are not there.
+        If weights to start from are not there.
     DataError
         If a fold leaves no image to train on: before anything is trained.
     SavingError
         If the disk is full.
     """
-    manifest = prepared.read_manifest(experiment)
-    inputs = {"manifest": experiment.manifest_path}
+    trained = [pair for pair in experiment.pairs if pair[0] in experiment.trained_networks]
     if experiment.training.weights == "released":
         released.check(experiment)
+    else:
+        _look_ahead(experiment, prepared.read_manifest(experiment), run)
     for network in experiment.trained_networks:
-        weights = initial_weights(experiment, network)
-        if weights not in ("none", "imagenet", "released"):
-            inputs[f"weights of {network}"] = Path(weights)
-    with record(
-        experiment.models_folder,
-        "training",
-        settings_of(experiment, "faces", "training"),
-        inputs=inputs,
-        upstream=[experiment.faces_folder],
-    ) as run:
-        trained = [pair for pair in experiment.pairs if pair[0] in experiment.trained_networks]
-        if trained and experiment.training.weights != "released":
-            _look_ahead(experiment, manifest, run)
-        for network in experiment.trained_networks:
-            settings = experiment.training
-            if warning := preprocessing_warning(network, settings.preprocessing, settings.weights):
-                run.note(warning)
-        tasks = [
-            Task(name="_".join(pair), function=_train_one, arguments=(experiment, *pair)) for pair in trained
-        ]
-        run_tasks(tasks, run, desc="Training", unit="model")
-        # A run that was killed may have made the last model, but not the table.
-        if run.done or (run.skipped and not run.finished_before):
-            write_training_table(experiment)
-        for note in released.notes(experiment):
-            run.note(note)
-    return run
+        settings = experiment.training
+        if warning := preprocessing_warning(network, settings.preprocessing, settings.weights):
+            run.note(warning)
+    tasks = [
+        Task(name="_".join(pair), function=_train_one, arguments=(experiment, *pair)) for pair in trained
+    ]
+    run_tasks(tasks, run, desc="Training", unit="model")
+    # What an interrupted or failed training can resume from.
+    checkpoints = [checkpoint_path(experiment, *pair) for pair in trained]
+    run.kept(*(path for path in checkpoints if path.exists()), items=0)
+    run.made(write_training_table(experiment), items=0)
+    for note in released.notes(experiment):
+        run.note(note)
+
+
+def weight_files(experiment: Experiment) -> dict[str, Path]:
+    """Return the files of weights from which the networks of an experiment start, by name."""
+    weights = {name: initial_weights(experiment, name) for name in experiment.trained_networks}
+    return {
+        f"weights of {name}": Path(path)
+        for name, path in weights.items()
+        if path not in ("none", "imagenet", "released")
+    }
+
+
+def nothing_to_train(experiment: Experiment) -> str:
+    """Say why there is nothing to train; an empty text if there is."""
+    return "" if experiment.trained_networks else "all models are the user's own: nothing to train"
 
 
 def _train_one(experiment: Experiment, network: str, fold: str) -> Run:
     """Train one model, unless it is there."""
     run = Run()
+    place = experiment, network, fold
     if experiment.model_path(network, fold).exists():
-        run.skipped += 1
+        register = run.kept
         # Left when the process was killed between the model and the end.
-        checkpoint.remove(checkpoint_path(experiment, network, fold))
-        return run
-    train_model(experiment, network, fold, run.note)
-    run.done += 1
+        checkpoint.remove(checkpoint_path(*place))
+    else:
+        train_model(*place, run.note)
+        register = run.made
+    beside = (history_path(*place), effort_path(*place), released.source_path(*place))
+    register(experiment.model_path(network, fold), *(path for path in beside if path.exists()))
     return run
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pandas as pd
 
 from ekman_expressions.core.files import read_csv, read_json, require, write_csv
@@ -124,7 +126,9 @@ def training_summary(experiment: Experiment) -> pd.DataFrame:
     return summary.reset_index()
 
 
-def write_training_table(experiment: Experiment) -> None:
+def write_training_table(experiment: Experiment) -> Path:
     """Write `training_table`, without test accuracies, as ``training.csv`` beside the models."""
+    path = experiment.models_folder / "training.csv"
     table = training_table(experiment).drop(columns="test_accuracy", errors="ignore")
-    write_csv(experiment.models_folder / "training.csv", table)
+    write_csv(path, table)
+    return path

@@ -8,23 +8,16 @@ from stub_study import make_study
 from ekman_expressions import cli
 from ekman_expressions.core.errors import DataError, MissingError
 from ekman_expressions.facespace import heatmaps
-from ekman_expressions.study import evaluation, expected, explanations, facespace, integrity, masks
-from ekman_expressions.study import heatmaps as heatmaps_step
+from ekman_expressions.study import evaluation, expected, prepared, run
+from ekman_expressions.study.check import check
 
-STEPS = (
-    evaluation.evaluate,
-    explanations.explain,
-    facespace.normalise_explanations,
-    heatmaps_step.make,
-    masks.write,
-)
+NAMES = ("evaluation", "explanations", "facespace", "heatmaps", "masks")
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     experiment = make_study(tmp_path_factory.mktemp("made"))
-    for step in STEPS:
-        step(experiment)
+    run(experiment, *NAMES)
     return experiment
 
 
@@ -35,17 +28,14 @@ def experiment(made, tmp_path):
 
 
 def _found(experiment, kind):
-    report = integrity.check(experiment)
-    return [
-        path.relative_to(experiment.root).as_posix() for found, path, _ in report.findings if found == kind
-    ]
+    return {path: reason for path, (found, reason) in check(experiment).findings.items() if found == kind}
 
 
 def test_a_sound_experiment_lacks_only_the_steps_that_were_not_run(experiment):
     before = {path: path.stat().st_mtime_ns for path in experiment.root.rglob("*")}
-    report = integrity.check(experiment)
-    assert {kind for kind, _, _ in report.findings} == {"missing"}
-    lacking = {path.parent.name for _, path, _ in report.findings}
+    report = check(experiment, cli.STEPS)
+    assert {kind for kind, _ in report.findings.values()} == {"missing"}
+    lacking = {path.parent.name for path in report.findings}
     assert lacking == {"scores", "made", "quality", "statistics", "regions", "report"} and report.files > 100
     assert {path: path.stat().st_mtime_ns for path in experiment.root.rglob("*")} == before
 
@@ -53,58 +43,58 @@ def test_a_sound_experiment_lacks_only_the_steps_that_were_not_run(experiment):
 def test_damaged_files_are_named(experiment):
     record = next(experiment.records_folder.glob("*/*.npz"))
     record.write_bytes(record.read_bytes()[:-100])
-    maps = next(experiment.facespace_folder.glob("*.npz"))
-    content = bytearray(maps.read_bytes())
-    content[len(content) // 2] ^= 255
-    maps.write_bytes(content)
+    table = experiment.heatmaps_folder / "counts.csv"
+    table.write_bytes(table.read_bytes().replace(b"1", b"2"))
     heatmap = heatmaps.heatmap_path(experiment.heatmaps_folder, "anger")
     heatmap.write_bytes(heatmap.read_bytes()[:50])
     left = experiment.records_folder / ".writing-4194304-left.npz"
     left.touch()
-    files = {path.relative_to(experiment.root).as_posix() for path in (record, maps, heatmap)}
-    assert files <= set(_found(experiment, "damaged"))
-    assert ".writing-4194304-left.npz" not in str(_found(experiment, "foreign"))
+    assert set(_found(experiment, "damaged")) == {record, table, heatmap, left}
+    assert not _found(experiment, "foreign")
 
 
 def test_foreign_and_missing_files_are_named(experiment):
-    first, second, third = sorted(experiment.records_folder.glob("*/*.npz"))[:3]
-    shutil.copy(first, second)
-    third.unlink()
-    (experiment.records_folder / "Stub01_CV1" / "stranger.npz").write_bytes(first.read_bytes())
-    (experiment.results_folder / "notes.docx").write_text("x")
-    foreign = set(_found(experiment, "foreign"))
-    assert second.relative_to(experiment.root).as_posix() in foreign
-    assert any("stranger.npz" in name for name in foreign) and any("notes.docx" in name for name in foreign)
-    assert third.relative_to(experiment.root).as_posix() in _found(experiment, "missing")
+    first, second = sorted(experiment.records_folder.glob("*/*.npz"))[:2]
+    stranger = first.with_name("stranger.npz")
+    shutil.copy(first, stranger)
+    second.unlink()
+    note = experiment.results_folder / "notes.docx"
+    note.write_text("x")
+    assert set(_found(experiment, "foreign")) == {stranger, note}
+    assert second in _found(experiment, "missing")
 
 
 def test_stale_artefacts_are_named_with_the_reason(experiment):
     explanation = experiment.explanation.replace(samples=30)
-    report = integrity.check(experiment.replace(explanation=explanation))
-    assert any(
-        "explanation.samples = 20, but the experiment now says 30" in text for *_, text in report.findings
-    )
+    found = _found(experiment.replace(explanation=explanation), "stale")
+    reason = "explanation.samples = 20, but the experiment now says 30"
+    assert any(reason in text for text in found.values())
+    models = {"Stub01": experiment.models["Stub01"]}
+    assert _found(experiment.replace(networks=("Stub01",), models=models), "stale")
     with open(experiment.manifest_path, "a") as file:
         file.write("\n")
-    reasons = [text for kind, _, text in integrity.check(experiment).findings if kind == "stale"]
-    assert any("manifest.csv" in text for text in reasons)
+    found = _found(experiment, "stale")
+    assert (
+        found[experiment.evaluation_folder / "run.json"] == "made from another version of faces/manifest.csv"
+    )
+    assert experiment.manifest_path in _found(experiment, "damaged")
+    entry = experiment.heatmaps_folder / "run.json"
+    text = entry.read_text()
+    entry.write_text(text[: text.index('"end"')] + '"end": null,' + text[text.index('"outputs"') - 1 :])
+    assert "stopped before its end" in _found(experiment, "stale")[entry]
 
 
-def test_omissions_are_told_by_reason_and_are_not_missing(experiment):
-    from ekman_expressions.study import prepared
-
+def test_omissions_are_listed_by_reason_and_are_not_missing(experiment):
     broken = evaluation.read_explained(experiment)["image_id"][0]
     prepared.face_path(experiment, broken).write_bytes(b"")
     shutil.rmtree(experiment.results_folder / "explanations")
-    explanations.explain(experiment)
-    report = integrity.check(experiment)
-    assert not [
-        path for kind, path, _ in report.findings if kind == "missing" and "explanations" in str(path)
-    ]
+    run(experiment, "explanations")
+    report = check(experiment)
+    assert not [path for path in _found(experiment, "missing") if "explanations" in str(path)]
     assert f"left out by 'explanations', 2: {experiment.root}" in report.summary()
 
 
-def test_the_command_ends_with_one_where_something_is_wrong(experiment, tmp_path, capsys):
+def test_the_command_ends_with_one_where_something_is_wrong(tmp_path, capsys):
     assert cli.main(["check", "smoke", "--root", str(tmp_path / "empty")]) == 1
     assert "the step 'faces' has not run" in capsys.readouterr().out
 

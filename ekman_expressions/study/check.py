@@ -1,0 +1,179 @@
+"""An experiment on disk against its run.json files: what is missing, stale, foreign or damaged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from ekman_expressions.core.errors import DataError, EkmanExpressionsError
+from ekman_expressions.core.files import leftovers, sha256
+from ekman_expressions.study import locks
+from ekman_expressions.study.experiment import Experiment
+from ekman_expressions.study.explainers import compared
+from ekman_expressions.study.provenance import by_reason, other_settings, read_entry, settings_of
+from ekman_expressions.study.runner import choices_of, folder_of, inputs_of, owner
+from ekman_expressions.study.steps import STEPS, Step
+
+KINDS = ("missing", "stale", "foreign", "damaged")
+"""What can be wrong with a file: not there, made from something else than there is now, named by no
+run.json, or other than when it was made."""
+
+_SHOWN = 20
+
+
+@dataclass(kw_only=True)
+class Report:
+    """What `check` found.
+
+    Attributes
+    ----------
+    findings : dict of Path to (kind, reason)
+        Kinds as in `KINDS`.
+    omissions : dict of str to list of str
+        Per step, what it left out by reason.
+    files : int
+        Files looked at.
+    notes : list of str
+        What is no fault, but should be known.
+    """
+
+    findings: dict[Path, tuple[str, str]] = field(default_factory=dict)
+    omissions: dict[str, list[str]] = field(default_factory=dict)
+    files: int = 0
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.findings
+
+    def summary(self) -> str:
+        """Return a report to read: counts, the first findings of each kind, omissions by reason."""
+        by_kind: dict[str, list[str]] = {kind: [] for kind in KINDS}
+        for path, (kind, reason) in self.findings.items():
+            by_kind[kind].append(f"  {kind}: {path}: {reason}")
+        counts = ", ".join(f"{len(found)} {kind}" for kind, found in by_kind.items())
+        lines = [f"{self.files} files: {counts}"]
+        for kind, found in by_kind.items():
+            lines += found[:_SHOWN]
+            if len(found) > _SHOWN:
+                lines.append(f"  {kind}: ... and {len(found) - _SHOWN} more")
+        for step, reasons in self.omissions.items():
+            lines += [f"  left out by '{step}', {reason}" for reason in reasons]
+        return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
+
+
+def check(experiment: Experiment, steps: Mapping[str, Step] = STEPS) -> Report:
+    """Look at every file of an experiment, and change nothing.
+
+    Each step's ``run.json`` is held against the settings and inputs as they are now, and each file
+    that it names against the hash that it had when it was made. All other files are foreign.
+    """
+    report = Report()
+    if (holder := locks.holder(experiment)) is not None:
+        report.notes.append(
+            f"a run holds the lock (process {holder.get('pid')} on {holder.get('host')}): what it "
+            "writes now may count as foreign"
+        )
+    outputs: dict[Path, str] = {}
+    seen: set[Path] = set()
+    for by, step in _steps_to_check(experiment, steps):
+        folder = folder_of(by, step)
+        if folder not in seen:
+            seen.add(folder)
+            entry = _read(folder / "run.json", report, f"the step '{step.name}' has not run")
+            if entry is not None:
+                _check_entry(by, step, steps, folder, entry, report)
+                outputs |= {folder / name: output["sha256"] for name, output in entry["outputs"].items()}
+    roots = {folder_of(experiment.explained_by("lime"), step) for step in steps.values()}
+    roots |= {experiment.results_folder, *seen}
+    files = {path for root in roots for path in root.rglob("*") if path.is_file()}
+    for path in sorted(files):
+        if path.name == "run.json" and path.parent not in seen:
+            # Of an explainer that is not compared any more.
+            entry = _read(path, report)
+            if entry is not None:
+                outputs |= {path.parent / name: output["sha256"] for name, output in entry["outputs"].items()}
+    left = {path for root in roots for path in leftovers(root)}
+    for path in left:
+        report.findings[path] = ("damaged", "left behind by a run that was killed; the next one removes it")
+    for path in sorted(outputs.keys() - files):
+        report.findings.setdefault(path, ("missing", "run.json names it"))
+    executed = experiment.results_folder / "notebooks"
+    for path in tqdm(sorted(files), desc="Reading files", unit="file"):
+        if path.name == "run.json" or path.name.startswith(".") or executed in path.parents:
+            continue
+        report.files += 1
+        if path not in outputs:
+            report.findings.setdefault(path, ("foreign", "no run.json names it"))
+        elif (reason := _damage(path, outputs[path])) is not None:
+            report.findings.setdefault(path, ("damaged", reason))
+    return report
+
+
+def _steps_to_check(experiment: Experiment, steps: Mapping[str, Step]) -> Iterator[tuple[Experiment, Step]]:
+    for step in steps.values():
+        # What cannot be told is told where the step that is lacking is missing.
+        with suppress(EkmanExpressionsError):
+            if step.idle is None or not step.idle(experiment):
+                yield owner(experiment, step), step
+    for name in compared(experiment)[1:]:
+        by = experiment.explained_by(name)
+        yield from ((owner(by, steps[each]), steps[each]) for step in steps.values() for each in step.first)
+
+
+def _read(path: Path, report: Report, reason: str = "") -> dict[str, Any] | None:
+    if not path.exists():
+        report.findings[path] = ("missing", reason)
+        return None
+    try:
+        return read_entry(path)
+    except DataError as error:
+        report.findings[path] = ("damaged", str(error))
+        return None
+
+
+def _check_entry(
+    experiment: Experiment,
+    step: Step,
+    steps: Mapping[str, Step],
+    folder: Path,
+    entry: Mapping[str, Any],
+    report: Report,
+) -> None:
+    if entry.get("omissions"):
+        report.omissions.setdefault(step.name, []).extend(by_reason(entry["omissions"]))
+    reasons = []
+    if entry["end"] is None:
+        reasons.append(f"the step '{step.name}' was stopped before its end")
+    now = settings_of(experiment, *step.settings)
+    for key, old, new in other_settings(entry, now):
+        reasons.append(f"made with {key} = {old!r}, but the experiment now says {new!r}")
+    for key, new in choices_of(experiment, step).items():
+        if (old := entry["choices"].get(key)) != new:
+            reasons.append(f"made with {key} = {old!r}, but the experiment now says {new!r}")
+    if not reasons:
+        # A step that has not run is missing, and one of other settings stale, where it lies.
+        with suppress(EkmanExpressionsError):
+            inputs = inputs_of(experiment, step, steps)
+            changed = sorted(
+                name
+                for name in inputs.keys() | entry["inputs"]
+                if inputs.get(name) != entry["inputs"].get(name)
+            )
+            if changed:
+                reasons.append(f"made from another version of {', '.join(changed)}")
+    if reasons:
+        report.findings[folder / "run.json"] = ("stale", "; ".join(reasons))
+
+
+def _damage(path: Path, expected: str) -> str | None:
+    try:
+        return None if sha256(path) == expected else "it has changed since it was made"
+    except OSError as error:
+        return f"it cannot be read ({error.strerror})"

@@ -1,0 +1,312 @@
+"""Running steps: what is done is skipped, what is half done goes on, what does not fit is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from ekman_expressions.core.errors import ConflictError, MissingError, SettingsError
+from ekman_expressions.core.files import hash_of, remove_leftovers, sha256, write_json
+from ekman_expressions.explainers.specs import SPECS
+from ekman_expressions.study.environment import environment
+from ekman_expressions.study.experiment import Experiment
+from ekman_expressions.study.explainers import compared
+from ekman_expressions.study.locks import experiment_lock
+from ekman_expressions.study.provenance import (
+    Run,
+    described,
+    finished_entry,
+    hash_now,
+    merged,
+    plain,
+    read_entry,
+    refuse_other_settings,
+    settings_of,
+)
+from ekman_expressions.study.steps import STEPS, Step
+
+
+def run(
+    experiment: Experiment,
+    *names: str,
+    first: str | None = None,
+    steps: Mapping[str, Step] = STEPS,
+    echo: bool = False,
+    **options: Any,
+) -> Run:
+    """Run steps of an experiment in the order of `steps`; what is done is skipped.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        The settings and folders.
+    *names : str
+        Which steps; by default all.
+    first : str, optional
+        Of these, only this one and those after it.
+    steps : dict of str to Step
+        The steps that there are.
+    echo : bool
+        Whether to print what each step did.
+    **options
+        For a single step: further arguments of its function, e.g. ``resamples=100`` of "statistics".
+
+    Returns
+    -------
+    Run
+        What was made, found done, and left out, of all of them together.
+
+    Raises
+    ------
+    SettingsError
+        If a name is no step.
+    MissingError
+        If a step that is read has not come to its end; the message names it.
+    ConflictError
+        If artefacts were made with other settings, or from other inputs that cannot be replaced; or if
+        another process works on the experiment.
+
+    Examples
+    --------
+    >>> demo = Experiment.preset("demo")
+    >>> run(demo, "heatmaps", "scores")  # doctest: +SKIP
+    """
+    unknown = [name for name in (*names, first) if name is not None and name not in steps]
+    if unknown:
+        raise SettingsError(f"Unknown step {', '.join(unknown)}. The steps are {', '.join(steps)}.")
+    order = list(steps)
+    chosen = [name for name in order[order.index(first) if first else 0 :] if not names or name in names]
+    total = Run()
+    with experiment_lock(experiment):
+        for number, name in enumerate(chosen, start=1):
+            start = time.monotonic()
+            if echo:
+                print(f"[{number}/{len(chosen)}] {name}", flush=True)
+            done = _run_step(experiment, steps[name], steps, options)
+            total.add(done)
+            if echo:
+                seconds = time.monotonic() - start
+                print(f"    {done.summary('items')} ({seconds:.1f} s)", flush=True)
+    return total
+
+
+def folder_of(experiment: Experiment, step: Step) -> Path:
+    """Return the folder of a step's artefacts, in which its ``run.json`` lies."""
+    return getattr(experiment, step.folder)
+
+
+def inputs_of(experiment: Experiment, step: Step, steps: Mapping[str, Step] = STEPS) -> dict[str, str]:
+    """Return the hash of all that a step reads, by name.
+
+    Raises
+    ------
+    MissingError
+        If a step that is read has not come to its end.
+    ConflictError
+        If it was made with other settings.
+    """
+    inputs = {name: sha256(path) for name, path in (step.files(experiment) if step.files else {}).items()}
+    for label, upstream, by, pattern in _upstream(experiment, step, steps):
+        folder = folder_of(by, upstream)
+        try:
+            entry = finished_entry(folder, upstream.name)
+        except MissingError:
+            if upstream.name in step.also:
+                continue
+            raise
+        refuse_other_settings(folder, entry, _settings(by, step))
+        # As they are now: somebody may have put others there.
+        found = {
+            name: hash_now(folder / name, output)
+            for name, output in sorted(entry["outputs"].items())
+            if fnmatchcase(name, pattern or "*")
+        }
+        found = {f"{label}/{name}": value for name, value in found.items() if value is not None}
+        inputs |= found if pattern else {label: hash_of(found)}
+    return inputs
+
+
+def choices_of(experiment: Experiment, step: Step) -> dict[str, Any]:
+    """Return the values of the settings that may change between two runs of a step."""
+    return plain({name: attrgetter(name)(experiment) for name in step.choices})
+
+
+def owner(experiment: Experiment, step: Step) -> Experiment:
+    """Return the experiment whose explainer makes a step's files: explainers may share LIME's records."""
+    shared = step.folder == "records_folder" and SPECS[experiment.explanation.explainer].records == "shared"
+    return experiment.explained_by("lime") if shared else experiment
+
+
+def _upstream(
+    experiment: Experiment, step: Step, steps: Mapping[str, Step]
+) -> Iterator[tuple[str, Step, Experiment, str]]:
+    """Yield what a step reads: label, step, the experiment by each explainer, and which outputs."""
+    own = experiment.explanation.explainer
+    names = compared(experiment) if step.every_explainer else (own,)
+    for read in (*step.reads, *step.also):
+        name, _, pattern = read.partition("/")
+        upstream = steps.get(name) or STEPS[name]
+        if read not in step.also and upstream.idle and upstream.idle(experiment):
+            continue
+        found = set()
+        for explainer in names:
+            by = owner(experiment.explained_by(explainer), upstream)
+            if (folder := folder_of(by, upstream)) not in found:
+                found.add(folder)
+                yield name if explainer == own else f"{name} of {explainer}", upstream, by, pattern
+
+
+def _settings(experiment: Experiment, step: Step) -> dict[str, Any]:
+    return settings_of(experiment, *step.settings) if step.settings else {}
+
+
+def _run_step(experiment: Experiment, step: Step, steps: Mapping[str, Step], options: Mapping) -> Run:
+    total = Run()
+    if reason := step.idle(experiment) if step.idle else "":
+        total.note(reason)
+        return total
+    if step.first:
+        # Before hours of other explainers: what this one lacks.
+        inputs_of(experiment, dataclasses.replace(step, every_explainer=False), steps)
+        for name in compared(experiment)[1:]:
+            _run_first(experiment.explained_by(name), step, steps, total)
+    experiment = owner(experiment, step)
+    folder = folder_of(experiment, step)
+    settings, inputs = _settings(experiment, step), inputs_of(experiment, step, steps)
+    about = {"settings": settings, "choices": choices_of(experiment, step) | plain(options), "inputs": inputs}
+    remove_leftovers(folder)
+    before = read_entry(folder / "run.json") if (folder / "run.json").exists() else None
+    _refuse(folder, step, before, settings, inputs)
+    outputs = {folder / name: output for name, output in before["outputs"].items()} if before else {}
+    finished = before is not None and before["end"] is not None
+    same = finished and all(before[name] == value for name, value in about.items())
+    broken = [path for path, output in outputs.items() if finished and _is_other(path, output)]
+    if same and not broken and not step.always and not (step.resumes and before["omissions"]):
+        total.skipped += before["done"] + before["skipped"]
+        total.omissions += before["omissions"]
+        total.notes += before["notes"]
+        return total
+    record = _Record(folder, step, about, before)
+    run = Run(folder, outputs, record.begin)
+    if not same or broken:
+        run.begin()
+    for path in broken:
+        if path.exists() and step.resumes and not (step.keeps or step.always):
+            run.note(f"{path.name} has changed since it was made, and is made again")
+            path.unlink()
+    step.function(experiment, run, **options)
+    remove_leftovers(folder)
+    record.end(run)
+    total.add(run)
+    return total
+
+
+def _run_first(experiment: Experiment, step: Step, steps: Mapping[str, Step], total: Run) -> None:
+    """Take another explainer through the steps that come before the comparison."""
+    explainer = experiment.explanation.explainer
+    for name in tqdm(step.first, desc=SPECS[explainer].title, unit="step"):
+        run = _run_step(experiment, steps[name], steps, {})
+        total.done += run.done
+        total.skipped += run.skipped
+        # What the first step leaves out, the later ones miss: said once.
+        if name == step.first[0]:
+            total.omissions += [
+                {**entry, "item": f"{explainer} of {entry['item']}"} for entry in run.omissions
+            ]
+
+
+def _is_other(path: Path, output: Mapping[str, Any]) -> bool:
+    """Say whether a file is not there any more, or not as it was when run.json was written."""
+    return hash_now(path, output) != output["sha256"]
+
+
+def _refuse(
+    folder: Path, step: Step, before: Mapping[str, Any] | None, settings: Mapping, inputs: Mapping[str, str]
+) -> None:
+    """Raise `ConflictError` if what a folder holds can neither be kept nor replaced."""
+    if before is None:
+        found = [path.name for path in folder.glob("*") if not path.name.startswith(".")]
+        if step.keeps and found:
+            raise ConflictError(
+                f"{folder} holds {len(found)} entries (such as {found[0]}), but no run.json that says how "
+                f"they were made. Delete {folder} to make them again, or give the experiment another name."
+            )
+        return
+    refuse_other_settings(folder, before, settings)
+    known = before["known_inputs"]
+    changed = [
+        name
+        for name, value in inputs.items()
+        if step.keeps and name not in step.reads and known.get(name, value) != value
+    ]
+    if changed:
+        raise ConflictError(
+            f"{folder} was made from another version of {', '.join(changed)} "
+            f"(its contents have changed since). Delete {folder} to make it again, "
+            "or give the experiment another name."
+        )
+
+
+class _Record:
+    """The ``run.json`` of one run: written without an end when artefacts begin to change, then whole."""
+
+    def __init__(self, folder: Path, step: Step, about: Mapping, before: Mapping[str, Any] | None) -> None:
+        self._folder, self._step, self._about, self._before = folder, step, about, before
+        self._entry: dict[str, Any] | None = None
+
+    def begin(self) -> None:
+        if self._entry is not None:
+            return
+        before = self._before or {"known_settings": {}, "known_inputs": {}, "outputs": {}}
+        self._entry = {
+            "step": self._step.name,
+            **environment(),
+            **self._about,
+            # What earlier runs did for networks that are not asked for now stays on record.
+            "known_settings": merged(before["known_settings"], self._about["settings"]),
+            "known_inputs": before["known_inputs"] | self._about["inputs"],
+            "start": datetime.now(UTC).isoformat(timespec="seconds"),
+            "end": None,
+            "outputs": before["outputs"],
+        }
+        self._begun = time.monotonic()
+        write_json(self._folder / "run.json", self._entry)
+
+    def end(self, run: Run) -> None:
+        known = self._before["outputs"] if self._before else {}
+        outputs = {}
+        for path, output in sorted(run.outputs.items()):
+            name = path.relative_to(self._folder).as_posix()
+            if output is None:
+                output = described(path) if name not in known or _is_other(path, known[name]) else known[name]
+            outputs[name] = output
+        if not self._step.resumes:
+            # What another run left, and this one did not make, would be taken for this one's.
+            for name in known.keys() - outputs.keys():
+                (self._folder / name).unlink(missing_ok=True)
+        if {name: output["sha256"] for name, output in outputs.items()} != {
+            name: output["sha256"] for name, output in known.items()
+        }:
+            self.begin()
+        if self._entry is None:
+            return
+        seconds = time.monotonic() - self._begun
+        self._entry |= {
+            "end": datetime.now(UTC).isoformat(timespec="seconds"),
+            "seconds": round(seconds, 3),
+            "done": run.done,
+            "skipped": run.skipped,
+            "items_per_second": round(run.done / seconds, 3) if seconds > 0 else None,
+            "omissions": run.omissions,
+            "notes": run.notes,
+            "outputs": outputs,
+        }
+        write_json(self._folder / "run.json", self._entry)

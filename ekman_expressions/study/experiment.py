@@ -191,6 +191,7 @@ class Experiment(Settings):
         """The manifest: one row per face."""
         return self.faces_folder / "manifest.csv"
 
+    @property
     def records_folder(self) -> Path:
         """The explanations that this explainer starts from: LIME's records, if it shares them."""
         shared = SPECS[self.explanation.explainer].records == "shared"

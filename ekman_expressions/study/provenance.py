@@ -245,23 +245,6 @@ def refuse_other_settings(folder: Path, before: Mapping[str, Any], settings: Map
         )
 
 
-def _with_effect(part: str, values: Any) -> dict[str, Any]:
-    without = _WITHOUT_EFFECT.get(part, ())
-    return {key: value for key, value in dataclasses.asdict(values).items() if key not in without}
-
-
-def _explanation(settings: ExplanationSettings) -> dict[str, Any]:
-    """Add the options of the explainer in use, and drop settings of a regression that it does not fit."""
-    values = _with_effect("explanation", settings)
-    if options := resolved_options(settings.options, settings.explainer):
-        values["options"] = options
-    if not SPECS[settings.explainer].surrogate:
-        del values["kernel_width"], values["alpha"]
-    if settings.samples != "auto":
-        del values["tolerance"], values["max_samples"]
-    return values
-
-
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in settings.items():

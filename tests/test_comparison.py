@@ -240,7 +240,7 @@ def test_score_needs_heatmaps_and_masks_of_the_same_settings(experiment, tmp_pat
     other = experiment.replace(seed=experiment.seed + 1)
     with pytest.raises(ConflictError, match="seed"):
         run_steps(other, "scores")
-    for path in (experiment.heatmaps_folder / "GROUND_TRUTH").iterdir():
+    for path in experiment.masks_folder.iterdir():
         path.unlink()
     with pytest.raises(MissingError, match="masks"):
         run_steps(experiment, "scores")

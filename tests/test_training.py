@@ -79,7 +79,7 @@ def test_another_process_writes_the_same_bytes(trained, tmp_path):
         "from made_faces import make_experiment; from ekman_expressions.study import fit;"
         "from ekman_expressions.study.settings import TrainingSettings;"
         "settings = TrainingSettings(weights='none', batch_size=8, overrides={'WeiNet': {'epochs': 2}});"
-        "training.train_model(make_experiment(sys.argv[1], training=settings), 'WeiNet', 'CV2')"
+        "fit.train_model(make_experiment(sys.argv[1], training=settings), 'WeiNet', 'CV2')"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path), str(Path(__file__).parent)], check=True)
     for name in ("WeiNet_CV2.keras", "WeiNet_CV2_history.csv"):

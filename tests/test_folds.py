@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from ekman_expressions.core.errors import DataError, SettingsError
 from ekman_expressions.core.expressions import EXPRESSIONS
-from ekman_expressions.faces.folds import assign_folds, without_expression
+from ekman_expressions.faces.folds import assign_folds
 
 
 def table(labels):
@@ -50,7 +50,6 @@ def test_balanced_subjects_give_equal_folds_with_all_expressions():
     rows["fold"] = assign_folds(rows, 5, seed=0)
     counts = rows.groupby(["fold", "expression"]).size()
     assert len(counts) == 30 and (counts == 2).all()
-    assert without_expression(rows) == []
 
 
 def test_seed_decides_and_repeats():
@@ -71,13 +70,9 @@ def test_too_few_images_of_every_expression_is_refused():
         assign_folds(rows, 2, seed=0)
 
 
-def test_an_expression_rarer_than_the_folds_is_said_by_name():
+def test_an_expression_may_be_rarer_than_the_folds():
     labels = [(f"s{number}", name) for number in range(3) for name in EXPRESSIONS if name != "fear"]
-    rows = table([*labels, ("s0", "fear")])
-    rows["fold"] = assign_folds(rows, 3, seed=0)
-    without = without_expression(rows)
-    home = rows.loc[rows["expression"] == "fear", "fold"].item()
-    assert without == [f"{fold} has no image of fear" for fold in ("CV1", "CV2", "CV3") if fold != home]
+    assert set(assign_folds(table([*labels, ("s0", "fear")]), 3, seed=0)) == {"CV1", "CV2", "CV3"}
 
 
 # Folds that a database brings

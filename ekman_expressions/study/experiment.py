@@ -16,7 +16,7 @@ from ekman_expressions.core.expressions import title
 from ekman_expressions.explainers.specs import SPECS
 from ekman_expressions.study.settings import ExplanationSettings, FaceSettings, Names, TrainingSettings
 from ekman_expressions.zoo import NETWORKS
-from ekman_expressions.zoo.own_settings import OwnModel, beside, check_model_names
+from ekman_expressions.zoo.own_settings import OwnModel
 
 ROOT_VARIABLE = "EKMAN_EXPRESSIONS_ROOT"
 _PRESETS = Path(__file__).parents[1] / "presets"
@@ -128,7 +128,7 @@ class Experiment(Settings):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        check_model_names(self.models, NETWORKS)
+        OwnModel.check_names(self.models, NETWORKS)
         if not self.networks:
             raise SettingsError("The settings lack 'networks' (or models of your own, [models.<name>]).")
         for network in self.networks:
@@ -168,7 +168,7 @@ class Experiment(Settings):
         except (ValueError, RecursionError) as error:
             raise SettingsError(f"{path} is not valid TOML: {error}.") from error
         if isinstance(models := values.get("models"), Mapping):
-            values["models"] = {name: beside(path, section) for name, section in models.items()}
+            values["models"] = {name: OwnModel.beside(path, section) for name, section in models.items()}
         return cls(**values | ({} if root is None else {"root": root}))
 
     @property

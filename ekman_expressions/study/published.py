@@ -103,7 +103,7 @@ def follows_the_study(experiment: Experiment) -> bool:
     )
 
 
-def released_files() -> dict[str, str]:
+def _released_files() -> dict[str, str]:
     """Return the names of the released heatmaps and masks, below their folder, and their SHA-256."""
     table = _table("published_heatmaps.csv")
     return dict(zip(table["file"], table["sha256"], strict=True))
@@ -126,7 +126,7 @@ def verify(path: Path | str | None = None) -> Report:
         If a file is damaged, or not of the size of face space.
     """
     folder = locate(path)
-    registry = released_files()
+    registry = _released_files()
     if missing := [name for name in registry if not (folder / name).is_file()]:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise MissingError(f"{folder / missing[0]}{more} is not there. {_HOW_TO_PASS}")
@@ -143,62 +143,43 @@ def verify(path: Path | str | None = None) -> Report:
     return Report(folder=folder, cells=cells, pooled=summarise(pooled), known=known, changed=changed)
 
 
-def locate(path: Path | str | None = None) -> Path:
+def locate(path: Path | str | None = None, *, download: bool = True) -> Path | None:
     """Return the folder of the released heatmaps and masks.
 
     The first of: `path`; the environment variable ``EKMAN_EXPRESSIONS_PUBLISHED``; a folder
-    ``published/heatmaps`` in the checkout or in a folder beside it; a download.
+    ``published/heatmaps`` in the checkout or in a folder beside it; a download, or None without `download`.
 
     Raises
     ------
     MissingError
         If the folder that was named is not laid out so, or nothing can be downloaded.
     """
-    local = Path(path) if path is not None else find_local()
-    return download() if local is None else _check_layout(local)
-
-
-def find_local() -> Path | None:
-    """Return the folder that the environment variable names, else the first ``published/heatmaps``
-    in the checkout or in a folder beside it, else None.
-    """
-    if os.environ.get(VARIABLE):
-        return Path(os.environ[VARIABLE])
-    for checkout in dict.fromkeys((Path(__file__).resolve().parents[1], find_root().resolve())):
+    named = path or os.environ.get(VARIABLE)
+    for checkout in (
+        () if named else dict.fromkeys((Path(__file__).resolve().parents[2], find_root().resolve()))
+    ):
         # Around an installed package or any working directory there are other people's folders.
-        if not (checkout / "notebooks").is_dir():
+        if named or not (checkout / "notebooks").is_dir():
             continue
         # glob passes over folders that may not be read.
         beside = sorted(glob("*/published/heatmaps", root_dir=checkout.parent))
-        for place in (checkout / "published" / "heatmaps", *(checkout.parent / name for name in beside)):
-            if place.is_dir():
-                return place
-    return None
+        places = [checkout / "published" / "heatmaps", *(checkout.parent / name for name in beside)]
+        named = next((place for place in places if place.is_dir()), None)
+    if named:
+        return _check_layout(Path(named))
+    return _download() if download else None
 
 
-def download(
-    folder: Path | str | None = None,
-    *,
-    base_url: str = _BASE_URL,
-    registry: Mapping[str, str] | None = None,
+def _download(
+    folder: Path | None = None, *, base_url: str = _BASE_URL, registry: Mapping[str, str] | None = None
 ) -> Path:
-    """Download the authors' released heatmaps and masks, once, and check their hashes.
-
-    They are kept in `folder`, by default the user's cache.
-
-    Raises
-    ------
-    MissingError
-        If a file cannot be fetched.
-    DataError
-        If a file's hash is not the registered one.
-    """
+    """Download the released files, once, into the user's cache, and check their hashes."""
     import pooch
     import requests
 
     pooch.get_logger().setLevel("WARNING")
-    registry = dict(released_files() if registry is None else registry)
-    folder = pooch.os_cache("ekman_expressions") / "published" / COMMIT if folder is None else Path(folder)
+    registry = dict(_released_files() if registry is None else registry)
+    folder = pooch.os_cache("ekman_expressions") / "published" / COMMIT if folder is None else folder
     store = pooch.create(path=folder, base_url=base_url, registry=registry, retry_if_failed=1)
     workers = ThreadPoolExecutor(max_workers=8)
     try:

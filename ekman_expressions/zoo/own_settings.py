@@ -180,31 +180,31 @@ class OwnModel(Settings):
             return sorted(file for file in source.parent.iterdir() if file.name.startswith(source.name))
         return [source] if source.is_file() else []
 
+    @staticmethod
+    def beside(file: Path, section: Any) -> Any:
+        """Return a section ``[models.<name>]`` of a settings file, its relative paths beside that file."""
+        if not isinstance(section, Mapping):
+            return section
+        values, folder = dict(section), Path(file).resolve().parent
+        if isinstance(values.get("path"), str):
+            values["path"] = folder / Path(values["path"]).expanduser()
+        if isinstance(values.get("call"), str) and ".py:" in values["call"]:
+            values["call"] = str(folder / Path(values["call"]).expanduser())
+        return values
 
-def beside(file: Path, section: Any) -> Any:
-    """Return a section ``[models.<name>]`` of a settings file, its relative paths beside that file."""
-    if not isinstance(section, Mapping):
-        return section
-    values, folder = dict(section), Path(file).resolve().parent
-    if isinstance(values.get("path"), str):
-        values["path"] = folder / Path(values["path"]).expanduser()
-    if isinstance(values.get("call"), str) and ".py:" in values["call"]:
-        values["call"] = str(folder / Path(values["call"]).expanduser())
-    return values
-
-
-def check_model_names(models: Iterable[str], networks: Iterable[str]) -> None:
-    """Raise `SettingsError` unless names of models can be names of files, beside those of `networks`."""
-    taken = {name.lower(): name for name in (*networks, *_RESERVED)}
-    for name in models:
-        if not _NAME.fullmatch(name) or re.search(r"_CV\d+$", name):
-            raise SettingsError(
-                "The name of a model must be made of letters, digits, '_' and '-', and not end like a "
-                f"fold (_CV1), but got {name!r}."
-            )
-        # Some file systems do not tell mine from Mine.
-        if name.lower() in taken:
-            raise SettingsError(
-                f"The name {name!r} of a model is taken by {taken[name.lower()]!r}: choose another."
-            )
-        taken[name.lower()] = name
+    @staticmethod
+    def check_names(models: Iterable[str], networks: Iterable[str]) -> None:
+        """Raise `SettingsError` unless names of models can be names of files, beside those of `networks`."""
+        taken = {name.lower(): name for name in (*networks, *_RESERVED)}
+        for name in models:
+            if not _NAME.fullmatch(name) or re.search(r"_CV\d+$", name):
+                raise SettingsError(
+                    "The name of a model must be made of letters, digits, '_' and '-', and not end like a "
+                    f"fold (_CV1), but got {name!r}."
+                )
+            # Some file systems do not tell mine from Mine.
+            if name.lower() in taken:
+                raise SettingsError(
+                    f"The name {name!r} of a model is taken by {taken[name.lower()]!r}: choose another."
+                )
+            taken[name.lower()] = name

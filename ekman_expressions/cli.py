@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from ekman_expressions.study.check import check
 from ekman_expressions.study.experiment import Experiment, presets
 from ekman_expressions.study.runner import folder_of
 
+_EXPERIMENT = f"one of {', '.join(presets())}, or a settings file (.toml)"
 # The report comes last, of all that the study has left.
 STEPS = {**study.STEPS, report.STEP.name: report.STEP}
 
@@ -35,46 +36,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="ekman-expressions", description=__doc__)
     parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    verbs = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    steps = commands.add_parser("run", help="run a study, or some of its steps")
-    steps.add_argument(
-        "--preset",
-        default="demo",
-        help=f"one of {', '.join(presets())}, or a settings file (.toml)",
-    )
-    steps.add_argument("--root", type=Path, help="where datasets/, models/, results/ ... lie")
-    steps.add_argument("--steps", help="names separated by commas; default: all")
-    steps.add_argument("--from", dest="first", metavar="STEP", help="start with this step")
-    steps.add_argument(
+    run = _verb(verbs, _run, "run", "run a study, or some of its steps", root=True)
+    run.add_argument("--preset", default="demo", help=_EXPERIMENT)
+    run.add_argument("--steps", help="names separated by commas; default: all")
+    run.add_argument("--from", dest="first", metavar="STEP", help="start with this step")
+    run.add_argument(
         "--scheduler",
         metavar="WHERE",
         help="'local:4': four processes here; 'tcp://host:8786': a Dask cluster; default: this process",
     )
-    steps.set_defaults(command=_run)
 
-    faces = commands.add_parser(
-        "datasets", help="list the databases and their terms of use, or check a copy of one"
+    databases = _verb(
+        verbs, _datasets, "datasets", "list the databases and their terms of use, or check a copy of one"
     )
-    faces.add_argument("name", nargs="?", metavar="NAME", help="any other name is a folder of yours")
-    faces.add_argument("folder", nargs="?", type=Path, metavar="ROOT", help="the folder where its copy lies")
-    faces.add_argument(
+    databases.add_argument("name", nargs="?", metavar="NAME", help="any other name is a folder of yours")
+    databases.add_argument(
+        "folder", nargs="?", type=Path, metavar="ROOT", help="the folder where its copy lies"
+    )
+    databases.add_argument(
         "--option",
         action="append",
         default=[],
         metavar="KEY=VALUE",
         help="an option of the database, as in [faces.options.NAME]; may be repeated",
     )
-    faces.set_defaults(command=_datasets)
 
-    pages = commands.add_parser("report", help="make pages of an experiment that open from disk")
-    pages.add_argument(
-        "experiment",
-        nargs="?",
-        metavar="EXPERIMENT",
-        help=f"one of {', '.join(presets())}, or a settings file (.toml)",
-    )
-    pages.add_argument("--root", type=Path, help="where datasets/, models/, results/ ... lie")
+    pages = _verb(verbs, _report, "report", "make pages of an experiment that open from disk", root=True)
+    pages.add_argument("experiment", nargs="?", metavar="EXPERIMENT", help=_EXPERIMENT)
     pages.add_argument(
         "--heatmaps",
         type=Path,
@@ -87,34 +77,35 @@ def _parser() -> argparse.ArgumentParser:
         action=argparse.BooleanOptionalAction,
         help="show single faces; by default only those of bundled databases, see the terms of the others",
     )
-    pages.set_defaults(command=_report)
 
-    verify = commands.add_parser("verify", help="recompute the published scores from the released heatmaps")
+    verify = _verb(verbs, _verify, "verify", "recompute the published scores from the released heatmaps")
     verify.add_argument(
         "--published",
         type=Path,
         metavar="PATH",
         help="folder with GRAY/heatmaps_by_cv and GROUND_TRUTH; default: look for it, else download",
     )
-    verify.set_defaults(command=_verify)
 
-    about = commands.add_parser("info", help="say all that a bug report needs: versions, machine, paths")
-    about.set_defaults(command=_info)
+    _verb(verbs, _info, "info", "say all that a bug report needs: versions, machine, paths")
 
-    walk = commands.add_parser(
-        "check", help="look at every artefact of an experiment: missing, stale, foreign, damaged"
-    )
-    walk.add_argument("experiment", metavar="EXPERIMENT", help="a preset or a settings file (.toml)")
-    walk.add_argument("--root", type=Path, help="where datasets/, models/, results/ ... lie")
-    walk.set_defaults(command=_check)
+    about = "look at every artefact of an experiment: missing, stale, foreign, damaged"
+    _verb(verbs, _check, "check", about, root=True).add_argument("experiment", help=_EXPERIMENT)
 
-    expect = commands.add_parser("expect", help="compare an experiment's numbers with expected ones")
-    expect.add_argument("experiment", metavar="EXPERIMENT", help="a preset or a settings file (.toml)")
-    expect.add_argument("--root", type=Path, help="where datasets/, models/, results/ ... lie")
+    expect = _verb(verbs, _expect, "expect", "compare an experiment's numbers with expected ones", root=True)
+    expect.add_argument("experiment", help=_EXPERIMENT)
     expect.add_argument("--table", type=Path, help="expected numbers (CSV); default: those of the preset")
     expect.add_argument("--update", action="store_true", help="write the obtained numbers into --table")
-    expect.set_defaults(command=_expect)
     return parser
+
+
+def _verb(
+    verbs: Any, command: Callable[..., int], name: str, what: str, *, root: bool = False
+) -> argparse.ArgumentParser:
+    verb = verbs.add_parser(name, help=what)
+    verb.set_defaults(command=command)
+    if root:
+        verb.add_argument("--root", type=Path, help="where datasets/, models/, results/ ... lie")
+    return verb
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -11,9 +11,9 @@ from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import read_csv, read_image, write_image
 from ekman_expressions.facespace import masks, warp
 from ekman_expressions.study import run as run_steps
-from ekman_expressions.study.published import find_local
+from ekman_expressions.study.published import locate
 
-RELEASED = find_local()
+RELEASED = locate(download=False)
 
 
 def _iou(one, other):

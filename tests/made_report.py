@@ -12,7 +12,7 @@ from ekman_expressions.facespace.warp import POINTS
 from ekman_expressions.study import run as run_steps
 from ekman_expressions.study.settings import ExplanationSettings
 
-STEPS = ("evaluation", "explanations", "facespace", "heatmaps", "masks", "scores", "dendrograms")
+STEPS = ("evaluation", "explanations", "facespace", "heatmaps", "masks", "scores", "barplots", "dendrograms")
 _READ = np.random.default_rng(5).normal(0, 3, (3, 6))
 
 

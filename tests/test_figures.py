@@ -263,7 +263,8 @@ GALLERY = {
         title="Heatmaps: mean r over networks and expressions",
     ),
     "small correlations": lambda: figures.annotated_matrix(
-        _correlations(["iou", "auc"]), "Spearman", limits=(-1, 1)
+        _correlations(["iou", "auc"]), "Spearman", limits=(-1, 1),
+        title="Heatmaps: mean Pearson's r over networks and expressions",
     ),
     "cells": lambda: figures.annotated_matrix(
         pd.DataFrame(RNG.normal(0, 0.1, (12, 6)), list(NETWORKS), list(EXPRESSIONS)), "IoU above chance",

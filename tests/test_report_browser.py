@@ -13,7 +13,6 @@ from PIL import Image
 
 from ekman_expressions.facespace import heatmaps, masks
 from ekman_expressions.measures.scores import f1_score, iou, precision, recall, scores
-from ekman_expressions.report.atlas import area_matched_level
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 
@@ -83,6 +82,12 @@ def shown(page, row):
     cells = page.locator(f"tr[data-row='{row}'] td").all()
     values = [cell.locator("data") for cell in cells]
     return [float(value.get_attribute("value")) if value.count() else None for value in values]
+
+
+def area_matched_level(gray, mask):
+    """The threshold above which a heatmap marks an area nearest to the mask's; of two, the lower."""
+    errors = [abs(np.count_nonzero(gray > level) - np.count_nonzero(mask)) for level in range(256)]
+    return errors.index(min(errors))
 
 
 def expected(gray, mask, level):
@@ -173,7 +178,8 @@ def test_pixels_of_a_panel_are_the_colour_map_of_the_heatmap(visit, made):
 def test_the_wall_shows_all_heatmaps_and_opens_the_explorer(visit, made):
     page = visit("wall")
     page.wait_for_selector(".cell[data-drawn]")
-    present = [name for name in ("anger", "fear") if heatmaps.heatmap_path(made.heatmaps_folder, name).exists()]
+    folder = made.heatmaps_folder
+    present = [name for name in ("anger", "fear") if heatmaps.heatmap_path(folder, name).exists()]
     assert present == ["anger"]
     assert page.locator("#wall tr[id=Upper] .absent").count() == 2
     page.get_by_role("button", name="Folds of Upper").press("Enter")

@@ -6,7 +6,7 @@ import functools
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from textwrap import fill
+from textwrap import fill, wrap
 from typing import TYPE_CHECKING, Any, ParamSpec
 
 import numpy as np
@@ -117,7 +117,7 @@ def network_kinds(networks: Iterable[str], weights: str) -> dict[str, str]:
     return {network: kind(network) for network in networks}
 
 
-def save(figure: Figure, path: Path, *, dpi: int = FILE_DPI) -> None:
+def save(figure: Figure, path: Path, *, dpi: int = FILE_DPI, caption: str = "", alt: str = "") -> None:
     """Write a figure atomically, in the format of the suffix; equal figures give equal bytes.
 
     Parameters
@@ -127,6 +127,9 @@ def save(figure: Figure, path: Path, *, dpi: int = FILE_DPI) -> None:
         Ends in .png, .svg or .pdf.
     dpi : int
         Pixels per inch of a PNG.
+    caption, alt : str
+        How to read it, and what it shows in words for readers who do not see it: written, with its
+        title, into a PNG as the texts Comment, Description and Title. The report shows them.
 
     Raises
     ------
@@ -135,9 +138,10 @@ def save(figure: Figure, path: Path, *, dpi: int = FILE_DPI) -> None:
     """
     import matplotlib
 
-    # What each format would note about the time and the program.
-    noted: Mapping[str, dict[str, None]] = {
-        ".png": {"Software": None},
+    texts = {"Title": figure.get_suptitle().replace("\n", " "), "Comment": caption, "Description": alt}
+    # None: what each format would note about the time and the program.
+    noted: Mapping[str, dict[str, Any]] = {
+        ".png": {"Software": None, **{name: text for name, text in texts.items() if text}},
         ".svg": {"Date": None, "Creator": None},
         ".pdf": {"CreationDate": None, "Creator": None, "Producer": None},
     }
@@ -188,11 +192,12 @@ def _picture_class() -> type[Figure]:
 
 
 def new_figure(width: float, height: float, title: str = "", *, layout: str = "constrained") -> Figure:
-    """Return an empty figure of so many printed inches, and 0.25 more for a title, without any backend."""
-    size = width * SCALE, (height + (0.25 if title else 0)) * SCALE
+    """Return an empty figure of so many printed inches, and more for its title, without any backend."""
+    lines = wrap(title, int(width / 0.085))
+    size = width * SCALE, (height + 0.22 * len(lines)) * SCALE
     figure = _picture_class()(figsize=size, layout=layout)
     if title:
-        figure.suptitle(title)
+        figure.suptitle("\n".join(lines))
     return figure
 
 

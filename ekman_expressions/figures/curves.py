@@ -34,7 +34,9 @@ _MEASURES = {
 
 
 @styled
-def learning_curves(table: pd.DataFrame, *, measure: str = "accuracy", columns: int = 4) -> Figure:
+def learning_curves(
+    table: pd.DataFrame, *, measure: str = "accuracy", columns: int = 4, title: str = ""
+) -> Figure:
     """Draw a panel per network: training (solid) and held-out (dashed) by epoch, a line per fold.
 
     Parameters
@@ -47,6 +49,7 @@ def learning_curves(table: pd.DataFrame, *, measure: str = "accuracy", columns: 
         ``"accuracy"`` or ``"loss"``.
     columns : int
         Panels side by side.
+    title : str
 
     Raises
     ------
@@ -60,7 +63,7 @@ def learning_curves(table: pd.DataFrame, *, measure: str = "accuracy", columns: 
     networks = list(dict.fromkeys(table["network"]))
     columns = min(columns, len(networks))
     rows = -(-len(networks) // columns)
-    figure = new_figure(max(COLUMN, columns * PAGE / 4), 0.8 + 1.5 * rows)
+    figure = new_figure(max(COLUMN, columns * PAGE / 4), 0.8 + 1.5 * rows, title)
     styles = {
         measure: {"linestyle": "-", "color": PALETTE[0]},
         f"val_{measure}": {"linestyle": "--", "color": PALETTE[5]},
@@ -80,13 +83,14 @@ def learning_curves(table: pd.DataFrame, *, measure: str = "accuracy", columns: 
                 axes.plot(point["epoch"], point[f"val_{measure}"], **chosen)
         axes.set_title(network)
         axes.xaxis.get_major_locator().set_params(integer=True, nbins=5)
+        axes.set_xlim(0.7, table.loc[table["network"] == network, "epoch"].max() + 0.3)
         axes.grid()
     titles = ("training faces (one line per fold)", "held-out faces (one line per fold)")
     entries = [line(label=text, **style) for text, style in zip(titles, styles.values(), strict=False)]
     if has_chosen:
         entries.append(line(label="epoch that is kept", **chosen))
-    legend(figure, entries, 1 if columns < 3 else 2, loc="outside upper center")
-    figure.supxlabel("epoch")
+    # The legend's title stands for a label of all horizontal axes, which it would lie over.
+    legend(figure, entries, 1 if columns < 3 else 3, title="epoch", title_fontsize=10)
     figure.supylabel(measure)
     return figure
 

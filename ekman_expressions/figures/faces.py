@@ -66,7 +66,8 @@ def alignment_page(
     titles : sequence of str, optional
         Above each face.
     residuals : sequence of float, optional
-        Landmark outlier scores (`ekman_expressions.faces.landmark_outliers`): shown above the faces, which come in this order, the highest first.
+        Landmark outlier scores (`ekman_expressions.faces.landmark_outliers`): shown above the faces,
+        which come in this order, the highest first.
     most : int
         Faces drawn at most; the title says how many there are.
     columns : int

@@ -117,6 +117,7 @@ def confusion_matrices(
     names: Sequence[str] | None = None,
     other: str = "None of them",
     columns: int = 3,
+    title: str = "",
 ) -> Figure:
     """Draw confusion matrices, each row in percent of the faces of that expression.
 
@@ -131,6 +132,7 @@ def confusion_matrices(
         Name of that last column, which is drawn for all networks if one has it.
     columns : int
         Matrices side by side.
+    title : str
 
     Returns
     -------
@@ -156,7 +158,7 @@ def confusion_matrices(
     predicted = names if width == classes else [*names, other]
     columns = min(columns, len(matrices))
     rows = -(-len(matrices) // columns)
-    figure = new_figure(min(PAGE + 0.2, 1.5 + 1.9 * columns), 1.1 + 1.75 * rows)
+    figure = new_figure(min(PAGE + 0.2, 1.5 + 1.9 * columns), 1.1 + 1.75 * rows, title)
     grid = panels(figure, len(matrices), columns, sharex=True, sharey=True)
     for place, (axes, (network, counts)) in enumerate(zip(grid, matrices.items(), strict=True)):
         counts = np.pad(counts, ((0, 0), (0, width - counts.shape[1])))

@@ -1,4 +1,4 @@
-"""Explained faces as data: the image, its superpixels, their weights and standard errors."""
+"""The faces of a report: explained ones with their weights, and the mean face below heatmaps."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ from ekman_expressions.core.expressions import index, title
 from ekman_expressions.core.files import write_image
 from ekman_expressions.explainers.lime import lime
 from ekman_expressions.explainers.record import PerturbationRecord
-from ekman_expressions.report.scripts import pack, write_call
+from ekman_expressions.faces import databases
+from ekman_expressions.facespace.heatmaps import RunningMean
+from ekman_expressions.facespace.warp import POINTS, SHAPE, normalise
+from ekman_expressions.figures.faces import CONTOURS
+from ekman_expressions.report.data import pack, write_call
 from ekman_expressions.report.source import Source
 from ekman_expressions.study import evaluation, explanations, prepared
 from ekman_expressions.study.experiment import Experiment
@@ -24,10 +28,16 @@ from ekman_expressions.study.provenance import Run
 MOST = 8
 """Faces shown per model and expression, spread evenly from the best to the worst described."""
 
+_MEAN_OF = 120
+"""So many faces, spread evenly over the manifest, make the mean."""
+
+_FEWEST_PERSONS = 20
+"""The mean of licensed faces of fewer persons might still look like one of them: it is not drawn."""
+
 _SIDE = 224
 
 
-def write(source: Source, folder: Path, run: Run) -> list[dict[str, Any]]:
+def write_faces(source: Source, folder: Path, run: Run) -> list[dict[str, Any]]:
     """Write one script per model below ``faces/``, and return which models have how many faces.
 
     Returns
@@ -95,3 +105,57 @@ def _entry(experiment: Experiment, row: Any, predictions: pd.DataFrame) -> dict[
 def _write_face(experiment: Experiment, image_id: str, folder: Path) -> None:
     face = prepared.read_faces(experiment, [image_id], _SIDE)[0]
     write_image(folder / "faces" / f"{image_id}.webp", np.round(face * 255).astype(np.uint8), quality=85)
+
+
+def shareable(experiment: Experiment) -> bool:
+    """Whether all faces come from databases that are bundled, and so may be passed on."""
+    known = databases.DATABASES
+    return all(name in known and known[name].bundled for name in experiment.faces.datasets)
+
+
+def write_background(source: Source, path: Path) -> str:
+    """Write the picture, (275, 224), and return in words what it is."""
+    chosen = _choose_for_mean(source.experiment) if source.experiment else None
+    mean, count = _mean(source.experiment, chosen) if chosen is not None else (None, 0)
+    if mean is None:
+        write_image(path, _drawing(), quality=90)
+        return "a drawing of the template's landmarks"
+    write_image(path, np.round(mean * 255).astype(np.uint8), quality=88)
+    return f"the mean of {count} faces of {chosen['subject'].nunique()} persons"
+
+
+def _drawing() -> np.ndarray:
+    """Draw the template's face with lines, (275, 224) uint8."""
+    import cv2
+
+    canvas = np.full(SHAPE, 225, np.uint8)
+    for lines in CONTOURS.values():
+        for line in lines:
+            points = np.round(POINTS[list(line)] * 16).astype(np.int32)
+            cv2.polylines(canvas, [points], False, 90, 1, cv2.LINE_AA, shift=4)
+    return canvas
+
+
+def _choose_for_mean(experiment: Experiment) -> pd.DataFrame | None:
+    if not experiment.manifest_path.exists():
+        return None
+    manifest = prepared.read_manifest(experiment)
+    # By fold, expression and subject, so that an even choice is balanced.
+    manifest = manifest.sort_values(["fold", "expression", "subject", "image_id"], ignore_index=True)
+    places = np.unique(np.linspace(0, len(manifest) - 1, min(_MEAN_OF, len(manifest))).astype(int))
+    chosen = manifest.iloc[places]
+    if not shareable(experiment) and chosen["subject"].nunique() < _FEWEST_PERSONS:
+        return None
+    return chosen
+
+
+def _mean(experiment: Experiment, chosen: pd.DataFrame) -> tuple[np.ndarray | None, int]:
+    mean = RunningMean()
+    for image_id in tqdm(chosen["image_id"], desc="Averaging faces", unit="face"):
+        try:
+            face = prepared.read_faces(experiment, [image_id], _SIDE)[0]
+            mean.add(normalise(face, prepared.read_landmarks(experiment, image_id)))
+        except (DataError, MissingError):
+            # The step 'faces' lists what is wrong with them; a background can do without.
+            continue
+    return (np.clip(mean.mean, 0, 1) if mean.weight else None), int(mean.weight)

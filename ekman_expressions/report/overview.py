@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ekman_expressions.core.expressions import EXPRESSIONS
-from ekman_expressions.core.files import read_csv, read_json
+from ekman_expressions.core.files import read_csv, read_json, write_csv
+from ekman_expressions.explainers.specs import SPECS
 from ekman_expressions.measures import scores
 from ekman_expressions.measures.chance import MEANINGS
-from ekman_expressions.report import measures
-from ekman_expressions.report.atlas import explainer_title
 from ekman_expressions.report.source import Source
 from ekman_expressions.study import prepared
 from ekman_expressions.study import scores as scores_step
@@ -25,9 +25,23 @@ from ekman_expressions.study.steps import STEPS
 WHITE = "white everywhere (no information)"
 
 _WHITE = MEANINGS["white"]
+_BASELINES = ("white", "random_pixels", "ellipse_30", "other_masks")
 
 
-def words(source: Source) -> list[str]:
+def overview(source: Source, folder: Path) -> dict[str, Any]:
+    """Write the main table into ``tables/main.csv``, and return the values of the page."""
+    table = _main_table(source)
+    write_csv(folder / "tables" / "main.csv", table)
+    return {
+        "words": _words(source),
+        "table": table.to_dict("records"),
+        "has_accuracy": "accuracy" in table,
+        "references": table["network"][~table["network"].isin(source.networks)].tolist(),
+        "interval_words": _interval_words(source),
+    }
+
+
+def _words(source: Source) -> list[str]:
     """Say in sentences what was done, as far as the files tell."""
     networks = _listed(source.networks)
     folds = f"{len(source.folds)} folds" if source.folds else "one model each"
@@ -47,7 +61,7 @@ def words(source: Source) -> list[str]:
     return [text for text in told if text]
 
 
-def main_table(source: Source) -> pd.DataFrame:
+def _main_table(source: Source) -> pd.DataFrame:
     """Return a row per network: accuracy, and the scores of its heatmaps at Otsu's threshold.
 
     Returns
@@ -93,32 +107,44 @@ def main_table(source: Source) -> pd.DataFrame:
     }
     rows = [reference]
     if (baselines := source.table("statistics", "baselines.csv")) is not None:
-        known = measures.averages(baselines, "iou").items()
+        known = _averages(baselines).items()
         rows += [{"network": meaning, "iou": value} for meaning, value in known if meaning != _WHITE]
     if (intervals := _intervals(source)) is not None:
         table = table.merge(intervals, "left", on="network")
     return pd.concat([table, pd.DataFrame(rows)], ignore_index=True)
 
 
-def interval_words(source: Source) -> str:
+def _averages(baselines: pd.DataFrame) -> dict[str, float]:
+    """Return the average IoU of the chosen baselines by what they mean."""
+    rows = baselines[(baselines["score"] == "iou") & (baselines["expression"] == scores.AVERAGE)]
+    rows = rows[rows["baseline"].isin(_BASELINES) & rows["value"].notna()]
+    return {row.meaning: float(row.value) for row in rows.itertuples()}
+
+
+def _interval_unit(intervals: pd.DataFrame) -> str:
+    """Return over what the intervals are: subjects where these are known, else folds."""
+    return "subject" if intervals["subject_low"].notna().any() else "fold"
+
+
+def _interval_words(source: Source) -> str:
     """Say what the intervals of the main table are; nothing if there are none."""
     intervals = source.table("statistics", "intervals.csv")
     if intervals is None:
         return ""
-    return f"95 % interval over {measures.interval_unit(intervals)}s in brackets"
+    return f"95 % interval over {_interval_unit(intervals)}s in brackets"
 
 
 def _intervals(source: Source) -> pd.DataFrame | None:
     intervals = source.table("statistics", "intervals.csv")
     if intervals is None:
         return None
-    unit = measures.interval_unit(intervals)
+    unit = _interval_unit(intervals)
     whole = intervals[(intervals["score"] == "iou") & (intervals["expression"] == scores.AVERAGE)]
     names = {f"{unit}_low": "iou_low", f"{unit}_high": "iou_high"}
     return whole.rename(columns=names)[["network", *names.values()]]
 
 
-def steps(source: Source) -> list[dict[str, Any]]:
+def provenance(source: Source) -> list[dict[str, Any]]:
     """Return what each step's ``run.json`` says, in the order of the flow."""
     experiment = source.experiment
     if experiment is None:
@@ -182,7 +208,7 @@ def _training(experiment: Experiment) -> str:
 def _explanation(experiment: Experiment) -> str:
     settings = experiment.explanation
     text = (
-        f"Explained by {explainer_title(settings.explainer)}: at most {settings.positives} faces per model "
+        f"Explained by {SPECS[settings.explainer].title}: at most {settings.positives} faces per model "
         "and expression, of those that the model itself predicts so; about "
         f"{settings.segments} superpixels, "
         f"{settings.samples} masked copies of each face"

@@ -13,6 +13,7 @@ import pandas as pd
 from ekman_expressions.core.errors import DataError, MissingError
 from ekman_expressions.core.expressions import EXPRESSIONS, title
 from ekman_expressions.core.files import read_csv
+from ekman_expressions.explainers.specs import SPECS
 from ekman_expressions.facespace import heatmaps, masks
 from ekman_expressions.figures import network_kinds
 from ekman_expressions.study.experiment import Experiment
@@ -54,6 +55,11 @@ class Source:
     def explainer(self) -> str:
         """The explainer that the report shows first."""
         return next(iter(self.heatmaps))
+
+    @property
+    def titles(self) -> dict[str, str]:
+        """What the explainers are called in figures and tables."""
+        return {name: SPECS[name].title if name in SPECS else name for name in self.heatmaps}
 
     @property
     def levels(self) -> tuple[tuple[str | None, str | None], ...]:
@@ -112,74 +118,74 @@ class Source:
         path = self.experiment.results_folder.joinpath(*parts)
         return read_csv(path) if path.is_file() else None
 
+    @classmethod
+    def of_experiment(cls, experiment: Experiment) -> Source:
+        """Return an experiment's files as the source of a report.
 
-def of_experiment(experiment: Experiment) -> Source:
-    """Return an experiment's files as the source of a report.
-
-    Raises
-    ------
-    MissingError
-        If there is no heatmap.
-    """
-    base = experiment.root / "heatmaps" / experiment.name
-    main = experiment.explanation.explainer
-    folders = {main: experiment.heatmaps_folder}
-    if main != "lime":
-        folders["lime"] = base
-    others = base / "explainers"
-    if others.is_dir():
-        for folder in sorted(others.iterdir()):
-            folders.setdefault(folder.name, folder)
-    folders = {name: folder for name, folder in folders.items() if _has_heatmaps(folder)}
-    if not folders:
-        raise MissingError(
-            f"{base} holds no heatmaps. They are written by the step 'heatmaps': run it first."
+        Raises
+        ------
+        MissingError
+            If there is no heatmap.
+        """
+        base = experiment.root / "heatmaps" / experiment.name
+        main = experiment.explanation.explainer
+        folders = {main: experiment.heatmaps_folder}
+        if main != "lime":
+            folders["lime"] = base
+        others = base / "explainers"
+        if others.is_dir():
+            for folder in sorted(others.iterdir()):
+                folders.setdefault(folder.name, folder)
+        folders = {name: folder for name, folder in folders.items() if _has_heatmaps(folder)}
+        if not folders:
+            raise MissingError(
+                f"{base} holds no heatmaps. They are written by the step 'heatmaps': run it first."
+            )
+        return cls(
+            name=experiment.name,
+            networks=experiment.networks,
+            folds=experiment.folds,
+            heatmaps=folders,
+            masks=_masks(base),
+            kinds=network_kinds(experiment.networks, experiment.training.weights),
+            experiment=experiment,
         )
-    return Source(
-        name=experiment.name,
-        networks=experiment.networks,
-        folds=experiment.folds,
-        heatmaps=folders,
-        masks=_masks(base),
-        kinds=network_kinds(experiment.networks, experiment.training.weights),
-        experiment=experiment,
-    )
 
+    @classmethod
+    def of_heatmaps(cls, folder: Path, name: str) -> Source:
+        """Return a folder of heatmaps laid out like the released ones as the source of a report.
 
-def of_heatmaps(folder: Path, name: str) -> Source:
-    """Return a folder of heatmaps laid out like the released ones as the source of a report.
+        Networks and folds are those that the names of the files tell.
 
-    Networks and folds are those that the names of the files tell.
-
-    Raises
-    ------
-    MissingError
-        If there is no heatmap.
-    """
-    folder = Path(folder)
-    if not _has_heatmaps(folder):
-        raise MissingError(
-            f"{folder} holds no heatmaps. Name a folder with GRAY/heatmaps_by_cv, GRAY/heatmaps_by_net or "
-            "GRAY/heatmaps_total, such as the released one."
+        Raises
+        ------
+        MissingError
+            If there is no heatmap.
+        """
+        folder = Path(folder)
+        if not _has_heatmaps(folder):
+            raise MissingError(
+                f"{folder} holds no heatmaps. Name a folder with GRAY/heatmaps_by_cv, GRAY/heatmaps_by_net or "
+                "GRAY/heatmaps_total, such as the released one."
+            )
+        networks, folds = set(), set()
+        for path in (folder / "GRAY" / "heatmaps_by_cv").glob("*.png"):
+            if found := _BY_FOLD.fullmatch(path.stem):
+                networks.add(found["network"])
+                folds.add(found["fold"])
+        for path in (folder / "GRAY" / "heatmaps_by_net").glob("*.png"):
+            if found := _BY_NET.fullmatch(path.stem):
+                networks.add(found["network"])
+        known = [network for network in NETWORKS if network in networks]
+        ordered = (*known, *sorted(networks - set(known)))
+        return cls(
+            name=name,
+            networks=ordered,
+            folds=tuple(sorted(folds, key=lambda fold: int(fold[2:]))),
+            heatmaps={"lime": folder},
+            masks=_masks(folder),
+            kinds=network_kinds(ordered, "imagenet"),
         )
-    networks, folds = set(), set()
-    for path in (folder / "GRAY" / "heatmaps_by_cv").glob("*.png"):
-        if found := _BY_FOLD.fullmatch(path.stem):
-            networks.add(found["network"])
-            folds.add(found["fold"])
-    for path in (folder / "GRAY" / "heatmaps_by_net").glob("*.png"):
-        if found := _BY_NET.fullmatch(path.stem):
-            networks.add(found["network"])
-    known = [network for network in NETWORKS if network in networks]
-    ordered = (*known, *sorted(networks - set(known)))
-    return Source(
-        name=name,
-        networks=ordered,
-        folds=tuple(sorted(folds, key=lambda fold: int(fold[2:]))),
-        heatmaps={"lime": folder},
-        masks=_masks(folder),
-        kinds=network_kinds(ordered, "imagenet"),
-    )
 
 
 def _has_heatmaps(folder: Path) -> bool:

@@ -1,37 +1,29 @@
-"""The step "report": gather what there is, write data, figures and pages."""
+"""The step "report": gather what there is, write data, link pictures, fill the pages' templates."""
 
 from __future__ import annotations
 
 import shutil
-from itertools import chain
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ekman_expressions import __version__, study
-from ekman_expressions.core.files import write_csv
-from ekman_expressions.report import answers, atlas, backdrop, faces, measures, overview, sections
-from ekman_expressions.report.pages import Page, asset_files, write_pages
-from ekman_expressions.report.plots import publish
-from ekman_expressions.report.source import Source, of_experiment, of_heatmaps
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+from ekman_expressions import __version__, figures, study
+from ekman_expressions.core.expressions import EXPRESSIONS, title
+from ekman_expressions.core.files import atomic_path
+from ekman_expressions.report.data import write_heatmaps
+from ekman_expressions.report.faces import MOST, shareable, write_background, write_faces
+from ekman_expressions.report.linked import linked_pages
+from ekman_expressions.report.overview import overview, provenance
+from ekman_expressions.report.source import Source
 from ekman_expressions.study.experiment import Experiment, find_root
 from ekman_expressions.study.provenance import Run
 from ekman_expressions.study.steps import STEPS, Step
 
-_ABOUT = {
-    "wall.html": "All heatmaps side by side, networks × expressions, folds on demand.",
-    "explorer.html": "One heatmap, or two with their difference: move the threshold and watch the scores.",
-    "faces.html": "Single faces: superpixels, weights with standard errors, R².",
-    "scores.html": "IoU with the Ekman masks as bars, per expression.",
-    "dendrograms.html": "Which networks, folds and expressions show the same pattern.",
-    "classification.html": "Accuracy and confusion matrices.",
-    "training.html": "Learning curves.",
-    "quality.html": "How faithful the explanations are: deletion and insertion curves, stability.",
-    "statistics.html": "Chance baselines, permutation tests, intervals, regions.",
-    "explainers.html": "How far different explainers agree.",
-    "known.html": "Explanations against what is known of the synthetic faces.",
-    "provenance.html": "Versions, settings, times, and what was left out and why.",
-}
 _OWNED = ("assets", "data", "faces", "figures", "tables")
+_STATIC, _TEMPLATES = Path(__file__).parent / "static", Path(__file__).parent / "templates"
 
 
 def report(experiment: Experiment, run: Run, *, show_faces: bool | None = None) -> None:
@@ -44,13 +36,19 @@ def report(experiment: Experiment, run: Run, *, show_faces: bool | None = None) 
     experiment : Experiment
         Whose files are shown.
     run : Run
-        Takes note of heatmaps, explained faces and figures made, and of what was left out.
+        Takes note of heatmaps and explained faces that are shown, and of what was left out.
     show_faces : bool, optional
         Whether the pages show single faces. By default only if all come from bundled
         databases: the terms of others forbid copies to be passed on.
     """
-    allowed = backdrop.shareable(experiment) if show_faces is None else show_faces
-    _write(of_experiment(experiment), experiment.report_folder, run, show_faces=allowed)
+    allowed = shareable(experiment) if show_faces is None else show_faces
+    _write(Source.of_experiment(experiment), experiment.report_folder, run, show_faces=allowed)
+
+
+def _templates(experiment: Experiment) -> dict[str, Path]:
+    """Return templates, styles and scripts: when they change, reports are made again."""
+    paths = (path for folder in (_STATIC, _TEMPLATES) for path in sorted(folder.iterdir()) if path.is_file())
+    return {f"report/{path.parent.name}/{path.name}": path for path in paths}
 
 
 STEP = Step(
@@ -61,7 +59,7 @@ STEP = Step(
     reads=("heatmaps",),
     also=tuple(name for name in STEPS if name != "heatmaps"),
     every_explainer=True,
-    files=lambda experiment: asset_files(),
+    files=_templates,
 )
 """The last step, of a table of its own: the study knows nothing of reports."""
 
@@ -107,9 +105,8 @@ def make_of_heatmaps(
     heatmaps = Path(heatmaps).resolve()
     name = name or (heatmaps.parent.name if heatmaps.name == "heatmaps" else heatmaps.name)
     folder = Path(folder) if folder is not None else find_root() / "results" / name / "report"
-    source = of_heatmaps(heatmaps, name)
     run = Run()
-    _write(source, folder, run, show_faces=False)
+    _write(Source.of_heatmaps(heatmaps, name), folder, run, show_faces=False)
     return run, folder / "index.html"
 
 
@@ -118,102 +115,95 @@ def _write(source: Source, folder: Path, run: Run, *, show_faces: bool) -> None:
         shutil.rmtree(folder / name, ignore_errors=True)
     for page in folder.glob("*.html"):
         page.unlink()
-    cells = atlas.write_heatmaps(source, folder, run)
-    atlas.write_common(source, folder, cells)
-    under = backdrop.write(source, folder / "assets" / "face.webp")
-    table = overview.main_table(source)
-    write_csv(folder / "tables" / "main.csv", table)
-    steps = overview.steps(source)
+    write_heatmaps(source, folder, run)
+    under = write_background(source, folder / "assets" / "face.webp")
+    steps = provenance(source)
     pages = [
-        Page(
-            file="index.html",
-            title="Overview",
-            template="overview.html",
-            values={
-                "words": overview.words(source),
-                "table": table.to_dict("records"),
-                "has_accuracy": "accuracy" in table,
-                "references": table["network"][~table["network"].isin(source.networks)].tolist(),
-                "interval_words": overview.interval_words(source),
-                "about": _ABOUT,
-                "omitted": sum(len(entry["omissions"]) for entry in steps),
-                "has_steps": bool(steps),
-            },
-        ),
-        Page(
-            file="wall.html",
-            title="Heatmap wall",
-            template="wall.html",
-            values={"plots": publish(sections.walls(source), folder, run), "under": under},
-            scripts=("core.js", "wall.js"),
-        ),
-        Page(
-            file="explorer.html",
-            title="Explorer",
-            template="explorer.html",
-            values={"under": under},
-            scripts=("core.js", "explorer.js"),
-        ),
+        {
+            "file": "index.html",
+            "title": "Overview",
+            "steps": steps,
+            "omitted": sum(len(entry["omissions"]) for entry in steps),
+            **overview(source, folder),
+        },
+        {
+            "file": "wall.html",
+            "title": "Heatmap wall",
+            "about": "All heatmaps side by side, networks × expressions, folds on demand.",
+            "under": under,
+            "explainer": source.titles[source.explainer],
+            "printed": _draw_wall(source, folder),
+            "scripts": ("core.js", "wall.js"),
+        },
+        {
+            "file": "explorer.html",
+            "title": "Explorer",
+            "about": "One heatmap, or two with their difference: move the threshold and watch the scores.",
+            "under": under,
+            "scripts": ("core.js", "explorer.js"),
+        },
     ]
-    pages += _faces_page(source, folder, run, show_faces)
-    pages += _figure_pages(source, folder, run)
+    if source.experiment is not None:
+        if (source.experiment.explanations_folder / "explanations.csv").exists():
+            pages.append(_faces_page(source, folder, run, show_faces))
+        pages += [{"template": "figures.html", **page} for page in linked_pages(source.experiment, folder)]
     if steps:
-        values = {"steps": steps}
-        pages.append(
-            Page(file="provenance.html", title="Provenance", template="provenance.html", values=values)
-        )
-    write_pages(pages, folder, name=source.name, version=__version__)
+        about = "Versions, settings, times, and what was left out and why."
+        pages.append({"file": "provenance.html", "title": "Provenance", "about": about, "steps": steps})
+    _write_pages(pages, folder, source.name)
     run.made(*(path for path in folder.rglob("*") if path.is_file() and path.name != "run.json"), items=0)
 
 
-def _faces_page(source: Source, folder: Path, run: Run, show_faces: bool) -> list[Page]:
-    experiment = source.experiment
-    if experiment is None or not (experiment.explanations_folder / "explanations.csv").exists():
-        return []
-    models = faces.write(source, folder, run) if show_faces else []
-    values: dict[str, Any] = {"models": models, "allowed": show_faces, "most": faces.MOST}
-    values["databases"] = ", ".join(experiment.faces.datasets)
-    scripts = ("core.js", "faces.js") if models else ()
-    return [
-        Page(
-            file="faces.html", title="Explained faces", template="faces.html", values=values, scripts=scripts
-        )
-    ]
+def _draw_wall(source: Source, folder: Path) -> str:
+    """Draw the wall of networks × expressions for print, of the explainer that is shown first."""
+    rows = {"all networks": None} | {network: network for network in source.networks}
+    images = {
+        (row, title(expression)): source.read_usable(expression, network)
+        for row, network in rows.items()
+        for expression in EXPRESSIONS
+    }
+    if all(image is None for image in images.values()):
+        return ""
+    outlines = {title(name): mask for name, mask in source.masks.items()}
+    figures.save(figures.heatmap_wall(images, outlines=outlines), folder / "figures" / "wall.png")
+    return "figures/wall.png"
 
 
-def _figure_pages(source: Source, folder: Path, run: Run) -> list[Page]:
-    pages = []
-    for file, title, text, plots, folders in (
-        ("scores.html", "Scores", sections.SCORES, sections.scores(source), ()),
-        ("dendrograms.html", "Dendrograms", sections.DENDROGRAMS, sections.dendrograms(source), ()),
-        (
-            "classification.html",
-            "Classification",
-            sections.CLASSIFICATION,
-            sections.classification(source),
-            (),
-        ),
-        ("training.html", "Training", sections.TRAINING, sections.learning(source), ()),
-        ("quality.html", "Quality", measures.QUALITY, measures.quality_plots(source), (("quality",),)),
-        (
-            "statistics.html",
-            "Statistics",
-            measures.STATISTICS,
-            chain(measures.statistics_plots(source), answers.region_plots(source)),
-            (("statistics",), ("regions",)),
-        ),
-        (
-            "explainers.html",
-            "Explainers",
-            measures.EXPLAINERS,
-            answers.explainer_plots(source),
-            (("explainers",),),
-        ),
-        ("known.html", "Known answers", measures.KNOWN, answers.known_plots(source), (("known_answers",),)),
-    ):
-        published = publish(plots, folder, run)
-        tables = [table for parts in folders for table in measures.tables(source, folder, *parts)]
-        if published or tables:
-            values = {"plots": published, "text": text, "tables": tables}
-            pages.append(Page(file=file, title=title, template="figures.html", values=values))
-    return pages
+def _faces_page(source: Source, folder: Path, run: Run, show_faces: bool) -> dict[str, Any]:
+    models = write_faces(source, folder, run) if show_faces else []
+    return {
+        "file": "faces.html",
+        "title": "Explained faces",
+        "about": "Single faces: superpixels, weights with standard errors, R².",
+        "models": models,
+        "allowed": show_faces,
+        "most": MOST,
+        "databases": ", ".join(source.experiment.faces.datasets),
+        "scripts": ("core.js", "faces.js") if models else (),
+    }
+
+
+def _write_pages(pages: list[dict[str, Any]], folder: Path, name: str) -> None:
+    """Write all pages, each with a menu of all, and the styles and scripts that they share."""
+    for path in sorted(_STATIC.iterdir()):
+        if path.is_file():
+            shutil.copyfile(path, folder / "assets" / path.name)
+    for page in pages:
+        template = _environment().get_template(page.get("template", page["file"]))
+        with atomic_path(folder / page["file"]) as temporary:
+            text = template.render(page=page, pages=pages, name=name, version=__version__)
+            temporary.write_text(text, encoding="utf-8")
+
+
+@cache
+def _environment() -> Environment:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    return Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )

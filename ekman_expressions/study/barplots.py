@@ -30,7 +30,11 @@ def barplots(experiment: Experiment, run: Run) -> None:
     for file, table, options in tqdm(list(plots(experiment)), desc="Drawing barplots", unit="figure"):
         path = experiment.barplots_folder / file
         if table["iou"].notna().any():
-            figures.save(figures.barplot(table, value="iou", axis_label=AXIS, **options), path)
+            figure = figures.barplot(table, value="iou", axis_label=AXIS, **options)
+            means = table.groupby(options["label"], sort=False)["iou"].mean().sort_values(ascending=False)
+            alt = ", ".join(f"{name} {value:.3f}" for name, value in means.items())
+            caption = f"Bars: means. Points: {options.get('points', 'fold')}s."
+            figures.save(figure, path, caption=caption, alt=f"Bars of IoU: {alt}.")
             run.made(path)
         else:
             run.omit(file, "there is no score to draw", path)

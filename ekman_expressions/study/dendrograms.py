@@ -33,6 +33,11 @@ the level ``by_net`` the ``split_difference`` between networks that were pre-tra
 scratch (`n` relabelings), also of all expressions together.
 """
 
+_CAPTION = (
+    "1 − Pearson's r between 8-bit heatmaps, average linkage: 0 is the same pattern, 1 unrelated. Numbers at "
+    "branches: how often each appears in resamples of the folds."
+)
+
 
 def dendrograms(experiment: Experiment, run: Run) -> None:
     """Draw which heatmaps are alike.
@@ -65,9 +70,15 @@ def dendrograms(experiment: Experiment, run: Run) -> None:
             support=support,
             title=tree_title,
         )
-        figures.save(figure, folder / file)
         where = {"level": level, "expression": expression}
-        pairs.append(pair_table(matrix, names).assign(**where))
+        leaf_pairs = pair_table(matrix, names).sort_values("distance", kind="stable")
+        near, far = leaf_pairs.iloc[0], leaf_pairs.iloc[-1]
+        alt = (
+            f"Dendrogram of {len(maps)} heatmaps. Most alike: {near['first']} and {near['second']} "
+            f"({near['distance']:.3f}); least: {far['first']} and {far['second']} ({far['distance']:.3f})."
+        )
+        figures.save(figure, folder / file, caption=_CAPTION, alt=alt)
+        pairs.append(leaf_pairs.sort_index().assign(**where))
         if support is not None:
             branches.append(trees.branch_table(tree, names, support).assign(**where))
         matrices[level, expression] = (matrix, [leaves[name] for name in names], tree)

@@ -20,6 +20,7 @@ from ekman_expressions.study.environment import environment
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.explainers import compared
 from ekman_expressions.study.locks import experiment_lock
+from ekman_expressions.study.pictures import draw_pictures
 from ekman_expressions.study.provenance import (
     Run,
     described,
@@ -203,6 +204,7 @@ def _run_step(experiment: Experiment, step: Step, steps: Mapping[str, Step], opt
             run.note(f"{path.name} has changed since it was made, and is made again")
             path.unlink()
     step.function(experiment, run, **options)
+    draw_pictures(experiment, step.name, folder, run)
     remove_leftovers(folder)
     record.end(run)
     total.add(run)

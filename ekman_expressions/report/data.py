@@ -1,8 +1,10 @@
-"""The heatmaps of a report as data: packed pixels, thresholds, masks, regions and colour maps."""
+"""A report's heatmaps as scripts: a page opened from disk may load a script, but may not read a file."""
 
 from __future__ import annotations
 
 import base64
+import json
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -11,49 +13,25 @@ from tqdm import tqdm
 
 from ekman_expressions.core.errors import DataError
 from ekman_expressions.core.expressions import EXPRESSIONS, title
-from ekman_expressions.explainers.specs import SPECS
+from ekman_expressions.core.files import atomic_path
 from ekman_expressions.facespace import masks
 from ekman_expressions.facespace.heatmaps import heatmap_name, threshold_otsu, to_jet
 from ekman_expressions.facespace.warp import SHAPE
 from ekman_expressions.measures import scores
-from ekman_expressions.report.scripts import pack, write_call
 from ekman_expressions.report.source import Source
 from ekman_expressions.study.provenance import Run
 
-COLOUR_MAPS = ("viridis", "cividis", "magma", "gray", "jet")
+_COLOUR_MAPS = ("viridis", "cividis", "magma", "gray", "jet")
 """The colour maps that a reader may choose, the first by default."""
 
 
-def area_matched_level(gray: np.ndarray, mask: np.ndarray) -> int:
-    """Return the threshold above which a heatmap marks an area as large as the mask.
-
-    Parameters
-    ----------
-    gray : (H, W) ndarray of uint8
-    mask : (H, W) ndarray of bool
-
-    Returns
-    -------
-    int, range [0, 255]
-        The level with the marked area nearest to the mask's; of two equally near, the lower.
-
-    Raises
-    ------
-    DataError
-        If the shapes differ, or the heatmap is not 8-bit.
-    """
-    gray, mask = np.asarray(gray), np.asarray(mask)
-    if gray.shape != mask.shape or gray.dtype != np.uint8:
-        raise DataError(
-            f"An 8-bit heatmap and a mask of one shape are needed, but got {gray.dtype} {gray.shape} and "
-            f"{mask.shape}."
-        )
-    above = gray.size - np.cumsum(np.bincount(gray.ravel(), minlength=256))
-    return int(np.argmin(np.abs(above - np.count_nonzero(mask))))
+def write_heatmaps(source: Source, folder: Path, run: Run) -> None:
+    """Write each heatmap, and what wall and explorer share, as scripts below ``data/``."""
+    _write_common(source, folder, _write_cells(source, folder, run))
 
 
-def write_heatmaps(source: Source, folder: Path, run: Run) -> dict[str, Any]:
-    """Write each heatmap as a script below ``data/``, and return what pages know without loading them.
+def _write_cells(source: Source, folder: Path, run: Run) -> dict[str, Any]:
+    """Write each heatmap, and return what pages know without loading them.
 
     Returns
     -------
@@ -83,8 +61,8 @@ def write_heatmaps(source: Source, folder: Path, run: Run) -> dict[str, Any]:
     return cells
 
 
-def write_common(source: Source, folder: Path, cells: dict[str, Any]) -> None:
-    """Write what the wall and the explorer share: names, masks, regions and colour maps."""
+def _write_common(source: Source, folder: Path, cells: dict[str, Any]) -> None:
+    """Write names, masks, regions and colour maps."""
     atlas = masks.atlas()
     write_call(
         folder / "data" / "common.js",
@@ -95,7 +73,7 @@ def write_common(source: Source, folder: Path, cells: dict[str, Any]) -> None:
             "folds": list(source.folds),
             "expressions": {name: title(name) for name in EXPRESSIONS},
             "explainers": list(source.heatmaps),
-            "titles": {name: explainer_title(name) for name in source.heatmaps},
+            "titles": source.titles,
             "cells": cells,
             "masks": {name: pack(mask.astype(np.uint8)) for name, mask in source.masks.items()},
             "regions": {
@@ -108,15 +86,50 @@ def write_common(source: Source, folder: Path, cells: dict[str, Any]) -> None:
                     for name, regions in atlas.expressions.items()
                 },
             },
-            "colours": {name: base64.b64encode(_colours(name)).decode() for name in COLOUR_MAPS},
+            "colours": {name: base64.b64encode(_colours(name)).decode() for name in _COLOUR_MAPS},
             "diverging": base64.b64encode(_colours("RdBu_r")).decode(),
         },
     )
 
 
-def explainer_title(name: str) -> str:
-    """Return what an explainer is called in figures and tables."""
-    return SPECS[name].title if name in SPECS else name
+def pack(image: np.ndarray) -> str:
+    """Write an image as text that ``Ekman.unpack`` reads back to the bit.
+
+    Parameters
+    ----------
+    image : (H, W) ndarray of uint8, uint16 or bool
+
+    Returns
+    -------
+    str
+        Base85 (`base64.b85encode`, with "," for "<", which would have to be escaped) of the zlib
+        stream of each byte less its prediction (mod 256). That is the median of the byte to the
+        left, the one above, and left + above - upper left, with 0 beyond the edges: the predictor of
+        JPEG-LS, doi:10.1109/83.855427.
+    """
+    image = np.ascontiguousarray(image)
+    little = image.astype(image.dtype.newbyteorder("<"), copy=False)
+    rows = little.view(np.uint8).reshape(len(image), -1).astype(np.int16)
+    padded = np.pad(rows, ((1, 0), (1, 0)))
+    left, above, corner = padded[1:, :-1], padded[:-1, 1:], padded[:-1, :-1]
+    low, high = np.minimum(left, above), np.maximum(left, above)
+    rest = (rows - np.clip(left + above - corner, low, high)).astype(np.uint8)
+    compressor = zlib.compressobj(9, zlib.DEFLATED, zlib.MAX_WBITS, 9, zlib.Z_FILTERED)
+    packed = compressor.compress(rest.tobytes()) + compressor.flush()
+    return base64.b85encode(packed).decode().replace("<", ",")
+
+
+def write_call(path: Path, function: str, *values: Any) -> None:
+    """Write a script that calls a function with JSON-able values."""
+    with atomic_path(path) as temporary:
+        arguments = ",".join(_as_script(value) for value in values)
+        temporary.write_text(f"{function}({arguments});\n", encoding="utf-8")
+
+
+def _as_script(value: Any) -> str:
+    """Write a JSON-able value as an expression of JavaScript that cannot close its script element."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
 def _colours(name: str) -> bytes:

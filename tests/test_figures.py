@@ -315,10 +315,6 @@ GALLERY = {
         _tree(60), list(_table()["model"]), support=np.linspace(0, 1, 59), groups={}
     ),
     "small tree": lambda: figures.dendrogram([[0, 1, 0.5, 2]], ["Anger", "Fear"]),
-    "overview": lambda: figures.overview(
-        FACE, POINTS, np.arange(4096).reshape(64, 64) // 512, np.linspace(-0.4, 1, 8), MOVED["Fear"],
-        np.uint8(255 * MOVED["Anger"]), EKMAN["Anger"], EKMAN["Fear"], iou=0.25, what="WeiNet, fear",
-    ),
 }  # fmt: skip
 
 
@@ -635,31 +631,3 @@ def test_atlas_numbers_every_part_inside_it():
 def test_nothing_to_draw_is_an_error(draw):
     with pytest.raises(DataError):
         draw()
-
-
-def test_overview_colours_where_heatmap_and_mask_agree():
-    above, mask = np.zeros((2, 275, 224), bool)
-    above[:, :100], mask[:200] = True, True
-    figure = figures.overview(
-        np.full((64, 64, 3), 0.5),
-        np.full((68, 2), 0.5),
-        np.repeat([[0], [1]], 32, axis=0).repeat(64, axis=1),
-        np.array([0.5, -0.2]),
-        np.zeros((275, 224)),
-        np.zeros((275, 224), np.uint8),
-        above,
-        mask,
-        iou=0.25,
-        what="WeiNet, fear",
-    )
-    assert "WeiNet, fear" in figure.axes[3].get_title()
-    assert "0.25" in figure.axes[4].get_title()
-    shown = figure.axes[4].get_images()[0].get_array()
-    both, only_mask, only_above, neither = (shown[r, c] for r, c in ((0, 0), (0, 200), (250, 0), (250, 200)))
-    names = [text.get_text() for text in figure.legends[0].get_texts()]
-    colours = [patch.get_facecolor()[:3] for patch in figure.legends[0].get_patches()]
-    legend = dict(zip(names, colours, strict=True))
-    np.testing.assert_allclose(both, legend["both"])
-    np.testing.assert_allclose(only_mask, legend["Ekman mask only"])
-    np.testing.assert_allclose(only_above, legend["heatmap above threshold only"])
-    np.testing.assert_allclose(neither, 1)

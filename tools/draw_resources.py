@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+from matplotlib.figure import Figure
+
 from ekman_expressions import Experiment, figures
 from ekman_expressions.core.expressions import EXPRESSIONS, index, title
 from ekman_expressions.core.files import read_image
@@ -11,6 +14,8 @@ from ekman_expressions.explainers.lime import lime, paint
 from ekman_expressions.explainers.record import PerturbationRecord
 from ekman_expressions.faces import synthetic
 from ekman_expressions.facespace import heatmaps, masks, warp
+from ekman_expressions.figures import _style as style
+from ekman_expressions.figures import faces
 from ekman_expressions.measures.scores import AVERAGE
 from ekman_expressions.study import causal, evaluation, explanations, prepared
 from ekman_expressions.study.scores import read_scores
@@ -33,7 +38,7 @@ def draw_overview(experiment: Experiment) -> None:
     explanation = lime(record, index(expression), kernel_width=settings.kernel_width, alpha=settings.alpha)
     landmarks = prepared.read_landmarks(experiment, row.image_id)
     heatmap = heatmaps.read_gray(experiment.heatmaps_folder, expression, network)
-    figure = figures.overview(
+    figure = overview_figure(
         prepared.read_faces(experiment, [row.image_id], 224)[0],
         landmarks,
         record.segments,
@@ -78,6 +83,49 @@ def draw_movement(experiment: Experiment) -> None:
         {title(name): own[name] for name in total},
     )
     figures.save(figure, REPOSITORY / "resources" / "movement.png")
+
+
+@style.styled
+def overview_figure(
+    face: np.ndarray,
+    landmarks: np.ndarray,
+    segments: np.ndarray,
+    weights: np.ndarray,
+    normalised: np.ndarray,
+    heatmap: np.ndarray,
+    above: np.ndarray,
+    mask: np.ndarray,
+    *,
+    iou: float,
+    what: str = "",
+) -> Figure:
+    """Draw the whole method in one row: face, explanation, face space, heatmap and comparison.
+
+    `landmarks` are in units of the face; `weights` are those of the superpixels `segments`; `above` is the
+    heatmap above its threshold; `what` says what is averaged.
+    """
+    figure = style.new_figure(style.PAGE, 2.55)
+    grid = style.panels(figure, 5, 5)
+    style.show(grid[0], face, "1  a face,\nits landmarks")
+    grid[0].plot(*(np.asarray(landmarks) * face.shape[1::-1]).T, ".", color=style.PALETTE[4], markersize=2)
+    style.show(grid[1], np.full((*segments.shape, 3), 1.0), "2  where the\nnetwork looks")
+    faces._draw_weights(grid[1], segments, weights)
+    style.show(
+        grid[2], normalised, "3  in face\nspace", cmap=style.UNSIGNED, vmin=0, vmax=normalised.max() or 1
+    )
+    style.show(grid[3], heatmap, f"4  mean of many:\n{what}", cmap=style.UNSIGNED, vmin=0, vmax=255)
+    agreement = np.full((*mask.shape, 3), 1.0)
+    entries = []
+    for where, colour, label in (
+        (above & ~mask, (0.34, 0.71, 0.91), "heatmap above threshold only"),
+        (mask & ~above, (0.90, 0.62, 0.00), "Ekman mask only"),
+        (above & mask, (0.15, 0.15, 0.15), "both"),
+    ):
+        agreement[where] = colour
+        entries.append(style.patch(label, colour))
+    style.show(grid[4], agreement, f"5  against the\nmask: IoU {iou:.2f}")
+    style.legend(figure, entries, loc="outside lower right")
+    return figure
 
 
 def main() -> None:

@@ -1,7 +1,8 @@
 """Every picture that is drawn: functions take arrays or tables and return a matplotlib Figure.
 
 Nothing here reads an experiment, so that every step may draw. A figure shows itself as the
-last line of a notebook cell; `save` writes it.
+last line of a notebook cell; `save` writes it. Where there is nothing to draw, or shapes, names or
+numbers do not fit one another, all raise `DataError`.
 """
 
 from __future__ import annotations
@@ -28,7 +29,6 @@ from ekman_expressions.figures.faces import (
     causal_layers,
     explained_faces,
     explanation,
-    overview,
     warp,
 )
 from ekman_expressions.figures.matrices import annotated_matrix, confusion_matrices, sensitivity_matrices
@@ -65,7 +65,6 @@ __all__ = [
     "masks_wall",
     "network_kinds",
     "null_distribution",
-    "overview",
     "rank_intervals",
     "region_bars",
     "region_faces",

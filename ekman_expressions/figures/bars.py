@@ -12,25 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 from ekman_expressions.core.errors import DataError
-from ekman_expressions.figures._style import (
-    COLUMN,
-    DASHES,
-    PAGE,
-    PALETTE,
-    bare,
-    beside,
-    dot,
-    group_colour,
-    group_entries,
-    legend,
-    line,
-    mark_missing,
-    name_rows,
-    new_figure,
-    panels,
-    patch,
-    styled,
-)
+from ekman_expressions.figures import _style as style
 
 _FOLD = {
     "marker": "o",
@@ -40,7 +22,7 @@ _FOLD = {
     "markeredgecolor": "black",
     "markeredgewidth": 0.6,
 }
-_BASELINES = tuple(zip(DASHES, ("black", PALETTE[3], "black", PALETTE[2]), strict=True))
+_BASELINES = tuple(zip(style.DASHES, ("black", style.PALETTE[3], "black", style.PALETTE[2]), strict=True))
 _EFFORT = {
     "test_accuracy": "accuracy,\ntest faces",
     "accuracy": "accuracy,\ntraining faces",
@@ -49,7 +31,7 @@ _EFFORT = {
 }
 
 
-@styled
+@style.styled
 def barplot(
     table: pd.DataFrame,
     *,
@@ -60,8 +42,6 @@ def barplot(
     points: str = "fold",
     groups: Mapping[str, str] | None = None,
     references: Mapping[str, float | Mapping[str, float]] | None = None,
-    ascending: bool = False,
-    wide: bool = True,
 ) -> Figure:
     """Draw one horizontal bar per label, sorted by its mean; labels never overlap.
 
@@ -81,32 +61,23 @@ def barplot(
     references : dict of name to value, optional
         Lines across all bars, named in the legend, such as a chance baseline; where the value
         is a dict of label to value, every bar has its own.
-    ascending : bool
-        Whether the smallest comes first.
-    wide : bool
-        Two printed columns wide, not one.
 
     Returns
     -------
     matplotlib.figure.Figure
         A label without any value has no bar, but the words "no data", and comes last.
-
-    Raises
-    ------
-    DataError
-        If the table has no row.
     """
     if table.empty:
         raise DataError(f"A barplot of '{value}' needs at least one row, but got none.")
     by_label = table.groupby(label, sort=False, observed=True)[value]
     # Stable: equal bars keep the order of the table.
-    means = by_label.mean().sort_values(ascending=ascending, kind="stable", na_position="last")
+    means = by_label.mean().sort_values(ascending=False, kind="stable", na_position="last")
     several, references = by_label.size().max() > 1, references or {}
     height = 0.7 + 0.17 * len(means) + (0.25 if groups or references else 0)
-    figure = new_figure(PAGE if wide else COLUMN, height, title)
+    figure = style.new_figure(style.PAGE, height, title)
     axes = figure.add_subplot()
     places = np.arange(len(means))
-    colours = [group_colour(groups, name) for name in means.index]
+    colours = [style.group_colour(groups, name) for name in means.index]
     axes.barh(places, means.fillna(0), height=0.72, color=colours, alpha=0.85)
     for place, (name, mean) in enumerate(means.items()):
         values = by_label.get_group(name)
@@ -117,37 +88,37 @@ def barplot(
         if 0 < len(known) < len(values):
             text += f" ({len(known)} of {len(values)})"
         # In a column of their own: at the bars' ends they would lie on points and lines.
-        beside(axes, text, place, style="italic" if known.empty else "normal")
+        style.beside(axes, text, place, style="italic" if known.empty else "normal")
     if several:
-        beside(axes, "mean", -1.1)
-    entries = group_entries(groups, means.index, marker="s", linestyle="none", markersize=8)
+        style.beside(axes, "mean", -1.1)
+    entries = style.group_entries(groups, means.index, marker="s", linestyle="none", markersize=8)
     if several:
-        entries.append(line(f"one {points}", **_FOLD))
-    for dashes, (name, reference) in zip(DASHES[1:] + DASHES[:1], references.items(), strict=False):
+        entries.append(style.line(f"one {points}", **_FOLD))
+    for dashes, (name, reference) in zip(
+        style.DASHES[1:] + style.DASHES[:1], references.items(), strict=False
+    ):
         if isinstance(reference, Mapping):
             own = [reference.get(label, np.nan) for label in means.index]
             axes.vlines(own, places - 0.48, places + 0.48, color="black", linewidth=2.2)
             look = {"linestyle": "none", "marker": "|", "markersize": 10, "markeredgewidth": 2.2}
         else:
-            look = {"linestyle": dashes}
+            look = {"linestyle": style.DASHES[place % len(style.DASHES)]}
             axes.axvline(reference, color="black", **look)
-        entries.append(line(name, **look))
-    name_rows(axes, means.index)
+        entries.append(style.line(name, **look))
+    style.name_rows(axes, means.index)
     low, high = axes.dataLim.intervalx
     axes.set_xlim(min(0, 1.05 * low), 1.05 * high if high > 0 else 1)
     axes.set_xlabel(axis_label or value)
-    legend(figure, entries, 4 if wide else 2)
+    style.legend(figure, entries)
     return figure
 
 
-@styled
+@style.styled
 def score_intervals(
     table: pd.DataFrame,
     *,
-    value: str = "estimate",
     low: str = "fold_low",
     high: str = "fold_high",
-    label: str = "network",
     baselines: Mapping[str, float] | None = None,
     groups: Mapping[str, str] | None = None,
     axis_label: str = "",
@@ -159,18 +130,13 @@ def score_intervals(
     Parameters
     ----------
     table : DataFrame
-        A row for each `label`, with its `value` and the ends `low` and `high` (NaN: none).
+        ``network, estimate`` and the columns `low` and `high` of the interval's ends (NaN: none).
     baselines : dict of name to value, optional
         At most four lines across all rows; their values stand in the legend.
     groups : dict of label to group, optional
         Colours the points.
     axis_label, interval, title : str
         `interval` says in the legend what the bars are, and of how many: "95 %, n = 5 folds".
-
-    Raises
-    ------
-    DataError
-        If there is no row, or there are more than four baselines.
     """
     baselines = dict(baselines or {})
     if table.empty or len(baselines) > len(_BASELINES):
@@ -178,27 +144,29 @@ def score_intervals(
             f"Intervals need at least one row and at most {len(_BASELINES)} baselines, but got {len(table)} "
             f"and {len(baselines)}."
         )
-    table = table.sort_values(value, ascending=False, kind="stable", na_position="last")
-    entries = [line(f"mean and {interval}", "#444444", marker="o", linewidth=2)]
+    table = table.sort_values("estimate", ascending=False, kind="stable", na_position="last")
+    entries = [style.line(f"mean and {interval}", "#444444", marker="o", linewidth=2)]
     for (name, reference), (dashes, colour) in zip(baselines.items(), _BASELINES, strict=False):
-        entries.append(line(f"{name} ({reference:.3f})", colour, linestyle=dashes))
-    entries += group_entries(groups, table[label], marker="o", linestyle="none")
-    figure = new_figure(PAGE, 0.9 + 0.2 * len(table) + 0.16 * -(-len(entries) // 2), title)
+        entries.append(style.line(f"{name} ({reference:.3f})", colour, linestyle=dashes))
+    entries += style.group_entries(groups, table["network"], marker="o", linestyle="none")
+    figure = style.new_figure(style.PAGE, 0.9 + 0.2 * len(table) + 0.16 * -(-len(entries) // 2), title)
     axes = figure.add_subplot()
     for place, row in enumerate(table.to_dict("records")):
-        if np.isfinite(row[value]):
-            dot(axes, place, row[value], row[low], row[high], group_colour(groups, row[label]))
+        if np.isfinite(row["estimate"]):
+            style.dot(
+                axes, place, row["estimate"], row[low], row[high], style.group_colour(groups, row["network"])
+            )
         else:
             axes.text(0.01, place, "no data", transform=axes.get_yaxis_transform(), va="center")
     for reference, (dashes, colour) in zip(baselines.values(), _BASELINES, strict=False):
         axes.axvline(reference, color=colour, linestyle=dashes, zorder=0)
-    name_rows(axes, table[label])
-    axes.set_xlabel(axis_label or value)
-    legend(figure, entries, 2)
+    style.name_rows(axes, table["network"])
+    axes.set_xlabel(axis_label or "estimate")
+    style.legend(figure, entries, 2)
     return figure
 
 
-@styled
+@style.styled
 def rank_intervals(
     table: pd.DataFrame, *, groups: Mapping[str, str] | None = None, title: str = "", units: str = "folds"
 ) -> Figure:
@@ -213,22 +181,17 @@ def rank_intervals(
     title : str
     units : str
         What was resampled, and how many: "5 folds".
-
-    Raises
-    ------
-    DataError
-        If the table has no row.
     """
     if table.empty:
         raise DataError("There is no network to rank.")
-    figure = new_figure(PAGE, 1.0 + 0.2 * len(table), title)
+    figure = style.new_figure(style.PAGE, 1.0 + 0.2 * len(table), title)
     axes = figure.add_subplot()
     for place, row in enumerate(table.to_dict("records")):
-        colour = group_colour(groups, row["network"])
-        dot(axes, place, row["rank"], row["low"], row["high"], colour, linewidth=6, alpha=0.35)
-        beside(axes, "–" if np.isnan(row["first"]) else f"{100 * row['first']:.0f} %", place)
-    beside(axes, "first", -0.9)
-    name_rows(axes, table["network"])
+        colour = style.group_colour(groups, row["network"])
+        style.dot(axes, place, row["rank"], row["low"], row["high"], colour, linewidth=6, alpha=0.35)
+        style.beside(axes, "–" if np.isnan(row["first"]) else f"{100 * row['first']:.0f} %", place)
+    style.beside(axes, "first", -0.9)
+    style.name_rows(axes, table["network"])
     axes.set_xlim(0.5, len(table) + 0.5)
     axes.set_xticks(range(1, len(table) + 1))
     axes.set_xlabel(
@@ -238,7 +201,7 @@ def rank_intervals(
     return figure
 
 
-@styled
+@style.styled
 def interval_dots(
     table: pd.DataFrame,
     *,
@@ -267,23 +230,20 @@ def interval_dots(
         Baselines as shaded bands, named in the legend.
     title, note : str
         Above; and below: n, the unit and level of the intervals.
-
-    Raises
-    ------
-    DataError
-        If there is nothing to draw.
     """
     if table.empty:
         raise DataError("There are no values to draw.")
     rows, names = (list(dict.fromkeys(table[name])) for name in (row, colour))
     bands, chance = dict(bands or {}), dict(chance or {})
-    colours = dict(zip([*names, *dict.fromkeys(label for _, label in bands)], 4 * PALETTE, strict=False))
-    entries = [line(name, colours[name], marker="o", linewidth=2) for name in names]
-    entries += [patch(name, colours[name], alpha=0.3) for name in colours if name not in names]
+    colours = dict(
+        zip([*names, *dict.fromkeys(label for _, label in bands)], 4 * style.PALETTE, strict=False)
+    )
+    entries = [style.line(name, colours[name], marker="o", linewidth=2) for name in names]
+    entries += [style.patch(name, colours[name], alpha=0.3) for name in colours if name not in names]
     if chance:
-        entries.append(line("chance", "#555555", linestyle="--"))
+        entries.append(style.line("chance", "#555555", linestyle="--"))
     height = 0.7 + max(0.3, 0.14 * len(names) + 0.1) * len(rows) + 0.2 * -(-len(entries) // 4)
-    figure = new_figure(PAGE, height + (0.17 * (note.count("\n") + 1) if note else 0), title)
+    figure = style.new_figure(style.PAGE, height + (0.17 * (note.count("\n") + 1) if note else 0), title)
     grid = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
     step = min(0.22, 0.7 / len(names))
     for axes, (panel, label) in zip(grid, panels.items(), strict=True):
@@ -295,19 +255,19 @@ def interval_dots(
         for found in table[table["panel"] == panel].to_dict("records"):
             offset = step * (names.index(found[colour]) - (len(names) - 1) / 2)
             at = rows.index(found[row]) + offset
-            dot(axes, at, found["value"], found["low"], found["high"], colours[found[colour]])
+            style.dot(axes, at, found["value"], found["low"], found["high"], colours[found[colour]])
         axes.set_xlabel(label)
         axes.grid(axis="x")
     grid[0].set_yticks(range(len(rows)), rows)
     grid[0].set_ylim(len(rows) - 0.5, -0.5)
     # The note stands above the entries: two things outside the axes would lie over each other.
-    legend(figure, entries, title=note or None)
+    style.legend(figure, entries, title=note or None)
     # Long names of rows are wider in files than on the screen, for which the layout is made.
     figure.get_layout_engine().set(w_pad=0.1)
     return figure
 
 
-@styled
+@style.styled
 def training_effort(table: pd.DataFrame) -> Figure:
     """Draw a panel each for accuracy, seconds and peak memory: a row per network, a point per fold.
 
@@ -322,31 +282,28 @@ def training_effort(table: pd.DataFrame) -> Figure:
     matplotlib.figure.Figure
         Bars are means over folds, whiskers standard deviations (n - 1). Missing values have no
         point.
-
-    Raises
-    ------
-    DataError
-        If the table has no row, or none of the measures.
     """
     measures = {name: text for name, text in _EFFORT.items() if name in table and table[name].notna().any()}
     if table.empty or not measures:
         raise DataError(f"There is nothing to draw: the table needs rows, and any of {', '.join(_EFFORT)}.")
     networks = list(dict.fromkeys(table["network"]))
-    figure = new_figure(PAGE, 0.95 + 0.2 * len(networks))
+    figure = style.new_figure(style.PAGE, 0.95 + 0.2 * len(networks))
     groups = table.groupby("network", sort=False)
     grid = figure.subplots(1, len(measures), sharey=True, squeeze=False)[0]
     for axes, (name, label) in zip(grid, measures.items(), strict=True):
         means, spreads = groups[name].mean()[networks], groups[name].std()[networks].fillna(0)
-        axes.barh(range(len(networks)), means, xerr=spreads, height=0.6, color=PALETTE[4], ecolor="#555555")
+        axes.barh(
+            range(len(networks)), means, xerr=spreads, height=0.6, color=style.PALETTE[4], ecolor="#555555"
+        )
         axes.plot(table[name], table["network"].map(networks.index), **_FOLD)
         axes.set_xlabel(label)
         axes.set_xlim(left=0)
         axes.locator_params(axis="x", nbins=3)
-        name_rows(axes, networks)
+        style.name_rows(axes, networks)
     return figure
 
 
-@styled
+@style.styled
 def cost_bars(cost: pd.DataFrame, names: Mapping[str, str] | None = None) -> Figure:
     """Draw what an explanation costs as bars: images through the model, and seconds, per network.
 
@@ -356,51 +313,49 @@ def cost_bars(cost: pd.DataFrame, names: Mapping[str, str] | None = None) -> Fig
         ``explainer, network, passes, gradients, seconds``; see `ekman_expressions.study.cost`.
     names : dict, optional
         What to call the explainers.
-
-    Raises
-    ------
-    DataError
-        If the table has no row.
     """
     if cost.empty:
         raise DataError("There is no cost to draw.")
     explainers, networks = (list(dict.fromkeys(cost[column])) for column in ("explainer", "network"))
-    few = len(networks) <= 3
-    figure = new_figure(PAGE, 1.2 + len(explainers) * (max(0.24, 0.11 * len(networks)) if few else 0.28))
+    figure = style.new_figure(style.PAGE, 1.2 + 0.28 * len(explainers))
     left, right = figure.subplots(1, 2, sharey=True)
     places = np.arange(len(explainers))
     calls = cost.groupby("explainer")[["passes", "gradients"]].max().loc[explainers]
+    entries = []
+    for needed, text, colour in ((False, "predictions only", 0), (True, "with gradients", 5)):
+        of_kind = calls["gradients"] == needed
+        left.barh(places[of_kind], calls["passes"][of_kind], color=style.PALETTE[colour])
+        entries += [style.patch(text, style.PALETTE[colour])] if of_kind.any() else []
     # Bars of one model call and of none would look alike on a logarithmic axis.
-    left.barh(places, calls["passes"], color=[PALETTE[5 if flag else 0] for flag in calls["gradients"]])
     left.set_xscale("symlog", linthresh=1)
     left.set_xlim(0, max(10, calls["passes"].max() * 10))
     for place, passes in enumerate(calls["passes"]):
         left.text(passes, place, f" {passes:,}", va="center")
     left.set(xlabel="images through the model", title="Model calls")
     seconds = cost.pivot(index="explainer", columns="network", values="seconds").loc[explainers, networks]
-    height = 0.8 / len(networks)
-    entries = [patch("predictions only", PALETTE[0])]
-    if calls["gradients"].any():
-        entries.append(patch("with gradients", PALETTE[5]))
+    few = len(networks) <= 4
     for number, network in enumerate(networks):
-        if few:
-            at, colour = places + (number - (len(networks) - 1) / 2) * height, PALETTE[2 + number]
-            right.barh(at, seconds[network], height, color=colour)
-            entries.append(patch(network, colour))
-        else:
-            right.plot(seconds[network], places, "o", ms=4.5, mfc="none", color=PALETTE[2])
+        look = {
+            "color": style.PALETTE[(1, 2, 3, 4)[number] if few else 2],
+            "marker": "o",
+            "linestyle": "none",
+        }
+        right.plot(seconds[network], places, mfc="none", **look)
+        if few or not number:
+            entries.append(style.line(network if few else "one network", **look))
     if not few:
-        right.plot(seconds.median(axis=1), places, "|", ms=14, color="black")
-        entries.append(line("one network", PALETTE[2], marker="o", mfc="none", linestyle="none"))
-        entries.append(line("their median", marker="|", ms=14, linestyle="none"))
+        median = {"marker": "|", "markersize": 14, "linestyle": "none", "color": "black"}
+        right.plot(seconds.median(axis=1), places, **median)
+        entries.append(style.line("their median", **median))
     right.set_xscale("log")
     right.set(xlabel="seconds per face", title="Time on this machine")
-    legend(figure, entries, 5)
-    name_rows(left, [(names or {}).get(name, name) for name in explainers])
+    style.name_rows(left, [(names or {}).get(name, name) for name in explainers])
+    right.grid(axis="x")
+    style.legend(figure, entries, 5)
     return figure
 
 
-@styled
+@style.styled
 def region_bars(
     table: pd.DataFrame, expressions: Sequence[str], *, most: int = 10, title: str = ""
 ) -> Figure:
@@ -416,17 +371,17 @@ def region_bars(
         Regions per panel: those with the largest importance.
     title : str
     """
-    figure = new_figure(PAGE, 0.5 + -(-len(expressions) // 3) * (0.5 + 0.155 * most), title)
-    for axes, expression in zip(panels(figure, len(expressions), 3), expressions, strict=True):
+    figure = style.new_figure(style.PAGE, 0.5 + -(-len(expressions) // 3) * (0.5 + 0.155 * most), title)
+    for axes, expression in zip(style.panels(figure, len(expressions), 3), expressions, strict=True):
         axes.set_title(expression)
         part = table[table["expression"] == expression].nlargest(most, "importance")
         if part.empty:
-            bare(axes)
-            mark_missing(axes)
+            style.bare(axes)
+            style.mark_missing(axes)
             continue
         errors = part["standard_error"].fillna(0)
-        axes.barh(range(len(part)), part["importance"], xerr=errors, color=PALETTE[0], ecolor="#555555")
-        name_rows(axes, part["region"].str.replace("_", " "))
+        axes.barh(range(len(part)), part["importance"], xerr=errors, color=style.PALETTE[0], ecolor="#555555")
+        style.name_rows(axes, part["region"].str.replace("_", " "))
         axes.set_ylim(most - 0.5, -0.5)
         axes.axvline(0, color="black", linewidth=0.8)
         axes.locator_params(axis="x", nbins=4)

@@ -12,25 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 from ekman_expressions.core.errors import DataError, check_range
-from ekman_expressions.figures._style import (
-    MOVEMENT,
-    PAGE,
-    PALETTE,
-    SIGNED,
-    UNSIGNED,
-    bare,
-    check_counts,
-    colour_bar,
-    lay_over,
-    legend,
-    mark_missing,
-    new_figure,
-    panels,
-    patch,
-    show,
-    styled,
-    to_unit,
-)
+from ekman_expressions.figures import _style as style
 
 CONTOURS = {
     "jaw": [range(0, 17)],
@@ -41,10 +23,16 @@ CONTOURS = {
 }
 """The lines through the landmarks (iBUG order) of each part, closed round eyes and lips."""
 
-_COLOURS = dict(zip(CONTOURS, (PALETTE[2], PALETTE[1], PALETTE[6], PALETTE[4], PALETTE[3]), strict=True))
+_COLOURS = dict(
+    zip(
+        CONTOURS,
+        (style.PALETTE[2], style.PALETTE[1], style.PALETTE[6], style.PALETTE[4], style.PALETTE[3]),
+        strict=True,
+    )
+)
 
 
-@styled
+@style.styled
 def alignment_page(
     faces: Sequence[np.ndarray],
     points: Sequence[np.ndarray],
@@ -73,15 +61,10 @@ def alignment_page(
     columns : int
         Faces side by side.
     title : str
-
-    Raises
-    ------
-    DataError
-        If there are no faces, or their numbers differ.
     """
     check_range(most, "most", 1, integer=True)
     check_range(columns, "columns", 1, integer=True)
-    check_counts(faces, "faces", landmarks=points, titles=titles, residuals=residuals)
+    style.check_counts(faces, "faces", landmarks=points, titles=titles, residuals=residuals)
     order = np.arange(len(faces))
     if residuals is not None:
         order = np.argsort(-np.asarray(residuals, dtype=float), kind="stable")
@@ -94,19 +77,19 @@ def alignment_page(
     headings = [headings[place].strip() for place in order]
     lines = max(text.count("\n") + bool(text) for text in headings)
     columns = min(columns, len(order))
-    rows, side = -(-len(order) // columns), min(PAGE / columns, 2.4)
-    figure = new_figure(max(columns * side, 2.8), rows * (side + 0.13 * lines + 0.03) + 0.3, title)
-    grid = panels(figure, len(order), columns)
+    rows, side = -(-len(order) // columns), min(style.PAGE / columns, 2.4)
+    figure = style.new_figure(max(columns * side, 2.8), rows * (side + 0.13 * lines + 0.03) + 0.3, title)
+    grid = style.panels(figure, len(order), columns)
     for axes, place, text in zip(grid, order, headings, strict=True):
-        show(axes, faces[place])
+        style.show(axes, faces[place])
         axes.set_title(text, fontsize=9, weight="normal", pad=2)
         _draw_contours(axes, points[place], faces[place].shape)
     handles, _ = grid[0].get_legend_handles_labels()
-    legend(figure, handles, len(CONTOURS), handlelength=1.2, columnspacing=1)
+    style.legend(figure, handles, len(CONTOURS), handlelength=1.2, columnspacing=1)
     return figure
 
 
-@styled
+@style.styled
 def explanation(
     image: np.ndarray,
     segments: np.ndarray,
@@ -127,11 +110,6 @@ def explanation(
     standard_errors : (S,) ndarray of float, optional
         Adds a panel with the weights in order and ± one standard error.
     title : str
-
-    Raises
-    ------
-    DataError
-        If the sizes do not fit one another.
     """
     segments, weights = np.asarray(segments), np.asarray(weights, dtype=float)
     if segments.shape != image.shape[:2] or segments.max() >= len(weights):
@@ -140,16 +118,16 @@ def explanation(
             f"and there are {len(weights)} weights: these do not fit."
         )
     count = 3 if standard_errors is None else 4
-    figure = new_figure(PAGE, PAGE / count + 0.25, title)
-    grid = panels(figure, count, count)
-    show(grid[0], image, "face")
-    show(grid[1], image, "superpixels")
+    figure = style.new_figure(style.PAGE, style.PAGE / count + 0.25, title)
+    grid = style.panels(figure, count, count)
+    style.show(grid[0], image, "face")
+    style.show(grid[1], image, "superpixels")
     _draw_borders(grid[1], segments, "white")
     # Pale, so that the colours of the weights stay readable on dark skin and in shadow.
-    pale = 0.6 + 0.4 * to_unit(image).mean(axis=2)
-    show(grid[2], pale, "weights", cmap="gray", vmin=0, vmax=1)
+    pale = 0.6 + 0.4 * style.to_unit(image).mean(axis=2)
+    style.show(grid[2], pale, "weights", cmap="gray", vmin=0, vmax=1)
     painted = _draw_weights(grid[2], segments, weights, alpha=0.7)
-    colour_bar(figure, painted, grid[2], shrink=0.8, aspect=14)
+    style.colour_bar(figure, painted, grid[2], shrink=0.8, aspect=14)
     if standard_errors is not None:
         order = np.argsort(-weights, kind="stable")
         grid[3].axhline(0, color="black", linewidth=0.8)
@@ -159,7 +137,7 @@ def explanation(
             np.asarray(standard_errors)[order],
             fmt="o",
             markersize=2.5,
-            color=PALETTE[0],
+            color=style.PALETTE[0],
             ecolor="#888888",
             elinewidth=1,
         )
@@ -167,7 +145,7 @@ def explanation(
     return figure
 
 
-@styled
+@style.styled
 def explained_faces(
     faces: Mapping[str, np.ndarray],
     maps: Mapping[tuple[str, str], np.ndarray | None],
@@ -184,42 +162,37 @@ def explained_faces(
         Explanations. Each is stretched to its own maximum, since units differ between
         explainers; what is absent or None is marked as missing.
     title : str
-
-    Raises
-    ------
-    DataError
-        If there is nothing to draw, or a map has another shape than its face.
     """
     names = list(dict.fromkeys(column for _, column in maps))
     if not faces or not names:
         raise DataError("There are no explained faces to draw.")
     columns = min(len(names) + 1, 7)
     lines = -(-(len(names) + 1) // columns)
-    side = PAGE / columns
-    figure = new_figure(PAGE, 0.1 + (side + 0.3) * lines * len(faces), title)
+    side = style.PAGE / columns
+    figure = style.new_figure(style.PAGE, 0.1 + (side + 0.3) * lines * len(faces), title)
     grid = figure.subplots(lines * len(faces), columns, squeeze=False)
     for cells, (row, face) in zip(grid.reshape(len(faces), -1), faces.items(), strict=True):
-        show(cells[0], face)
+        style.show(cells[0], face)
         cells[0].set_title(row.replace(": ", ":\n"), fontsize=9, fontweight="normal")
         for axes, column in zip(cells[1:], names, strict=False):
-            bare(axes)
+            style.bare(axes)
             axes.set_title(column.replace(" ", "\n", 1), fontsize=9, fontweight="normal")
             found = maps.get((row, column))
             if found is None:
-                mark_missing(axes)
+                style.mark_missing(axes)
                 axes.set_box_aspect(face.shape[0] / face.shape[1])
             elif found.shape != face.shape[:2]:
                 raise DataError(
                     f"The map {(row, column)} has shape {found.shape}, its face {face.shape[:2]}."
                 )
             else:
-                show(axes, lay_over(face, found / max(float(found.max()), np.finfo(float).tiny)))
+                style.show(axes, style.lay_over(face, found / max(float(found.max()), np.finfo(float).tiny)))
         for axes in cells[1 + len(names) :]:
             axes.set_visible(False)
     return figure
 
 
-@styled
+@style.styled
 def warp(
     image: np.ndarray,
     source_points: np.ndarray,
@@ -248,78 +221,21 @@ def warp(
     title : str
     """
     count = 3 if mean_face is None else 4
-    figure = new_figure(PAGE, PAGE / count * 1.23 + 0.35, title)
-    grid = panels(figure, count, count)
+    figure = style.new_figure(style.PAGE, style.PAGE / count * 1.23 + 0.35, title)
+    grid = style.panels(figure, count, count)
     height, width = image.shape[:2]
     drawn = [(image, "face and its triangles"), (np.full(normalised.shape, 0.95), "template")]
     drawn += [(normalised, "in face space"), (mean_face, "mean face")]
     for axes, (picture, name) in zip(grid, drawn, strict=False):
-        show(axes, picture, name)
-    grid[0].triplot(*(np.asarray(source_points) * (width, height)).T, triangles, color=PALETTE[6], lw=0.6)
-    grid[1].triplot(*np.asarray(template_points).T, triangles, color=PALETTE[0], lw=0.6)
+        style.show(axes, picture, name)
+    grid[0].triplot(
+        *(np.asarray(source_points) * (width, height)).T, triangles, color=style.PALETTE[6], lw=0.6
+    )
+    grid[1].triplot(*np.asarray(template_points).T, triangles, color=style.PALETTE[0], lw=0.6)
     return figure
 
 
-@styled
-def overview(
-    face: np.ndarray,
-    landmarks: np.ndarray,
-    segments: np.ndarray,
-    weights: np.ndarray,
-    normalised: np.ndarray,
-    heatmap: np.ndarray,
-    above: np.ndarray,
-    mask: np.ndarray,
-    *,
-    iou: float,
-    what: str = "",
-) -> Figure:
-    """Draw the whole method in one row: face, explanation, face space, heatmap and comparison.
-
-    Parameters
-    ----------
-    face : (H, W, 3) ndarray of float, range [0, 1]
-        A cropped face.
-    landmarks : (68, 2) ndarray of float
-        Its landmarks in units of its width and height.
-    segments : (H', W') ndarray of int
-        Its superpixels, at the size of the network.
-    weights : (S,) ndarray of float
-        The weight of each superpixel.
-    normalised : (275, 224) ndarray of float
-        The painted explanation in face space.
-    heatmap : (275, 224) ndarray of uint8
-        The mean of many.
-    above, mask : (275, 224) ndarray of bool
-        The heatmap above its threshold, and the Ekman mask.
-    iou : float
-        Their intersection over union.
-    what : str
-        What is averaged, under the heatmap's title.
-    """
-    figure = new_figure(PAGE, 2.55)
-    grid = panels(figure, 5, 5)
-    show(grid[0], face, "1  a face,\nits landmarks")
-    grid[0].plot(*(np.asarray(landmarks) * face.shape[1::-1]).T, ".", color=PALETTE[4], markersize=2)
-    show(grid[1], np.full((*segments.shape, 3), 1.0), "2  where the\nnetwork looks")
-    _draw_weights(grid[1], segments, weights)
-    show(grid[2], normalised, "3  in face\nspace", cmap=UNSIGNED, vmin=0, vmax=normalised.max() or 1)
-    show(grid[3], heatmap, f"4  mean of many:\n{what}", cmap=UNSIGNED, vmin=0, vmax=255)
-    agreement = np.full((*mask.shape, 3), 1.0)
-    entries = []
-    for where, colour, label in (
-        (above & ~mask, (0.34, 0.71, 0.91), "heatmap above threshold only"),
-        (mask & ~above, (0.90, 0.62, 0.00), "Ekman mask only"),
-        (above & mask, (0.15, 0.15, 0.15), "both"),
-    ):
-        agreement[where] = colour
-        entries.append(patch(label, colour))
-    show(grid[4], agreement, f"5  against the\nmask: IoU {iou:.2f}")
-    legend(figure, entries, loc="outside lower right")
-    return figure
-
-
-@styled
+@style.styled
 def causal_layers(
     neutral: np.ndarray,
     face: np.ndarray,
@@ -341,34 +257,31 @@ def causal_layers(
     title : str
     columns : int
         Pictures side by side.
-
-    Raises
-    ------
-    DataError
-        If there are no layers.
     """
     from matplotlib.colors import PowerNorm
 
     if not layers:
         raise DataError("There are no layers to draw: neutral faces have none.")
     columns = min(columns, len(layers) + 2)
-    rows, side = -(-(len(layers) + 2) // columns), (PAGE - 0.9) / columns
-    figure = new_figure(PAGE, rows * (side + 0.3) + 0.05, title, layout="compressed")
-    grid = panels(figure, len(layers) + 2, columns)
-    show(grid[0], neutral, "neutral")
-    show(grid[1], face, "expression")
+    rows, side = -(-(len(layers) + 2) // columns), (style.PAGE - 0.9) / columns
+    figure = style.new_figure(style.PAGE, rows * (side + 0.3) + 0.05, title, layout="compressed")
+    grid = style.panels(figure, len(layers) + 2, columns)
+    style.show(grid[0], neutral, "neutral")
+    style.show(grid[1], face, "expression")
     highest = max((layer.max() for name, layer in layers.items() if name != "photometric"), default=0) or 1
     displacement = None
     for axes, (name, layer) in zip(grid[2:], layers.items(), strict=True):
         label = name.upper() if name.startswith("au") else name
         if name == "photometric":
             limit = float(layer.max()) or 1
-            show(axes, layer, label, cmap=MOVEMENT, norm=PowerNorm(0.5, 0, limit))
+            style.show(axes, layer, label, cmap=style.MOVEMENT, norm=PowerNorm(0.5, 0, limit))
             axes.set_xlabel(f"0 to {limit:.2f} of RGB", fontsize=9, labelpad=2)
         else:
-            displacement = show(axes, layer, label, cmap=MOVEMENT, norm=PowerNorm(0.5, 0, highest))
+            displacement = style.show(
+                axes, layer, label, cmap=style.MOVEMENT, norm=PowerNorm(0.5, 0, highest)
+            )
     if displacement is not None:
-        colour_bar(figure, displacement, grid, "displacement (mm)")
+        style.colour_bar(figure, displacement, grid, "displacement (mm)")
     return figure
 
 
@@ -394,7 +307,7 @@ def _draw_contours(axes: Axes, points: np.ndarray, shape: tuple[int, ...]) -> No
 def _draw_weights(axes: Axes, segments: np.ndarray, weights: np.ndarray, alpha: float = 1):
     """Paint superpixels in the colours of their weights, with their borders."""
     limit = max(np.abs(weights).max(), np.finfo(float).tiny)
-    colours = {"cmap": SIGNED, "vmin": -limit, "vmax": limit, "alpha": alpha}
+    colours = {"cmap": style.SIGNED, "vmin": -limit, "vmax": limit, "alpha": alpha}
     painted = axes.imshow(weights[segments], extent=(0, segments.shape[1], segments.shape[0], 0), **colours)
     _draw_borders(axes, segments, "#444444")
     return painted

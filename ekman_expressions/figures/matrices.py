@@ -14,23 +14,10 @@ if TYPE_CHECKING:
 from ekman_expressions.core.errors import DataError
 from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.expressions import title as title_of
-from ekman_expressions.figures._style import (
-    COLUMN,
-    MISSING,
-    PAGE,
-    PALETTE,
-    SCALE,
-    annotated,
-    bare,
-    colour_bar,
-    mark_missing,
-    new_figure,
-    panels,
-    styled,
-)
+from ekman_expressions.figures import _style as style
 
 
-@styled
+@style.styled
 def annotated_matrix(
     table: pd.DataFrame,
     label: str,
@@ -62,11 +49,6 @@ def annotated_matrix(
     names : dict, optional
         What to call rows and columns.
     title, note : str
-
-    Raises
-    ------
-    DataError
-        If the table is empty, or holds no number.
     """
     from matplotlib.patches import Rectangle
 
@@ -80,13 +62,13 @@ def annotated_matrix(
     longest = 0.062 * max(map(len, rows))
     cell = 0.62 if p is not None else 0.5
     turned = 0.062 * max(map(len, columns)) > cell + 0.25
-    wide = max(COLUMN, min(PAGE, longest + 1.3 + max(cell, 0 if turned else 0.8) * len(columns)))
+    wide = max(style.COLUMN, min(style.PAGE, longest + 1.3 + max(cell, 0 if turned else 0.8) * len(columns)))
     high = 0.5 + 0.24 * len(rows) + (0.062 * max(map(len, columns)) if turned else 0.2)
     high += 0.17 * (note.count("\n") + 1) * bool(note) + 0.2 * bool(table.columns.name)
-    figure = new_figure(wide, max(high, 1.9), title)
+    figure = style.new_figure(wide, max(high, 1.9), title)
     axes = figure.add_subplot()
     stars = None if p is None else p.to_numpy(float) < 0.05
-    shown = annotated(
+    shown = style.annotated(
         axes,
         values,
         rows,
@@ -101,16 +83,16 @@ def annotated_matrix(
         if stars is not None and stars[row, column]:
             text.set_text(f"{text.get_text()} *")
         if frame_own and rows[row] == columns[column]:
-            frame = {"edgecolor": PALETTE[5], "linewidth": 2.5, "fill": False}
+            frame = {"edgecolor": style.PALETTE[5], "linewidth": 2.5, "fill": False}
             axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, **frame))
     axes.set(xlabel=table.columns.name or "", ylabel=table.index.name or "")
-    colour_bar(figure, shown, axes, label)
+    style.colour_bar(figure, shown, axes, label)
     if note:
         figure.supxlabel(note, fontsize=9)
     return figure
 
 
-@styled
+@style.styled
 def confusion_matrices(
     matrices: Mapping[str, np.ndarray],
     *,
@@ -138,11 +120,6 @@ def confusion_matrices(
     -------
     matplotlib.figure.Figure
         A row without any face is gray with dashes.
-
-    Raises
-    ------
-    DataError
-        If there is no matrix, or one has another shape.
     """
     names = [title_of(expression) for expression in EXPRESSIONS] if names is None else list(names)
     if not matrices:
@@ -158,23 +135,23 @@ def confusion_matrices(
     predicted = names if width == classes else [*names, other]
     columns = min(columns, len(matrices))
     rows = -(-len(matrices) // columns)
-    figure = new_figure(min(PAGE + 0.2, 1.5 + 1.9 * columns), 1.1 + 1.75 * rows, title)
-    grid = panels(figure, len(matrices), columns, sharex=True, sharey=True)
+    figure = style.new_figure(min(style.PAGE + 0.2, 1.5 + 1.9 * columns), 1.1 + 1.75 * rows, title)
+    grid = style.panels(figure, len(matrices), columns, sharex=True, sharey=True)
     for place, (axes, (network, counts)) in enumerate(zip(grid, matrices.items(), strict=True)):
         counts = np.pad(counts, ((0, 0), (0, width - counts.shape[1])))
         sums = counts.sum(axis=1, keepdims=True)
         percent = np.divide(100 * counts, sums, out=np.full(counts.shape, np.nan), where=sums > 0)
-        shown = annotated(axes, percent, names, predicted, "{:.0f}".format, limits=(0, 100))
+        shown = style.annotated(axes, percent, names, predicted, "{:.0f}".format, limits=(0, 100))
         axes.set_title(network)
         # The lowest matrix of each column carries the names, also where the last row is short.
         axes.tick_params(labelbottom=place + columns >= len(matrices))
-    colour_bar(figure, shown, grid, "% of the row")
+    style.colour_bar(figure, shown, grid, "% of the row")
     figure.supxlabel("predicted")
     figure.supylabel("true")
     return figure
 
 
-@styled
+@style.styled
 def sensitivity_matrices(
     matrices: Mapping[tuple[str, str], np.ndarray], variants: Sequence[str], *, title: str = ""
 ) -> Figure:
@@ -187,11 +164,6 @@ def sensitivity_matrices(
     variants : sequence of V str
         The ways; they are numbered at the axes, and named beside the first matrix of each row.
     title : str
-
-    Raises
-    ------
-    DataError
-        If there is nothing to draw, or a matrix has another shape.
     """
     if not matrices:
         raise DataError("There are no correlations to draw.")
@@ -201,17 +173,17 @@ def sensitivity_matrices(
         if matrix.shape != (count, count):
             raise DataError(f"A matrix of {count} variants must be square, but got {matrix.shape}.")
     named = 0.062 * (max(map(len, variants)) + 4) + 0.7
-    side = min(max(0.14 * count, 0.8), (PAGE - named - 0.3) / len(columns))
+    side = min(max(0.14 * count, 0.8), (style.PAGE - named - 0.3) / len(columns))
     # Names and numbers of variants are in letters of 9 points: rows are as high as these need.
     high = max(side, 0.14 * count)
-    figure = new_figure(side * len(columns) + named + 0.6, (high + 0.1) * len(rows) + 0.6, title)
+    figure = style.new_figure(side * len(columns) + named + 0.6, (high + 0.1) * len(rows) + 0.6, title)
     grid = figure.subplots(len(rows), len(columns), squeeze=False)
     shown = None
     numbers = [str(number) for number in range(1, count + 1)]
-    every = max(1, int(np.ceil(0.16 * SCALE * count / (side * SCALE))))
+    every = max(1, int(np.ceil(0.16 * style.SCALE * count / (side * style.SCALE))))
     for (r, c), axes in np.ndenumerate(grid):
         matrix = matrices.get((rows[r], columns[c]))
-        bare(axes)
+        style.bare(axes)
         if r == 0:
             axes.set_title(columns[c], fontsize=9)
         if c == 0:
@@ -220,13 +192,13 @@ def sensitivity_matrices(
             axes.set_yticks(range(count), [f"{n}  {text}" for n, text in zip(numbers, variants, strict=True)])
             axes.tick_params(length=0)
         if matrix is None:
-            mark_missing(axes)
+            style.mark_missing(axes)
             continue
-        axes.set_facecolor(MISSING)
+        axes.set_facecolor(style.MISSING)
         shown = axes.imshow(matrix, vmin=0, vmax=1, aspect="auto")
         if r == len(rows) - 1:
             axes.set_xticks(range(0, count, every), numbers[::every])
         axes.tick_params(length=0)
     if shown is not None:
-        colour_bar(figure, shown, grid, "correlation of the maps")
+        style.colour_bar(figure, shown, grid, "correlation of the maps")
     return figure

@@ -12,18 +12,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 from ekman_expressions.core.errors import DataError
-from ekman_expressions.figures._style import (
-    PAGE,
-    PAGE_HEIGHT,
-    group_colour,
-    group_entries,
-    legend,
-    new_figure,
-    styled,
-)
+from ekman_expressions.figures import _style as style
 
 
-@styled
+@style.styled
 def dendrogram(
     linkage: np.ndarray,
     labels: Sequence[str],
@@ -47,11 +39,6 @@ def dendrogram(
         How often each branch appears in resamples of the folds, written at it in per cent; the
         root, which always does, has none. See `measures.trees.branch_support`.
     title, axis_label : str
-
-    Raises
-    ------
-    DataError
-        If the number of labels is not that of the leaves, or of values of support not that of branches.
     """
     from scipy.cluster import hierarchy
 
@@ -62,8 +49,8 @@ def dendrogram(
         raise DataError(f"The tree has {len(linkage)} branches, but got support of {len(support)}.")
     tree = hierarchy.dendrogram(linkage, no_plot=True)
     # Sixty leaves still fit on a page, and letters of 7 printed points into their rows.
-    row = np.clip((PAGE_HEIGHT - 1.2) / len(labels), 0.125, 0.165) if support is None else 0.21
-    figure = new_figure(PAGE, 0.9 + row * len(labels) + (0.25 if groups else 0), title)
+    row = np.clip((style.PAGE_HEIGHT - 1.2) / len(labels), 0.125, 0.165) if support is None else 0.21
+    figure = style.new_figure(style.PAGE, 0.9 + row * len(labels) + (0.25 if groups else 0), title)
     axes = figure.add_subplot()
     nodes = _nodes(linkage, tree["leaves"])
     for first, second, height, _ in linkage:
@@ -78,8 +65,8 @@ def dendrogram(
     axes.grid(axis="x")
     if groups:
         for text in axes.get_yticklabels():
-            text.set_color(group_colour(groups, text.get_text()))
-        legend(figure, group_entries(groups, labels, marker="s", linestyle="none"))
+            text.set_color(style.group_colour(groups, text.get_text()))
+        style.legend(figure, style.group_entries(groups, labels, marker="s", linestyle="none"))
     if support is not None:
         _write_support(axes, nodes[len(labels) : -1], support[:-1], row)
         axis_label += "; at the branches: support over folds (%)"
@@ -102,7 +89,7 @@ def _write_support(
 ) -> None:
     """Write the support of branches at them, on the side where nothing is written yet."""
     # Printed inches; the axes' width is about the page's without the names of leaves.
-    wide, high, scale = 0.24, 0.13, (PAGE - 1.4) / axes.get_xlim()[0]
+    wide, high, scale = 0.24, 0.13, (style.PAGE - 1.4) / axes.get_xlim()[0]
     taken: list[tuple[float, float]] = []
     for (height, place), value in zip(nodes, support, strict=True):
         if not np.isfinite(value):

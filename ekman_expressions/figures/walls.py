@@ -11,33 +11,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 from ekman_expressions.core.errors import DataError, check_option
-from ekman_expressions.figures._style import (
-    COLUMN,
-    MISSING,
-    MOVEMENT,
-    PAGE,
-    PALETTE,
-    SIGNED,
-    UNSIGNED,
-    colour_bar,
-    lay_over,
-    legend,
-    mark_missing,
-    new_figure,
-    outline,
-    panels,
-    patch,
-    show,
-    styled,
-    to_unit,
-    wall,
-)
+from ekman_expressions.figures import _style as style
 
 _MOST_DENSE = 8.0
 _OUTLINE = "#00E5FF"
 
 
-@styled
+@style.styled
 def heatmap_figure(
     heatmap: np.ndarray,
     mask: np.ndarray | None = None,
@@ -83,32 +63,32 @@ def heatmap_figure(
             raise DataError(f"The {name} has shape {np.shape(other)}, but the heatmap {heatmap.shape}.")
     if heatmap.ndim != 2 or not heatmap.size or not np.isfinite(heatmap).all():
         raise DataError(f"A heatmap must be (H, W) and finite, but got shape {heatmap.shape}.")
-    colours, low, high = UNSIGNED, float(heatmap.min()), float(heatmap.max())
+    colours, low, high = style.UNSIGNED, float(heatmap.min()), float(heatmap.max())
     if heatmap.dtype == np.uint8:
         low, high = 0.0, 255.0
     elif low < 0:
-        colours, high = SIGNED, max(-low, high)
+        colours, high = style.SIGNED, max(-low, high)
         low = -high
     scale = ScalarMappable(Normalize(low, high), colours)
-    figure = new_figure(COLUMN, 3.4, title, layout="compressed")
+    figure = style.new_figure(style.COLUMN, 3.4, title, layout="compressed")
     axes = figure.add_subplot()
     picture = scale.to_rgba(heatmap)[..., :3]
     if face is not None:
-        picture = lay_over(np.asarray(face), np.asarray(scale.norm(heatmap)), colours)
-    show(axes, picture)
+        picture = style.lay_over(np.asarray(face), np.asarray(scale.norm(heatmap)), colours)
+    style.show(axes, picture)
     if mask is not None:
-        outline(axes, mask, "white" if colours == UNSIGNED else "black", 1.5)
-    colour_bar(figure, scale, axes, label)
+        style.outline(axes, mask, "white" if colours == style.UNSIGNED else "black", 1.5)
+    style.colour_bar(figure, scale, axes, label)
     return figure
 
 
-@styled
+@style.styled
 def heatmap_wall(
     heatmaps: Mapping[tuple[str, str], np.ndarray | None],
     *,
     outlines: Mapping[str, np.ndarray] | None = None,
     notes: Mapping[tuple[str, str], str] | None = None,
-    colour_map: str = UNSIGNED,
+    colour_map: str = style.UNSIGNED,
     title: str = "",
 ) -> Figure:
     """Draw heatmaps as a grid, such as networks × expressions.
@@ -127,11 +107,6 @@ def heatmap_wall(
         Name of a matplotlib colour map: perceptually uniform by default; ``"jet"`` is the
         study's, whose bands show edges where the data have none.
     title : str
-
-    Raises
-    ------
-    DataError
-        If there is nothing to draw, or an outline has another shape than its heatmap.
     """
     rows, columns = (list(dict.fromkeys(key[axis] for key in heatmaps)) for axis in (0, 1))
     present = [image for image in heatmaps.values() if image is not None]
@@ -144,25 +119,25 @@ def heatmap_wall(
             raise DataError(f"The outline of {column} has shape {mask.shape}, but its heatmap {shape}.")
     eight_bit = all(image.dtype == np.uint8 for image in present)
     # Pictures are never so narrow that a note of 16 letters would run into the next.
-    figure, cells = wall(rows, columns, shape, title, below=0.28 if notes else 0)
+    figure, cells = style.wall(rows, columns, shape, title, below=0.28 if notes else 0)
     for (row, column), axes in cells.items():
         image = heatmaps.get((row, column))
         if notes:
             axes.set_xlabel(notes.get((row, column), ""), fontsize=9, labelpad=2)
         if image is None:
-            mark_missing(axes)
+            style.mark_missing(axes)
             continue
         limits = (0, 255) if eight_bit else (image.min(), image.max())
-        show(axes, image, cmap=colour_map, vmin=limits[0], vmax=limits[1])
+        style.show(axes, image, cmap=colour_map, vmin=limits[0], vmax=limits[1])
         if outlines and column in outlines:
-            outline(axes, outlines[column], "white")
+            style.outline(axes, outlines[column], "white")
     shown = next(axes.images[0] for axes in cells.values() if axes.images)
     ticks = ["0: lowest", "255: highest"] if eight_bit else ["lowest", "highest"]
-    colour_bar(figure, shown, list(cells.values())).set_ticks(shown.get_clim(), labels=ticks)
+    style.colour_bar(figure, shown, list(cells.values())).set_ticks(shown.get_clim(), labels=ticks)
     return figure
 
 
-@styled
+@style.styled
 def masks_wall(
     masks: Mapping[str, np.ndarray], landmarks: np.ndarray | None = None, *, title: str = "", columns: int = 6
 ) -> Figure:
@@ -181,17 +156,17 @@ def masks_wall(
         raise DataError("There are no masks to draw.")
     high, wide = next(iter(masks.values())).shape
     columns = min(columns, len(masks))
-    side = min(PAGE / columns, 1.6)
-    figure = new_figure(columns * side, -(-len(masks) // columns) * (side * high / wide + 0.35), title)
-    for axes, (name, mask) in zip(panels(figure, len(masks), columns), masks.items(), strict=True):
+    side = min(style.PAGE / columns, 1.6)
+    figure = style.new_figure(columns * side, -(-len(masks) // columns) * (side * high / wide + 0.35), title)
+    for axes, (name, mask) in zip(style.panels(figure, len(masks), columns), masks.items(), strict=True):
         picture = np.where(mask, 1.0, 0.15)
-        show(axes, picture, f"{name}\n{np.mean(mask):.1%}", cmap="gray", vmin=0, vmax=1)
+        style.show(axes, picture, f"{name}\n{np.mean(mask):.1%}", cmap="gray", vmin=0, vmax=1)
         if landmarks is not None:
-            axes.plot(*np.asarray(landmarks).T, ".", color=PALETTE[5], markersize=2.3)
+            axes.plot(*np.asarray(landmarks).T, ".", color=style.PALETTE[5], markersize=2.3)
     return figure
 
 
-@styled
+@style.styled
 def atlas(
     regions: Mapping[str, np.ndarray], landmarks: np.ndarray | None = None, *, title: str = "Facial regions"
 ) -> Figure:
@@ -212,28 +187,28 @@ def atlas(
         raise DataError("There are no regions to draw.")
     canvas = np.full((*next(iter(regions.values())).shape, 3), 0.93)
     # Yellow and black are hard to read under numbers and landmarks.
-    colours = [0.45 + 0.55 * np.array(to_rgb(PALETTE[place % 6])) for place in range(len(regions))]
+    colours = [0.45 + 0.55 * np.array(to_rgb(style.PALETTE[place % 6])) for place in range(len(regions))]
     for colour, mask in zip(colours, regions.values(), strict=True):
         canvas[mask] = colour
     columns = -(-len(regions) // 28)
-    figure = new_figure(PAGE * (0.8 if columns == 1 else 1), 5.3, title)
+    figure = style.new_figure(style.PAGE * (0.8 if columns == 1 else 1), 5.3, title)
     axes = figure.add_subplot()
-    show(axes, canvas)
+    style.show(axes, canvas)
     rim = [withStroke(linewidth=2, foreground="white")]
     entries = []
     for number, (name, mask) in enumerate(regions.items(), start=1):
-        outline(axes, mask, "black", 0.6)
+        style.outline(axes, mask, "black", 0.6)
         for x, y in _inner_points(mask):
             axes.text(x, y, str(number), ha="center", va="center", weight="bold", path_effects=rim)
         text = f"{number}  {name.replace('_', ' ')}"
-        entries.append(patch(text, colours[number - 1], edgecolor="black", linewidth=0.6))
+        entries.append(style.patch(text, colours[number - 1], edgecolor="black", linewidth=0.6))
     if landmarks is not None:
         axes.plot(*np.asarray(landmarks).T, ".", color="#444444", markersize=2.3)
-    legend(figure, entries, loc="outside right center", ncols=columns)
+    style.legend(figure, entries, loc="outside right center", ncols=columns)
     return figure
 
 
-@styled
+@style.styled
 def region_faces(
     values: Mapping[tuple[str, str], Mapping[str, float]],
     regions: Mapping[str, np.ndarray],
@@ -262,11 +237,6 @@ def region_faces(
     title : str
     note : str
         Below the figure: the unit of the intervals, their number, the baseline.
-
-    Raises
-    ------
-    DataError
-        If there is nothing to draw, or a region has no place.
     """
     from matplotlib import colormaps
     from matplotlib.cm import ScalarMappable
@@ -284,25 +254,25 @@ def region_faces(
     if scale == "weight":
         limit = np.nanmax([0, *(abs(value) for found in values.values() for value in found.values())]) or 1
         norm = Normalize(-limit, limit)
-    colours = ScalarMappable(norm, colormaps[SIGNED].with_extremes(bad=MISSING))
-    figure, cells = wall(rows, columns, shape, title, below=0.1 / len(rows) if note else 0)
+    colours = ScalarMappable(norm, colormaps[style.SIGNED].with_extremes(bad=style.MISSING))
+    figure, cells = style.wall(rows, columns, shape, title, below=0.1 / len(rows) if note else 0)
     for (row, column), axes in cells.items():
         found = values.get((row, column))
         if found is None:
-            mark_missing(axes)
+            style.mark_missing(axes)
             continue
         painted = np.full(shape, np.nan)
         for name, mask in regions.items():
             painted[mask] = found.get(name, np.nan)
         canvas = colours.to_rgba(np.ma.masked_invalid(painted))[..., :3]
         canvas[~np.any(list(regions.values()), axis=0)] = 1
-        show(axes, canvas)
+        style.show(axes, canvas)
         thick = (certain or {}).get((row, column), ())
         for name, mask in sorted(regions.items(), key=lambda item: item[0] in thick):
-            outline(axes, mask, *(("black", 1.4) if name in thick else ("#888888", 0.4)))
+            style.outline(axes, mask, *(("black", 1.4) if name in thick else ("#888888", 0.4)))
         if outlines and column in outlines:
-            outline(axes, outlines[column], "black")
-    bar = colour_bar(
+            style.outline(axes, outlines[column], "black")
+    bar = style.colour_bar(
         figure, colours, list(cells.values()), "density of the mass" if scale == "density" else "weight"
     )
     if scale == "density":
@@ -314,7 +284,7 @@ def region_faces(
     return figure
 
 
-@styled
+@style.styled
 def causal_wall(
     faces: Mapping[str, np.ndarray],
     maps: Mapping[str, np.ndarray],
@@ -357,17 +327,17 @@ def causal_wall(
                 raise DataError(f"There is no {kind} of {name}; there are {', '.join(others) or 'none'}.")
             if kind != "IoU" and others[name].shape[:2] != shape:
                 raise DataError(f"The {kind} of {name} has shape {others[name].shape}, maps have {shape}.")
-    side = (PAGE - 0.8) / max(len(maps), 3)
+    side = (style.PAGE - 0.8) / max(len(maps), 3)
     size = side * len(maps) + 0.8, 2 * side * shape[0] / shape[1] + 0.45
-    figure = new_figure(*size, title, layout="compressed")
+    figure = style.new_figure(*size, title, layout="compressed")
     grid = figure.subplots(2, len(maps), squeeze=False)
     highest = max(float(found.max()) for found in maps.values()) or 1
     for (upper, lower), (name, found) in zip(grid.T, maps.items(), strict=True):
-        show(upper, _highlight(faces[name], found, outlines[name]), f"{name}\nIoU {ious[name]:.2f}")
-        shown = show(lower, found, cmap=MOVEMENT, vmin=0, vmax=highest)
+        style.show(upper, _highlight(faces[name], found, outlines[name]), f"{name}\nIoU {ious[name]:.2f}")
+        shown = style.show(lower, found, cmap=style.MOVEMENT, vmin=0, vmax=highest)
         for axes in (upper, lower):
-            outline(axes, outlines[name], _OUTLINE, 1.2)
-    colour_bar(figure, shown, grid[1], label, shrink=1)
+            style.outline(axes, outlines[name], _OUTLINE, 1.2)
+    style.colour_bar(figure, shown, grid[1], label, shrink=1)
     return figure
 
 
@@ -375,7 +345,7 @@ def _highlight(face: np.ndarray, causal_map: np.ndarray, mask: np.ndarray) -> np
     """Darken a face but where its causal map is highest, on as many pixels as a mask has."""
     area = max(int(mask.sum()), 1)
     moving = causal_map >= np.partition(causal_map, -area, axis=None)[-area]
-    face = to_unit(face)
+    face = style.to_unit(face)
     pale = 0.35 * face.mean(axis=2, keepdims=True)
     return np.where(moving[..., None], np.clip(face * 1.1, 0, 1), pale)
 

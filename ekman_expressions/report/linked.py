@@ -132,7 +132,8 @@ def _picture(path: Path, folder: Path, step: str) -> dict[str, Any]:
 
     name = f"{step}_{path.stem}"
     with Image.open(path) as picture:
-        texts, dpi = getattr(picture, "text", {}), picture.info.get("dpi", (96, 96))[0]
+        # Texts that stand before the pixels are read without decoding these.
+        texts, dpi = picture.info, picture.info.get("dpi", (96, 96))[0]
         size = [round(pixels / dpi * 96) for pixels in picture.size]
     title = texts.get("Title", path.stem.replace("_", " "))
     return {

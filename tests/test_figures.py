@@ -120,9 +120,9 @@ def _correlations(names):
 
 def _cost(networks):
     rows = [
-        (name, network, passes, SPECS[name].gradients, 0.003 * (passes + 1) * (2 + place))
+        (name, network, (1000, 0, 4000, 1)[row % 4], row % 4 == 3, 0.003 * (row + 1) * (2 + place))
         for place, network in enumerate(networks)
-        for name, passes in zip(NAMES, (1000, 0, 0, 4000, 101, 1, 50, 50, 1000), strict=True)
+        for row, name in enumerate(NAMES)
     ]
     return pd.DataFrame(rows, columns=["explainer", "network", "passes", "gradients", "seconds"])
 
@@ -182,13 +182,9 @@ GALLERY = {
     "alignment": lambda: figures.alignment_page(
         [FACE] * 40, [POINTS] * 40, ["id00\nhappiness"] * 40, residuals=np.arange(40.0), title="Faces"
     ),
-    "alignment of one": lambda: figures.alignment_page([FACE], [POINTS]),
     "explanation": lambda: figures.explanation(
         FACE, np.arange(4096).reshape(64, 64) // 512, np.linspace(-0.4, 1, 8),
         standard_errors=np.full(8, 0.1), title="MobileNetV3Large_CV1: id00_anger_0 as anger",
-    ),
-    "plain explanation": lambda: figures.explanation(
-        FACE, np.arange(4096).reshape(64, 64) // 512, np.linspace(-0.04, 0.001, 8)
     ),
     "explained faces": lambda: figures.explained_faces(
         {f"{net}: happiness": FACE for net in ("WeiNet", "MobileNetV3Large")},
@@ -199,28 +195,21 @@ GALLERY = {
         },
         title="The same face by all explainers",
     ),
-    "warp": lambda: figures.warp(FACE, POINTS, POINTS * 200, [[0, 1, 2], [1, 2, 3]],
-                                 RNG.random((*SHAPE, 3)), title="Into face space"),
     "warp and mean": lambda: figures.warp(
         FACE, POINTS, POINTS * 200, [[0, 1, 2]], *RNG.random((2, *SHAPE, 3))
     ),
     "layers": lambda: figures.causal_layers(FACE, FACE, LAYERS, title="id00 anger"),
-    "photometric layer": lambda: figures.causal_layers(FACE, FACE, {"photometric": LAYERS["photometric"]}),
     "heatmap": lambda: figures.heatmap_figure(
         MOVED["Fear"], EKMAN["Fear"], RNG.random((*SHAPE, 3)), label="mean weight", title="Fear, 40 faces"
     ),
-    "8-bit heatmap": lambda: figures.heatmap_figure(RNG.integers(0, 256, SHAPE, np.uint8)),
     "wall": lambda: figures.heatmap_wall(_wall(NETWORKS), outlines=EKMAN, title="Heatmaps"),
     "one row": lambda: figures.heatmap_wall(_wall(["all networks"], ("Anger", "Fear"))),
-    "wall of explainers": lambda: figures.heatmap_wall(_wall(EKMAN, NAMES.values()), title="By explainer"),
     "wall with notes": lambda: figures.heatmap_wall(
         _wall(["WeiNet", "untrained"], dtype=float),
         notes={("untrained", name): "r -0.95\nSSIM 0.95" for name in EKMAN},
     ),
-    "masks": lambda: figures.masks_wall(EKMAN, TEMPLATE[:68], title="Ekman masks"),
     "masks in rows": lambda: figures.masks_wall(EKMAN, TEMPLATE[:68], columns=3),
     "atlas": lambda: figures.atlas(ATLAS, TEMPLATE[:68]),
-    "groups": lambda: figures.atlas({name: masks.atlas().group(name) for name in masks.atlas().groups}),
     "regions": lambda: figures.region_faces(
         _densities(["WeiNet", "MobileNetV3Large"]), ATLAS, certain={("WeiNet", "Anger"): ["glabella"]},
         title="Regions", note="95 % intervals over 40 subjects",
@@ -231,9 +220,6 @@ GALLERY = {
     ),
     "causal wall": lambda: figures.causal_wall(
         dict.fromkeys(EKMAN, RNG.random((*SHAPE, 3))), MOVED, EKMAN, dict.fromkeys(EKMAN, 0.2)
-    ),
-    "one causal map": lambda: figures.causal_wall(
-        {"Fear": RNG.random((*SHAPE, 3))}, {"Fear": MOVED["Fear"]}, EKMAN, {"Fear": 0.1}, title="One alone"
     ),
     "bars by network": lambda: figures.barplot(
         _table(), label="network", value="iou", title="Anger", groups=KINDS,
@@ -254,16 +240,11 @@ GALLERY = {
         title="Do explanations find what changed?", note="95 % intervals over 12 subjects\n40 faces a dot",
     ),
     "effort": lambda: figures.training_effort(_effort()),
-    "effort of one": lambda: figures.training_effort(_effort(["VGG16"])),
     "cost": lambda: figures.cost_bars(_cost(["WeiNet", "MobileNetV3Large"]), NAMES),
     "cost of twelve": lambda: figures.cost_bars(_cost(NETWORKS), NAMES),
     "region bars": lambda: figures.region_bars(_importance(), list(EKMAN), title="Facial regions"),
     "correlations": lambda: figures.annotated_matrix(
-        _correlations(NAMES), "Pearson's r", limits=(-1, 1), names=NAMES,
-        title="Heatmaps: mean r over networks and expressions",
-    ),
-    "small correlations": lambda: figures.annotated_matrix(
-        _correlations(["iou", "auc"]), "Spearman", limits=(-1, 1),
+        _correlations(list(NAMES)[:3]), "Pearson's r", limits=(-1, 1), names=NAMES,
         title="Heatmaps: mean Pearson's r over networks and expressions",
     ),
     "cells": lambda: figures.annotated_matrix(
@@ -278,31 +259,19 @@ GALLERY = {
         note="own 0.234, others 0.123, difference 0.100 [0.050, 0.150]\np = 0.012 over all relabellings",
     ),
     "confusion": lambda: figures.confusion_matrices({net: np.eye(6) * 9 + 1 for net in NETWORKS}),
-    "one confusion": lambda: figures.confusion_matrices({"VGG16": np.eye(6)}),
     "sensitivity": lambda: figures.sensitivity_matrices(
         {(net, name): _correlations(VARIANTS).abs().to_numpy() for net in ("WeiNet", "MobileNetV3Large")
          for name in EKMAN if (net, name) != ("WeiNet", "Anger")}, VARIANTS, title="Sensitivity",
     ),
     "learning": lambda: figures.learning_curves(_curves()),
-    "one curve": lambda: figures.learning_curves(_curves(["VGG16"])),
     "erasing": lambda: figures.erasure_curves(
         _erasing([*NAMES, "random", "centre"]), np.linspace(0, 1, 21), titles=NAMES, title="MobileNetV3Large"
-    ),
-    "erasing one": lambda: figures.erasure_curves(
-        _erasing(["lime", "centre"], ("Fear",)), np.linspace(0, 1, 21)
-    ),
-    "reliability": lambda: figures.reliability_boxes(
-        _table().assign(
-            expression="fear", r2=0.4, mean_standard_error=RNG.random(60), weighted_flip_rate=0.1
-        ),
-        title="Reliability",
     ),
     "reliability of two": lambda: figures.reliability_boxes(
         pd.DataFrame(
             {"network": ["WeiNet", "MobileNetV3Large"] * 30, "expression": np.repeat(list(EKMAN), 10)}
         ).assign(r2=RNG.random(60), mean_standard_error=0.1, weighted_flip_rate=RNG.random(60)),
     ),
-    "areas": lambda: figures.area_curves(_areas(EKMAN), folds=5),
     "areas of four": lambda: figures.area_curves(_areas(list(EKMAN)[:4]), folds=5, title="Four"),
     "null": lambda: figures.null_distribution(
         RNG.normal(0.25, 0.01, 720), 0.26, p=0.13, baselines={"white everywhere": 0.2575}, title="Own masks"
@@ -566,7 +535,7 @@ def test_erasure_curves_are_means_and_no_two_explainers_look_alike():
     np.testing.assert_allclose(first.get_ydata(), curves["Anger"]["lime"][:, 0].mean(axis=0))
     assert figure.axes[1].get_title() == "Fear\n1 to 4 faces"
     lines = figure.legends[0].get_lines()
-    assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == len(lines) == 11
+    assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == len(lines)
     with pytest.raises(DataError, match="shape"):
         figures.erasure_curves(curves, shares[:5])
 

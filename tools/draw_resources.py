@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -129,8 +130,10 @@ def overview_figure(
 
 
 def main() -> None:
-    """Draw all."""
+    """Draw all, and take what a step has drawn."""
     experiment = Experiment.preset("demo", root=REPOSITORY)
+    drawn = experiment.statistics_folder / "intervals_iou.png"
+    shutil.copyfile(drawn, REPOSITORY / "resources" / "intervals.png")
     draw_overview(experiment)
     draw_heatmaps(experiment)
     draw_movement(experiment)

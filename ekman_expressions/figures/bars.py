@@ -94,9 +94,7 @@ def barplot(
     entries = style.group_entries(groups, means.index, marker="s", linestyle="none", markersize=8)
     if several:
         entries.append(style.line(f"one {points}", **_FOLD))
-    for dashes, (name, reference) in zip(
-        style.DASHES[1:] + style.DASHES[:1], references.items(), strict=False
-    ):
+    for place, (name, reference) in enumerate(references.items(), start=1):
         if isinstance(reference, Mapping):
             own = [reference.get(label, np.nan) for label in means.index]
             axes.vlines(own, places - 0.48, places + 0.48, color="black", linewidth=2.2)

@@ -9,139 +9,98 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import read_csv, read_json, write_csv
 from ekman_expressions.explainers.specs import SPECS
 from ekman_expressions.measures import scores
-from ekman_expressions.measures.chance import MEANINGS
 from ekman_expressions.report.source import Source
 from ekman_expressions.study import prepared
-from ekman_expressions.study import scores as scores_step
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.explainers import compared
 from ekman_expressions.study.runner import folder_of
+from ekman_expressions.study.scores import read_scores, read_scores_by_fold
 from ekman_expressions.study.steps import STEPS
 
 WHITE = "white everywhere (no information)"
-
-_WHITE = MEANINGS["white"]
-_BASELINES = ("white", "random_pixels", "ellipse_30", "other_masks")
+_BASELINES = ("random_pixels", "ellipse_30", "other_masks")
 
 
 def overview(source: Source, folder: Path) -> dict[str, Any]:
     """Write the main table into ``tables/main.csv``, and return the values of the page."""
-    table = _main_table(source)
+    table, unit = _main_table(source)
     write_csv(folder / "tables" / "main.csv", table)
     return {
         "words": _words(source),
         "table": table.to_dict("records"),
         "has_accuracy": "accuracy" in table,
         "references": table["network"][~table["network"].isin(source.networks)].tolist(),
-        "interval_words": _interval_words(source),
+        "interval_words": f"95 % interval over {unit}s in brackets" if unit else "",
     }
 
 
-def _words(source: Source) -> list[str]:
-    """Say in sentences what was done, as far as the files tell."""
-    networks = _listed(source.networks)
-    folds = f"{len(source.folds)} folds" if source.folds else "one model each"
-    told = [f"{_count(len(source.networks), 'network')} ({networks}), {folds}, six expressions."]
-    experiment = source.experiment
-    if experiment is None:
-        told.append(
-            "Made from heatmaps alone: there are no faces, models or predictions behind these pages, so what "
-            "needs them is left out."
-        )
-    else:
-        told += [_faces(experiment), _training(experiment), _explanation(experiment)]
-    told.append(
-        "Each explanation was warped by landmarks into one face space of 275 × 224 pixels and averaged. The "
-        "Ekman masks, with which heatmaps are compared, are a reference, not a truth."
-    )
-    return [text for text in told if text]
+def _main_table(source: Source) -> tuple[pd.DataFrame, str]:
+    """Return a row per network, then baselines; and over what the intervals are, if there are any.
 
-
-def _main_table(source: Source) -> pd.DataFrame:
-    """Return a row per network: accuracy, and the scores of its heatmaps at Otsu's threshold.
-
-    Returns
-    -------
-    DataFrame
-        ``network, kind``; ``accuracy`` and its lowest and highest fold where there are
-        predictions; `comparison.METRICS`, means over folds and expressions; ``iou_pooled``, of
-        the networks' heatmaps. The last row is that of a mask that is white everywhere.
+    Accuracies where there are predictions; scores of heatmaps at Otsu's threshold, means over folds and
+    expressions, with intervals of IoU; ``iou_pooled`` of the networks' heatmaps.
     """
     experiment = source.experiment
     if experiment is not None and (experiment.scores_folder / "scores_by_fold.csv").exists():
-        by_fold = scores_step.read_scores_by_fold(experiment)
-        pooled = scores_step.read_scores(experiment, pooled=True)
+        by_fold = read_scores_by_fold(experiment)
+        pooled = read_scores(experiment, pooled=True)
         pooled = pooled[pooled["expression"] == scores.AVERAGE].set_index("network")["iou"]
     else:
-        ignore = lambda item, error: None  # noqa: E731
+        omit = lambda item, error: None  # noqa: E731
         folder = source.heatmaps[source.explainer]
         models = [(net, fold) for net, fold in source.levels if fold is not None]
         nets = [(net, None) for net in source.networks]
-        by_fold = scores.score_heatmaps(folder, models or nets, source.masks, ignore)
-        pooled = scores.score_heatmaps(folder, nets, source.masks, ignore)
-        pooled = pooled.groupby("network")["iou"].mean()
+        by_fold = scores.score_heatmaps(folder, models or nets, source.masks, omit)
+        pooled = scores.score_heatmaps(folder, nets, source.masks, omit).groupby("network")["iou"].mean()
     table = scores.summarise(by_fold)
     table = table[(table["expression"] == scores.AVERAGE) & table["network"].isin(source.networks)]
     table = table.drop(columns="expression").assign(iou_pooled=table["network"].map(pooled))
     table.insert(1, "kind", table["network"].map(source.kinds))
-    accuracy = source.table("evaluation", "accuracy_by_fold.csv")
+    accuracy = source.table("evaluation_folder", "accuracy_by_fold")
     if accuracy is not None:
         by_network = accuracy.groupby("network")["accuracy"].agg(["mean", "min", "max"])
-        by_network.columns = ["accuracy", "accuracy_lowest", "accuracy_highest"]
-        table = table.merge(by_network.reset_index(), "left", on="network")
-        head = ["network", "kind", *by_network.columns]
-        table = table[[*head, *(name for name in table if name not in head)]]
-    white = {name: float(mask.mean()) for name, mask in source.masks.items()}
-    area = np.array([white[name] for name in EXPRESSIONS])
-    reference = {
-        "network": WHITE,
-        "iou": area.mean(),
-        "f1_score": (2 * area / (1 + area)).mean(),
-        "precision": area.mean(),
-        "recall": 1.0,
-        "iou_pooled": area.mean(),
-    }
-    rows = [reference]
-    if (baselines := source.table("statistics", "baselines.csv")) is not None:
-        known = _averages(baselines).items()
-        rows += [{"network": meaning, "iou": value} for meaning, value in known if meaning != _WHITE]
-    if (intervals := _intervals(source)) is not None:
-        table = table.merge(intervals, "left", on="network")
-    return pd.concat([table, pd.DataFrame(rows)], ignore_index=True)
+        for place, name in enumerate(("accuracy", "accuracy_lowest", "accuracy_highest")):
+            table.insert(2 + place, name, table["network"].map(by_network.iloc[:, place]))
+    intervals, unit = source.table("statistics_folder", "intervals"), ""
+    if intervals is not None:
+        # Over subjects where these are known, else over folds.
+        unit = "subject" if intervals["subject_low"].notna().any() else "fold"
+        whole = intervals[(intervals["score"] == "iou") & (intervals["expression"] == scores.AVERAGE)]
+        whole = whole.rename(columns={f"{unit}_low": "iou_low", f"{unit}_high": "iou_high"})
+        table = table.merge(whole[["network", "iou_low", "iou_high"]], "left", on="network")
+    area = np.array([float(mask.mean()) for mask in source.masks.values()])
+    white = {"iou": area, "f1_score": 2 * area / (1 + area), "precision": area, "iou_pooled": area}
+    rows = [{"network": WHITE, "recall": 1.0, **{name: values.mean() for name, values in white.items()}}]
+    baselines = source.table("statistics_folder", "baselines")
+    if baselines is not None:
+        known = baselines[(baselines["score"] == "iou") & (baselines["expression"] == scores.AVERAGE)]
+        known = known[known["baseline"].isin(_BASELINES) & known["value"].notna()]
+        rows += [{"network": row.meaning, "iou": row.value} for row in known.itertuples()]
+    return pd.concat([table, pd.DataFrame(rows)], ignore_index=True), unit
 
 
-def _averages(baselines: pd.DataFrame) -> dict[str, float]:
-    """Return the average IoU of the chosen baselines by what they mean."""
-    rows = baselines[(baselines["score"] == "iou") & (baselines["expression"] == scores.AVERAGE)]
-    rows = rows[rows["baseline"].isin(_BASELINES) & rows["value"].notna()]
-    return {row.meaning: float(row.value) for row in rows.itertuples()}
-
-
-def _interval_unit(intervals: pd.DataFrame) -> str:
-    """Return over what the intervals are: subjects where these are known, else folds."""
-    return "subject" if intervals["subject_low"].notna().any() else "fold"
-
-
-def _interval_words(source: Source) -> str:
-    """Say what the intervals of the main table are; nothing if there are none."""
-    intervals = source.table("statistics", "intervals.csv")
-    if intervals is None:
-        return ""
-    return f"95 % interval over {_interval_unit(intervals)}s in brackets"
-
-
-def _intervals(source: Source) -> pd.DataFrame | None:
-    intervals = source.table("statistics", "intervals.csv")
-    if intervals is None:
-        return None
-    unit = _interval_unit(intervals)
-    whole = intervals[(intervals["score"] == "iou") & (intervals["expression"] == scores.AVERAGE)]
-    names = {f"{unit}_low": "iou_low", f"{unit}_high": "iou_high"}
-    return whole.rename(columns=names)[["network", *names.values()]]
+def _words(source: Source) -> list[str]:
+    """Say in sentences what was done, as far as the files tell."""
+    count, names = len(source.networks), source.networks
+    listed = " and ".join(names) if count < 3 else f"{', '.join(names[:-1])} and {names[-1]}"
+    folds = f"{len(source.folds)} folds" if source.folds else "one model each"
+    sentences = [f"{count} network{'' if count == 1 else 's'} ({listed}), {folds}, six expressions."]
+    experiment = source.experiment
+    if experiment is None:
+        sentences.append(
+            "Made from heatmaps alone: there are no faces, models or predictions behind these pages, so what "
+            "needs them is left out."
+        )
+    else:
+        sentences += [_faces(experiment), _training(experiment), _explanation(experiment)]
+    sentences.append(
+        "Each explanation was warped by landmarks into one face space of 275 × 224 pixels and averaged. The "
+        "Ekman masks, with which heatmaps are compared, are a reference, not a truth."
+    )
+    return sentences
 
 
 def provenance(source: Source) -> list[dict[str, Any]]:
@@ -149,37 +108,15 @@ def provenance(source: Source) -> list[dict[str, Any]]:
     experiment = source.experiment
     if experiment is None:
         return []
-    folders = {
-        folder_of(experiment.explained_by(name), step)
-        for name in compared(experiment)
-        for step in STEPS.values()
-    }
-    found = []
-    for folder in sorted(folders):
-        path = folder / "run.json"
-        if not path.exists():
-            continue
-        entry = read_json(path)
-        found.append(
-            {
-                "step": entry.get("step", folder.name),
-                "folder": str(folder.relative_to(experiment.root)),
-                "start": entry.get("start"),
-                "finished": entry.get("end") is not None,
-                "seconds": entry.get("seconds"),
-                "done": entry.get("done"),
-                "omissions": entry.get("omissions", []),
-                "notes": entry.get("notes", []),
-                "version": entry.get("package_version"),
-                "git": entry.get("git") or {},
-                "python": entry.get("python"),
-                "platform": entry.get("platform"),
-                "device": entry.get("device"),
-                "libraries": {name: v for name, v in (entry.get("libraries") or {}).items() if v},
-                "settings": json.dumps(entry.get("settings", {}), indent=2, ensure_ascii=False),
-            }
-        )
-    return sorted(found, key=lambda entry: entry["start"] or "")
+    explained = [experiment.explained_by(name) for name in compared(experiment)]
+    unfinished, entries = {"seconds": None, "done": None, "omissions": [], "notes": []}, []
+    for folder in sorted({folder_of(by, step) for by in explained for step in STEPS.values()}):
+        if (folder / "run.json").exists():
+            entry = unfinished | read_json(folder / "run.json")
+            entry["folder"] = str(folder.relative_to(experiment.root))
+            entry["settings"] = json.dumps(entry["settings"], indent=2, ensure_ascii=False)
+            entries.append(entry)
+    return sorted(entries, key=lambda entry: entry["start"])
 
 
 def _faces(experiment: Experiment) -> str:
@@ -208,24 +145,13 @@ def _training(experiment: Experiment) -> str:
 def _explanation(experiment: Experiment) -> str:
     settings = experiment.explanation
     text = (
-        f"Explained by {SPECS[settings.explainer].title}: at most {settings.positives} faces per model "
-        "and expression, of those that the model itself predicts so; about "
-        f"{settings.segments} superpixels, "
+        f"Explained by {SPECS[settings.explainer].title}: at most {settings.positives} faces per model and "
+        f"expression, of those that the model itself predicts so; about {settings.segments} superpixels, "
         f"{settings.samples} masked copies of each face"
     )
-    path = experiment.root / "results" / experiment.name / "explanations" / "explanations.csv"
+    path = experiment.explanations_folder / "explanations.csv"
     if not path.exists():
         return f"{text}."
     r2 = read_csv(path, ("network", "r2")).groupby("network", sort=False)["r2"].agg(["size", "mean"])
-    told = "; ".join(
-        f"{name}: {row['size']:.0f} faces, mean R² {row['mean']:.2f}" for name, row in r2.iterrows()
-    )
-    return f"{text} ({told})."
-
-
-def _listed(names: tuple[str, ...]) -> str:
-    return " and ".join(names) if len(names) < 3 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
+    found = (f"{name}: {row['size']:.0f} faces, mean R² {row['mean']:.2f}" for name, row in r2.iterrows())
+    return f"{text} ({'; '.join(found)})."

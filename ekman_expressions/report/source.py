@@ -111,12 +111,10 @@ class Source:
                 counts[key] = counts.get(key, 0) + int(row.images)
         return counts
 
-    def table(self, *parts: str) -> pd.DataFrame | None:
-        """Read a CSV table below the experiment's results, or return None if it is not there."""
-        if self.experiment is None:
-            return None
-        path = self.experiment.results_folder.joinpath(*parts)
-        return read_csv(path) if path.is_file() else None
+    def table(self, folder: str, name: str) -> pd.DataFrame | None:
+        """Read a table of one of the experiment's folders; None if it is not there."""
+        path = getattr(self.experiment, folder) / f"{name}.csv" if self.experiment else None
+        return read_csv(path) if path is not None and path.is_file() else None
 
     @classmethod
     def of_experiment(cls, experiment: Experiment) -> Source:
@@ -165,8 +163,8 @@ class Source:
         folder = Path(folder)
         if not _has_heatmaps(folder):
             raise MissingError(
-                f"{folder} holds no heatmaps. Name a folder with GRAY/heatmaps_by_cv, GRAY/heatmaps_by_net or "
-                "GRAY/heatmaps_total, such as the released one."
+                f"{folder} holds no heatmaps. Name a folder with GRAY/heatmaps_by_cv, "
+                "GRAY/heatmaps_by_net or GRAY/heatmaps_total, such as the released one."
             )
         networks, folds = set(), set()
         for path in (folder / "GRAY" / "heatmaps_by_cv").glob("*.png"):

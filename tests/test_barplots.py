@@ -41,7 +41,7 @@ def drawn(monkeypatch):
     """The figures that are saved, by file name."""
     kept, save = {}, figures.save
 
-    def keep(figure, path):
+    def keep(figure, path, **words):
         kept[path.name] = figure
         save(figure, path)
 
@@ -94,7 +94,7 @@ def test_expression_averages_weigh_networks_alike_when_folds_are_missing(experim
 def test_expressions_without_scores_are_listed_and_their_old_figures_removed(experiment, monkeypatch):
     # Which files there are does not depend on what is in them.
     monkeypatch.setattr(figures, "barplot", lambda *table, **options: None)
-    monkeypatch.setattr(figures, "save", lambda figure, path: write_csv(path, pd.DataFrame()))
+    monkeypatch.setattr(figures, "save", lambda figure, path, **words: write_csv(path, pd.DataFrame()))
     table = _scores(experiment)
     _write(experiment, table)
     run_steps(experiment, "barplots")

@@ -345,7 +345,11 @@ def cost_bars(cost: pd.DataFrame, names: Mapping[str, str] | None = None) -> Fig
         median = {"marker": "|", "markersize": 14, "linestyle": "none", "color": "black"}
         right.plot(seconds.median(axis=1), places, **median)
         entries.append(style.line("their median", **median))
+    # From a power of ten to another: between two of them there would be no tick, or too many.
+    powers = np.log10([seconds.min(axis=None), seconds.max(axis=None)])
     right.set_xscale("log")
+    right.set_xlim(10 ** np.floor(powers[0]), 10 ** np.ceil(powers[1] + 1e-9))
+    right.xaxis.set_minor_formatter("")
     right.set(xlabel="seconds per face", title="Time on this machine")
     style.name_rows(left, [(names or {}).get(name, name) for name in explainers])
     right.grid(axis="x")

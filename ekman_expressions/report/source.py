@@ -144,7 +144,7 @@ class Source:
             networks=experiment.networks,
             folds=experiment.folds,
             heatmaps=folders,
-            masks=_masks(base),
+            masks=_masks(experiment.masks_folder),
             kinds=network_kinds(experiment.networks, experiment.training.weights),
             experiment=experiment,
         )
@@ -181,7 +181,7 @@ class Source:
             networks=ordered,
             folds=tuple(sorted(folds, key=lambda fold: int(fold[2:]))),
             heatmaps={"lime": folder},
-            masks=_masks(folder),
+            masks=_masks(folder / "GROUND_TRUTH"),
             kinds=network_kinds(ordered, "imagenet"),
         )
 
@@ -191,9 +191,6 @@ def _has_heatmaps(folder: Path) -> bool:
 
 
 def _masks(folder: Path) -> dict[str, np.ndarray]:
-    """Read the masks that lie beside heatmaps; else those of the package."""
-    drawn = all((folder / "GROUND_TRUTH" / f"{title(name)}_gt.png").exists() for name in EXPRESSIONS)
-    return {
-        name: masks.read_mask(folder / "GROUND_TRUTH", name) if drawn else masks.ekman_mask(name)
-        for name in EXPRESSIONS
-    }
+    """Read the masks that lie in a folder; if one is missing, those of the package."""
+    drawn = all((folder / f"{title(name)}_gt.png").exists() for name in EXPRESSIONS)
+    return {name: masks.read_mask(folder, name) if drawn else masks.ekman_mask(name) for name in EXPRESSIONS}

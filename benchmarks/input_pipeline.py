@@ -2,8 +2,8 @@
 
     python benchmarks/input_pipeline.py [NETWORK ...] [--images 128] [--batch 16] [--repeats 5]
 
-Both are timed in one process, in turns. The epoch is the real one: the pipeline of
-`ekman_expressions.zoo`, started anew for each epoch, and Keras' `fit`. The steps are bare calls
+Both are timed in one process, in turns. The epoch is the real one: the batches of
+`ekman_expressions.zoo.training`, started anew for each epoch, and Keras' `fit`. The steps are bare calls
 of the same compiled training step. Ratio: the median over the pairs.
 """
 
@@ -16,58 +16,57 @@ import time
 from pathlib import Path
 
 import numpy as np
-from made_faces import make_experiment
 
 from ekman_expressions.core.startup import start_tensorflow
-from ekman_expressions.study import fit, pipeline, prepared
-from ekman_expressions.zoo import NETWORKS, checkpoint
+from ekman_expressions.zoo import NETWORKS, saving
+from ekman_expressions.zoo.training import batches, build_learner
 
 
 def measure(network: str, images: int, batch_size: int, repeats: int) -> str:
-    """Return a row of the table: seconds per step, ratios, reading and checkpoint."""
+    """Return a row of the table: seconds per step, ratios, writing a checkpoint."""
     import keras
     import tensorflow as tf
 
-    with tempfile.TemporaryDirectory() as root:
-        experiment = make_experiment(Path(root), network, images, batch_size, repeats + 1)
-        rows = prepared.read_manifest(experiment).query("fold == 'CV2'")
+    spec, random = NETWORKS[network], np.random.default_rng(0)
+    faces = random.integers(0, 256, (images, spec.side, spec.side, 3), np.uint8)
+    targets = np.eye(6, dtype=np.float32)[np.arange(images) % 6]
+    keras.utils.set_random_seed(0)
+    tf.config.experimental.enable_op_determinism()
+    steps = -(-images // batch_size)
+    _, learner = build_learner(network, steps, optimizer=spec.optimizer, learning_rate=spec.learning_rate)
+
+    def order(epoch: int) -> list[tuple[np.ndarray, int]]:
+        places = np.random.default_rng(epoch).permutation(images)
+        return [(places[start : start + batch_size], 0) for start in range(0, images, batch_size)]
+
+    batch = (tf.constant(np.float32(faces[:batch_size]) / 255), tf.constant(targets[:batch_size]))
+    pairs = []
+    for epoch in range(repeats + 1):
         start = time.perf_counter()
-        faces = pipeline.decoded_faces(experiment, rows["image_id"], NETWORKS[network].side)
-        reading, targets = time.perf_counter() - start, pipeline.one_hot(rows)
-        keras.utils.set_random_seed(0)
-        tf.config.experimental.enable_op_determinism()
-        _, learner = fit.build_learner(experiment, network, -(-images // batch_size))
-        batch = (tf.constant(np.float32(faces[:batch_size]) / 255), tf.constant(targets[:batch_size]))
-        pairs = []
-        for epoch in range(repeats + 1):
-            start = time.perf_counter()
-            batches, steps = pipeline.training_batches(
-                experiment, network, "CV1", faces, targets, first_epoch=epoch
-            )
-            learner.fit(
-                batches,
-                steps_per_epoch=steps,
-                initial_epoch=epoch,
-                epochs=epoch + 1,
-                shuffle=False,
-                verbose=0,
-            )
-            middle = time.perf_counter()
-            for _ in range(steps):
-                learner.train_function(iter([batch]))
-            learner.get_metrics_result()
-            pairs.append(((middle - start) / steps, (time.perf_counter() - middle) / steps))
-        # The first pair compiles.
-        epochs, bare = np.array(pairs[1:]).T
-        start = time.perf_counter()
-        checkpoint.write(Path(root) / "checkpoint.npz", "", learner, checkpoint.Progress())
-        writing = time.perf_counter() - start
-        ratios = epochs / bare
-        return (
-            f"| {network} | {1000 * np.median(epochs):.1f} | {1000 * np.median(bare):.1f} | "
-            f"**{np.median(ratios):.3f}** ({ratios.min():.3f} ... {ratios.max():.3f}) | "
-            f"{reading:.2f} | {writing:.2f} |"
+        learner.fit(
+            batches(faces, targets, order, [epoch], steps),
+            steps_per_epoch=steps,
+            initial_epoch=epoch,
+            epochs=epoch + 1,
+            shuffle=False,
+            verbose=0,
         )
+        middle = time.perf_counter()
+        for _ in range(steps):
+            learner.train_function(iter([batch]))
+        learner.get_metrics_result()
+        pairs.append(((middle - start) / steps, (time.perf_counter() - middle) / steps))
+    # The first pair compiles.
+    epochs, bare = np.array(pairs[1:]).T
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as root:
+        saving.write_checkpoint(Path(root) / "checkpoint.npz", "", learner, saving.Progress())
+    writing = time.perf_counter() - start
+    ratios = epochs / bare
+    return (
+        f"| {network} | {1000 * np.median(epochs):.1f} | {1000 * np.median(bare):.1f} | "
+        f"**{np.median(ratios):.3f}** ({ratios.min():.3f} ... {ratios.max():.3f}) | {writing:.2f} |"
+    )
 
 
 def main() -> None:
@@ -85,8 +84,8 @@ def main() -> None:
         f"load before: {load:.2f}\n"
     )
     print(
-        "| network | epoch, ms per step | bare step, ms | ratio: median (range) | reading all faces once, s "
-        "| checkpoint, s |\n|---|---|---|---|---|---|"
+        "| network | epoch, ms per step | bare step, ms | ratio: median (range) | checkpoint, s |\n"
+        "|---|---|---|---|---|"
     )
     for network in options.networks:
         print(measure(network, options.images, options.batch, options.repeats), flush=True)

@@ -20,7 +20,7 @@ from ekman_expressions.core.startup import start_tensorflow
 from ekman_expressions.explainers.lime import lime
 from ekman_expressions.explainers.record import make_record
 from ekman_expressions.study import evaluation, model_files, prepared
-from ekman_expressions.zoo.precision import PRECISIONS
+from ekman_expressions.zoo.model import PRECISIONS
 
 
 def measure(experiment: Experiment, network: str, samples: int, faces: int, rounds: int) -> list[str]:

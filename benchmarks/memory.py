@@ -21,42 +21,42 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from made_faces import make_experiment
 
+from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.startup import start_tensorflow
-from ekman_expressions.study import fit
-from ekman_expressions.study.settings import TrainingSettings
-from ekman_expressions.zoo import NETWORKS, hardware
+from ekman_expressions.zoo import NETWORKS, saving, train
+from ekman_expressions.zoo.training import build_learner, peak_memory
 
 MEASURED, LARGE = 16, 128
 
 
 def step(network: str, batch_size: int) -> None:
     """Make two training steps, as `ekman_expressions.zoo` makes them, and print the peak in MB."""
-    from ekman_expressions import Experiment
-
-    settings = TrainingSettings(weights="none", batch_size=batch_size)
-    experiment = Experiment(name="memory", networks=(network,), training=settings)
     start_tensorflow()
     import tensorflow as tf
 
     tf.config.experimental.enable_op_determinism()
-    _, learner = fit.build_learner(experiment, network, 2)
-    side = NETWORKS[network].side
+    spec = NETWORKS[network]
+    _, learner = build_learner(network, 2, optimizer=spec.optimizer, learning_rate=spec.learning_rate)
+    side = spec.side
     rng = np.random.default_rng(0)
     images = rng.random((batch_size, side, side, 3), np.float32)
     targets = np.eye(6, dtype=np.float32)[rng.integers(0, 6, batch_size)]
     for _ in range(2):
         learner.train_on_batch(images, targets)
-    print(hardware.peak_memory())
+    print(peak_memory())
 
 
 def whole(network: str, batch_size: int) -> None:
     """Train for two epochs of two steps, checkpoints and saving included, and print the peak in MB."""
+    side, count = NETWORKS[network].side, 2 * batch_size
+    images = np.random.default_rng(0).integers(0, 256, (count, side, side, 3), np.uint8)
+    labels = [EXPRESSIONS[number % 6] for number in range(count)]
     with tempfile.TemporaryDirectory() as root:
-        experiment = make_experiment(Path(root), network, 2 * batch_size, batch_size, 2)
-        fit.train_model(experiment, network, "CV1")
-    print(hardware.peak_memory())
+        checkpoint = Path(root) / "checkpoint.npz"
+        trained = train(network, images, labels, epochs=2, batch_size=batch_size, checkpoint=checkpoint)
+        saving.save(trained.model, Path(root) / "model.keras")
+    print(peak_memory())
 
 
 def _peak(what: str, network: str, batch_size: int) -> float:

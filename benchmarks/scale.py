@@ -39,7 +39,7 @@ def measure(positives: int, scheduler: str) -> dict:
     from ekman_expressions.study import evaluation
     from ekman_expressions.study import run as run_steps
     from ekman_expressions.study.execution import using
-    from ekman_expressions.zoo.hardware import peak_memory
+    from ekman_expressions.zoo.training import peak_memory
 
     with tempfile.TemporaryDirectory(dir=os.environ.get("SCALE_FOLDER")) as folder:
         root = Path(folder)

@@ -17,7 +17,7 @@ settings.load_profile("project")
 LONG = (
     "test_study.py",
     "test_own_models_study.py",
-    "test_training_resume.py",
+    "test_train.py",
     "test_training.py",
     "test_zoo_all.py",
     "test_legacy_h5.py",
@@ -34,10 +34,10 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(autouse=True)
 def _no_network_stays_registered():
     """Take away networks that a test put among those of the package."""
-    from ekman_expressions.zoo import NETWORKS, scratch
+    from ekman_expressions.zoo.networks import LAYERS, NETWORKS
 
-    networks, layers = dict(NETWORKS), dict(scratch.LAYERS)
+    networks, layers = dict(NETWORKS), dict(LAYERS)
     yield
-    for registry, before in ((NETWORKS, networks), (scratch.LAYERS, layers)):
+    for registry, before in ((NETWORKS, networks), (LAYERS, layers)):
         registry.clear()
         registry.update(before)

@@ -8,7 +8,7 @@ import pytest
 
 from ekman_expressions.core.errors import MissingError, ModelError
 from ekman_expressions.zoo import NETWORKS, NetSpec
-from ekman_expressions.zoo.applications import KERAS_FILES, weights_file
+from ekman_expressions.zoo.weights import KERAS_FILES, weights_file
 
 
 @pytest.fixture(autouse=True)

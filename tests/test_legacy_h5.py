@@ -7,8 +7,8 @@ import pytest
 
 from ekman_expressions.core.errors import MissingError, ModelError
 from ekman_expressions.zoo import NETWORKS, NetSpec
-from ekman_expressions.zoo.legacy_h5 import load_weights
 from ekman_expressions.zoo.released import load_released
+from ekman_expressions.zoo.weights import load_weights
 
 SIDES = {"InceptionV3": 75, "Xception": 71, "AlexNet": 64, "SilNet": 16}
 """Sides at which the networks are cheap; the others take 32."""

@@ -5,8 +5,8 @@ import pytest
 
 from ekman_expressions.core.errors import SettingsError
 from ekman_expressions.zoo import NETWORKS, NetSpec, preprocessing_warning
-from ekman_expressions.zoo.applications import KERAS_FILES
-from ekman_expressions.zoo.preprocessing import native
+from ekman_expressions.zoo.networks import _native as native
+from ekman_expressions.zoo.weights import KERAS_FILES
 
 PRETRAINED = tuple(KERAS_FILES)
 CAFFE = (0 - 103.939, 127.5 - 116.779, 255 - 123.68)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ekman_expressions.zoo import NETWORKS, NetSpec, saving
-from ekman_expressions.zoo.applications import KERAS_FILES
+from ekman_expressions.zoo.weights import KERAS_FILES
 
 SIDES = {"InceptionV3": 75, "Xception": 71, "WeiNet": 16, "SilNet": 16, "AlexNet": 64}
 """Sides at which the networks are cheap; the others take 32. Their layers are the same at each side."""

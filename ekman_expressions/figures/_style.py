@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 from ekman_expressions.core.errors import DataError, check_option
 from ekman_expressions.core.files import atomic_path
-from ekman_expressions.zoo.spec import NETWORKS
+from ekman_expressions.zoo import NETWORKS
 
 P = ParamSpec("P")
 

@@ -13,10 +13,10 @@ from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import require
 from ekman_expressions.core.startup import start_tensorflow
 from ekman_expressions.study.experiment import Experiment
-from ekman_expressions.zoo import NETWORKS, checkpoint, saving
-from ekman_expressions.zoo.applications import weights_file
+from ekman_expressions.zoo import NETWORKS, saving
 from ekman_expressions.zoo.backends import is_keras
 from ekman_expressions.zoo.own_models import read_model
+from ekman_expressions.zoo.weights import weights_file
 
 
 def load_model(experiment: Experiment, network: str, fold: str) -> keras.Model:
@@ -85,7 +85,7 @@ def load_last_epoch(experiment: Experiment, network: str, fold: str) -> tuple[ke
         len(EXPRESSIONS),
         experiment.training.of(network)["batch_norm_momentum"],
     )
-    return model, checkpoint.read_weights(path, model)
+    return model, saving.read_checkpoint_weights(path, model)
 
 
 def initial_weights(experiment: Experiment, network: str) -> str:

@@ -27,7 +27,7 @@ class ProbeTraining:
     epochs, batch_size : int, >= 1
     learning_rate : float, range (0, 1]
     augment : bool
-        Change the training images in all ways of `ekman_expressions.zoo.augmentation`. Without,
+        Change the training images in all ways of `ekman_expressions.zoo.training.augmentation`. Without,
         they are only mirrored at random: so few faces then need fewer epochs.
     """
 
@@ -104,7 +104,7 @@ def train_probe(
     import keras
     import tensorflow as tf
 
-    from ekman_expressions.zoo.augmentation import make_augmentation
+    from ekman_expressions.zoo.training import augmentation
 
     settings = settings or TRAINING.get(network, ProbeTraining())
     keras.backend.clear_session()
@@ -117,7 +117,7 @@ def train_probe(
     rate = keras.optimizers.schedules.CosineDecay(settings.learning_rate, steps)
     trained.compile(optimizer=keras.optimizers.Adam(rate), loss="categorical_crossentropy")
     targets = np.eye(len(faces.classes), dtype=np.float32)[faces.targets]
-    augment = make_augmentation() if settings.augment else None
+    augment = augmentation() if settings.augment else None
     for epoch in tqdm(range(settings.epochs), desc=f"Training {network} on {faces.probe}", unit="epoch"):
         random = generator(seed, "probe order", network, faces.probe, epoch)
         for chosen in np.array_split(random.permutation(learning), steps // settings.epochs):

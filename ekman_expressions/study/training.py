@@ -12,12 +12,12 @@ from ekman_expressions.core.startup import start_tensorflow
 from ekman_expressions.study import prepared, released
 from ekman_expressions.study.execution import Task, run_tasks
 from ekman_expressions.study.experiment import Experiment
-from ekman_expressions.study.fit import train_model
+from ekman_expressions.study.fit import split, train_model
 from ekman_expressions.study.model_files import checkpoint_path, effort_path, history_path, initial_weights
 from ekman_expressions.study.provenance import Run
 from ekman_expressions.study.training_table import write_training_table
-from ekman_expressions.study.validation import split
-from ekman_expressions.zoo import checkpoint, hardware, preprocessing_warning
+from ekman_expressions.zoo import preprocessing_warning, saving
+from ekman_expressions.zoo.training import device_notes
 
 
 def training(experiment: Experiment, run: Run) -> None:
@@ -80,7 +80,7 @@ def _train_one(experiment: Experiment, network: str, fold: str) -> Run:
     if experiment.model_path(network, fold).exists():
         register = run.kept
         # Left when the process was killed between the model and the end.
-        checkpoint.remove(checkpoint_path(*place))
+        saving.remove_checkpoint(checkpoint_path(*place))
     else:
         train_model(*place, run.note)
         register = run.made
@@ -92,7 +92,7 @@ def _train_one(experiment: Experiment, network: str, fold: str) -> Run:
 def _look_ahead(experiment: Experiment, manifest: pd.DataFrame, run: Run) -> None:
     """Find what would stop the last of the models now, and note what does not."""
     start_tensorflow()
-    for note in hardware.notes_on(experiment.training.devices, experiment.training.precision):
+    for note in device_notes(experiment.training.devices, experiment.training.precision):
         run.note(note)
     for fold in experiment.folds:
         try:

@@ -9,7 +9,7 @@ import pandas as pd
 from ekman_expressions.core.files import read_csv, read_json, require, write_csv
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.model_files import effort_path, history_path
-from ekman_expressions.zoo.watch import HISTORY, WATCHED
+from ekman_expressions.zoo.training import HISTORY, WATCHED
 
 EFFORT = ("images", "held_out_images", "seconds", "images_per_second", "peak_memory_mb", "gpu_memory_mb")
 """What a training took: images trained and watched on, time and memory."""

@@ -11,7 +11,7 @@ from ekman_expressions.core.errors import DataError, ModelError, SettingsError, 
 from ekman_expressions.zoo.background import background
 from ekman_expressions.zoo.checks import check_answers, check_image, check_samples, check_segments
 from ekman_expressions.zoo.compiled import is_keras, masked_model
-from ekman_expressions.zoo.precision import PRECISIONS
+from ekman_expressions.zoo.model import PRECISIONS
 
 GROUP = 25
 """Images in each call of a Keras model, unless told otherwise: always so many, the last call filled up.

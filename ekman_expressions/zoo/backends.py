@@ -277,7 +277,7 @@ class KerasBackend:
         # A strong reference would keep the model, key of the cache, alive; a copy is the cache's own.
         if self.precision == "float32":
             return weakref.ref(self.model)
-        copy = self._once(("copy", self.precision), lambda: _in_precision(self.model, self.precision))
+        copy = self._once(("copy", self.precision), lambda: in_precision(self.model, self.precision))
         return lambda: copy
 
     def _forward(self, network: Callable[[], Any]) -> Callable:
@@ -321,7 +321,7 @@ def _keras_score(found: Any, target: Any, score: str) -> Any:
     return tf.gather(logarithms, target, axis=1) - tf.reduce_mean(logarithms, axis=1)
 
 
-def _in_precision(model: Any, precision: str) -> Any:
+def in_precision(model: Any, precision: str) -> Any:
     """Copy a sequential or functional Keras model to compute in half precision, but for its last layers.
 
     Weights stay float32 and are rounded as they are used.

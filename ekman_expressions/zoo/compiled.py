@@ -9,7 +9,7 @@ from typing import Any
 
 from ekman_expressions.core.errors import ModelError
 from ekman_expressions.core.startup import silent_stderr
-from ekman_expressions.zoo.precision import in_precision
+from ekman_expressions.zoo.backends import in_precision
 
 # Compiled functions by model, so that all faces of one size share one; gone with the model.
 _compiled: weakref.WeakKeyDictionary[Any, dict] = weakref.WeakKeyDictionary()
@@ -64,7 +64,7 @@ def _compile(model: Any, shape: tuple[int, ...], precision: str) -> Callable:
     import tensorflow as tf
 
     # A strong reference would keep the model, key of the cache, alive for ever; a clone is this function's.
-    clone = in_precision(model, precision)
+    clone = model if precision == "float32" else in_precision(model, precision)
     reference = weakref.ref(model) if clone is model else lambda: clone
 
     def ask(image: Any, segments: Any, samples: Any, behind: Any) -> Any:

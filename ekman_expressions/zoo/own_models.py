@@ -16,9 +16,11 @@ if TYPE_CHECKING:
 
 from ekman_expressions.core.errors import MissingError, ModelError, SettingsError, check_option
 from ekman_expressions.core.expressions import EXPRESSIONS
+from ekman_expressions.core.files import read_arrays, read_json
 from ekman_expressions.core.startup import start_tensorflow
 from ekman_expressions.zoo.backends import FunctionBackend, KerasBackend, TorchBackend, is_keras, is_torch
 from ekman_expressions.zoo.model import GROUP, PRECISIONS, Model
+from ekman_expressions.zoo.networks import NETWORKS
 from ekman_expressions.zoo.own_settings import OwnModel
 
 LUMINANCE = (0.299, 0.587, 0.114)
@@ -48,6 +50,9 @@ _ONNX_TYPES = {
 
 # Half-precision softmax sums to 1 within this.
 _TOLERANCE = 1e-2
+
+EXAMPLE = Path(__file__).parents[1] / "data" / "example_model.npz"
+"""The weights of `example_model`, in 16 bits."""
 
 
 def load_model(
@@ -152,6 +157,32 @@ def load_model(
         output=output or ("logits" if torch else "probabilities"),
     )
     return read_model(own, name, precision=precision)
+
+
+def example_model() -> Model:
+    """Return a small model for trying things out: a WeiNet trained by this package on the synthetic faces.
+
+    Made by ``tools/train_example_model.py``. It learned these faces' own recipe of expressions: on real faces
+    it is no good classifier.
+
+    Returns
+    -------
+    Model
+        Its ``unseen`` names the persons that it was not trained on: the first eight of the synthetic faces.
+
+    Examples
+    --------
+    >>> model = example_model()
+    >>> model.side, model.unseen[:2]
+    ((64, 64), ('id00', 'id01'))
+    """
+    told = read_json(EXAMPLE.with_suffix(".json"))
+    arrays = read_arrays(EXAMPLE)
+    network = NETWORKS[told["network"]].build()
+    network.set_weights([arrays[f"weight_{place}"].astype(np.float32) for place in range(len(arrays))])
+    model = Model(KerasBackend(network, "float32", "probabilities"), "example", EXPRESSIONS)
+    model.unseen = tuple(told["unseen"])
+    return model
 
 
 def read_model(own: OwnModel, name: str, fold: str = "CV1", precision: str = "float32") -> Model:

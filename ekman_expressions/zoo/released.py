@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 from ekman_expressions.core.errors import MissingError, ModelError, check_option, check_type
 from ekman_expressions.core.files import sha256
+from ekman_expressions.zoo.networks import NETWORKS
+from ekman_expressions.zoo.weights import load_weights
 
 REPOSITORY = "Xavi3398/ekman_expressions"
 """The authors' repository on the Hugging Face hub."""
@@ -28,8 +30,6 @@ def file_name(network: str, fold: str) -> str:
     SettingsError
         If the study has no such network or fold.
     """
-    from ekman_expressions.zoo import NETWORKS
-
     check_option(network, "network", NETWORKS)
     check_option(fold, "fold", FOLDS)
     return f"{network}_{fold}_weights.h5"
@@ -118,9 +118,6 @@ def load_released(
     ModelError
         If it is damaged, or of another network or number of classes.
     """
-    from ekman_expressions.zoo import NETWORKS
-    from ekman_expressions.zoo.legacy_h5 import load_weights
-
     check_option(network, "network", NETWORKS)
     if not Path(path).is_file():
         # Said before half a minute goes into building a big network.

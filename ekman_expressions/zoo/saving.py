@@ -1,24 +1,34 @@
-"""Models as files: equal models have equal bytes, and nothing in a file is run when it is read."""
+"""Models and checkpoints as files: equal ones have equal bytes, and nothing in a file is run."""
 
 from __future__ import annotations
 
 import json
+import math
 import shutil
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
 
 if TYPE_CHECKING:
     import keras
 
-from ekman_expressions.core.errors import EkmanExpressionsError, ModelError
+from ekman_expressions.core.errors import DataError, EkmanExpressionsError, ModelError
 from ekman_expressions.core.files import atomic_path
 from ekman_expressions.core.startup import start_tensorflow
 
-NO_DATE = "1980-01-01@00:00:00"
-"""Put where Keras notes when a model was saved."""
+_NO_DATE = "1980-01-01@00:00:00"
+_PROGRESS = "progress.json"
+# Values in a block of a variable: SilNet's largest has 0.7 GB, of which no copy is needed.
+_BLOCK = 2**22
+# Whichever of zipfile, NumPy, json and Keras meets the damage.
+_DAMAGE = (OSError, EOFError, KeyError, ValueError, TypeError, struct.error, zipfile.BadZipFile, zlib.error)
 
 
 class SavingError(EkmanExpressionsError, OSError):
@@ -35,7 +45,7 @@ def disk_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         raise SavingError(
             f"{path} could not be written ({error}). Nothing of it is left. Make room on the disk, or see "
-            "to it that the folder may be written to, and run the step again: it goes on where it stood."
+            "to it that the folder may be written to, and run the step again: it resumes where it stood."
         ) from error
 
 
@@ -53,7 +63,7 @@ def save(model: keras.Model, path: Path) -> None:
     """
     import keras
 
-    metadata = {"keras_version": keras.__version__, "date_saved": NO_DATE}
+    metadata = {"keras_version": keras.__version__, "date_saved": _NO_DATE}
     texts = {
         "config.json": json.dumps(_without_addresses(keras.saving.serialize_keras_object(model))),
         "metadata.json": json.dumps(metadata),
@@ -90,6 +100,168 @@ def load(path: Path) -> keras.Model:
     except Exception as error:
         # Depending on where the damage is, Keras, zipfile, h5py or json raise.
         raise ModelError(f"{path} cannot be loaded as a Keras model ({error}).") from error
+
+
+@dataclass
+class Progress:
+    """How far the training of a model has come.
+
+    Attributes
+    ----------
+    curve : list of dict
+        Per finished epoch: ``epoch`` (from 1), ``loss``, ``accuracy``, and ``val_loss``,
+        ``val_accuracy`` where there are validation images.
+    seconds : float
+        What the finished epochs took, in all runs together.
+    best_epoch : int or None
+        The epoch with the lowest ``val_loss``, where the epoch is chosen by it.
+    best : list of ndarray
+        The weights after that epoch.
+    """
+
+    curve: list[dict[str, float]] = field(default_factory=list)
+    seconds: float = 0.0
+    best_epoch: int | None = None
+    best: list[np.ndarray] = field(default_factory=list)
+
+
+def write_checkpoint(path: Path, fingerprint: str, learner: keras.Model, progress: Progress) -> None:
+    """Write the state of a compiled model (weights, random generators, optimiser) atomically.
+
+    An uncompressed ``.npz``, made a block at a time; the archive has a checksum (CRC-32) of every array.
+
+    Parameters
+    ----------
+    path : Path
+        The checkpoint's file.
+    fingerprint : str
+        Of all that the training depends on; `read_checkpoint` wants the same.
+    learner : keras.Model
+        Compiled.
+    progress : Progress
+        What goes with it.
+
+    Raises
+    ------
+    SavingError
+        If there is no room; an earlier checkpoint stays as it was.
+    """
+    content = {"fingerprint": fingerprint, "curve": progress.curve, "seconds": progress.seconds}
+    with disk_errors(path), atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        archive.writestr(_PROGRESS, json.dumps(content | {"best_epoch": progress.best_epoch}))
+        for name, variable in _variables(learner):
+            _write_variable(archive, name, variable)
+        for number, array in enumerate(progress.best):
+            with _member(archive, f"best/{number}") as file:
+                np.lib.format.write_array(file, array, allow_pickle=False)
+
+
+def read_checkpoint(path: Path, fingerprint: str, learner: keras.Model) -> Progress:
+    """Bring a compiled model and its optimiser into the state that a checkpoint keeps.
+
+    Raises
+    ------
+    DataError
+        If the file is damaged, or of a training with another fingerprint; the model is as
+        before then.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            content = _read_progress(archive)
+            if content.pop("fingerprint") != fingerprint:
+                raise DataError(
+                    f"{path} is of a training with other settings, images, library versions or devices."
+                )
+            _assign(archive, _variables(learner))
+            best = [] if content["best_epoch"] is None else range(len(learner.weights))
+            return Progress(**content, best=[_read_array(archive, f"best/{number}") for number in best])
+    except DataError:
+        raise
+    except _DAMAGE as error:
+        raise DataError(f"{path} is damaged ({error}).") from error
+
+
+def read_checkpoint_weights(path: Path, model: keras.Model) -> int:
+    """Bring a model's weights into the state that a checkpoint keeps, and return its epoch, from 1.
+
+    Raises
+    ------
+    ModelError
+        If the file is damaged, or of another network.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            content = _read_progress(archive)
+            _assign(archive, _numbered("weights", model.weights))
+            return len(content["curve"])
+    except _DAMAGE as error:
+        raise ModelError(
+            f"{path} is damaged, or of another network ({error}). Delete it to train from the beginning."
+        ) from error
+
+
+def remove_checkpoint(path: Path) -> None:
+    """Remove a checkpoint, and what a process that was killed while it wrote one left behind."""
+    for leftover in path.parent.glob(f".*-{path.name}"):
+        leftover.unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
+
+
+def blocks(variable: keras.Variable) -> Iterator[np.ndarray]:
+    """Yield a variable's values in blocks of some megabytes, row by row (its first axis), without a copy."""
+    import tensorflow as tf
+
+    values = tf.convert_to_tensor(variable.value)
+    if values.shape.rank == 0:
+        yield values.numpy()
+        return
+    rows = max(1, _BLOCK // max(1, math.prod(values.shape[1:])))
+    for start in range(0, values.shape[0], rows):
+        yield values[start : start + rows].numpy()
+
+
+def _numbered(kind: str, variables: list[Any]) -> Iterator[tuple[str, Any]]:
+    return ((f"{kind}/{number}", variable) for number, variable in enumerate(variables))
+
+
+def _variables(learner: keras.Model) -> Iterator[tuple[str, Any]]:
+    weights = {id(weight) for weight in learner.weights}
+    yield from _numbered("weights", learner.weights)
+    states = [state for layer in learner.layers for state in layer.variables if id(state) not in weights]
+    yield from _numbered("random", states)
+    yield from _numbered("optimizer", learner.optimizer.variables)
+
+
+def _member(archive: zipfile.ZipFile, name: str) -> IO[bytes]:
+    # A bare ZipInfo holds no time; large members need the 64-bit form from the start.
+    return archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True)
+
+
+def _write_variable(archive: zipfile.ZipFile, name: str, variable: Any) -> None:
+    kind = np.lib.format.dtype_to_descr(np.dtype(variable.value.dtype.as_numpy_dtype))
+    header = {"descr": kind, "fortran_order": False, "shape": tuple(variable.shape)}
+    with _member(archive, name) as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for block in blocks(variable):
+            file.write(block.tobytes())
+
+
+def _read_array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+    with archive.open(f"{name}.npy") as file:
+        return np.lib.format.read_array(file, allow_pickle=False)
+
+
+def _read_progress(archive: zipfile.ZipFile) -> dict[str, Any]:
+    # All checksums first, so that damage is found before anything is changed.
+    damaged = archive.testzip()
+    if damaged is not None:
+        raise zipfile.BadZipFile(f"the checksum of {damaged} does not agree")
+    return json.loads(archive.read(_PROGRESS))
+
+
+def _assign(archive: zipfile.ZipFile, variables: Iterator[tuple[str, Any]]) -> None:
+    for name, variable in variables:
+        variable.assign(_read_array(archive, name))
 
 
 def _without_addresses(config: Any) -> Any:

@@ -1,13 +1,14 @@
-"""Weights files in the HDF5 layout of Keras 2, put into flat graphs; read by h5py, nothing in them is run.
+"""Files of weights: those of ImageNet by Keras' names, and those of Keras 2, put into flat graphs.
 
-The root lists its layers in the attribute ``layer_names``; each has a group that lists its
-weights in ``weight_names``. A model inside a model counts as one layer there: its group lists
-all weights of all its layers, first those that train. Lists too long for one attribute are cut
-into ``layer_names0``, ``layer_names1`` ...
+Read by h5py; nothing in them is run. In a file of Keras 2, the root lists its layers in the attribute
+``layer_names``; each has a group that lists its weights in ``weight_names``. A model inside a model counts as
+one layer there: its group lists all weights of all its layers, first those that train. Lists too long for one
+attribute are cut into ``layer_names0``, ``layer_names1`` ...
 """
 
 from __future__ import annotations
 
+import hashlib
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,95 @@ if TYPE_CHECKING:
     import keras
 
 from ekman_expressions.core.errors import MissingError, ModelError
+
+KERAS_FILES: dict[str, tuple[str, str]] = {
+    "InceptionV3": (
+        "inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        "bcbd6486424b2319ff4ef7d526e38f63",
+    ),
+    "VGG19": (
+        "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        "253f8cb515780f3b799900260a226db6",
+    ),
+    "VGG16": (
+        "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        "6d6bbae143d832006294945121d1f1fc",
+    ),
+    "ResNet50": (
+        "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        "4d473c1dd8becc155b73f8504c6f6626",
+    ),
+    "ResNet101V2": (
+        "resnet101v2_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        "c0ed64b8031c3730f411d2eb4eea35b5",
+    ),
+    "Xception": (
+        "xception_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        "b0042744bf5b25fce3cb969f33bebb97",
+    ),
+    "MobileNetV3Large": (
+        "weights_mobilenet_v3_large_224_1.0_float_no_top_v2.h5",
+        "07fb09a5933dd0c8eaafa16978110389",
+    ),
+    "EfficientNetV2B0": (
+        "efficientnetv2-b0_notop.h5",
+        "893217f2bb855e2983157299931e43ff",
+    ),
+}
+"""What Keras calls the file of each network's ImageNet weights without top, and its MD5."""
+
+
+def weights_file(folder: Path | str, name: str) -> Path:
+    """Find the weights file of a network in a folder.
+
+    Parameters
+    ----------
+    folder : Path or str
+        Where the files lie.
+    name : str
+        One of `KERAS_FILES`.
+
+    Returns
+    -------
+    Path
+        The first of ``<name>.weights.h5``, ``<name>.h5`` and Keras' own name that is there.
+
+    Raises
+    ------
+    MissingError
+        If none is. Whether Keras' own file is whole is checked by its hash when it is loaded.
+    """
+    for candidate in (f"{name}.weights.h5", f"{name}.h5", KERAS_FILES[name][0]):
+        path = Path(folder).expanduser() / candidate
+        if path.is_file():
+            return path
+    raise MissingError(f"There is no weights file of {name} in {folder}. {ways_out(name)}")
+
+
+def check_keras_file(path: Path, name: str) -> None:
+    """Raise unless a file is there and, if it is called as Keras' own, whole."""
+    if not path.is_file():
+        raise MissingError(f"There is no weights file {path} for {name}. {ways_out(name)}")
+    keras_name, wanted = KERAS_FILES[name]
+    if path.name != keras_name:
+        return
+    with open(path, "rb") as file:
+        # MD5, since that is what Keras publishes: against damage, not against forgery.
+        received = hashlib.file_digest(file, "md5").hexdigest()
+    if received != wanted:
+        raise ModelError(
+            f"{path} is called as Keras' own file, but its MD5 is {received}, not {wanted}: it is incomplete "
+            f"or another file. Download it again, or rename it to {name}.weights.h5 if it is meant."
+        )
+
+
+def ways_out(name: str) -> str:
+    """Say where the weights of a network can come from instead."""
+    return (
+        f"Pass a file with the network's weights without top: set training.weights to a folder that holds "
+        f"{name}.weights.h5, or {KERAS_FILES[name][0]} as Keras offers it for download; "
+        'or set training.weights = "none" to start at random.'
+    )
 
 
 def load_weights(model: keras.Model, path: Path | str) -> None:

@@ -1,0 +1,317 @@
+"""The twelve networks of the study: input, exact size, training numbers, preprocessing and layers."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import keras
+
+from ekman_expressions.core.errors import (
+    MissingError,
+    ModelError,
+    SettingsError,
+    check_option,
+    check_range,
+)
+from ekman_expressions.core.startup import start_tensorflow
+from ekman_expressions.zoo.weights import check_keras_file, ways_out
+
+_CAFFE_MEANS = (103.939, 116.779, 123.68)
+_CAFFE = ("VGG16", "VGG19", "ResNet50")
+_SIGNED = ("InceptionV3", "ResNet101V2", "Xception")
+
+
+@dataclass(frozen=True)
+class NetSpec:
+    """Specification of one network.
+
+    Attributes
+    ----------
+    name : str
+        The network's name in files and tables.
+    side : int, pixels
+        Side of the square RGB input.
+    parameters : int
+        Parameters with six classes, weights that do not train included.
+    optimizer : {'adam', 'rmsprop'}
+        Optimiser of the study.
+    learning_rate : float
+        Learning rate of the study.
+    epochs : int
+        Epochs of the study.
+    pretrained : bool
+        Whether the study started from ImageNet weights.
+    """
+
+    name: str
+    side: int
+    parameters: int
+    optimizer: str
+    learning_rate: float
+    epochs: int
+    pretrained: bool
+
+    def build(
+        self,
+        weights: str | Path | None = "none",
+        preprocessing: str = "paper",
+        classes: int = 6,
+        batch_norm_momentum: float | None = None,
+    ) -> keras.Model:
+        """Build the network as one flat functional graph, from the image to the softmax.
+
+        Parameters
+        ----------
+        weights : {'none', 'imagenet'}, None or path
+            Where the weights start: at random (``'none'`` or None), at those of ImageNet
+            (downloaded by Keras), or at a file with the weights of the network without its top,
+            as Keras Applications write them. The networks that are trained from scratch only know ``'none'``.
+        preprocessing : {'paper', 'native'}
+            What the graph does first with an image in [0, 1]: nothing, or turning it into the
+            range and channel order the network was pre-trained with. Networks that are trained
+            from scratch have no other way than the first.
+        classes : int, >= 2
+            Outputs of the softmax.
+        batch_norm_momentum : float, range [0, 1], optional
+            Momentum of all batch normalisations; by default as the network has it.
+
+        Returns
+        -------
+        keras.Model
+            ``(N, side, side, 3)`` float32 RGB images in [0, 1] to ``(N, classes)``
+            probabilities. Not compiled.
+
+        Raises
+        ------
+        SettingsError
+            If an argument has no meaning for this network.
+        MissingError
+            If the weights cannot be downloaded, or the file is not there.
+        ModelError
+            If the file holds the weights of another network.
+        """
+        start_tensorflow()
+        import keras
+
+        weights = "none" if weights is None else str(weights)
+        check_option(preprocessing, "preprocessing", ("paper", "native"))
+        check_range(classes, "classes", 2, integer=True)
+        if batch_norm_momentum is not None:
+            check_range(batch_norm_momentum, "batch_norm_momentum", 0, 1)
+        if not self.pretrained and weights != "none":
+            raise SettingsError(
+                f"{self.name} is trained from scratch: 'weights' must be 'none', but got {weights!r}."
+            )
+        inputs = keras.Input((self.side, self.side, 3), name="image")
+        if self.pretrained:
+            values = _native(self.name, inputs) if preprocessing == "native" else inputs
+            backbone = _backbone(self.name, values, weights)
+            features = keras.layers.GlobalAveragePooling2D(name="average")(backbone.output)
+        else:
+            features = inputs
+            for layer in LAYERS[self.name]():
+                features = layer(features)
+        outputs = keras.layers.Dense(classes, activation="softmax", name="probabilities")(features)
+        model = keras.Model(inputs, outputs, name=self.name)
+        for layer in model.layers if batch_norm_momentum is not None else ():
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.momentum = batch_norm_momentum
+        return model
+
+
+NETWORKS: dict[str, NetSpec] = {
+    spec.name: spec
+    for spec in (
+        NetSpec("SilNet", 150, 184_852_038, "adam", 1e-4, 10, False),
+        NetSpec("WeiNet", 64, 1_728_230, "rmsprop", 1e-4, 10, False),
+        NetSpec("AlexNet", 224, 88_718_726, "rmsprop", 1e-4, 10, False),
+        NetSpec("SongNet", 224, 172_678, "rmsprop", 1e-4, 25, False),
+        NetSpec("InceptionV3", 224, 21_815_078, "adam", 1e-4, 2, True),
+        NetSpec("VGG19", 224, 20_027_462, "adam", 1e-4, 2, True),
+        NetSpec("VGG16", 224, 14_717_766, "adam", 1e-4, 2, True),
+        NetSpec("ResNet50", 224, 23_600_006, "adam", 1e-4, 2, True),
+        NetSpec("ResNet101V2", 224, 42_638_854, "adam", 1e-4, 2, True),
+        NetSpec("Xception", 224, 20_873_774, "adam", 1e-4, 2, True),
+        NetSpec("MobileNetV3Large", 224, 3_002_118, "adam", 1e-6, 15, True),
+        NetSpec("EfficientNetV2B0", 224, 5_926_998, "adam", 1e-6, 10, True),
+    )
+}
+
+
+# --- the four networks that are trained from scratch
+
+
+def _conv(filters: int, size: int, **options: Any) -> keras.Layer:
+    from keras import layers
+
+    return layers.Conv2D(filters, size, padding="same", activation="relu", **options)
+
+
+def _pool(size: int, stride: int) -> keras.Layer:
+    from keras import layers
+
+    return layers.MaxPooling2D(size, stride, padding="same")
+
+
+def _weinet() -> list[keras.Layer]:
+    from keras import layers
+
+    blocks = [(_conv(filters, 7), _pool(2, 1)) for filters in (32, 32, 64)]
+    return [*(layer for block in blocks for layer in block), layers.Flatten()]
+
+
+def _songnet() -> list[keras.Layer]:
+    from keras import layers
+
+    return [
+        *(_conv(64, 5), _pool(3, 2)),
+        *(_conv(64, 5), _pool(3, 2)),
+        *(_conv(32, 3), _pool(3, 2), layers.Dropout(0.5)),
+        *(_conv(32, 3), _pool(3, 2), layers.Dropout(0.5)),
+        layers.Flatten(),
+    ]
+
+
+def _silnet() -> list[keras.Layer]:
+    from keras import layers
+
+    glorot = {"kernel_initializer": "glorot_normal"}
+    return [
+        *(_conv(32, 11, **glorot), _pool(2, 2)),
+        *(_conv(32, 7, **glorot), _conv(32, 7, **glorot), _pool(2, 1)),
+        *(_conv(64, 5, **glorot), _conv(64, 5, **glorot), _pool(2, 1)),
+        layers.Flatten(),
+        layers.Dense(512, activation="relu", **glorot),
+        layers.Dropout(0.5),
+        layers.Dense(512, activation="relu", **glorot),
+    ]
+
+
+def _alexnet() -> list[keras.Layer]:
+    from keras import layers
+
+    return [
+        *(_conv(96, 11, strides=4), _pool(3, 2)),
+        *(_conv(256, 5), _pool(3, 2)),
+        *(_conv(384, 3), _conv(384, 3), _conv(256, 3), _pool(3, 2)),
+        layers.Flatten(),
+        layers.Dense(4096, activation="relu"),
+        layers.Dropout(0.4),
+        layers.Dense(4096, activation="relu"),
+        layers.Dense(4096, activation="relu"),
+        layers.Dropout(0.4),
+    ]
+
+
+LAYERS: dict[str, Callable[[], list[keras.Layer]]] = {
+    "SilNet": _silnet,
+    "WeiNet": _weinet,
+    "AlexNet": _alexnet,
+    "SongNet": _songnet,
+}
+"""The layers of each network between input and softmax, made anew with each call."""
+
+
+# --- the eight networks of Keras Applications
+
+
+def _backbone(name: str, values: Any, weights: str) -> keras.Model:
+    import keras
+
+    if weights not in ("none", "imagenet"):
+        check_keras_file(Path(weights), name)
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            backbone = getattr(keras.applications, name)(
+                include_top=False, input_tensor=values, weights=None if weights == "none" else weights
+            )
+        for warning in caught:
+            # Keras goes on with random weights where a file lacks a layer.
+            if "freshly-initialized" in str(warning.message):
+                raise ModelError(str(warning.message))
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    except Exception as error:
+        # Keras raises plain Exception when a download fails, and anything for a foreign file.
+        reason = " ".join(str(error).split())[:500]
+        if weights == "imagenet":
+            raise MissingError(
+                f"The ImageNet weights of {name} could not be downloaded ({reason}). {ways_out(name)}"
+            ) from error
+        if weights == "none":
+            raise
+        raise ModelError(
+            f"{weights} does not hold the weights of {name} without top ({reason}). {ways_out(name)}"
+        ) from error
+    return backbone
+
+
+def _native(name: str, images: Any) -> Any:
+    """Turn images in [0, 1] into what a network was pre-trained with, as its own ``preprocess_input`` does.
+
+    BGR minus its mean over ImageNet, in gray values (VGG16, VGG19, ResNet50); RGB in [-1, 1] (InceptionV3,
+    ResNet101V2, Xception); or RGB in [0, 255] (MobileNetV3Large and EfficientNetV2B0, which rescale inside).
+    """
+    import keras
+
+    if name in _CAFFE:
+        reversed_channels = keras.ops.flip(images, axis=-1)
+        means = [-mean for mean in _CAFFE_MEANS]
+        return keras.layers.Rescaling(255.0, means, name="gray_values_from_mean")(reversed_channels)
+    if name in _SIGNED:
+        return keras.layers.Rescaling(2.0, -1.0, name="from_minus_one_to_one")(images)
+    return keras.layers.Rescaling(255.0, name="gray_values")(images)
+
+
+def preprocessing_warning(network: str, preprocessing: str, weights: str) -> str | None:
+    """Say why a way of preprocessing and initial weights do not go together.
+
+    Parameters
+    ----------
+    network : str
+        One of `NETWORKS`.
+    preprocessing : {'paper', 'native'}
+        As in `NetSpec.build`.
+    weights : str
+        ``'none'``, ``'imagenet'``, ``'released'`` or a folder, whose files are taken for weights made on
+        ImageNet.
+
+    Returns
+    -------
+    str or None
+        The reason, for a reader; None where they do go together: with random weights, with
+        networks that know only one way, and for the pairs the weights were made with.
+
+    Examples
+    --------
+    >>> preprocessing_warning("VGG16", "native", "imagenet")
+    >>> preprocessing_warning("SongNet", "native", "released")
+    """
+    check_option(network, "network", NETWORKS)
+    check_option(preprocessing, "preprocessing", ("paper", "native"))
+    suits = "paper" if weights == "released" else "native"
+    if not NETWORKS[network].pretrained or weights == "none" or preprocessing == suits:
+        return None
+    if weights == "released":
+        return (
+            f"{network}: the released weights were trained on pixels / 255, but preprocessing 'native' "
+            'feeds other numbers, so the predictions mean little. Set training.preprocessing = "paper".'
+        )
+    if network in _CAFFE:
+        reason = "expect BGR gray values with ImageNet's mean taken off, but get RGB in [0, 1]"
+    elif network in _SIGNED:
+        reason = "expect RGB in [-1, 1], but get [0, 1]"
+    else:
+        reason = (
+            "expect gray values up to 255, which the network rescales inside, but get [0, 1]: "
+            "rescaled again, every image is nearly constant"
+        )
+    return (
+        f"{network}: with preprocessing 'paper', ImageNet weights {reason}. The study trained so; for what "
+        'the weights were made with, set training.preprocessing = "native".'
+    )

@@ -1,0 +1,585 @@
+"""Training of one model: batches, learning, what stops it, and a checkpoint after each epoch."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+from ekman_expressions.core.errors import DataError, ModelError, check_option, check_range
+from ekman_expressions.core.expressions import EXPRESSIONS, index, parse_expression
+from ekman_expressions.core.files import hash_of, sha256
+from ekman_expressions.core.seeds import derive_seed, generator
+from ekman_expressions.core.startup import start_tensorflow
+from ekman_expressions.zoo import saving
+from ekman_expressions.zoo.backends import in_precision
+from ekman_expressions.zoo.keras_internals import fused_adam, given_seed, keras_seeded
+from ekman_expressions.zoo.networks import NETWORKS
+
+HISTORY = ("epoch", "loss", "accuracy")
+"""Columns of a learning curve."""
+
+WATCHED = ("val_loss", "val_accuracy")
+"""Further columns where there are validation images."""
+
+TURN, SHIFT, CONTRAST = 0.03, 0.05, 0.1
+"""Augmentation: largest rotation to either side, in full turns; largest shift along each axis, as a share of
+the side; largest relative change of the contrast."""
+
+IN_MEMORY = 2 * 2**30
+"""Bytes of decoded images up to which `stack_images` keeps them in memory."""
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """What `train` returns.
+
+    Attributes
+    ----------
+    model : keras.Model
+        Float32, not compiled.
+    curve : DataFrame
+        Per epoch: ``epoch`` (from 1), ``loss, accuracy`` (means over the training images during the
+        epoch, dropout included) and, with validation images, ``val_loss, val_accuracy`` after it.
+    best_epoch : int or None
+        The epoch whose weights the model has, where validation chose it.
+    seconds : float
+        What all epochs took, in all runs together, compiling included.
+    """
+
+    model: keras.Model
+    curve: pd.DataFrame
+    best_epoch: int | None
+    seconds: float
+
+
+def train(
+    network: str,
+    images: np.ndarray,
+    labels: Sequence[str],
+    *,
+    validation: tuple[np.ndarray, Sequence[str]] | None = None,
+    patience: int | None = None,
+    optimizer: str | None = None,
+    learning_rate: Any = None,
+    schedule: str = "constant",
+    epochs: int | None = None,
+    batch_norm_momentum: float | None = None,
+    batch_size: int = 128,
+    augment: bool = False,
+    weights: str = "none",
+    preprocessing: str = "paper",
+    precision: str = "float32",
+    devices: str = "one",
+    seed: int = 0,
+    fold: str = "CV1",
+    checkpoint: Path | None = None,
+    note: Callable[[str], None] | None = None,
+) -> Trained:
+    """Train one network of `NETWORKS`.
+
+    Weights, dropout, the order of the images and their augmentation come from seed, network and fold, so
+    that the model has the same bytes whenever, and after whatever else, it is trained on one machine. For
+    that, Keras' global state (layer names, random seeds) is reset, and TensorFlow's deterministic
+    operations are switched on for the rest of the process.
+
+    Parameters
+    ----------
+    network : str
+        One of `NETWORKS`.
+    images : (N, side, side, 3) ndarray of uint8
+        RGB, of the network's side.
+    labels : sequence of str
+        Each image's expression.
+    validation : (images, labels), optional
+        Images that are watched after each epoch, not trained on.
+    patience : int, optional
+        Epochs without a new lowest ``val_loss`` after which training stops; the model of the epoch with the
+        lowest is returned. By default, the last epoch's is.
+    optimizer : {'adam', 'rmsprop'}, optional
+        By default the study's, like the next ones.
+    learning_rate : float or keras.optimizers.schedules.LearningRateSchedule, optional
+        Its rate.
+    schedule : {'constant', 'cosine'}
+        ``cosine`` lets the rate fall to 0 at the last step.
+    epochs : int, optional
+        Passes over the images.
+    batch_norm_momentum : float, range [0, 1], optional
+        Of all batch normalisations.
+    batch_size : int
+        Images per step.
+    augment : bool
+        Flip, turn, shift and change the contrast of images at random.
+    weights, preprocessing
+        See `NetSpec.build`.
+    precision : {'float32', 'mixed_float16'}
+        In which it learns.
+    devices : {'one', 'all'}
+        Whether all GPUs share each batch.
+    seed : int
+        All randomness comes from it, network and fold.
+    fold : str
+        Names the model in messages (``WeiNet_CV1``), and enters its random numbers.
+    checkpoint : path, optional
+        File that keeps the last finished epoch, from which an interrupted training resumes to the same bytes.
+        It stays at the end, for the model to be saved first; see `saving.remove_checkpoint`.
+    note : callable, optional
+        Takes remarks: that a training resumes, or that its checkpoint cannot be used. By default they
+        become warnings.
+
+    Returns
+    -------
+    Trained
+
+    Raises
+    ------
+    DataError
+        If images and labels do not fit, or there is none.
+    ModelError
+        If the loss or a weight becomes NaN or infinite; the checkpoint of the last good epoch stays.
+    SavingError
+        If the disk is full: the last checkpoint is whole, and training can resume.
+
+    Examples
+    --------
+    >>> trained = train("WeiNet", faces, labels, epochs=4, seed=0)  # doctest: +SKIP
+    >>> saving.save(trained.model, "WeiNet.keras")  # doctest: +SKIP
+    """
+    start_tensorflow()
+    import keras
+    import tensorflow as tf
+
+    check_option(network, "network", NETWORKS)
+    check_range(batch_size, "batch_size", 1, integer=True)
+    note = note or (lambda text: warnings.warn(text, stacklevel=3))
+    spec, name = NETWORKS[network], f"{network}_{fold}"
+    epochs = epochs or spec.epochs
+    targets = _one_hot(images, labels, spec.side, name)
+    watched = None if validation is None else (validation[0], _one_hot(*validation, spec.side, name))
+    keras.backend.clear_session()
+    tf.config.experimental.enable_op_determinism()
+    strategy = _strategy(devices)
+    replicas = strategy.num_replicas_in_sync
+    usable = len(images) - len(images) % replicas
+    if not usable or batch_size % replicas:
+        raise DataError(
+            f"{replicas} devices share each batch: the batch size must be a multiple of {replicas}, but is "
+            f"{batch_size}, and there must be as many images at least, but there are {len(images)}. "
+            "Change the batch size, or use one device."
+        )
+    steps = -(-usable // batch_size)
+    settings = {
+        "weights": weights,
+        "preprocessing": preprocessing,
+        "batch_norm_momentum": batch_norm_momentum,
+        "optimizer": optimizer or spec.optimizer,
+        "learning_rate": spec.learning_rate if learning_rate is None else learning_rate,
+        "schedule": schedule,
+        "precision": precision,
+    }
+    fingerprint = hash_of(
+        {
+            "model": [network, fold, seed],
+            "settings": settings | {"weights": _identity(weights), "learning_rate": _identity(learning_rate)},
+            "epochs": [epochs, batch_size, bool(augment), patience],
+            "images": [_digest(images, targets), _digest(*watched) if watched else None],
+            "libraries": [metadata.version(name) for name in ("tensorflow", "keras", "numpy")],
+            "replicas": replicas,
+        }
+    )
+    with strategy.scope(), keras_seeded(derive_seed(seed, "training", network, fold) % 2**32):
+        model, learner = build_learner(network, steps * epochs, **settings)
+        progress = saving.Progress()
+        if checkpoint is not None and Path(checkpoint).exists():
+            try:
+                progress = saving.read_checkpoint(checkpoint, fingerprint, learner)
+                note(f"{Path(checkpoint).name}: the training resumes after epoch {len(progress.curve)}")
+            except DataError as error:
+                note(f"{error} It is not used: the training starts at the first epoch.")
+    watch = _Watch(learner, name, progress, patience, checkpoint, fingerprint)
+    done = len(progress.curve)
+    if done < epochs and not watch.is_finished():
+
+        def order(epoch: int) -> Iterator[tuple[np.ndarray, int]]:
+            # What an epoch holds depends on nothing that came before.
+            places = generator(seed, "order", network, fold, epoch).permutation(len(images))[:usable]
+            for start in range(0, usable, batch_size):
+                change = derive_seed(seed, "augmentation", network, fold, epoch, start) % 2**31
+                yield places[start : start + batch_size], change
+
+        with tqdm(total=epochs, initial=done, desc=f"Training {name}", unit="epoch", leave=False) as bar:
+            learner.fit(
+                batches(images, targets, order, range(done, epochs), steps, augment),
+                validation_data=None if watched is None else _in_order(*watched, batch_size),
+                steps_per_epoch=steps,
+                initial_epoch=done,
+                epochs=epochs,
+                shuffle=False,
+                verbose=0,
+                callbacks=[watch.callback(bar)],
+            )
+    with strategy.scope():
+        watch.choose_weights(model)
+    curve = pd.DataFrame(progress.curve) if progress.curve else pd.DataFrame(columns=HISTORY)
+    return Trained(model, curve, progress.best_epoch, progress.seconds)
+
+
+def build_learner(
+    network: str,
+    steps: int,
+    *,
+    weights: str = "none",
+    preprocessing: str = "paper",
+    batch_norm_momentum: float | None = None,
+    optimizer: str = "adam",
+    learning_rate: Any = 1e-4,
+    schedule: str = "constant",
+    precision: str = "float32",
+) -> tuple[keras.Model, keras.Model]:
+    """Build a network, and the compiled model around the same layers that learns in its place.
+
+    With ``mixed_float16`` the learner is a copy. `steps` are those of all epochs; the other parameters are
+    those of `train`.
+    """
+    import keras
+
+    check_option(optimizer, "optimizer", ("adam", "rmsprop"))
+    model = NETWORKS[network].build(weights, preprocessing, len(EXPRESSIONS), batch_norm_momentum)
+    if schedule == "cosine":
+        learning_rate = keras.optimizers.schedules.CosineDecay(float(learning_rate), steps)
+    # The fused Adam, since SilNet at batch 16 takes 4.1 GB with it and 6.6 GB with that of Keras.
+    made: Any = (fused_adam() if optimizer == "adam" else keras.optimizers.RMSprop)(learning_rate)
+    if precision == "float32":
+        learner = keras.Model(model.input, model.output)
+    else:
+        learner = in_precision(model, "float16")
+        # Small gradients vanish in 16 bits unless the loss is scaled up.
+        made = keras.optimizers.LossScaleOptimizer(made)
+    learner.compile(optimizer=made, loss="categorical_crossentropy", metrics=["accuracy"])
+    # Its variables are there from now on, for a checkpoint to be read into.
+    made.build(learner.trainable_variables)
+    # So are those of the metrics: made within the training step, they would have it traced twice.
+    nothing = np.zeros((1, len(EXPRESSIONS)), np.float32)
+    learner.compute_metrics(None, nothing, nothing)
+    learner.reset_metrics()
+    return model, learner
+
+
+class _Watch:
+    """What happens after each step and epoch: bad numbers stop the training, good epochs are kept.
+
+    Not Keras' own callbacks: BackupAndRestore knows neither the learning curve nor the best epoch, and would
+    need dropout to be seeded anew in each epoch, which trains other weights than the study's first version.
+    """
+
+    def __init__(
+        self,
+        learner: keras.Model,
+        name: str,
+        progress: saving.Progress,
+        patience: int | None,
+        path: Path | None,
+        fingerprint: str,
+    ) -> None:
+        self.learner, self.name, self.progress = learner, name, progress
+        self.patience, self.path, self.fingerprint = patience, path, fingerprint
+
+    def callback(self, bar: tqdm) -> keras.callbacks.Callback:
+        import keras
+
+        started = [time.perf_counter()]
+
+        def after_batch(batch: int, logs: dict[str, float]) -> None:
+            if not math.isfinite(logs["loss"]):
+                self._stop(f"The loss of {self.name} became {float(logs['loss'])}", f"step {batch + 1}")
+
+        def after_epoch(epoch: int, logs: dict[str, float]) -> None:
+            self._keep(epoch, logs, time.perf_counter() - started[0])
+            # Writing the checkpoint is no training.
+            started[0] = time.perf_counter()
+            bar.set_postfix(loss=f"{logs['loss']:.3f}", accuracy=f"{logs['accuracy']:.3f}", refresh=False)
+            bar.update()
+
+        return keras.callbacks.LambdaCallback(on_train_batch_end=after_batch, on_epoch_end=after_epoch)
+
+    def is_finished(self) -> bool:
+        """Whether ``val_loss`` has not fallen for as long as patience lasts."""
+        if self.patience is None or not self.progress.curve:
+            return False
+        return len(self.progress.curve) - (self.progress.best_epoch or 0) >= self.patience
+
+    def choose_weights(self, model: keras.Model) -> None:
+        """Give `model`, of which the learner is made, the weights of the best or of the last epoch."""
+        if self.patience is not None:
+            if self.progress.best_epoch is None:
+                raise ModelError(
+                    f"The loss of {self.name} on the validation images was finite in no epoch. "
+                    "Lower the learning rate, or check these images."
+                )
+            model.set_weights(self.progress.best)
+        elif any(mine is not its for mine, its in zip(model.weights, self.learner.weights, strict=True)):
+            model.set_weights(self.learner.get_weights())
+
+    def _keep(self, epoch: int, logs: dict[str, float], seconds: float) -> None:
+        for weight in self.learner.weights:
+            # The last step's gradient may have been bad although its loss, taken before, was not.
+            if not all(np.isfinite(block).all() for block in saving.blocks(weight)):
+                self._stop(f"Weights of {self.name} ({weight.path}) became NaN or infinite", "its last step")
+        progress = self.progress
+        measured = {name: float(logs[name]) for name in (*HISTORY[1:], *WATCHED) if name in logs}
+        progress.curve.append({"epoch": epoch + 1, **measured})
+        progress.seconds += seconds
+        if self.patience is not None:
+            losses = [row["val_loss"] for row in progress.curve]
+            before = math.inf if progress.best_epoch is None else losses[progress.best_epoch - 1]
+            if losses[-1] < before:
+                progress.best_epoch, progress.best = epoch + 1, self.learner.get_weights()
+        if self.path is not None:
+            saving.write_checkpoint(self.path, self.fingerprint, self.learner, progress)
+        if self.is_finished():
+            self.learner.stop_training = True
+
+    def _stop(self, what: str, where: str) -> None:
+        good = len(self.progress.curve)
+        rate = float(self.learner.optimizer.learning_rate)
+        kept = f"What it was after epoch {good} is kept in {self.path}. " if good and self.path else ""
+        raise ModelError(
+            f"{what} in epoch {good + 1}, {where}, at learning rate {rate:g}. {kept}Lower the rate (with the "
+            "same settings it would happen again), or check the images and the initial weights."
+        )
+
+
+# --- batches
+
+
+def stack_images(images: Iterable[np.ndarray], shape: tuple[int, ...], folder: Path) -> np.ndarray:
+    """Put decoded images, in chunks, into one array of bytes.
+
+    Parameters
+    ----------
+    images : iterable of (n, side, side, 3) ndarray, range [0, 1]
+        Rounded to 256 steps: a quarter of the memory.
+    shape : tuple of int
+        Of the whole array.
+    folder : Path
+        Beyond `IN_MEMORY` bytes the array lies in a file without a name here, which the system
+        removes with it.
+
+    Raises
+    ------
+    SavingError
+        If the disk has no room for the file.
+    """
+    chunks = (np.rint(255 * chunk).astype(np.uint8) for chunk in images)
+    if math.prod(shape) <= IN_MEMORY:
+        stacked = np.empty(shape, np.uint8)
+        start = 0
+        for chunk in chunks:
+            stacked[start : start + len(chunk)] = chunk
+            start += len(chunk)
+        return stacked
+    folder.mkdir(parents=True, exist_ok=True)
+    # Written rather than mapped for writing: a full disk raises then, and does not end the process.
+    with saving.disk_errors(folder / "decoded images"), tempfile.TemporaryFile(dir=folder) as file:
+        for chunk in chunks:
+            file.write(chunk.tobytes())
+        file.flush()
+        return np.memmap(file, np.uint8, "r", shape=shape)
+
+
+def batches(
+    images: np.ndarray,
+    targets: np.ndarray,
+    order: Callable[[int], Iterator[tuple[np.ndarray, int]]],
+    epochs: Iterable[int],
+    steps: int,
+    augment: bool = False,
+) -> tf.data.Dataset:
+    """Return batches of images in [0, 1] and one-hot targets, epoch after epoch.
+
+    Parameters
+    ----------
+    images : (N, side, side, 3) ndarray of uint8
+        All images.
+    targets : (N, 6) ndarray of float32
+        One-hot.
+    order : callable
+        From an epoch to its batches: the places of the images, and the seed of their augmentation.
+    epochs : iterable of int
+        Which.
+    steps : int
+        Batches in each epoch.
+    augment : bool
+        Change the images at random.
+    """
+    import tensorflow as tf
+
+    epochs = list(epochs)
+    change = augmentation() if augment else None
+
+    def gathered() -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
+        for epoch in epochs:
+            for places, seed in order(epoch):
+                yield images[places], targets[places], seed
+
+    def ready(images: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        images = tf.cast(images, tf.float32) / 255
+        return (images if change is None else change(images, seed)), targets
+
+    signature = (
+        tf.TensorSpec((None, *images.shape[1:]), tf.uint8),
+        tf.TensorSpec((None, targets.shape[1]), tf.float32),
+        tf.TensorSpec((), tf.int64),
+    )
+    dataset = tf.data.Dataset.from_generator(gathered, output_signature=signature).map(ready)
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(steps * len(epochs)))
+    # A GPU uses one batch while the CPU gathers the next. A CPU's own step needs all cores, and
+    # waits for the one that gathering takes: 13 % longer for WeiNet on two cores, in batches of 16.
+    return dataset.prefetch(2) if tf.config.list_physical_devices("GPU") else dataset
+
+
+def _in_order(images: np.ndarray, targets: np.ndarray, size: int) -> tf.data.Dataset:
+    parts = [np.arange(start, min(start + size, len(images))) for start in range(0, len(images), size)]
+    return batches(images, targets, lambda epoch: ((part, 0) for part in parts), [0], len(parts))
+
+
+def augmentation() -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    """Return the function that flips, turns, shifts and changes the contrast of a batch at random.
+
+    The study's authors describe such changes; the `paper` preset leaves them out as the study did. White
+    comes in where an image was turned or shifted away.
+
+    Returns
+    -------
+    callable
+        ``(images, seed) -> images``: (N, side, side, 3) float32 in [0, 1], and a scalar int64
+        on which the result alone depends. Each image is changed on its own.
+    """
+    import keras
+
+    fill = {"fill_mode": "constant", "fill_value": 1.0}
+    # Their own seeds are never used, but would be drawn from the global generator if absent.
+    layers = [
+        keras.layers.RandomFlip("horizontal", seed=0),
+        keras.layers.RandomRotation(TURN, seed=0, **fill),
+        keras.layers.RandomTranslation(SHIFT, SHIFT, seed=0, **fill),
+        # A single number would mean 1 ... 1.1 to Keras 3, not 0.9 ... 1.1 as in its documentation.
+        keras.layers.RandomContrast((CONTRAST, CONTRAST), value_range=(0, 1), seed=0),
+    ]
+
+    def change(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        source = given_seed(seed)
+        for layer in layers:
+            drawn = layer.get_random_transformation(images, training=True, seed=source)
+            images = layer.transform_images(images, drawn, training=True)
+        return images
+
+    return change
+
+
+def _one_hot(images: np.ndarray, labels: Sequence[str], side: int, name: str) -> np.ndarray:
+    if images.shape[1:] != (side, side, 3) or images.dtype != np.uint8 or len(images) != len(labels):
+        raise DataError(
+            f"{name} is trained on images (N, {side}, {side}, 3) of uint8 with a label each, but got "
+            f"{images.dtype} of shape {images.shape} and {len(labels)} labels."
+        )
+    return np.eye(len(EXPRESSIONS), dtype=np.float32)[[index(parse_expression(label)) for label in labels]]
+
+
+def _digest(images: np.ndarray, targets: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(images)).hexdigest() + hash_of(targets.tolist())
+
+
+def _identity(value: Any) -> Any:
+    """What of a setting can be hashed: a file's content, a schedule's numbers."""
+    if isinstance(value, str) and Path(value).is_file():
+        return sha256(Path(value))
+    return value.get_config() if hasattr(value, "get_config") else value
+
+
+# --- devices
+
+
+def _strategy(devices: str) -> tf.distribute.Strategy:
+    """Say how a batch is shared: with ``"all"`` among all GPUs (or logical CPUs), else not at all."""
+    import tensorflow as tf
+
+    check_option(devices, "devices", ("one", "all"))
+    found = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    if devices == "one" or len(found) < 2:
+        return tf.distribute.get_strategy()
+    names = [device.name for device in found]
+    if found[0].device_type == "GPU":
+        return tf.distribute.MirroredStrategy(names)
+    # NCCL, the default, only knows GPUs.
+    return tf.distribute.MirroredStrategy(names, tf.distribute.ReductionToOneDevice())
+
+
+def device_notes(devices: str, precision: str) -> list[str]:
+    """Say where `devices` and `precision` do not fit the machine."""
+    import tensorflow as tf
+
+    gpus = len(tf.config.list_physical_devices("GPU"))
+    notes = []
+    if precision == "mixed_float16" and not gpus:
+        notes.append(
+            "training.precision is mixed_float16, but there is no GPU: a CPU calculates in 16 bits "
+            "no faster, often more slowly, and no more precisely"
+        )
+    if devices == "one" and gpus > 1:
+        notes.append(f'one of {gpus} GPUs is used; training.devices = "all" shares each batch among them')
+    if devices == "all" and gpus < 2:
+        notes.append(f'training.devices is "all", but TensorFlow sees {gpus} GPUs')
+    return notes
+
+
+def effort() -> dict[str, float | None]:
+    """Return the largest memory of this process and of any one GPU, in MB (10^6 bytes), and the threads.
+
+    The last bits of a convolution's gradients depend on how many threads share an operation on the CPU,
+    and so does a trained model.
+    """
+    import tensorflow as tf
+
+    gpus = [gpu.name.removeprefix("/device:") for gpu in tf.config.list_logical_devices("GPU")]
+    taken = [tf.config.experimental.get_memory_info(name)["peak"] / 1e6 for name in gpus]
+    threads = tf.config.threading.get_intra_op_parallelism_threads()
+    return {
+        "peak_memory_mb": peak_memory(),
+        "gpu_memory_mb": max(taken) if taken else None,
+        "threads": threads or int(os.environ.get("TF_NUM_INTRAOP_THREADS") or 0) or os.cpu_count() or 1,
+    }
+
+
+def peak_memory() -> float | None:
+    """Return the largest memory of this process since its start, in MB (10^6 bytes); None on Windows."""
+    try:
+        status = Path("/proc/self/status").read_text(encoding="utf-8")
+        # The resource module would count in the process that started this one.
+        return next(int(line.split()[1]) for line in status.splitlines() if "VmHWM" in line) * 1024 / 1e6
+    except (OSError, StopIteration):
+        pass
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Only macOS counts in bytes.
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6

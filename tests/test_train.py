@@ -1,0 +1,566 @@
+"""Training of one model from arrays: the same bytes, resuming, what each epoch shows, what goes wrong."""
+
+import hashlib
+import json
+import math
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny_network
+
+from ekman_expressions.core.errors import DataError, ModelError, SettingsError
+from ekman_expressions.core.expressions import EXPRESSIONS
+from ekman_expressions.zoo import NETWORKS, saving, train, training
+from ekman_expressions.zoo.keras_internals import fused_adam, keras_seeded, output_operations
+
+HERE = str(Path(__file__).parent)
+# Every kind of state at once: Adam's moments, its count of steps in the schedule, dropout, batch
+# normalisation, the best epoch and its weights.
+HARD = {"epochs": 3, "schedule": "cosine", "augment": True, "patience": 3}
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch):
+    tiny_network.register(monkeypatch.setitem)
+
+
+def faces(count=18, seed=0):
+    images = np.random.default_rng(seed).integers(0, 256, (count, 16, 16, 3), np.uint8)
+    return images, [EXPRESSIONS[number % 6] for number in range(count)]
+
+
+def tiny_train(**options):
+    options = {"epochs": 3, "learning_rate": 1e-2, "batch_size": 5, **options}
+    if "patience" in options:
+        options.setdefault("validation", faces(6, seed=9))
+    return train("Tiny", *options.pop("faces", faces()), **options)
+
+
+def digest(trained):
+    content = b"".join(weight.tobytes() for weight in trained.model.get_weights())
+    return hashlib.sha256(content + trained.curve.to_csv().encode()).hexdigest()
+
+
+def interrupt(monkeypatch, path, after, **options):
+    """Train until so many epochs are kept, then stop as Ctrl-C does."""
+    kept, write = [], saving.write_checkpoint
+
+    def write_and_stop(*arguments):
+        write(*arguments)
+        kept.append(1)
+        if len(kept) == after:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(saving, "write_checkpoint", write_and_stop)
+        with pytest.raises(KeyboardInterrupt):
+            tiny_train(checkpoint=path, **options)
+
+
+# --- the same bytes
+
+
+def test_what_came_before_changes_nothing_and_seed_and_fold_do():
+    import keras
+
+    first = tiny_train(**HARD)
+    keras.layers.Dense(3), keras.layers.Conv2D(2, 3)
+    np.random.random(7)
+    assert digest(tiny_train(**HARD)) == digest(first)
+    assert len({digest(tiny_train(epochs=1, **change)) for change in ({}, {"seed": 1}, {"fold": "CV2"})}) == 3
+    assert list(first.curve.columns) == ["epoch", "loss", "accuracy", "val_loss", "val_accuracy"]
+    assert not first.model.compiled and first.seconds > 0
+
+
+KILLED = """
+import os, signal, sys
+sys.path.insert(0, sys.argv[1])
+import test_train as here, tiny_network
+from pathlib import Path
+from ekman_expressions.zoo import saving
+tiny_network.register()
+written, write = [], saving._write_variable
+
+def die_while_writing(archive, name, variable):
+    if written.append(name) or written.count("weights/2") == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    write(archive, name, variable)
+
+saving._write_variable = die_while_writing
+here.tiny_train(checkpoint=Path(sys.argv[2]), **here.HARD)
+"""
+
+
+def test_a_killed_training_resumes_to_the_same_bytes(tmp_path):
+    path = tmp_path / "checkpoint.npz"
+    died = subprocess.run([sys.executable, "-c", KILLED, HERE, str(path)], stderr=subprocess.DEVNULL)
+    assert died.returncode == -signal.SIGKILL
+    with pytest.warns(UserWarning, match="checkpoint.npz: the training resumes after epoch 1"):
+        resumed = tiny_train(checkpoint=path, **HARD)
+    assert digest(resumed) == digest(tiny_train(**HARD))
+    # And what is complete is not trained again.
+    notes = []
+    assert digest(tiny_train(checkpoint=path, note=notes.append, **HARD)) == digest(resumed)
+    assert notes == ["checkpoint.npz: the training resumes after epoch 3"]
+    saving.remove_checkpoint(path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("optimizer", "epochs"), [("adam", 3), ("rmsprop", 1)])
+def test_after_any_epoch_and_with_any_optimiser(optimizer, epochs, tmp_path, monkeypatch):
+    path = tmp_path / "checkpoint.npz"
+    interrupt(monkeypatch, path, epochs, optimizer=optimizer, **HARD)
+    with pytest.warns(UserWarning, match=f"resumes after epoch {epochs}"):
+        resumed = tiny_train(checkpoint=path, optimizer=optimizer, **HARD)
+    assert digest(resumed) == digest(tiny_train(optimizer=optimizer, **HARD))
+
+
+def test_a_checkpoint_of_another_training_or_a_damaged_one_is_not_used(tmp_path, monkeypatch):
+    path = tmp_path / "checkpoint.npz"
+    interrupt(monkeypatch, path, 1)
+    whole, straight = path.read_bytes(), digest(tiny_train())
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 1
+    for content, change, message in (
+        (whole, {"seed": 1}, "is of a training with other settings, images"),
+        (whole, {"faces": faces(seed=1)}, "is of a training with other settings, images"),
+        (whole[:-2000], {}, "is damaged"),
+        (flipped, {}, "is damaged"),
+    ):
+        path.write_bytes(content)
+        with pytest.warns(UserWarning, match=f"{message}.*not used: the training starts at the first epoch"):
+            trained = tiny_train(checkpoint=path, **change)
+        assert len(trained.curve) == 3 and (digest(trained) == straight) == (not change)
+    path.write_bytes(flipped)
+    with pytest.raises(ModelError, match="is damaged, or of another network"):
+        saving.read_checkpoint_weights(path, NETWORKS["Tiny"].build())
+
+
+def test_validation_chooses_the_epoch_or_nothing():
+    plain, watched = tiny_train(), tiny_train(validation=faces(6, seed=9))
+    assert [weight.tobytes() for weight in plain.model.get_weights()] == [
+        weight.tobytes() for weight in watched.model.get_weights()
+    ]
+    images, labels = faces(6, seed=9)
+    found = watched.model(images / np.float32(255)).numpy()
+    loss = -np.log(found[np.arange(6), [EXPRESSIONS.index(label) for label in labels]]).mean()
+    assert watched.curve["val_loss"].iloc[-1] == pytest.approx(loss, rel=1e-4)
+    chosen = tiny_train(epochs=12, learning_rate=0.1, patience=1)
+    best = int(chosen.curve["val_loss"].idxmin()) + 1
+    assert chosen.best_epoch == best and len(chosen.curve) == best + 1 < 12
+    # The same, trained for exactly so many epochs.
+    straight = tiny_train(epochs=best, learning_rate=0.1)
+    for one, other in zip(chosen.model.get_weights(), straight.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+# --- what an epoch shows
+
+
+class _Shown(Exception):
+    pass
+
+
+def shown(monkeypatch, **options):
+    """The batches of a training: numbers of the images, and their classes."""
+    import keras
+
+    def look(self, data, **_):
+        raise _Shown([(np.rint(255 * x[:, 0, 0, 0].numpy()).astype(int), y.numpy()) for x, y in data])
+
+    count = options.pop("count", 12)
+    images = np.broadcast_to(np.arange(count, dtype=np.uint8)[:, None, None, None], (count, 16, 16, 3)).copy()
+    with monkeypatch.context() as patch:
+        patch.setattr(keras.Model, "fit", look)
+        with pytest.raises(_Shown) as seen:
+            tiny_train(faces=(images, [EXPRESSIONS[number % 6] for number in range(count)]), **options)
+    return seen.value.args[0]
+
+
+def test_each_epoch_shows_every_face_once_in_an_order_of_its_own(monkeypatch):
+    batches = shown(monkeypatch)
+    assert [len(numbers) for numbers, _ in batches] == [5, 5, 2] * 3
+    for numbers, targets in batches:
+        np.testing.assert_array_equal(targets.argmax(axis=1), numbers % 6)
+    seen = np.concatenate([numbers for numbers, _ in batches]).reshape(3, 12)
+    assert all(sorted(epoch) == list(range(12)) for epoch in seen.tolist())
+    assert len({tuple(epoch) for epoch in seen.tolist()}) == 3
+    other = np.concatenate([numbers for numbers, _ in shown(monkeypatch, seed=1)])
+    assert other.tolist() != seen.ravel().tolist()
+
+
+def test_devices_get_equal_shares(monkeypatch):
+    class Two:
+        num_replicas_in_sync = 2
+        scope = __import__("contextlib").nullcontext
+
+    monkeypatch.setattr(training, "_strategy", lambda devices: Two())
+    batches = shown(monkeypatch, count=11, batch_size=4, epochs=1)
+    assert [len(numbers) for numbers, _ in batches] == [4, 4, 2]
+    with pytest.raises(DataError, match="must be a multiple of 2, but is 5"):
+        tiny_train()
+
+
+def test_images_lie_in_memory_or_on_disk(tmp_path, monkeypatch):
+    exact = np.random.default_rng(0).random((12, 16, 16, 3))
+    stacked = training.stack_images((exact[:7], exact[7:]), exact.shape, tmp_path)
+    assert stacked.dtype == np.uint8 and np.abs(stacked / 255.0 - exact).max() <= 0.5 / 255 + 1e-6
+    monkeypatch.setattr(training, "IN_MEMORY", 1000)
+    on_disk = training.stack_images((exact[:7], exact[7:]), exact.shape, tmp_path)
+    assert isinstance(on_disk, np.memmap) and np.array_equal(on_disk, stacked)
+    assert not list(tmp_path.iterdir())
+
+
+def changed(images, seed=0):
+    import tensorflow as tf
+
+    return training.augmentation()(tf.constant(images), tf.constant(seed, tf.int64)).numpy()
+
+
+def test_changes_depend_on_the_seed_alone_and_have_the_size_of_the_study():
+    """A dark disc, off the centre to one side, tells flips, shifts, turns and contrast apart."""
+    side, count = 100, 400
+    y, x = np.mgrid[:side, :side]
+    images = np.full((count, side, side, 3), 0.8, np.float32)
+    images[:, np.hypot(x - 70, y - 50) < 6] = 0.2
+    found = changed(images)
+    np.testing.assert_array_equal(found, changed(images))
+    assert np.abs(found - changed(images, 1)).max() > 0.1
+    assert found.shape == images.shape and found.min() >= 0 and found.max() <= 1
+    # White comes in: on the gray background it is what is brighter than any contrast makes it.
+    white = (found > 0.95).all(axis=-1)
+    assert white.any(axis=(1, 2)).mean() > 0.9 and not white[:, 30:70, 30:70].any()
+    dark = (found.mean(axis=-1) < 0.5) * 1.0
+    weight = dark.sum(axis=(1, 2))
+    across, down = (dark * x).sum(axis=(1, 2)) / weight, (dark * y).sum(axis=(1, 2)) / weight
+    flipped = across < 50
+    assert 0.35 < flipped.mean() < 0.65
+    # Shift up to 5 pixels, turn up to 0.03 * 360 = 10.8 degrees about the centre, 20 pixels away.
+    reach = 5 + 20.5 * np.sin(2 * np.pi * 0.03)
+    offset = np.where(flipped, 99 - across, across) - 70
+    assert 4 < np.abs(offset).max() < 5 + 20.5 * (1 - np.cos(2 * np.pi * 0.03)) + 0.6
+    assert reach - 2 < np.abs(down - 49.75).max() < reach + 0.8
+    # Contrast: the step between disc and background grows or shrinks by a tenth at most.
+    step = np.median(found.mean(axis=-1), axis=(1, 2)) - found.mean(axis=-1).min(axis=(1, 2))
+    assert 0.53 < step.min() < 0.57 and 0.63 < step.max() < 0.67
+
+
+# --- optimisers, precision, devices
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+def test_adam_in_place_is_that_of_the_paper_and_of_keras(schedule):
+    import keras
+    import tensorflow as tf
+
+    steps, start = 6, np.ones((4, 3), np.float32)
+    gradients = np.random.default_rng(0).normal(0, 0.1, (steps, 4, 3)).astype(np.float32)
+
+    def trained(optimizer):
+        weight = keras.Variable(start)
+        optimizer.build([weight])
+        apply = tf.function(lambda gradient: optimizer.apply([gradient], [weight]))
+        weights = []
+        for gradient in gradients:
+            apply(tf.constant(gradient))
+            weights.append(np.array(weight))
+        shaped = [
+            operation.type
+            for operation in apply.get_concrete_function(tf.TensorSpec((4, 3))).graph.get_operations()
+            if any(output.shape == (4, 3) for output in operation.outputs)
+        ]
+        return weights, [np.array(variable) for variable in optimizer.variables], shaped
+
+    rate = 0.01 if schedule == "constant" else keras.optimizers.schedules.CosineDecay(0.01, steps)
+    weights, variables, shaped = trained(fused_adam()(rate))
+    # No temporary arrays.
+    assert set(shaped) <= {"Placeholder", "Identity", "IdentityN"}
+    expected, m, v = start.astype(float), 0.0, 0.0
+    for step, gradient in enumerate(gradients.astype(float)):
+        now = 0.01 if schedule == "constant" else 0.005 * (1 + np.cos(np.pi * step / steps))
+        m, v = 0.9 * m + 0.1 * gradient, 0.999 * v + 0.001 * gradient**2
+        corrected = now * np.sqrt(1 - 0.999 ** (step + 1)) / (1 - 0.9 ** (step + 1))
+        expected = expected - corrected * m / (np.sqrt(v) + 1e-7)
+        np.testing.assert_allclose(weights[step], expected, rtol=2e-5)
+    theirs, their_variables, _ = trained(keras.optimizers.Adam(rate))
+    np.testing.assert_allclose(weights, theirs, rtol=1e-5)
+    # Iterations, rate, first and second moments: in Keras' order, for checkpoints.
+    for mine, their in zip(variables, their_variables, strict=True):
+        np.testing.assert_allclose(mine, their, rtol=1e-5, atol=1e-9)
+
+
+def test_a_training_step_is_traced_once_and_cosine_ends_at_rate_zero():
+    """Variables made within it, of the optimiser or a metric, would have TensorFlow trace it again."""
+    import keras
+    import tensorflow as tf
+
+    _, learner = training.build_learner("Tiny", 4, learning_rate=1e-3, schedule="cosine")
+    step, traces, rates = learner.train_step, [], []
+
+    def counted(data):
+        traces.append(1)
+        return step(data)
+
+    def keep(batch, logs):
+        rates.append(float(learner.optimizer.learning_rate))
+
+    learner.train_step = counted
+    images, labels = faces(12)
+    targets = np.eye(6, dtype=np.float32)[[EXPRESSIONS.index(label) for label in labels]]
+    data = tf.data.Dataset.from_tensors((images[:6] / np.float32(255), targets[:6])).repeat(4)
+    callback = keras.callbacks.LambdaCallback(on_train_batch_end=keep)
+    learner.fit(data, shuffle=False, verbose=0, callbacks=[callback])
+    assert len(traces) == 1
+    expected = [5e-4 * (1 + np.cos(np.pi * step / 4)) for step in (1, 2, 3, 4)]
+    np.testing.assert_allclose(rates, expected, rtol=1e-5, atol=1e-9)
+
+
+def test_a_rate_may_be_a_schedule_of_ones_own(monkeypatch, tmp_path):
+    import keras
+
+    def rate(steps):
+        return keras.optimizers.schedules.CosineDecay(0.0, 8, warmup_target=0.01, warmup_steps=steps)
+
+    interrupt(monkeypatch, tmp_path / "checkpoint.npz", 1, learning_rate=rate(4))
+    with pytest.warns(UserWarning, match="other settings"):
+        tiny_train(checkpoint=tmp_path / "checkpoint.npz", learning_rate=rate(3))
+
+
+def test_16_bits_train_alike_and_give_32():
+    import keras
+
+    half, single = tiny_train(precision="mixed_float16"), tiny_train()
+    assert np.isfinite(half.curve["loss"]).all()
+    # Before the first update both have the same weights; dropout differs.
+    assert half.curve["loss"].iloc[0] == pytest.approx(single.curve["loss"].iloc[0], rel=0.5)
+    assert keras.config.dtype_policy().name == "float32"
+    assert {layer.dtype_policy.name for layer in half.model.layers} == {"float32"}
+    assert "there is no GPU" in training.device_notes("one", "mixed_float16")[0]
+
+
+TWO_DEVICES = """
+import json, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+import tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+import test_train as here, tiny_network
+from ekman_expressions.zoo import saving
+# Dropout draws other numbers on each device, and batch normalisation sees half a batch: without
+# them, one device and two do the same sums in another order.
+tiny_network.without_state()
+options = {"batch_size": 6, "epochs": 4, "validation": here.faces(6, 9)}
+one, two = (here.tiny_train(devices=devices, **options) for devices in ("one", "all"))
+write, kept = saving.write_checkpoint, []
+def write_and_stop(*arguments):
+    write(*arguments)
+    kept.append(1)
+    if len(kept) == 2:
+        raise KeyboardInterrupt
+saving.write_checkpoint = write_and_stop
+path = Path(sys.argv[2])
+try:
+    here.tiny_train(devices="all", checkpoint=path, **options)
+except KeyboardInterrupt:
+    resumed = here.tiny_train(devices="all", checkpoint=path, note=print, **options)
+curves = [trained.curve.to_dict("list") for trained in (one, two)]
+print(json.dumps([curves, here.digest(two) == here.digest(resumed)]))
+"""
+
+
+@pytest.mark.slow
+def test_two_devices_train_as_one(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", TWO_DEVICES, HERE, str(tmp_path / "checkpoint.npz")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    (one, two), same = json.loads(done.stdout.splitlines()[-1])
+    assert same and "resumes after epoch 2" in done.stdout
+    for measure in ("loss", "accuracy", "val_loss", "val_accuracy"):
+        np.testing.assert_allclose(two[measure], one[measure], rtol=2e-3, err_msg=measure)
+
+
+def test_memory_is_counted_in_bytes():
+    # In a process of its own: here an earlier test may have taken more.
+    code = (
+        "import numpy as np\n"
+        "from ekman_expressions.zoo.training import peak_memory\n"
+        "before = peak_memory()\n"
+        "block = np.ones(300_000_000, np.uint8)\n"
+        "print(peak_memory() - before)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 200 < float(done.stdout) < 400
+    assert training.effort()["gpu_memory_mb"] is None
+
+
+# --- what goes wrong
+
+
+def test_nan_after_good_epochs_keeps_the_last_good_one(tmp_path, monkeypatch):
+    kept, write = [], saving.write_checkpoint
+
+    def damage_after_first_epoch(path, fingerprint, learner, progress):
+        write(path, fingerprint, learner, progress)
+        kept.append([weight.numpy() for weight in learner.weights])
+        learner.weights[-1].assign(np.full(6, np.nan))
+
+    monkeypatch.setattr(saving, "write_checkpoint", damage_after_first_epoch)
+    path = tmp_path / "checkpoint.npz"
+    with pytest.raises(ModelError) as caught:
+        tiny_train(faces=faces(12), epochs=2, schedule="cosine", checkpoint=path)
+    message = str(caught.value)
+    # Twelve images in batches of 5 are 3 steps: a cosine over 6 steps is at half after 3, and step 4 follows.
+    assert "The loss of Tiny_CV1 became nan in epoch 2, step 1, at learning rate 0.0025" in message
+    assert f"What it was after epoch 1 is kept in {path}" in message and "Lower the rate" in message
+    model = NETWORKS["Tiny"].build()
+    assert saving.read_checkpoint_weights(path, model) == 1
+    for weight, good in zip(model.get_weights(), kept[0], strict=True):
+        np.testing.assert_array_equal(weight, good)
+
+
+def test_weights_that_the_last_step_spoilt_are_not_kept(tmp_path, monkeypatch):
+    build = training.build_learner
+
+    def build_with_infinite_rate(*arguments, **options):
+        model, learner = build(*arguments, **options)
+        learner.optimizer.learning_rate = float("inf")
+        return model, learner
+
+    monkeypatch.setattr(training, "build_learner", build_with_infinite_rate)
+    # One step an epoch: its loss is taken before the weights are spoilt.
+    with pytest.raises(ModelError, match="Weights of Tiny_CV1 .* NaN or infinite in epoch 1, its last step"):
+        tiny_train(batch_size=64, checkpoint=tmp_path / "checkpoint.npz")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_loss_that_is_never_finite_on_the_validation_images_chooses_nothing(monkeypatch):
+    import keras
+
+    evaluate = keras.Model.evaluate
+    monkeypatch.setattr(
+        keras.Model, "evaluate", lambda *args, **named: evaluate(*args, **named) | {"loss": math.nan}
+    )
+    with pytest.raises(ModelError, match="on the validation images was finite in no epoch"):
+        tiny_train(patience=2)
+
+
+FULL_DISK = """
+import resource, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+import test_train as here, tiny_network
+from ekman_expressions.zoo import saving
+tiny_network.register()
+path, model = Path(sys.argv[2]), Path(sys.argv[2]).with_name("model.keras")
+most = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+def limited(size, step):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, most))
+    try:
+        return step()
+    except saving.SavingError as error:
+        print("SavingError:", " ".join(str(error).split()))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+        print(sorted(file.name for file in path.parent.iterdir()))
+limited(20_000, lambda: here.tiny_train(checkpoint=path))
+trained = limited(most, lambda: here.tiny_train(checkpoint=path))
+saving.save(trained.model, model)
+size = model.stat().st_size
+model.unlink()
+limited(size - 1, lambda: saving.save(trained.model, model))
+print(here.digest(trained))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="file sizes can be limited on Unix only")
+def test_a_full_disk_leaves_no_half_file_and_training_goes_on(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, HERE, str(tmp_path / "checkpoint.npz")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    first, nothing, kept, second, still, same = done.stdout.splitlines()
+    assert "checkpoint.npz could not be written" in first and "File too large" in first
+    assert "Make room on the disk" in first and nothing == "[]"
+    assert kept == still == "['checkpoint.npz']"
+    assert "model.keras could not be written" in second
+    assert same == digest(tiny_train())
+
+
+def test_arguments_that_do_not_fit():
+    images, labels = faces()
+    for change, error, message in (
+        ({"faces": (images[:, :8], labels)}, DataError, r"\(N, 16, 16, 3\) of uint8.*\(18, 8, 16, 3\)"),
+        ({"faces": (images / 255, labels)}, DataError, "got float64"),
+        ({"faces": (images, labels[:5])}, DataError, "5 labels"),
+        ({"faces": (images[:0], [])}, DataError, "there are 0"),
+        ({"faces": (images, ["boredom"] * 18)}, DataError, "boredom"),
+        ({"optimizer": "sgd"}, SettingsError, "'optimizer'.*'adam', 'rmsprop', but got 'sgd'"),
+        ({"devices": "two"}, SettingsError, "'devices'"),
+        ({"batch_size": 0}, SettingsError, "'batch_size'"),
+    ):
+        with pytest.raises(error, match=message):
+            tiny_train(**change)
+    with pytest.raises(SettingsError, match="'network'"):
+        train("LeNet", images, labels)
+
+
+# --- what is used of Keras beyond its public interface
+
+
+def test_initial_weights_do_not_depend_on_who_else_draws_random_numbers():
+    """Workers of a cluster have threads that draw from Python's global generator, too."""
+    import random
+    import threading
+
+    import keras
+
+    def build():
+        with keras_seeded(5):
+            layers = [kind for _ in range(100) for kind in (keras.layers.Dense(2), keras.layers.Dropout(0.5))]
+            return keras.Sequential([keras.Input((2,)), *layers])
+
+    stop = threading.Event()
+
+    def draw():
+        while not stop.is_set():
+            random.random()
+
+    alone = build()
+    thread = threading.Thread(target=draw)
+    thread.start()
+    try:
+        beside = build()
+    finally:
+        stop.set()
+        thread.join()
+    for one, other in zip(alone.variables, beside.variables, strict=True):
+        np.testing.assert_array_equal(one, other)
+    # And they are those of Keras' own function, when nobody else draws.
+    keras.utils.set_random_seed(5)
+    first = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
+    np.testing.assert_array_equal(first.weights[0], alone.weights[0])
+
+
+def test_keras_still_has_what_is_used_of_its_inside():
+    import keras
+    from keras.src.random import seed_generator
+
+    model = NETWORKS["Tiny"].build()
+    assert [operation.name for operation in output_operations(model)] == ["probabilities"]
+    assert hasattr(seed_generator, "python_random")
+    adam = keras.optimizers.Adam()
+    adam.build(model.trainable_variables)
+    assert len(adam._momentums) == len(adam._velocities) == len(model.trainable_variables)
+    assert adam._get_variable_index(model.trainable_variables[1]) == 1

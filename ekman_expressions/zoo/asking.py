@@ -40,7 +40,7 @@ class Asker:
     batch_size : int, >= 1
         Copies per call of any other model; the last call may have fewer.
     precision : {'float32', 'bfloat16', 'float16'}
-        In which a Keras model computes; see `ekman_expressions.zoo.precision.in_precision`.
+        In which a Keras model computes; see `ekman_expressions.zoo.backends.in_precision`.
 
     Attributes
     ----------

@@ -11,8 +11,8 @@ from ekman_expressions.core.errors import DataError, SettingsError
 from ekman_expressions.core.files import read_csv, write_csv
 from ekman_expressions.study import fit, model_files, prepared, training_table
 from ekman_expressions.study import run as run_steps
-from ekman_expressions.study.settings import TrainingSettings
 from ekman_expressions.study.fit import split
+from ekman_expressions.study.settings import TrainingSettings
 
 
 @pytest.fixture(autouse=True)

@@ -26,15 +26,13 @@ from sampled_faces import arguments, faces, record_path
 
 from ekman_expressions import Experiment
 from ekman_expressions.core.expressions import index
-from ekman_expressions.explainers.lime import lime, paint
-from ekman_expressions.explainers.record import PerturbationRecord
+from ekman_expressions.explainers import PerturbationRecord, lime
 from ekman_expressions.facespace.warp import normalise
 from ekman_expressions.study import prepared
 
 SAMPLES = (64, 125, 250, 500)
 ESTIMATES = (
     *(("iid", "b", samples) for samples in SAMPLES),
-    *(("antithetic", "a", samples) for samples in SAMPLES),
     *(("orthogonal", "a", samples) for samples in SAMPLES),
     ("iid", "b", 1000),
 )
@@ -44,7 +42,7 @@ DRAWS = 50
 def explained(record: PerturbationRecord, target: int, samples: int, landmarks: np.ndarray) -> np.ndarray:
     """Return LIME's map of the first so many samples in face space."""
     few = replace(record, samples=record.samples[:samples], predictions=record.predictions[:samples])
-    return normalise(paint(lime(few, target).weights, record.segments), landmarks)
+    return normalise(np.maximum(lime(few, target).map, 0), landmarks)
 
 
 def correlations(experiment: Experiment, kept: Path, networks: list[str]) -> pd.DataFrame:

@@ -28,9 +28,9 @@ from sampled_faces import arguments, faces, record_path
 
 from ekman_expressions import Experiment
 from ekman_expressions.core.startup import start_tensorflow
-from ekman_expressions.explainers.lime import lime
-from ekman_expressions.explainers.record import PerturbationRecord, make_record
+from ekman_expressions.explainers import EXPLAINERS, PerturbationRecord, lime, superpixels
 from ekman_expressions.study import model_files, prepared
+from ekman_expressions.zoo import as_model
 
 SAMPLES = (64, 125, 250, 500, 1000, 2000)
 TIMED = 250
@@ -42,7 +42,7 @@ def parts(record: PerturbationRecord, samples: int, most: int = 16) -> list[Pert
     """Cut a long record into records of so many samples, each with the first row, at the bounds of blocks."""
     block = 1
     if record.sampler != "iid":
-        block = 2 if record.sampler == "antithetic" else 2 << (record.samples.shape[1] - 1).bit_length()
+        block = 2 << (record.samples.shape[1] - 1).bit_length()
     step = -(-(samples - 1) // block) * block
     starts = range(1, len(record.samples) - samples + 2, step)[:most]
     rows = [np.r_[0, start : start + samples - 1] for start in starts]
@@ -61,7 +61,7 @@ def errors(cache: Path, experiment: Experiment, networks: list[str]) -> pd.DataF
             target = int(reference.predictions[0].argmax())
             limit = lime(reference, target)
             wanted = limit.weights
-            for sampler in ("iid", "antithetic", "orthogonal"):
+            for sampler in ("iid", "orthogonal"):
                 path = record_path(cache, row, sampler, "c")
                 if not path.exists():
                     continue
@@ -84,16 +84,18 @@ def seconds_per_sample(experiment: Experiment, network: str, rounds: int) -> tup
     row = next(faces(experiment, network, 1).itertuples())
     model = model_files.load_model(experiment, network, row.fold)
     image = prepared.read_faces(experiment, [row.image_id], experiment.side(network))[0]
-    made = make_record(model, image, seed=0, samples=64)
+    ready, segments = as_model(model), superpixels(image)
 
-    def ours() -> None:
-        lime(make_record(model, image, seed=0, samples=TIMED), 0)
+    def ours(samples: int = TIMED) -> None:
+        EXPLAINERS["lime"].explain(ready, image[None], [0], seed=0, samples=samples)
+
+    ours(64)
 
     def ask(images: np.ndarray) -> np.ndarray:
         return model.predict(images, verbose=0)
 
     ask(np.repeat(image[None], 10, axis=0))
-    runs = ours, theirs(ask, image, made.segments, TIMED)
+    runs = ours, theirs(ask, image, segments, TIMED)
     seconds = np.empty((rounds, 2))
     for turn in range(rounds):
         for place, run in enumerate(runs):

@@ -17,10 +17,9 @@ import numpy as np
 
 from ekman_expressions import Experiment
 from ekman_expressions.core.startup import start_tensorflow
-from ekman_expressions.explainers.lime import lime
-from ekman_expressions.explainers.record import make_record
+from ekman_expressions.explainers import lime, query_superpixels, superpixels
 from ekman_expressions.study import evaluation, model_files, prepared
-from ekman_expressions.zoo.model import PRECISIONS
+from ekman_expressions.zoo.model import PRECISIONS, as_model
 
 
 def measure(experiment: Experiment, network: str, samples: int, faces: int, rounds: int) -> list[str]:
@@ -29,6 +28,7 @@ def measure(experiment: Experiment, network: str, samples: int, faces: int, roun
     rows = explained[explained["network"] == network]
     rows = rows[rows["fold"] == rows["fold"].iloc[0]].groupby("expression").head(1).head(faces)
     model = model_files.load_model(experiment, network, rows["fold"].iloc[0])
+    models = {precision: as_model(model, precision=precision) for precision in PRECISIONS}
     images = prepared.read_faces(experiment, list(rows["image_id"]), experiment.side(network))
     seconds: dict[str, list[float]] = {precision: [] for precision in PRECISIONS}
     values: dict[str, list[tuple]] = {precision: [] for precision in (*PRECISIONS, "another seed")}
@@ -36,13 +36,14 @@ def measure(experiment: Experiment, network: str, samples: int, faces: int, roun
         for turn in range(rounds + 1):
             for precision in PRECISIONS:
                 start = time.perf_counter()
-                make_record(model, image, seed=0, samples=samples, precision=precision)
+                query_superpixels(models[precision], image, superpixels(image), seed=0, samples=samples)
                 # The first turn compiles.
                 if turn:
                     seconds[precision].append(time.perf_counter() - start)
         for name in values:
             seed, precision = (1, "float32") if name == "another seed" else (0, name)
-            made = make_record(model, image, seed=seed, samples=samples, precision=precision)
+            segments = superpixels(image)
+            made = query_superpixels(models[precision], image, segments, seed=seed, samples=samples)
             values[name].append((made.predictions, lime(made, int(made.predictions[0].argmax())).weights))
     lines = []
     for name, found in values.items():

@@ -4,7 +4,7 @@
 
 Networks with random weights, float32, all in turns within one process. "Bare" is as many compiled
 forward passes at the best of several batch sizes. "LIME" is all of ours: superpixels, samples, masks,
-answers, regression, standard errors. The others are `LimeImageExplainer` at its defaults (calls of 10 images)
+predictions, regression, standard errors. The others are `LimeImageExplainer` at its defaults (calls of 10 images)
 given the same superpixels, with the three ways in which a Keras model is commonly handed to it.
 """
 
@@ -22,9 +22,9 @@ import numpy as np
 
 from ekman_expressions.core.files import read_image
 from ekman_expressions.core.startup import start_tensorflow
-from ekman_expressions.explainers.lime import lime
-from ekman_expressions.explainers.record import make_record, superpixels
-from ekman_expressions.zoo import NETWORKS, probing
+from ekman_expressions.explainers import EXPLAINERS, superpixels
+from ekman_expressions.study.explanations import GROUPS, probe_group
+from ekman_expressions.zoo import NETWORKS, as_model
 
 DEFAULT = ("WeiNet", "SongNet", "MobileNetV3Large", "ResNet50")
 FACES = Path(__file__).parent.parent / "datasets" / "synthetic" / "images"
@@ -43,7 +43,7 @@ def bare(model: object, image: np.ndarray, samples: int) -> tuple[Callable[[], N
     import tensorflow as tf
 
     passes, seconds = {}, {}
-    for size in probing.CANDIDATES:
+    for size in GROUPS:
         images = tf.constant(np.repeat(image[None], size, axis=0))
         passes[size] = (
             tf.function(
@@ -90,10 +90,11 @@ def measure(network: str, samples: int, rounds: int) -> str:
     image = face(NETWORKS[network].side)
     segments = superpixels(image)
     plain, batch = bare(model, image, samples)
-    group = probing.probe_group(model, image)
+    group = probe_group(as_model(model), image)
+    ready, lime = as_model(model, group=group), EXPLAINERS["lime"]
 
-    def ours() -> None:
-        lime(make_record(model, image, seed=0, samples=samples, group=group), 0)
+    def ours(samples: int = samples) -> None:
+        lime.explain(ready, image[None], [0], seed=0, samples=samples)
 
     runs = {
         "bare": plain,
@@ -106,7 +107,7 @@ def measure(network: str, samples: int, rounds: int) -> str:
     # So that nothing is compiled while the clock runs; bare passes are by now.
     for ask in (model.predict_on_batch, lambda images: model.predict(images, verbose=0)):
         ask(np.repeat(image[None], 10, axis=0))
-    make_record(model, image, seed=0, samples=group, group=group)
+    ours(group)
     for _ in range(rounds):
         for name, run in runs.items():
             start = time.perf_counter()

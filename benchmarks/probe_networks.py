@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ekman_expressions.explainers.specs import SPECS
+from ekman_expressions.explainers import EXPLAINERS
 from ekman_expressions.faces import synthetic
 from ekman_expressions.study import probes
 from ekman_expressions.study.probe_training import ProbeTraining
@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("--faces", type=int, default=10, help="test faces per network and probe")
     parser.add_argument("--networks", nargs="+", default=["WeiNet", "SongNet"])
     parser.add_argument("--probes", nargs="+", default=list(synthetic.PROBES))
-    parser.add_argument("--explainers", nargs="+", default=["lime"], help=f"any of {', '.join(SPECS)}")
+    parser.add_argument("--explainers", nargs="+", default=["lime"], help=f"any of {', '.join(EXPLAINERS)}")
     parser.add_argument("--rate", type=float, help="learning rate (default: the network's own)")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()

@@ -11,6 +11,7 @@ come first: 1,000 samples of the study's sampler, then each other sampler, then 
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -18,18 +19,17 @@ from tqdm import tqdm
 
 from ekman_expressions import Experiment
 from ekman_expressions.core.seeds import generator
-from ekman_expressions.explainers.record import PerturbationRecord, draw_samples, superpixels
+from ekman_expressions.explainers import query_superpixels, superpixels
 from ekman_expressions.study import evaluation, model_files, prepared
-from ekman_expressions.zoo.asking import perturb
+from ekman_expressions.zoo import as_model
 
-RUNS = (("iid", "a", 1000), ("orthogonal", "a", 513), ("iid", "b", 1000), ("antithetic", "a", 513))
+RUNS = (("iid", "a", 1000), ("orthogonal", "a", 513), ("iid", "b", 1000))
 """Sampler, run and number of samples of the records for heatmaps."""
 
 REFERENCES = (
     ("iid", "reference", 50_000),
     ("iid", "c", 4001),
     ("orthogonal", "c", 4097),
-    ("antithetic", "c", 4001),
 )
 """The same of the records for errors."""
 
@@ -66,19 +66,15 @@ def make(
             if not todo:
                 continue
             model = model_files.load_model(experiment, network, fold)
+            model = as_model(model, name=f"{network}_{fold}", precision=precision)
             for row in tqdm(todo, desc=f"{network}_{fold} {sampler} {run}", unit="image", mininterval=10):
                 image = prepared.read_faces(experiment, [row.image_id], experiment.side(network))[0]
                 segments = superpixels(image)
                 random = generator(0, sampler, run, f"{network}_{fold}", row.image_id)
-                drawn = draw_samples(int(segments.max()) + 1, samples, random, sampler)
-                PerturbationRecord(
-                    image_id=row.image_id,
-                    model=f"{network}_{fold}",
-                    segments=segments,
-                    samples=drawn,
-                    predictions=perturb(model, image, segments, drawn, precision=precision),
-                    sampler=sampler,
-                ).save(record_path(cache, row, sampler, run))
+                found = query_superpixels(
+                    model, image, segments, samples=samples, seed=random, sampler=sampler
+                )
+                replace(found, image_id=row.image_id).save(record_path(cache, row, sampler, run))
 
 
 def main() -> None:

@@ -1,14 +1,16 @@
-"""The step "explainers": every explainer through all steps, resumed, and compared."""
+"""The step "explainers": settings and folders of each explainer; through all steps, resumed, compared."""
+
 
 import numpy as np
 import pandas as pd
 import pytest
+from made_steps import stand_in
 from tiny_study import contents, make_study, written_at
 
-from ekman_expressions.core.errors import ConflictError, MissingError
-from ekman_expressions.core.files import read_arrays, read_json, write_json
-from ekman_expressions.explainers.facial_regions import region_names
-from ekman_expressions.explainers.specs import SPECS
+from ekman_expressions import Experiment
+from ekman_expressions.core.errors import ConflictError, MissingError, SettingsError
+from ekman_expressions.core.files import read_arrays, read_json, write_csv, write_json
+from ekman_expressions.explainers import EXPLAINERS, StoredMap, region_names
 from ekman_expressions.facespace import heatmaps
 from ekman_expressions.facespace.warp import SHAPE
 from ekman_expressions.measures.explainer_agreement import (
@@ -20,12 +22,13 @@ from ekman_expressions.measures.explainer_agreement import (
 from ekman_expressions.study import evaluation
 from ekman_expressions.study import heatmaps as heatmaps_step
 from ekman_expressions.study import run as run_steps
-from ekman_expressions.study.explainers import TABLES, common_heatmaps, read_table
-from ekman_expressions.study.maps import read_map
-from ekman_expressions.study.region_table import read_regions, summarise_regions
+from ekman_expressions.study.explainers import TABLES, common_heatmaps, read_table, summarise_regions
+from ekman_expressions.study.explanations import read_explanation
+from ekman_expressions.study.provenance import settings_of
 from ekman_expressions.study.scores import read_scores_by_fold
+from ekman_expressions.study.settings import ExplanationSettings
 
-ALL = tuple(name for name in SPECS if name != "lime")
+ALL = tuple(name for name in EXPLAINERS if name != "lime")
 # One of each kind: records shared, maps from masks, maps from gradients, records of its own.
 OTHERS = ("kernel_shap", "rise", "grad_cam", "facial_regions")
 FEW = {
@@ -34,6 +37,89 @@ FEW = {
     "integrated_gradients": {"steps": 4},
     "smooth_grad": {"copies": 3},
 }
+
+
+@pytest.fixture
+def experiment(tmp_path):
+    return Experiment.preset("smoke", root=tmp_path)
+
+
+def with_(experiment, **settings):
+    return experiment.replace(explanation=experiment.explanation.replace(**settings))
+
+
+def own_options(name, **given):
+    row = EXPLAINERS[name]
+    return {key: value for key, value in row.resolve(**given).items() if key in row.options}
+
+
+def test_limes_artefacts_lie_as_in_the_study_and_others_below(experiment, tmp_path):
+    assert experiment.explained_by("lime") == experiment
+    assert experiment.maps_path("A", "CV1", "anger") == tmp_path / "results/smoke/facespace/A_CV1_Anger.npz"
+    for name in ALL:
+        other = experiment.explained_by(name)
+        assert other.explained_by("lime") == experiment
+        below = tmp_path / "results/smoke/explainers" / name
+        assert (other.explanations_folder, other.scores_folder) == (below / "explanations", below / "scores")
+        assert other.heatmaps_folder == tmp_path / "heatmaps/smoke/explainers" / name
+        # What does not depend on the explainer stays where it was.
+        assert other.evaluation_folder == experiment.evaluation_folder
+        assert other.masks_folder == experiment.masks_folder
+        shared = EXPLAINERS[name].records_of == "lime"
+        assert (other.records_folder == experiment.records_folder) == shared
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"explainer": "gradcam"}, "'grad_cam'.*but got 'gradcam'"),
+        ({"compare": ["shap"]}, "'explanation.compare'.*'kernel_shap'.*but got 'shap'"),
+        ({"options": {"risen": {}}}, "'explanation.options'.*'rise'.*but got 'risen'"),
+        ({"options": {"rise": {"mask": 9}}}, "'explanation.options.rise'.*'masks'.*but got 'mask'"),
+        ({"options": {"rise": {"masks": 9.5}}}, "'explanation.options.rise.masks' must be of type Integral"),
+        ({"options": {"rise": {"keep": 1}}}, r"in \[0.01, 0.99\], but got 1"),
+        ({"options": {"grad_cam": {"score": "odds"}}}, "'probability', 'logit', but got 'odds'"),
+        ({"options": {"integrated_gradients": {"superpixels": 1}}}, "must be of type bool, but got 1"),
+    ],
+)
+def test_bad_settings_say_what_was_received(settings, message):
+    with pytest.raises(SettingsError, match=message):
+        ExplanationSettings(**settings)
+
+
+def test_only_the_options_of_the_explainer_in_use_are_compared(experiment):
+    few = with_(experiment, options={"rise": {"masks": 5}, "occlusion": {"stride": 0.5}})
+    kept = settings_of(few.explained_by("rise"), "explanation")["explanation"]
+    assert kept["options"] == {"masks": 5, "cells": 7, "keep": 0.5}
+    assert "kernel_width" not in kept and "samples" in kept
+    default = settings_of(experiment.explained_by("grad_cam"), "explanation")
+    assert settings_of(few.explained_by("grad_cam"), "explanation") == default
+    assert "options" not in settings_of(few, "explanation")["explanation"]
+
+
+def test_few_faces_for_those_that_need_forward_passes(experiment):
+    rows = [
+        ("WeiNet", "CV1", expression, f"face_{number}")
+        for expression in ("anger", "fear")
+        for number in range(9)
+    ]
+    table = pd.DataFrame(rows, columns=list(evaluation.EXPLAINED))
+    write_csv(experiment.evaluation_folder / "explained.csv", table)
+    with stand_in(experiment, "evaluation"):
+        pass
+
+    def read(faces, name):
+        return evaluation.read_explained(
+            with_(experiment, compare=("rise", "kernel_shap"), compare_faces=faces).explained_by(name)
+        )
+
+    for name in ("lime", "kernel_shap", "occlusion"):
+        pd.testing.assert_frame_equal(read(2, name), table)
+    pd.testing.assert_frame_equal(read(None, "rise"), table)
+    few, more = read(2, "rise"), read(3, "rise")
+    assert few.groupby("expression").size().to_dict() == {"anger": 2, "fear": 2}
+    assert len(few.merge(more)) == 4 and len(more) == 6
+    assert set(few.loc[few["expression"] == "anger", "image_id"]) != {"face_0", "face_1"}
 
 
 def study_of(root, compare=OTHERS, *, faces=2, **changes):
@@ -66,27 +152,8 @@ def test_every_explainer_goes_through_all_steps(compared):
         scores = read_scores_by_fold(each)
         assert scores["iou"].notna().sum() == 4 or name == "grad_cam"
         assert (each.dendrograms_folder / "distances.csv").exists()
-        few = SPECS[name].records != "shared"
+        few = EXPLAINERS[name].records_of != "lime"
         assert set(heatmaps_step.read_counts(each)["images"]) == {0, 2 if few else 3}
-
-
-@pytest.mark.slow
-def test_all_explainers_at_once(tmp_path):
-    study = study_of(tmp_path, ALL)
-    assert run_steps(study, "explainers").omissions == []
-    assert len(read_table(study, "heatmap_correlations")) == 2 * 36
-    assert read_table(study, "cost")["explainer"].tolist() == ["lime", *ALL]
-    assert heatmaps.read_gray(
-        study.explained_by("smooth_grad").heatmaps_folder, "fear", "WeiNet", "CV2"
-    ).any()
-
-
-def test_limes_own_artefacts_are_left_alone(compared, tmp_path):
-    study, _ = compared
-    alone = study_of(tmp_path / "alone", compare=())
-    assert run_steps(alone, "explainers").notes == ["explanation.compare names no explainer: nothing to compare"]
-    for of in (lambda study: study.records_folder, lambda study: study.facespace_folder):
-        assert contents(of(study)) == contents(of(alone))
 
 
 def test_records_are_shared_and_maps_are_not(compared):
@@ -94,12 +161,12 @@ def test_records_are_shared_and_maps_are_not(compared):
     shared = study.explained_by("kernel_shap")
     assert shared.record_path("WeiNet", "CV1", "x") == study.record_path("WeiNet", "CV1", "x")
     assert not shared.explanations_folder.exists()
-    stored = read_arrays(study.explained_by("rise").record_path("WeiNet", "CV1", _face(study, "rise")))
-    assert stored["map"].dtype == np.float32 and stored["map"].min() < 0 and stored["passes"] == 40
-    painted = read_map(
-        study.explained_by("rise"), "WeiNet", "CV1", str(stored["image_id"]), int(stored["target"])
-    )
-    assert np.array_equal(painted, np.maximum(stored["map"], 0))
+    rise = study.explained_by("rise")
+    stored = StoredMap.load(rise.record_path("WeiNet", "CV1", _face(study, "rise")))
+    assert stored.map.dtype == np.float32 and stored.map.min() < 0 and stored.passes == 40
+    expression = "anger" if stored.target == 0 else "fear"
+    read = read_explanation(rise, "WeiNet", "CV1", stored.image_id, expression)
+    assert np.array_equal(read.map, stored.map) and read.explainer == "rise"
 
 
 def _face(study, name):
@@ -141,7 +208,7 @@ def test_heatmaps_are_compared_on_the_same_faces(compared):
 
 def test_regions_table(compared):
     study, _ = compared
-    table = read_regions(study)
+    table = read_table(study, "facial_regions/regions")
     assert set(table["network"]) == {"WeiNet", "all"} and set(table["expression"]) == {"anger", "fear"}
     assert set(table["region"]) <= set(region_names()) and "background" in set(table["region"])
     one = table[(table["network"] == "WeiNet") & (table["region"] == "left_cheek")]
@@ -207,7 +274,7 @@ def test_the_explainer_in_use_may_be_any(tmp_path):
 def test_steps_that_have_not_run(tmp_path):
     study = make_study(tmp_path)
     study = study.replace(explanation=study.explanation.replace(compare=("rise",)))
-    with pytest.raises(MissingError, match="the step 'facespace'"):
+    with pytest.raises(MissingError, match="the step"):
         run_steps(study, "explainers")
     with pytest.raises(MissingError, match="the step 'explainers'"):
         read_table(study, "cost")

@@ -16,7 +16,7 @@ from matplotlib.patches import Rectangle
 from ekman_expressions import figures
 from ekman_expressions.core.errors import DataError, SettingsError
 from ekman_expressions.core.expressions import EXPRESSIONS, title
-from ekman_expressions.explainers.specs import SPECS
+from ekman_expressions.explainers import EXPLAINERS
 from ekman_expressions.facespace import masks
 from ekman_expressions.facespace.warp import POINTS as TEMPLATE
 from ekman_expressions.zoo import NETWORKS
@@ -28,7 +28,7 @@ SHAPE = (275, 224)
 POINTS = TEMPLATE[:68] / SHAPE[::-1]
 ATLAS = {name: masks.atlas().region(name) for name in masks.atlas().names}
 EKMAN = {title(name): masks.ekman_mask(name) for name in EXPRESSIONS}
-NAMES = {name: spec.title for name, spec in SPECS.items()}
+NAMES = {name: row.title for name, row in EXPLAINERS.items()}
 FACE = RNG.random((64, 64, 3), np.float32)
 
 

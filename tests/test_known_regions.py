@@ -14,13 +14,11 @@ import numpy as np
 import pytest
 
 from ekman_expressions.core.files import read_image
-from ekman_expressions.explainers.lime import lime, paint
-from ekman_expressions.explainers.record import PerturbationRecord, draw_samples, superpixels
+from ekman_expressions.explainers import lime, query_superpixels, superpixels
 from ekman_expressions.faces.cropping import crop_face
 from ekman_expressions.faces.landmarks import LandmarkDetector
 from ekman_expressions.facespace import masks
 from ekman_expressions.facespace.warp import POINTS, SHAPE, normalise, source_points
-from ekman_expressions.zoo.asking import perturb
 
 SIDE = 224
 IMAGES = Path(__file__).parent.parent / "datasets" / "synthetic" / "images"
@@ -82,12 +80,8 @@ def _explained(name, cut):
         read = _region(name)[place].reshape(SIDE // 2, SIDE // 2).repeat(2, axis=0).repeat(2, axis=1)
         if cut:
             segments = np.unique(2 * segments + read, return_inverse=True)[1].reshape(segments.shape)
-        samples = draw_samples(int(segments.max()) + 1, 400, seed)
-        answers = perturb(_reader(read), face, segments, samples, classes=6)
-        record = PerturbationRecord(
-            image_id=str(seed), model="reader", segments=segments, samples=samples, predictions=answers
-        )
-        maps.append((paint(lime(record, 0).weights, segments), landmarks))
+        record = query_superpixels(_reader(read), face, segments, seed=seed, samples=400)
+        maps.append((np.maximum(lime(record, 0).map, 0), landmarks))
     return maps
 
 

@@ -1,3 +1,5 @@
+"""LIME against the package lime, scikit-learn and known answers; its standard errors; painting."""
+
 import math
 from dataclasses import replace
 
@@ -7,27 +9,40 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ekman_expressions.core.errors import DataError, SettingsError
-from ekman_expressions.explainers.lime import lime, paint, sample_weights
-from ekman_expressions.explainers.record import PerturbationRecord, draw_samples
+from ekman_expressions.explainers import (
+    SAMPLERS,
+    Explanation,
+    PerturbationRecord,
+    draw_samples,
+    lime,
+    sample_weights,
+)
 
 
-def make_record(answer, superpixels=8, samples=300, seed=0):
-    """A record of a model that answers `answer(samples)` for class 0."""
-    drawn = draw_samples(superpixels, samples, seed)
-    first = np.asarray(answer(drawn.astype(float)))
+def make_record(model, superpixels=8, samples=300, seed=0, sampler="iid", rows=slice(None)):
+    """A record of a model that predicts `model(samples)` for class 0."""
+    drawn = draw_samples(superpixels, samples, seed, sampler)[rows]
+    first = np.asarray(model(drawn.astype(float)))
     return PerturbationRecord(
         image_id="a",
         model="m",
         segments=np.arange(superpixels).reshape(1, -1),
         samples=drawn,
         predictions=np.stack([first, 1 - first], axis=1).astype(np.float32),
+        sampler=sampler,
     )
 
 
 def curved(kept):
-    """Answers with interactions, so that no linear surrogate is perfect."""
+    """Predictions with interactions of two superpixels, so that no linear surrogate is perfect."""
     score = 2 * kept[:, 0] - kept[:, 1] + 2 * kept[:, 2] * kept[:, 3] - 2 * kept[:, 4] * kept[:, 5]
     return 1 / (1 + np.exp(-score))
+
+
+def wavy(kept):
+    """Predictions whose interactions are odd: of three superpixels."""
+    signs = 2 * kept - 1
+    return 0.5 + 0.1 * signs[:, 0] + 0.1 * signs[:, 1] * signs[:, 2] * signs[:, 3]
 
 
 COEFFICIENTS = np.array([0.25, -0.125, 0.0, 0.0625, 0.125, 0.0, -0.0625, 0.125])
@@ -43,16 +58,6 @@ def linear(kept):
 def test_weights_by_hand():
     samples = np.array([[1, 1, 1, 1], [1, 0, 0, 0], [0, 0, 0, 0]], bool)
     expected = [1, math.sqrt(math.exp(-(0.5**2) / 0.25**2)), math.sqrt(math.exp(-1 / 0.25**2))]
-    np.testing.assert_allclose(sample_weights(samples, 0.25), expected, rtol=1e-12)
-
-
-def test_weights_agree_with_scikit_learns_cosine_distance():
-    from sklearn.metrics import pairwise_distances
-
-    samples = np.concatenate([draw_samples(12, 200, 0), np.zeros((1, 12), bool)])
-    distance = pairwise_distances(samples.astype(float), np.ones((1, 12)), metric="cosine").ravel()
-    assert distance[-1] == 1
-    expected = np.sqrt(np.exp(-(distance**2) / 0.25**2))
     np.testing.assert_allclose(sample_weights(samples, 0.25), expected, rtol=1e-12)
 
 
@@ -104,17 +109,13 @@ def test_agrees_with_scikit_learns_ridge(superpixels, samples, alpha, width, see
 # --- known answers
 
 
-def test_a_linear_model_gives_back_its_coefficients():
-    explanation = lime(make_record(linear), 0, alpha=0)
+@pytest.mark.parametrize("sampler", sorted(SAMPLERS))
+def test_a_linear_model_gives_back_its_coefficients(sampler):
+    explanation = lime(make_record(linear, sampler=sampler), 0, alpha=0)
     np.testing.assert_allclose(explanation.weights, COEFFICIENTS, atol=1e-6)
     np.testing.assert_allclose(explanation.intercept, 0.25, atol=1e-6)
     assert explanation.r2 == pytest.approx(1, abs=1e-9)
     assert explanation.standard_errors.max() < 1e-6
-
-
-def test_the_other_class_of_two_has_the_opposite_weights():
-    record = make_record(curved)
-    np.testing.assert_allclose(lime(record, 0).weights, -lime(record, 1).weights, atol=1e-6)
 
 
 def test_ridge_shrinks_a_linear_model_by_the_closed_form():
@@ -135,6 +136,33 @@ def test_standard_errors_equal_the_spread_over_repeated_sampling(samples, alpha)
     np.testing.assert_allclose(stated, spread, rtol=0.12)
 
 
+def test_what_is_even_cancels_within_pairs():
+    def even(kept):
+        signs = 2 * kept - 1
+        return (
+            0.5
+            + 0.1 * signs[:, 0] * signs[:, 1]
+            - 0.2 * signs[:, 2] * signs[:, 3] * signs[:, 4] * signs[:, 5]
+        )
+
+    # Without the first row, which has no complement, and with equal weights.
+    only_pairs = make_record(even, samples=41, sampler="orthogonal", rows=slice(1, None))
+    found = lime(only_pairs, 0, kernel_width=1e9, alpha=0)
+    np.testing.assert_allclose(found.weights, 0, atol=1e-7)
+    # As lone samples the same number do not.
+    assert np.abs(lime(make_record(even, samples=41), 0, kernel_width=1e9).weights).max() > 0.01
+
+
+@pytest.mark.parametrize(("model", "samples"), [(curved, 65), (curved, 300), (wavy, 100), (wavy, 301)])
+def test_standard_errors_of_pairs_equal_the_spread(model, samples):
+    """Taken as lone samples, they would be wrong by a third either way."""
+    found = [lime(make_record(model, 12, samples, seed, "orthogonal"), 0, alpha=0.1) for seed in range(500)]
+    spread = np.std([explanation.weights for explanation in found], axis=0, ddof=1)
+    stated = np.sqrt(np.mean([explanation.standard_errors**2 for explanation in found], axis=0))
+    # Of the whole vector: designs that are orthogonal vary from superpixel to superpixel.
+    assert np.sqrt((stated**2).sum() / (spread**2).sum()) == pytest.approx(1, abs=0.12)
+
+
 def test_one_superpixel():
     explanation = lime(make_record(lambda kept: 0.25 + 0.5 * kept[:, 0], superpixels=1), 0, alpha=0)
     np.testing.assert_allclose(explanation.weights, [0.5], atol=1e-6)
@@ -146,11 +174,6 @@ def test_a_constant_model_has_no_weights_and_no_r2():
     assert not explanation.weights.any() and not explanation.standard_errors.any()
     assert explanation.intercept == pytest.approx(0.3)
     assert math.isnan(explanation.r2)
-
-
-def test_fewer_samples_than_superpixels_without_penalty():
-    explanation = lime(make_record(curved, superpixels=20, samples=5), 0, alpha=0)
-    assert np.isfinite(explanation.weights).all() and np.isfinite(explanation.standard_errors).all()
 
 
 @pytest.mark.parametrize(
@@ -176,17 +199,38 @@ def test_a_kernel_too_narrow_for_any_sample():
         lime(record, 0, kernel_width=1e-5)
 
 
-# --- painting
+# --- one form
 
 
-def test_paint_gives_each_pixel_its_weight_and_drops_what_speaks_against():
-    segments = np.array([[0, 0, 1], [2, 2, 1]])
-    painted = paint(np.array([0.5, -2.0, 3.0]), segments)
+SEGMENTS = np.array([[0, 0, 1], [2, 2, 1]])
+
+
+def test_a_map_gives_each_pixel_its_weight_with_its_sign():
+    painted = Explanation(
+        explainer="lime", target=0, weights=np.array([0.5, -2.0, 3.0]), segments=SEGMENTS
+    ).map
     assert painted.dtype == np.float32
-    assert painted.tolist() == [[0.5, 0.5, 0.0], [3.0, 3.0, 0.0]]
-    assert paint(np.array([0.5, -2.0, 3.0]), segments, positive=False)[0, 2] == -2
+    assert painted.tolist() == [[0.5, 0.5, -2.0], [3.0, 3.0, -2.0]]
+    with pytest.raises(DataError, match=r"\(3,\), one per superpixel, but got \(2,\)"):
+        Explanation(explainer="lime", target=0, weights=np.ones(2), segments=SEGMENTS)
+    with pytest.raises(DataError, match=r"\(H, W\)"):
+        Explanation(explainer="rise", target=0, weights=np.ones(2))
 
 
-def test_paint_refuses_another_number_of_weights():
-    with pytest.raises(DataError, match=r"\(3,\)"):
-        paint(np.ones(2), np.array([[0, 1, 2]]))
+def test_users_of_the_package_lime_see_what_ours_paints():
+    record = make_record(curved)
+    ours = lime(replace(record, segments=np.arange(48).reshape(6, 8) % 8), 1)
+    image = np.random.default_rng(0).random((6, 8, 3))
+    theirs = ours.to_lime(image)
+    assert theirs.top_labels == [1] and theirs.score[1] == ours.r2 and theirs.intercept[1] == ours.intercept
+    sizes = [abs(weight) for _, weight in theirs.local_exp[1]]
+    assert sizes == sorted(sizes, reverse=True) and len(sizes) == 8
+    shown, mask = theirs.get_image_and_mask(1, positive_only=True, hide_rest=True, num_features=100)
+    assert np.array_equal(mask == 1, ours.map > 0) and 0 < mask.mean() < 1
+    assert np.array_equal(shown, np.where(mask[..., None] == 1, image, 0))
+    _, mask = theirs.get_image_and_mask(1, positive_only=False, num_features=100)
+    assert np.array_equal(mask, np.sign(ours.map))
+    with pytest.raises(DataError, match=r"\(6, 8\), but got \(5, 8\)"):
+        ours.to_lime(image[:5])
+    with pytest.raises(DataError, match="'rise' has no superpixels"):
+        Explanation(explainer="rise", target=0, weights=np.ones((6, 8))).to_lime(image)

@@ -68,15 +68,6 @@ def test_every_region_has_a_mirror_image_of_like_size():
         assert (columns.mean() < 112) == (region.side == "right")
 
 
-@pytest.mark.parametrize(
-    ("landmark", "group"),
-    [(19, "forehead"), (33, "nose"), (51, "mouth"), (57, "mouth"), (8, "chin"), (5, "jaw"), (17, "temples")],
-)
-def test_landmarks_lie_in_their_group(landmark, group):
-    x, y = np.asarray(warp.POINTS[landmark], int)
-    assert masks.atlas().group(group)[y, x]
-
-
 def test_groups_lie_where_their_names_say():
     points = np.asarray(warp.POINTS)
     rows = {name: np.nonzero(masks.atlas().group(name))[0] for name in masks.atlas().groups}
@@ -99,11 +90,6 @@ def test_unknown_names_are_listed():
         masks.atlas().group("ears")
     with pytest.raises(SettingsError, match="'anger'.*got 'Angry'"):
         masks.ekman_mask("Angry")
-
-
-def test_labels_cannot_be_changed():
-    with pytest.raises(ValueError, match="read-only"):
-        masks.atlas().labels[0, 0] = 1
 
 
 def test_write_makes_the_pictures_and_the_table(tmp_path):

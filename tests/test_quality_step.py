@@ -2,12 +2,11 @@
 
 import numpy as np
 import pytest
-from test_explainers import contents, make_study, tiny_model, written_at
+from tiny_study import contents, make_study, tiny_model, written_at
 
 from ekman_expressions.core.errors import ConflictError, MissingError
 from ekman_expressions.core.files import read_arrays, write_arrays
-from ekman_expressions.explainers.lime import lime, paint
-from ekman_expressions.explainers.record import PerturbationRecord
+from ekman_expressions.explainers import PerturbationRecord, lime
 from ekman_expressions.facespace.warp import normalise
 from ekman_expressions.study import erasing, quality_tables
 from ekman_expressions.study import run as run_steps
@@ -89,7 +88,7 @@ def test_faces_explained_again(made):
             record = PerturbationRecord.load(study.record_path("WeiNet", fold, image_id))
             half = lime(halves(record)[0], 2)
             points = read_arrays(study.faces_folder / "landmarks" / f"{image_id}.npz")["points"]
-            maps.append(normalise(paint(half.weights, record.segments), points))
+            maps.append(normalise(np.maximum(half.map, 0), points))
     np.testing.assert_allclose(heatmaps["WeiNet", "fear"][AS_SET], np.mean(maps, axis=0), atol=1e-6)
     assert not np.allclose(heatmaps["WeiNet", "fear"][UNTRAINED], heatmaps["WeiNet", "fear"][AS_SET])
 

@@ -37,7 +37,7 @@ def one_spike(samples, random):
     return samples.all(axis=1) * 0.9
 
 
-@pytest.mark.parametrize("sampler", ["iid", "antithetic", "orthogonal"])
+@pytest.mark.parametrize("sampler", ["iid", "orthogonal"])
 def test_a_linear_model_is_predicted_fully(sampler):
     assert cross_validated_r2(make_record(linear, sampler=sampler), 0, seed=0, **EQUAL) > 1 - 1e-6
 
@@ -68,7 +68,7 @@ def test_complements_lie_in_one_part():
     def of_pairs(samples, random):
         return np.repeat(random.random(len(samples) // 2 + 1), 2)[1 : len(samples) + 1]
 
-    records = [make_record(of_pairs, sampler="antithetic", seed=seed) for seed in range(10)]
+    records = [make_record(of_pairs, sampler="orthogonal", seed=seed) for seed in range(10)]
     apart = [
         cross_validated_r2(
             PerturbationRecord(**{**vars(record), "sampler": "iid"}), 0, seed=0, parts=101, **EQUAL

@@ -137,14 +137,14 @@ ANSWERS = """
 import hashlib
 import keras
 import numpy as np
-from ekman_expressions.explainers.registry import EXPLAINERS
+from ekman_expressions.explainers import EXPLAINERS
 from ekman_expressions.zoo import NETWORKS
 keras.utils.set_random_seed(0)
 model = NETWORKS["WeiNet"].build("none")
 image = np.random.default_rng(0).random((1, 64, 64, 3), dtype=np.float32)
 options = {"lime": {"samples": 30}, "rise": {"masks": 30}, "grad_cam": {}, "smooth_grad": {"copies": 9}}
 for name, few in options.items():
-    found = EXPLAINERS[name](model, image, [1], seed=0, positive=False, **few)
+    found = EXPLAINERS[name].explain(model, image, [1], seed=0, **few)[0].map
     print(name, hashlib.sha256(np.ascontiguousarray(found).tobytes()).hexdigest())
 """
 

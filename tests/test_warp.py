@@ -1,12 +1,21 @@
+"""The template, the warp into face space, the way back, and the facial regions of an image."""
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 
 from ekman_expressions.core.errors import DataError
-from ekman_expressions.facespace import warp
-from ekman_expressions.facespace.warp import POINTS, SHAPE, _remap_is_exact, normalise, source_points
+from ekman_expressions.explainers import EXPLAINERS, region_names, region_segments
+from ekman_expressions.facespace import masks, warp
+from ekman_expressions.facespace.warp import (
+    POINTS,
+    SHAPE,
+    _remap_is_exact,
+    normalise,
+    source_points,
+    template_points,
+)
 
 OWN = POINTS[:68] / (224, 275)
 """The template's own landmarks, in units."""
@@ -147,14 +156,6 @@ def test_constant_maps_stay_constant(value, height, width, seed):
     assert (warped == np.float32(value)).all()
 
 
-@settings(max_examples=25, deadline=None)
-@given(arrays(np.float32, (7, 9), elements=st.floats(-100, 100, width=32)), st.integers(0, 1000))
-def test_values_stay_between_the_smallest_and_the_largest(image, seed):
-    warped = normalise(image, wobbly(seed))
-    assert warped.dtype == np.float32 and warped.shape == SHAPE
-    assert warped.min() >= image.min() - 1e-4 and warped.max() <= image.max() + 1e-4
-
-
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 1000), st.integers(1, 5))
 def test_channels_are_warped_one_by_one(seed, channels):
@@ -166,9 +167,85 @@ def test_channels_are_warped_one_by_one(seed, channels):
         np.testing.assert_allclose(warped[..., channel], alone, atol=1e-6)
 
 
-def test_eight_bit_images_are_taken():
-    image = np.random.default_rng(0).integers(0, 256, (30, 30, 3), dtype=np.uint8)
-    assert np.array_equal(normalise(image, moved()), normalise(image.astype(np.float32), moved()))
+# --- the way back, and the regions that it gives each image
+
+
+def test_the_template_is_its_own_place():
+    places = template_points(OWN, SHAPE)
+    columns, rows = np.meshgrid(np.arange(SHAPE[1]) + 0.5, np.arange(SHAPE[0]) + 0.5)
+    np.testing.assert_allclose(places, np.stack([columns, rows], axis=-1), atol=1e-6)
+
+
+def test_the_warp_and_back():
+    landmarks, side = moved(), 300
+    places = template_points(landmarks, (side, side))
+    assert np.isfinite(places).all()
+    # A picture of each pixel's place in face space, warped into face space, says where one is.
+    back = normalise(places, landmarks)
+    columns, rows = np.meshgrid(np.arange(SHAPE[1]) + 0.5, np.arange(SHAPE[0]) + 0.5)
+    hull = masks.atlas().hull
+    error = np.abs(back - np.stack([columns, rows], axis=-1)).max(axis=-1)[hull]
+    assert np.median(error) < 0.01 and np.quantile(error, 0.99) < 1.5
+
+
+def test_against_scikit_image():
+    from skimage.transform import PiecewiseAffineTransform
+
+    landmarks, side = moved(0.8, turn=-0.1), 64
+    other = PiecewiseAffineTransform.from_estimate(source_points(landmarks) * side, POINTS)
+    columns, rows = np.meshgrid(np.arange(side) + 0.5, np.arange(side) + 0.5)
+    expected = other(np.column_stack([columns.ravel(), rows.ravel()])).reshape(side, side, 2)
+    found = template_points(landmarks, (side, side))
+    # It triangulates the image instead of the template, so a few triangles differ.
+    error = np.abs(found - expected).max(axis=-1)
+    assert np.median(error) < 1e-6 and (error < 0.5).mean() > 0.7
+
+
+def test_odd_faces_leave_no_crash():
+    folded = OWN.copy()
+    folded[0], folded[16] = OWN[16], OWN[0]
+    places = template_points(folded, (40, 60))
+    assert places.shape == (40, 60, 2)
+    segments, names = region_segments(folded, (40, 60))
+    assert segments.max() + 1 == len(names)
+    with pytest.raises(DataError, match="span a face"):
+        template_points(np.zeros((68, 2)), (40, 60))
+
+
+def test_regions_of_the_template_are_the_atlas():
+    segments, names = region_segments(OWN, SHAPE)
+    assert names == region_names() and len(names) == 50
+    atlas = masks.atlas()
+    for place, name in enumerate(names):
+        inside = segments == place
+        expected = atlas.labels == 0 if name == "background" else atlas.region(name)
+        assert (inside != expected).mean() < 1e-3
+
+
+def test_every_face_has_the_same_regions_at_the_same_places():
+    for landmarks in (moved(), moved(0.5, turn=-0.3)):
+        segments, names = region_segments(landmarks, (224, 224))
+        assert names == region_names()
+        eye = segments == names.index("left_eye")
+        rows, columns = np.nonzero(eye)
+        middle = np.array([columns.mean() + 0.5, rows.mean() + 0.5]) / 224
+        np.testing.assert_allclose(middle, landmarks[42:48].mean(axis=0), atol=0.02)
+
+
+def test_a_model_that_reads_one_eye():
+    landmarks, side = moved(), 96
+    segments, names = region_segments(landmarks, (side, side))
+    eye = segments == names.index("left_eye")
+
+    def model(images):
+        first = images[:, eye].mean(axis=(1, 2))
+        return np.stack([first, 1 - first], axis=1)
+
+    image = np.full((1, side, side, 3), 0.8, np.float32)
+    options = {"seed": 0, "samples": 300, "landmarks": landmarks[None]}
+    found = EXPLAINERS["facial_regions"].explain(model, image, [0], **options)[0].map
+    assert found[eye].min() > 0.3 and np.ptp(found[eye]) == 0
+    assert np.abs(found[~eye]).max() < 0.1 * found[eye].min()
 
 
 # --- bad input

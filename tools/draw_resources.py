@@ -9,16 +9,14 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ekman_expressions import Experiment, figures
-from ekman_expressions.core.expressions import EXPRESSIONS, index, title
+from ekman_expressions.core.expressions import EXPRESSIONS, title
 from ekman_expressions.core.files import read_image
-from ekman_expressions.explainers.lime import lime, paint
-from ekman_expressions.explainers.record import PerturbationRecord
 from ekman_expressions.faces import synthetic
 from ekman_expressions.facespace import heatmaps, masks, warp
 from ekman_expressions.figures import _style as style
 from ekman_expressions.figures import faces
 from ekman_expressions.measures.scores import AVERAGE
-from ekman_expressions.study import causal, evaluation, explanations, prepared
+from ekman_expressions.study import causal, evaluation, explanations, facespace, prepared
 from ekman_expressions.study.scores import read_scores
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -32,19 +30,17 @@ def draw_overview(experiment: Experiment) -> None:
     best = cells.loc[cells.iou.idxmax()]
     expression = best.expression.lower()
 
-    table = explanations.read_explanations(experiment)
+    table = facespace.read_explanations(experiment)
     row = table.loc[table[(table.network == network) & (table.expression == expression)].r2.idxmax()]
-    record = PerturbationRecord.load(experiment.record_path(network, row.fold, row.image_id))
-    settings = experiment.explanation
-    explanation = lime(record, index(expression), kernel_width=settings.kernel_width, alpha=settings.alpha)
+    found = explanations.read_explanation(experiment, network, row.fold, row.image_id, expression)
     landmarks = prepared.read_landmarks(experiment, row.image_id)
     heatmap = heatmaps.read_gray(experiment.heatmaps_folder, expression, network)
     figure = overview_figure(
         prepared.read_faces(experiment, [row.image_id], 224)[0],
         landmarks,
-        record.segments,
-        explanation.weights,
-        warp.normalise(paint(explanation.weights, record.segments), landmarks),
+        found.segments,
+        found.weights,
+        warp.normalise(np.maximum(found.map, 0), landmarks),
         heatmap,
         heatmaps.threshold_otsu(heatmap)[1],
         masks.ekman_mask(expression),

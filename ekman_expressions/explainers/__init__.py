@@ -1,1 +1,84 @@
-"""Explainers: which parts of an image made a model predict what it predicted; see `registry`."""
+"""Explainers: where an image's prediction rests, by nine methods of one form.
+
+`EXPLAINERS` holds a row per method. All do the same in two moves: ``query`` asks a model about one image and
+returns what is to be kept, ``estimate`` makes the `Explanation` of a class of it; ``explain`` does both for
+many images. A new explainer is one file with these two functions, and one row here.
+
+>>> EXPLAINERS["rise"].options["masks"].default
+4000
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ekman_expressions.core.errors import check_option, check_type
+from ekman_expressions.explainers.explanation import SHARED, Explainer, Explanation, Option
+from ekman_expressions.explainers.facial_regions import FACIAL_REGIONS, region_names, region_segments
+from ekman_expressions.explainers.gradients import GRAD_CAM, INTEGRATED_GRADIENTS, SMOOTH_GRAD
+from ekman_expressions.explainers.kernel_shap import KERNEL_SHAP, kernel_shap, paired_samples
+from ekman_expressions.explainers.lime import LIME, lime, query_superpixels, sample_weights
+from ekman_expressions.explainers.occlusion import OCCLUSION
+from ekman_expressions.explainers.record import (
+    SAMPLERS,
+    PerturbationRecord,
+    Stored,
+    StoredMap,
+    draw_samples,
+    pairs,
+    superpixels,
+)
+from ekman_expressions.explainers.rise import RISE, SUPERPIXEL_RISE, superpixel_rise
+
+__all__ = [
+    "EXPLAINERS",
+    "SAMPLERS",
+    "SHARED",
+    "Explainer",
+    "Explanation",
+    "Option",
+    "PerturbationRecord",
+    "Stored",
+    "StoredMap",
+    "check_options",
+    "draw_samples",
+    "kernel_shap",
+    "lime",
+    "paired_samples",
+    "pairs",
+    "query_superpixels",
+    "region_names",
+    "region_segments",
+    "sample_weights",
+    "superpixel_rise",
+    "superpixels",
+]
+
+EXPLAINERS: dict[str, Explainer] = {
+    row.name: row
+    for row in (
+        LIME,
+        KERNEL_SHAP,
+        SUPERPIXEL_RISE,
+        RISE,
+        OCCLUSION,
+        GRAD_CAM,
+        INTEGRATED_GRADIENTS,
+        SMOOTH_GRAD,
+        FACIAL_REGIONS,
+    )
+}
+"""The explainers that ``explanation.explainer`` and ``explanation.compare`` in the settings take."""
+
+
+def check_options(options: Any, setting: str) -> None:
+    """Raise `SettingsError` unless `options` are options of explainers, by the explainer's name."""
+    check_type(options, setting, Mapping)
+    for name, values in options.items():
+        check_option(name, setting, EXPLAINERS)
+        where = f"{setting}.{name}"
+        check_type(values, where, Mapping)
+        for key, value in values.items():
+            check_option(key, where, EXPLAINERS[name].options)
+            EXPLAINERS[name].options[key].check(value, f"{where}.{key}")

@@ -1,18 +1,22 @@
-"""LIME on facial regions: the atlas, pulled back to each image, gives every face the same superpixels.
+"""LIME on facial regions: the atlas, carried to each image, gives every face the same superpixels.
 
 So weights of different faces can be averaged region by region, with no warp of the result.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from ekman_expressions.explainers import lime
+from ekman_expressions.explainers.explanation import Explainer, Explanation
+from ekman_expressions.explainers.lime import LIME, query_superpixels
+from ekman_expressions.explainers.record import PerturbationRecord
 from ekman_expressions.facespace.masks import atlas
 from ekman_expressions.facespace.warp import template_points
-from ekman_expressions.zoo.checks import check_image
+from ekman_expressions.zoo.model import check_image
 
 BACKGROUND = "background"
 """The segment that is no region of the atlas: all outside the face."""
@@ -59,23 +63,25 @@ def region_segments(landmarks: np.ndarray, shape: tuple[int, int]) -> tuple[np.n
     return segments.reshape(shape).astype(np.int32), tuple(names[place] for place in present)
 
 
-def explain_one(
-    model: Any,
-    image: np.ndarray,
-    target: int,
-    *,
-    seed: int,
-    landmarks: np.ndarray,
-    **settings: Any,
-) -> tuple[np.ndarray, int]:
-    """Explain one image by LIME on facial regions; see `ekman_expressions.explainers.registry`.
-
-    Parameters
-    ----------
-    landmarks : (68, 2) array_like
-        x and y in units of the image's sides.
-    **settings
-        Those of LIME.
-    """
+def _query(
+    model: Any, image: np.ndarray, target: int, *, seed: Any, landmarks: Any, settings: Mapping[str, Any]
+) -> PerturbationRecord:
     labels, _ = region_segments(landmarks, check_image(image).shape[:2])
-    return lime.explain_one(model, image, target, seed=seed, labels=labels, **settings)
+    kinds = {name: settings[name] for name in ("samples", "sampler", "hidden")}
+    return query_superpixels(model, image, labels, seed=seed, **kinds)
+
+
+def _estimate(stored: PerturbationRecord, target: int, settings: Mapping[str, Any]) -> Explanation:
+    return replace(LIME.estimate(stored, target, settings), explainer="facial_regions")
+
+
+FACIAL_REGIONS = Explainer(
+    name="facial_regions",
+    title="Facial regions",
+    source="Ribeiro et al. (2016), doi:10.1145/2939672.2939778, with the atlas' regions as superpixels",
+    cost="samples",
+    query=_query,
+    estimate=_estimate,
+    shared=("samples", "sampler", "hidden", "kernel_width", "alpha"),
+    landmarks=True,
+)

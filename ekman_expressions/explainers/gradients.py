@@ -1,131 +1,127 @@
-"""Gradients of a model's answer with respect to its input, in groups of fixed size."""
+"""Explainers that take gradients: Grad-CAM, integrated gradients and SmoothGrad.
+
+What is differentiated is the class' ``score``: its ``probability``, or its ``logit``, the logarithm of the
+probability less the mean of the logarithms of all classes' probabilities. For a softmax that is the class'
+logit less the mean logit: unlike the probability it does not saturate where the model is sure.
+"""
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from ekman_expressions.core.errors import ModelError, check_range
-from ekman_expressions.core.startup import silent_stderr
-from ekman_expressions.zoo.checks import check_probabilities
-from ekman_expressions.zoo.compiled import is_keras
-from ekman_expressions.zoo.masked import check_input, compiled, halving
+from ekman_expressions.explainers.explanation import Explainer, Option
+from ekman_expressions.explainers.record import StoredMap, superpixels
+from ekman_expressions.zoo.model import GRADIENT_GROUP, SCORES, background, check_image
 
-GRADIENT_GROUP = 8
-"""Images in each call: always so many, the last call filled up, as in `ekman_expressions.explainers`.
-
-Fewer than there, since for gradients the activations of all layers are kept in memory.
-"""
-
-_SMALLEST = 1e-30
+_PROBABILITY = Option(default="probability", choices=SCORES)
+_LOGIT = Option(default="logit", choices=SCORES)
 
 
-def input_gradients(
-    model: Any, images: np.ndarray, target: int, *, score: str = "probability"
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return a model's answers and the gradients of one class' score at the images.
+def _grad_cam(
+    model: Any, image: np.ndarray, target: int, *, seed: Any, landmarks: Any, settings: Mapping[str, Any]
+) -> StoredMap:
+    """Weight the last convolutional features by how the class' score depends on each; nothing is random.
 
-    Parameters
-    ----------
-    model : keras.Model
-        Takes images (N, H, W, 3) float32, answers probabilities (N, C).
-    images : (n, H, W, 3) ndarray of float32
-        Where the gradients are taken.
-    target : int
-        The class, 0 ... C - 1.
-    score : {'probability', 'logit'}
-        ``probability``: the answer. ``logit``: the logarithm of the answer less the mean of the
-        logarithms of all classes' answers, which for a softmax is the class' logit less the mean
-        logit: unlike the probability it does not saturate where the model is sure.
-
-    Returns
-    -------
-    answers : (n, C) ndarray of float32
-    gradients : (n, H, W, 3) ndarray of float32
-
-    Raises
-    ------
-    ModelError
-        If the model has no gradients, its answers are no probabilities, or there is not enough memory
-        for one image.
+    ``Σ_k α_k A_k``, where A_k is the k-th feature map of a convolutional layer and α_k the mean over
+    the map of the score's gradient (equations 1 and 2), enlarged bilinearly to the image. The authors
+    take the logit for the score, and set negative values to 0.
     """
-    check_differentiable(model)
-    check_input(model, images[0])
-    shape = images.shape[1:]
+    import cv2
 
-    def ask_all(group: int) -> tuple[np.ndarray, np.ndarray]:
-        key = ("gradients", shape, score, group)
-        ask = compiled(model, key, lambda: _compile(model, shape, score, group))
-        filled = np.concatenate([images, np.repeat(images[-1:], -len(images) % group, axis=0)])
-        answers, gradients = [], []
-        for start in range(0, len(filled), group):
-            with silent_stderr():
-                answer, gradient = ask(filled[start : start + group], np.int32(target))
-            answers.append(answer.numpy())
-            gradients.append(gradient.numpy())
-            # Before the next call: an index out of range was clipped, see `_compile`.
-            check_range(target, "target", 0, answers[0].shape[1] - 1, integer=True)
-        return np.concatenate(answers)[: len(images)], np.concatenate(gradients)[: len(images)]
-
-    answers, gradients = halving(model, "gradients", GRADIENT_GROUP, ask_all)
-    return check_probabilities(answers), check_gradients(gradients)
+    image = check_image(image)
+    layer = settings["layer"] or None
+    features, gradients = model.features(image, target, layer=layer, score=settings["score"])
+    found = features @ gradients.mean(axis=(0, 1))
+    found = cv2.resize(found, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    return StoredMap(image_id="", model=model.name, target=target, map=found, passes=1)
 
 
-def check_differentiable(model: Any) -> None:
-    """Raise `ModelError` unless the model is a Keras model."""
-    if not is_keras(model):
-        raise ModelError(
-            "This explainer needs gradients, and so a Keras model, but the model is a "
-            f"{type(model).__name__} that only answers. Use an explainer that asks, such as 'lime', 'rise' "
-            "or 'occlusion', or give the model as a Keras model."
-        )
+def _integrated_gradients(
+    model: Any, image: np.ndarray, target: int, *, seed: Any, landmarks: Any, settings: Mapping[str, Any]
+) -> StoredMap:
+    """Attribute the change of a class' score, from a gray image to this one, to pixels; nothing is random.
+
+    ``(x - x') ∫ ∂f(x' + a (x - x'))/∂x da`` over a in [0, 1] (section 3), by Gauss-Legendre
+    quadrature. x' is the ``hidden`` colour. The attributions sum to ``f(x) - f(x')``, up to the
+    error of the quadrature. A pixel's is the sum over its colours; with ``superpixels``, each pixel
+    has the sum over its superpixel, which compares with the weights of LIME and KernelSHAP.
+    """
+    image = check_image(image)
+    points, shares = np.polynomial.legendre.leggauss(settings["steps"])
+    start = background(image, settings["hidden"])
+    difference = image - start
+    way = start + np.float32((points + 1) / 2)[:, None, None, None] * difference
+    _, gradients = model.gradients(way, target, score=settings["score"])
+    found = difference * np.tensordot(shares / 2, gradients.astype(np.float64), axes=1)
+    found = found.sum(axis=-1)
+    if settings["superpixels"]:
+        labels = superpixels(image, segments=settings["segments"], compactness=settings["compactness"])
+        found = np.bincount(labels.ravel(), found.ravel())[labels]
+    found = found.astype(np.float32)
+    return StoredMap(image_id="", model=model.name, target=target, map=found, passes=settings["steps"])
 
 
-def check_gradients(gradients: np.ndarray) -> np.ndarray:
-    """Return gradients, or raise `ModelError` unless they are finite."""
-    if not np.isfinite(gradients).all():
-        raise ModelError(
-            f"{np.count_nonzero(~np.isfinite(gradients))} of the model's {gradients.size} gradients are NaN "
-            "or infinite."
-        )
-    return gradients
+def _smooth_grad(
+    model: Any, image: np.ndarray, target: int, *, seed: Any, landmarks: Any, settings: Mapping[str, Any]
+) -> StoredMap:
+    """Average the gradient over copies with Gaussian noise.
+
+    A pixel's importance is the largest magnitude over its colours (section 3). It says where the score
+    is sensitive, in which direction it does not say: the map has no negative values.
+    """
+    image = check_image(image)
+    random = np.random.default_rng(seed)
+    spread, copies = np.float32(settings["noise"] * (image.max() - image.min())), settings["copies"]
+    total = np.zeros(image.shape)
+    for start in range(0, copies, GRADIENT_GROUP):
+        # Drawn by whole groups, so that the first copies stay the same when more are asked for.
+        noises = random.standard_normal((GRADIENT_GROUP, *image.shape), np.float32)[: copies - start]
+        total += model.gradients(image + spread * noises, target, score=settings["score"])[1].sum(axis=0)
+    found = np.abs(total / copies).max(axis=-1).astype(np.float32)
+    return StoredMap(image_id="", model=model.name, target=target, map=found, passes=copies)
 
 
-def score_of(answers: Any, target: Any, score: str) -> Any:
-    """Return a class' score from a tensor of probabilities (n, C): see `input_gradients`; (n,)."""
-    import tensorflow as tf
+GRAD_CAM = Explainer(
+    name="grad_cam",
+    title="Grad-CAM",
+    source="Selvaraju et al. (2017), doi:10.1109/ICCV.2017.74",
+    cost="one forward and one backward pass",
+    query=_grad_cam,
+    # The layer's name, also inside models that are layers themselves; empty: the last with features in space.
+    options={"layer": Option(default=""), "score": _LOGIT},
+    gradients=True,
+)
 
-    if score == "probability":
-        return tf.gather(answers, target, axis=1)
-    logarithms = tf.math.log(tf.maximum(answers, _SMALLEST))
-    return tf.gather(logarithms, target, axis=1) - tf.reduce_mean(logarithms, axis=1)
+INTEGRATED_GRADIENTS = Explainer(
+    name="integrated_gradients",
+    title="Integrated gradients",
+    source="Sundararajan et al. (2017), arXiv:1703.01365",
+    cost="steps, forward and backward",
+    query=_integrated_gradients,
+    shared=("hidden", "segments", "compactness"),
+    options={
+        # The authors find 20 to 300 steps enough.
+        "steps": Option(default=50, low=2),
+        "superpixels": Option(default=False),
+        "score": _PROBABILITY,
+    },
+    gradients=True,
+)
 
-
-def _compile(model: Any, shape: tuple[int, ...], score: str, group: int) -> Callable:
-    import tensorflow as tf
-
-    # A strong reference would keep the model, key of the cache, alive for ever.
-    reference = weakref.ref(model)
-
-    def ask(images: Any, target: Any) -> Any:
-        with tf.GradientTape() as tape:
-            tape.watch(images)
-            answers = tf.cast(reference()(images, training=False), tf.float32)
-            # An index out of range would be an error on the CPU; it is reported in our words instead.
-            within = tf.clip_by_value(target, 0, tf.shape(answers)[1] - 1)
-            value = tf.reduce_sum(score_of(answers, within, score))
-        gradient = tape.gradient(value, images)
-        if gradient is None:
-            raise ModelError("The model's answer does not depend on its input by differentiable steps.")
-        return answers, gradient
-
-    signature = [
-        tf.TensorSpec((group, *shape), tf.float32),
-        tf.TensorSpec((), tf.int32),
-    ]
-    # Traced by name: after five first calls, of five models, TensorFlow would warn of retracing.
-    with silent_stderr():
-        return tf.function(ask, input_signature=signature, autograph=False).get_concrete_function()
+SMOOTH_GRAD = Explainer(
+    name="smooth_grad",
+    title="SmoothGrad",
+    source="Smilkov et al. (2017), arXiv:1706.03825",
+    cost="copies, forward and backward",
+    query=_smooth_grad,
+    options={
+        # The authors find no gain beyond 50 copies, and advise a noise of 0.1 to 0.2 of the image's range.
+        "copies": Option(default=50, low=1),
+        "noise": Option(default=0.15, low=0.0, high=1.0),
+        "score": _LOGIT,
+    },
+    gradients=True,
+)

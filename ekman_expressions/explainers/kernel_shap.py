@@ -1,28 +1,28 @@
 """KernelSHAP: Shapley values of superpixels, estimated from a perturbation record.
 
 A superpixel's Shapley value is the mean, over all orders in which superpixels may be uncovered, of
-the change in the model's answer when it is uncovered. The values sum to f(all) - f(none).
+the change in the model's prediction when it is uncovered. The values sum to f(all) - f(none).
 """
 
 from __future__ import annotations
 
 from itertools import product
-from typing import Any
 
 import numpy as np
 
 from ekman_expressions.core.errors import check_range
-from ekman_expressions.explainers.lime import paint, record_one
+from ekman_expressions.explainers.explanation import Explainer, Explanation
+from ekman_expressions.explainers.lime import LIME
 from ekman_expressions.explainers.record import PerturbationRecord
 
 
-def kernel_shap(record: PerturbationRecord, target: int) -> np.ndarray:
-    """Estimate Shapley values for one class from a perturbation record; no model call.
+def kernel_shap(record: PerturbationRecord, target: int) -> Explanation:
+    """Estimate Shapley values for one class from a perturbation record; no forward pass.
 
     They are the φ that minimise ``Σ π(z) (f(z) - f(none) - z·φ)²`` over all 2^S samples z, with
     ``Σ φ = f(all) - f(none)`` ([1]_, theorem 2); the Shapley kernel π gives all samples of
     size k together the weight ``(S - 1) / (k (S - k))``. Here the sum goes over the record's
-    samples, and each size's weight is shared by its samples (`shapley_weights`), so that it does
+    samples, and each size's weight is shared by its samples (`_shapley_weights`), so that it does
     not matter how often the sampler draws each size. By symmetry the *differences* between superpixels
     do not depend on the constraint: they are those of the weighted regression with a free intercept,
     and what remains is one number, added to all, that makes them sum to f(all) - f(none) exactly ([2]_,
@@ -32,15 +32,15 @@ def kernel_shap(record: PerturbationRecord, target: int) -> np.ndarray:
     Parameters
     ----------
     record : PerturbationRecord
-        Samples and answers. Given their size, samples must be uniform, as all samplers' are.
+        Samples and predictions. Given their size, samples must be uniform, as all samplers' are.
     target : int
         The class explained, 0 ... C - 1.
 
     Returns
     -------
-    (S,) ndarray of float64
-        Exact for any model from all samples, and from any samples for a model that is additive
-        in superpixels. Where samples do not determine them, the smallest that fit.
+    Explanation
+        `weights`: exact for any model from all samples, and from any samples for a model that is
+        additive in superpixels. Where samples do not determine them, the smallest that fit.
 
     Raises
     ------
@@ -55,19 +55,27 @@ def kernel_shap(record: PerturbationRecord, target: int) -> np.ndarray:
        regression, arXiv:2012.01536.
     """
     check_range(target, "target", 0, record.predictions.shape[1] - 1, integer=True)
-    samples, answers = record.samples, record.predictions[:, target].astype(np.float64)
+    samples, predictions = record.samples, record.predictions[:, target].astype(np.float64)
     count, sizes = samples.shape[1], samples.sum(axis=1)
-    # Taken from the first answer, a constant model's differences are exactly 0.
-    y, x, weights = answers - answers[0], samples.astype(np.float64), shapley_weights(samples)
+    # Taken from the first prediction, a constant model's differences are exactly 0.
+    y, x, weights = predictions - predictions[0], samples.astype(np.float64), _shapley_weights(samples)
     x_mean, y_mean, root = weights @ x, weights @ y, np.sqrt(weights)
     slopes = np.linalg.lstsq((x - x_mean) * root[:, None], (y - y_mean) * root, rcond=None)[0]
-    intercept = np.clip(y_mean - x_mean @ slopes, -answers[0], 1 - answers[0])
+    intercept = np.clip(y_mean - x_mean @ slopes, -predictions[0], 1 - predictions[0])
     none = y[sizes == 0].mean() if (sizes == 0).any() else intercept
     full = y[sizes == count].mean() if (sizes == count).any() else intercept + slopes.sum()
-    return slopes - slopes.mean() + (full - none) / count
+    return Explanation(
+        explainer="kernel_shap",
+        image_id=record.image_id,
+        model=record.model,
+        target=int(target),
+        weights=slopes - slopes.mean() + (full - none) / count,
+        segments=record.segments,
+        passes=record.passes,
+    )
 
 
-def shapley_weights(samples: np.ndarray) -> np.ndarray:
+def _shapley_weights(samples: np.ndarray) -> np.ndarray:
     """Return the weight of each sample in the regression of KernelSHAP.
 
     Of each size k that occurs, the weight ``(S - 1) / (k (S - k))`` is shared by the samples of
@@ -76,20 +84,9 @@ def shapley_weights(samples: np.ndarray) -> np.ndarray:
     kernel wants most, would decide all: so, unless the record holds all samples, no weight is
     more than the fourth root of n times the mean (truncated importance sampling, [1]_). On
     three games of 30 players this cut the error of 1,000 samples by 17 to 28 %, and of 128 by 4
-    to 7 %; in one of them the bias rose by a tenth. The limit vanishes as n grows.
+    to 7 %; in one of them the bias rose by a tenth. The limit vanishes as n grows. The weights sum to
+    1, or to 0 if there is no sample to be weighted.
 
-    Parameters
-    ----------
-    samples : (n, S) ndarray of bool
-        Which superpixels are kept.
-
-    Returns
-    -------
-    (n,) ndarray of float64
-        They sum to 1, or to 0 if there is no sample to be weighted.
-
-    References
-    ----------
     .. [1] Ionides (2008), Truncated importance sampling, doi:10.1198/106186008X320456.
     """
     count, sizes = samples.shape[1], samples.sum(axis=1)
@@ -105,26 +102,13 @@ def shapley_weights(samples: np.ndarray) -> np.ndarray:
     return weights / weights.sum()
 
 
-def effective_samples(samples: np.ndarray) -> float:
-    """Return how many equally weighted samples tell as much: ``(Σ w)² / Σ w²`` (Kish 1965)."""
-    weights = shapley_weights(samples)
-    squares = weights @ weights
-    return float(1 / squares) if squares > 0 else 0.0
-
-
-def all_samples(n_superpixels: int) -> np.ndarray:
-    """Return all 2^S samples, (2^S, S) bool, the first keeps all; for at most 16 superpixels."""
-    check_range(n_superpixels, "n_superpixels", 1, 16, integer=True)
-    return np.array(list(product([True, False], repeat=n_superpixels)))
-
-
 def paired_samples(n_superpixels: int, n_samples: int, seed: int | np.random.Generator) -> np.ndarray:
     """Draw samples as the Shapley kernel wants them, each with its complement.
 
     The first two keep all and none. Then sizes are drawn with probability
     ``∝ 1 / (k (S - k))`` and superpixels uniformly; a sample and its complement together
     vary less than two that are independent (Covert and Lee 2021, section 4.2). When all
-    samples are no more than asked for, they are returned instead: `all_samples`.
+    samples are no more than asked for, they are returned instead.
 
     Returns
     -------
@@ -134,7 +118,7 @@ def paired_samples(n_superpixels: int, n_samples: int, seed: int | np.random.Gen
     check_range(n_superpixels, "n_superpixels", 1, integer=True)
     check_range(n_samples, "n_samples", 2, integer=True)
     if n_superpixels <= 16 and 2**n_superpixels <= n_samples:
-        return all_samples(n_superpixels)
+        return np.array(list(product([True, False], repeat=n_superpixels)))
     random = np.random.default_rng(seed)
     sizes = np.arange(1, n_superpixels)
     odds = 1 / (sizes * (n_superpixels - sizes))
@@ -144,13 +128,13 @@ def paired_samples(n_superpixels: int, n_samples: int, seed: int | np.random.Gen
     return np.stack([half, ~half], axis=1).reshape(-1, n_superpixels)
 
 
-def explain_one(
-    model: Any, image: np.ndarray, target: int, *, seed: int, **asking: Any
-) -> tuple[np.ndarray, int]:
-    """Explain one image by KernelSHAP; see `ekman_expressions.explainers.registry` for the contract.
-
-    Asked about the same samples as LIME, with the same seed: `asking` are the settings of
-    `ekman_expressions.explainers.lime.record_one`.
-    """
-    record = record_one(model, image, target, seed=seed, **asking)
-    return paint(kernel_shap(record, target), record.segments, positive=False), len(record.samples)
+KERNEL_SHAP = Explainer(
+    name="kernel_shap",
+    title="KernelSHAP",
+    source="Lundberg and Lee (2017), arXiv:1705.07874; Covert and Lee (2021), arXiv:2012.01536",
+    cost="none beyond LIME's",
+    records_of="lime",
+    query=LIME.query,
+    estimate=lambda stored, target, settings: kernel_shap(stored, target),
+    shared=("segments", "compactness", "samples", "sampler", "hidden"),
+)

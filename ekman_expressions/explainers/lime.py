@@ -1,44 +1,74 @@
-"""LIME: a linear surrogate of the model on kept superpixels, estimated from a record.
+"""LIME: a linear surrogate of the model on kept superpixels, estimated from a perturbation record.
 
 Ribeiro et al. (2016), "Why should I trust you?", doi:10.1145/2939672.2939778.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from ekman_expressions.core.errors import DataError, SettingsError, check_range
-from ekman_expressions.explainers.record import PerturbationRecord, image_seed, make_record, pairs
+from ekman_expressions.core.errors import SettingsError, check_range
+from ekman_expressions.explainers.explanation import Explainer, Explanation
+from ekman_expressions.explainers.record import PerturbationRecord, draw_samples, pairs, superpixels
+from ekman_expressions.zoo.model import as_model
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Explanation:
-    """What LIME says of one image, one model and one class.
+def query_superpixels(
+    model: Any,
+    image: np.ndarray,
+    segments: np.ndarray,
+    *,
+    samples: int = 1000,
+    seed: int | np.random.Generator,
+    sampler: str = "iid",
+    hidden: float | str = 0.0,
+) -> PerturbationRecord:
+    """Query a model about copies of an image in which random superpixels are hidden.
 
-    Attributes
+    Parameters
     ----------
-    target : int
-        The class explained.
-    weights : (S,) ndarray of float64
-        By how much keeping each superpixel raises the probability of the class.
-    standard_errors : (S,) ndarray of float64
-        How much the weights would vary if other samples had been drawn.
-    intercept : float
-        The surrogate's answer when all superpixels are hidden.
-    r2 : float
-        Weighted share of the variance that the surrogate explains; NaN when the model
-        answered the same for all samples, so that there is nothing to explain.
-    """
+    model : Model, keras.Model, torch.nn.Module or callable
+        See `ekman_expressions.zoo.model.as_model`.
+    image : (H, W, 3) ndarray of float, range [0, 1]
+        RGB.
+    segments : (H, W) ndarray of int
+        The superpixel of each pixel, 0 ... S - 1; see `superpixels`.
+    samples : int, >= 1
+        How many copies: so many forward passes.
+    seed : int or Generator
+        Decides which superpixels each copy keeps.
+    sampler : {'iid', 'orthogonal'}
+        See `draw_samples`.
+    hidden : float or {'mean', 'blur'}
+        What hidden superpixels look like: a gray value in [0, 1], the image's mean colour, or the image
+        blurred; see `ekman_expressions.zoo.model.background`.
 
-    target: int
-    weights: np.ndarray
-    standard_errors: np.ndarray
-    intercept: float
-    r2: float
+    Returns
+    -------
+    PerturbationRecord
+        From which any class is explained by `lime`, `kernel_shap` and `superpixel_rise`.
+
+    Raises
+    ------
+    DataError
+        If image and superpixels do not fit each other.
+    ModelError
+        If the model's predictions are no probabilities.
+    """
+    model = as_model(model)
+    kept = draw_samples(int(np.max(segments)) + 1, samples, seed, sampler)
+    return PerturbationRecord(
+        image_id="",
+        model=model.name,
+        segments=segments,
+        samples=kept,
+        predictions=model.predict_hidden(image, segments, kept, hidden),
+        hidden=hidden,
+        sampler=sampler,
+    )
 
 
 def sample_weights(samples: np.ndarray, kernel_width: float) -> np.ndarray:
@@ -65,7 +95,7 @@ def sample_weights(samples: np.ndarray, kernel_width: float) -> np.ndarray:
 def lime(
     record: PerturbationRecord, target: int, *, kernel_width: float = 0.25, alpha: float = 1.0
 ) -> Explanation:
-    """Estimate LIME's weights for one class from a perturbation record; no model call.
+    """Estimate LIME's weights for one class from a perturbation record; no forward pass.
 
     Weighted ridge regression on all superpixels, the intercept b not penalised: with sample
     weights w, the b and β that minimise ``Σ w (y - b - x·β)² + α β·β``. With x and y centred
@@ -76,14 +106,14 @@ def lime(
     ``H⁻¹ (Σ ψ ψᵀ) H⁻¹``. Nothing is assumed of the residuals, which here are mostly the
     model's departure from linearity. Each e is divided by ``sqrt(1 - h)``, h the sample's leverage
     ("HC2", [3]_), since a fitted residual is smaller than a true one when samples are
-    few. Samples that were drawn together, as complements (`perturbation.pairs`), count as
+    few. Samples that were drawn together, as complements (`pairs`), count as
     one: their ψ are summed, and ``sqrt(1 - h)`` becomes the square root of a matrix ("CR2", [4]_).
     The errors measure spread about the ridge estimate's own expectation, not shrinkage.
 
     Parameters
     ----------
     record : PerturbationRecord
-        Samples and answers.
+        Samples and predictions.
     target : int
         The class explained, 0 ... C - 1.
     kernel_width : float, > 0
@@ -95,6 +125,7 @@ def lime(
     Returns
     -------
     Explanation
+        `weights`: by how much keeping each superpixel raises the probability of the class.
 
     Raises
     ------
@@ -118,9 +149,9 @@ def lime(
         raise SettingsError(
             f"'kernel_width' = {kernel_width} gives every sample the weight 0. Use a wider kernel."
         )
-    answers = record.predictions[:, target].astype(np.float64)
-    # Taken from the first answer, a constant model's differences are exactly 0.
-    y = answers - answers[0]
+    predictions = record.predictions[:, target].astype(np.float64)
+    # Taken from the first prediction, a constant model's differences are exactly 0.
+    y = predictions - predictions[0]
     x = record.samples.astype(np.float64)
     x_mean, y_mean = np.average(x, axis=0, weights=w), np.average(y, weights=w)
     x, y = x - x_mean, y - y_mean
@@ -134,10 +165,15 @@ def lime(
     psi -= np.bincount(groups)[:, None] * (psi.sum(axis=0) / len(x))
     half = psi @ inverse
     return Explanation(
+        explainer="lime",
+        image_id=record.image_id,
+        model=record.model,
         target=int(target),
+        segments=record.segments,
+        passes=record.passes,
         weights=weights,
         standard_errors=np.sqrt(np.einsum("ij,ij->j", half, half)),
-        intercept=float(answers[0] + y_mean - x_mean @ weights),
+        intercept=float(predictions[0] + y_mean - x_mean @ weights),
         r2=float(1 - (w @ residuals**2) / total) if total > 0 else float("nan"),
     )
 
@@ -167,89 +203,24 @@ def _influences(
     return np.einsum("ga,gaj->gj", scaled * corrected, of_pair)
 
 
-def paint(weights: np.ndarray, segments: np.ndarray, *, positive: bool = True) -> np.ndarray:
-    """Give each pixel its superpixel's weight; no stretch per image.
-
-    Parameters
-    ----------
-    weights : (S,) ndarray
-        One per superpixel.
-    segments : (H, W) ndarray of int
-        The superpixel of each pixel, 0 ... S - 1.
-    positive : bool
-        Set negative weights to 0, as the study does.
-
-    Returns
-    -------
-    (H, W) ndarray of float32
-
-    Raises
-    ------
-    DataError
-        If there is not one weight per superpixel.
-    """
-    weights, segments = np.asarray(weights), np.asarray(segments)
-    count = int(segments.max()) + 1
-    if weights.shape != (count,):
-        raise DataError(f"'weights' must have shape ({count},), one per superpixel, but got {weights.shape}.")
-    if positive:
-        weights = np.maximum(weights, 0)
-    return weights.astype(np.float32)[segments]
-
-
-def is_sure(
-    record: PerturbationRecord,
-    target: int,
-    *,
-    tolerance: float,
-    kernel_width: float = 0.25,
-    alpha: float = 1.0,
-) -> bool:
-    """Say whether a record has enough samples for LIME's weights of one class.
-
-    They are when the weights' standard error (root mean square over superpixels) is at most `tolerance`
-    times the largest weight in absolute value. A constant model needs no more samples.
-    """
-    found = lime(record, target, kernel_width=kernel_width, alpha=alpha)
-    return bool(np.sqrt(np.mean(found.standard_errors**2)) <= tolerance * np.abs(found.weights).max())
-
-
-def explain_one(
-    model: Any,
-    image: np.ndarray,
-    target: int,
-    *,
-    seed: int,
-    kernel_width: float = 0.25,
-    alpha: float = 1.0,
-    tolerance: float = 0.1,
-    **asking: Any,
-) -> tuple[np.ndarray, int]:
-    """Explain one image by LIME; see `ekman_expressions.explainers.registry` for the contract.
-
-    `asking` are settings of `ekman_expressions.explainers.record.make_record`.
-    """
-    estimator = {"kernel_width": kernel_width, "alpha": alpha}
-    record = record_one(model, image, target, seed=seed, tolerance=tolerance, **estimator, **asking)
-    explanation = lime(record, target, **estimator)
-    return paint(explanation.weights, record.segments, positive=False), len(record.samples)
-
-
-def record_one(
-    model: Any,
-    image: np.ndarray,
-    target: int,
-    *,
-    seed: int,
-    kernel_width: float = 0.25,
-    alpha: float = 1.0,
-    tolerance: float = 0.1,
-    **asking: Any,
+def _query(
+    model: Any, image: np.ndarray, target: int, *, seed: Any, landmarks: Any, settings: Mapping[str, Any]
 ) -> PerturbationRecord:
-    """Make the record from which LIME, and all that share its samples, explain one image.
+    labels = superpixels(image, segments=settings["segments"], compactness=settings["compactness"])
+    kinds = {name: settings[name] for name in ("samples", "sampler", "hidden")}
+    return query_superpixels(model, image, labels, seed=seed, **kinds)
 
-    With ``samples = "auto"``, LIME's weights decide how many are enough: see `is_sure`. `asking` are
-    settings of `ekman_expressions.explainers.record.make_record`.
-    """
-    enough = partial(is_sure, target=target, tolerance=tolerance, kernel_width=kernel_width, alpha=alpha)
-    return make_record(model, image, seed=image_seed(seed, "lime", image), enough=enough, **asking)
+
+def _estimate(stored: PerturbationRecord, target: int, settings: Mapping[str, Any]) -> Explanation:
+    return lime(stored, target, kernel_width=settings["kernel_width"], alpha=settings["alpha"])
+
+
+LIME = Explainer(
+    name="lime",
+    title="LIME",
+    source="Ribeiro et al. (2016), doi:10.1145/2939672.2939778",
+    cost="samples",
+    query=_query,
+    estimate=_estimate,
+    shared=("segments", "compactness", "samples", "sampler", "hidden", "kernel_width", "alpha"),
+)

@@ -11,17 +11,15 @@ import pandas as pd
 from tqdm import tqdm
 
 from ekman_expressions.core.errors import DataError, MissingError
-from ekman_expressions.core.expressions import index, title
+from ekman_expressions.core.expressions import title
 from ekman_expressions.core.files import write_image
-from ekman_expressions.explainers.lime import lime
-from ekman_expressions.explainers.record import PerturbationRecord
 from ekman_expressions.faces import databases
 from ekman_expressions.facespace.heatmaps import RunningMean
 from ekman_expressions.facespace.warp import POINTS, SHAPE, normalise
 from ekman_expressions.figures.faces import CONTOURS
 from ekman_expressions.report.data import pack, write_call
 from ekman_expressions.report.source import Source
-from ekman_expressions.study import evaluation, explanations, prepared
+from ekman_expressions.study import evaluation, explanations, facespace, prepared
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.provenance import Run
 
@@ -46,7 +44,7 @@ def write_faces(source: Source, folder: Path, run: Run) -> list[dict[str, Any]]:
         ``network, fold, script, faces, of`` (explained faces, shown and in all).
     """
     experiment = source.experiment
-    table = explanations.read_explanations(experiment)
+    table = facespace.read_explanations(experiment)
     predictions = evaluation.read_predictions(experiment).set_index(["network", "fold", "image_id"])
     index_of: list[dict[str, Any]] = []
     pictures: set[str] = set()
@@ -82,11 +80,9 @@ def _choose(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _entry(experiment: Experiment, row: Any, predictions: pd.DataFrame) -> dict[str, Any]:
-    record = PerturbationRecord.load(experiment.record_path(row.network, row.fold, row.image_id))
-    settings = experiment.explanation
-    found = lime(record, index(row.expression), kernel_width=settings.kernel_width, alpha=settings.alpha)
+    found = explanations.read_explanation(experiment, row.network, row.fold, row.image_id, row.expression)
     prediction = predictions.loc[(row.network, row.fold, row.image_id)]
-    segments = record.segments.astype(np.uint8 if record.segments.max() < 256 else np.uint16)
+    segments = found.segments.astype(np.uint8 if found.segments.max() < 256 else np.uint16)
     return {
         "id": row.image_id,
         "image": f"faces/{quote(row.image_id)}.webp",

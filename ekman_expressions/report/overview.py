@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ekman_expressions.core.files import read_csv, read_json, write_csv
-from ekman_expressions.explainers.specs import SPECS
+from ekman_expressions.explainers import EXPLAINERS
 from ekman_expressions.measures import scores
 from ekman_expressions.report.source import Source
 from ekman_expressions.study import prepared
@@ -145,11 +145,11 @@ def _training(experiment: Experiment) -> str:
 def _explanation(experiment: Experiment) -> str:
     settings = experiment.explanation
     text = (
-        f"Explained by {SPECS[settings.explainer].title}: at most {settings.positives} faces per model and "
+        f"Explained by {EXPLAINERS[settings.explainer].title}: at most {settings.positives} faces per model and "
         f"expression, of those that the model itself predicts so; about {settings.segments} superpixels, "
         f"{settings.samples} masked copies of each face"
     )
-    path = experiment.explanations_folder / "explanations.csv"
+    path = experiment.facespace_folder / "explanations.csv"
     if not path.exists():
         return f"{text}."
     r2 = read_csv(path, ("network", "r2")).groupby("network", sort=False)["r2"].agg(["size", "mean"])

@@ -13,7 +13,7 @@ import pandas as pd
 from ekman_expressions.core.errors import DataError, MissingError
 from ekman_expressions.core.expressions import EXPRESSIONS, title
 from ekman_expressions.core.files import read_csv
-from ekman_expressions.explainers.specs import SPECS
+from ekman_expressions.explainers import EXPLAINERS
 from ekman_expressions.facespace import heatmaps, masks
 from ekman_expressions.figures import network_kinds
 from ekman_expressions.study.experiment import Experiment
@@ -59,7 +59,7 @@ class Source:
     @property
     def titles(self) -> dict[str, str]:
         """What the explainers are called in figures and tables."""
-        return {name: SPECS[name].title if name in SPECS else name for name in self.heatmaps}
+        return {name: EXPLAINERS[name].title if name in EXPLAINERS else name for name in self.heatmaps}
 
     @property
     def levels(self) -> tuple[tuple[str | None, str | None], ...]:

@@ -144,7 +144,7 @@ def _write(source: Source, folder: Path, run: Run, *, show_faces: bool) -> None:
         },
     ]
     if source.experiment is not None:
-        if (source.experiment.explanations_folder / "explanations.csv").exists():
+        if (source.experiment.facespace_folder / "explanations.csv").exists():
             pages.append(_faces_page(source, folder, run, show_faces))
         pages += [{"template": "figures.html", **page} for page in linked_pages(source.experiment, folder)]
     if steps:

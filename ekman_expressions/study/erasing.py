@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +13,13 @@ from ekman_expressions.core.errors import DataError, MissingError, ModelError
 from ekman_expressions.core.expressions import index
 from ekman_expressions.core.files import hash_of, read_arrays, write_arrays
 from ekman_expressions.core.seeds import generator
-from ekman_expressions.explainers.record import PerturbationRecord, superpixels
-from ekman_expressions.explainers.specs import SPECS
+from ekman_expressions.explainers import superpixels
 from ekman_expressions.measures import curves
 from ekman_expressions.study import prepared
 from ekman_expressions.study.experiment import Experiment
-from ekman_expressions.study.explained import explained_faces, fingerprints, holds, signed_map
+from ekman_expressions.study.explained import explained_faces, fingerprints, holds
 from ekman_expressions.study.explainers import compared
-from ekman_expressions.study.maps import weights_of
+from ekman_expressions.study.explanations import read_explanation
 from ekman_expressions.study.provenance import Run
 from ekman_expressions.zoo.asking import Asker
 
@@ -147,7 +145,7 @@ def _plan(
     """
     own, *others = compared(experiment)
     rows = explained_faces(experiment, network, fold, [own])
-    left = spare + int(SHARE * _lime_passes(experiment, network, fold, rows))
+    left = spare + int(SHARE * len(rows) * experiment.explanation.samples)
     steps = curves.steps_for(left / max(len(rows), 1))
     plan: list[tuple[str, str, tuple[str, ...]]] = []
     if others:
@@ -161,19 +159,6 @@ def _plan(
     rows = rows.head(left // of_one)
     plan += [(row.image_id, row.expression, (own,)) for row in rows.itertuples()]
     return plan, steps, left - of_one * len(rows)
-
-
-def _lime_passes(experiment: Experiment, network: str, fold: str, rows: pd.DataFrame) -> int:
-    settings = experiment.explanation
-    if SPECS[settings.explainer].records == "none":
-        return len(rows) * settings.samples
-    passes = 0
-    for image_id in rows["image_id"]:
-        # What is damaged is listed when its curves are to be drawn.
-        with suppress(DataError):
-            path = experiment.record_path(network, fold, image_id)
-            passes += len(PerturbationRecord.load(path).samples)
-    return passes
 
 
 def _curves_of(
@@ -194,7 +179,7 @@ def _curves_of(
     # The controls first, so that they do not depend on which explainers are compared.
     controls = {"random": curves.at_random(segments, random), "centre": curves.centre_first(segments)}
     rankings = {
-        name: _ranking(experiment.explained_by(name), network, fold, image_id, target, steps, random)
+        name: _ranking(experiment.explained_by(name), network, fold, image_id, expression, steps, random)
         for name in explainers
     }
     return curves.deletion_insertion(
@@ -207,12 +192,11 @@ def _ranking(
     network: str,
     fold: str,
     image_id: str,
-    target: int,
+    expression: str,
     steps: int,
     random: np.random.Generator,
 ) -> curves.Ranking:
-    name = by.explanation.explainer
-    if SPECS[name].records == "none":
-        return curves.by_map(signed_map(by, network, fold, image_id), steps, random)
-    record = PerturbationRecord.load(by.record_path(network, fold, image_id))
-    return curves.by_weights(record.segments, weights_of(by, record, target), random)
+    found = read_explanation(by, network, fold, image_id, expression)
+    if found.segments is None:
+        return curves.by_map(found.map, steps, random)
+    return curves.by_weights(found.segments, found.weights, random)

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from ekman_expressions.core.errors import MissingError, Settings, SettingsError, check_option
 from ekman_expressions.core.expressions import title
-from ekman_expressions.explainers.specs import SPECS
+from ekman_expressions.explainers import EXPLAINERS
 from ekman_expressions.study.settings import ExplanationSettings, FaceSettings, Names, TrainingSettings
 from ekman_expressions.zoo import NETWORKS
 from ekman_expressions.zoo.own_settings import OwnModel
@@ -193,9 +193,8 @@ class Experiment(Settings):
 
     @property
     def records_folder(self) -> Path:
-        """The explanations that this explainer starts from: LIME's records, if it shares them."""
-        shared = SPECS[self.explanation.explainer].records == "shared"
-        return self.results_folder / "explanations" if shared else self.explanations_folder
+        """What the explainer is estimated from: its own queries, or those of another explainer."""
+        return self.explained_by(EXPLAINERS[self.explanation.explainer].records_of).explanations_folder
 
     def explained_by(self, explainer: str) -> Experiment:
         """Return the same experiment with another explainer: all paths below are that one's."""

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from ekman_expressions.core.errors import DataError
 from ekman_expressions.core.files import read_arrays, sha256
 from ekman_expressions.core.seeds import derive_seed
-from ekman_expressions.explainers.specs import SPECS
+from ekman_expressions.explainers import EXPLAINERS
 from ekman_expressions.study import evaluation
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.explainers import compared
@@ -62,9 +61,4 @@ def holds(path: Path, source: str) -> bool:
 
 def surrogates_of(experiment: Experiment) -> tuple[str, ...]:
     """Return those of the explainers compared that fit LIME's regression, which can be resampled."""
-    return tuple(name for name in compared(experiment) if SPECS[name].surrogate)
-
-
-def signed_map(by: Experiment, network: str, fold: str, image_id: str) -> np.ndarray:
-    """Read the map (H, W) of an explainer that has no records."""
-    return read_arrays(by.record_path(network, fold, image_id), ("map",))["map"]
+    return tuple(name for name in compared(experiment) if EXPLAINERS[name].has_surrogate)

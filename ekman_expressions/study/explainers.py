@@ -1,33 +1,47 @@
-"""The step "explainers": other explainers through face space, heatmaps and tables, and how far they agree."""
+"""The step "explainers": how far other explainers agree with the one in use, and what they cost."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from ekman_expressions.core.errors import MissingError
+from ekman_expressions.core.errors import DataError, MissingError, ModelError, SettingsError
+from ekman_expressions.core.expressions import EXPRESSIONS, index
 from ekman_expressions.core.files import read_arrays, read_csv, require, write_csv
+from ekman_expressions.explainers import EXPLAINERS, region_names, region_segments
 from ekman_expressions.measures.explainer_agreement import (
     heatmap_correlations,
     rank_correlations,
     rank_networks,
 )
-from ekman_expressions.study import cost, evaluation
+from ekman_expressions.study import evaluation, prepared
 from ekman_expressions.study.experiment import Experiment
+from ekman_expressions.study.explanations import (
+    load_model,
+    query,
+    read_explanation,
+    settings_of_explainer,
+)
 from ekman_expressions.study.provenance import Run
-from ekman_expressions.study.region_table import write_regions
 from ekman_expressions.study.scores import read_scores
+from ekman_expressions.zoo.model import Model
 
 TABLES: dict[str, tuple[str, ...]] = {
     "ranking": ("explainer", "network", "iou", "rank"),
     "rank_correlations": ("first", "second", "networks", "spearman"),
     "heatmap_correlations": ("network", "expression", "faces", "first", "second", "correlation"),
-    "cost": cost.COLUMNS,
+    # Images that go through the model, whether gradients are taken too, and seconds per image.
+    "cost": ("explainer", "network", "passes", "gradients", "seconds"),
+    # With 'facial_regions' only; the network `ALL` stands for all of them together.
+    "facial_regions/regions": ("network", "expression", "region", "faces", "importance", "standard_error"),
 }
 """The tables of the comparison, ``<name>.csv``, and their columns."""
+
+ALL = "all"
 
 
 def compared(experiment: Experiment) -> tuple[str, ...]:
@@ -48,20 +62,19 @@ def explainers(experiment: Experiment, run: Run) -> None:
 
     Each has been through explanations, face space, heatmaps, scores and dendrograms before, in
     folders of its own: see `Experiment.explained_by`. Then ``results/<experiment>/explainers/`` gets
-    the `TABLES`, and, with 'facial_regions', its ``regions.csv``.
+    the `TABLES`.
     """
     names = compared(experiment)
-    scores = {name: read_scores(experiment.explained_by(name)) for name in names}
-    ranking = rank_networks(scores)
+    ranking = rank_networks({name: read_scores(experiment.explained_by(name)) for name in names})
     correlations = pd.concat(list(_correlate(experiment, run)) or [pd.DataFrame()])
-    if "facial_regions" in names:
-        run.made(write_regions(experiment, run))
     tables = {
         "ranking": ranking,
         "rank_correlations": rank_correlations(ranking),
         "heatmap_correlations": correlations.reindex(columns=TABLES["heatmap_correlations"]),
-        "cost": cost.measure(experiment, list(names), run),
+        "cost": _measure_cost(experiment, names, run),
     }
+    if "facial_regions" in names:
+        tables["facial_regions/regions"] = _region_table(experiment.explained_by("facial_regions"), run)
     for name, table in tables.items():
         path = experiment.comparison_folder / f"{name}.csv"
         write_csv(path, table[list(TABLES[name])])
@@ -95,13 +108,39 @@ def common_heatmaps(
         }
         if not all(path.exists() for path in paths.values()):
             continue
-        stored = {name: read_arrays(path, ("maps", "image_ids")) for name, path in paths.items()}
-        common = set.intersection(*(set(arrays["image_ids"].tolist()) for arrays in stored.values()))
+        ids = {name: read_arrays(path, ("image_ids",))["image_ids"] for name, path in paths.items()}
+        common = sorted(set.intersection(*(set(each.tolist()) for each in ids.values())))
         faces += len(common)
-        for name, arrays in stored.items():
-            kept = np.isin(arrays["image_ids"], sorted(common))
-            sums[name] = sums.get(name, 0) + arrays["maps"][kept].sum(axis=0, dtype=np.float64)
-    return {name: total / faces for name, total in sums.items()} if faces else {}, faces
+        for name, path in paths.items() if common else ():
+            maps = read_arrays(path, ("maps",))["maps"][np.isin(ids[name], common)]
+            sums[name] = sums.get(name, 0) + maps.sum(axis=0, dtype=np.float64)
+    return {name: total / faces for name, total in sums.items()}, faces
+
+
+def summarise_regions(weights: pd.DataFrame) -> pd.DataFrame:
+    """Average the weights of regions over faces, per network and over all networks.
+
+    Parameters
+    ----------
+    weights : DataFrame
+        ``network, expression, region, weight``: a row for each region of each explained face.
+
+    Returns
+    -------
+    DataFrame
+        The columns of ``regions.csv``: the number of faces on which the region has a pixel, the mean
+        weight (by how much keeping the region raises the probability of the expression), and the
+        standard error of this mean over faces, NaN for a single face. Faces of one subject are not
+        independent, so the error is rather too small.
+    """
+    columns = list(TABLES["facial_regions/regions"])
+    both = pd.concat([weights, weights.assign(network=ALL)])
+    order = [*dict.fromkeys(weights["network"]), ALL]
+    table = both.groupby(["network", "expression", "region"])["weight"].agg(["size", "mean", "sem"])
+    table = table.reset_index().set_axis(columns, axis="columns")
+    places = {name: place for place, name in enumerate((*order, *EXPRESSIONS, *region_names()))}
+    keys = table[columns[:3]].map(places.get)
+    return table.iloc[np.lexsort(keys.to_numpy().T[::-1])].reset_index(drop=True)
 
 
 def _correlate(experiment: Experiment, run: Run) -> Iterator[pd.DataFrame]:
@@ -115,3 +154,79 @@ def _correlate(experiment: Experiment, run: Run) -> Iterator[pd.DataFrame]:
             continue
         table = heatmap_correlations(means)
         yield table.assign(network=network, expression=expression, faces=faces)
+
+
+def _measure_cost(experiment: Experiment, names: tuple[str, ...], run: Run) -> pd.DataFrame:
+    """Explain one face of each network by each explainer, twice, and time the second time.
+
+    So what is done once per model (compiling it) does not count. Explainers that are estimated from
+    another's records cost what it takes to read a record and estimate from it.
+    """
+    rows = []
+    explained = evaluation.read_explained(experiment.explained_by("lime"))
+    for network in tqdm(experiment.networks, desc="Measuring the cost", unit="network"):
+        faces = explained[explained["network"] == network]
+        if not len(faces):
+            run.omit(f"cost of {network}", "none of its faces are explained")
+            continue
+        # The first face that LIME has a record of, or else the first.
+        lime = experiment.explained_by("lime")
+        there = [lime.record_path(row.network, row.fold, row.image_id).exists() for row in faces.itertuples()]
+        face = faces.iloc[there.index(True) if any(there) else 0]
+        try:
+            model = load_model(lime, network, face["fold"])
+        except (DataError, MissingError, ModelError) as error:
+            run.omit(f"cost of {network}", error)
+            continue
+        for name in names:
+            which = network, face["fold"], face["image_id"], face["expression"]
+            try:
+                _cost_of(experiment.explained_by(name), model, *which)
+                start = time.perf_counter()
+                passes = _cost_of(experiment.explained_by(name), model, *which)
+            except (DataError, MissingError, ModelError, SettingsError) as error:
+                run.omit(f"cost of {name} on {network}", error)
+                continue
+            rows.append((name, network, passes, EXPLAINERS[name].gradients, time.perf_counter() - start))
+    return pd.DataFrame(rows, columns=list(TABLES["cost"]))
+
+
+def _cost_of(experiment: Experiment, model: Model, *which: str) -> int:
+    """Explain a face, and return how many images went through the model."""
+    explainer = EXPLAINERS[experiment.explanation.explainer]
+    if explainer.records_of != explainer.name:
+        read_explanation(experiment, *which)
+        return 0
+    stored = query(experiment, model, *which)
+    return explainer.estimate(stored, index(which[3]), settings_of_explainer(experiment)).passes
+
+
+def _region_table(experiment: Experiment, run: Run) -> pd.DataFrame:
+    """Average the weights of facial regions over faces; faces without a record are left out."""
+    rows = []
+    explained = evaluation.read_explained(experiment)
+    for row in tqdm(explained.itertuples(), desc="Averaging regions", unit="face", total=len(explained)):
+        path = experiment.record_path(row.network, row.fold, row.image_id)
+        if (row.network, row.fold) not in experiment.pairs or not path.exists():
+            continue
+        try:
+            found = read_explanation(experiment, row.network, row.fold, row.image_id, row.expression)
+            names = _regions_of(experiment, row.image_id, found.segments)
+        except (DataError, MissingError) as error:
+            run.omit(f"regions of {row.network}_{row.fold} {row.image_id}", error)
+            continue
+        rows += [
+            (row.network, row.expression, name, weight)
+            for name, weight in zip(names, found.weights, strict=True)
+        ]
+    return summarise_regions(pd.DataFrame(rows, columns=["network", "expression", "region", "weight"]))
+
+
+def _regions_of(experiment: Experiment, image_id: str, segments: np.ndarray) -> tuple[str, ...]:
+    """Return what the segments of a record are."""
+    if segments.max() + 1 == len(region_names()):
+        return region_names()
+    found, names = region_segments(prepared.read_landmarks(experiment, image_id), segments.shape)
+    if not np.array_equal(found, segments):
+        raise DataError("its landmarks have changed since it was explained")
+    return names

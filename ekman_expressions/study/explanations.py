@@ -1,7 +1,9 @@
-"""The step "explanations": a perturbation record for each explained face of each model."""
+"""The step "explanations": each model is queried about faces, and what it predicts is kept."""
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,54 +11,35 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from ekman_expressions.core.errors import DataError, MissingError, ModelError, SettingsError, check_option
+from ekman_expressions.core.errors import DataError, MissingError, ModelError, SettingsError
 from ekman_expressions.core.expressions import EXPRESSIONS, index
-from ekman_expressions.core.files import read_csv, require, write_csv
-from ekman_expressions.core.seeds import generator
-from ekman_expressions.explainers.facial_regions import region_segments
-from ekman_expressions.explainers.lime import lime
-from ekman_expressions.explainers.record import PerturbationRecord, make_record
-from ekman_expressions.explainers.registry import EXPLAINERS
-from ekman_expressions.explainers.specs import SPECS
+from ekman_expressions.core.files import read_json, require, write_json
+from ekman_expressions.core.seeds import derive_seed
+from ekman_expressions.explainers import EXPLAINERS, Explanation, Stored
 from ekman_expressions.study import evaluation, model_files, prepared
 from ekman_expressions.study.execution import Task, run_tasks, workers
 from ekman_expressions.study.experiment import Experiment
-from ekman_expressions.study.maps import map_model
 from ekman_expressions.study.provenance import Run
-from ekman_expressions.zoo.asking import GROUP, Asker
-from ekman_expressions.zoo.compiled import is_keras
-from ekman_expressions.zoo.probing import WORTH, keep_group, kept_group, probe_group
-
-_STEP = "explanations"
+from ekman_expressions.zoo.model import GROUP, Model, as_model
+from ekman_expressions.zoo.own_models import read_model
 
 _TASKS_PER_WORKER = 4
 """With so many tasks for each worker, none waits long for the last one."""
 
-COLUMNS = (
-    "network",
-    "fold",
-    "image_id",
-    "expression",
-    "superpixels",
-    "intercept",
-    "r2",
-    "largest_weight",
-    "mean_standard_error",
-)
-"""Columns of ``explanations.csv``: who was explained, for which class, and how well."""
+GROUPS: tuple[int, ...] = (10, 25, 50)
+"""Batch sizes that `probe_group` tries; memory is bounded by the largest."""
+
+_WORTH_A_PROBE = 20_000
+"""A model that is queried about fewer images is not probed: the probe itself takes some 350."""
 
 
 def explanations(experiment: Experiment, run: Run) -> None:
-    """Query each model with masked copies of the faces chosen for it.
+    """Query each model about the faces chosen for it.
 
-    Writes one perturbation record per model and face, and ``explanations.csv`` with what LIME
-    makes of it for the predicted class; explainers that need no records write their maps
-    instead. What is there and whole is kept; faces that cannot be read, and those of models that
-    are not there or whose predictions are not finite, are listed as omissions.
+    Writes, per model and face, what the explainer in use keeps: a perturbation record, or a map. What is
+    there and whole is kept; faces that cannot be read, and those of models that are not there or
+    whose predictions are not finite, are listed as omissions.
     """
-    check_option(experiment.explanation.explainer, "explanation.explainer", EXPLAINERS)
-    from_records = SPECS[experiment.explanation.explainer].records != "none"
-    function = explain_model if from_records else map_model
     explained = evaluation.read_explained(experiment)
     tasks = []
     for network, fold in experiment.pairs:
@@ -64,7 +47,7 @@ def explanations(experiment: Experiment, run: Run) -> None:
         tasks += [
             Task(
                 name=f"{network}_{fold}",
-                function=function,
+                function=explain_model,
                 arguments=(experiment, network, fold, part),
                 weight=len(part),
             )
@@ -73,77 +56,131 @@ def explanations(experiment: Experiment, run: Run) -> None:
     run_tasks(tasks, run, desc="Explaining", unit="image", own_bars=True)
     groups = [_group_path(experiment, *pair) for pair in experiment.pairs]
     run.kept(*(path for path in groups if path.exists()), items=0)
-    if from_records:
-        path = experiment.records_folder / "explanations.csv"
-        estimator = {name: getattr(experiment.explanation, name) for name in ("kernel_width", "alpha")}
-        if run.begun or not path.exists():
-            write_csv(path, _tabulate(experiment, explained).assign(**estimator))
-            run.made(path, items=0)
-        else:
-            run.kept(path, items=0)
 
 
-def read_explanations(experiment: Experiment) -> pd.DataFrame:
-    """Read what LIME made of each record: a row per model and face.
+def settings_of_explainer(experiment: Experiment) -> dict[str, Any]:
+    """Return the values of all settings that the explainer in use takes."""
+    explainer = EXPLAINERS[experiment.explanation.explainer]
+    shared = {name: getattr(experiment.explanation, name) for name in explainer.shared}
+    return explainer.resolve(**shared, **experiment.explanation.options.get(explainer.name, {}))
 
-    Returns
-    -------
-    DataFrame
-        The `COLUMNS`, and the ``kernel_width`` and ``alpha`` of the estimate.
+
+def query(
+    experiment: Experiment, model: Model, network: str, fold: str, image_id: str, expression: str
+) -> Stored:
+    """Query a model about one face as the explainer in use does, and return what is to be kept."""
+    explainer = EXPLAINERS[experiment.explanation.explainer]
+    return explainer.query(
+        model,
+        prepared.read_faces(experiment, [image_id], experiment.side(network))[0],
+        index(expression),
+        # From the names alone: order, workers and interruptions change nothing.
+        seed=derive_seed(experiment.seed, "lime", f"{network}_{fold}", image_id),
+        landmarks=prepared.read_landmarks(experiment, image_id) if explainer.landmarks else None,
+        settings=settings_of_explainer(experiment),
+    )
+
+
+def read_explanation(
+    experiment: Experiment, network: str, fold: str, image_id: str, expression: str
+) -> Explanation:
+    """Return the explanation of one face by the explainer in use, from what was kept; no forward pass.
+
+    Raises
+    ------
+    MissingError
+        If it was not explained.
+    DataError
+        If its file is damaged, or holds another class.
     """
-    path = require(experiment.records_folder / "explanations.csv", _STEP)
-    return read_csv(path, COLUMNS, dtype={"image_id": str})
+    stored = Stored.load(require(experiment.record_path(network, fold, image_id), "explanations"))
+    explainer = EXPLAINERS[experiment.explanation.explainer]
+    return explainer.estimate(stored, index(expression), settings_of_explainer(experiment))
 
 
-def explain_model(experiment: Experiment, network: str, fold: str, rows: pd.DataFrame) -> Run:
-    """Write the perturbation records of one model, unless they are there.
+def load_model(experiment: Experiment, network: str, fold: str, faces: int = 0) -> Model:
+    """Return a trained model, with the batch size that was chosen for it when its faces were explained.
+
+    With ``explanation.group = "auto"`` and no earlier choice, that is `GROUP`; for a model that is to
+    be queried about many images, the fastest.
 
     Parameters
     ----------
-    experiment : Experiment
-        The settings and folders.
-    network, fold : str
-        Which model.
-    rows : DataFrame
-        The faces to explain, by ``image_id``.
-
-    Returns
-    -------
-    Run
-        What was done, skipped, and left out.
+    faces : int
+        How many of its faces are to be explained.
     """
+    settings, name = experiment.explanation, f"{network}_{fold}"
+    if network in experiment.models:
+        model = read_model(experiment.models[network], network, fold, settings.precision)
+    else:
+        model = model_files.load_model(experiment, network, fold)
+        model = as_model(model, classes=EXPRESSIONS, precision=settings.precision)
+    model.name = name
+    path = _group_path(experiment, network, fold)
+    group = _kept_group(path) or (model.group if settings.group == "auto" else settings.group)
+    if _is_probed(experiment, network, fold, faces):
+        side = experiment.side(network)
+        group = probe_group(model, np.full((side, side, 3), 0.5, np.float32))
+        write_json(path, {"group": group})
+    model.group = group
+    return model
+
+
+def probe_group(model: Model, image: np.ndarray) -> int:
+    """Return the batch size with which a model takes least time per image.
+
+    `GROUPS` are tried in turns, and the shortest time of each counts. `GROUP` is kept unless another size
+    saves 5 %; sizes that memory is too short for are left out.
+
+    Parameters
+    ----------
+    model : Model
+    image : (H, W, 3) ndarray of float32, range [0, 1]
+        Any of its images.
+    """
+    seconds: dict[int, float] = {}
+    for turn in range(4):
+        for size in GROUPS:
+            notes, start = len(model.notes), time.perf_counter()
+            model.predict(np.repeat(image[None], size, axis=0), group=size)
+            # The first turn prepares the model for each size.
+            if turn and len(model.notes) == notes:
+                seconds[size] = min((time.perf_counter() - start) / size, seconds.get(size, np.inf))
+    best = min(seconds, key=seconds.__getitem__, default=model.group)
+    return GROUP if seconds.get(GROUP, np.inf) * 0.95 <= seconds.get(best, 0) else best
+
+
+def explain_model(experiment: Experiment, network: str, fold: str, rows: pd.DataFrame) -> Run:
+    """Query one model about its faces (``image_id, expression``), unless they are done."""
     run = Run()
+    name = f"{network}_{fold}"
     todo = []
     for row in rows.itertuples():
-        if _is_done(experiment, network, fold, row.image_id):
-            run.kept(experiment.record_path(network, fold, row.image_id))
+        path = experiment.record_path(network, fold, row.image_id)
+        if _is_done(path, row.image_id, name):
+            run.kept(path)
         else:
-            todo.append((row.image_id, index(row.expression)))
+            todo.append((path, row.image_id, row.expression))
     if not todo:
         return run
-    name = f"{network}_{fold}"
-    asker = None
     try:
-        model = model_files.load_model(experiment, network, fold)
+        model = load_model(experiment, network, fold, len(rows))
     except (DataError, MissingError, ModelError) as error:
-        for image_id, _ in todo:
+        for _, image_id, _ in todo:
             run.omit(f"{name} {image_id}", error)
         return run
-    for image_id, target in tqdm(todo, desc=f"Explaining {name}", unit="image"):
+    for path, image_id, expression in tqdm(todo, desc=f"Explaining {name}", unit="image"):
+        notes = len(model.notes)
         try:
-            image = prepared.read_faces(experiment, [image_id], experiment.side(network))[0]
-            asker = asker or _prepare(experiment, network, fold, model, image, len(rows))
-            at_once = asker.at_once
-            made = _ask(experiment, network, fold, image_id, target, image, asker)
+            stored = query(experiment, model, network, fold, image_id, expression)
         except (DataError, MissingError, ModelError, SettingsError) as error:
             run.omit(f"{name} {image_id}", error)
             continue
-        if asker.at_once != at_once and is_keras(model):
-            keep_group(_group_path(experiment, network, fold), asker.at_once)
-        path = experiment.record_path(network, fold, image_id)
-        made.save(path)
+        if len(model.notes) > notes:
+            write_json(_group_path(experiment, network, fold), {"group": model.group})
+        replace(stored, image_id=image_id, model=name).save(path)
         run.made(path)
-    for note in asker.notes if asker else ():
+    for note in model.notes:
         run.note(f"{name}: {note}")
     return run
 
@@ -151,7 +188,7 @@ def explain_model(experiment: Experiment, network: str, fold: str, rows: pd.Data
 def _parts(experiment: Experiment, network: str, fold: str, rows: pd.DataFrame) -> list[pd.DataFrame]:
     """Divide a model's faces among workers, if there are few models for them.
 
-    Each part costs loading the model again, and all must be asked in groups of one size.
+    Each part costs loading the model again, and all must be queried in batches of one size.
     """
     wanted = -(-_TASKS_PER_WORKER * workers() // len(experiment.pairs)) if workers() > 1 else 1
     if _is_probed(experiment, network, fold, len(rows)):
@@ -163,112 +200,28 @@ def _parts(experiment: Experiment, network: str, fold: str, rows: pd.DataFrame) 
 def _is_probed(experiment: Experiment, network: str, fold: str, faces: int) -> bool:
     """Say whether it is still to be found out how many images go through a model at once."""
     settings = experiment.explanation
-    passes = faces * settings.samples
     kept = _group_path(experiment, network, fold).exists()
-    return settings.group == "auto" and passes >= WORTH and not kept
-
-
-def _prepare(
-    experiment: Experiment, network: str, fold: str, model: Any, image: np.ndarray, faces: int
-) -> Asker:
-    """Choose how many images go through a model at once, or take what was chosen before."""
-    settings = experiment.explanation
-    path = _group_path(experiment, network, fold)
-    group = kept_group(path) or (GROUP if settings.group == "auto" else settings.group)
-    if is_keras(model) and _is_probed(experiment, network, fold, faces):
-        group = probe_group(model, image, precision=settings.precision)
-        keep_group(path, group)
-    return Asker(model, group=group, batch_size=settings.batch_size, precision=settings.precision)
+    return settings.group == "auto" and faces * settings.samples >= _WORTH_A_PROBE and not kept
 
 
 def _group_path(experiment: Experiment, network: str, fold: str) -> Path:
     return experiment.records_folder / f"{network}_{fold}" / "group.json"
 
 
-def _ask(
-    experiment: Experiment,
-    network: str,
-    fold: str,
-    image_id: str,
-    target: int,
-    image: np.ndarray,
-    asker: Asker,
-) -> PerturbationRecord:
-    settings = experiment.explanation
-    own = experiment.models.get(network)
-    name = f"{network}_{fold}"
-    return make_record(
-        asker,
-        image,
-        # From the names alone: order, workers and interruptions change nothing.
-        seed=generator(experiment.seed, "lime", name, image_id),
-        labels=_divided(experiment, network, fold, image_id, image.shape[:2]),
-        image_id=image_id,
-        name=name,
-        segments=settings.segments,
-        compactness=settings.compactness,
-        samples=settings.samples,
-        sampler=settings.sampler,
-        hidden=settings.hidden,
-        classes=len(own.classes) if own else len(EXPRESSIONS),
-    )
-
-
-def _divided(
-    experiment: Experiment, network: str, fold: str, image_id: str, shape: tuple[int, int]
-) -> np.ndarray | None:
-    """Return the facial regions, or superpixels that another record has for the same image and size."""
-    if SPECS[experiment.explanation.explainer].landmarks:
-        return region_segments(prepared.read_landmarks(experiment, image_id), shape)[0]
-    for other in experiment.networks:
-        path = experiment.record_path(other, fold, image_id)
-        if other != network and experiment.side(other) == experiment.side(network) and path.exists():
-            try:
-                return PerturbationRecord.load(path).segments
-            except DataError:
-                continue
-    return None
-
-
-def _is_done(experiment: Experiment, network: str, fold: str, image_id: str) -> bool:
-    path = experiment.record_path(network, fold, image_id)
+def _kept_group(path: Path) -> int | None:
+    """Return the batch size that was chosen earlier, or None if none was."""
     if not path.exists():
-        return False
+        return None
+    stored = read_json(path)
+    group = stored.get("group") if isinstance(stored, dict) else None
+    if not isinstance(group, int) or isinstance(group, bool) or group < 1:
+        raise DataError(f"{path} should hold a batch size, but holds {stored!r}. Delete its folder.")
+    return group
+
+
+def _is_done(path: Path, image_id: str, model: str) -> bool:
     try:
-        found = PerturbationRecord.load(path)
-    except DataError:
+        found = Stored.load(path)
+    except (FileNotFoundError, DataError):
         return False
-    return (found.image_id, found.model, found.sampler) == (
-        image_id,
-        f"{network}_{fold}",
-        experiment.explanation.sampler,
-    )
-
-
-def _tabulate(experiment: Experiment, explained: pd.DataFrame) -> pd.DataFrame:
-    settings = experiment.explanation
-    lines = []
-    for row in tqdm(explained.itertuples(), desc="Estimating weights", unit="image", total=len(explained)):
-        path = experiment.record_path(row.network, row.fold, row.image_id)
-        if (row.network, row.fold) not in experiment.pairs or not path.exists():
-            continue
-        explanation = lime(
-            PerturbationRecord.load(path),
-            index(row.expression),
-            kernel_width=settings.kernel_width,
-            alpha=settings.alpha,
-        )
-        lines.append(
-            {
-                "network": row.network,
-                "fold": row.fold,
-                "image_id": row.image_id,
-                "expression": row.expression,
-                "superpixels": len(explanation.weights),
-                "intercept": explanation.intercept,
-                "r2": explanation.r2,
-                "largest_weight": explanation.weights.max(),
-                "mean_standard_error": explanation.standard_errors.mean(),
-            }
-        )
-    return pd.DataFrame(lines, columns=COLUMNS)
+    return (found.image_id, found.model) == (image_id, model)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 from ekman_expressions import figures
 from ekman_expressions.core.errors import DataError
 from ekman_expressions.core.expressions import title
-from ekman_expressions.explainers.specs import SPECS
+from ekman_expressions.explainers import EXPLAINERS
 from ekman_expressions.measures.localisation import CEILING, CENTRE, RANDOM
 from ekman_expressions.study.probes import DIFFERENCE, TRAINED, UNTRAINED
 
@@ -39,7 +39,7 @@ def localisation_figure(table: pd.DataFrame, faces: str = "all") -> Figure:
     dots = chosen[chosen["network"] != "none"]
     if dots.empty:
         raise DataError(f"The table has no explained faces ({faces}) to draw.")
-    names = {name: SPECS[name].title if name in SPECS else name for name in dots["explainer"]}
+    names = {name: EXPLAINERS[name].title if name in EXPLAINERS else name for name in dots["explainer"]}
     dots = dots.assign(panel=dots["score"], explainer=dots["explainer"].map(names))
     bands = {
         (line.score, line.explainer if line.explainer != CEILING else f"{CEILING} (ceiling)"): (
@@ -116,7 +116,7 @@ def probes_figure(table: pd.DataFrame) -> Figure:
     )
     dots = pd.concat([dots.assign(panel="ratio"), of_heatmap])
     names = [
-        f"{line.network}, {line.probe}: {SPECS[line.explainer].title}"
+        f"{line.network}, {line.probe}: {EXPLAINERS[line.explainer].title}"
         for line in dots.itertuples(index=False)
     ]
     accuracy = table.groupby(["network", "probe"], sort=False)["accuracy"].first()

@@ -18,7 +18,7 @@ from ekman_expressions import figures
 from ekman_expressions.core.errors import DataError
 from ekman_expressions.core.expressions import EXPRESSIONS, title
 from ekman_expressions.core.files import read_csv
-from ekman_expressions.explainers.specs import SPECS
+from ekman_expressions.explainers import EXPLAINERS
 from ekman_expressions.facespace.masks import atlas
 from ekman_expressions.measures.accuracy import NONE_OF_THEM
 from ekman_expressions.measures.explainer_agreement import matrix
@@ -27,7 +27,7 @@ from ekman_expressions.study import erasing, known_answers_figures, quality_tabl
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.provenance import Run
 
-_NAMES = {name: spec.title for name, spec in SPECS.items()}
+_NAMES = {name: row.title for name, row in EXPLAINERS.items()}
 _BASELINES = ("white", "random_pixels", "ellipse_30", "other_masks")
 
 

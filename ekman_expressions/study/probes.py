@@ -16,12 +16,7 @@ from tqdm import tqdm
 from ekman_expressions.core.errors import DataError, check_option, check_range
 from ekman_expressions.core.files import read_csv, read_json, require, write_csv, write_json
 from ekman_expressions.core.seeds import derive_seed
-from ekman_expressions.explainers.kernel_shap import kernel_shap
-from ekman_expressions.explainers.lime import lime, paint
-from ekman_expressions.explainers.record import make_record
-from ekman_expressions.explainers.registry import EXPLAINERS
-from ekman_expressions.explainers.specs import SPECS
-from ekman_expressions.explainers.superpixel_rise import superpixel_rise
+from ekman_expressions.explainers import EXPLAINERS
 from ekman_expressions.faces import synthetic
 from ekman_expressions.facespace.masks import atlas
 from ekman_expressions.facespace.warp import normalise
@@ -30,7 +25,7 @@ from ekman_expressions.study.environment import environment
 from ekman_expressions.study.probe_faces import ProbeFaces, faces_to_explain, load_faces, split_persons
 from ekman_expressions.study.probe_training import ProbeNetwork, ProbeTraining, train_probe
 from ekman_expressions.study.provenance import Run, refuse_other_settings
-from ekman_expressions.zoo import NETWORKS
+from ekman_expressions.zoo import NETWORKS, as_model
 
 FACES = (
     "network",
@@ -277,21 +272,20 @@ def _explain(
 ) -> dict[str, np.ndarray]:
     """Return the positive map of each explainer; those that share records share one here too."""
     maps = {}
-    if any(SPECS[name].records == "shared" for name in explainers):
-        made = make_record(model, image, seed=derive_seed(seed, "probes", target), samples=samples)
-        weights = {
-            "lime": lambda: lime(made, target).weights,
-            "kernel_shap": lambda: kernel_shap(made, target),
-            "superpixel_rise": lambda: superpixel_rise(made, target),
-        }
-        maps = {name: paint(weights[name](), made.segments) for name in explainers if name in weights}
+    shared = [name for name in explainers if EXPLAINERS[name].records_of == "lime"]
+    if shared:
+        lime = EXPLAINERS["lime"]
+        kinds = {"seed": derive_seed(seed, "probes", target), "landmarks": landmarks}
+        made = lime.query(as_model(model), image, target, settings=lime.resolve(samples=samples), **kinds)
+        maps = {name: EXPLAINERS[name].estimate(made, target, lime.resolve()).map for name in shared}
     numbers = {"rise": {"masks": samples}, "facial_regions": {"samples": samples}}
     for name in explainers:
         if name not in maps:
-            maps[name] = EXPLAINERS[name](
+            (found,) = EXPLAINERS[name].explain(
                 model, image[None], [target], seed=seed, landmarks=landmarks[None], **numbers.get(name, {})
-            )[0]
-    return {name: maps[name] for name in explainers}
+            )
+            maps[name] = found.map
+    return {name: np.maximum(maps[name], 0) for name in explainers}
 
 
 def _share(found: np.ndarray, region: np.ndarray) -> float:

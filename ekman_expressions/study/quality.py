@@ -96,4 +96,4 @@ class _Askers:
             # As for the records, so that answers to the same copy are the same to the bit.
             folder = self._experiment.records_folder / f"{self._network}_{fold}"
             group = kept_group(folder / "group.json") or group
-        return Asker(model, group=group, batch_size=settings.batch_size, precision=settings.precision)
+        return Asker(model, group=group, precision=settings.precision)

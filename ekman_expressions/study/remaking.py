@@ -14,18 +14,15 @@ from ekman_expressions.core.errors import DataError, MissingError, ModelError
 from ekman_expressions.core.expressions import EXPRESSIONS, index
 from ekman_expressions.core.files import hash_of, read_arrays, write_arrays
 from ekman_expressions.core.seeds import derive_seed
-from ekman_expressions.explainers.lime import paint
-from ekman_expressions.explainers.record import PerturbationRecord
-from ekman_expressions.explainers.registry import EXPLAINERS
-from ekman_expressions.explainers.specs import SPECS
+from ekman_expressions.explainers import EXPLAINERS, PerturbationRecord
 from ekman_expressions.facespace.heatmaps import RunningMean
 from ekman_expressions.facespace.warp import SHAPE, normalise
 from ekman_expressions.measures.map_agreement import correlations
 from ekman_expressions.study import prepared
 from ekman_expressions.study.experiment import Experiment
-from ekman_expressions.study.explained import explained_faces, fingerprints, holds, signed_map
+from ekman_expressions.study.explained import explained_faces, fingerprints, holds
 from ekman_expressions.study.explainers import compared
-from ekman_expressions.study.maps import arguments, weights_of
+from ekman_expressions.study.explanations import read_explanation, settings_of_explainer
 from ekman_expressions.study.provenance import Run
 from ekman_expressions.study.variants import (
     AS_SET,
@@ -49,7 +46,9 @@ def explainers_again(experiment: Experiment) -> tuple[str, ...]:
     """Return the explainers whose maps are made again: those that are estimated from LIME's records,
     at no further model call, and those that take gradients, of untrained copies only."""
     return tuple(
-        name for name in compared(experiment) if SPECS[name].records == "shared" or SPECS[name].gradients
+        name
+        for name in compared(experiment)
+        if EXPLAINERS[name].records_of == "lime" or EXPLAINERS[name].gradients
     )
 
 
@@ -190,7 +189,7 @@ def _maps(
     names = explainers_again(experiment)
     seed = derive_seed(experiment.seed, "again", f"{network}_{fold}", image_id)
     maps: dict[tuple[str, str], np.ndarray] = {}
-    shared = [name for name in names if SPECS[name].records == "shared"]
+    shared = [name for name in names if EXPLAINERS[name].records_of == "lime"]
     if shared:
         by = experiment.explained_by(shared[0])
         whole = PerturbationRecord.load(by.record_path(network, fold, image_id))
@@ -209,11 +208,12 @@ def _maps(
         for name in shared:
             by = experiment.explained_by(name)
             for variant, record in records.items():
-                maps[name, variant] = paint(weights_of(by, record, target), record.segments)
+                found = EXPLAINERS[name].estimate(record, target, settings_of_explainer(by))
+                maps[name, variant] = np.maximum(found.map, 0)
     for name in names:
         if name not in shared:
             by = experiment.explained_by(name)
-            maps[name, AS_SET] = np.maximum(signed_map(by, network, fold, image_id), 0)
+            maps[name, AS_SET] = np.maximum(read_explanation(by, network, fold, image_id, expression).map, 0)
             if untrained is not None:
                 maps[name, UNTRAINED] = _explained(by, untrained.model, image, target, seed)
     return {key: normalise(one, landmarks) for key, one in maps.items()}
@@ -221,4 +221,6 @@ def _maps(
 
 def _explained(by: Experiment, model: Any, image: np.ndarray, target: int, seed: int) -> np.ndarray:
     name = by.explanation.explainer
-    return EXPLAINERS[name](model, image[None], [target], seed=seed, **arguments(by, name))[0]
+    settings = settings_of_explainer(by)
+    (found,) = EXPLAINERS[name].explain(model, image[None], [target], seed=seed, **settings)
+    return np.maximum(found.map, 0)

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from ekman_expressions.core.errors import ConflictError, MissingError, SettingsError
 from ekman_expressions.core.files import hash_of, remove_leftovers, sha256, write_json
-from ekman_expressions.explainers.specs import SPECS
+from ekman_expressions.explainers import EXPLAINERS
 from ekman_expressions.study.environment import environment
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.explainers import compared
@@ -142,8 +142,9 @@ def choices_of(experiment: Experiment, step: Step) -> dict[str, Any]:
 
 def owner(experiment: Experiment, step: Step) -> Experiment:
     """Return the experiment whose explainer makes a step's files: explainers may share LIME's records."""
-    shared = step.folder == "records_folder" and SPECS[experiment.explanation.explainer].records == "shared"
-    return experiment.explained_by("lime") if shared else experiment
+    if step.folder != "records_folder":
+        return experiment
+    return experiment.explained_by(EXPLAINERS[experiment.explanation.explainer].records_of)
 
 
 def _upstream(
@@ -214,7 +215,7 @@ def _run_step(experiment: Experiment, step: Step, steps: Mapping[str, Step], opt
 def _run_first(experiment: Experiment, step: Step, steps: Mapping[str, Step], total: Run) -> None:
     """Take another explainer through the steps that come before the comparison."""
     explainer = experiment.explanation.explainer
-    for name in tqdm(step.first, desc=SPECS[explainer].title, unit="step"):
+    for name in tqdm(step.first, desc=EXPLAINERS[explainer].title, unit="step"):
         run = _run_step(experiment, steps[name], steps, {})
         total.done += run.done
         total.skipped += run.skipped

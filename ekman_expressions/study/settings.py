@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from ekman_expressions.core.errors import Settings, SettingsError, check_option
-from ekman_expressions.explainers.specs import SPECS, check_options, resolved_options
+from ekman_expressions.explainers import EXPLAINERS, check_options
 from ekman_expressions.faces.databases import check_options as check_database_options
 from ekman_expressions.zoo import NETWORKS
 from ekman_expressions.zoo.background import check_hidden
@@ -168,14 +168,14 @@ class ExplanationSettings(_Part):
     section: ClassVar[str] = "explanation"
 
     explainer: str = Field("lime", json_schema_extra=_CHANGES_NOTHING)
-    """Name in `ekman_expressions.explainers.registry.EXPLAINERS`."""
+    """Name in `ekman_expressions.explainers.EXPLAINERS`."""
     compare: Names = Field((), json_schema_extra=_CHANGES_NOTHING)
     """Other explainers that the step "explainers" compares with `explainer`."""
     compare_faces: int | None = Field(None, ge=1, json_schema_extra=_CHANGES_NOTHING)
     """Of `compare`, those that need forward passes of their own explain at most so many faces per model
     and expression; None: all that are explained."""
     options: dict[str, dict[str, Any]] = Field({}, json_schema_extra=_CHANGES_NOTHING)
-    """Per explainer, options that it has; see `ekman_expressions.explainers.specs.SPECS`."""
+    """Per explainer, options that it has; see `ekman_expressions.explainers.EXPLAINERS`."""
     positives: int = Field(100, ge=1)
     """Faces explained per model and predicted expression, at most."""
     segments: int = Field(30, ge=2, le=10_000)
@@ -210,9 +210,9 @@ class ExplanationSettings(_Part):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        check_option(self.explainer, "explanation.explainer", SPECS)
+        check_option(self.explainer, "explanation.explainer", EXPLAINERS)
         for name in self.compare:
-            check_option(name, "explanation.compare", SPECS)
+            check_option(name, "explanation.compare", EXPLAINERS)
         check_options(self.options, "explanation.options")
         check_hidden(self.hidden, "explanation.hidden")
         return self
@@ -220,15 +220,17 @@ class ExplanationSettings(_Part):
     @property
     def is_partial(self) -> bool:
         """Whether `compare_faces` limits the faces that `explainer` explains."""
-        costly = SPECS[self.explainer].records != "shared"
+        costly = EXPLAINERS[self.explainer].records_of != "lime"
         return self.explainer in self.compare and costly and self.compare_faces is not None
 
     def recorded(self) -> dict[str, Any]:
         """Return the values that determine results: with the options of the explainer in use, and without
         those of a regression that it does not fit."""
         values = super().recorded()
-        if options := resolved_options(self.options, self.explainer):
-            values["options"] = options
-        if not SPECS[self.explainer].surrogate:
+        explainer = EXPLAINERS[self.explainer]
+        resolved = explainer.resolve(**self.options.get(explainer.name, {}))
+        if explainer.options:
+            values["options"] = {name: resolved[name] for name in explainer.options}
+        if not explainer.has_surrogate:
             del values["kernel_width"], values["alpha"]
         return values

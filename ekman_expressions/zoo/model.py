@@ -108,6 +108,16 @@ class Model:
         return self._backend.has_gradients
 
     @property
+    def group(self) -> int:
+        """Images in each forward pass; halved where memory is short. Can be set."""
+        return self._groups["predictions"]
+
+    @group.setter
+    def group(self, group: int) -> None:
+        check_range(group, "group", 1, integer=True)
+        self._groups["predictions"] = group
+
+    @property
     def source(self) -> Any:
         """The Keras model, torch module or function inside."""
         return self._backend.model

@@ -1,0 +1,215 @@
+"""The steps "explanations" and "facespace": what they write, skip, refuse and leave out."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_explainers_contract import TOY
+from tiny_study import SIDE, TINY, contents, make_study, tiny_model, written_at
+
+from ekman_expressions.core.errors import ConflictError, DataError, MissingError
+from ekman_expressions.core.files import read_arrays, read_json, write_json
+from ekman_expressions.explainers import EXPLAINERS, PerturbationRecord, StoredMap, lime
+from ekman_expressions.facespace.warp import SHAPE, normalise
+from ekman_expressions.study import explanations
+from ekman_expressions.study import run as run_steps
+from ekman_expressions.study.explanations import read_explanation
+from ekman_expressions.study.facespace import read_explanations
+
+
+@pytest.fixture
+def study(tmp_path):
+    """Prepared faces, tiny models under WeiNet's name, and faces chosen for them."""
+    return make_study(tmp_path)
+
+
+def changed(study, **values):
+    return study.replace(explanation=study.explanation.replace(**values))
+
+
+def unfinished(folder):
+    """As after a kill: the step had begun and not ended."""
+    write_json(folder / "run.json", read_json(folder / "run.json") | {"end": None})
+
+
+def test_explanations_and_face_space(study):
+    run = run_steps(study, "explanations")
+    assert (run.done, run.skipped, run.omissions) == (12, 0, [])
+    record = PerturbationRecord.load(study.record_path("WeiNet", "CV1", "face_CV1_1"))
+    assert (record.image_id, record.model) == ("face_CV1_1", "WeiNet_CV1")
+    assert record.predictions.shape == (40, 6) and record.segments.shape == (SIDE, SIDE)
+
+    run = run_steps(study, "facespace")
+    assert (run.done, run.skipped, run.omissions) == (12, 0, [])
+    stored = read_arrays(study.maps_path("WeiNet", "CV1", "fear"), ("maps", "image_ids"))
+    assert stored["maps"].shape == (3, *SHAPE) and stored["maps"].dtype == np.float32
+    assert stored["image_ids"].tolist() == ["face_CV1_1", "face_CV1_3", "face_CV1_5"]
+    points = read_arrays(study.faces_folder / "landmarks" / "face_CV1_1.npz")["points"]
+    one = lime(record, 2)
+    assert np.array_equal(stored["maps"][0], normalise(np.maximum(one.map, 0), points))
+    assert not study.maps_path("WeiNet", "CV1", "disgust").exists()
+
+    table = read_explanations(study)
+    assert table["image_id"].tolist() == [f"face_{fold}_{at}" for fold in study.folds for at in range(6)]
+    row = table[table["image_id"] == "face_CV1_1"].iloc[0]
+    assert (row["network"], row["fold"], row["expression"]) == ("WeiNet", "CV1", "fear")
+    assert row["r2"] == pytest.approx(one.r2) and row["superpixels"] == len(one.weights)
+    assert row["largest_weight"] == pytest.approx(one.weights.max())
+    assert row["mean_standard_error"] == pytest.approx(one.standard_errors.mean())
+    read = read_explanation(study, "WeiNet", "CV1", "face_CV1_1", "fear")
+    assert np.array_equal(read.weights, one.weights) and read.model == "WeiNet_CV1"
+
+
+def test_a_second_run_makes_nothing_and_changes_nothing(study):
+    run_steps(study, "explanations", "facespace")
+    before = written_at(study.results_folder)
+    again, warped = run_steps(study, "explanations"), run_steps(study, "facespace")
+    assert (again.done, again.skipped, warped.done, warped.skipped) == (0, 12, 0, 12)
+    assert written_at(study.results_folder) == before
+
+
+def test_another_kernel_width_costs_no_query(study):
+    run_steps(study, "explanations")
+    wider = changed(study, kernel_width=1.0)
+    run = run_steps(wider, "explanations")
+    assert (run.done, run.skipped) == (0, 12)
+    one, other = (read_explanation(of, "WeiNet", "CV1", "face_CV1_1", "fear") for of in (study, wider))
+    assert one.r2 != other.r2 and one.passes == other.passes == 40
+
+
+def test_other_settings_or_another_model_are_refused(study):
+    run_steps(study, "explanations")
+    with pytest.raises(ConflictError, match="samples = 40.*50"):
+        run_steps(changed(study, samples=50), "explanations")
+    with pytest.raises(ConflictError, match="sampler = 'iid'.*'orthogonal'"):
+        run_steps(changed(study, sampler="orthogonal"), "explanations")
+    tiny_model(study.model_path("WeiNet", "CV2"), 9)
+    with pytest.raises((ConflictError, MissingError)):
+        run_steps(study, "explanations")
+
+
+def test_models_and_faces_that_cannot_be_used_are_listed_and_the_others_go_on(tmp_path):
+    study = make_study(tmp_path, nan=("CV1",))
+    (study.faces_folder / "faces" / "face_CV2_3.png").write_bytes(b"no image")
+    run = run_steps(study, "explanations")
+    assert run.done == 5
+    reasons = {entry["item"]: entry["reason"] for entry in run.omissions}
+    assert sorted(reasons) == [f"WeiNet_CV1 face_CV1_{at}" for at in range(6)] + ["WeiNet_CV2 face_CV2_3"]
+    assert "cannot be read as an image" in reasons.pop("WeiNet_CV2 face_CV2_3")
+    assert all("NaN" in reason for reason in reasons.values())
+    warped = run_steps(study, "facespace")
+    assert warped.done == 5 and len(warped.omissions) == 7
+    assert not study.maps_path("WeiNet", "CV1", "anger").exists()
+    assert set(read_explanations(study)["fold"]) == {"CV2"}
+
+
+def test_damaged_records_and_maps_are_made_again(study):
+    run_steps(study, "explanations", "facespace")
+    before = contents(study.results_folder)
+    record = study.record_path("WeiNet", "CV2", "face_CV2_2")
+    maps = study.maps_path("WeiNet", "CV1", "anger")
+    record.write_bytes(record.read_bytes()[:200])
+    maps.write_bytes(maps.read_bytes()[:200])
+    unfinished(study.explanations_folder)
+    assert (run_steps(study, "explanations").done, run_steps(study, "facespace").done) == (1, 3)
+    assert contents(study.results_folder) == before
+
+
+KILLED = """
+import os, signal, sys
+from ekman_expressions import Experiment, study
+from ekman_expressions.explainers import Stored
+save, saved = Stored.save, []
+def save_or_die(record, path):
+    if len(saved) == 4:
+        os.kill(os.getpid(), signal.SIGKILL)
+    save(record, path)
+    saved.append(path)
+Stored.save = save_or_die
+study.run(Experiment.from_toml(sys.argv[1], root=sys.argv[2]), "explanations")
+"""
+
+
+def test_a_run_killed_midway_and_continued_leaves_the_same_bytes(tmp_path):
+    straight, killed = make_study(tmp_path / "straight"), make_study(tmp_path / "killed")
+    run_steps(straight, "explanations", "facespace")
+    settings = tmp_path / "tiny.toml"
+    settings.write_text(TINY.format(samples=40))
+    process = subprocess.run(
+        [sys.executable, "-c", KILLED, str(settings), str(tmp_path / "killed")],
+        cwd=Path(__file__).parent.parent,
+    )
+    assert process.returncode == -signal.SIGKILL
+    assert len(list(killed.explanations_folder.rglob("[!.]*.npz"))) == 4
+    with pytest.raises(MissingError, match="explanations"):
+        run_steps(killed, "facespace")
+    run = run_steps(killed, "explanations")
+    assert (run.done, run.skipped) == (8, 4)
+    run_steps(killed, "facespace")
+    assert contents(killed.results_folder) == contents(straight.results_folder)
+
+
+def test_a_new_explainer_goes_through_the_steps(study, monkeypatch):
+    monkeypatch.setitem(EXPLAINERS, "toy", TOY)
+    toy = changed(study, explainer="toy", options={"toy": {"strength": 3.0}})
+    assert run_steps(toy, "explanations", "facespace").omissions == []
+    stored = StoredMap.load(toy.record_path("WeiNet", "CV1", "face_CV1_1"))
+    assert (stored.image_id, stored.model, stored.target) == ("face_CV1_1", "WeiNet_CV1", 2)
+    assert read_arrays(toy.maps_path("WeiNet", "CV1", "fear"))["maps"].max() > 0
+    assert read_explanations(toy)["r2"].isna().all() and not read_explanations(toy)["superpixels"].any()
+    with pytest.raises(DataError, match="explains class 2"):
+        read_explanation(toy, "WeiNet", "CV1", "face_CV1_1", "anger")
+    # What a cell holds beside its maps can be read alone.
+    ids = read_arrays(toy.maps_path("WeiNet", "CV1", "fear"), ("image_ids", "source"))
+    assert set(ids) == {"image_ids", "source"}
+
+
+# --- how many images at a time
+
+
+def test_a_probe_decides_once_and_the_choice_is_kept(study, monkeypatch):
+    run_steps(study, "explanations")
+    assert not list(study.explanations_folder.rglob("group.json"))
+    other = study.replace(name="other")
+    for name in ("faces_folder", "models_folder", "evaluation_folder"):
+        getattr(other, name).parent.mkdir(parents=True, exist_ok=True)
+        getattr(other, name).symlink_to(getattr(study, name))
+    monkeypatch.setattr(explanations, "_WORTH_A_PROBE", 100)
+    run_steps(other, "explanations")
+    paths = [other.explanations_folder / f"WeiNet_{fold}" / "group.json" for fold in other.folds]
+    assert all(read_json(path)["group"] in explanations.GROUPS for path in paths)
+    # A run that is resumed uses the same size.
+    other.record_path("WeiNet", "CV2", "face_CV2_3").unlink()
+    write_json(paths[1], {"group": 5})
+    unfinished(other.explanations_folder)
+    assert run_steps(other, "explanations").done == 1 and read_json(paths[1]) == {"group": 5}
+    assert explanations.load_model(other, "WeiNet", "CV2").group == 5
+    write_json(paths[1], {"group": True})
+    with pytest.raises(DataError, match="batch size"):
+        explanations.load_model(other, "WeiNet", "CV2")
+
+
+def test_a_step_that_runs_out_of_memory_goes_on_and_says_so(study, monkeypatch):
+    load = explanations.model_files.load_model
+
+    def load_hungry(*which):
+        from ekman_expressions.zoo import as_model
+
+        model = as_model(load(*which))
+
+        def predict(images):
+            if len(images) > 10:
+                raise MemoryError
+            return model.predict(images)
+
+        return predict
+
+    monkeypatch.setattr(explanations.model_files, "load_model", load_hungry)
+    run = run_steps(study, "explanations")
+    assert (run.done, run.omissions) == (12, [])
+    for fold in study.folds:
+        assert len([note for note in run.notes if note.startswith(f"WeiNet_{fold}: out of memory")]) == 2
+        assert read_json(study.explanations_folder / f"WeiNet_{fold}" / "group.json") == {"group": 6}

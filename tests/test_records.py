@@ -1,0 +1,217 @@
+"""Superpixels, samples of them, and what is kept of a model's predictions."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ekman_expressions.core.errors import DataError, SettingsError
+from ekman_expressions.core.files import read_arrays
+from ekman_expressions.explainers import (
+    SAMPLERS,
+    PerturbationRecord,
+    Stored,
+    StoredMap,
+    draw_samples,
+    lime,
+    pairs,
+    query_superpixels,
+    superpixels,
+)
+
+NAMES = sorted(SAMPLERS)
+
+
+# --- superpixels
+
+
+def test_superpixels_are_numbered_without_gaps_and_follow_colours():
+    image = np.zeros((60, 60, 3), np.float32)
+    image[:, 30:] = 1
+    labels = superpixels(image, segments=8, compactness=1)
+    assert labels.dtype == np.int32
+    assert np.array_equal(np.unique(labels), np.arange(labels.max() + 1))
+    assert not set(labels[:, :29].ravel()) & set(labels[:, 31:].ravel())
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (np.zeros((4, 4, 3), np.float32), "cannot be divided into 30"),
+        (np.zeros((64, 64), np.float32), r"shape \(H, W, 3\).*received|got float32 of shape \(64, 64\)"),
+        (np.zeros((64, 64, 3), np.uint8), "uint8"),
+        (np.full((64, 64, 3), 200.0), "Divide 8-bit images by 255"),
+        (np.full((64, 64, 3), np.nan), "nan"),
+    ],
+)
+def test_images_that_cannot_be_divided(image, message):
+    with pytest.raises(DataError, match=message):
+        superpixels(image)
+
+
+# --- samples
+
+
+def test_first_sample_keeps_all_and_the_others_half():
+    samples = draw_samples(30, 2000, 1)
+    assert samples.dtype == bool and samples.shape == (2000, 30)
+    assert samples[0].all()
+    assert np.abs(samples[1:].mean(axis=0) - 0.5).max() < 0.05
+    assert np.abs(np.corrcoef(samples[1:].T) - np.eye(30)).max() < 0.1
+
+
+@pytest.mark.parametrize("sampler", NAMES)
+@given(st.integers(1, 70), st.integers(1, 150), st.integers(1, 60), st.integers(0, 99))
+def test_first_rows_stay_the_same_and_the_first_keeps_all(sampler, superpixels, samples, more, seed):
+    drawn = draw_samples(superpixels, samples, seed, sampler)
+    assert drawn.dtype == bool and drawn.shape == (samples, superpixels)
+    assert drawn[0].all()
+    assert np.array_equal(draw_samples(superpixels, samples + more, seed, sampler)[:samples], drawn)
+
+
+def test_the_studys_samples_are_iid_and_as_they_always_were():
+    random = np.random.default_rng(3).random((40, 9)) < 0.5
+    assert np.array_equal(draw_samples(9, 40, 3)[1:], random[1:])
+    assert np.array_equal(draw_samples(9, 40, 3, "iid"), draw_samples(9, 40, 3))
+
+
+@pytest.mark.parametrize("sampler", NAMES)
+@pytest.mark.parametrize("row", [1, 2, 5, 8, 9])
+def test_each_row_alone_is_uniform(sampler, row):
+    """All 2^3 patterns are equally frequent in a row, over seeds, also in the last of a block."""
+    from scipy.stats import chisquare
+
+    rows = np.array([draw_samples(3, 10, seed, sampler)[row] for seed in range(2000)])
+    counts = np.bincount(rows @ [1, 2, 4], minlength=8)
+    assert chisquare(counts).pvalue > 1e-4
+
+
+def test_rows_of_the_orthogonal_sampler_come_with_their_complements():
+    drawn = draw_samples(11, 61, 0, "orthogonal")
+    assert np.array_equal(drawn[1::2], ~drawn[2::2])
+
+
+@pytest.mark.parametrize(("superpixels", "block"), [(1, 2), (2, 4), (30, 64), (32, 64), (33, 128)])
+def test_in_a_whole_block_superpixels_are_orthogonal(superpixels, block):
+    drawn = draw_samples(superpixels, 1 + 3 * block, 0, "orthogonal")[1:]
+    for start in range(0, 3 * block, block):
+        signs = 2 * drawn[start : start + block].astype(int) - 1
+        assert np.array_equal(signs.T @ signs, block * np.eye(superpixels))
+        assert not signs.sum(axis=0).any()
+
+
+def test_blocks_and_seeds_differ():
+    drawn = draw_samples(30, 129, 0, "orthogonal")
+    assert not np.array_equal(drawn[1:65], drawn[65:])
+    assert not np.array_equal(drawn, draw_samples(30, 129, 1, "orthogonal"))
+
+
+def test_which_samples_belong_together():
+    assert pairs(5, "iid").tolist() == [0, 1, 2, 3, 4]
+    assert pairs(6, "orthogonal").tolist() == [0, 1, 1, 2, 2, 3]
+
+
+def test_unknown_samplers():
+    with pytest.raises(SettingsError, match="'sampler'.*'iid', 'orthogonal'.*'sobol'"):
+        draw_samples(3, 4, 0, "sobol")
+    with pytest.raises(SettingsError, match="'sampler'"):
+        pairs(4, "sobol")
+    with pytest.raises(DataError, match="'sampler'.*'sobol'"):
+        make_record(sampler="sobol")
+
+
+# --- records
+
+
+def make_record(superpixel_count=6, samples=20, seed=0, **changes):
+    segments = np.arange(300).reshape(15, 20) % superpixel_count
+    kinds = {
+        "segments": segments,
+        "samples": draw_samples(superpixel_count, samples, seed),
+        "predictions": np.random.default_rng(seed).dirichlet(np.ones(6), samples).astype(np.float32),
+        "hidden": 0.25,
+    }
+    return PerturbationRecord(image_id="ka_anger_1", model="SongNet_CV3", **kinds | changes)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 300), st.integers(1, 40))
+def test_a_record_comes_back_as_it_was(tmp_path_factory, superpixel_count, samples):
+    sampler = NAMES[superpixel_count % 2]
+    record = make_record(superpixel_count, samples, sampler=sampler)
+    path = tmp_path_factory.mktemp("records") / "record.npz"
+    record.save(path)
+    found = Stored.load(path)
+    for name in ("image_id", "model", "hidden", "sampler", "passes"):
+        assert getattr(found, name) == getattr(record, name)
+    for name in ("segments", "samples", "predictions"):
+        assert np.array_equal(getattr(found, name), getattr(record, name))
+    assert (found.samples.dtype, found.predictions.dtype) == (bool, np.float32)
+
+
+def test_equal_records_have_equal_bytes_and_are_small(tmp_path):
+    make_record(30, 1000).save(tmp_path / "a.npz")
+    make_record(30, 1000).save(tmp_path / "b.npz")
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+    assert (tmp_path / "a.npz").stat().st_size < 32_000
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_truncated_or_altered_records_raise_only_our_error(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("records") / "record.npz"
+    make_record().save(path)
+    whole = bytearray(path.read_bytes())
+    if data.draw(st.booleans()):
+        path.write_bytes(whole[: data.draw(st.integers(0, len(whole) - 1))])
+    else:
+        place = data.draw(st.integers(0, len(whole) - 1))
+        whole[place] ^= data.draw(st.integers(1, 255))
+        path.write_bytes(whole)
+    try:
+        PerturbationRecord.load(path)
+    except DataError:
+        pass
+
+
+def test_files_that_are_no_records(tmp_path):
+    path = tmp_path / "record.npz"
+    np.savez(path, maps=np.zeros(3))
+    with pytest.raises(DataError, match="lacks image_id"):
+        Stored.load(path)
+    StoredMap(image_id="a", model="m", target=0, map=np.zeros((3, 3)), passes=1).save(path)
+    with pytest.raises(DataError, match="no perturbation record.*is a StoredMap"):
+        PerturbationRecord.load(path)
+    make_record().save(path)
+    arrays = read_arrays(path)
+    for change in (
+        {"samples": np.zeros((20, 9), np.uint8)},
+        {"predictions": np.zeros((3, 6), np.float32)},
+        {"segments": np.zeros(4)},
+    ):
+        np.savez(path, **(arrays | change))
+        with pytest.raises(DataError, match="is no perturbation record"):
+            PerturbationRecord.load(path)
+    with pytest.raises(FileNotFoundError):
+        PerturbationRecord.load(tmp_path / "none.npz")
+
+
+def test_a_record_with_nan_is_refused():
+    with pytest.raises(DataError, match="finite"):
+        make_record(predictions=np.full((20, 6), np.nan, np.float32))
+
+
+def test_another_class_costs_no_forward_pass():
+    queried = []
+
+    def model(images):
+        queried.append(len(images))
+        red, green, blue = images.mean(axis=(1, 2)).T
+        odds = np.exp(np.stack([red, green, blue], axis=1))
+        return odds / odds.sum(axis=1, keepdims=True)
+
+    image = np.random.default_rng(0).random((48, 48, 3), dtype=np.float32)
+    found = query_superpixels(model, image, superpixels(image, segments=9), seed=0, samples=50)
+    assert sum(queried) == found.passes == 50
+    weights = [lime(found, target).weights for target in range(3)]
+    assert sum(queried) == 50 and not np.allclose(weights[0], weights[1])

@@ -308,7 +308,7 @@ def cost_bars(cost: pd.DataFrame, names: Mapping[str, str] | None = None) -> Fig
     Parameters
     ----------
     cost : DataFrame
-        ``explainer, network, passes, gradients, seconds``; see `ekman_expressions.study.cost`.
+        ``explainer, network, passes, gradients, seconds``; see `ekman_expressions.study.explainers.TABLES`.
     names : dict, optional
         What to call the explainers.
     """

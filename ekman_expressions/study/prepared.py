@@ -132,19 +132,10 @@ def any_known(experiment: Experiment) -> bool:
 def known_faces(experiment: Experiment) -> pd.DataFrame:
     """Return the prepared faces of an experiment that are synthetic, with what is known of them.
 
-    Returns
-    -------
-    DataFrame
-        The rows of the prepared manifest, sorted by `image_id`, with the further columns of
-        `synthetic.load`; ``source_id`` and ``source_path`` are the image's in the set, and
-        ``mask_path`` is its mask file's, empty where there is none.
-
-    Raises
-    ------
-    SettingsError
-        If the experiment has no synthetic faces.
-    MissingError, DataError
-        If the step 'faces' has not run, or faces were prepared that the set does not hold.
+    The rows of the prepared manifest with the further columns of `synthetic.load`; ``source_id`` and
+    ``source_path`` are the image's in the set, ``mask_path`` is its mask file's, empty where there is
+    none. Raises `SettingsError` if the experiment has no synthetic faces, and `DataError` if faces were
+    prepared that the set does not hold.
     """
     if DATABASE not in experiment.faces.datasets:
         raise SettingsError(

@@ -2,9 +2,9 @@
 
     python benchmarks/r2_chance.py --root ROOT [--preset demo]
 
-Printed per network, as means over its explained faces: the R² of the fit; the R² when the answers are
-dealt out anew among the samples, which is chance; and the R² on samples that the fit has not seen (0 or
-less: the mean answer would predict as well). See `ekman_expressions.measures.surrogate_fit`.
+Printed per network, as means over its explained faces: the R² of the fit; the R² when the predictions are
+permuted over the samples, which is chance; and the R² on samples that the fit has not seen (0 or
+less: the mean prediction would fit as well). See `ekman_expressions.measures.reliability`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ekman_expressions import Experiment
 from ekman_expressions.core.expressions import index
 from ekman_expressions.explainers.lime import lime
 from ekman_expressions.explainers.record import PerturbationRecord
-from ekman_expressions.measures.surrogate_fit import cross_validated_r2, permuted_r2
+from ekman_expressions.measures.reliability import cross_validated_r2, permuted_r2
 from ekman_expressions.study import evaluation
 
 
@@ -46,7 +46,7 @@ def main() -> None:
                 cross_validated_r2(record, target, seed=0, **settings),
             )
         )
-    columns = ["network", "samples", "superpixels", "R²", "R² of shuffled answers", "R² on unseen samples"]
+    columns = ["network", "samples", "superpixels", "R²", "R² of permuted predictions", "R² on unseen samples"]
     table = pd.DataFrame(lines, columns=columns)
     means = table.groupby("network", sort=False).mean()
     means.insert(0, "faces", table.groupby("network", sort=False).size())

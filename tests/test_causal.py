@@ -14,7 +14,7 @@ from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.faces.cropping import _crop_transform
 from ekman_expressions.facespace import masks, warp
 from ekman_expressions.facespace.warp import POINTS, SHAPE
-from ekman_expressions.measures import causal_maps
+from ekman_expressions.measures.movement import iou_at_equal_area, layer_in_face_space
 from ekman_expressions.study import causal
 
 HULL = polygon2mask(SHAPE, POINTS[[*range(17), 26, 24, 19, 17]][:, ::-1] - 0.5)
@@ -24,7 +24,7 @@ def in_face_space(layer, size=96, landmarks=LANDMARKS):
     """Warp a layer of the source image whose face has these landmarks."""
     transform = _crop_transform(landmarks, size)
     units = (landmarks @ transform[:, :2].T + transform[:, 2]) / size
-    return causal_maps.to_face_space(np.float32(layer), transform, units, size)
+    return layer_in_face_space(np.float32(layer), transform, units, size)
 
 
 def stretched():
@@ -36,22 +36,6 @@ def stretched():
 
 
 # The way into face space
-
-
-def test_a_lit_triangle_of_the_face_comes_out_at_the_templates_place():
-    mesh = warp.triangles()
-    mesh = mesh[(mesh < 68).all(axis=1)]
-    corners = POINTS[mesh]
-    doubled = np.abs(np.linalg.det(corners[:, 1:] - corners[:, :1]))
-    # Those that are large enough for half-size masks; they lie on both sides, so none may be mirrored.
-    largest = mesh[np.argsort(-doubled)[:6]]
-    assert len(set(largest.ravel() < 8)) == 2
-    for landmarks in (LANDMARKS, stretched()):
-        for corners in largest:
-            layer = 12 * polygon2mask((112, 112), landmarks[corners][:, ::-1] / 2 - 0.5)
-            found = in_face_space(layer, landmarks=landmarks) > 6
-            expected = polygon2mask(SHAPE, POINTS[corners][:, ::-1] - 0.5)
-            assert (found & expected).sum() / (found | expected).sum() > 0.85
 
 
 @pytest.mark.parametrize("size", [48, 96, 301])
@@ -93,27 +77,12 @@ def root(tmp_path):
 
 def test_means_are_over_a_subjects_images_first_and_then_over_subjects(root, tmp_path):
     experiment = prepared(tmp_path, root)
-    total = causal.maps(experiment)
-    assert list(total.means) == ["anger", "fear"] and total.layer == "total" and total.omissions == ()
+    total = causal.causal_maps(experiment)
+    assert list(total.means) == ["anger", "fear"] and total.omissions == ()
     # Pooled, anger would be 350 / 3.
     np.testing.assert_allclose(total.means["anger"], (75 + 200) / 2 * 12 / 255, rtol=1e-5)
     np.testing.assert_allclose(total.means["fear"], 30 * 12 / 255, rtol=1e-5)
     assert total.means["anger"].shape == SHAPE and total.means["anger"].dtype == np.float32
-    assert total.counts.to_dict("index") == {
-        "anger": {"images": 3, "subjects": 2},
-        "fear": {"images": 1, "subjects": 1},
-    }
-    photometric = causal.maps(experiment, "photometric")
-    np.testing.assert_allclose(photometric.means["anger"], (85 + 210) / 2 * 0.5 / 255, rtol=1e-5)
-
-
-def test_means_of_action_units_are_over_all_faces_that_show_them(root, tmp_path):
-    units = causal.unit_maps(prepared(tmp_path, root))
-    assert list(units.means) == ["au04", "au12"]
-    # The second subject shows it in anger (220) and fear (40).
-    np.testing.assert_allclose(units.means["au04"], (95 + 130) / 2 * 12 / 255, rtol=1e-5)
-    np.testing.assert_allclose(units.means["au12"], 90 * 12 / 255, rtol=1e-5)
-    assert units.counts.loc["au04"].tolist() == [4, 2] and units.counts.loc["au12"].tolist() == [1, 1]
 
 
 def test_mean_faces_count_subjects_alike(root, tmp_path):
@@ -128,7 +97,7 @@ def test_one_bad_image_is_left_out_by_name(root, tmp_path):
     # Rendered anew since it was prepared: its landmarks are of another face.
     (root / "images/id01_anger_0.webp").write_bytes((root / "images/id01_fear_0.webp").read_bytes())
     (root / "images/id01_fear_0.webp").unlink()
-    total = causal.maps(experiment)
+    total = causal.causal_maps(experiment)
     reasons = dict(total.omissions)
     assert list(reasons) == [f"synthetic_{name}_0" for name in ("id00_anger", "id01_anger", "id01_fear")]
     assert "id00_anger_0.png" in reasons["synthetic_id00_anger_0"]
@@ -138,24 +107,21 @@ def test_one_bad_image_is_left_out_by_name(root, tmp_path):
     np.testing.assert_allclose(total.means["anger"], 100 * 12 / 255, rtol=1e-5)
     (root / "masks/id00_anger_1.png").unlink()
     with pytest.raises(DataError, match="'mini'.*4 were left out"):
-        causal.maps(experiment)
+        causal.causal_maps(experiment)
 
 
 def test_what_has_no_causal_masks_is_refused(root, tmp_path):
     experiment = prepared(tmp_path, root)
-    with pytest.raises(SettingsError, match="'layer'.*'total', 'photometric'.*'au04'"):
-        causal.maps(experiment, "au04")
     table = pd.read_csv(root / "manifest.csv", keep_default_na=False)
     table.drop(columns=["layers"]).to_csv(root / "manifest.csv", index=False)
-    for function in (causal.maps, causal.unit_maps):
-        with pytest.raises(DataError, match="lacks the columns layers"):
-            function(experiment)
+    with pytest.raises(DataError, match="lacks the columns layers"):
+        causal.causal_maps(experiment)
 
 
 def test_an_experiment_on_other_faces_is_refused(tmp_path):
     experiment = make_experiment(tmp_path)
     object.__setattr__(experiment.faces, "datasets", ("made",))
-    for function in (causal.maps, causal.unit_maps, causal.mean_faces):
+    for function in (causal.causal_maps, causal.mean_faces):
         with pytest.raises(SettingsError, match="'made' has faces of made.*synthetic"):
             function(experiment)
 
@@ -169,42 +135,34 @@ def rows_of_canvas(start, stop):
     return canvas
 
 
-def compare(causal_map, mask):
-    table = causal.agreement({"anger": np.float32(causal_map)}, {"anger": mask})
-    return table["iou"].item(), table["auc"].item()
+def iou(causal_map, mask):
+    return iou_at_equal_area(np.float32(causal_map), mask)
 
 
 def test_agreement_by_hand():
     mask = rows_of_canvas(0, 100)
     falling = np.linspace(1, 0, SHAPE[0] * SHAPE[1]).reshape(SHAPE)
-    assert compare(falling, mask) == pytest.approx((1, 1))
-    assert compare(1 - falling, mask) == pytest.approx((0, 0))
+    assert iou(falling, mask) == pytest.approx(1) and iou(1 - falling, mask) == pytest.approx(0)
     # The highest 100 rows are 50 ... 149: half in the mask, 50 of 150 rows in both.
-    assert compare(np.roll(falling, 50, axis=0), mask)[0] == pytest.approx(50 / 150)
+    assert iou(np.roll(falling, 50, axis=0), mask) == pytest.approx(50 / 150)
     # Thresholded at the mask's area, a map that is high on more than the mask has no more than it.
-    assert compare(falling + rows_of_canvas(0, 200), mask)[0] == pytest.approx(1)
+    assert iou(falling + rows_of_canvas(0, 200), mask) == pytest.approx(1)
 
 
 def test_equal_pixels_count_in_part():
     mask = rows_of_canvas(100, 200)
     # 50 rows of the mask are lit. Of 225 dark rows 50 may still be marked: 2 / 9 of each.
     both = 50 + 50 * 2 / 9
-    iou, auc = compare(rows_of_canvas(100, 150), mask)
-    assert iou == pytest.approx(both / (200 - both))
-    # A lit pixel is higher than any outside; a dark one is equal to all.
-    assert auc == pytest.approx(0.5 * 1 + 0.5 * 0.5)
+    assert iou(rows_of_canvas(100, 150), mask) == pytest.approx(both / (200 - both))
     # Twice as many rows are lit: half of them may be marked.
-    assert compare(rows_of_canvas(50, 250), mask)[0] == pytest.approx(50 / 150)
+    assert iou(rows_of_canvas(50, 250), mask) == pytest.approx(50 / 150)
 
 
 def test_table_compares_each_mask_with_all_maps():
-    means = {name: np.float32(masks.ekman_mask(name)) for name in EXPRESSIONS}
-    table = causal.agreement(means)
-    assert len(table) == 36 and set(table["causal_map"]) == set(table["mask"]) == set(EXPRESSIONS)
-    wide = table.pivot(index="mask", columns="causal_map", values="iou")
+    wide = causal.mask_agreement({name: np.float32(masks.ekman_mask(name)) for name in EXPRESSIONS})
+    assert list(wide) == list(wide.index) == list(EXPRESSIONS)
     np.testing.assert_allclose(np.diag(wide), 1)
     anger, fear = (masks.ekman_mask(name) for name in ("anger", "fear"))
-    assert anger.sum() < fear.sum()
     # So many of fear's pixels as anger has: each counts with anger's part of fear's area.
     both = (anger & fear).sum() * anger.sum() / fear.sum()
     assert wide.loc["anger", "fear"] == pytest.approx(both / (2 * anger.sum() - both))
@@ -215,16 +173,14 @@ def test_table_compares_each_mask_with_all_maps():
     "causal_map, mask, message",
     [
         (np.ones(SHAPE), rows_of_canvas(0, 9), "constant"),
-        (np.full(SHAPE, np.nan), rows_of_canvas(0, 9), "not finite"),
         (np.eye(*SHAPE), rows_of_canvas(0, 0), "empty"),
-        (np.eye(*SHAPE), rows_of_canvas(0, 275), "full"),
         (np.eye(*SHAPE), np.eye(*SHAPE), "float64"),
         (np.eye(9), rows_of_canvas(0, 9), r"\(9, 9\)"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(causal_map, mask, message):
     with pytest.raises(DataError, match=message):
-        causal.agreement({"anger": causal_map}, {"anger": mask})
+        iou_at_equal_area(causal_map, mask)
 
 
 # Pictures

@@ -14,12 +14,20 @@ from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import read_csv, write_arrays
 from ekman_expressions.facespace.masks import atlas, ekman_mask
 from ekman_expressions.facespace.warp import SHAPE
-from ekman_expressions.measures import localisation, reference_masks
-from ekman_expressions.study import causal, known_answers, known_answers_figures
+from ekman_expressions.measures.localisation import (
+    LOCALISATION_SCORES,
+    centre_prior,
+    changed_pixels,
+    localisation_scores,
+    summarise_localisation,
+)
+from ekman_expressions.measures.movement import masks_against_movement
+from ekman_expressions.study import causal, known_answers
 from ekman_expressions.study import run as run_steps
 from ekman_expressions.study.prepared import known_faces
 
 HULL = atlas().hull
+read = known_answers.read_known_answers
 RNG = np.random.default_rng(0)
 
 
@@ -34,46 +42,34 @@ def rows_of_canvas(start, stop):
 
 def test_a_map_equal_to_the_changed_pixels_finds_them_all():
     changed = rows_of_canvas(100, 140)
-    found = localisation.score(np.float32(changed), changed, HULL)
+    found = localisation_scores(np.float32(changed), changed, HULL)
     area = changed[HULL].mean()
     assert found == pytest.approx({"auc": 1, "mass": 1, "density": 1 / area, "area": area})
-    assert localisation.score(1 - np.float32(changed), changed, HULL)["auc"] == 0
+    assert localisation_scores(1 - np.float32(changed), changed, HULL)["auc"] == 0
 
 
 def test_baselines_are_what_they_say():
-    prior, changed = localisation.centre_prior(), rows_of_canvas(100, 175)
+    prior, changed = centre_prior(), rows_of_canvas(100, 175)
     assert prior.max() == pytest.approx(1, abs=0.01) and prior[0, 0] < prior[137, 0] < prior[137, 112]
     np.testing.assert_allclose(prior, prior[::-1, ::-1])
     # One standard deviation is half of the way to the side.
     assert prior[137, 56] == pytest.approx(np.exp(-0.5), abs=0.02)
-    assert localisation.score(prior, changed, HULL)["auc"] > 0.5
-    random = localisation.random_map(0, "a")
-    found = localisation.score(random, changed, HULL)
-    assert found["auc"] == pytest.approx(0.5, abs=0.01) and found["density"] == pytest.approx(1, abs=0.02)
-    np.testing.assert_array_equal(random, localisation.random_map(0, "a"))
-    assert (random != localisation.random_map(0, "b")).any()
+    assert localisation_scores(prior, changed, HULL)["auc"] > 0.5
 
 
 def test_a_map_without_positive_values_has_an_auc_but_no_mass():
-    found = localisation.score(-np.float32(rows_of_canvas(0, 50)), rows_of_canvas(100, 175), HULL)
+    found = localisation_scores(-np.float32(rows_of_canvas(0, 50)), rows_of_canvas(100, 175), HULL)
     assert found["auc"] > 0.5 and np.isnan(found["mass"]) and np.isnan(found["density"])
 
 
-def test_each_unit_has_its_say_in_what_changed():
+def test_each_unit_counts_by_its_own_range():
     jaw, brows = 12.0 * rows_of_canvas(200, 250), 2.0 * rows_of_canvas(20, 30) + 0.9 * rows_of_canvas(30, 40)
-    feeble = 0.4 * rows_of_canvas(100, 110)
-    layers = {"total": jaw, "au27": jaw, "au01": brows, "au02": feeble, "photometric": jaw}
+    slight = 0.4 * rows_of_canvas(100, 110)
+    layers = {"total": jaw, "au27": jaw, "au01": brows, "au02": slight, "photometric": jaw}
     expected = rows_of_canvas(200, 250) | rows_of_canvas(20, 30)
-    np.testing.assert_array_equal(localisation.changed_pixels(layers), expected)
+    np.testing.assert_array_equal(changed_pixels(layers), expected)
     with pytest.raises(DataError, match="0.5 mm"):
-        localisation.changed_pixels({"au02": feeble, "total": jaw})
-
-
-def test_another_face_is_of_another_expression():
-    labels = ["fear", "fear", "anger", ""]
-    partners = localisation.another([0, 1, 2], labels, seed=1)
-    assert partners[0] == partners[1] == 2 and partners[2] in (0, 1)
-    assert localisation.another([0, 1], labels, seed=1) == {}
+        changed_pixels({"au02": slight, "total": jaw})
 
 
 def test_summary_by_hand():
@@ -81,8 +77,8 @@ def test_summary_by_hand():
         ("lime", "WeiNet", subject, correct, value, 0.5, np.nan, 0.1, 0.0)
         for subject, correct, value in (("a", True, 0.6), ("a", False, 0.8), ("b", True, 0.5))
     ]
-    names = ["explainer", "network", "subject", "correct", *localisation.SCORES]
-    table = localisation.summarise(pd.DataFrame(rows, columns=names), seed=0).set_index(["faces", "score"])
+    names = ["explainer", "network", "subject", "correct", *LOCALISATION_SCORES]
+    table = summarise_localisation(pd.DataFrame(rows, columns=names), seed=0).set_index(["faces", "score"])
     assert table.loc[("all", "auc"), ["value", "count", "subjects"]].tolist() == pytest.approx(
         [1.9 / 3, 3, 2]
     )
@@ -97,7 +93,7 @@ def test_masks_of_what_moves_are_found_and_others_not():
     noise = {s: RNG.random(SHAPE) for s in "abc"}
     masks = {name: ekman_mask(name) for name in EXPRESSIONS}
     maps = {name: {s: masks[name] + 0.1 * noise[s] for s in "abc"} for name in EXPRESSIONS}
-    pairs, summary = reference_masks.compare(maps, masks, seed=0, resamples=10)
+    pairs, summary = masks_against_movement(maps, masks, seed=0, resamples=10)
     found = summary.set_index("statistic")
     own = pairs[pairs["mask"] == pairs["causal_map"]]
     np.testing.assert_allclose(own[["iou", "low", "high"]], 1)
@@ -105,7 +101,7 @@ def test_masks_of_what_moves_are_found_and_others_not():
     assert np.isnan(found.loc["own", "p"]) and set(pairs["subjects"]) == {3}
     # The mean over subjects is what is compared.
     means = {name: np.mean(list(of_name.values()), axis=0) for name, of_name in maps.items()}
-    table = causal.agreement(means).set_index(["mask", "causal_map"])["iou"]
+    table = causal.mask_agreement(means).T.unstack()
     np.testing.assert_allclose(pairs.set_index(["mask", "causal_map"])["iou"], table, rtol=1e-6)
 
 
@@ -113,11 +109,11 @@ def test_masks_dealt_out_wrongly_are_worse_than_relabelled_ones():
     masks = {name: ekman_mask(name) for name in EXPRESSIONS}
     turned = dict(zip(EXPRESSIONS, [*EXPRESSIONS[1:], EXPRESSIONS[0]], strict=True))
     maps = {name: {s: masks[turned[name]] + 0.1 * RNG.random(SHAPE) for s in "ab"} for name in EXPRESSIONS}
-    _, summary = reference_masks.compare(maps, masks, seed=0, resamples=5)
+    _, summary = masks_against_movement(maps, masks, seed=0, resamples=5)
     difference = summary.set_index("statistic").loc["difference"]
     assert difference["value"] < 0 and difference["p"] > 0.5
     with pytest.raises(DataError, match="two or more expressions"):
-        reference_masks.compare({"fear": maps["fear"]}, masks, seed=0)
+        masks_against_movement({"fear": maps["fear"]}, masks, seed=0)
 
 
 # The step
@@ -139,7 +135,7 @@ def experiment(tmp_path):
     found = found.replace(explanation=found.explanation.replace(compare=("kernel_shap", "rise")))
     truths = {}
     for row in known_faces(found).itertuples():
-        truths[row.image_id] = row, localisation.changed_pixels(causal.warped_layers(found, row, ["au04"]))
+        truths[row.image_id] = row, changed_pixels(causal.warped_layers(found, row, ["au04"]))
     for explainer, sign in (("lime", 1), ("kernel_shap", -1)):
         explained = found.explained_by(explainer)
         with stand_in(explained, "facespace"):
@@ -159,18 +155,18 @@ def test_step_scores_explainers_and_baselines_and_names_what_is_missing(experime
     run = run_steps(experiment, "known_answers")
     assert run.done == 2
     assert [entry["item"] for entry in run.omissions if "explainer" in entry["item"]] == ["explainer rise"]
-    table = known_answers.read_localisation(experiment)
+    table = read(experiment, "localisation")
     auc = table[(table["faces"] == "all") & (table["score"] == "auc")].set_index("explainer")["value"]
     assert auc["lime"] == 1 and auc["kernel_shap"] == 0 and auc["photometric change"] == 1
     assert auc["random pixels"] == pytest.approx(0.5, abs=0.03)
-    faces = known_answers.read_localisation(experiment, faces=True)
+    faces = read(experiment, "localisation_faces")
     lime = faces[faces["explainer"] == "lime"]
     assert lime["correct"].all() and len(lime) == 4 and (lime["mass"] == 1).all()
     # Another face's explanation lies at the other expression's place.
     assert (lime["over_another"] > 0.4).all()
     prior = faces[faces["explainer"] == "centre prior"].set_index("image_id")["auc"]
     np.testing.assert_allclose(lime.set_index("image_id")["over_centre"], 1 - prior[lime["image_id"]])
-    pairs, summary = known_answers.read_reference_masks(experiment)
+    pairs, summary = read(experiment, "masks"), read(experiment, "masks_summary")
     assert len(pairs) == 4 and summary["statistic"].tolist() == ["own", "others", "difference"]
     again = run_steps(experiment, "known_answers")
     assert again.done == 0 and again.skipped == 2
@@ -207,16 +203,16 @@ def test_without_explanations_the_step_says_which_are_needed(tmp_path):
 
 def test_figures_are_readable_and_show_the_numbers(experiment):
     run_steps(experiment, "known_answers")
-    table = known_answers.read_localisation(experiment)
-    figure = known_answers_figures.localisation_figure(table)
+    table = read(experiment, "localisation")
+    figure = known_answers.localisation_figure(table)
     assert_readable(figure)
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["LIME", "KernelSHAP"]
     dots = [line.get_xdata()[0] for line in figure.axes[0].lines if line.get_marker() == "o"]
     assert dots == pytest.approx([1, 0])
-    readable = known_answers_figures.localisation_table(table)
+    readable = known_answers.localisation_table(table)
     assert readable.loc[("WeiNet", "lime"), "auc"].startswith("1.000 [")
-    assert_readable(known_answers_figures.masks_figure(*known_answers.read_reference_masks(experiment)))
+    assert_readable(known_answers.masks_figure(read(experiment, "masks"), read(experiment, "masks_summary")))
     with pytest.raises(DataError, match="no explained faces"):
-        known_answers_figures.localisation_figure(table[table["network"] == "none"])
+        known_answers.localisation_figure(table[table["network"] == "none"])
     with pytest.raises(DataError, match="no values"):
         figures.interval_dots(table[:0], panels={}, row="explainer", colour="network")

@@ -9,7 +9,6 @@ from PIL import Image
 from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import write_csv
 from ekman_expressions.facespace.masks import atlas
-from ekman_expressions.measures.localisation import SUMMARY
 from ekman_expressions.study.pictures import draw_pictures
 from ekman_expressions.study.provenance import Run
 
@@ -58,7 +57,18 @@ def test_the_best_localisation_is_named(experiment):
         for score in ("auc", "density")
     ]
     folder = experiment.known_answers_folder
-    table = pd.DataFrame([dict(zip(SUMMARY, row, strict=True)) for row in rows])
+    table = pd.DataFrame(
+        [
+            dict(
+                zip(
+                    ["explainer", "network", "faces", "score", "value", "low", "high", "count", "subjects"],
+                    row,
+                    strict=True,
+                )
+            )
+            for row in rows
+        ]
+    )
     write_csv(folder / "localisation.csv", table)
     (texts,) = drawn(experiment, "known_answers", folder).values()
     assert "Highest AUC: RISE on WeiNet, 0.610 (0.590 to 0.630)" in texts["Description"]

@@ -5,13 +5,12 @@ import pytest
 from tiny_study import contents, make_study, tiny_model, written_at
 
 from ekman_expressions.core.errors import ConflictError, MissingError
-from ekman_expressions.core.files import read_arrays, write_arrays
+from ekman_expressions.core.files import read_arrays, read_json
 from ekman_expressions.explainers import PerturbationRecord, lime
 from ekman_expressions.facespace.warp import normalise
-from ekman_expressions.study import erasing, quality_tables
+from ekman_expressions.study import quality
 from ekman_expressions.study import run as run_steps
-from ekman_expressions.study.variants import AS_SET, OTHER_SAMPLES, UNTRAINED, halves, names_of
-from ekman_expressions.zoo.asking import Asker
+from ekman_expressions.study.quality import AS_SET, OTHER_SAMPLES, UNTRAINED, read_quality
 
 SAMPLES = 120
 
@@ -27,106 +26,81 @@ def made(tmp_path_factory):
 def test_every_explanation_is_resampled(made):
     study, run = made
     assert run.omissions == []
-    table = quality_tables.read(study, "reliability")
+    table = read_quality(study, "reliability")
     assert len(table) == 12
     row = table[table["image_id"] == "face_CV1_1"].iloc[0]
     one = lime(PerturbationRecord.load(study.record_path("WeiNet", "CV1", "face_CV1_1")), 2)
     assert (row["explainer"], row["expression"], row["units"]) == ("lime", "fear", SAMPLES - 1)
     assert row["r2"] == pytest.approx(one.r2) and row["superpixels"] == len(one.weights)
     assert row["mean_standard_error"] == pytest.approx(one.standard_errors.mean(), rel=0.25)
-    arrays = read_arrays(study.quality_folder / "reliability" / "lime" / "WeiNet_CV1.npz")
-    start = arrays["superpixels"][: arrays["image_ids"].tolist().index("face_CV1_1")].sum()
-    np.testing.assert_allclose(arrays["weights"][start : start + len(one.weights)], one.weights, atol=1e-9)
 
 
-def test_curves_take_no_more_than_a_tenth_of_limes_passes(made, monkeypatch):
+def test_curves_take_no_more_than_a_tenth_of_limes_passes(made):
     study, _ = made
-    table = quality_tables.read(study, "curves")
+    table = read_quality(study, "curves")
     faces = table.drop_duplicates(["network", "fold", "image_id"])
     assert 0 < faces["passes"].sum() <= 0.1 * 12 * SAMPLES
     assert set(table["ranking"]) == {"lime", "random", "centre"}
     assert len(table) == 3 * len(faces) and table[["deletion", "insertion"]].stack().between(0, 1).all()
-    # What is stated is what the models were asked.
-    asked = []
-    ask = Asker.ask
-
-    def counted(self, image, segments, samples, **options):
-        asked.append(len(samples))
-        return ask(self, image, segments, samples, **options)
-
-    monkeypatch.setattr(Asker, "ask", counted)
-    for path in (study.quality_folder / "curves").glob("*.npz"):
-        path.unlink()
-    run_steps(study, "quality")
-    assert sum(asked) == faces["passes"].sum()
-    curves = quality_tables.read_curves(study)
+    curves = quality.read_curves(study)
     assert sum(len(cell["lime"]) for cell in curves.values()) == len(faces)
     for cell in curves.values():
-        assert cell["lime"].shape[1:] == (2, len(erasing.GRID))
+        assert cell["lime"].shape[1:] == (2, len(quality.CURVE_SHARES))
         # The intact face, and that of which all is hidden, are the same for all rankings.
         np.testing.assert_allclose(cell["lime"][:, 0, [0, -1]], cell["centre"][:, 1, [-1, 0]], atol=1e-6)
 
 
 def test_faces_explained_again(made):
     study, _ = made
-    variants = names_of(study.explanation)
-    assert variants[:4] == (AS_SET, OTHER_SAMPLES, "hidden mean", "hidden blur")
-    table = quality_tables.read(study, "sensitivity")
+    matrices, ways = quality.sensitivity_matrices(study)
+    assert ways[:4] == (AS_SET, OTHER_SAMPLES, "hidden mean", "hidden blur") and len(matrices) == 2
+    variants = (*ways, UNTRAINED)
+    table = read_quality(study, "sensitivity")
     assert set(table["faces"]) == {2}
     assert len(table) == 2 * len(variants) * (len(variants) - 1) / 2
-    untrained = quality_tables.read(study, "untrained")
+    untrained = read_quality(study, "untrained")
     assert untrained["expression"].tolist() == ["anger", "fear"] and set(untrained["faces"]) == {2}
     assert untrained[["pearson", "spearman", "ssim"]].stack().between(-1, 1).all()
     assert untrained[["iou_trained", "iou_untrained"]].stack().between(0, 1).all()
-    heatmaps = quality_tables.read_heatmaps(study)
+    heatmaps = quality.read_untrained_heatmaps(study)
     assert set(heatmaps) == {("WeiNet", "anger"), ("WeiNet", "fear")}
     # The mean as set is that of the first half of the samples of the two faces.
     maps = []
-    for fold in study.folds:
-        arrays = read_arrays(study.quality_folder / "again" / f"WeiNet_{fold}.npz")
-        for image_id in arrays["image_ids"][arrays["expressions"] == "fear"]:
-            record = PerturbationRecord.load(study.record_path("WeiNet", fold, image_id))
-            half = lime(halves(record)[0], 2)
-            points = read_arrays(study.faces_folder / "landmarks" / f"{image_id}.npz")["points"]
-            maps.append(normalise(np.maximum(half.map, 0), points))
+    for row in quality._faces_of_all_folds(study, "WeiNet").query("expression == 'fear'").itertuples():
+        record = PerturbationRecord.load(study.record_path("WeiNet", row.fold, row.image_id))
+        half = lime(quality._halves(record, None)[AS_SET], 2)
+        points = read_arrays(study.faces_folder / "landmarks" / f"{row.image_id}.npz")["points"]
+        maps.append(normalise(np.maximum(half.map, 0), points))
     np.testing.assert_allclose(heatmaps["WeiNet", "fear"][AS_SET], np.mean(maps, axis=0), atol=1e-6)
     assert not np.allclose(heatmaps["WeiNet", "fear"][UNTRAINED], heatmaps["WeiNet", "fear"][AS_SET])
 
 
-def test_a_second_run_makes_nothing_and_a_killed_one_goes_on(made):
+def test_a_second_run_makes_nothing_and_makes_good_what_is_damaged(made):
     study, _ = made
     before, bytes_before = written_at(study.quality_folder), contents(study.quality_folder)
     assert run_steps(study, "quality").done == 0
     assert written_at(study.quality_folder) == before
-    (study.quality_folder / "again" / "WeiNet_CV2.npz").unlink()
-    damaged = study.quality_folder / "curves" / "WeiNet_CV1.npz"
-    damaged.write_bytes(damaged.read_bytes()[:100])
-    assert run_steps(study, "quality").done > 0
+    entry = read_json(study.quality_folder / "run.json")
+    parts = study.quality_folder / "parts"
+    (parts / "curves-WeiNet_CV2.csv").unlink()
+    (parts / "sensitivity-WeiNet.csv").write_text("damaged")
+    run = run_steps(study, "quality")
+    assert 0 < run.done < entry["done"] and run.skipped > 0
     assert contents(study.quality_folder) == bytes_before
-
-
-def test_another_untrained_copy_is_not_mixed_with_the_earlier_one(made):
-    study, _ = made
-    path = study.quality_folder / "again" / "WeiNet_CV1.npz"
-    kept, arrays = path.read_bytes(), read_arrays(path)
-    assert set(arrays["image_ids"].tolist()) <= set(arrays["settled_on"].tolist())
-    write_arrays(path, arrays | {"settled_on": arrays["settled_on"][:1]})
-    assert run_steps(study, "quality").done == len(arrays["image_ids"])
-    assert path.read_bytes() == kept
 
 
 def test_the_halves_of_a_record_share_only_the_sample_that_keeps_all(made):
     study, _ = made
     record = PerturbationRecord.load(study.record_path("WeiNet", "CV1", "face_CV1_1"))
-    first, second = halves(record)
+    first, second = quality._halves(record, None).values()
     assert len(first.samples) == len(second.samples) == SAMPLES // 2
     assert first.samples[0].all() and second.samples[0].all()
     assert np.array_equal(second.samples[1:], record.samples[SAMPLES // 2 : SAMPLES - 1])
-    assert halves(record, SAMPLES)[1] is None
-    assert len(halves(record, 2 * SAMPLES)[0].samples) == SAMPLES
+    assert list(quality._halves(record, SAMPLES)) == [AS_SET]
+    assert len(quality._halves(record, 2 * SAMPLES)[AS_SET].samples) == SAMPLES
 
 
-def test_models_that_answer_a_constant_or_are_gone_are_said(tmp_path):
+def test_models_with_one_prediction_and_models_that_are_gone_are_listed(tmp_path):
     import keras
 
     study = make_study(tmp_path, samples=40)
@@ -142,10 +116,10 @@ def test_models_that_answer_a_constant_or_are_gone_are_said(tmp_path):
     assert "nothing to explain" in reasons["WeiNet_CV1 face_CV1_0: R² and sign flips of lime"]
     assert "WeiNet_CV1 face_CV1_2: reliability of lime" in reasons
     assert any(item.startswith("WeiNet_CV2") and "explained again" in item for item in reasons)
-    table = quality_tables.read(study, "reliability").set_index("fold")
+    table = read_quality(study, "reliability").set_index("fold")
     assert table.loc["CV1", ["r2", "flip_rate"]].isna().all(axis=None)
     assert (table.loc["CV1", "mean_standard_error"] == 0).all() and table.loc["CV2", "r2"].notna().all()
-    untrained = quality_tables.read(study, "untrained")
+    untrained = read_quality(study, "untrained")
     assert untrained[["pearson", "iou_trained"]].isna().all(axis=None)
     assert untrained["iou_untrained"].notna().any()
 
@@ -155,7 +129,7 @@ def test_steps_that_have_not_run_and_other_settings(made, tmp_path):
         run_steps(make_study(tmp_path), "quality")
     study, _ = made
     with pytest.raises(MissingError, match="quality"):
-        quality_tables.read(make_study(tmp_path / "b"), "curves")
+        read_quality(make_study(tmp_path / "b"), "curves")
     with pytest.raises(ConflictError, match="segments"):
         run_steps(study.replace(explanation=study.explanation.replace(segments=13)), "quality")
 
@@ -170,12 +144,12 @@ def test_explainers_that_are_compared_stand_in_the_same_tables(tmp_path):
     for name in ("lime", *compare):
         run_steps(study.explained_by(name), "explanations")
     run_steps(study, "quality")
-    curves = quality_tables.read(study, "curves")
+    curves = read_quality(study, "curves")
     assert set(curves["ranking"]) == {"lime", *compare, "random", "centre"}
     assert curves.drop_duplicates(["fold", "image_id"])["passes"].sum() <= 0.1 * 12 * 300
     assert (curves["ranking"] == "lime").sum() > (curves["ranking"] == "occlusion").sum() > 0
-    assert set(quality_tables.read(study, "reliability")["explainer"]) == {"lime", "facial_regions"}
-    assert set(quality_tables.read(study, "untrained")["explainer"]) == {"lime", "kernel_shap", "grad_cam"}
+    assert set(read_quality(study, "reliability")["explainer"]) == {"lime", "facial_regions"}
+    assert set(read_quality(study, "untrained")["explainer"]) == {"lime", "kernel_shap", "grad_cam"}
     assert run_steps(study, "quality").done == 0
     # An explainer that is compared must have been run with the options that it has now.
     other = settings.replace(options={"grad_cam": {"score": "probability"}})

@@ -69,15 +69,14 @@ def draw_movement(experiment: Experiment) -> None:
     figure = figures.causal_layers(*images, synthetic.read_layers(face.name), title=face.name)
     figures.save(figure, REPOSITORY / "resources" / "synthetic_face.png")
 
-    total = causal.maps(experiment).means
-    table = causal.agreement(total)
-    own = table[table["mask"] == table["causal_map"]].set_index("mask").iou
+    total = causal.causal_maps(experiment).means
+    agreement = causal.mask_agreement(total)
     faces = causal.mean_faces(experiment)
     figure = figures.causal_wall(
         {title(name): faces[name] for name in total},
         {title(name): total[name] for name in total},
         {title(name): masks.ekman_mask(name) for name in total},
-        {title(name): own[name] for name in total},
+        {title(name): agreement.loc[name, name] for name in total},
     )
     figures.save(figure, REPOSITORY / "resources" / "movement.png")
 

@@ -1,8 +1,8 @@
-"""How well one map finds the pixels that the active action units of a face changed."""
+"""How well an explanation finds the pixels that the active action units of a synthetic face changed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -15,37 +15,29 @@ from ekman_expressions.measures.baselines import centre_distance
 from ekman_expressions.measures.bootstrap import cluster_bootstrap
 from ekman_expressions.measures.threshold_free import auc, relevance_mass
 
-PART = 0.5
-"""A pixel counts as changed by a unit that moves it by this part of the farthest it moves any."""
+LOCALISATION_SCORES = ("auc", "mass", "density", "over_centre", "over_another")
+"""AUC, mass and density: see `localisation_scores`; AUC less that of the centre prior on the same face, and
+less that of the same model's explanation of a face with another expression."""
 
-FEEBLE = 0.5
-"""Millimetres: a unit that moves nothing by so much in a face is not counted as active there."""
-
-CENTRE, RANDOM, CEILING = "centre prior", "random pixels", "photometric change"
-"""Names of the two baselines, and of the map that shows how far the image really changed."""
-
-SCORES: tuple[str, ...] = ("auc", "mass", "density", "over_centre", "over_another")
-"""The scores of a map; see `score`."""
-
-SUMMARY = ("explainer", "network", "faces", "score", "value", "low", "high", "count", "subjects")
-"""The columns of `summarise`."""
+_PART = 0.5
+_LEAST_MM = 0.5
 
 
 def changed_pixels(layers: Mapping[str, np.ndarray]) -> np.ndarray:
     """Return the pixels that the active action units changed: the reference of the benchmark.
 
-    Each unit has its say, so that a jaw that drops by 12 mm does not hide brows raised by 3.
+    Each unit counts by its own range, so that a jaw that drops by 12 mm does not hide brows raised by 3.
 
     Parameters
     ----------
     layers : dict of str to (275, 224) ndarray of float, mm
-        Layers of a causal mask in face space; those of action units count. See `causal.warped_layers`.
+        Layers of a causal mask in face space; those of action units count.
 
     Returns
     -------
     (275, 224) ndarray of bool
-        The union, over units, of the pixels that the unit moves by at least `PART` of the
-        farthest that it moves any.
+        The union, over units that move something by 0.5 mm or more, of the pixels that the unit moves by at
+        least half of the farthest that it moves any.
 
     Raises
     ------
@@ -60,10 +52,10 @@ def changed_pixels(layers: Mapping[str, np.ndarray]) -> np.ndarray:
     """
     changed = np.zeros(SHAPE, bool)
     for name, layer in layers.items():
-        if is_unit(name) and layer.max() >= FEEBLE:
-            changed |= layer >= PART * layer.max()
+        if is_unit(name) and layer.max() >= _LEAST_MM:
+            changed |= layer >= _PART * layer.max()
     if not changed.any():
-        raise DataError(f"No action unit moved anything by {FEEBLE} mm or more.")
+        raise DataError(f"No action unit moved anything by {_LEAST_MM} mm or more.")
     return changed
 
 
@@ -76,12 +68,7 @@ def centre_prior() -> np.ndarray:
     return np.exp(-2 * centre_distance() ** 2)
 
 
-def random_map(seed: int, image_id: str) -> np.ndarray:
-    """Return independent uniform pixels, (275, 224) float64, from a seed and an image's name."""
-    return np.random.default_rng(derive_seed(seed, "random pixels", image_id)).random(SHAPE)
-
-
-def score(found: np.ndarray, changed: np.ndarray, within: np.ndarray) -> dict[str, float]:
+def localisation_scores(found: np.ndarray, changed: np.ndarray, within: np.ndarray) -> dict[str, float]:
     """Score a map against the pixels that changed, within the face hull.
 
     Parameters
@@ -111,13 +98,13 @@ def score(found: np.ndarray, changed: np.ndarray, within: np.ndarray) -> dict[st
     return scores
 
 
-def summarise(faces: pd.DataFrame, *, seed: int, resamples: int = 2000) -> pd.DataFrame:
-    """Average the scores of faces, with intervals over subjects.
+def summarise_localisation(faces: pd.DataFrame, *, seed: int, resamples: int = 2000) -> pd.DataFrame:
+    """Average the scores of faces, with 95 % intervals over subjects.
 
     Parameters
     ----------
     faces : DataFrame
-        One row per explained face: ``explainer, network, subject, correct`` and the `SCORES`.
+        One row per explained face: ``explainer, network, subject, correct`` and `LOCALISATION_SCORES`.
     seed : int
         For the resamples.
     resamples : int, >= 1
@@ -125,14 +112,14 @@ def summarise(faces: pd.DataFrame, *, seed: int, resamples: int = 2000) -> pd.Da
     Returns
     -------
     DataFrame
-        The columns `SUMMARY`: for each explainer and network, all faces and those that were
-        classified correctly, and each score, the mean and its 95 % interval.
+        ``explainer, network, faces ('all' or 'correct'), score, value, low, high, count, subjects``: for
+        each explainer and network, all faces and those that were classified correctly, and each score.
     """
     check_range(resamples, "resamples", 1, integer=True)
     rows = []
     for (explainer, network), of_pair in faces.groupby(["explainer", "network"], sort=False):
         for which, chosen in (("all", of_pair), ("correct", of_pair[of_pair["correct"].astype(bool)])):
-            for name in SCORES:
+            for name in LOCALISATION_SCORES:
                 known = chosen[np.isfinite(chosen[name].astype(float))]
                 if known.empty:
                     continue
@@ -144,31 +131,5 @@ def summarise(faces: pd.DataFrame, *, seed: int, resamples: int = 2000) -> pd.Da
                 )
                 ends = (interval.estimate, interval.low, interval.high)
                 rows.append((explainer, network, which, name, *ends, len(known), interval.units))
-    return pd.DataFrame(rows, columns=SUMMARY)
-
-
-def another(places: Iterable[int], labels: list[str], seed: int) -> dict[int, int]:
-    """Give each explanation another of the same model, of a face with another expression.
-
-    Parameters
-    ----------
-    places : iterable of int
-        Of the explanations.
-    labels : list of str
-        The expression of each.
-    seed : int
-        Which of the others is taken.
-
-    Returns
-    -------
-    dict of int to int
-        Explanations that have no other are absent.
-    """
-    random = np.random.default_rng(seed)
-    places = list(places)
-    partners = {}
-    for place in places:
-        others = [other for other in places if labels[other] != labels[place]]
-        if others:
-            partners[place] = others[random.integers(len(others))]
-    return partners
+    columns = ["explainer", "network", "faces", "score", "value", "low", "high", "count", "subjects"]
+    return pd.DataFrame(rows, columns=columns)

@@ -1,38 +1,30 @@
-"""How far an explanation depends on which samples were drawn: bootstrap of a record, no model call."""
+"""How far to trust LIME's weights and R²: a bootstrap, R² by chance, R² on samples not seen. No model call."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ekman_expressions.core.errors import DataError, SettingsError, check_range
-from ekman_expressions.explainers.record import PerturbationRecord, pairs
-
-# Numbers of the largest array of products that is held at once (32 MB).
-_AT_ONCE = 4_000_000
+from ekman_expressions.explainers import PerturbationRecord, lime, pairs, sample_weights
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Reliability:
-    """What resampling a record says of a linear surrogate's weights.
+    """What resampling a record says of LIME's weights; see `bootstrap_weights`.
 
     Attributes
     ----------
-    weights : (S,) ndarray of float64
-        The surrogate's weight of each superpixel, from all samples.
-    standard_errors : (S,) ndarray of float64
-        Bootstrap standard error of each weight.
+    weights, standard_errors : (S,) ndarray of float64
+        The weight of each superpixel, from all samples, and its bootstrap standard error.
     flips : (S,) ndarray of float64, range [0, 1]
-        Share of the replicates in which a weight has another sign; NaN where the weight is 0,
-        which has no sign that could flip.
-    r2 : float
-        Weighted share of the variance that the surrogate explains; NaN when the model answered
-        the same for all samples.
-    r2_standard_error : float
-        Bootstrap standard error of `r2`.
+        Share of the replicates in which a weight has another sign; NaN where the weight is 0.
+    r2, r2_standard_error : float
+        Weighted share of the variance that the surrogate explains; NaN when the prediction is the same
+        for all samples.
     units : int
-        How many units were resampled: samples, or blocks of them.
+        How many units were resampled: samples, or pairs of them.
     """
 
     weights: np.ndarray
@@ -56,56 +48,40 @@ class Reliability:
         return float(self.flips[signed] @ sizes[signed] / sizes.sum()) if signed.any() else float("nan")
 
 
-def bootstrap(
+def bootstrap_weights(
     record: PerturbationRecord,
     target: int,
-    sample_weights: np.ndarray,
     *,
     seed: int,
+    kernel_width: float = 0.25,
     alpha: float = 1.0,
-    blocks: np.ndarray | None = None,
     replicates: int = 200,
 ) -> Reliability:
-    """Bootstrap the weights of a linear surrogate by resampling the record's samples.
+    """Bootstrap the weights of LIME's linear surrogate by resampling the record's samples.
 
-    Each replicate draws as many units as there are, with replacement, and fits the weighted
-    ridge regression of `ekman_expressions.explainers.lime.lime` to them. A mask and its complement,
-    which were drawn together, are resampled together [1]_. The pairs of an orthogonal block are
-    taken for independent, as they are in `lime`, whose standard errors then equal the spread over
-    seeds. All replicates are fitted at once: their moments are one product of matrices.
+    Each replicate draws as many units as there are, with replacement, and fits the weighted ridge
+    regression of `ekman_expressions.explainers.lime` to them. Samples that were drawn together
+    (`ekman_expressions.explainers.pairs`) are one unit [1]_; the first sample, which keeps all, is
+    always there. Standard errors are multiplied by ``sqrt(m / (m - 1))``, m the number of units.
 
     Parameters
     ----------
     record : PerturbationRecord
-        Samples and answers.
     target : int
         The class explained.
-    sample_weights : (n,) ndarray of float, >= 0
-        Weight of each sample in the regression, e.g. `lime.sample_weights`.
     seed : int
         Of the resampling.
-    alpha : float, >= 0
-        Ridge penalty.
-    blocks : (n,) ndarray of int, optional
-        The unit of each sample; equal numbers are resampled together, and negative ones are
-        always there once, since they were not drawn at random. By default what the record's sampler
-        says (`ekman_expressions.explainers.record.pairs`), and the first sample, which keeps all, is
-        always there.
+    kernel_width, alpha : float
+        See `ekman_expressions.explainers.lime`.
     replicates : int, >= 2
         How often to resample; a standard error is known to about ``1 / sqrt(2 replicates)``.
-
-    Returns
-    -------
-    Reliability
-        Standard errors are multiplied by ``sqrt(m / (m - 1))``, m the number of units.
 
     Raises
     ------
     SettingsError
         If a number is out of its range.
     DataError
-        If `sample_weights` or `blocks` do not fit the record, or fewer than two units could
-        be resampled.
+        If fewer than two units could be resampled.
 
     References
     ----------
@@ -116,17 +92,11 @@ def bootstrap(
     check_range(alpha, "alpha", 0)
     check_range(replicates, "replicates", 2, integer=True)
     n = len(record.samples)
-    sample_weights = np.asarray(sample_weights, np.float64)
-    if sample_weights.shape != (n,) or not (sample_weights >= 0).all() or not sample_weights.any():
-        raise DataError(
-            f"'sample_weights' must be {n} numbers >= 0 that are not all 0, "
-            f"but got shape {sample_weights.shape} from {sample_weights.min(initial=np.inf):g}."
-        )
-    counts, units = _resampled(_blocks(blocks, record), replicates, np.random.default_rng(seed))
-    answers = record.predictions[:, target].astype(np.float64)
+    counts, units = _resampled(pairs(n, record.sampler) - 1, replicates, np.random.default_rng(seed))
+    predictions = record.predictions[:, target].astype(np.float64)
     # The first replicate is the record itself.
-    counts = np.concatenate([np.ones((1, n)), counts])
-    weights, r2 = _fits(record.samples, answers - answers[0], counts * sample_weights, alpha)
+    counts = np.concatenate([np.ones((1, n)), counts]) * sample_weights(record.samples, kernel_width)
+    weights, r2 = _fits(record.samples, predictions - predictions[0], counts, alpha)
     estimate, replicated = weights[0], weights[1:]
     unbiased = np.sqrt(units / (units - 1))
     flips = np.mean(np.sign(replicated) != np.sign(estimate), axis=0)
@@ -140,41 +110,25 @@ def bootstrap(
     )
 
 
-def _blocks(blocks: np.ndarray | None, record: PerturbationRecord) -> np.ndarray:
-    n = len(record.samples)
-    if blocks is None:
-        return pairs(n, record.sampler) - 1
-    blocks = np.asarray(blocks)
-    if blocks.shape != (n,) or blocks.dtype.kind not in "iu":
+def _resampled(unit_of: np.ndarray, replicates: int, random: np.random.Generator) -> tuple[np.ndarray, int]:
+    """Return how often each sample occurs in each replicate, unit -1 always once, and the number of units."""
+    units = int(unit_of.max(initial=-1)) + 1
+    if units < 2:
         raise DataError(
-            f"'blocks' must be {n} whole numbers, one per sample, but got {blocks.dtype} "
-            f"of shape {blocks.shape}."
+            f"The record has {units} units that could be resampled, but the bootstrap needs 2 or more. "
+            "Use more samples."
         )
-    return blocks
-
-
-def _resampled(blocks: np.ndarray, replicates: int, random: np.random.Generator) -> tuple[np.ndarray, int]:
-    """Return how often each sample occurs in each replicate, and the number of units."""
-    drawn = blocks >= 0
-    names, unit = np.unique(blocks[drawn], return_inverse=True)
-    if len(names) < 2:
-        raise DataError(
-            f"The record has {len(names)} units that could be resampled, but the bootstrap needs 2 or more. "
-            "Ask for more samples."
-        )
-    size = len(names)
-    picked = random.integers(size, size=(replicates, size)) + size * np.arange(replicates)[:, None]
-    often = np.bincount(picked.ravel(), minlength=replicates * size).reshape(replicates, size)
-    counts = np.ones((replicates, len(blocks)))
-    counts[:, drawn] = often[:, unit]
-    return counts, size
+    picked = random.integers(units, size=(replicates, units)) + units * np.arange(replicates)[:, None]
+    often = np.bincount(picked.ravel(), minlength=replicates * units).reshape(replicates, units)
+    return np.where(unit_of >= 0, often[:, unit_of], 1.0), units
 
 
 def _fits(
-    samples: np.ndarray, answers: np.ndarray, weights: np.ndarray, alpha: float
+    samples: np.ndarray, predictions: np.ndarray, weights: np.ndarray, alpha: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Fit a ridge regression for each row of `weights` (r, n): its weights (r, S) and its R² (r,)."""
-    moments = _moments(samples, answers, weights)
+    z = np.column_stack([np.ones(len(samples)), samples, predictions])
+    moments = np.stack([(z.T * of_replicate) @ z for of_replicate in weights])
     total = moments[:, 0, 0]
     if not (total > 0).all():
         raise SettingsError(
@@ -190,18 +144,95 @@ def _fits(
         found = (np.linalg.pinv(penalised, hermitian=True, rcond=1e-10) @ xy[:, :, None])[:, :, 0]
     explained = 2 * np.einsum("rs,rs->r", found, xy) - np.einsum("rs,rst,rt->r", found, xx, found)
     with np.errstate(divide="ignore", invalid="ignore"):
-        r2 = np.where(np.ptp(answers) > 0, explained / yy, np.nan)
+        r2 = np.where(np.ptp(predictions) > 0, explained / yy, np.nan)
     return found, r2
 
 
-def _moments(samples: np.ndarray, answers: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return ``Σ w z zᵀ`` with ``z = (1, x, y)`` for each row of `weights`."""
-    z = np.column_stack([np.ones(len(samples)), samples, answers])
-    side = z.shape[1]
-    moments = np.zeros((len(weights), side * side))
-    step = max(1, _AT_ONCE // side**2)
-    for start in range(0, len(z), step):
-        part = z[start : start + step]
-        products = (part[:, :, None] * part[:, None, :]).reshape(len(part), -1)
-        moments += weights[:, start : start + step] @ products
-    return moments.reshape(-1, side, side)
+def permuted_r2(
+    record: PerturbationRecord,
+    target: int,
+    *,
+    seed: int,
+    permutations: int = 20,
+    kernel_width: float = 0.25,
+    alpha: float = 1.0,
+) -> float:
+    """Return the R² that chance gives: that of the same predictions, permuted over the samples.
+
+    With equal sample weights and no penalty its expectation is ``S / (n - 1)`` for S superpixels and n
+    samples, if the samples determine all weights. NaN when the prediction is the same for all samples.
+
+    Parameters
+    ----------
+    record, target, kernel_width, alpha
+        See `bootstrap_weights`.
+    seed : int
+        Of the permutations.
+    permutations : int, >= 1
+        How often; the mean is returned.
+
+    Raises
+    ------
+    SettingsError
+        If a number is out of its range.
+    """
+    check_range(permutations, "permutations", 1, integer=True)
+    random = np.random.default_rng(seed)
+    found = []
+    for _ in range(permutations):
+        permuted = replace(record, predictions=record.predictions[random.permutation(len(record.samples))])
+        found.append(lime(permuted, target, kernel_width=kernel_width, alpha=alpha).r2)
+    return float(np.mean(found))
+
+
+def cross_validated_r2(
+    record: PerturbationRecord,
+    target: int,
+    *,
+    seed: int,
+    parts: int = 10,
+    kernel_width: float = 0.25,
+    alpha: float = 1.0,
+) -> float:
+    """Return the weighted R², at most 1, on samples that the fit has not seen.
+
+    Samples are divided into parts; the surrogate fitted to the others predicts each part, and is compared
+    with the mean of the others, which predicts as well where the R² is 0 or less. Samples that were drawn
+    together lie in one part. NaN when the prediction is the same for all samples.
+
+    Parameters
+    ----------
+    record, target, kernel_width, alpha
+        See `bootstrap_weights`.
+    seed : int
+        Decides which samples are in which part.
+    parts : int, >= 2
+        How many; no more than there are samples, or pairs of them.
+
+    Raises
+    ------
+    SettingsError
+        If a number is out of its range.
+    """
+    groups = pairs(len(record.samples), record.sampler)
+    count = int(groups.max()) + 1
+    check_range(parts, "parts", 2, integer=True)
+    if parts > count:
+        raise SettingsError(
+            f"'parts' must be no more than the {count} samples or pairs of the record, but got {parts}."
+        )
+    part_of = (np.random.default_rng(seed).permutation(count) % parts)[groups]
+    predictions = record.predictions[:, target].astype(np.float64)
+    weights = sample_weights(record.samples, kernel_width)
+    fitted, mean = np.empty((2, len(predictions)))
+    for part in range(parts):
+        out = part_of == part
+        # Only the weights of the fit are used, and how samples were drawn changes none of them.
+        kept = replace(
+            record, samples=record.samples[~out], predictions=record.predictions[~out], sampler="iid"
+        )
+        fit = lime(kept, target, kernel_width=kernel_width, alpha=alpha)
+        fitted[out] = fit.intercept + record.samples[out] @ fit.weights
+        mean[out] = np.average(predictions[~out], weights=weights[~out])
+    total = weights @ (predictions - mean) ** 2
+    return float(1 - weights @ (predictions - fitted) ** 2 / total) if total > 0 else float("nan")

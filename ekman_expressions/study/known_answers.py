@@ -2,38 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+from ekman_expressions import figures
 from ekman_expressions.core.errors import DataError, MissingError
-from ekman_expressions.core.expressions import EXPRESSIONS
+from ekman_expressions.core.expressions import EXPRESSIONS, title
 from ekman_expressions.core.files import read_arrays, read_csv, require, write_csv
 from ekman_expressions.core.seeds import derive_seed
+from ekman_expressions.explainers import EXPLAINERS
 from ekman_expressions.faces.synthetic import PHOTOMETRIC, is_unit
 from ekman_expressions.facespace.masks import atlas, ekman_mask
-from ekman_expressions.measures import localisation, reference_masks
-from ekman_expressions.measures.localisation import CEILING, CENTRE, RANDOM
-from ekman_expressions.study import causal, prepared
+from ekman_expressions.facespace.warp import SHAPE
+from ekman_expressions.measures.localisation import (
+    LOCALISATION_SCORES,
+    centre_prior,
+    changed_pixels,
+    localisation_scores,
+    summarise_localisation,
+)
+from ekman_expressions.measures.movement import masks_against_movement
+from ekman_expressions.study import prepared
+from ekman_expressions.study.causal import causal_maps, warped_layers
 from ekman_expressions.study.experiment import Experiment
+from ekman_expressions.study.explainers import compared
 from ekman_expressions.study.provenance import Run, finished_entry
 
-FACES = (
-    "explainer",
-    "network",
-    "fold",
-    "image_id",
-    "subject",
-    "expression",
-    "predicted",
-    "correct",
-    "area",
-    *localisation.SCORES,
+_CENTRE, _RANDOM, _CEILING = "centre prior", "random pixels", "photometric change"
+_FACES = (
+    *("explainer", "network", "fold", "image_id", "subject", "expression", "predicted", "correct", "area"),
+    *LOCALISATION_SCORES,
 )
-"""Columns of ``localisation_faces.csv``: one row per explained face. Baselines have no network."""
+_PANELS = {"auc": "AUC within the face", "density": "density on changed pixels"}
 
 
 def nothing_known(experiment: Experiment) -> str:
@@ -49,34 +56,94 @@ def nothing_known(experiment: Experiment) -> str:
 def known_answers(experiment: Experiment, run: Run) -> None:
     """Compare all explanations, and the Ekman masks, with what moved.
 
-    Of ``explanation.explainer`` and each of ``explanation.compare``. Writes ``localisation_faces.csv``
-    (`FACES`), ``localisation.csv`` (`localisation.SUMMARY`), ``masks.csv`` and ``masks_summary.csv``
-    (see `reference_masks`). Faces of other databases are passed over. Explainers whose explanations
-    are not there, and faces whose masks cannot be used, are left out.
+    Of ``explanation.explainer`` and each of ``explanation.compare``. Writes ``localisation_faces.csv``, a row
+    per explained face, and ``localisation.csv`` (see `summarise_localisation`), ``masks.csv`` and
+    ``masks_summary.csv`` (see `masks_against_movement`). Baselines have no network. Faces of other databases
+    are passed over. Explainers whose explanations are not there, and faces whose masks cannot be used, are
+    left out.
 
     Raises
     ------
     MissingError
         If no explainer has explanations in face space.
-    DataError
-        If the synthetic set's table is not as it must be.
     """
-    rows = prepared.known_faces(experiment)
-    found, lacking = _explained(experiment)
-    if not found:
-        raise MissingError(f"There is nothing to compare: {'; '.join(lacking.values())}")
-    for name, reason in lacking.items():
-        run.omit(f"explainer {name}", reason)
-    truths = _Truths(experiment, rows, run)
-    faces = _baselines(experiment, truths)
-    for name in tqdm(found, desc="Scoring explanations", unit="explainer"):
-        of_explainer = _score_explainer(experiment.explained_by(name), truths, run)
-        faces += of_explainer
-        run.done += bool(of_explainer)
-    table = pd.DataFrame(faces, columns=FACES)
+    rows = {row.image_id: row for row in prepared.known_faces(experiment).itertuples()}
+    within = atlas().hull
+
+    @cache
+    def known(image_id: str) -> tuple[np.ndarray, dict[str, dict[str, float]]] | None:
+        """Return the changed pixels of a face and the scores of the baselines on it."""
+        units = [name for name in rows[image_id].layers.split() if is_unit(name)]
+        try:
+            layers = warped_layers(experiment, rows[image_id], [*units, PHOTOMETRIC])
+            changed = changed_pixels(layers)
+        except (DataError, MissingError) as error:
+            run.omit(image_id, error)
+            return None
+        seed = derive_seed(experiment.seed, "random pixels", image_id)
+        baselines = {
+            _CENTRE: centre_prior(),
+            _RANDOM: np.random.default_rng(seed).random(SHAPE),
+            _CEILING: layers[PHOTOMETRIC],
+        }
+        return changed, {name: localisation_scores(m, changed, within) for name, m in baselines.items()}
+
+    def line(about: tuple, image_id: str, predicted: str, scores: dict[str, float], other: float) -> tuple:
+        expression, (_, baselines) = rows[image_id].expression, known(image_id)
+        scores = scores | {"over_centre": scores["auc"] - baselines[_CENTRE]["auc"], "over_another": other}
+        values = (scores[name] for name in ("area", *LOCALISATION_SCORES))
+        subject = rows[image_id].subject
+        return (*about, image_id, subject, expression, predicted, expression == predicted, *values)
+
+    def of_explainer(name: str) -> list[tuple]:
+        lines = []
+        by = experiment.explained_by(name)
+        for network, fold in experiment.pairs:
+            maps, image_ids, predicted = _read_maps(by, network, fold)
+            places = [place for place, image_id in enumerate(image_ids) if image_id in rows]
+            random = np.random.default_rng(derive_seed(experiment.seed, "another face", name, network, fold))
+            for place in places:
+                image_id = image_ids[place]
+                # The same model's explanation of a face with another expression.
+                expression = rows[image_id].expression
+                others = [other for other in places if rows[image_ids[other]].expression != expression]
+                other = others[random.integers(len(others))] if others else None
+                if known(image_id) is None:
+                    continue
+                changed, _ = known(image_id)
+                try:
+                    scores = localisation_scores(maps[place], changed, within)
+                except DataError as error:
+                    run.omit(f"{name} {network}_{fold} {image_id}", error)
+                    continue
+                over_other = np.nan
+                if other is not None and np.isfinite(maps[other]).all():
+                    over_other = scores["auc"] - localisation_scores(maps[other], changed, within)["auc"]
+                lines.append(line((name, network, fold), image_id, predicted[place], scores, over_other))
+        return lines
+
+    explained, lacking = [], []
+    for name in tqdm(compared(experiment), desc="Scoring explanations", unit="explainer"):
+        try:
+            finished_entry(experiment.explained_by(name).facespace_folder, "facespace")
+        except MissingError as error:
+            run.omit(f"explainer {name}", error)
+            lacking.append(str(error))
+            continue
+        of_name = of_explainer(name)
+        explained += of_name
+        run.done += bool(of_name)
+    if len(lacking) == len(compared(experiment)):
+        raise MissingError(f"There is nothing to compare: {'; '.join(lacking)}")
+    baselines = [
+        line((name, "none", rows[image_id].fold), image_id, rows[image_id].expression, scores, np.nan)
+        for image_id in sorted({face[3] for face in explained})
+        for name, scores in known(image_id)[1].items()
+    ]
+    faces = pd.DataFrame([*baselines, *explained], columns=_FACES)
     tables = {
-        "localisation_faces": table,
-        "localisation": localisation.summarise(table, seed=experiment.seed),
+        "localisation_faces": faces,
+        "localisation": summarise_localisation(faces, seed=experiment.seed),
         **_mask_tables(experiment, run),
     }
     for name, table in tables.items():
@@ -85,100 +152,16 @@ def known_answers(experiment: Experiment, run: Run) -> None:
         run.made(path, items=0)
 
 
-def read_localisation(experiment: Experiment, *, faces: bool = False) -> pd.DataFrame:
-    """Read the benchmark: the averages, or with `faces` the scores of each face."""
-    name, columns = ("localisation_faces", FACES) if faces else ("localisation", localisation.SUMMARY)
-    return read_csv(require(experiment.known_answers_folder / f"{name}.csv", "known_answers"), columns)
+def read_known_answers(experiment: Experiment, table: str) -> pd.DataFrame:
+    """Read "localisation_faces", "localisation", "masks" or "masks_summary"; see `known_answers`."""
+    path = experiment.known_answers_folder / f"{table}.csv"
+    return read_csv(require(path, "known_answers"), dtype={"image_id": str})
 
 
-def read_reference_masks(experiment: Experiment) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Read the tables of `reference_masks.compare`: of pairs, and the summary."""
-    return tuple(
-        read_csv(require(experiment.known_answers_folder / name, "known_answers"), columns)
-        for name, columns in (
-            ("masks.csv", reference_masks.COLUMNS),
-            ("masks_summary.csv", reference_masks.STATISTICS),
-        )
-    )
-
-
-class _Truths:
-    """What is known of each face, read and warped when first asked for."""
-
-    def __init__(self, experiment: Experiment, rows: pd.DataFrame, run: Run) -> None:
-        self._experiment, self._run = experiment, run
-        self.rows = {row.image_id: row for row in rows.itertuples()}
-        self._known: dict[str, tuple[np.ndarray, float] | None] = {}
-        self.within, self.centre = atlas().hull, localisation.centre_prior()
-        self.ceilings: dict[str, dict[str, float]] = {}
-
-    def get(self, image_id: str) -> tuple[np.ndarray, float] | None:
-        """Return the changed pixels of a face and the centre prior's AUC on it; None if not known."""
-        if image_id not in self._known:
-            self._known[image_id] = self._read(image_id)
-        return self._known[image_id]
-
-    def used(self) -> Iterator[tuple[str, np.ndarray]]:
-        """Yield the faces that were asked for and are known."""
-        return ((image_id, known[0]) for image_id, known in sorted(self._known.items()) if known)
-
-    def _read(self, image_id: str) -> tuple[np.ndarray, float] | None:
-        row = self.rows.get(image_id)
-        if row is None:
-            return None
-        units = [name for name in row.layers.split() if is_unit(name)]
-        try:
-            layers = causal.warped_layers(self._experiment, row, [*units, PHOTOMETRIC])
-            changed = localisation.changed_pixels(layers)
-            centre = localisation.score(self.centre, changed, self.within)["auc"]
-        except (DataError, MissingError) as error:
-            self._run.omit(image_id, error)
-            return None
-        self.ceilings[image_id] = localisation.score(layers[PHOTOMETRIC], changed, self.within)
-        return changed, centre
-
-
-def _explained(experiment: Experiment) -> tuple[list[str], dict[str, str]]:
-    """Return the finished explainers, and why the others are not there."""
-    found, lacking = [], {}
-    for name in dict.fromkeys([experiment.explanation.explainer, *experiment.explanation.compare]):
-        try:
-            finished_entry(experiment.explained_by(name).facespace_folder, "facespace")
-            found.append(name)
-        except MissingError as error:
-            lacking[name] = str(error)
-    return found, lacking
-
-
-def _score_explainer(experiment: Experiment, truths: _Truths, run: Run) -> list[tuple]:
-    """Score all explanations of one explainer, and the same explanations on other faces."""
-    lines = []
-    for network, fold in experiment.pairs:
-        maps, image_ids, predicted = _read_maps(experiment, network, fold)
-        known = [place for place, image_id in enumerate(image_ids) if image_id in truths.rows]
-        labels = [truths.rows[i].expression if i in truths.rows else "" for i in image_ids]
-        seed = derive_seed(experiment.seed, "another face", experiment.explanation.explainer, network, fold)
-        partners = localisation.another(known, labels, seed)
-        for place in known:
-            truth = truths.get(image_ids[place])
-            if truth is None:
-                continue
-            changed, centre = truth
-            try:
-                scores = localisation.score(maps[place], changed, truths.within)
-            except DataError as error:
-                run.omit(f"{experiment.explanation.explainer} {network}_{fold} {image_ids[place]}", error)
-                continue
-            swapped = np.nan
-            if place in partners and np.isfinite(maps[partners[place]]).all():
-                swapped = localisation.score(maps[partners[place]], changed, truths.within)["auc"]
-            row = truths.rows[image_ids[place]]
-            about = (experiment.explanation.explainer, network, fold, row.image_id, row.subject)
-            lines.append(_line(about, row.expression, predicted[place], scores, centre, swapped))
-    return lines
-
-
-def _read_maps(experiment: Experiment, network: str, fold: str) -> tuple[np.ndarray, list[str], list[str]]:
+def _read_maps(
+    experiment: Experiment, network: str, fold: str
+) -> tuple[list[np.ndarray], list[str], list[str]]:
+    """Return all maps of a model, with the image and the predicted expression of each."""
     maps, image_ids, predicted = [], [], []
     for expression in EXPRESSIONS:
         path = experiment.maps_path(network, fold, expression)
@@ -187,52 +170,98 @@ def _read_maps(experiment: Experiment, network: str, fold: str) -> tuple[np.ndar
             maps += list(stored["maps"])
             image_ids += stored["image_ids"].tolist()
             predicted += [expression] * len(stored["image_ids"])
-    return np.array(maps), image_ids, predicted
-
-
-def _baselines(experiment: Experiment, truths: _Truths) -> list[tuple]:
-    """Score what knows nothing of the network, and the ceiling, on all faces that are explained."""
-    for name in dict.fromkeys([experiment.explanation.explainer, *experiment.explanation.compare]):
-        for network, fold in experiment.pairs:
-            for expression in EXPRESSIONS:
-                path = experiment.explained_by(name).maps_path(network, fold, expression)
-                if path.exists():
-                    for image_id in read_arrays(path, ("image_ids",))["image_ids"].tolist():
-                        truths.get(image_id)
-    lines = []
-    for image_id, changed in truths.used():
-        row = truths.rows[image_id]
-        centre = localisation.score(truths.centre, changed, truths.within)
-        random = localisation.random_map(experiment.seed, image_id)
-        for name, scores in (
-            (CENTRE, centre),
-            (RANDOM, localisation.score(random, changed, truths.within)),
-            (CEILING, truths.ceilings[image_id]),
-        ):
-            about = (name, "none", row.fold, image_id, row.subject)
-            lines.append(_line(about, row.expression, row.expression, scores, centre["auc"], np.nan))
-    return lines
-
-
-def _line(
-    about: tuple, expression: str, predicted: str, scores: dict[str, float], centre: float, swapped: float
-) -> tuple[Any, ...]:
-    found = scores | {"over_centre": scores["auc"] - centre, "over_another": scores["auc"] - swapped}
-    values = (found[name] for name in ("area", *localisation.SCORES))
-    return (*about, expression, predicted, expression == predicted, *values)
+    return maps, image_ids, predicted
 
 
 def _mask_tables(experiment: Experiment, run: Run) -> dict[str, pd.DataFrame]:
     try:
-        maps = causal.maps(experiment, by_subject=True)
+        maps = causal_maps(experiment)
         for image_id, reason in maps.omissions:
             run.omit(f"causal map {image_id}", reason)
         masks = {name: ekman_mask(name) for name in maps.means}
-        pairs, summary = reference_masks.compare(
-            maps.by_subject, masks, seed=derive_seed(experiment.seed, "reference masks")
-        )
+        seed = derive_seed(experiment.seed, "reference masks")
+        pairs, summary = masks_against_movement(maps.by_subject, masks, seed=seed)
     except DataError as error:
         run.omit("Ekman masks", error)
-        pairs = pd.DataFrame(columns=reference_masks.COLUMNS)
-        summary = pd.DataFrame(columns=reference_masks.STATISTICS)
+        pairs, summary = (
+            pd.DataFrame(columns=["mask", "causal_map", "iou"]),
+            pd.DataFrame(columns=["statistic"]),
+        )
     return {"masks": pairs, "masks_summary": summary}
+
+
+def localisation_figure(table: pd.DataFrame) -> Figure:
+    """Draw the benchmark: explainers as rows, networks as colours, baselines as bands.
+
+    Parameters
+    ----------
+    table : DataFrame
+        See `summarise_localisation`; all explained faces are drawn.
+
+    Raises
+    ------
+    DataError
+        If the table has no explained faces.
+    """
+    chosen = table[(table["faces"] == "all") & table["score"].isin(_PANELS)]
+    dots = chosen[chosen["network"] != "none"]
+    if dots.empty:
+        raise DataError("The table has no explained faces to draw.")
+    names = {name: EXPLAINERS[name].title if name in EXPLAINERS else name for name in dots["explainer"]}
+    bands = {
+        (row.score, f"{_CEILING} (ceiling)" if row.explainer == _CEILING else row.explainer): (
+            row.low,
+            row.high,
+        )
+        for row in chosen[chosen["explainer"].isin([_CENTRE, _CEILING])].itertuples()
+    }
+    return figures.interval_dots(
+        dots.assign(panel=dots["score"], explainer=dots["explainer"].map(names)),
+        panels=_PANELS,
+        row="explainer",
+        colour="network",
+        chance={"auc": 0.5, "density": 1.0},
+        bands=bands,
+        title="Do explanations find the pixels that the active action units changed?",
+        note=f"95 % intervals over subjects ({_span(dots['subjects'])}); {_span(dots['count'])} faces a dot",
+    )
+
+
+def localisation_table(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the benchmark for readers: a row per explainer, columns by score.
+
+    Cells read ``0.571 [0.552, 0.590]``: mean and 95 % interval over subjects. Baselines come last.
+    """
+    columns = ["auc", "over_centre", "mass", "density"]
+    chosen = table[(table["faces"] == "all") & table["score"].isin(columns)]
+    cells = [f"{row.value:.3f} [{row.low:.3f}, {row.high:.3f}]" for row in chosen.itertuples()]
+    wide = chosen.assign(cell=cells).pivot(index=["network", "explainer"], columns="score", values="cell")
+    order = list(dict.fromkeys(zip(chosen["network"], chosen["explainer"], strict=True)))
+    order = sorted(order, key=lambda pair: pair[0] == "none")
+    return wide.loc[order, [name for name in columns if name in wide]]
+
+
+def masks_figure(pairs: pd.DataFrame, summary: pd.DataFrame) -> Figure:
+    """Draw the IoU of each Ekman mask with what moves in each expression; see `masks_against_movement`."""
+    names = list(dict.fromkeys(pairs["mask"]))
+    wide = pairs.pivot(index="mask", columns="causal_map", values="iou").loc[names, names]
+    found = summary.set_index("statistic")
+    difference = found.loc["difference"]
+    return figures.annotated_matrix(
+        wide.rename(index=title, columns=title).rename_axis(index="Ekman mask of", columns="what moves in"),
+        "IoU at equal area",
+        signed=False,
+        frame_own=True,
+        title="Do the Ekman masks describe what moves?",
+        note=(
+            f"own {found.loc['own', 'value']:.3f}, others {found.loc['others', 'value']:.3f}, difference "
+            f"{difference['value']:.3f} [{difference['low']:.3f}, {difference['high']:.3f}]\n"
+            f"95 % interval over {int(difference['subjects'])} subjects; "
+            f"p = {difference['p']:.3f} over all relabellings"
+        ),
+    )
+
+
+def _span(values: pd.Series) -> str:
+    low, high = int(values.min()), int(values.max())
+    return str(low) if low == high else f"{low} to {high}"

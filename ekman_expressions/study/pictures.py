@@ -23,7 +23,7 @@ from ekman_expressions.facespace.masks import atlas
 from ekman_expressions.measures.accuracy import NONE_OF_THEM
 from ekman_expressions.measures.explainer_agreement import matrix
 from ekman_expressions.measures.scores import AVERAGE
-from ekman_expressions.study import erasing, known_answers_figures, quality_tables, training_table
+from ekman_expressions.study import known_answers, quality, training_table
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.provenance import Run
 
@@ -74,6 +74,8 @@ def _training(experiment: Experiment) -> Iterator[_Picture]:
 
 def _evaluation(experiment: Experiment) -> Iterator[_Picture]:
     scores = _table(experiment.evaluation_folder, "accuracy_by_fold")
+    if scores is None:
+        return
     kinds = figures.network_kinds(experiment.networks, experiment.training.weights)
     bars = {"label": "network", "value": "accuracy", "references": {"chance (0.167)": 1 / 6}}
     yield _Picture(
@@ -148,7 +150,7 @@ def _explainers(experiment: Experiment) -> Iterator[_Picture]:
 
 
 def _quality(experiment: Experiment) -> Iterator[_Picture]:
-    areas, curves = quality_tables.read(experiment, "curves"), quality_tables.read_curves(experiment)
+    areas, curves = quality.read_quality(experiment, "curves"), quality.read_curves(experiment)
     for network in experiment.networks:
         cells = {title(name): cell for (of, name), cell in curves.items() if of == network}
         if cells:
@@ -161,11 +163,11 @@ def _quality(experiment: Experiment) -> Iterator[_Picture]:
             options = {"titles": _NAMES, "title": f"{network}: deletion and insertion"}
             yield _Picture(
                 f"curves_{network}",
-                partial(figures.erasure_curves, cells, erasing.GRID, **options),
+                partial(figures.erasure_curves, cells, quality.CURVE_SHARES, **options),
                 "Mean predicted probability and ± one standard error, all folds together.",
                 f"Mean area under the curves of deletion and insertion: {'; '.join(pairs)}.",
             )
-    table = quality_tables.read(experiment, "reliability")
+    table = quality.read_quality(experiment, "reliability")
     if len(table):
         yield _Picture(
             "reliability",
@@ -260,7 +262,7 @@ def _known_answers(experiment: Experiment) -> Iterator[_Picture]:
         best = rows.loc[rows["value"].idxmax()]
         yield _Picture(
             "localisation",
-            partial(known_answers_figures.localisation_figure, table),
+            partial(known_answers.localisation_figure, table),
             "AUC: how often a changed pixel is hotter than another, 0.5 by chance. Density: the mass on "
             "changed pixels for their area, 1 by chance. Bands: the centre prior, and the image's change.",
             f"Dots with intervals. Highest AUC: {_NAMES.get(best['explainer'], best['explainer'])} on "
@@ -271,7 +273,7 @@ def _known_answers(experiment: Experiment) -> Iterator[_Picture]:
         found = summary.set_index("statistic")["value"]
         yield _Picture(
             "masks",
-            partial(known_answers_figures.masks_figure, pairs, summary),
+            partial(known_answers.masks_figure, pairs, summary),
             "If the masks described what moves, the framed cells would be the highest of their rows.",
             f"IoU of masks with what moves: own {found['own']:.3f}, others {found['others']:.3f} on average.",
         )

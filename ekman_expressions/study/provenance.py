@@ -28,6 +28,8 @@ class Run:
     ----------
     folder : Path or None
         The step's folder; None for a part of a step.
+    resumed : bool
+        Whether the files that are there were made with the same settings from the same inputs.
     begun : bool
         Whether files of the step change in this run.
     done, skipped : int
@@ -45,8 +47,10 @@ class Run:
         folder: Path | None = None,
         known: Mapping[Path, Output] | None = None,
         on_change: Callable | None = None,
+        *,
+        resumed: bool = False,
     ) -> None:
-        self.folder = folder
+        self.folder, self.resumed = folder, resumed
         self._known = known or {}
         self._on_change = on_change
         self.begun = False

@@ -189,7 +189,8 @@ def _run_step(experiment: Experiment, step: Step, steps: Mapping[str, Step], opt
     _refuse(folder, step, before, settings, inputs)
     outputs = {folder / name: output for name, output in before["outputs"].items()} if before else {}
     finished = before is not None and before["end"] is not None
-    same = finished and all(before[name] == value for name, value in about.items())
+    resumed = before is not None and all(before.get(name) == value for name, value in about.items())
+    same = finished and resumed
     broken = [path for path, output in outputs.items() if finished and _is_other(path, output)]
     if same and not broken and not step.always and not (step.resumes and before["omissions"]):
         total.skipped += before["done"] + before["skipped"]
@@ -197,7 +198,7 @@ def _run_step(experiment: Experiment, step: Step, steps: Mapping[str, Step], opt
         total.notes += before["notes"]
         return total
     record = _Record(folder, step, about, before)
-    run = Run(folder, outputs, record.begin)
+    run = Run(folder, outputs, record.begin, resumed=resumed)
     if not same or broken:
         run.begin()
     for path in broken:

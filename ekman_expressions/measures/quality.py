@@ -1,0 +1,357 @@
+"""How good an explanation is: deletion and insertion, an untrained copy of the model, likeness of maps."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ekman_expressions.core.errors import DataError, ModelError, check_range
+from ekman_expressions.core.seeds import derive_seed
+from ekman_expressions.facespace.heatmaps import to_uint8
+from ekman_expressions.zoo.backends import is_keras
+from ekman_expressions.zoo.model import Model, as_model
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Curve:
+    """A model's prediction while the parts of an image are hidden, or shown, one after the other.
+
+    Attributes
+    ----------
+    shares : (k,) ndarray of float64, range [0, 1]
+        Share of the pixels that are hidden (deletion) or shown (insertion): from 0 to 1.
+    probabilities : (k,) ndarray of float64, range [0, 1]
+        Of the class explained.
+    """
+
+    shares: np.ndarray
+    probabilities: np.ndarray
+
+    @property
+    def area(self) -> float:
+        """The area under the curve (trapezoidal rule): the mean probability over the share of pixels."""
+        return float(np.trapezoid(self.probabilities, self.shares))
+
+    def at(self, shares: np.ndarray) -> np.ndarray:
+        """Return the probabilities at other shares, interpolated linearly."""
+        return np.interp(shares, self.shares, self.probabilities)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Ranking:
+    """The parts of an image in an order.
+
+    Attributes
+    ----------
+    parts : (H, W) ndarray of int
+        The part of each pixel, 0 ... P - 1: superpixels, or quantiles of a map.
+    order : (P,) ndarray of int
+        The parts, the most important first.
+
+    Examples
+    --------
+    >>> segments = np.array([[0, 0, 1, 2]])
+    >>> Ranking.by_weights(segments, [0.1, -0.2, 0.7], np.random.default_rng(0)).order.tolist()
+    [2, 0, 1]
+    """
+
+    parts: np.ndarray
+    order: np.ndarray
+
+    def __post_init__(self) -> None:
+        count = int(np.max(self.parts)) + 1
+        if not np.array_equal(np.sort(self.order), np.arange(count)):
+            raise DataError(f"'order' must name each of {count} parts once, but got {self.order}.")
+
+    @classmethod
+    def by_weights(cls, segments: np.ndarray, weights: np.ndarray, random: np.random.Generator) -> Ranking:
+        """Rank superpixels (H, W) by their weights (S,), the largest first, equal ones at random."""
+        weights = np.asarray(weights)
+        return cls(parts=segments, order=np.lexsort((random.random(len(weights)), -weights)))
+
+    @classmethod
+    def by_map(cls, values: np.ndarray, parts: int, random: np.random.Generator) -> Ranking:
+        """Rank pixels by a map (H, W), in so many equally large quantiles, the highest first, equal ones
+        (all the zeros of a rectified map) at random."""
+        values = np.asarray(values)
+        check_range(parts, "parts", 2, values.size, integer=True)
+        order = np.lexsort((random.random(values.size), -values.ravel()))
+        quantiles = np.empty(values.size, np.int32)
+        quantiles[order] = np.arange(values.size) * parts // values.size
+        return cls(parts=quantiles.reshape(values.shape), order=np.arange(parts))
+
+    @classmethod
+    def at_random(cls, segments: np.ndarray, random: np.random.Generator) -> Ranking:
+        """Rank superpixels at random: a control."""
+        return cls(parts=segments, order=random.permutation(int(segments.max()) + 1))
+
+    @classmethod
+    def from_centre(cls, segments: np.ndarray) -> Ranking:
+        """Rank superpixels by the distance of their centroids from the image's centre: a control, since the
+        middle of a crop holds eyes, nose and mouth."""
+        rows, columns = np.indices(segments.shape).reshape(2, -1)
+        labels = segments.ravel()
+        areas = np.bincount(labels)
+        height, width = segments.shape
+        down = np.bincount(labels, rows) / areas - (height - 1) / 2
+        right = np.bincount(labels, columns) / areas - (width - 1) / 2
+        return cls(parts=segments, order=np.argsort(np.hypot(down, right), kind="stable"))
+
+
+def deletion_insertion(
+    model: Any,
+    image: np.ndarray,
+    target: int,
+    rankings: Mapping[str, Ranking],
+    *,
+    steps: int,
+    hidden: float | str | np.ndarray = 0.0,
+    random: tuple[str, ...] = ("random",),
+) -> tuple[dict[tuple[str, str], Curve], int]:
+    """Draw the deletion and the insertion curve [1]_ of each ranking of an image.
+
+    A good explanation names first what the model needs: hidden first, the probability falls early and
+    the deletion area is small; shown first, it rises early and the insertion area is large. Parts are
+    hidden in about `steps` equal steps of area. Images that curves share go through the model once.
+
+    Parameters
+    ----------
+    model : Model, keras.Model, torch.nn.Module or callable
+        See `ekman_expressions.zoo.model.as_model`.
+    image : (H, W, 3) ndarray of float, range [0, 1]
+        RGB.
+    target : int
+        The class explained.
+    rankings : dict of str to Ranking
+        By a name, e.g. ``"explanation"``, ``"random"``, ``"centre"``.
+    steps : int, >= 2
+        Steps of each curve.
+    hidden : float, {'mean', 'blur'} or (H, W, 3) ndarray
+        What hidden parts look like, the same in both kinds of curve: insertion starts where deletion ends.
+    random : tuple of str
+        Random rankings: their insertion is that of the reverse order, which costs no forward pass.
+
+    Returns
+    -------
+    dict of (name, {'deletion', 'insertion'}) to Curve
+    int
+        The forward passes that it took.
+
+    Raises
+    ------
+    DataError
+        If rankings are of images of different sizes.
+    SettingsError
+        If `steps` or `target` is out of range.
+
+    References
+    ----------
+    .. [1] Petsiuk et al. (2018), RISE, arXiv:1806.07421.
+    """
+    check_range(steps, "steps", 2, integer=True)
+    joint, members = _joint([ranking.parts for ranking in rankings.values()])
+    rows, shares, keys = [], [], []
+    for (name, ranking), part_of in zip(rankings.items(), members, strict=True):
+        hides, covered = _stages(ranking, steps)
+        for kind in ("deletion", "insertion"):
+            if kind == "insertion" and name in random:
+                continue
+            kept = ~hides if kind == "deletion" else hides
+            rows.append(kept[:, part_of])
+            shares.append(covered)
+            keys.append((name, kind))
+    samples, place = np.unique(np.concatenate(rows), axis=0, return_inverse=True)
+    predictions = as_model(model).predict_hidden(image, joint, samples, behind=hidden)
+    check_range(target, "target", 0, predictions.shape[1] - 1, integer=True)
+    values = predictions[:, target].astype(np.float64)[place.ravel()]
+    ends = np.cumsum([len(part) for part in rows])[:-1]
+    curves = {
+        key: Curve(shares=covered, probabilities=part)
+        for key, covered, part in zip(keys, shares, np.split(values, ends), strict=True)
+    }
+    for name in random:
+        if (name, "deletion") in curves:
+            # To hide the first parts of an order is to show the first of its reverse.
+            curve = curves[name, "deletion"]
+            curves[name, "insertion"] = Curve(
+                shares=1 - curve.shares[::-1], probabilities=curve.probabilities[::-1]
+            )
+    return curves, len(samples)
+
+
+def _stages(ranking: Ranking, steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return which parts each stage has reached (k, P), none first, all last, and their share of pixels."""
+    areas = np.bincount(ranking.parts.ravel())[ranking.order]
+    reached = np.concatenate([[0], np.cumsum(areas)]) / areas.sum()
+    wanted = np.arange(steps + 1) / steps
+    cuts = np.unique(np.abs(reached[:, None] - wanted).argmin(axis=0))
+    position = np.empty(len(ranking.order), int)
+    position[ranking.order] = np.arange(len(ranking.order))
+    return position < cuts[:, None], reached[cuts]
+
+
+def _joint(partitions: list[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Cut an image by several partitions at once: the pieces, and the part that each lies in."""
+    shape = partitions[0].shape
+    if any(parts.shape != shape for parts in partitions):
+        raise DataError(f"Rankings must be of one image, but have {[p.shape for p in partitions]}.")
+    key = np.zeros(shape, np.int64)
+    for parts in partitions:
+        key = key * (int(parts.max()) + 1) + parts
+        # Numbered anew, so that the numbers stay small.
+        _, first, labels = np.unique(key, return_index=True, return_inverse=True)
+        key = labels.reshape(shape).astype(np.int64)
+    return key.astype(np.int32), [parts.ravel()[first] for parts in partitions]
+
+
+def untrained_copy(model: Any, images: np.ndarray, *, seed: int) -> Any:
+    """Return a copy of a Keras model whose weights are drawn anew by its layers' initialisers.
+
+    An explanation that is the same for a trained network and for one with random weights says nothing
+    of what was learned [1]_. Seeds are derived from `seed` and each layer's place, and no global generator
+    is touched. `Normalization` layers, which belong to the preprocessing, are kept. Batch normalisations get
+    the statistics of `images`, as in a first step of training: with mean 0 and variance 1, the signal dies
+    out in deep networks.
+
+    Parameters
+    ----------
+    model : keras.Model, or Model of one
+        Functional or sequential; models within it are copied too.
+    images : (N, H, W, 3) ndarray of float, range [0, 1]
+        Some faces.
+    seed : int
+
+    Returns
+    -------
+    keras.Model
+
+    Raises
+    ------
+    ModelError
+        If the model is no Keras model, or cannot be built again from its configuration.
+
+    References
+    ----------
+    .. [1] Adebayo et al. (2018), Sanity Checks for Saliency Maps, arXiv:1810.03292.
+    """
+    model = model.source if isinstance(model, Model) else model
+    if not is_keras(model):
+        raise ModelError(
+            f"A {type(model).__name__} has no weights that could be drawn anew: only Keras models "
+            "can be checked against an untrained copy."
+        )
+    import keras
+
+    # Not by name: names are numbered through a whole process, and differ between models of one architecture.
+    places = itertools.count()
+
+    def build_again(layer: Any) -> Any:
+        return type(layer).from_config(_seeded(layer.get_config(), seed, str(next(places))))
+
+    try:
+        copy = keras.models.clone_model(model, clone_function=build_again, recursive=True)
+    except Exception as error:
+        # Depending on what a user's layers lack, Keras raises errors of many kinds.
+        raise ModelError(
+            f"The model cannot be built again from its configuration ({error}), so that there is no "
+            "untrained copy to compare it with."
+        ) from error
+    for before, after in zip(_layers(model), _layers(copy), strict=True):
+        if isinstance(before, keras.layers.Normalization):
+            after.set_weights(before.get_weights())
+    normalisations = [layer for layer in _layers(copy) if isinstance(layer, keras.layers.BatchNormalization)]
+    if normalisations:
+        before = [(layer.momentum, layer.trainable) for layer in normalisations]
+        for layer in normalisations:
+            # One that is frozen would use, and keep, the statistics that it starts from.
+            layer.momentum, layer.trainable = 0.0, True
+        copy(np.asarray(images, np.float32), training=True)
+        for layer, (momentum, trainable) in zip(normalisations, before, strict=True):
+            layer.momentum, layer.trainable = momentum, trainable
+    return copy
+
+
+def _seeded(value: Any, seed: int, name: str) -> Any:
+    """Give everything random in a layer's configuration, initialisers above all, a seed of its own."""
+    if isinstance(value, list | tuple):
+        return type(value)(_seeded(item, seed, f"{name}.{place}") for place, item in enumerate(value))
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: derive_seed(seed, "untrained", name) % 2**31
+        if key == "seed"
+        else _seeded(item, seed, f"{name}.{key}")
+        for key, item in value.items()
+    }
+
+
+def _layers(model: Any) -> Iterator[Any]:
+    """Yield the layers of a model, and those of models and wrapped layers within it."""
+    for layer in model.layers:
+        yield layer
+        if hasattr(layer, "layers"):
+            yield from _layers(layer)
+        elif hasattr(layer, "layer"):
+            yield layer.layer
+
+
+def correlations(maps: np.ndarray) -> np.ndarray:
+    """Return Pearson's correlation of each two of several maps.
+
+    Parameters
+    ----------
+    maps : (N, H, W) ndarray of float
+
+    Returns
+    -------
+    (N, N) ndarray of float64, range [-1, 1]
+        NaN in the rows and columns of maps that are constant.
+    """
+    flat = np.asarray(maps, np.float64).reshape(len(maps), -1)
+    flat = flat - flat.mean(axis=1, keepdims=True)
+    lengths = np.sqrt(np.einsum("np,np->n", flat, flat))
+    scale = np.where(np.ptp(flat, axis=1) > 0, lengths, np.nan)
+    return np.clip((flat @ flat.T) / (scale[:, None] * scale), -1, 1)
+
+
+def similarity(first: np.ndarray, second: np.ndarray) -> dict[str, float]:
+    """Return how alike two heatmaps are, by three measures that do not depend on their ranges.
+
+    Parameters
+    ----------
+    first, second : (H, W) ndarray of float
+
+    Returns
+    -------
+    dict
+        ``pearson`` and ``spearman``: the correlations of values and of ranks, in [-1, 1];
+        ``ssim``: the structural similarity [1]_ of the heatmaps stretched to 8 bits, as they are
+        looked at, in windows of 7 x 7 pixels. All NaN where a heatmap is constant.
+
+    Raises
+    ------
+    DataError
+        If the shapes differ.
+
+    References
+    ----------
+    .. [1] Wang et al. (2004), doi:10.1109/TIP.2003.819861.
+    """
+    from scipy.stats import rankdata
+    from skimage.metrics import structural_similarity
+
+    first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
+    if first.shape != second.shape:
+        raise DataError(f"The heatmaps have different shapes, {first.shape} and {second.shape}.")
+    if np.ptp(first) == 0 or np.ptp(second) == 0:
+        return dict.fromkeys(("pearson", "spearman", "ssim"), float("nan"))
+    ranks = [rankdata(heatmap).reshape(heatmap.shape) for heatmap in (first, second)]
+    return {
+        "pearson": float(correlations(np.stack([first, second]))[0, 1]),
+        "spearman": float(correlations(np.stack(ranks))[0, 1]),
+        "ssim": float(structural_similarity(to_uint8(first), to_uint8(second), data_range=255)),
+    }

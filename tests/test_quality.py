@@ -1,0 +1,537 @@
+"""Measures of quality: curves, bootstrap and R² of LIME's fit, untrained copies, likeness of maps."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import spearmanr
+from tiny_network import SIDE, register
+
+from ekman_expressions.core.errors import DataError, ModelError, SettingsError
+from ekman_expressions.explainers import PerturbationRecord, draw_samples, lime
+from ekman_expressions.measures.quality import (
+    Curve,
+    Ranking,
+    correlations,
+    deletion_insertion,
+    similarity,
+    untrained_copy,
+)
+from ekman_expressions.measures.reliability import bootstrap_weights, cross_validated_r2, permuted_r2
+from ekman_expressions.zoo import NETWORKS
+
+SEGMENTS = np.arange(48).reshape(6, 8) % 8 // 2 + 4 * (np.arange(6)[:, None] // 3)
+UNEVEN = np.array([[0, 0, 0, 0], [0, 0, 1, 1], [2, 1, 1, 3]])
+
+
+class Linear:
+    """A model that is linear in the share of each superpixel that is white."""
+
+    def __init__(self, segments, coefficients, intercept=0.1):
+        self.masks = segments == np.arange(len(coefficients))[:, None, None]
+        self.coefficients, self.intercept = coefficients, intercept
+
+    def __call__(self, images):
+        shown = np.einsum("nhw,shw->ns", images[..., 0], self.masks) / self.masks.sum(axis=(1, 2))
+        first = self.intercept + shown @ self.coefficients
+        return np.stack([first, 1 - first], axis=1)
+
+
+def white(shape):
+    return np.ones((*shape, 3), np.float32)
+
+
+# Deletion and insertion
+
+
+def test_the_areas_of_a_linear_model_equal_the_formula():
+    coefficients = np.array([0.2, 0.05, -0.1, 0.1, 0.3, 0.0, 0.02, 0.08])
+    model = Linear(SEGMENTS, coefficients)
+    ranking = Ranking.by_weights(SEGMENTS, coefficients, np.random.default_rng(0))
+    drawn, passes = deletion_insertion(model, white((6, 8)), 0, {"explanation": ranking}, steps=8)
+    areas = [drawn["explanation", kind].area for kind in ("deletion", "insertion")]
+    # Equal parts, one in each step: the part of rank j is there for (j - 1/2) / S of the curve.
+    ranked = np.sort(coefficients)[::-1]
+    expected = 0.1 + ranked @ (np.arange(8) + 0.5) / 8
+    assert areas[0] == pytest.approx(expected, abs=1e-6)
+    assert areas[1] == pytest.approx(0.1 + ranked @ (7.5 - np.arange(8)) / 8, abs=1e-6)
+    assert passes == 16
+
+
+def test_parts_of_different_sizes_count_by_their_area():
+    coefficients = np.array([0.1, 0.4, 0.2, 0.05])
+    model = Linear(UNEVEN, coefficients)
+    order = np.array([3, 0, 2, 1])
+    drawn, _ = deletion_insertion(
+        model, white((3, 4)), 0, {"given": Ranking(parts=UNEVEN, order=order)}, steps=2
+    )
+    # Halves of the area: [3, 0] covers 7 of 12 pixels, [2, 1] the rest.
+    assert drawn["given", "deletion"].shares.tolist() == [0, 7 / 12, 1]
+    # A part that goes between the shares a and b adds its coefficient times (a + b) / 2.
+    deletion = 0.1 + 0.15 * (7 / 12) / 2 + 0.6 * (7 / 12 + 1) / 2
+    assert drawn["given", "deletion"].area == pytest.approx(deletion, abs=1e-6)
+    assert drawn["given", "insertion"].area == pytest.approx(0.2 + 0.75 - deletion, abs=1e-6)
+
+
+@settings(max_examples=30)
+@given(st.integers(0, 10_000), st.integers(2, 12))
+def test_no_order_of_a_linear_model_is_better_than_that_of_its_coefficients(seed, steps):
+    random = np.random.default_rng(seed)
+    coefficients = random.uniform(-0.05, 0.07, 8)
+    model = Linear(SEGMENTS, coefficients, 0.42)
+    rankings = {
+        "explanation": Ranking.by_weights(SEGMENTS, coefficients, random),
+        "random": Ranking.at_random(SEGMENTS, random),
+        "centre": Ranking.from_centre(SEGMENTS),
+    }
+    drawn, _ = deletion_insertion(model, white((6, 8)), 0, rankings, steps=steps)
+    for control in ("random", "centre"):
+        assert drawn["explanation", "deletion"].area <= drawn[control, "deletion"].area + 1e-6
+        assert drawn["explanation", "insertion"].area >= drawn[control, "insertion"].area - 1e-6
+    for name in rankings:
+        # All curves of a kind have their two ends in common.
+        whole, none = 0.42 + coefficients.sum(), 0.42
+        assert drawn[name, "deletion"].probabilities[[0, -1]] == pytest.approx([whole, none], abs=1e-6)
+        assert drawn[name, "insertion"].probabilities[[0, -1]] == pytest.approx([none, whole], abs=1e-6)
+
+
+def test_a_map_of_pixels_is_cut_into_quantiles():
+    coefficients = np.array([0.2, 0.05, -0.1, 0.1, 0.3, 0.0, 0.02, 0.08])
+    model = Linear(SEGMENTS, coefficients)
+    painted = coefficients.astype(np.float32)[SEGMENTS]
+    random = np.random.default_rng(0)
+    rankings = {
+        "pixels": Ranking.by_map(painted, 8, random),
+        "superpixels": Ranking.by_weights(SEGMENTS, coefficients, random),
+    }
+    drawn, passes = deletion_insertion(model, white((6, 8)), 0, rankings, steps=8)
+    # With parts of equal size the quantiles are the superpixels, and the images are the same.
+    assert passes == 16
+    for kind in ("deletion", "insertion"):
+        assert drawn["pixels", kind].probabilities == pytest.approx(drawn["superpixels", kind].probabilities)
+
+
+def test_equal_values_of_a_map_are_ranked_at_random_not_from_the_top():
+    values = np.zeros((20, 20), np.float32)
+    values[3, 4] = 1
+    ranking = Ranking.by_map(values, 4, np.random.default_rng(0))
+    assert ranking.parts[3, 4] == 0 and np.bincount(ranking.parts.ravel()).tolist() == [100] * 4
+    assert np.abs(np.bincount(np.nonzero(ranking.parts == 0)[0] // 10) - 50).max() < 20
+
+
+def test_a_random_insertion_is_the_deletion_of_the_reverse_order():
+    random = np.random.default_rng(3)
+    model = Linear(SEGMENTS, random.uniform(0, 0.1, 8))
+    ranking = Ranking.at_random(SEGMENTS, random)
+    drawn, passes = deletion_insertion(model, white((6, 8)), 0, {"random": ranking}, steps=8)
+    reverse = Ranking(parts=SEGMENTS, order=ranking.order[::-1])
+    again, _ = deletion_insertion(model, white((6, 8)), 0, {"reverse": reverse}, steps=8)
+    assert passes == 9
+    assert drawn["random", "insertion"].probabilities == pytest.approx(
+        again["reverse", "insertion"].probabilities
+    )
+    assert drawn["random", "insertion"].area == pytest.approx(drawn["random", "deletion"].area)
+
+
+def test_the_control_from_the_centre_begins_in_the_middle():
+    segments = np.arange(9).reshape(3, 3).repeat(4, 0).repeat(4, 1)
+    order = Ranking.from_centre(segments).order
+    assert order[0] == 4 and set(order[1:5]) == {1, 3, 5, 7} and set(order[5:]) == {0, 2, 6, 8}
+
+
+def test_one_superpixel_has_only_the_two_ends():
+    segments = np.zeros((4, 4), int)
+    ranking = Ranking(parts=segments, order=np.array([0]))
+    drawn, passes = deletion_insertion(
+        Linear(segments, np.array([0.5])), white((4, 4)), 0, {"one": ranking}, steps=7
+    )
+    assert passes == 2 and drawn["one", "deletion"].area == pytest.approx(0.35)
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 1000), st.integers(7, 19))
+def test_curves_and_controls_take_no_more_passes_than_stated(seed, steps):
+    random = np.random.default_rng(seed)
+    segments = np.unique(random.integers(0, 30, (12, 12)), return_inverse=True)[1].reshape(12, 12)
+    count = segments.max() + 1
+    model = Linear(segments, np.full(count, 0.5 / count))
+    rankings = {
+        "explanation": Ranking.by_map(random.random((12, 12)), steps, random),
+        "random": Ranking.at_random(segments, random),
+        "centre": Ranking.from_centre(segments),
+    }
+    _, passes = deletion_insertion(model, white((12, 12)), 0, rankings, steps=steps)
+    assert passes <= 5 * (steps - 1) + 2
+
+
+def test_bad_rankings_and_steps_are_refused():
+    with pytest.raises(DataError, match="each of 8 parts once"):
+        Ranking(parts=SEGMENTS, order=np.arange(7))
+    ranking = Ranking.from_centre(SEGMENTS)
+    other = Ranking(parts=np.zeros((2, 2), int), order=np.array([0]))
+    model = Linear(SEGMENTS, np.zeros(8))
+    with pytest.raises(DataError, match="one image"):
+        deletion_insertion(model, white((6, 8)), 0, {"a": ranking, "b": other}, steps=3)
+    with pytest.raises(SettingsError, match="'steps'"):
+        deletion_insertion(model, white((6, 8)), 0, {"a": ranking}, steps=1)
+    with pytest.raises(SettingsError, match="'target'"):
+        deletion_insertion(model, white((6, 8)), 2, {"a": ranking}, steps=3)
+
+
+def test_a_curve_between_its_stages_is_straight():
+    curve = Curve(shares=np.array([0, 0.5, 1]), probabilities=np.array([1, 0.2, 0]))
+    assert curve.at(np.array([0.25, 0.75])) == pytest.approx([0.6, 0.1]) and curve.area == pytest.approx(0.35)
+
+
+# Reliability of weights
+
+
+COEFFICIENTS = np.array([0.25, -0.125, 0.03, 0.0625, 0.125, 0.1, -0.0625, 0.125])
+
+
+def make_record(predict, samples, sampler="iid"):
+    first = predict(samples.astype(float))
+    return PerturbationRecord(
+        image_id="a",
+        model="m",
+        segments=np.arange(samples.shape[1]).reshape(1, -1),
+        samples=samples,
+        predictions=np.stack([first, 1 - first], axis=1).astype(np.float32),
+        sampler=sampler,
+    )
+
+
+def curved(kept):
+    """Predictions with interactions, so that no linear surrogate is perfect."""
+    score = 2 * kept[:, 0] - kept[:, 1] + 2 * kept[:, 2] * kept[:, 3] - 2 * kept[:, 4] * kept[:, 5]
+    return 1 / (1 + np.exp(-score))
+
+
+def linear(kept):
+    return 0.25 + kept @ COEFFICIENTS
+
+
+def with_complements(superpixels, samples, seed):
+    """All kept, then masks and their complements."""
+    half = np.random.default_rng(seed).random(((samples - 1) // 2, superpixels)) < 0.5
+    rows = np.stack([half, ~half], axis=1).reshape(-1, superpixels)
+    return np.concatenate([np.ones((1, superpixels), bool), rows])
+
+
+def of(record, **options):
+    return bootstrap_weights(record, 0, **{"seed": 0, **options})
+
+
+def test_a_linear_model_is_described_fully_and_flips_no_sign():
+    found = of(make_record(linear, draw_samples(8, 300, 0)), alpha=0)
+    np.testing.assert_allclose(found.weights, COEFFICIENTS, atol=1e-6)
+    assert found.r2 == pytest.approx(1, abs=1e-9)
+    assert found.standard_errors.max() < 1e-6 and found.r2_standard_error < 1e-9
+    assert found.flip_rate == found.weighted_flip_rate == 0
+    assert found.units == 299
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1.0, 30.0])
+def test_weights_and_r2_are_those_of_lime(alpha):
+    record = make_record(curved, draw_samples(12, 200, 1))
+    found, wanted = of(record, alpha=alpha), lime(record, 0, alpha=alpha)
+    np.testing.assert_allclose(found.weights, wanted.weights, atol=1e-9)
+    assert found.r2 == pytest.approx(wanted.r2, abs=1e-9)
+
+
+def test_each_replicate_is_the_fit_to_the_samples_that_it_drew():
+    record = make_record(curved, draw_samples(6, 60, 1))
+    replicates = 40
+    refitted = []
+    for picked in np.random.default_rng(5).integers(59, size=(replicates, 59)):
+        rows = np.concatenate([[0], 1 + picked])
+        again = make_record(curved, record.samples[rows])
+        refitted.append(lime(again, 0).weights)
+    found = of(record, seed=5, replicates=replicates)
+    np.testing.assert_allclose(
+        found.standard_errors, np.std(refitted, axis=0, ddof=1) * np.sqrt(59 / 58), atol=1e-9
+    )
+    flips = np.mean(np.sign(refitted) != np.sign(found.weights), axis=0)
+    np.testing.assert_allclose(found.flips, flips)
+
+
+def test_standard_errors_equal_the_spread_over_repeated_sampling():
+    found = [of(make_record(curved, draw_samples(12, 300, seed)), replicates=100) for seed in range(200)]
+    spread = np.std([one.weights for one in found], axis=0, ddof=1)
+    stated = np.sqrt(np.mean([one.standard_errors**2 for one in found], axis=0))
+    np.testing.assert_allclose(stated, spread, rtol=0.15)
+    r2 = np.array([(one.r2, one.r2_standard_error) for one in found])
+    assert np.sqrt(np.mean(r2[:, 1] ** 2)) == pytest.approx(r2[:, 0].std(ddof=1), rel=0.2)
+
+
+def test_masks_and_their_complements_are_resampled_together():
+    def odd(kept):
+        return 0.5 + 0.2 * np.prod(2 * kept[:, :3] - 1, axis=1)
+
+    found, ignored = [], []
+    for seed in range(200):
+        samples = with_complements(6, 151, seed)
+        found.append(of(make_record(odd, samples, "orthogonal"), kernel_width=5.0, replicates=100))
+        ignored.append(of(make_record(odd, samples), kernel_width=5.0, replicates=50))
+    assert found[0].units == 75
+    spread = np.std([one.weights for one in found], axis=0, ddof=1)
+    stated, naive = (
+        np.sqrt(np.mean([one.standard_errors**2 for one in kind], axis=0)) for kind in (found, ignored)
+    )
+    np.testing.assert_allclose(stated, spread, rtol=0.2)
+    # A mask and its complement say the same of an odd interaction: half of the rows add nothing.
+    np.testing.assert_allclose(naive, spread / np.sqrt(2), rtol=0.2)
+
+
+def test_signs_flip_as_often_as_a_normal_distribution_says():
+    from scipy.stats import norm
+
+    record = make_record(curved, draw_samples(12, 300, 7))
+    found = of(record, replicates=4000)
+    expected = norm.cdf(-np.abs(found.weights) / found.standard_errors)
+    assert np.abs(found.flips - expected).max() < 0.04
+    sizes = np.abs(found.weights)
+    assert found.weighted_flip_rate == pytest.approx(found.flips @ sizes / sizes.sum())
+    assert found.weighted_flip_rate < found.flip_rate == pytest.approx(found.flips.mean())
+
+
+def test_a_constant_model_has_no_r2_and_no_sign():
+    found = of(make_record(lambda kept: np.full(len(kept), 0.3), draw_samples(8, 50, 0)))
+    assert not found.weights.any() and not found.standard_errors.any()
+    for nothing in (found.r2, found.r2_standard_error, found.flip_rate, found.weighted_flip_rate):
+        assert np.isnan(nothing)
+    assert np.isnan(found.flips).all()
+
+
+@pytest.mark.parametrize(
+    ("samples", "options", "error", "message"),
+    [
+        (20, {"replicates": 1}, SettingsError, "'replicates'"),
+        (20, {"alpha": -1}, SettingsError, "'alpha'"),
+        (2, {}, DataError, "1 units that could be resampled"),
+    ],
+)
+def test_bad_arguments_of_the_bootstrap(samples, options, error, message):
+    with pytest.raises(error, match=message):
+        of(make_record(linear, draw_samples(8, samples, 0)), **options)
+
+
+# R² by chance and on samples not seen
+
+
+SUPERPIXELS = 20
+EQUAL = {"kernel_width": 1e3, "alpha": 0.0}
+"""All samples count alike, and nothing is shrunk: ordinary least squares."""
+
+
+def drawn_record(predict, samples=101, sampler="iid", seed=0):
+    drawn = draw_samples(SUPERPIXELS, samples, np.random.default_rng(seed), sampler)
+    random = np.random.default_rng(seed + 1)
+    return make_record(lambda kept: predict(kept, random), drawn, sampler)
+
+
+def additive(samples, random):
+    return 0.1 + samples @ (random.random(SUPERPIXELS) / 40)
+
+
+def noise(samples, random):
+    return random.random(len(samples))
+
+
+def one_spike(samples, random):
+    """Silent as soon as a superpixel is hidden: the regression sees one sample among all."""
+    return samples.all(axis=1) * 0.9
+
+
+@pytest.mark.parametrize("sampler", ["iid", "orthogonal"])
+def test_a_linear_model_is_predicted_fully(sampler):
+    assert cross_validated_r2(drawn_record(additive, sampler=sampler), 0, seed=0, **EQUAL) > 1 - 1e-6
+
+
+def test_chance_is_the_number_of_superpixels_over_that_of_samples():
+    expected = SUPERPIXELS / 100
+    for predict in (noise, additive):
+        found = permuted_r2(drawn_record(predict), 0, seed=0, permutations=400, **EQUAL)
+        assert found == pytest.approx(expected, abs=0.01)
+
+
+def test_noise_is_fitted_but_not_predicted():
+    records = [drawn_record(noise, seed=seed) for seed in range(20)]
+    fitted = np.mean([lime(record, 0, **EQUAL).r2 for record in records])
+    unseen = np.mean([cross_validated_r2(record, 0, seed=0, **EQUAL) for record in records])
+    # By theory about S / (n - 1), and minus S / (n - S) or a little below.
+    assert 0.15 < fitted < 0.25 and -0.40 < unseen < -0.15
+
+
+@pytest.mark.parametrize("sampler", ["iid", "orthogonal"])
+def test_a_prediction_for_the_whole_image_alone_is_not_predicted(sampler):
+    assert cross_validated_r2(drawn_record(one_spike, sampler=sampler), 0, seed=0) < 0.05
+
+
+def test_complements_lie_in_one_part():
+    """Predictions that depend on the pair alone: who saw one of it would know something of the other."""
+
+    def of_pairs(samples, random):
+        return np.repeat(random.random(len(samples) // 2 + 1), 2)[1 : len(samples) + 1]
+
+    records = [drawn_record(of_pairs, sampler="orthogonal", seed=seed) for seed in range(10)]
+    apart = [
+        cross_validated_r2(
+            PerturbationRecord(**{**vars(record), "sampler": "iid"}), 0, seed=0, parts=101, **EQUAL
+        )
+        for record in records
+    ]
+    together = [cross_validated_r2(record, 0, seed=0, parts=51, **EQUAL) for record in records]
+    # Least squares fit nothing even to pairs: alone in its part, a sample is pushed to the other side.
+    assert np.mean(together) > np.mean(apart) + 0.02
+
+
+def test_a_constant_model_has_no_r2_by_chance_and_the_seed_decides():
+    record = drawn_record(lambda samples, random: np.full(len(samples), 0.5))
+    assert np.isnan(cross_validated_r2(record, 0, seed=0)) and np.isnan(permuted_r2(record, 0, seed=0))
+    record = drawn_record(noise)
+    for measure in (cross_validated_r2, permuted_r2):
+        assert measure(record, 0, seed=1) == measure(record, 0, seed=1) != measure(record, 0, seed=2)
+
+
+def test_bad_arguments_of_r2():
+    record = drawn_record(noise, samples=9)
+    for parts in (1, 10):
+        with pytest.raises(SettingsError, match="parts"):
+            cross_validated_r2(record, 0, seed=0, parts=parts)
+    with pytest.raises(SettingsError, match="permutations"):
+        permuted_r2(record, 0, seed=0, permutations=0)
+    with pytest.raises(SettingsError, match="target"):
+        permuted_r2(record, 2, seed=0)
+
+
+@pytest.fixture(scope="module")
+def faces():
+    return np.random.default_rng(0).random((8, SIDE, SIDE, 3), dtype=np.float32)
+
+
+@pytest.fixture
+def trained():
+    register()
+    import keras
+
+    keras.utils.set_random_seed(0)
+    return NETWORKS["Tiny"].build()
+
+
+# The untrained copy
+
+
+def test_the_copy_has_other_weights_the_same_architecture_and_is_deterministic(trained, faces):
+    import keras
+
+    keras.utils.set_random_seed(1)
+    before = np.random.get_state()[1].copy()
+    copy = untrained_copy(trained, faces, seed=3)
+    assert np.array_equal(np.random.get_state()[1], before)
+    keras.utils.set_random_seed(2)
+    # Another model of the same architecture, whose layers have other names.
+    trained = NETWORKS["Tiny"].build()
+    again, other = untrained_copy(trained, faces, seed=3), untrained_copy(trained, faces, seed=4)
+    weights = list(zip(*(model.weights for model in (trained, copy, again, other)), strict=True))
+    for was, new, same, differs in weights:
+        assert was.shape == new.shape
+        assert np.array_equal(new, same)
+        # Biases and scales all start at 0 or 1.
+        if "kernel" in was.path:
+            assert not np.allclose(was, new) and not np.allclose(new, differs)
+    assert [type(layer) for layer in copy.layers] == [type(layer) for layer in trained.layers]
+    assert not np.allclose(copy(faces), trained(faces))
+
+
+def test_weights_are_drawn_as_the_layers_say(trained, faces):
+    import keras
+
+    layers = untrained_copy(trained, faces, seed=0).layers
+    kernel = next(np.asarray(layer.kernel) for layer in layers if isinstance(layer, keras.layers.Dense))
+    limit = np.sqrt(6 / sum(kernel.shape))
+    assert np.abs(kernel).max() <= limit and kernel.std() == pytest.approx(limit / np.sqrt(3), rel=0.1)
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_batch_normalisations_get_the_statistics_of_the_faces(trained, faces, frozen):
+    import keras
+
+    trained.trainable = not frozen
+    copy = untrained_copy(trained, faces, seed=0)
+    place = next(
+        number
+        for number, layer in enumerate(copy.layers)
+        if isinstance(layer, keras.layers.BatchNormalization)
+    )
+    normalised = copy.layers[place]
+    given = np.asarray(keras.Model(copy.input, copy.layers[place - 1].output)(faces))
+    np.testing.assert_allclose(normalised.moving_mean, given.mean(axis=(0, 1, 2)), atol=1e-5)
+    np.testing.assert_allclose(normalised.moving_variance, given.var(axis=(0, 1, 2)), rtol=1e-2)
+    assert normalised.momentum == trained.layers[place].momentum
+    assert normalised.trainable != frozen
+
+
+def test_models_within_models_are_copied_and_preprocessing_is_kept(faces):
+    import keras
+
+    inner = keras.Sequential(
+        [keras.Input((SIDE, SIDE, 3)), keras.layers.Conv2D(2, 3), keras.layers.Flatten()]
+    )
+    image = keras.Input((SIDE, SIDE, 3))
+    scale = keras.layers.Normalization()
+    scale.adapt(faces)
+    output = keras.layers.Dense(6, activation="softmax")(inner(scale(image)))
+    model = keras.Model(image, output)
+    copy = untrained_copy(model, faces, seed=0)
+    same = {
+        weight.path.split("/")[-1]: np.array_equal(weight, new)
+        for weight, new in zip(model.weights, copy.weights, strict=True)
+    }
+    assert same["mean"] and same["variance"]
+    kernels = [
+        (weight, new)
+        for weight, new in zip(model.weights, copy.weights, strict=True)
+        if weight.path.endswith("kernel")
+    ]
+    assert len(kernels) == 2 and not any(np.array_equal(*pair) for pair in kernels)
+
+
+def test_what_has_no_weights_is_refused(faces):
+    with pytest.raises(ModelError, match="function has no weights"):
+        untrained_copy(lambda images: images, faces, seed=0)
+
+
+# How alike heatmaps are
+
+
+def test_a_heatmap_is_like_itself_in_any_range_and_unlike_its_negative():
+    heatmap = np.random.default_rng(0).random((30, 40))
+    assert similarity(heatmap, 3 * heatmap + 2) == pytest.approx({"pearson": 1, "spearman": 1, "ssim": 1})
+    opposite = similarity(heatmap, -heatmap)
+    assert opposite["pearson"] == pytest.approx(-1) and opposite["spearman"] == pytest.approx(-1)
+    assert opposite["ssim"] < 0
+
+
+def test_similarity_agrees_with_scipy():
+    first, second = np.random.default_rng(0).random((2, 30, 40)) ** 3
+    second += 0.3 * first
+    found = similarity(first, second)
+    assert found["pearson"] == pytest.approx(np.corrcoef(first.ravel(), second.ravel())[0, 1])
+    assert found["spearman"] == pytest.approx(spearmanr(first.ravel(), second.ravel()).statistic)
+
+
+def test_similarity_of_a_constant_heatmap_is_no_number():
+    heatmap = np.random.default_rng(0).random((30, 40))
+    assert np.isnan(list(similarity(heatmap, np.full((30, 40), 0.2)).values())).all()
+    with pytest.raises(DataError, match="different shapes"):
+        similarity(heatmap, heatmap[1:])
+
+
+def test_correlations_of_several_maps():
+    maps = np.random.default_rng(0).random((4, 5, 6))
+    maps[2] = 0.1
+    found = correlations(maps)
+    kept = [0, 1, 3]
+    np.testing.assert_allclose(found[np.ix_(kept, kept)], np.corrcoef(maps[kept].reshape(3, -1)), atol=1e-12)
+    assert np.isnan(found[2]).all() and np.isnan(found[:, 2]).all()

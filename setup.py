@@ -16,7 +16,7 @@ setup(
     ],
     package_dir={FACES: "datasets/synthetic"},
     package_data={
-        "ekman_expressions.data": ["*.csv", "*.json"],
+        "ekman_expressions.data": ["*.csv", "*.json", "*.npz"],
         "ekman_expressions.presets": ["*.toml"],
         "ekman_expressions.report.static": ["*.css", "*.js"],
         "ekman_expressions.report.templates": ["*.html"],

@@ -23,7 +23,16 @@ from made_models import (
 from ekman_expressions import OwnModel
 from ekman_expressions.core.errors import MissingError, ModelError, SettingsError
 from ekman_expressions.core.expressions import EXPRESSIONS
-from ekman_expressions.zoo.own_models import load_model, predicted_expressions, preprocess, read_model
+from ekman_expressions.core.files import read_json
+from ekman_expressions.faces import example_faces
+from ekman_expressions.zoo.own_models import (
+    EXAMPLE,
+    example_model,
+    load_model,
+    predicted_expressions,
+    preprocess,
+    read_model,
+)
 
 COLOUR = (0.2, 0.4, 0.6)
 # What a pixel of that colour is in each form, worked out by hand.
@@ -436,3 +445,14 @@ def test_load_model_describes_and_reads_in_one_call(tmp_path, images):
         load_model(uniform, side=SIDE, classes=["anger"])
     with pytest.raises(SettingsError, match="needs a Keras model or torch module"):
         load_model(uniform, classes=EXPRESSIONS, side=SIDE, precision="float16")
+
+
+def test_the_example_model_predicts_persons_that_it_has_not_seen():
+    model = example_model()
+    unseen = example_faces(subjects=list(model.unseen))
+    assert len(unseen) == 192 and EXAMPLE.stat().st_size < 4e6
+    found = model.predict(unseen.at(64)).argmax(axis=1)
+    accuracy = np.mean(np.array(model.classes)[found] == unseen.table["expression"])
+    # As tools/train_example_model.py measured it.
+    assert accuracy == pytest.approx(read_json(EXAMPLE.with_suffix(".json"))["accuracy"]["unseen"], abs=0.02)
+    assert accuracy > 0.9

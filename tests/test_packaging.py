@@ -17,6 +17,7 @@ from pathlib import Path
 import ekman_expressions
 from ekman_expressions import Experiment
 from ekman_expressions.faces import databases, example_faces, synthetic
+from ekman_expressions.zoo import example_model
 
 home = Path(ekman_expressions.__file__).parent
 assert home.parent == Path(sys.argv[1]), home
@@ -25,7 +26,8 @@ rows = databases.survey("synthetic").rows
 assert len(rows) == 1120 and all(Path(path).is_file() for path in rows["path"])
 assert all((synthetic.folder() / mask).is_file() for mask in rows["mask"] if mask)
 assert len(synthetic.load_probes()) == 144
-assert len(example_faces(2)) == 2
+faces = example_faces(2)
+assert example_model().predict(faces.at(64)).shape == (2, 6)
 assert (synthetic.folder() / "README.md").is_file()
 assert Experiment.preset("demo").name == "demo"
 assert all((home / "report" / name).is_file() for name in ("static/report.css", "templates/base.html"))

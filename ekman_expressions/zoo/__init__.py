@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from ekman_expressions.zoo.model import Model, as_model
 from ekman_expressions.zoo.networks import NETWORKS, NetSpec, preprocessing_warning
-from ekman_expressions.zoo.own_models import load_model
+from ekman_expressions.zoo.own_models import example_model, load_model
 from ekman_expressions.zoo.training import train
 
-__all__ = ["NETWORKS", "Model", "NetSpec", "as_model", "load_model", "preprocessing_warning", "train"]
+__all__ = [
+    "NETWORKS",
+    "Model",
+    "NetSpec",
+    "as_model",
+    "example_model",
+    "load_model",
+    "preprocessing_warning",
+    "train",
+]

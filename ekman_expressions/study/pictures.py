@@ -73,8 +73,8 @@ def _training(experiment: Experiment) -> Iterator[_Picture]:
 
 
 def _evaluation(experiment: Experiment) -> Iterator[_Picture]:
-    scores = _table(experiment.evaluation_folder, "accuracy_by_fold")
-    if scores is None:
+    scores, table = (_table(experiment.evaluation_folder, name) for name in ("accuracy_by_fold", "confusion"))
+    if scores is None or table is None:
         return
     kinds = figures.network_kinds(experiment.networks, experiment.training.weights)
     bars = {"label": "network", "value": "accuracy", "references": {"chance (0.167)": 1 / 6}}
@@ -84,7 +84,6 @@ def _evaluation(experiment: Experiment) -> Iterator[_Picture]:
         "Bars: mean over folds. Points: folds.",
         f"Bars of accuracy: {_listed(scores.groupby('network', sort=False)['accuracy'].mean())}.",
     )
-    table = _table(experiment.evaluation_folder, "confusion")
     matrices = {
         network: rows.pivot(index="expression", columns="predicted", values="images")
         for network, rows in table.groupby("network", sort=False)
@@ -150,7 +149,8 @@ def _explainers(experiment: Experiment) -> Iterator[_Picture]:
 
 
 def _quality(experiment: Experiment) -> Iterator[_Picture]:
-    areas, curves = quality.read_quality(experiment, "curves"), quality.read_curves(experiment)
+    areas, table = (_table(experiment.quality_folder, name) for name in ("curves", "reliability"))
+    curves = {} if areas is None else quality.read_curves(experiment)
     for network in experiment.networks:
         cells = {title(name): cell for (of, name), cell in curves.items() if of == network}
         if cells:
@@ -167,8 +167,7 @@ def _quality(experiment: Experiment) -> Iterator[_Picture]:
                 "Mean predicted probability and ± one standard error, all folds together.",
                 f"Mean area under the curves of deletion and insertion: {'; '.join(pairs)}.",
             )
-    table = quality.read_quality(experiment, "reliability")
-    if len(table):
+    if table is not None:
         yield _Picture(
             "reliability",
             partial(figures.reliability_boxes, table, title="How well the explanations describe the models"),

@@ -126,8 +126,8 @@ def main() -> None:
     for (network, image_id, r2), rows in table.groupby(["network", "image_id", "r2"], sort=False):
         of_iid = rows[(rows["sampler"] == "iid") & (rows["penalty"] == "alpha = 1")]
         error = of_iid.set_index("samples")["error"][1000]
-        told = "" if r2 >= DESCRIBED else ": left out"
-        print(f"{network} {image_id}: R² {r2:.3f}, error of 1,000 iid samples {error:.3g}{told}")
+        note = "" if r2 >= DESCRIBED else ": left out"
+        print(f"{network} {image_id}: R² {r2:.3f}, error of 1,000 iid samples {error:.3g}{note}")
     table = table[table["r2"] >= DESCRIBED]
     for value in ("error", "correlation"):
         print(f"\nMean {value} by number of samples:\n\n| network | faces | sampler | penalty ", end="")

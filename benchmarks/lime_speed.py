@@ -4,8 +4,8 @@
 
 Networks with random weights, float32, all in turns within one process. "Bare" is as many compiled
 forward passes at the best of several batch sizes. "LIME" is all of ours: superpixels, samples, masks,
-predictions, regression, standard errors. The others are `LimeImageExplainer` at its defaults (calls of 10 images)
-given the same superpixels, with the three ways in which a Keras model is commonly handed to it.
+predictions, regression, standard errors. The others are `LimeImageExplainer` at its defaults (calls of 10
+images) given the same superpixels, with the three ways in which a Keras model is commonly handed to it.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     python benchmarks/sampled_faces.py --root DEMO --cache FOLDER [--networks ...] [--images 4]
     python benchmarks/sampled_faces.py --root DEMO --cache FOLDER --references 2
 
-Asking the models is all that takes time, so each record is kept: a run that was stopped goes on
+Querying the models is all that takes time, so each record is kept: a run that was stopped resumes
 where it stood, and `lime_error.py` and `heatmap_samples.py` read what is there. The most useful
 come first: 1,000 samples of the study's sampler, then each other sampler, then a second 1,000.
 """
@@ -57,7 +57,7 @@ def record_path(cache: Path, row: object, sampler: str, run: str) -> Path:
 def make(
     experiment: Experiment, cache: Path, rows: pd.DataFrame, runs: tuple, precision: str = "float32"
 ) -> None:
-    """Ask the models about the faces in `rows`, unless the records are there."""
+    """Query the models about the faces in `rows`, unless the records are there."""
     for sampler, run, samples in runs:
         for (network, fold), of_model in rows.groupby(["network", "fold"]):
             todo = [

@@ -39,6 +39,18 @@ def smooth_network(classes=6, *, seed=0, scale=1.0):
     return model
 
 
+def linear_network():
+    """A network whose centred logit is linear, and the slopes of its first class, (H, W, 3)."""
+    import keras
+
+    weights = np.random.default_rng(1).normal(0, 0.1, (SIDE * SIDE * 3, 2))
+    model = keras.Sequential(
+        [keras.Input((SIDE, SIDE, 3)), keras.layers.Flatten(), keras.layers.Dense(2, activation="softmax")]
+    )
+    model.set_weights([weights, np.zeros(2)])
+    return model, (weights[:, 0] - weights[:, 1]).reshape(SIDE, SIDE, 3) / 2
+
+
 @pytest.mark.parametrize("score", ["probability", "logit"])
 @pytest.mark.parametrize("hidden", [0.0, 0.5])
 def test_integrated_gradients_sum_to_what_the_image_adds(score, hidden):
@@ -53,16 +65,9 @@ def test_integrated_gradients_sum_to_what_the_image_adds(score, hidden):
 
 
 def test_integrated_gradients_of_a_linear_score_are_exact_with_any_steps():
-    import keras
-
-    weights = np.random.default_rng(1).normal(0, 0.1, (SIDE * SIDE * 3, 2))
-    model = keras.Sequential(
-        [keras.Input((SIDE, SIDE, 3)), keras.layers.Flatten(), keras.layers.Dense(2, activation="softmax")]
-    )
-    model.set_weights([weights, np.zeros(2)])
+    model, slopes = linear_network()
     image = random_image()
     found = explain("integrated_gradients", model, image, 0, steps=2, score="logit")
-    slopes = (weights[:, 0] - weights[:, 1]).reshape(SIDE, SIDE, 3) / 2
     np.testing.assert_allclose(found, (slopes * image).sum(axis=-1), atol=1e-6)
 
 
@@ -88,15 +93,8 @@ def test_the_logit_does_not_saturate():
 
 
 def test_smooth_grad_of_a_linear_score_is_its_slope():
-    import keras
-
-    weights = np.random.default_rng(1).normal(0, 0.1, (SIDE * SIDE * 3, 2))
-    model = keras.Sequential(
-        [keras.Input((SIDE, SIDE, 3)), keras.layers.Flatten(), keras.layers.Dense(2, activation="softmax")]
-    )
-    model.set_weights([weights, np.zeros(2)])
+    model, slopes = linear_network()
     found = explain("smooth_grad", model, random_image(), 0, copies=5)
-    slopes = (weights[:, 0] - weights[:, 1]).reshape(SIDE, SIDE, 3) / 2
     np.testing.assert_allclose(found, np.abs(slopes).max(axis=-1), atol=1e-6)
 
 
@@ -197,10 +195,7 @@ def test_the_usual_layers_of_keras_networks(network, layer):
 def test_models_without_features_in_space_or_gradients():
     import keras
 
-    flat = keras.Sequential(
-        [keras.Input((SIDE, SIDE, 3)), keras.layers.Flatten(), keras.layers.Dense(2, activation="softmax")]
-    )
-    image = random_image()
+    flat, image = linear_network()[0], random_image()
     with pytest.raises(ModelError, match="convolutional layer"):
         explain("grad_cam", flat, image, 0)
     with pytest.raises(SettingsError, match="The layer 'classes' of .* has no features in space"):

@@ -68,14 +68,6 @@ def test_every_region_has_a_mirror_image_of_like_size():
         assert (columns.mean() < 112) == (region.side == "right")
 
 
-def test_groups_lie_where_their_names_say():
-    points = np.asarray(warp.POINTS)
-    rows = {name: np.nonzero(masks.atlas().group(name))[0] for name in masks.atlas().groups}
-    assert points[17:27, 1].min() <= rows["brows"].min() and rows["brows"].max() < points[36:48, 1].min()
-    assert rows["mouth"].min() >= points[31, 1] and rows["mouth"].max() <= points[48:60, 1].max()
-    assert rows["forehead"].min() == 0
-
-
 def test_hull_is_bounded_by_the_jaw():
     hull = masks.atlas().hull
     rows, columns = np.nonzero(hull)

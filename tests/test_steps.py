@@ -223,7 +223,7 @@ def test_settings_without_effect_on_results_may_change(experiment, kitchen):
     assert kitchen.calls == []
     kept = settings_of(experiment, "explanation")
     assert (
-        settings_of(with_(experiment, "explanation", compare=("rise",), batch_size=7), "explanation") == kept
+        settings_of(with_(experiment, "explanation", compare=("rise",), quality_faces=7), "explanation") == kept
     )
 
 

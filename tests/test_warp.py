@@ -188,19 +188,6 @@ def test_the_warp_and_back():
     assert np.median(error) < 0.01 and np.quantile(error, 0.99) < 1.5
 
 
-def test_against_scikit_image():
-    from skimage.transform import PiecewiseAffineTransform
-
-    landmarks, side = moved(0.8, turn=-0.1), 64
-    other = PiecewiseAffineTransform.from_estimate(source_points(landmarks) * side, POINTS)
-    columns, rows = np.meshgrid(np.arange(side) + 0.5, np.arange(side) + 0.5)
-    expected = other(np.column_stack([columns.ravel(), rows.ravel()])).reshape(side, side, 2)
-    found = template_points(landmarks, (side, side))
-    # It triangulates the image instead of the template, so a few triangles differ.
-    error = np.abs(found - expected).max(axis=-1)
-    assert np.median(error) < 1e-6 and (error < 0.5).mean() > 0.7
-
-
 def test_odd_faces_leave_no_crash():
     folded = OWN.copy()
     folded[0], folded[16] = OWN[16], OWN[0]

@@ -77,7 +77,7 @@ def _smooth_grad(
     spread, copies = np.float32(settings["noise"] * (image.max() - image.min())), settings["copies"]
     total = np.zeros(image.shape)
     for start in range(0, copies, GRADIENT_GROUP):
-        # Drawn by whole groups, so that the first copies stay the same when more are asked for.
+        # Drawn by whole groups, so that the first copies stay the same when more are drawn.
         noises = random.standard_normal((GRADIENT_GROUP, *image.shape), np.float32)[: copies - start]
         total += model.gradients(image + spread * noises, target, score=settings["score"])[1].sum(axis=0)
     found = np.abs(total / copies).max(axis=-1).astype(np.float32)

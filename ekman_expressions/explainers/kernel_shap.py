@@ -108,7 +108,7 @@ def paired_samples(n_superpixels: int, n_samples: int, seed: int | np.random.Gen
     The first two keep all and none. Then sizes are drawn with probability
     ``∝ 1 / (k (S - k))`` and superpixels uniformly; a sample and its complement together
     vary less than two that are independent (Covert and Lee 2021, section 4.2). When all
-    samples are no more than asked for, they are returned instead.
+    samples are no more than `n_samples`, they are returned instead.
 
     Returns
     -------

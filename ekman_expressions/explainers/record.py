@@ -279,7 +279,7 @@ def superpixels(image: np.ndarray, *, segments: int = 30, compactness: float = 2
     image : (H, W, 3) ndarray of float, range [0, 1]
         RGB.
     segments : int
-        Superpixels asked for; there will be about so many.
+        The number wanted; there will be about so many.
     compactness : float
         Weight of nearness against likeness of colour (in CIELAB units); larger is squarer.
 
@@ -291,7 +291,7 @@ def superpixels(image: np.ndarray, *, segments: int = 30, compactness: float = 2
     Raises
     ------
     DataError
-        If the image is no RGB image in [0, 1], or has fewer pixels than superpixels asked for.
+        If the image is no RGB image in [0, 1], or has fewer pixels than `segments`.
 
     References
     ----------

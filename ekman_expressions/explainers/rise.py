@@ -1,4 +1,4 @@
-"""RISE: how the model's prediction goes with what random masks leave to be seen, pixels or superpixels.
+"""RISE: how the prediction depends on what random masks leave visible, of pixels or of superpixels.
 
 Petsiuk, Das and Saenko (2018), RISE: randomized input sampling for explanation of black-box models,
 arXiv:1806.07421.
@@ -75,7 +75,7 @@ def _query(
     weighted, kept = np.zeros((2, *image.shape[:2]))
     predictions: list[np.ndarray] = []
     for start in range(0, count, GROUP):
-        # Drawn by whole groups, so that the first masks stay the same when more are asked for.
+        # Drawn by whole groups, so that the first masks stay the same when more are drawn.
         drawn = _soft_masks(image.shape[:2], GROUP, random=random, **grid)[: count - start]
         found = model.predict_masked(image, drawn, behind)
         check_range(target, "target", 0, found.shape[1] - 1, integer=True)

@@ -112,7 +112,7 @@ def threshold_otsu(gray: np.ndarray) -> tuple[int, np.ndarray]:
             "Use heatmaps.to_uint8 first."
         )
     if gray.min() == gray.max():
-        # OpenCV would answer 0, which puts the whole canvas above.
+        # OpenCV would return 0, which puts the whole canvas above.
         return int(gray.flat[0]), np.zeros(gray.shape, bool)
     import cv2
 

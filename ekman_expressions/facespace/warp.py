@@ -210,7 +210,7 @@ def _remap(image: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 @cache
 def _remap_is_exact() -> bool:
-    """Say whether OpenCV interpolates at the place asked for: before version 5, at the next 1/32 pixel."""
+    """Say whether OpenCV interpolates at the exact place: before version 5, at the next 1/32 pixel."""
     x, y = np.random.default_rng(0).uniform(0, 9, (2, SHAPE[0] * SHAPE[1])).astype(np.float32)
     image = np.random.default_rng(1).random((10, 10), np.float32)
     return bool(np.abs(_remap(image, x, y).ravel() - _sample(image, x, y)).max() < 1e-5)

@@ -52,9 +52,8 @@ def compared(experiment: Experiment) -> tuple[str, ...]:
 
 def nothing_to_compare(experiment: Experiment) -> str:
     """Say why no explainers are compared; an empty text if some are."""
-    return (
-        "" if experiment.explanation.compare else "explanation.compare names no explainer: nothing to compare"
-    )
+    names = experiment.explanation.compare
+    return "" if names else "explanation.compare names no explainer: nothing to compare"
 
 
 def explainers(experiment: Experiment, run: Run) -> None:

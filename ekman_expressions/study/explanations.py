@@ -86,12 +86,7 @@ def read_explanation(
 ) -> Explanation:
     """Return the explanation of one face by the explainer in use, from what was kept; no forward pass.
 
-    Raises
-    ------
-    MissingError
-        If it was not explained.
-    DataError
-        If its file is damaged, or holds another class.
+    `MissingError` if it was not explained, `DataError` if its file is damaged or holds another class.
     """
     stored = Stored.load(require(experiment.record_path(network, fold, image_id), "explanations"))
     explainer = EXPLAINERS[experiment.explanation.explainer]
@@ -101,13 +96,8 @@ def read_explanation(
 def load_model(experiment: Experiment, network: str, fold: str, faces: int = 0) -> Model:
     """Return a trained model, with the batch size that was chosen for it when its faces were explained.
 
-    With ``explanation.group = "auto"`` and no earlier choice, that is `GROUP`; for a model that is to
-    be queried about many images, the fastest.
-
-    Parameters
-    ----------
-    faces : int
-        How many of its faces are to be explained.
+    With ``explanation.group = "auto"`` and no earlier choice that is the usual one; the fastest, if so many
+    `faces` are to be explained that it is worth a probe.
     """
     settings, name = experiment.explanation, f"{network}_{fold}"
     if network in experiment.models:

@@ -31,10 +31,8 @@ from ekman_expressions.study.provenance import Run
 
 _NUMBERS = ("superpixels", "intercept", "r2", "largest_weight", "mean_standard_error")
 COLUMNS = ("network", "fold", "image_id", "expression", *_NUMBERS)
-"""Columns of ``explanations.csv``: which face was explained, for which class, and how well.
-
-What an explainer does not estimate is NaN; ``superpixels`` is 0 where pixels are explained.
-"""
+"""Columns of ``explanations.csv``: which face was explained, for which class, and how well. What an
+explainer does not estimate is NaN; ``superpixels`` is 0 where pixels are explained."""
 
 _readers: dict[str, Callable[[str], np.ndarray]] = {}
 

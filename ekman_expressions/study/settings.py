@@ -12,7 +12,7 @@ from ekman_expressions.core.errors import Settings, SettingsError, check_option
 from ekman_expressions.explainers import EXPLAINERS, check_options
 from ekman_expressions.faces.databases import check_options as check_database_options
 from ekman_expressions.zoo import NETWORKS
-from ekman_expressions.zoo.background import check_hidden
+from ekman_expressions.zoo.model import check_hidden
 
 
 def _as_tuple(values: Any) -> Any:
@@ -199,14 +199,11 @@ class ExplanationSettings(_Part):
     quality_samples: int | None = Field(None, ge=2, json_schema_extra=_CHANGES_NOTHING)
     """Copies for each such explanation; None: half of `samples`, so that the other half tells what other
     samples alone would change."""
-    batch_size: int = Field(64, ge=1, json_schema_extra=_CHANGES_NOTHING)
-    """Copies per call of a model that is no Keras model."""
     group: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
-    """Copies per call of a Keras model. The last bits of predictions depend on it, so it is kept once
-    chosen; ``auto``: by a short probe of each model."""
+    """Images per forward pass. The last bits of predictions depend on it, so it is kept once chosen;
+    ``auto``: 25, or for a model that is queried often what is fastest in a short probe."""
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    """In which Keras models predict for copies (LIME, KernelSHAP, superpixel RISE, facial regions); the
-    other explainers compute in 32 bits."""
+    """In which Keras models and torch modules predict; gradients are computed in 32 bits."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -11,7 +11,6 @@ from ekman_expressions.figures._style import COLUMN, PAGE, PALETTE, legend, line
 
 STYLES = {
     "iid": {"color": PALETTE[7], "marker": "o"},
-    "antithetic": {"color": PALETTE[1], "marker": "s"},
     "orthogonal": {"color": PALETTE[0], "marker": "^"},
 }
 NUMBERS = (64, 125, 250, 500, 1000, 2000)

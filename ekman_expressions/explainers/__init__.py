@@ -1,8 +1,8 @@
 """Explainers: where an image's prediction rests, by nine methods of one form.
 
 `EXPLAINERS` holds a row per method. All do the same in two moves: ``query`` queries a model about one image
-and returns what is to be kept, ``estimate`` makes the `Explanation` of a class of it; ``explain`` does both for
-many images. A new explainer is one file with these two functions, and one row here.
+and returns what is to be kept, ``estimate`` makes the `Explanation` of a class of it; ``explain`` does both
+for many images. A new explainer is one file with these two functions, and one row here.
 
 >>> EXPLAINERS["rise"].options["masks"].default
 4000

@@ -23,7 +23,7 @@ const Ekman = (() => {
     return bytes.subarray(0, length);
   }
 
-  // The inverse of `pack` in ekman_expressions.report.scripts.
+  // The inverse of `pack` in ekman_expressions.report.data.
   async function unpack(text, width) {
     const stream = new Blob([bytesOf(text)]).stream().pipeThrough(new DecompressionStream("deflate"));
     const pixels = new Uint8Array(await new Response(stream).arrayBuffer());

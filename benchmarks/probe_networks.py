@@ -29,7 +29,7 @@ from ekman_expressions.faces.landmarks import LandmarkDetector
 from ekman_expressions.facespace.masks import atlas
 from ekman_expressions.facespace.warp import normalise
 from ekman_expressions.figures import interval_dots
-from ekman_expressions.measures.bootstrap import RESAMPLES, interval_of, resample_counts
+from ekman_expressions.measures.uncertainty import RESAMPLES, interval_of, resample_counts
 from ekman_expressions.zoo import NETWORKS, as_model
 
 TRAINED, UNTRAINED, DIFFERENCE = "trained", "untrained", "difference"

@@ -17,11 +17,11 @@ from ekman_expressions.core.seeds import generator
 from ekman_expressions.facespace.heatmaps import to_uint8
 from ekman_expressions.facespace.masks import atlas, ekman_mask
 from ekman_expressions.facespace.warp import SHAPE
-from ekman_expressions.measures import baselines, permutation, subjects
-from ekman_expressions.measures.assessment import assess
-from ekman_expressions.measures.bootstrap import resample_counts
-from ekman_expressions.measures.heatmap_set import HeatmapSet
-from ekman_expressions.measures.scores import iou
+from ekman_expressions.measures.chance import shift_null
+from ekman_expressions.measures.heatmap_set import HeatmapSet, assess
+from ekman_expressions.measures.permutation import relabelling_test
+from ekman_expressions.measures.scores import iou_table, mask_scores
+from ekman_expressions.measures.uncertainty import mean_known, resample_counts, resampled_scores
 
 
 def made_heatmaps(networks: int, folds: int) -> HeatmapSet:
@@ -54,33 +54,31 @@ def main() -> None:
     one, mask = found.marked[0, 0, 0], found.masks[0]
 
     def by_table() -> None:
-        table = baselines.iou_table(found.marked, found.masks)
-        permutation.relabelling_test(permutation.cell_table(table))
+        relabelling_test(mean_known(iou_table(found.marked, found.masks), axis=1))
 
     def one_relabelling() -> None:
         for n, f, e in np.ndindex(found.present.shape):
-            iou(found.marked[n, f, e], found.masks[e])
+            mask_scores(found.marked[n, f, e], found.masks[e])
 
     def rolled() -> None:
         for row in range(0, SHAPE[0], 25):
             for column in range(0, SHAPE[1], 16):
-                iou(np.roll(one, (row, column), (0, 1)), mask)
+                mask_scores(np.roll(one, (row, column), (0, 1)), mask)
 
     maps = generator(1).random((100, *SHAPE), dtype=np.float32)
-    people = np.repeat(np.arange(40), 3)[:100].astype(str)
+    people = np.repeat(np.arange(40), 3)[:100]
 
     def one_cell() -> None:
-        _, sums, sizes = subjects.subject_sums(maps, people)
-        counts = resample_counts(sizes.size, 400, seed=0)
-        subjects.resampled_scores(sums, sizes, counts, mask, found.hull)
+        counts = resample_counts(34, 400, seed=0)
+        resampled_scores(maps, people, counts, mask, found.hull)
 
     # What is imported on the way, and the marks of Otsu's threshold, are not timed.
-    baselines.shifted(one, mask)
+    shift_null(one[None, None, None], mask[None])
     cells = found.present.size
     rows = [
         ("720 relabellings, IoU of all with all once", seconds(by_table)),
         ("720 relabellings, recomputed (one timed, times 720)", 720 * seconds(one_relabelling)),
-        ("all 61,600 shifts of one heatmap, by FFT", seconds(lambda: baselines.shifted(one, mask))),
+        ("all 61,600 shifts of one heatmap, by FFT", seconds(lambda: shift_null(one[None, None, None], mask[None]))),
         (
             "all 61,600 shifts of one heatmap, rolled (154 timed, times 400)",
             400 * seconds(rolled),

@@ -233,7 +233,7 @@ def test_models_that_answer_nonsense_are_left_out_by_name(experiment):
 
     layers = [keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(7, activation="softmax")]
     _save(experiment, "WeiNet", "CV1", layers)
-    with pytest.raises(ModelError, match=r"WeiNet_CV1 must answer 6 probabilities.*\(12, 7\)"):
+    with pytest.raises(ModelError, match=r"WeiNet_CV1 must predict 6 probabilities.*\(12, 7\)"):
         evaluation.predict_model(experiment, "WeiNet", "CV1")
     nan = keras.layers.Dense(6, kernel_initializer=keras.initializers.Constant(np.nan))
     _save(experiment, "WeiNet", "CV1", [keras.layers.GlobalAveragePooling2D(), nan])

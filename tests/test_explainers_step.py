@@ -13,12 +13,6 @@ from ekman_expressions.core.files import read_arrays, write_csv
 from ekman_expressions.explainers import EXPLAINERS, StoredMap, region_names
 from ekman_expressions.facespace import heatmaps
 from ekman_expressions.facespace.warp import SHAPE
-from ekman_expressions.measures.explainer_agreement import (
-    heatmap_correlations,
-    matrix,
-    rank_correlations,
-    rank_networks,
-)
 from ekman_expressions.study import evaluation
 from ekman_expressions.study import heatmaps as heatmaps_step
 from ekman_expressions.study import run as run_steps
@@ -259,40 +253,6 @@ def test_the_explainer_in_use_may_be_any(tmp_path):
 
 
 # --- agreement
-
-
-def scores_of(**ious):
-    rows = [(network, "Average", iou) for network, iou in ious.items()] + [("Average", "Average", 0.9)]
-    return pd.DataFrame(rows, columns=["network", "expression", "iou"])
-
-
-def test_ranks_and_their_correlations():
-    ranking = rank_networks(
-        {
-            "a": scores_of(x=0.3, y=0.2, z=0.1),
-            "b": scores_of(x=0.31, y=0.29, z=0.2),
-            "c": scores_of(x=0.1, y=0.2, z=0.3),
-            "d": scores_of(x=0.1, y=np.nan, z=0.1),
-        }
-    )
-    assert ranking.query("explainer == 'c'")["rank"].tolist() == [3, 2, 1]
-    table = rank_correlations(ranking).set_index(["first", "second"])
-    assert table.loc[("a", "b"), "spearman"] == pytest.approx(1)
-    assert table.loc[("a", "c"), "spearman"] == pytest.approx(-1)
-    assert np.isnan(table.loc[("a", "d"), "spearman"]) and table.loc[("a", "d"), "networks"] == 2
-    square = matrix(rank_correlations(ranking), "spearman")
-    assert square.loc["c", "a"] == pytest.approx(-1) and square.loc["b", "b"] == 1
-
-
-def test_heatmap_correlations():
-    random = np.random.default_rng(0)
-    one = random.random((9, 7))
-    table = heatmap_correlations({"a": one, "b": 3 * one + 1, "c": -one, "d": np.zeros((9, 7))})
-    found = table.set_index(["first", "second"])["correlation"]
-    assert found[("a", "b")] == pytest.approx(1) and found[("b", "c")] == pytest.approx(-1)
-    assert np.isnan(found[("a", "d")])
-    with pytest.raises(ValueError, match="one shape"):
-        heatmap_correlations({"a": one, "b": one.T})
 
 
 def test_region_means_and_their_errors():

@@ -14,12 +14,12 @@ from ekman_expressions.core.files import write_arrays, write_csv, write_image
 from ekman_expressions.facespace import masks
 from ekman_expressions.facespace.heatmaps import heatmap_path
 from ekman_expressions.facespace.warp import SHAPE
-from ekman_expressions.measures.regions import ELSEWHERE, region_masses, region_names, region_shares
-from ekman_expressions.study import regions
+from ekman_expressions.measures.regions import ELSEWHERE, region_masses, region_shares, regions_of_heatmaps
 from ekman_expressions.study import run as run_steps
+from ekman_expressions.study.statistics import read_regions
 
 ATLAS = masks.atlas()
-GROUPS = list(region_names())
+REGIONS = [*ATLAS.names, ELSEWHERE]
 
 
 def lit(name):
@@ -29,7 +29,7 @@ def lit(name):
 @pytest.mark.parametrize("level, name", [("group", "mouth"), ("region", "left_eye")])
 def test_a_map_that_is_one_in_a_region_has_all_its_mass_there(level, name):
     mask = ATLAS.group(name) if level == "group" else ATLAS.region(name)
-    found = region_shares(region_masses(np.float32(mask)[None], level), ["s"], seed=0, level=level)
+    found = region_shares(region_masses(np.float32(mask)[None]), ["s"], seed=0, level=level)
     found = found.set_index("region")
     assert found.loc[name, "share"] == 1 and found["share"].sum() == 1
     assert found.loc[name, "density"] == pytest.approx(1 / mask.mean())
@@ -39,22 +39,24 @@ def test_a_map_that_is_one_in_a_region_has_all_its_mass_there(level, name):
 
 def test_an_even_map_has_density_one_everywhere_and_negative_values_no_mass():
     for level in ("group", "region"):
-        found = region_shares(region_masses(np.ones((1, *SHAPE)), level), [0], seed=0, level=level)
+        found = region_shares(region_masses(np.ones((1, *SHAPE))), [0], seed=0, level=level)
         np.testing.assert_allclose(found["density"], 1)
         assert found["area"].sum() == pytest.approx(1)
     both = lit("mouth") - 5 * lit("eyes")
-    found = region_masses(both[None])[0]
-    assert found[GROUPS.index("eyes")] == 0 and found.sum() == ATLAS.group("mouth").sum()
+    found = region_masses(both[None]).iloc[0]
+    assert found["left_eye"] == 0 and found.sum() == ATLAS.group("mouth").sum()
+    assert list(found.index) == REGIONS and region_masses(np.zeros((0, *SHAPE))).shape == (0, 50)
 
 
-def test_shares_are_those_of_the_weighted_mean_map():
+def test_shares_are_those_of_the_mean_map():
     maps = np.random.default_rng(0).random((3, *SHAPE))
-    weights = [1, 2, 5]
-    mean = np.average(maps, axis=0, weights=weights)
-    found = region_shares(region_masses(maps), list("aab"), seed=0, weights=weights)
-    expected = [mean[ATLAS.group(name)].sum() / mean.sum() for name in GROUPS[:-1]]
-    np.testing.assert_allclose(found["share"][:-1], expected)
-    assert found["maps"].unique() == 3 and found["units"].unique() == 2
+    found = region_shares(region_masses(maps), list("aab"), seed=0).set_index("region")["share"]
+    mean = maps.mean(axis=0)
+    assert list(found.index) == [*ATLAS.groups, ELSEWHERE]
+    for name in ATLAS.groups:
+        assert found[name] == pytest.approx(mean[ATLAS.group(name)].sum() / mean.sum())
+    found = region_shares(region_masses(maps), list("aab"), seed=0, level="region")
+    assert list(found["region"]) == REGIONS and set(found["maps"]) == {3} and set(found["units"]) == {2}
 
 
 def test_interval_by_hand_is_over_clusters_not_maps():
@@ -76,9 +78,9 @@ def test_what_cannot_be_measured_is_refused():
     with pytest.raises(DataError, match=r"got \(1, 9, 9\)"):
         region_masses(np.ones((1, 9, 9)))
     with pytest.raises(DataError, match="no mass"):
-        region_shares(np.zeros((2, 12)), [0, 1], seed=0)
-    with pytest.raises(DataError, match="2 and 3"):
-        region_shares(np.ones((3, 12)), [0, 1], seed=0)
+        region_shares(region_masses(np.zeros((2, *SHAPE))), [0, 1], seed=0)
+    with pytest.raises(DataError, match="got 2 for 3"):
+        region_shares(region_masses(np.ones((3, *SHAPE))), [0, 1], seed=0)
 
 
 @pytest.fixture
@@ -109,7 +111,7 @@ def test_step_measures_explanations_over_subjects_and_names_what_is_left_out(exp
     network = experiment.networks[0]
     assert "not finite" in left_out[f"{network}_CV2_Fear f1"]
     assert "no explanation" in left_out[f"{network} anger"]
-    table = regions.read_regions(experiment)
+    table = read_regions(experiment)
     groups = table[(table["level"] == "group") & (table["network"] == network)].set_index("region")
     mouth, eyes = (ATLAS.group(name).sum() for name in ("mouth", "eyes"))
     assert groups.loc["mouth", "share"] == pytest.approx(3 * mouth / (3 * mouth + 2 * eyes))
@@ -128,12 +130,12 @@ def test_heatmaps_alone_are_measured_over_folds(tmp_path):
     gray = np.uint8(255 * lit("nose"))
     for fold in ("CV1", "CV2"):
         write_image(heatmap_path(tmp_path, "fear", "VGG16", fold), gray)
-    table = regions.of_heatmaps(tmp_path, ["VGG16", "WeiNet"], ["CV1", "CV2", "CV3"])
+    table = regions_of_heatmaps(tmp_path, ["VGG16", "WeiNet"], ["CV1", "CV2", "CV3"])
     assert set(table["network"]) == {"VGG16"} and set(table["unit"]) == {"folds"}
     nose = table[(table["level"] == "group") & (table["region"] == "nose")].iloc[0]
     assert nose[["share", "share_low", "units"]].tolist() == [1, 1, 2]
     with pytest.raises(MissingError, match="no heatmap of a fold of WeiNet"):
-        regions.of_heatmaps(tmp_path, ["WeiNet"], ["CV1"])
+        regions_of_heatmaps(tmp_path, ["WeiNet"], ["CV1"])
 
 
 def test_faces_in_colours_show_their_densities():

@@ -12,7 +12,7 @@ from made_report import reported_study
 from PIL import Image
 
 from ekman_expressions.facespace import heatmaps, masks
-from ekman_expressions.measures.scores import f1_score, iou, precision, recall, scores
+from ekman_expressions.measures.scores import mask_scores, scores_at_otsu
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 
@@ -92,9 +92,10 @@ def area_matched_level(gray, mask):
 
 def expected(gray, mask, level):
     marked = gray > level
-    scores = [iou(marked, mask), f1_score(marked, mask)]
-    scores += [precision(marked, mask) if marked.any() else None, recall(marked, mask)]
-    return [*scores, marked.mean()]
+    scores = mask_scores(marked, mask)
+    if not marked.any():
+        scores["precision"] = None
+    return [*scores.values(), marked.mean()]
 
 
 def test_the_threshold_changes_the_scores_and_they_equal_pythons(visit, made):
@@ -105,7 +106,7 @@ def test_the_threshold_changes_the_scores_and_they_equal_pythons(visit, made):
     page.wait_for_selector("tr[data-row='a-now']")
     assert page.input_value("#level") == str(otsu)
     area = area_matched_level(gray, mask)
-    assert shown(page, "a-otsu")[:4] == pytest.approx(list(scores(gray, mask).values()), abs=1e-6)
+    assert shown(page, "a-otsu")[:4] == pytest.approx(list(scores_at_otsu(gray, mask).values()), abs=1e-6)
     assert shown(page, "a-area") == pytest.approx(expected(gray, mask, area), abs=1e-6)
     seen = set()
     for level in (0, 1, 60, 127, 200, 254, 255):
@@ -186,7 +187,7 @@ def test_the_wall_shows_all_heatmaps_and_opens_the_explorer(visit, made):
     folds = page.locator("#wall tr.fold")
     assert folds.count() == len(made.folds)
     gray = heatmaps.read_gray(made.heatmaps_folder, "anger", "Upper", "CV2")
-    iou = scores(gray, masks.ekman_mask("anger"))["iou"]
+    iou = scores_at_otsu(gray, masks.ekman_mask("anger"))["iou"]
     cell = folds.nth(1).locator("a").first
     assert cell.locator("span").text_content() == f"{iou:.3f}"
     cell.focus()

@@ -9,7 +9,7 @@ import pytest
 from ekman_expressions import figures
 from ekman_expressions.core.errors import DataError, SettingsError
 from ekman_expressions.figures import tables
-from ekman_expressions.measures import chance, summary, testing
+from ekman_expressions.measures.heatmap_set import INTERVAL_COLUMNS, MEANINGS, TEST_COLUMNS
 
 NAMES = ("Anger", "Fear", "Average")
 NETWORKS = ("WeiNet", "VGG16", "Average")
@@ -23,11 +23,11 @@ def intervals():
         for name in NAMES:
             value = 0.6 if (network, name) == ("WeiNet", "Anger") else 0.2
             ends = (value - 0.05, value + 0.05)
-            row = ["iou", network, name, value, 0.1, 3, *ends, *ends, 7, *ends]
+            row = ["iou", network, name, value, 0.1, 3, *ends, 7, *ends]
             if (network, name) == ("VGG16", "Fear"):
-                row[3:] = [np.nan, np.nan, 0, *[np.nan] * 4, 0, np.nan, np.nan]
+                row[3:] = [np.nan, np.nan, 0, np.nan, np.nan, 0, np.nan, np.nan]
             rows.append(row)
-    table = pd.DataFrame(rows, columns=summary.INTERVAL_COLUMNS)
+    table = pd.DataFrame(rows, columns=INTERVAL_COLUMNS)
     return pd.concat([table, table.assign(score="residual", chance=0.0)], ignore_index=True)
 
 
@@ -35,10 +35,10 @@ def intervals():
 def baselines():
     rows = [
         (name, meaning, expression, "iou", 0.25, *((0.2, 0.3) if name == "shifts" else (np.nan, np.nan)))
-        for name, meaning in chance.MEANINGS.items()
+        for name, meaning in MEANINGS.items()
         for expression in NAMES
     ]
-    return pd.DataFrame(rows, columns=chance.COLUMNS)
+    return pd.DataFrame(rows, columns=["baseline", "meaning", "expression", "score", "value", "low", "high"])
 
 
 def test_scores_stand_beside_their_intervals_and_baselines(intervals, baselines):
@@ -78,8 +78,8 @@ def test_a_score_unit_or_baseline_that_is_none_is_refused(intervals, baselines):
 
 def test_all_baselines_are_listed_with_their_ranges(baselines):
     styled = tables.baselines_table(baselines)
-    assert list(styled.data.index) == list(chance.MEANINGS.values())
-    assert styled.data.loc[chance.MEANINGS["shifts"], "Average"] == "0.250 [0.200, 0.300]"
+    assert list(styled.data.index) == list(MEANINGS.values())
+    assert styled.data.loc[MEANINGS["shifts"], "Average"] == "0.250 [0.200, 0.300]"
 
 
 def test_tests_and_ranks_read_as_numbers():
@@ -88,7 +88,7 @@ def test_tests_and_ranks_read_as_numbers():
         ("iou", "WeiNet", np.nan, np.nan, np.nan, np.nan, 1, np.nan, np.nan, 0),
         ("iou", "VGG16", 0.3, 0.2, 0.3, 0.5, 720, 0.001, 0.002, 30),
     ]
-    styled = tables.tests_table(pd.DataFrame(rows, columns=testing.TEST_COLUMNS))
+    styled = tables.tests_table(pd.DataFrame(rows, columns=TEST_COLUMNS))
     assert styled.data.loc["all", "p"] == "0.379" and styled.data.loc["WeiNet", "p"] == "–"
     assert "720 relabellings" in styled.caption and styled.data.loc["VGG16", "heatmaps"] == "30"
     assert styled.to_html().count("font-weight: bold") == 1

@@ -1,15 +1,17 @@
-"""How far a dendrogram can be believed: against SciPy, by hand, and under the null."""
+"""Distances, trees and how far they can be believed: by hand, against NumPy, and under the null."""
 
 import numpy as np
+import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis.extra.numpy import arrays
 from scipy import stats
-from scipy.cluster import hierarchy
-from scipy.spatial.distance import squareform
 
 from ekman_expressions.core.errors import DataError
 from ekman_expressions.measures import trees
 from ekman_expressions.measures.trees import distances, linkage
 
+MAPS = arrays(np.uint8, (3, 4, 5)).filter(lambda maps: all(np.ptp(one) for one in maps))
 FOLDS = ("CV1", "CV2", "CV3")
 
 
@@ -28,11 +30,40 @@ def tree_of(maps):
     return linkage(distances(maps.mean(axis=1)))
 
 
-def test_cophenetic_correlation_is_scipys():
-    matrix = random_distances(7, 0)
-    tree = linkage(matrix)
-    expected = hierarchy.cophenet(tree, squareform(matrix, checks=False))[0]
-    assert trees.cophenetic_correlation(tree, matrix) == pytest.approx(expected)
+def test_distance_of_a_map_to_its_negative_and_to_a_rescaled_copy():
+    one = np.arange(12, dtype=np.uint8).reshape(3, 4) ** 2
+    matrix = distances([one, 255 - one, 0.3 * one + 7])
+    np.testing.assert_allclose(matrix, [[0, 2, 0], [2, 0, 2], [0, 2, 0]], atol=1e-12)
+
+
+def test_distance_by_hand():
+    # r = sum(ab) / sqrt(sum(a²) sum(b²)) of the centred (-1, 0, 1) and (0, -1, 1).
+    matrix = distances([np.array([[0, 1, 2]]), np.array([[1, 0, 2]])])
+    assert matrix[0, 1] == pytest.approx(0.5)
+
+
+@given(MAPS)
+def test_distances_are_those_of_numpy_and_symmetric(maps):
+    matrix = distances(maps)
+    np.testing.assert_allclose(matrix, 1 - np.corrcoef(maps.reshape(3, -1)), atol=1e-9)
+    np.testing.assert_array_equal(matrix, matrix.T)
+    assert not matrix.diagonal().any() and matrix.min() >= 0 and matrix.max() <= 2
+
+
+def test_average_linkage_by_hand():
+    # First 0 and 1 join at 0.2; then 2, at the mean of its distances 0.6 and 1.0 to them.
+    tree = linkage(np.array([[0, 0.2, 0.6], [0.2, 0, 1.0], [0.6, 1.0, 0]]))
+    np.testing.assert_allclose(tree, [[0, 1, 0.2, 2], [2, 3, 0.8, 3]])
+
+
+def test_what_cannot_be_compared_is_refused_by_name():
+    ramp = np.arange(6).reshape(2, 3)
+    with pytest.raises(DataError, match="constant are: flat"):
+        distances([ramp, np.full((2, 3), 9)], ["ramp", "flat"])
+    with pytest.raises(DataError, match=r"\(3, 2\)"):
+        distances([ramp, ramp.T])
+    with pytest.raises(DataError, match="at least 2 leaves, but got 1"):
+        linkage(np.zeros((1, 1)))
 
 
 def test_cophenetic_correlation_by_hand():
@@ -76,7 +107,7 @@ def test_weights_decide_what_a_fold_counts_and_whether_it_is_there():
 
 @pytest.mark.parametrize("folds", [2, 5, 9])
 def test_draws_are_those_of_the_bootstrap(folds):
-    drawn = list(trees._draws(folds, 0))
+    drawn = list(trees._fold_draws(folds, 0))
     assert sum(probability for _, probability in drawn) == pytest.approx(1)
     assert all(counts.sum() == folds for counts, _ in drawn)
     once = sum(probability * counts for counts, probability in drawn)
@@ -111,7 +142,7 @@ def test_split_by_hand():
     np.fill_diagonal(matrix, 0)
     found = trees.split_test([matrix, matrix], first)
     # Of the 6 ways to choose two of four, the split itself and its complement are as extreme.
-    expected = {"within": 0.1, "between": 0.9, "difference": 0.8, "p": 2 / 6, "relabelings": 6}
+    expected = {"difference": 0.8, "p": 2 / 6, "relabellings": 6}
     assert found == pytest.approx(expected)
 
 
@@ -119,7 +150,7 @@ def test_split_of_expressions_is_tested_with_one_relabeling_for_all():
     one, other = random_distances(6, 1), random_distances(6, 2)
     first = [True, True, False, False, False, False]
     together = trees.split_test([one, other], first)
-    assert together["relabelings"] == 15
+    assert together["relabellings"] == 15
     alone = [trees.split_test([matrix], first)["difference"] for matrix in (one, other)]
     assert together["difference"] == pytest.approx(np.mean(alone))
 
@@ -136,7 +167,7 @@ def test_many_relabelings_are_drawn():
     # 24 networks: 2.7 million ways to choose 12.
     matrix = np.where((np.arange(24)[:, None] < 12) == (np.arange(24) < 12), 0.1, 0.9)
     found = trees.split_test([matrix * (1 - np.eye(24))], np.arange(24) < 12, seed=1)
-    assert found["relabelings"] == 20_000 and found["p"] == pytest.approx(1 / 20_001)
+    assert found["relabellings"] == 20_000 and found["p"] == pytest.approx(1 / 20_001)
 
 
 def test_bad_input_is_refused():
@@ -146,3 +177,16 @@ def test_bad_input_is_refused():
         trees.reliability(random_distances(2, 0), ["a", "b"], ["CV1", "CV1"])
     with pytest.raises(DataError, match="3 and 0 networks"):
         trees.split_test([random_distances(3, 0)], [True] * 3)
+
+
+def test_explainers_are_correlated_over_what_both_have():
+    one = np.random.default_rng(0).random(63)
+    maps = pd.DataFrame({"a": one, "b": 3 * one + 1, "c": -one, "d": 0.0})
+    found = trees.correlations(maps, "pearson").set_index(["first", "second"])["pearson"]
+    assert found["a", "b"] == pytest.approx(1) and found["a", "c"] == pytest.approx(-1)
+    assert np.isnan(found["a", "d"])
+    scores = pd.DataFrame({"a": [1, 2, 3, 4], "b": [10, 20, 40, 30], "c": [np.nan, np.nan, np.nan, 2]})
+    pairs = trees.correlations(scores, "spearman")
+    assert pairs["rows"].tolist() == [4, 1, 1] and np.isnan(pairs["spearman"][1:]).all()
+    matrix = trees.pair_matrix(pairs, "spearman")
+    assert matrix.loc["b", "a"] == pytest.approx(0.8) and (np.diag(matrix) == 1).all()

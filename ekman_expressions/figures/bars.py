@@ -173,7 +173,7 @@ def rank_intervals(
     Parameters
     ----------
     table : DataFrame
-        ``network, rank, low, high, first``; see `measures.ranking.rank_intervals`.
+        ``network, rank, low, high, first``; see `uncertainty.rank_intervals`.
     groups : dict of network to group, optional
         Colours the networks.
     title : str

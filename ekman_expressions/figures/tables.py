@@ -12,33 +12,20 @@ if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
 
 from ekman_expressions.core.errors import DataError, check_option
-from ekman_expressions.measures.chance import HEATMAPS, MEANINGS
+from ekman_expressions.measures.heatmap_set import HEATMAPS, MEANINGS
 from ekman_expressions.measures.scores import AVERAGE
 
 TITLES: dict[str, str] = {
     "iou": "IoU at Otsu's threshold",
-    "auc": "AUC over the canvas",
     "auc_hull": "AUC within the face hull",
-    "residual": "correlation of residuals over the canvas",
-    "residual_hull": "correlation of residuals within the face hull",
+    "residual": "correlation of residuals",
 }
 """What the scores are called in captions and on axes."""
 
-UNITS: dict[str, str] = {
-    "fold": "folds, Nadeau and Bengio",
-    "fold_boot": "folds, bootstrap",
-    "subject": "subjects, bootstrap",
-}
+UNITS: dict[str, str] = {"fold": "folds, Nadeau and Bengio", "subject": "subjects, bootstrap"}
 """The intervals of the table ``intervals``, by the prefix of their columns."""
 
-ROWS: tuple[str, ...] = (
-    "white",
-    "random_pixels",
-    "ellipse_30",
-    "other_masks",
-    "face_prior",
-    "mean_of_masks",
-)
+ROWS: tuple[str, ...] = ("white", "random_pixels", "ellipse_30", "other_masks", "face_prior", "mean_of_masks")
 """The baselines that are shown below scores unless others are asked for."""
 
 _STYLES = [
@@ -63,13 +50,13 @@ def scores_table(
     Parameters
     ----------
     intervals, baselines : DataFrame
-        The tables of these names; see `statistics.read_table`.
-    score : {'iou', 'auc', 'auc_hull', 'residual', 'residual_hull'}
+        The tables of these names; see `heatmap_set.assess`.
+    score : {'iou', 'auc_hull', 'residual'}
         Which score.
-    unit : {'fold', 'fold_boot', 'subject'}
+    unit : {'fold', 'subject'}
         Which interval.
     rows : sequence of str
-        Which baselines, see `chance.MEANINGS`; those without the score are left out.
+        Which baselines, see `heatmap_set.MEANINGS`; those without the score are left out.
     against : str
         Cells whose whole interval lies above this baseline are bold; where it has no such score,
         above the ``chance`` of the table `intervals`.
@@ -120,18 +107,9 @@ def scores_table(
 
 
 def baselines_table(baselines: pd.DataFrame, score: str = "iou") -> Styler:
-    """Show all baselines per expression, the heatmaps first.
+    """Show all baselines of a score, ``iou`` or ``auc_hull``, per expression, the heatmaps first.
 
-    Parameters
-    ----------
-    baselines : DataFrame
-        The table of this name; see `statistics.read_table`.
-    score : {'iou', 'auc', 'auc_hull'}
-
-    Raises
-    ------
-    SettingsError
-        If there is no such score.
+    `baselines` is the table of this name; see `heatmap_set.assess`.
     """
     check_option(score, "score", baselines["score"].unique())
     chosen = baselines[(baselines["score"] == score) & baselines["value"].notna()]
@@ -153,13 +131,7 @@ def baselines_table(baselines: pd.DataFrame, score: str = "iou") -> Styler:
 
 
 def tests_table(tests: pd.DataFrame, score: str = "iou") -> Styler:
-    """Show the relabelling tests of one score: over all networks, and within each.
-
-    Raises
-    ------
-    SettingsError
-        If there is no such score.
-    """
+    """Show the relabelling tests of one score (the table ``tests``): over all networks, and within each."""
     check_option(score, "score", tests["score"].unique())
     chosen = tests[tests["score"] == score].set_index("network")
     names = {
@@ -185,15 +157,7 @@ def tests_table(tests: pd.DataFrame, score: str = "iou") -> Styler:
 
 
 def ranking_table(ranking: pd.DataFrame, score: str = "iou") -> Styler:
-    """Show the ranking of the networks with the rank intervals over folds and over subjects.
-
-    Raises
-    ------
-    SettingsError
-        If there is no such score.
-    DataError
-        If the ranking is empty.
-    """
+    """Show the table ``ranking``: the networks with their rank intervals over folds and over subjects."""
     check_option(score, "score", ranking["score"].unique())
     chosen = ranking[ranking["score"] == score]
     if chosen.empty:

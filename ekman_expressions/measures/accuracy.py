@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 
-from ekman_expressions.core.errors import ModelError
 from ekman_expressions.core.expressions import EXPRESSIONS
 
 PROBABILITIES: tuple[str, ...] = tuple(f"p_{expression}" for expression in EXPRESSIONS)
@@ -14,22 +12,6 @@ PROBABILITIES: tuple[str, ...] = tuple(f"p_{expression}" for expression in EXPRE
 NONE_OF_THEM = "none of the six"
 """In confusions: what a model of one's own answers when `own_models.OwnModel.extra` keeps further classes."""
 SCORES = ("accuracy", "macro_precision", "macro_recall", "macro_f1")
-
-
-def check_answers(answers: np.ndarray, model: str) -> None:
-    """Raise `ModelError` unless a model's answers are (N, 6) and finite."""
-    classes = len(EXPRESSIONS)
-    if answers.ndim != 2 or answers.shape[1] != classes:
-        raise ModelError(
-            f"{model} must answer {classes} probabilities per image, but answered an array of shape "
-            f"{answers.shape}. Use a model with {classes} classes: {', '.join(EXPRESSIONS)}."
-        )
-    wrong = int((~np.isfinite(answers)).any(axis=1).sum())
-    if wrong:
-        raise ModelError(
-            f"{model} answered NaN or infinity for {wrong} of {len(answers)} images. "
-            "Delete it and train it again, at a lower learning rate."
-        )
 
 
 def accuracy_by_fold(predictions: pd.DataFrame) -> pd.DataFrame:

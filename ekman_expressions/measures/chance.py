@@ -1,151 +1,169 @@
-"""The table of baselines: what maps score that know nothing of the network, or of the expression."""
+"""What chance gives: the middle of the face, random pixels, shifted heatmaps, random facial regions."""
 
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 
-from ekman_expressions.core.expressions import EXPRESSIONS, title
-from ekman_expressions.core.seeds import generator
-from ekman_expressions.facespace.heatmaps import to_uint8
-from ekman_expressions.measures import baselines
-from ekman_expressions.measures.bootstrap import LEVEL
-from ekman_expressions.measures.heatmap_set import SCORES, HeatmapSet
-from ekman_expressions.measures.known_figures import ELLIPSES
-from ekman_expressions.measures.means import mean_known
-from ekman_expressions.measures.scores import AVERAGE
-from ekman_expressions.measures.threshold_free import auc
+from ekman_expressions.core.errors import DataError, check_range
+from ekman_expressions.core.seeds import derive_seed
+from ekman_expressions.facespace.warp import SHAPE
+from ekman_expressions.measures.scores import iou_table
 
-COLUMNS: tuple[str, ...] = ("baseline", "meaning", "expression", "score", "value", "low", "high")
+ELLIPSES: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4)
+"""Shares of the canvas that centred ellipses cover."""
 
-HEATMAPS = "heatmaps"
-"""The row of the heatmaps themselves, beside the baselines."""
-
-MEANINGS: dict[str, str] = {
-    HEATMAPS: "the heatmaps with the mask of their own expression",
-    "white": "a map that is white everywhere",
-    "random_pixels": "random pixels, as many as each heatmap marks (expected)",
-    "random_pixels_simulated": "the same, simulated",
-    "shifts": "the heatmaps after all circular shifts",
-    "other_masks": "the heatmaps with the masks of the other expressions",
-    **{
-        f"ellipse_{round(100 * share):02d}": f"a centred ellipse over {round(100 * share)} % of the canvas"
-        for share in ELLIPSES
-    },
-    "centre_prior": "a map that falls off from the middle",
-    "mean_of_masks": "the mean of all masks",
-    "face_prior": "the mean of all heatmaps",
-}
-"""The baselines, in the order of the table."""
-
-DRAWS = 1000
-"""How many sets of random pixels are drawn per heatmap."""
+REGION_DRAWS = 10_000
+"""How many sets of random regions stand in for the masks."""
 
 
-def baseline_table(found: HeatmapSet, shifts: np.ndarray, *, seed: int) -> pd.DataFrame:
-    """Return what each baseline scores, per expression and on average.
+def centre_ellipse(share: float, shape: tuple[int, int] = SHAPE) -> np.ndarray:
+    """Mark an ellipse in the middle of the canvas, with the canvas' proportions: (H, W) bool.
+
+    `share`, in (0, 1], is that of the canvas' area; above π/4 the canvas cuts the ellipse off.
+    """
+    check_range(share, "share", 1e-6, 1)
+    return centre_distance(shape) <= np.sqrt(4 * share / np.pi)
+
+
+def centre_distance(shape: tuple[int, int] = SHAPE) -> np.ndarray:
+    """Return the distance from the middle, (H, W): 1 on the ellipse that touches the canvas' four sides.
+
+    Its negative is a heatmap that knows nothing but the middle: the centre prior.
+    """
+    rows, columns = np.indices(shape)
+    half_height, half_width = shape[0] / 2, shape[1] / 2
+    return np.hypot((columns + 0.5 - half_width) / half_width, (rows + 0.5 - half_height) / half_height)
+
+
+def random_pixels(marked: int, mask: int, total: int) -> float:
+    """Return the expected IoU of pixels drawn at random with a mask.
 
     Parameters
     ----------
-    found : HeatmapSet
-        The heatmaps and masks.
-    shifts : (S, N * E) ndarray of float
-        See `draws.shift_null`.
-    seed : int
-        The experiment's.
+    marked, mask, total : int
+        How many pixels are drawn (each at most once), lie in the mask, and are there.
 
     Returns
     -------
-    DataFrame
-        `COLUMNS`. ``value`` is the mean over the cells there are (folds, then networks), its
-        average that over expressions. `low` and `high` hold 95 % of the draws, or shifts, of
-        that mean, where there are several. NaN where a baseline has no such score.
+    float
+        The mean of i / (marked + mask - i) over the hypergeometric distribution of the
+        overlap i: exact, not the ratio of the expected overlap and the expected union.
     """
-    rows: list[dict] = []
+    from scipy.special import gammaln
 
-    def add(name: str, score: str, values: np.ndarray, drawn: np.ndarray | None = None) -> None:
-        """Add a baseline's (E,) values, and its (draws, E) values of which they are the mean."""
-        values = np.append(values, mean_known(values, axis=0))
-        ends = np.full((2, values.size), np.nan)
-        if drawn is not None:
-            drawn = np.column_stack([drawn, mean_known(drawn, axis=1)])
-            known = np.isfinite(drawn).all(axis=0)
-            quantiles = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
-            ends[:, known] = np.quantile(drawn[:, known], quantiles, axis=0)
-        for place, expression in enumerate([*map(title, EXPRESSIONS), AVERAGE]):
-            rows.append(
-                dict(
-                    zip(
-                        COLUMNS,
-                        (name, MEANINGS[name], expression, score, values[place], *ends[:, place]),
-                        strict=True,
-                    )
-                )
-            )
-
-    expressions = len(found.masks)
-    for score, table in found.tables.items():
-        cells = mean_known(mean_known(table, axis=1), axis=0)
-        add(HEATMAPS, score, np.diagonal(cells))
-        others = np.where(np.eye(expressions, dtype=bool), np.nan, cells)
-        add("other_masks", score, mean_known(others, axis=1))
-    expected, drawn = _random_pixels(found, seed)
-    add("random_pixels", "iou", expected)
-    add("random_pixels_simulated", "iou", mean_known(drawn, axis=0), drawn)
-    by_shift = mean_known(shifts.reshape(len(shifts), len(found.networks), expressions), axis=1)
-    add("shifts", "iou", mean_known(by_shift, axis=0), by_shift)
-    for name, gray in _maps(found).items():
-        for score, values in _score(gray, found).items():
-            add(name, score, values)
-    table = pd.DataFrame(rows, columns=COLUMNS)
-    order = {name: place for place, name in enumerate(MEANINGS)}
-    return table.sort_values("baseline", key=lambda names: names.map(order), kind="stable", ignore_index=True)
+    check_range(total, "total", 1)
+    check_range(marked, "marked", 0, total)
+    check_range(mask, "mask", 1, total)
+    mean = marked * mask / total
+    spread = np.sqrt(mean * (1 - mask / total) * (total - marked) / max(total - 1, 1))
+    # Beyond ten standard deviations nothing is left that would count.
+    low = max(0, marked + mask - total, int(mean - 10 * spread))
+    high = min(marked, mask, int(mean + 10 * spread) + 10)
+    overlap = np.arange(low, high + 1)
+    # Up to a constant; scipy.stats.hypergeom is a hundred times slower for so many pixels.
+    counts = (overlap, marked - overlap, mask - overlap, total - marked - mask + overlap)
+    logarithm = -sum(gammaln(count + 1.0) for count in counts)
+    weights = np.exp(logarithm - logarithm.max())
+    return float(weights @ (overlap / (marked + mask - overlap)) / weights.sum())
 
 
-def random_pixel_cells(found: HeatmapSet) -> np.ndarray:
-    """Return the expected IoU of random pixels of each heatmap's area, (N, F, E); NaN where there is none."""
-    areas, sizes = found.marked.sum(axis=(-2, -1)), found.masks.sum(axis=(1, 2))
-    expected = np.full(areas.shape, np.nan)
-    for place in map(tuple, np.argwhere(found.present)):
-        expected[place] = baselines.random_pixels(
-            int(areas[place]), int(sizes[place[2]]), found.masks[0].size
-        )
-    return expected
+def shift_null(marked: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """Return the IoU of each heatmap with its own mask after every circular shift of all heatmaps alike.
+
+    A shift keeps the area and the form of what is marked, and takes away where it is.
+
+    Parameters
+    ----------
+    marked : (N, F, E, H, W) ndarray of bool
+        What the heatmaps of networks, folds and expressions mark; nothing where there is none.
+    masks : (E, H, W) ndarray of bool
+        The mask of each expression.
+
+    Returns
+    -------
+    (H * W, N, E) ndarray of float32
+        Means over folds, by rows and columns shifted; the first is the data. NaN without any fold.
+    """
+    null = np.full((masks[0].size, marked.shape[0], len(masks)), np.nan, np.float32)
+    for network, expression in np.ndindex(null.shape[1:]):
+        folds = [one for one in marked[network, :, expression] if one.any()]
+        if folds:
+            shifts = [_all_shifts(one, masks[expression]).ravel() for one in folds]
+            null[:, network, expression] = np.mean(shifts, axis=0)
+    return null
 
 
-def _random_pixels(found: HeatmapSet, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the expected (E,) and `DRAWS` simulated (draws, E) means over folds and networks."""
-    areas, sizes = found.marked.sum(axis=(-2, -1)), found.masks.sum(axis=(1, 2))
-    total = found.masks[0].size
-    expected = mean_known(mean_known(random_pixel_cells(found), axis=1), axis=0)
-    drawn = np.full((DRAWS, *found.present.shape), np.nan)
-    random = generator(seed, "random pixels")
-    for n, f, e in np.argwhere(found.present):
-        overlap = random.hypergeometric(sizes[e], total - sizes[e], areas[n, f, e], size=DRAWS)
-        drawn[:, n, f, e] = overlap / (areas[n, f, e] + sizes[e] - overlap)
-    return expected, mean_known(mean_known(drawn, axis=2), axis=1)
+def region_null(
+    marked: np.ndarray, masks: np.ndarray, labels: np.ndarray, *, seed: int, draws: int = REGION_DRAWS
+) -> np.ndarray:
+    """Return the IoU of each cell with masks made of random facial regions of the same area.
+
+    Parameters
+    ----------
+    marked, masks
+        As for `shift_null`.
+    labels : (H, W) ndarray of int
+        The region of each pixel, 0 where none; see `Atlas.labels`. Pixels of one label are drawn together.
+    seed : int
+        See `ekman_expressions.core.seeds.derive_seed`.
+    draws : int
+        How many sets of E masks are drawn; the same for all networks.
+
+    Returns
+    -------
+    (1 + draws, N, E) ndarray of float
+        Means over folds; the first row is the data. NaN without any fold.
+
+    Raises
+    ------
+    DataError
+        If shapes do not fit or there is no region.
+    """
+    check_range(draws, "draws", 1, integer=True)
+    labels = np.asarray(labels)
+    if labels.shape != marked.shape[-2:] or not labels.max():
+        raise DataError(f"Regions of shape {labels.shape} do not fit heatmaps of {marked.shape[-2:]}.")
+    count = int(labels.max()) + 1
+    areas = np.bincount(labels.ravel(), minlength=count)[1:]
+    null = np.full((1 + draws, marked.shape[0], len(masks)), np.nan)
+    for expression, mask in enumerate(masks):
+        seed_here = derive_seed(seed, "regions", expression)
+        chosen = _random_regions(areas, int(mask.sum()), seed=seed_here, draws=draws)
+        size = chosen @ areas
+        for network in range(marked.shape[0]):
+            found = []
+            for one in marked[network, :, expression]:
+                if one.any():
+                    overlap = chosen @ np.bincount(labels[one], minlength=count)[1:]
+                    own = iou_table(one, mask[None])
+                    found.append(np.concatenate([own, overlap / (one.sum() + size - overlap)]))
+            if found:
+                null[:, network, expression] = np.mean(found, axis=0)
+    return null
 
 
-def _maps(found: HeatmapSet) -> dict[str, np.ndarray]:
-    """Return the baselines that are maps themselves, as 8-bit heatmaps."""
-    shape = found.masks.shape[1:]
-    maps = {"white": np.full(shape, 255, np.uint8)}
-    for share in ELLIPSES:
-        ellipse = baselines.centre_ellipse(share, shape)
-        maps[f"ellipse_{round(100 * share):02d}"] = ellipse.astype(np.uint8) * 255
-    maps["centre_prior"] = to_uint8(-baselines.centre_distance(shape))
-    maps["mean_of_masks"] = baselines.mean_of_masks(found.masks)
-    if found.present.any():
-        maps["face_prior"] = baselines.face_prior(found.maps[found.present])
-    return maps
+def _all_shifts(marked: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Return, at (r, c), the IoU of ``np.roll(marked, (r, c), (0, 1))`` with a mask."""
+    from scipy import fft
+
+    # The cross-correlation counts the overlap at every shift at once.
+    spectrum = np.conj(fft.rfft2(marked.astype(np.float64))) * fft.rfft2(mask.astype(np.float64))
+    overlap = np.rint(fft.irfft2(spectrum, s=mask.shape))
+    return overlap / (np.count_nonzero(marked) + np.count_nonzero(mask) - overlap)
 
 
-def _score(gray: np.ndarray, found: HeatmapSet) -> dict[str, np.ndarray]:
-    """Score one map with every mask: per score, (E,)."""
-    # A map of one value marks all of the canvas here, as its name says, and not nothing.
-    marked = baselines.otsu(gray) if gray.min() < gray.max() else gray > 0
-    within = dict(zip(SCORES[1:], (None, found.hull), strict=True))
-    scores = {SCORES[0]: baselines.iou_table(marked, found.masks)}
-    for name, area in within.items():
-        scores[name] = np.array([auc(gray, mask, area) for mask in found.masks])
-    return scores
+def _random_regions(areas: np.ndarray, target: int, *, seed: int, draws: int) -> np.ndarray:
+    """Draw unions of regions, (draws, R) bool, whose area comes close to a target.
+
+    Regions are taken in a random order as long as that brings the area nearer; at least one.
+    """
+    orders = np.argsort(np.random.default_rng(seed).random((draws, areas.size)), axis=1)
+    covered = np.cumsum(areas[orders], axis=1)
+    before = covered - areas[orders]
+    nearer = np.abs(covered - target) < np.abs(before - target)
+    # Areas only grow, so nearer stops once: what comes after would only lead away.
+    taken = np.logical_and.accumulate(nearer, axis=1)
+    taken[:, 0] = True
+    chosen = np.zeros((draws, areas.size), bool)
+    np.put_along_axis(chosen, orders, taken, axis=1)
+    return chosen

@@ -1,24 +1,114 @@
-"""All fold heatmaps of an experiment beside the masks, and the score of each heatmap with each mask."""
+"""All fold heatmaps of networks beside the masks, and the tables that say what their scores are worth."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+from tqdm import tqdm
 
 from ekman_expressions.core.errors import DataError, MissingError
-from ekman_expressions.core.expressions import EXPRESSIONS
+from ekman_expressions.core.expressions import EXPRESSIONS, title
+from ekman_expressions.core.seeds import derive_seed
 from ekman_expressions.facespace import heatmaps
+from ekman_expressions.facespace.heatmaps import threshold_otsu, to_uint8
 from ekman_expressions.facespace.masks import atlas
-from ekman_expressions.measures import baselines
-from ekman_expressions.measures.threshold_free import auc
+from ekman_expressions.measures.chance import (
+    ELLIPSES,
+    centre_distance,
+    centre_ellipse,
+    random_pixels,
+    region_null,
+    shift_null,
+)
+from ekman_expressions.measures.permutation import max_statistic, relabelling_test
+from ekman_expressions.measures.scores import (
+    AREAS,
+    AVERAGE,
+    THRESHOLDS,
+    WITHOUT_THRESHOLD,
+    area_curve,
+    auc,
+    iou_by_threshold,
+    iou_table,
+    residual_table,
+    scores_without_threshold,
+)
+from ekman_expressions.measures.uncertainty import (
+    LEVEL,
+    RANK_RESAMPLES,
+    Interval,
+    SubjectReplicates,
+    corrected_interval,
+    holm,
+    interval_of,
+    mean_known,
+    rank_intervals,
+    resample_counts,
+)
 
-SCORES: tuple[str, ...] = ("iou", "auc", "auc_hull")
-"""The scores that get baselines, tests and intervals: IoU at Otsu's threshold, AUC over the canvas
-and within the face hull."""
+SCORES: tuple[str, ...] = ("iou", "auc_hull", "residual")
+"""The scores that get tests and intervals: IoU at Otsu's threshold, AUC within the face hull, and the
+correlation of residuals (see `residual_table`)."""
+
+TABLES: tuple[str, ...] = (
+    "baselines",
+    "intervals",
+    "tests",
+    "relabellings",
+    "cells",
+    "ranking",
+    "differences",
+    "by_fold",
+    "area_curves",
+    "rank_correlations",
+)
+"""The tables of `assess`; see docs/statistics.md."""
+
+HEATMAPS, ALL = "heatmaps", "all"
+"""The row of the heatmaps themselves among the baselines, and that over all networks among the tests."""
+
+MEANINGS: dict[str, str] = {
+    HEATMAPS: "the heatmaps with the mask of their own expression",
+    "white": "a map that is white everywhere",
+    "random_pixels": "random pixels, as many as each heatmap marks (expected)",
+    "shifts": "the heatmaps after all circular shifts",
+    "other_masks": "the heatmaps with the masks of the other expressions",
+    **{
+        f"ellipse_{round(100 * share):02d}": f"a centred ellipse over {round(100 * share)} % of the canvas"
+        for share in ELLIPSES
+    },
+    "centre_prior": "a map that falls off from the middle",
+    "mean_of_masks": "the mean of all masks",
+    "face_prior": "the mean of all heatmaps",
+}
+"""The baselines, in the order of the table."""
+
+INTERVAL_COLUMNS: tuple[str, ...] = (
+    *("score", "network", "expression", "estimate", "chance"),
+    *("folds", "fold_low", "fold_high", "subjects", "subject_low", "subject_high"),
+)
+"""``fold_`` is Nadeau and Bengio's interval, ``subject_`` that over subjects. ``estimate`` is the mean over
+folds, as in the published tables."""
+
+TEST_COLUMNS: tuple[str, ...] = (
+    *("score", "network", "observed", "chance", "largest", "own_is_best"),
+    *("relabellings", "p", "p_holm", "heatmaps"),
+)
+"""The mean score with the own masks, the mean and the largest of all relabellings, the share of fold heatmaps
+whose own mask is best, p, and p corrected (Holm) for the number of networks."""
+
+_DIFFERENCE_COLUMNS = (
+    *("score", "first", "second", "difference", "folds", "fold_low", "fold_high", "p", "p_holm"),
+    *("subjects", "subject_low", "subject_high"),
+)
+_CHANCE = {"auc_hull": 0.5, "residual": 0.0}
+_SHARES = np.round(np.arange(0.01, 1.005, 0.01), 2)
 
 
 @dataclass(frozen=True)
@@ -57,48 +147,63 @@ class HeatmapSet:
             )
 
     @cached_property
+    def places(self) -> list[tuple[int, int, int]]:
+        """Network, fold and expression of each heatmap there is."""
+        return [tuple(place) for place in np.argwhere(self.present).tolist()]
+
+    @cached_property
     def marked(self) -> np.ndarray:
         """Where each heatmap is above Otsu's threshold, (N, F, E, H, W) bool."""
-        return baselines.otsu(self.maps)
+        marked = np.zeros(self.maps.shape, bool)
+        for place in self.places:
+            marked[place] = threshold_otsu(self.maps[place])[1]
+        return marked
 
     @cached_property
     def tables(self) -> dict[str, np.ndarray]:
-        """Per score, the (N, F, E, E) table of each heatmap with the mask of each expression."""
-        tables = {"iou": baselines.iou_table(self.marked, self.masks)}
-        for name, within in (("auc", None), ("auc_hull", self.hull)):
-            tables[name] = np.full(tables["iou"].shape, np.nan)
-            for place in np.argwhere(self.present):
-                for expression, mask in enumerate(self.masks):
-                    tables[name][(*place, expression)] = auc(self.maps[tuple(place)], mask, within)
-        tables["iou"][~self.present] = np.nan
-        return tables
+        """Per score in `SCORES`, the (N, F, E, E) table of each heatmap with the mask of each expression."""
+        iou = iou_table(self.marked, self.masks)
+        iou[~self.present] = np.nan
+        in_hull = np.full(iou.shape, np.nan)
+        for place in self.places:
+            in_hull[place] = [auc(self.maps[place], mask, self.hull) for mask in self.masks]
+        residual = residual_table(self.maps, self.masks, self.present)
+        return dict(zip(SCORES, (iou, in_hull, residual), strict=True))
 
     @cached_property
     def own(self) -> dict[str, np.ndarray]:
         """Per score, the (N, F, E) scores with the own mask; NaN where there is no heatmap."""
         return {name: np.diagonal(table, axis1=-2, axis2=-1) for name, table in self.tables.items()}
 
+    @cached_property
+    def random_pixels(self) -> np.ndarray:
+        """The expected IoU of random pixels of each heatmap's area, (N, F, E); NaN where there is none."""
+        areas, sizes = self.marked.sum(axis=(-2, -1)), self.masks.sum(axis=(1, 2))
+        expected = np.full(areas.shape, np.nan)
+        for place in self.places:
+            expected[place] = random_pixels(int(areas[place]), int(sizes[place[2]]), self.masks[0].size)
+        return expected
 
-def read(
+
+def read_heatmaps(
     folder: Path | str,
     masks: np.ndarray,
     networks: Sequence[str],
     folds: Sequence[str],
     omit: Callable[[str, object], None],
 ) -> HeatmapSet:
-    """Read fold heatmaps beside masks.
+    """Read the fold heatmaps of a folder beside masks.
 
     Parameters
     ----------
     folder : Path
         Laid out like ``heatmaps/<experiment>``, such as that of the released heatmaps.
-    masks : (E, H, W) ndarray of bool
+    masks : (6, 275, 224) ndarray of bool
         The mask of each expression.
     networks, folds : sequence of str
         Which.
     omit : callable
         Called with the name of each heatmap that cannot be scored, and the reason.
-
     """
     shape = (len(networks), len(folds), len(EXPRESSIONS))
     maps = np.zeros((*shape, *masks.shape[1:]), np.uint8)
@@ -117,12 +222,329 @@ def read(
             omit(name, f"the heatmap is {gray.flat[0]} everywhere, so it marks nothing")
             continue
         maps[n, f, e], present[n, f, e] = gray, True
-    return HeatmapSet(
-        networks=tuple(networks),
-        folds=tuple(folds),
-        maps=maps,
-        present=present,
-        masks=masks,
-        hull=atlas().hull,
-        labels=atlas().labels,
+    return HeatmapSet(tuple(networks), tuple(folds), maps, present, masks, atlas().hull, atlas().labels)
+
+
+def assess(
+    found: HeatmapSet,
+    *,
+    seed: int,
+    subjects: SubjectReplicates | None = None,
+    unstretched: Callable[[str, str, str], np.ndarray] | None = None,
+) -> dict[str, pd.DataFrame]:
+    """Return every table of `TABLES`: baselines, tests, intervals, ranks and further scores.
+
+    Parameters
+    ----------
+    found : HeatmapSet
+        Heatmaps and masks; see `read_heatmaps`.
+    seed : int
+        The experiment's.
+    subjects : SubjectReplicates, optional
+        Without it there are no intervals over subjects.
+    unstretched : callable, optional
+        Gives the heatmap of an expression, network and fold before it was stretched to 8 bits, whose mass and
+        order are measured; without it the 8-bit ones are, of which the lowest value is 0.
+    """
+    tests, null = _tests(found)
+    by_fold = _by_fold(found, unstretched)
+    return {
+        "baselines": _baselines(found),
+        "intervals": _intervals(found, subjects),
+        "tests": tests,
+        "relabellings": null,
+        "cells": _cells(found, seed),
+        "ranking": _ranking(found, subjects, seed),
+        "differences": _differences(found, subjects),
+        "by_fold": by_fold,
+        "area_curves": _area_curves(found),
+        "rank_correlations": _rank_correlations(by_fold),
+    }
+
+
+def known_figures(found: HeatmapSet) -> dict[str, float]:
+    """Compute the figures that are known of the released heatmaps beyond their published scores.
+
+    Returns
+    -------
+    dict
+        By the names in ``data/known_figures.csv``.
+    """
+    table, own = found.tables["iou"], found.own["iou"]
+    relabelled = relabelling_test(mean_known(table, axis=1))
+    areas, sizes = found.marked.sum(axis=(-2, -1)), found.masks.sum(axis=(1, 2))
+    # A mean number of pixels is rounded before so many are drawn.
+    mean_areas = np.rint(areas.mean(axis=(0, 1))).astype(int)
+    values = {
+        "white": found.masks.mean(),
+        "own": own.mean(),
+        "others": (table.sum(axis=-1) - own).mean() / (len(EXPRESSIONS) - 1),
+        "own_is_best": _own_is_best(table),
+        "relabelling_p": relabelled.p,
+        "relabelling_mean": relabelled.null.mean(),
+        "relabelling_max": relabelled.null.max(),
+        "random_pixels": np.mean(
+            [
+                random_pixels(*map(int, pair), found.masks[0].size)
+                for pair in zip(mean_areas, sizes, strict=True)
+            ]
+        ),
+        "random_pixels_each": found.random_pixels.mean(),
+    }
+    by_network = {"otsu": own.mean(axis=(1, 2))}
+    for share in AREAS:
+        name = f"area_{round(100 * share):02d}"
+        hottest = np.zeros(found.maps.shape, bool)
+        for place in found.places:
+            hottest[place] = _hottest(found.maps[place], share)
+        scores = np.diagonal(iou_table(hottest, found.masks), axis1=-2, axis2=-1)
+        values[name], by_network[name] = scores.mean(), scores.mean(axis=(1, 2))
+    for share in ELLIPSES:
+        ellipse = centre_ellipse(share, found.masks.shape[1:])
+        values[f"ellipse_{round(100 * share):02d}"] = iou_table(ellipse, found.masks).mean()
+    correlations = pd.DataFrame(by_network).corr("spearman")["otsu"]
+    values |= {f"spearman_otsu_{name}": correlations[name] for name in ("area_10", "area_20", "area_30")}
+    return {name: float(value) for name, value in values.items()}
+
+
+def _baselines(found: HeatmapSet) -> pd.DataFrame:
+    """What each baseline scores, per expression and on average: means over folds, then networks.
+
+    `low` and `high` hold 95 % of the shifts. NaN where a baseline has no such score.
+    """
+    rows: list[tuple] = []
+
+    def add(name: str, score: str, values: np.ndarray, drawn: np.ndarray | None = None) -> None:
+        """Add a baseline's (E,) values, and its (draws, E) values of which they are the mean."""
+        values = np.append(values, mean_known(values, axis=0))
+        ends = np.full((2, values.size), np.nan)
+        if drawn is not None:
+            drawn = np.column_stack([drawn, mean_known(drawn, axis=1)])
+            known = np.isfinite(drawn).all(axis=0)
+            ends[:, known] = np.quantile(drawn[:, known], [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+        for place, expression in enumerate([*map(title, EXPRESSIONS), AVERAGE]):
+            rows.append((name, MEANINGS[name], expression, score, values[place], *ends[:, place]))
+
+    for score in SCORES[:2]:
+        cells = mean_known(mean_known(found.tables[score], axis=1), axis=0)
+        add(HEATMAPS, score, np.diagonal(cells))
+        others = np.where(np.eye(len(cells), dtype=bool), np.nan, cells)
+        add("other_masks", score, mean_known(others, axis=1))
+    add("random_pixels", "iou", mean_known(mean_known(found.random_pixels, axis=1), axis=0))
+    shifts = mean_known(shift_null(found.marked, found.masks), axis=1)
+    add("shifts", "iou", mean_known(shifts, axis=0), shifts)
+    for name, gray in _baseline_maps(found).items():
+        # A map of one value marks all of the canvas here, as its name says, and not nothing.
+        marked = threshold_otsu(gray)[1] if gray.min() < gray.max() else gray > 0
+        add(name, "iou", iou_table(marked, found.masks))
+        add(name, "auc_hull", np.array([auc(gray, mask, found.hull) for mask in found.masks]))
+    table = pd.DataFrame(rows, columns=["baseline", "meaning", "expression", "score", "value", "low", "high"])
+    order = {name: place for place, name in enumerate(MEANINGS)}
+    return table.sort_values("baseline", key=lambda names: names.map(order), kind="stable", ignore_index=True)
+
+
+def _baseline_maps(found: HeatmapSet) -> dict[str, np.ndarray]:
+    """Return the baselines that are maps themselves, as 8-bit heatmaps."""
+    shape = found.masks.shape[1:]
+    maps = {"white": np.full(shape, 255, np.uint8)}
+    for share in ELLIPSES:
+        maps[f"ellipse_{round(100 * share):02d}"] = np.uint8(centre_ellipse(share, shape)) * 255
+    maps["centre_prior"] = to_uint8(-centre_distance(shape))
+    maps["mean_of_masks"] = to_uint8(found.masks.mean(axis=0))
+    if found.present.any():
+        maps["face_prior"] = to_uint8(found.maps[found.present].mean(axis=0, dtype=np.float64))
+    return maps
+
+
+def _tests(found: HeatmapSet) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Test own masks against all relabellings, within each network and over all; and the null over all."""
+    rows, null = [], []
+    for score, table in found.tables.items():
+        cells = mean_known(table, axis=1)
+        tests = [relabelling_test(of_network) for of_network in cells]
+        corrected = holm([test.p for test in tests])
+        over_all = relabelling_test(cells)
+        null.append(pd.DataFrame({"score": score, "mean": over_all.null}))
+        for name, test, part, p_holm in (
+            (ALL, over_all, table, over_all.p),
+            *zip(found.networks, tests, table, corrected, strict=True),
+        ):
+            rows.append(
+                (
+                    *(score, name, test.observed, test.null.mean(), test.null.max(), _own_is_best(part)),
+                    *(test.null.size, test.p, p_holm, int(np.isfinite(part).all(axis=-1).sum())),
+                )
+            )
+    return pd.DataFrame(rows, columns=TEST_COLUMNS), pd.concat(null, ignore_index=True)
+
+
+def _own_is_best(table: np.ndarray) -> float:
+    """Return in which share of heatmaps, (..., E, E), the own mask scores at least as high as any other."""
+    own = np.diagonal(table, axis1=-2, axis2=-1)
+    known = np.isfinite(table).all(axis=-1)
+    best = own >= np.where(known[..., None], table, -np.inf).max(axis=-1)
+    return float(best[known].mean()) if known.any() else np.nan
+
+
+def _cells(found: HeatmapSet, seed: int) -> pd.DataFrame:
+    """Test each network and expression against random regions, alone and corrected for all of them."""
+    null = region_null(found.marked, found.masks, found.labels, seed=seed)
+    null = null.reshape(len(null), -1)
+    p, corrected = max_statistic(null[0], null)
+    cells = [(network, title(name)) for network in found.networks for name in EXPRESSIONS]
+    table = pd.DataFrame(cells, columns=["network", "expression"])
+    return table.assign(
+        iou=null[0], test="regions", chance=mean_known(null, axis=0), p=p, p_corrected=corrected
     )
+
+
+def _intervals(found: HeatmapSet, subjects: SubjectReplicates | None) -> pd.DataFrame:
+    """Each cell and average of the published layout with its intervals over folds and over subjects."""
+    networks, expressions = [*found.networks, AVERAGE], [*map(title, EXPRESSIONS), AVERAGE]
+    rows = []
+    for score, values in found.own.items():
+        chance = found.random_pixels if score == "iou" else np.where(found.present, _CHANCE[score], np.nan)
+        estimates, by_chance = (_with_averages(mean_known(part, axis=1)) for part in (values, chance))
+        by_fold = _with_averages(values.swapaxes(0, 1))
+        drawn = _subject_cells(subjects, score)
+        drawn = None if drawn is None else _with_averages(drawn)
+        for n, e in np.ndindex(estimates.shape):
+            estimate = float(estimates[n, e])
+            over_folds = corrected_interval(by_fold[:, n, e])
+            over_subjects = Interval(np.nan)
+            if drawn is not None:
+                average = n == len(found.networks) or e == len(EXPRESSIONS)
+                people = subjects.of_fold if average else subjects.subjects[n, :, e]
+                over_subjects = _over_subjects(estimate, drawn[:, n, e], people)
+            # Where folds lack cells, the mean of cells is not that of folds: the ends move along.
+            shift = estimate - over_folds.estimate
+            ends = [over_folds.low + shift, over_folds.high + shift, over_subjects.low, over_subjects.high]
+            # No score lies beyond, so the interval covers no less without.
+            ends = np.clip(ends, -1 if score == "residual" else 0, 1)
+            head = (score, networks[n], expressions[e], estimate, by_chance[n, e], over_folds.units)
+            rows.append((*head, *ends[:2], over_subjects.units, *ends[2:]))
+    return pd.DataFrame(rows, columns=INTERVAL_COLUMNS)
+
+
+def _differences(found: HeatmapSet, subjects: SubjectReplicates | None) -> pd.DataFrame:
+    """Compare the averages of every two networks, over the folds and expressions that both have."""
+    tables = []
+    for score, values in found.own.items():
+        drawn = subjects.scores.get(score) if subjects else None
+        rows = []
+        for first, second in combinations(range(len(found.networks)), 2):
+            difference = values[first] - values[second]
+            estimate = float(mean_known(mean_known(difference, axis=0), axis=0))
+            over_folds = corrected_interval(mean_known(difference, axis=1))
+            shift = estimate - over_folds.estimate
+            over_subjects = Interval(np.nan)
+            if drawn is not None:
+                of_pair = mean_known(mean_known(drawn[:, first] - drawn[:, second], axis=1), axis=1)
+                over_subjects = _over_subjects(estimate, of_pair, subjects.of_fold)
+            head = (score, found.networks[first], found.networks[second], estimate, over_folds.units)
+            ends = (over_folds.low + shift, over_folds.high + shift, over_folds.p, np.nan)
+            rows.append((*head, *ends, over_subjects.units, over_subjects.low, over_subjects.high))
+        tables.append(pd.DataFrame(rows, columns=_DIFFERENCE_COLUMNS))
+        tables[-1]["p_holm"] = holm(tables[-1]["p"].to_numpy(float))
+    return pd.concat(tables, ignore_index=True)
+
+
+def _ranking(found: HeatmapSet, subjects: SubjectReplicates | None, seed: int) -> pd.DataFrame:
+    """Rank the networks by their averages, with rank intervals over folds and over subjects."""
+    counts = resample_counts(len(found.folds), RANK_RESAMPLES, seed=derive_seed(seed, "rank folds"))
+    tables = []
+    for score, values in found.own.items():
+        by_fold = mean_known(values, axis=2)
+        known = np.isfinite(by_fold)
+        number = counts @ known.T.astype(np.float64)
+        drawn = counts @ np.where(known, by_fold, 0).T
+        replicates = {"folds": np.divide(drawn, number, out=np.full(drawn.shape, np.nan), where=number > 0)}
+        if _subject_cells(subjects, score) is not None:
+            replicates["subjects"] = mean_known(_subject_cells(subjects, score), axis=2)
+        estimates = mean_known(mean_known(values, axis=1), axis=1)
+        for unit, of_unit in replicates.items():
+            table = rank_intervals(estimates, of_unit, found.networks)
+            table.insert(0, "unit", unit)
+            table.insert(0, "score", score)
+            tables.append(table)
+    return pd.concat(tables, ignore_index=True)
+
+
+def _by_fold(found: HeatmapSet, unstretched: Callable[[str, str, str], np.ndarray] | None) -> pd.DataFrame:
+    """Score every fold heatmap without a threshold and at several, over the canvas and within the hull."""
+    rows = []
+    for n, f, e in tqdm(found.places, desc="Scoring heatmaps", unit="heatmap"):
+        network, fold, expression = found.networks[n], found.folds[f], EXPRESSIONS[e]
+        gray, mask = found.maps[n, f, e], found.masks[e]
+        heatmap = gray if unstretched is None else unstretched(expression, network, fold)
+        for area, within in (("canvas", None), ("hull", found.hull)):
+            names = {"network": network, "fold": fold, "expression": title(expression), "area": area}
+            free, at = scores_without_threshold(heatmap, mask, within), iou_by_threshold(gray, mask, within)
+            rows.append(names | free | at)
+    names = ["network", "fold", "expression", "area", *WITHOUT_THRESHOLD, *THRESHOLDS]
+    return pd.DataFrame(rows, columns=names)
+
+
+def _area_curves(found: HeatmapSet) -> pd.DataFrame:
+    """Return IoU against marked area: mean over folds per network and expression, and of baselines."""
+    curves = np.full((*found.present.shape, _SHARES.size), np.nan)
+    for place in found.places:
+        curves[place] = area_curve(found.maps[place], found.masks[place[2]], _SHARES)
+    cells = mean_known(curves, axis=1)
+    centre = -centre_distance(found.masks.shape[1:])
+    tables = []
+    for e, expression in enumerate(EXPRESSIONS):
+        mask = found.masks[e]
+        random = [random_pixels(round(share * mask.size), int(mask.sum()), mask.size) for share in _SHARES]
+        baselines = {"centre_prior": area_curve(centre, mask, _SHARES), "random_pixels": np.array(random)}
+        for kind, lines in (
+            ("network", dict(zip(found.networks, cells[:, e], strict=True))),
+            ("baseline", baselines),
+        ):
+            for name, iou in lines.items():
+                columns = {"kind": kind, "name": name, "expression": title(expression)}
+                tables.append(pd.DataFrame({**columns, "share": _SHARES, "iou": iou}))
+    return pd.concat(tables, ignore_index=True)
+
+
+def _rank_correlations(by_fold: pd.DataFrame) -> pd.DataFrame:
+    """Return Spearman's correlation of the networks between all ways to score; NaN below three networks."""
+    names = [*WITHOUT_THRESHOLD, *THRESHOLDS]
+    cells = by_fold.groupby(["area", "network", "expression"], sort=False)[names].mean()
+    means = cells.groupby(["area", "network"], sort=False).mean().unstack("area")
+    means.columns = [f"{score}_{area}" for score, area in means.columns]
+    means = means.dropna(axis="columns", how="all")
+    matrix = means.corr("spearman", min_periods=3).where(means.notna().sum() >= 3, axis=0)
+    table = matrix.rename_axis("first").rename_axis("second", axis="columns").stack(future_stack=True)
+    return table.rename("spearman").reset_index().assign(networks=len(means))
+
+
+def _with_averages(cells: np.ndarray) -> np.ndarray:
+    """Append the means over expressions, networks and all cells: (..., N, E) becomes (..., N + 1, E + 1)."""
+    over_networks = mean_known(cells, axis=-2)
+    over_all = mean_known(cells.reshape(*cells.shape[:-2], -1), axis=-1)
+    last = np.concatenate([over_networks, over_all[..., None]], axis=-1)
+    rows = np.concatenate([cells, mean_known(cells, axis=-1)[..., None]], axis=-1)
+    return np.concatenate([rows, last[..., None, :]], axis=-2)
+
+
+def _subject_cells(subjects: SubjectReplicates | None, score: str) -> np.ndarray | None:
+    """Return the means over folds of each resample of subjects, (B, N, E), if this score has any."""
+    return mean_known(subjects.scores[score], axis=2) if subjects and score in subjects.scores else None
+
+
+def _over_subjects(estimate: float, replicates: np.ndarray, people: np.ndarray) -> Interval:
+    """Make an interval over subjects; folds are strata, since subjects were drawn within them."""
+    used = people[people > 0]
+    if not used.size:
+        return Interval(estimate)
+    return interval_of(estimate, replicates, int(used.sum()), strata=used.size)
+
+
+def _hottest(heatmap: np.ndarray, share: float) -> np.ndarray:
+    """Mark exactly this share of the pixels, the hottest; of equal ones the first in row order."""
+    # Reversed, not negated: unsigned integers have no negative values.
+    order = heatmap.size - 1 - np.argsort(heatmap.ravel()[::-1], kind="stable")[::-1]
+    marked = np.zeros(heatmap.size, bool)
+    marked[order[: round(share * heatmap.size)]] = True
+    return marked.reshape(heatmap.shape)

@@ -11,9 +11,9 @@ from ekman_expressions.core.errors import DataError, check_range
 from ekman_expressions.core.seeds import derive_seed
 from ekman_expressions.faces.synthetic import is_unit
 from ekman_expressions.facespace.warp import SHAPE
-from ekman_expressions.measures.baselines import centre_distance
-from ekman_expressions.measures.bootstrap import cluster_bootstrap
-from ekman_expressions.measures.threshold_free import auc, relevance_mass
+from ekman_expressions.measures.chance import centre_distance
+from ekman_expressions.measures.scores import auc, relevance_mass
+from ekman_expressions.measures.uncertainty import cluster_bootstrap
 
 LOCALISATION_SCORES = ("auc", "mass", "density", "over_centre", "over_another")
 """AUC, mass and density: see `localisation_scores`; AUC less that of the centre prior on the same face, and
@@ -81,14 +81,14 @@ def localisation_scores(found: np.ndarray, changed: np.ndarray, within: np.ndarr
     Returns
     -------
     dict
-        ``auc``: see `threshold_free.auc`, 0.5 by chance; ``mass``: the share of the positive mass
+        ``auc``: see `scores.auc`, 0.5 by chance; ``mass``: the share of the positive mass
         on changed pixels; ``density``: that share over the share of pixels that changed, 1 by chance
         (both NaN where the map is nowhere positive); ``area``: the latter share.
 
     Raises
     ------
     DataError
-        As `threshold_free.auc`.
+        As `scores.auc`.
     """
     area = float(changed[within].mean())
     scores = {"auc": auc(found, changed, within), "mass": np.nan, "density": np.nan, "area": area}

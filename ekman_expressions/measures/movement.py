@@ -10,8 +10,8 @@ import pandas as pd
 from ekman_expressions.core.errors import DataError
 from ekman_expressions.faces.synthetic import PIXELS
 from ekman_expressions.facespace.warp import SHAPE, normalise
-from ekman_expressions.measures.bootstrap import interval_of, resample_counts
 from ekman_expressions.measures.permutation import relabelling_test
+from ekman_expressions.measures.uncertainty import interval_of, resample_counts
 
 _SIDE = 224
 

@@ -1,8 +1,4 @@
-"""Permutation tests: do heatmaps fit the mask of their own expression better than chance has it?
-
-Relabelling tests need no heatmap: the score of each heatmap with each mask is computed once,
-and a relabelling of the masks only picks other cells of that table.
-"""
+"""Permutation tests: do heatmaps fit the mask of their own expression better than chance has it?"""
 
 from __future__ import annotations
 
@@ -13,7 +9,7 @@ from functools import cache
 import numpy as np
 
 from ekman_expressions.core.errors import DataError
-from ekman_expressions.measures.means import mean_known
+from ekman_expressions.measures.uncertainty import mean_known
 
 # Sums of the same cells in another order differ in the last digits.
 _EQUAL = 1e-12
@@ -21,14 +17,14 @@ _EQUAL = 1e-12
 
 @dataclass(frozen=True)
 class PermutationTest:
-    """What a test found.
+    """The result of a permutation test.
 
     Attributes
     ----------
     observed : float
         The statistic of the data.
     null : (B,) ndarray of float
-        The statistic of every relabelling, or of every draw; the data are among them.
+        The statistic of every relabelling, the data among them.
     """
 
     observed: float
@@ -40,27 +36,12 @@ class PermutationTest:
         return float((self.null >= self.observed - _EQUAL).mean()) if np.isfinite(self.observed) else np.nan
 
 
-@cache
-def relabellings(count: int) -> np.ndarray:
-    """Return all orders of `count` labels, (count!, count); the first changes nothing."""
-    if not 1 <= count <= 8:
-        raise DataError(f"All relabellings are listed for 1 to 8 labels, but got {count}.")
-    orders = np.array(list(itertools.permutations(range(count))))
-    orders.flags.writeable = False
-    return orders
-
-
-def cell_table(table: np.ndarray) -> np.ndarray:
-    """Average scores (networks, folds, E, M) over folds: (networks, E, M), NaN where there is no fold."""
-    return mean_known(table, axis=1)
-
-
 def relabelling_test(table: np.ndarray) -> PermutationTest:
-    """Test whether the own masks fit better than masks dealt out anew, exactly.
+    """Test whether the own masks fit better than relabelled masks, exactly.
 
     Parameters
     ----------
-    table : (..., E, E) ndarray of float
+    table : (..., E, E) ndarray of float, E <= 8
         The score of the heatmap of each expression (second last axis) with the mask of each
         (last axis), higher is better; NaN where there is no heatmap. Axes before them
         (networks) are averaged, so that all networks get the same relabelling.
@@ -69,50 +50,39 @@ def relabelling_test(table: np.ndarray) -> PermutationTest:
     -------
     PermutationTest
         The statistic is the mean over expressions of the score with the mask that the
-        relabelling gives to each. With six expressions there are 720, so p is a multiple of
-        1/720 (of heatmaps of fewer expressions, of a coarser share).
+        relabelling gives to each; the identity comes first. With six expressions there are 720, so p is a
+        multiple of 1/720 (of heatmaps of fewer expressions, of a coarser share).
 
     Raises
     ------
     DataError
-        If the table is not square.
-
-    Notes
-    -----
-    The sizes of masks and of heatmaps cannot make it significant: every relabelling uses every
-    mask and every heatmap once.
+        If the table is not square, or too large to list all relabellings.
 
     References
     ----------
     Good (2005), doi:10.1007/b138696, chapter 3.
+
+    Examples
+    --------
+    >>> round(1 / relabelling_test(np.eye(6)).p)
+    720
     """
     table = np.asarray(table, dtype=np.float64)
-    if table.ndim < 2 or table.shape[-1] != table.shape[-2]:
-        raise DataError(f"There must be a mask for each expression, but the table has shape {table.shape}.")
+    if table.ndim < 2 or table.shape[-1] != table.shape[-2] or table.shape[-1] > 8:
+        raise DataError(
+            f"There must be a mask for each of at most 8 expressions, but the table has shape {table.shape}."
+        )
     size = table.shape[-1]
     mean = mean_known(table.reshape(-1, size, size), axis=0)
     known = np.isfinite(mean).all(axis=1)
     if not known.any():
         return PermutationTest(np.nan, np.full(1, np.nan))
-    orders = relabellings(size)
-    null = mean[np.arange(size), orders][:, known].mean(axis=1)
+    null = mean[np.arange(size), _orders(size)][:, known].mean(axis=1)
     return PermutationTest(float(null[0]), null)
 
 
-def own_is_best(table: np.ndarray) -> float:
-    """Return in which share of heatmaps the own mask scores at least as high as any other.
-
-    `table` is as for `relabelling_test`; with six masks chance gives about 1/6.
-    """
-    table = np.asarray(table, dtype=np.float64)
-    own = np.diagonal(table, axis1=-2, axis2=-1)
-    known = np.isfinite(table).all(axis=-1)
-    best = own >= np.where(known[..., None], table, -np.inf).max(axis=-1)
-    return float(best[known].mean()) if known.any() else np.nan
-
-
 def max_statistic(observed: np.ndarray, null: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Test many cells at once: p of each alone, and corrected for looking at all of them.
+    """Test many cells at once: p of each alone, and corrected for the number of cells.
 
     Parameters
     ----------
@@ -129,20 +99,16 @@ def max_statistic(observed: np.ndarray, null: np.ndarray) -> tuple[np.ndarray, n
         rows whose *largest* cell is at least as large; cells are first brought to one scale
         by the mean and standard deviation of their null. Cells that never vary have NaN.
 
+        The chance that any cell without an effect falls below the level is at most the level.
+
     Raises
     ------
     DataError
         If the shapes do not fit.
 
-    Notes
-    -----
-    The chance that any cell without an effect falls below the level is at most the level
-    (family-wise error, in the strong sense under subset pivotality).
-
     References
     ----------
-    Westfall and Young (1993), ISBN 978-0-471-55761-6; Nichols and Holmes (2002),
-    doi:10.1002/hbm.1058.
+    Westfall and Young (1993), ISBN 978-0-471-55761-6; Nichols and Holmes (2002), doi:10.1002/hbm.1058.
     """
     observed, null = np.asarray(observed, np.float64), np.asarray(null, np.float64)
     if observed.ndim != 1 or null.ndim != 2 or null.shape[1] != observed.size:
@@ -164,24 +130,9 @@ def max_statistic(observed: np.ndarray, null: np.ndarray) -> tuple[np.ndarray, n
     return p, corrected
 
 
-def relabelling_null(cells: np.ndarray) -> np.ndarray:
-    """Return the score of each cell under every relabelling, for `max_statistic`.
-
-    Parameters
-    ----------
-    cells : (N, E, E) ndarray of float
-        See `cell_table`.
-
-    Returns
-    -------
-    (E!, N * E) ndarray of float
-        Networks in turn, expressions fastest; the first row is the data.
-
-    Notes
-    -----
-    One cell of six sees only six masks: its own p is a multiple of 1/6, and no correction can
-    bring it below. For single cells use `draws.region_null` or shifts.
-    """
-    networks, size = cells.shape[0], cells.shape[1]
-    orders = relabellings(size)
-    return cells[:, np.arange(size), orders].transpose(1, 0, 2).reshape(len(orders), networks * size)
+@cache
+def _orders(count: int) -> np.ndarray:
+    """Return all orders of `count` labels, (count!, count); the first changes nothing."""
+    orders = np.array(list(itertools.permutations(range(count))))
+    orders.flags.writeable = False
+    return orders

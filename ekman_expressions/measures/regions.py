@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from ekman_expressions.core.errors import DataError, check_option
+from ekman_expressions.core.errors import DataError, MissingError, check_option
+from ekman_expressions.core.expressions import EXPRESSIONS
+from ekman_expressions.core.seeds import derive_seed
+from ekman_expressions.facespace.heatmaps import heatmap_path, read_gray
 from ekman_expressions.facespace.masks import atlas
 from ekman_expressions.facespace.warp import SHAPE
-from ekman_expressions.measures.bootstrap import LEVEL, RESAMPLES, interval_of, resample_counts
+from ekman_expressions.measures.uncertainty import RESAMPLES, interval_of, resample_counts
 
 LEVELS: tuple[str, ...] = ("group", "region")
 """What counts as a region: the atlas' 11 groups, such as the brows, or its 49 single regions."""
@@ -18,40 +22,23 @@ LEVELS: tuple[str, ...] = ("group", "region")
 ELSEWHERE = "elsewhere"
 """The name of all pixels that are in no region."""
 
-COLUMNS = (
-    "region",
-    "area",
-    "share",
-    "share_low",
-    "share_high",
-    "density",
-    "density_low",
-    "density_high",
-    "maps",
-    "units",
-)
-"""The columns of `region_shares`."""
+ALL = "all"
+"""The name of all networks together."""
 
 
-def region_names(level: str = "group") -> tuple[str, ...]:
-    """Return the names of the regions from the forehead down, `ELSEWHERE` last."""
-    check_option(level, "level", LEVELS)
-    return (*(atlas().groups if level == "group" else atlas().names), ELSEWHERE)
-
-
-def region_masses(maps: np.ndarray, level: str = "group") -> np.ndarray:
-    """Add up the mass of maps in each region.
+def region_masses(maps: np.ndarray) -> pd.DataFrame:
+    """Add up the mass of maps in each region of the atlas.
 
     Parameters
     ----------
     maps : (N, 275, 224) ndarray
         Heatmaps or explanations in face space; negative values hold no mass.
-    level : {'group', 'region'}
 
     Returns
     -------
-    (N, R) ndarray of float64
-        In the order of `region_names`; a row adds up to the map's whole mass.
+    DataFrame
+        N rows, a column for each of the atlas' 49 regions from the forehead down, `ELSEWHERE` last; a row
+        adds up to the map's whole mass.
 
     Raises
     ------
@@ -63,84 +50,146 @@ def region_masses(maps: np.ndarray, level: str = "group") -> np.ndarray:
         raise DataError(
             f"Maps must be finite and of shape (N, {SHAPE[0]}, {SHAPE[1]}), but got {maps.shape}."
         )
-    places = _places(level).ravel()
-    count = len(region_names(level))
-    flat = np.maximum(maps, 0).reshape(len(maps), -1)
-    return np.array([np.bincount(places, one, count) for one in flat]).reshape(len(maps), count)
+    places, columns = atlas().labels.ravel(), [ELSEWHERE, *atlas().names]
+    sums = [np.bincount(places, one.ravel(), len(columns)) for one in np.maximum(maps, 0)]
+    masses = pd.DataFrame(np.reshape(sums, (len(maps), len(columns))), columns=columns)
+    return masses[[*atlas().names, ELSEWHERE]]
 
 
 def region_shares(
-    masses: np.ndarray,
-    clusters: Sequence[object],
-    *,
-    seed: int,
-    level: str = "group",
-    weights: Sequence[float] | None = None,
-    confidence: float = LEVEL,
-    resamples: int = RESAMPLES,
+    masses: pd.DataFrame, clusters: Sequence[object], *, seed: int, level: str = "group"
 ) -> pd.DataFrame:
     """Return the share of each region in the mass of the mean map, with intervals.
 
     Parameters
     ----------
-    masses : (N, R) ndarray
+    masses : (N, 50) DataFrame
         From `region_masses`.
     clusters : sequence of N
         The unit that varies: the subject of each explanation, or the fold of each heatmap.
     seed : int
         For the resamples.
     level : {'group', 'region'}
-    weights : sequence of N float, optional
-        What each map counts in the mean, such as the faces that it is a mean of.
-    confidence : float, range (0, 1)
-        Level of the intervals; see `bootstrap.interval_of`.
-    resamples : int
 
     Returns
     -------
     DataFrame
-        One row per region, in the order of `region_names`: ``area``, its share of the canvas;
-        ``share`` of the mass; ``density``, share over area, 1 for a map that is the same
-        everywhere; the ends of both intervals (NaN with fewer than two units; never beyond the
-        possible values); and how many ``maps`` and ``units`` there were.
+        One row per ``region``: ``area``, its share of the canvas; ``share`` of the mass; ``density``, share
+        over area, 1 for a map that is the same everywhere; the ``_low`` and ``_high`` ends of both 95 %
+        intervals (see `interval_of`; NaN with fewer than two units, never beyond the possible values);
+        and how many ``maps`` and ``units`` there were.
 
     Raises
     ------
     DataError
         If the arguments do not fit each other, or the maps have no mass.
     """
-    masses = np.asarray(masses, float)
-    names = region_names(level)
-    weights = np.ones(len(masses)) if weights is None else np.asarray(weights, float)
+    check_option(level, "level", LEVELS)
     codes = pd.factorize(np.asarray(clusters))[0]
-    if masses.ndim != 2 or masses.shape[1] != len(names) or not len(masses) == len(codes) == len(weights):
-        raise DataError(
-            f"There must be masses of {len(names)} regions, a cluster and a weight for each map, but got "
-            f"{masses.shape}, {len(codes)} and {len(weights)}."
-        )
-    units = int(codes.max()) + 1 if len(codes) else 0
-    sums = np.zeros((units, len(names)))
-    np.add.at(sums, codes, masses * weights[:, None])
+    if len(masses) != len(codes):
+        raise DataError(f"There must be a cluster for each map, but got {len(codes)} for {len(masses)}.")
+    pixels = pd.Series(np.bincount(atlas().labels.ravel()), index=[ELSEWHERE, *atlas().names])
+    if level == "group":
+        # Groups are unions of regions that do not overlap.
+        group_of = {region.name: region.group for region in atlas().regions} | {ELSEWHERE: ELSEWHERE}
+        masses = masses.T.groupby(group_of, sort=False).sum().T
+        pixels = pixels.groupby(group_of, sort=False).sum()
+    sums = masses.groupby(codes).sum().to_numpy()
     if not sums.sum() > 0:
         raise DataError(f"The {len(masses)} maps have no mass to share out.")
     share = sums.sum(axis=0) / sums.sum()
-    drawn = resample_counts(units, resamples, seed=seed) @ sums
+    drawn = resample_counts(len(sums), RESAMPLES, seed=seed) @ sums
     with np.errstate(invalid="ignore"):
         drawn = drawn / drawn.sum(axis=1, keepdims=True)
-    area = np.bincount(_places(level).ravel(), minlength=len(names)) / np.prod(SHAPE)
-    rows = []
-    for place, name in enumerate(names):
-        found = interval_of(float(share[place]), drawn[:, place], units, level=confidence)
-        low, high = np.clip([found.low, found.high], 0, 1)
-        densities = (value / area[place] for value in (share[place], low, high))
-        rows.append((name, area[place], share[place], low, high, *densities, len(masses), units))
-    return pd.DataFrame(rows, columns=COLUMNS)
+    intervals = [
+        interval_of(float(one), column, len(sums)) for one, column in zip(share, drawn.T, strict=True)
+    ]
+    low, high = np.clip([(found.low, found.high) for found in intervals], 0, 1).T
+    area = (pixels[masses.columns] / pixels.sum()).to_numpy()
+    table = {"region": masses.columns, "area": area, "share": share, "share_low": low, "share_high": high}
+    densities = {"density": share / area, "density_low": low / area, "density_high": high / area}
+    return pd.DataFrame({**table, **densities, "maps": len(masses), "units": len(sums)})
 
 
-def _places(level: str) -> np.ndarray:
-    """Return the place in `region_names` of each pixel, (275, 224) int."""
-    names = region_names(level)
-    places = np.full(SHAPE, len(names) - 1)
-    for place, name in enumerate(names[:-1]):
-        places[atlas().group(name) if level == "group" else atlas().region(name)] = place
-    return places
+def region_table(
+    cells: Mapping[tuple[str, str], tuple[pd.DataFrame, Sequence[object]]],
+    *,
+    seed: int,
+    unit: str,
+    omit: Callable[[str, object], None] = lambda item, reason: None,
+) -> pd.DataFrame:
+    """Return the shares of regions for networks and expressions, and for all networks together.
+
+    Parameters
+    ----------
+    cells : dict of (network, expression) to (masses, clusters)
+        As for `region_shares`.
+    seed : int
+        The experiment's.
+    unit : str
+        What the clusters are, such as "subjects".
+    omit : callable, optional
+        Called with the name of a cell without mass, and the reason.
+
+    Returns
+    -------
+    DataFrame
+        ``level, network, expression``, the columns of `region_shares`, and ``unit``.
+    """
+    tables = []
+    networks = list(dict.fromkeys(network for network, _ in cells))
+    for expression in dict.fromkeys(expression for _, expression in cells):
+        parts = {
+            network: [cells[network, expression]] for network in networks if (network, expression) in cells
+        }
+        if len(networks) > 1:
+            parts[ALL] = [part for of_network in parts.values() for part in of_network]
+        for network, of_network in parts.items():
+            masses = pd.concat([of_cell for of_cell, _ in of_network], ignore_index=True)
+            clusters = [cluster for _, of_cell in of_network for cluster in of_cell]
+            if not masses.to_numpy().sum() > 0:
+                omit(f"{network} {expression}", "no explanation can be used, or none has any mass")
+                continue
+            for level in LEVELS:
+                of_level = derive_seed(seed, "regions", level, network, expression)
+                shares = region_shares(masses, clusters, seed=of_level, level=level)
+                labels = {"level": level, "network": network, "expression": expression}
+                tables.append(pd.concat([pd.DataFrame(labels, index=shares.index), shares], axis=1))
+    return pd.concat(tables, ignore_index=True).assign(unit=unit) if tables else pd.DataFrame()
+
+
+def regions_of_heatmaps(
+    folder: Path | str, networks: Sequence[str], folds: Sequence[str], *, seed: int = 0
+) -> pd.DataFrame:
+    """Return the `region_table` of the fold heatmaps in a folder, such as the released ones.
+
+    Parameters
+    ----------
+    folder : Path
+        Laid out like ``heatmaps/<experiment>``.
+    networks, folds : sequence of str
+        Which; a heatmap that is missing is passed over.
+    seed : int
+        For the resamples.
+
+    Returns
+    -------
+    DataFrame
+        Each fold counts alike; intervals are over folds, whose training faces overlap: they say what another
+        fold would give, not another study.
+
+    Raises
+    ------
+    MissingError
+        If none of the heatmaps is there.
+    """
+    cells = {}
+    for expression in EXPRESSIONS:
+        for network in networks:
+            there = [fold for fold in folds if heatmap_path(folder, expression, network, fold).exists()]
+            if there:
+                maps = [read_gray(folder, expression, network, fold) for fold in there]
+                cells[network, expression] = region_masses(np.array(maps)), there
+    if not cells:
+        raise MissingError(f"{folder} has no heatmap of a fold of {', '.join(networks)}.")
+    return region_table(cells, seed=seed, unit="folds")

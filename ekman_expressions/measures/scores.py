@@ -1,9 +1,15 @@
-"""Heatmaps against Ekman masks: IoU, F1, precision and recall, and the published table layouts."""
+"""Scores of a heatmap against a mask: IoU, F1, precision, recall, AUC, relevance; published table layouts.
+
+Scores without a threshold take heatmaps of any scale, and optionally where to look (`within`, such as the
+face hull): pixels elsewhere count for nothing. Pixels of equal value are never put in an order of our own:
+a score is what random orders of them would give on average (average precision takes them together).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,7 +19,28 @@ from ekman_expressions.core.expressions import title
 from ekman_expressions.facespace.heatmaps import heatmap_name, read_gray, threshold_otsu
 
 METRICS: tuple[str, ...] = ("iou", "f1_score", "precision", "recall")
-"""The scores of a heatmap, in the order of every table."""
+"""The scores of a heatmap at Otsu's threshold, in the order of every table."""
+
+WITHOUT_THRESHOLD: tuple[str, ...] = (
+    "auc",
+    "average_precision",
+    "relevance_mass",
+    "relevance_density",
+    "relevance_rank",
+    "pointing",
+)
+"""The names of `scores_without_threshold`, in the order of every table."""
+
+AREAS: tuple[float, ...] = (0.05, 0.1, 0.2, 0.3, 0.5)
+"""Shares of the canvas at which heatmaps are cut, beside thresholds that depend on the heatmap."""
+
+THRESHOLDS: tuple[str, ...] = (
+    "iou_otsu",
+    *(f"iou_area_{round(100 * area):02d}" for area in AREAS),
+    "iou_mask_area",
+    "iou_best_f1",
+)
+"""The names of `iou_by_threshold`."""
 
 AVERAGE = "Average"
 """The name of the rows and columns that are means of the others."""
@@ -21,8 +48,16 @@ AVERAGE = "Average"
 _TITLES = {"iou": "IoU", "f1_score": "F1", "precision": "Precision", "recall": "Recall"}
 
 
-def iou(marked: np.ndarray, mask: np.ndarray) -> float:
-    """Intersection over union (Jaccard index) of two masks.
+class _Levels(NamedTuple):
+    """The values of a heatmap, falling, and how many pixels of each lie in the mask and out of it."""
+
+    values: np.ndarray
+    inside: np.ndarray
+    outside: np.ndarray
+
+
+def mask_scores(marked: np.ndarray, mask: np.ndarray) -> dict[str, float]:
+    """Compare what a heatmap marks with a mask.
 
     Parameters
     ----------
@@ -31,59 +66,52 @@ def iou(marked: np.ndarray, mask: np.ndarray) -> float:
 
     Returns
     -------
-    float, range [0, 1]
+    dict, range [0, 1]
+        ``iou``, intersection over union (Jaccard index); ``f1_score`` (Dice coefficient); ``precision``, the
+        share of what is marked that lies in the mask, NaN if nothing is marked; ``recall``, the share of
+        the mask that is marked.
 
     Raises
     ------
     DataError
-        If the shapes differ, an array is not bool, or the reference is empty.
+        If the shapes differ, an array is not bool, or the mask is empty.
+
+    Examples
+    --------
+    >>> mask_scores(np.array([[True, True, False]]), np.array([[True, False, False]]))["iou"]
+    0.5
     """
-    both, only_marked, only_mask = _counts(marked, mask)
-    return both / (both + only_marked + only_mask)
+    marked, masks = _as_masks(marked, np.asarray(mask)[None])
+    both = int(np.count_nonzero(marked & masks[0]))
+    found, size = int(np.count_nonzero(marked)), int(np.count_nonzero(masks[0]))
+    values = (
+        both / (found + size - both),
+        2 * both / (found + size),
+        both / found if found else float("nan"),
+        both / size,
+    )
+    return dict(zip(METRICS, values, strict=True))
 
 
-def f1_score(marked: np.ndarray, mask: np.ndarray) -> float:
-    """F1 score (Dice coefficient), the harmonic mean of precision and recall; else as `iou`."""
-    both, only_marked, only_mask = _counts(marked, mask)
-    return 2 * both / (2 * both + only_marked + only_mask)
-
-
-def precision(marked: np.ndarray, mask: np.ndarray) -> float:
-    """Share of what is marked that lies in the mask; `DataError` if nothing is marked. Else as `iou`."""
-    both, only_marked, _ = _counts(marked, mask)
-    if not both + only_marked:
-        raise DataError(
-            "Nothing is marked, so precision is not defined. Leave the heatmap out or lower the threshold."
-        )
-    return both / (both + only_marked)
-
-
-def recall(marked: np.ndarray, mask: np.ndarray) -> float:
-    """Share of the mask that is marked; else as `iou`."""
-    both, _, only_mask = _counts(marked, mask)
-    return both / (both + only_mask)
-
-
-def scores(heatmap: np.ndarray, mask: np.ndarray) -> dict[str, float]:
-    """Score a heatmap against a mask over all pixels, at Otsu's threshold.
+def scores_at_otsu(heatmap: np.ndarray, mask: np.ndarray) -> dict[str, float]:
+    """Score a heatmap against a mask over all pixels, at Otsu's threshold: the published scores.
 
     Parameters
     ----------
     heatmap : (H, W) ndarray of uint8
         See `heatmaps.to_uint8`.
     mask : (H, W) ndarray of bool
-        The reference, e.g. `masks.ekman_mask`.
+        The reference, such as an Ekman mask.
 
     Returns
     -------
     dict
-        ``iou``, ``f1_score``, ``precision`` and ``recall``, each in [0, 1], of the pixels
-        *above* the threshold.
+        As `mask_scores`, of the pixels *above* the threshold.
 
     Raises
     ------
     DataError
-        If the shapes differ, the heatmap is constant, or the mask is empty.
+        As `mask_scores`, and if the heatmap is constant.
     """
     level, marked = threshold_otsu(heatmap)
     if not marked.any():
@@ -91,8 +119,220 @@ def scores(heatmap: np.ndarray, mask: np.ndarray) -> dict[str, float]:
             f"The heatmap is {level} everywhere, so no part of it can be marked. Leave it out: "
             "no explanation went into it, or all were constant."
         )
-    metrics = (iou, f1_score, precision, recall)
-    return {name: metric(marked, mask) for name, metric in zip(METRICS, metrics, strict=True)}
+    return mask_scores(marked, mask)
+
+
+def iou_table(marked: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """Return the IoU of marked areas (..., H, W) with masks (M, H, W): (..., M) ndarray of float.
+
+    0 where nothing is marked; errors as of `mask_scores`.
+    """
+    marked, masks = _as_masks(marked, masks)
+    # float32 counts whole numbers up to 2**24 exactly, and its product is the fastest.
+    flat = marked.reshape(-1, masks[0].size).astype(np.float32)
+    references = masks.reshape(len(masks), -1).astype(np.float32)
+    both = (flat @ references.T).astype(np.float64)
+    union = flat.sum(axis=1, dtype=np.float64)[:, None] + references.sum(axis=1, dtype=np.float64) - both
+    return (both / union).reshape(*marked.shape[:-2], len(masks))
+
+
+def residual_table(maps: np.ndarray, masks: np.ndarray, present: np.ndarray | None = None) -> np.ndarray:
+    """Correlate what is specific in each heatmap with what is specific in each mask.
+
+    Parameters
+    ----------
+    maps : (N, F, E, H, W) ndarray
+        Heatmaps of networks, folds and expressions.
+    masks : (E, H, W) ndarray of bool
+        The mask of each expression.
+    present : (N, F, E) ndarray of bool, optional
+        Which heatmaps there are; by default all.
+
+    Returns
+    -------
+    (N, F, E, E) ndarray of float, range [-1, 1]
+        Pearson's r between a heatmap less the mean of its model's heatmaps over expressions,
+        and each mask less the mean mask; by chance 0 on average. NaN where there is no
+        heatmap, none of another expression, or nothing is left.
+
+    Raises
+    ------
+    DataError
+        If shapes differ.
+
+    Notes
+    -----
+    The mean map holds what a model looks at in every face, such as the middle; the mean mask what moves in
+    most expressions. Without both only differences between expressions are left.
+    """
+    maps, masks = np.asarray(maps), np.asarray(masks)
+    if maps.shape[-3:] != masks.shape:
+        raise DataError(f"Heatmaps of shape {maps.shape} do not fit masks of shape {masks.shape}.")
+    present = np.ones(maps.shape[:3], bool) if present is None else present
+    references = masks.reshape(len(masks), -1)
+    references = _unit(references.astype(np.float64) - references.mean(axis=0))
+    table = np.full((*maps.shape[:3], len(masks)), np.nan)
+    for place in np.ndindex(maps.shape[:2]):
+        known = present[place]
+        if known.sum() < 2:
+            continue
+        of_model = maps[place][known].reshape(known.sum(), -1).astype(np.float64)
+        # Each map on one scale, so that no expression rules the mean map.
+        spread = of_model.std(axis=1, keepdims=True)
+        of_model = np.divide(of_model, spread, out=np.zeros_like(of_model), where=spread > 0)
+        table[place][known] = _unit(of_model - of_model.mean(axis=0)) @ references.T
+    return table
+
+
+def auc(heatmap: np.ndarray, mask: np.ndarray, within: np.ndarray | None = None) -> float:
+    """Area under the ROC curve: how often a pixel of the mask is hotter than one out of it.
+
+    Parameters
+    ----------
+    heatmap : (H, W) ndarray of real numbers
+        Any range; uint8 is fastest.
+    mask : (H, W) ndarray of bool
+        The reference.
+    within : (H, W) ndarray of bool, optional
+        Where to look; by default the whole canvas.
+
+    Returns
+    -------
+    float, range [0, 1]
+        Equal values count one half. Chance, and any constant heatmap, gives 0.5.
+
+    Raises
+    ------
+    DataError
+        If shapes or types do not fit, the heatmap is not finite, or within `within` the mask
+        is empty or everything: then nothing can be told apart.
+
+    References
+    ----------
+    Hanley and McNeil (1982), doi:10.1148/radiology.143.1.7063747.
+
+    Examples
+    --------
+    >>> auc(np.array([[3, 2], [1, 0]]), np.array([[True, False], [True, False]]))
+    0.75
+    """
+    return _auc(_levels(heatmap, mask, within))
+
+
+def relevance_mass(heatmap: np.ndarray, mask: np.ndarray, within: np.ndarray | None = None) -> float:
+    """Relevance mass accuracy: the share of the heatmap's mass that lies in the mask; else as `auc`.
+
+    Negative values hold no mass. A uniform heatmap gives the mask's share of the area.
+
+    Raises
+    ------
+    DataError
+        As `auc`, and if the heatmap is nowhere positive.
+
+    References
+    ----------
+    Arras, Osman and Samek (2022), doi:10.1016/j.inffus.2021.11.008.
+    """
+    found, reference = _pixels(heatmap, mask, within)
+    mass = np.maximum(found, 0).astype(np.float64)
+    total = mass.sum()
+    if not total > 0:
+        raise DataError("The heatmap is nowhere positive, so it has no mass to share out. Leave it out.")
+    return float(mass[reference].sum() / total)
+
+
+def scores_without_threshold(
+    heatmap: np.ndarray, mask: np.ndarray, within: np.ndarray | None = None
+) -> dict[str, float]:
+    """Return the scores of `WITHOUT_THRESHOLD`; arguments and errors as for `auc`.
+
+    Returns
+    -------
+    dict
+        `auc`; ``average_precision``, the sum over thresholds of precision times the rise in recall, as in
+        scikit-learn; `relevance_mass`; ``relevance_density``, that over the mask's share of the area, 1
+        by chance (both NaN for a heatmap without mass); ``relevance_rank``, of the K hottest pixels the
+        share that lies in the mask of K pixels [1]_; ``pointing``, whether the hottest pixel lies in the
+        mask [2]_ (of several, the share). By chance the others give the mask's share of the area.
+
+    References
+    ----------
+    .. [1] Arras, Osman and Samek (2022), doi:10.1016/j.inffus.2021.11.008.
+    .. [2] Zhang et al. (2018), doi:10.1007/s11263-017-1059-x.
+    """
+    counted = _levels(heatmap, mask, within)
+    try:
+        mass = relevance_mass(heatmap, mask, within)
+    except DataError:
+        mass = float("nan")
+    inside, marked = np.cumsum(counted.inside), np.cumsum(counted.inside + counted.outside)
+    size = inside[-1]
+    values = (
+        _auc(counted),
+        (counted.inside / size) @ (inside / marked),
+        mass,
+        mass / (size / marked[-1]),
+        _hits(counted, size) / size,
+        inside[0] / marked[0],
+    )
+    return {name: float(value) for name, value in zip(WITHOUT_THRESHOLD, values, strict=True)}
+
+
+def area_curve(heatmap: np.ndarray, mask: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """Return the IoU with a mask of the hottest pixels, against the area they cover.
+
+    Parameters
+    ----------
+    heatmap, mask
+        As for `auc`.
+    shares : (S,) array_like of float, range [0, 1]
+        The shares of the pixels that are marked.
+
+    Returns
+    -------
+    (S,) ndarray of float, range [0, 1]
+        Where the cut goes through pixels of equal value, each is taken in part. At 1 it is what a heatmap
+        that is white everywhere scores.
+
+    Raises
+    ------
+    DataError
+        As `auc`, and if a share is not in [0, 1].
+    """
+    shares = np.asarray(shares, dtype=np.float64)
+    if not ((shares >= 0) & (shares <= 1)).all():
+        raise DataError(f"Shares of the area must be in [0, 1], but got {shares.min()} to {shares.max()}.")
+    counted = _levels(heatmap, mask, None)
+    return _iou_of_hottest(counted, shares * (counted.inside.sum() + counted.outside.sum()))
+
+
+def iou_by_threshold(
+    gray: np.ndarray, mask: np.ndarray, within: np.ndarray | None = None
+) -> dict[str, float]:
+    """Score an 8-bit heatmap, (H, W) uint8, at every one of `THRESHOLDS`; else as `auc`.
+
+    Returns
+    -------
+    dict of str to float
+        IoU above Otsu's level (of the whole canvas, whatever `within`); of the hottest 5, 10,
+        20, 30 and 50 % of the pixels; of as many pixels as the mask has; and at the threshold with the
+        best F1, and so the best IoU. The last looks at the mask to choose: it is an upper bound.
+    """
+    counted = _levels(gray, mask, within)
+    level, _ = threshold_otsu(gray)
+    above = counted.values > level
+    both, marked = counted.inside[above].sum(), (counted.inside + counted.outside)[above].sum()
+    size, total = counted.inside.sum(), counted.inside.sum() + counted.outside.sum()
+    inside = np.cumsum(counted.inside)
+    f1 = (2 * inside / (inside + np.cumsum(counted.outside) + size)).max()
+    values = (
+        both / (marked + size - both),
+        *_iou_of_hottest(counted, np.array(AREAS) * total),
+        *_iou_of_hottest(counted, np.array([size])),
+        # IoU rises with F1.
+        f1 / (2 - f1),
+    )
+    return {name: float(value) for name, value in zip(THRESHOLDS, values, strict=True)}
 
 
 def score_heatmaps(
@@ -101,7 +341,7 @@ def score_heatmaps(
     masks: Mapping[str, np.ndarray],
     omit: Callable[[str, Exception], None] | None = None,
 ) -> pd.DataFrame:
-    """Score the heatmaps of models against the mask of each expression.
+    """Score the heatmaps of a folder against the mask of each expression, at Otsu's threshold.
 
     Parameters
     ----------
@@ -112,20 +352,19 @@ def score_heatmaps(
     masks : dict of str to (275, 224) ndarray of bool
         The mask of each expression that is scored.
     omit : callable, optional
-        Called with the name of a heatmap that cannot be scored and the reason; its row then
-        holds NaN. Without it the first error is raised.
+        Called with the name of a heatmap that cannot be scored and the error, which is raised without it.
 
     Returns
     -------
     DataFrame
-        ``network, fold, expression`` and the four scores; a row for each model and expression.
+        ``network, fold, expression`` and `METRICS` (NaN if omitted); a row for each model and expression.
     """
     rows = []
     for network, fold in models:
         for expression, mask in masks.items():
             name = heatmap_name(expression, network, fold)
             try:
-                values = scores(read_gray(folder, expression, network, fold), mask)
+                values = scores_at_otsu(read_gray(folder, expression, network, fold), mask)
             except (MissingError, DataError) as error:
                 if omit is None:
                     raise type(error)(f"{name}: {error}") from error
@@ -141,7 +380,7 @@ def summarise(cells: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     cells : DataFrame
-        ``network, expression`` and the four scores, with any number of rows (folds) for each
+        ``network, expression`` and `METRICS`, with any number of rows (folds) for each
         network and expression; rows of NaN are left out of the means.
 
     Returns
@@ -167,20 +406,7 @@ def summarise(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def layout(table: pd.DataFrame, metrics: Iterable[str] = METRICS) -> pd.DataFrame:
-    """Lay scores out as in the published tables: networks × (expression, metric).
-
-    Parameters
-    ----------
-    table : DataFrame
-        As from `summarise`.
-    metrics : iterable of str
-        Which of `METRICS`, in their order below each expression.
-
-    Returns
-    -------
-    DataFrame
-        Index: networks and ``Average``; columns: pairs (``Anger``, ``IoU``) ...
-    """
+    """Lay a table of `summarise` out as published: networks in rows, (``Anger``, ``IoU``) ... in columns."""
     metrics = list(metrics)
     networks, names = (list(dict.fromkeys(table[column])) for column in ("network", "expression"))
     wide = table.pivot(index="network", columns="expression", values=metrics).swaplevel(axis="columns")
@@ -188,20 +414,91 @@ def layout(table: pd.DataFrame, metrics: Iterable[str] = METRICS) -> pd.DataFram
     return wide.rename(columns=_TITLES, level=1).rename_axis(columns=[None, None])
 
 
-def _counts(marked: np.ndarray, mask: np.ndarray) -> tuple[int, int, int]:
-    """Count the pixels in both, only in `marked`, and only in `mask`."""
-    marked, mask = np.asarray(marked), np.asarray(mask)
-    if marked.shape != mask.shape:
+def _as_masks(marked: np.ndarray, masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return marked areas (..., H, W) and masks (M, H, W), after checking that they can be compared."""
+    marked, masks = np.asarray(marked), np.asarray(masks)
+    if marked.dtype != bool or masks.dtype != bool:
         raise DataError(
-            f"The heatmap has shape {marked.shape}, but the mask {mask.shape}: both must lie in the same "
-            "face space. Normalise the explanations before they are averaged."
-        )
-    if marked.dtype != bool or mask.dtype != bool:
-        raise DataError(
-            f"Both masks must be arrays of bool, but got {marked.dtype} and {mask.dtype}. "
+            f"Marked area and mask must be arrays of bool, but got {marked.dtype} and {masks.dtype}. "
             "Compare with a threshold first."
         )
-    if not mask.any():
+    if marked.shape[-2:] != masks.shape[-2:]:
+        raise DataError(
+            f"The heatmap has shape {marked.shape[-2:]}, but the mask {masks.shape[-2:]}: both must lie in "
+            "the same face space. Normalise the explanations before they are averaged."
+        )
+    if not masks.any(axis=(-2, -1)).all():
         raise DataError("The mask is empty, so nothing can agree with it. Check its file or its regions.")
-    both = int(np.count_nonzero(marked & mask))
-    return both, int(np.count_nonzero(marked)) - both, int(np.count_nonzero(mask)) - both
+    return marked, masks
+
+
+def _pixels(
+    heatmap: np.ndarray, mask: np.ndarray, within: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the heatmap's and the mask's pixels that count, after checking both."""
+    heatmap, mask = np.asarray(heatmap), np.asarray(mask)
+    shapes = {"heatmap": heatmap.shape, "mask": mask.shape}
+    if within is not None:
+        within = np.asarray(within)
+        shapes["area to look within"] = within.shape
+    if len(set(shapes.values())) > 1:
+        listed = ", the ".join(f"{name} has shape {shape}" for name, shape in shapes.items())
+        raise DataError(f"All must lie in the same face space, but the {listed}.")
+    for name, array in (("mask", mask), ("area to look within", within)):
+        if array is not None and array.dtype != bool:
+            raise DataError(f"The {name} must be an array of bool, but got {array.dtype}.")
+    if heatmap.dtype.kind not in "uifb" or not np.isfinite(heatmap).all():
+        raise DataError(
+            f"A heatmap must hold finite real numbers, but got {heatmap.dtype} with values that are not. "
+            "Leave it out."
+        )
+    found = (heatmap if within is None else heatmap[within]).ravel()
+    reference = (mask if within is None else mask[within]).ravel()
+    count = int(np.count_nonzero(reference))
+    if not 0 < count < reference.size:
+        what = "empty" if not count else "everything"
+        raise DataError(
+            f"The mask is {what} where it is looked at ({count} of {reference.size} pixels), so no heatmap "
+            "can be told from another by it. Check its file, or look within a larger area."
+        )
+    return found, reference
+
+
+def _levels(heatmap: np.ndarray, mask: np.ndarray, within: np.ndarray | None) -> _Levels:
+    """Count the pixels of each value in and out of a mask: all that scores by rank need."""
+    found, reference = _pixels(heatmap, mask, within)
+    if found.dtype == np.uint8:
+        everything = np.bincount(found, minlength=256)
+        inside = np.bincount(found[reference], minlength=256)
+        values = np.flatnonzero(everything)
+        everything, inside = everything[values], inside[values]
+    else:
+        values, place = np.unique(found, return_inverse=True)
+        everything = np.bincount(place)
+        inside = np.bincount(place[reference], minlength=values.size)
+    return _Levels(values[::-1], inside[::-1], (everything - inside)[::-1])
+
+
+def _auc(counted: _Levels) -> float:
+    hotter = np.cumsum(counted.inside) - counted.inside / 2
+    return float(hotter @ counted.outside / (counted.inside.sum() * counted.outside.sum()))
+
+
+def _hits(counted: _Levels, count: np.ndarray | float) -> np.ndarray:
+    """Count the pixels in the mask among the `count` hottest; of equal values each is taken in part."""
+    marked = np.concatenate([[0], np.cumsum(counted.inside + counted.outside)])
+    hits = np.concatenate([[0], np.cumsum(counted.inside)])
+    return np.interp(count, marked, hits)
+
+
+def _iou_of_hottest(counted: _Levels, marked: np.ndarray) -> np.ndarray:
+    """Return the IoU of the hottest `marked` pixels."""
+    hits = _hits(counted, marked)
+    return hits / (marked + counted.inside.sum() - hits)
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    """Centre rows and bring them to length 1; a row that is constant becomes NaN."""
+    rows = rows - rows.mean(axis=1, keepdims=True)
+    length = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.divide(rows, length, out=np.full_like(rows, np.nan), where=length > 1e-9)

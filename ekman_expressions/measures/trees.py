@@ -1,7 +1,7 @@
-"""How far a dendrogram can be believed: its fit, its branches, and the groups that one sees in it.
+"""How alike heatmaps are: correlations, trees, how far trees can be believed, agreement of explainers.
 
-A tree is drawn from any distances, also from those of noise. What it says is tested here against
-the folds (would others have given the same branches?) and against relabelled networks.
+A tree is drawn from any distances, also from those of noise. What it says is tested against the folds (would
+others have given the same branches?) and against relabelled networks.
 """
 
 from __future__ import annotations
@@ -14,39 +14,86 @@ import numpy as np
 import pandas as pd
 
 from ekman_expressions.core.errors import DataError, check_range
+from ekman_expressions.measures.uncertainty import RESAMPLES
 
-_MOST_RELABELINGS = 20_000
-_MOST_RESAMPLES = 500
+_MOST_RELABELLINGS = 20_000
+_MOST_DRAWS = 500
 
 
-def cophenetic_correlation(tree: np.ndarray, matrix: np.ndarray) -> float:
-    """Return how well the heights of a tree keep the distances that it was made of.
+def distances(maps: Sequence[np.ndarray], names: Sequence[str] | None = None) -> np.ndarray:
+    """Return the correlation distances between heatmaps.
 
     Parameters
     ----------
-    tree : (N - 1, 4) ndarray
-        See `similarity.linkage`.
-    matrix : (N, N) ndarray
-        The distances.
+    maps : (N, H, W) array_like
+        8-bit heatmaps; any numbers will do, and no affine rescaling changes the result.
+    names : sequence of N str, optional
+        What the heatmaps are called in messages.
+
+    Returns
+    -------
+    (N, N) ndarray of float, range [0, 2]
+        1 − Pearson's r over all pixels: 0 for maps that are alike, 1 for unrelated ones, 2 for a map and
+        its negative.
+
+    Raises
+    ------
+    DataError
+        If maps differ in shape, or one is constant: it correlates with nothing.
+    """
+    names = [str(place) for place in range(len(maps))] if names is None else list(names)
+    shapes = {name: np.shape(image) for name, image in zip(names, maps, strict=True)}
+    if len(set(shapes.values())) > 1:
+        raise DataError(f"Heatmaps must have one shape to be compared, but got {shapes}.")
+    flat = np.array([np.ravel(image) for image in maps], dtype=np.float64)
+    constant = [name for name, row in zip(names, flat, strict=True) if row.min() == row.max()]
+    if constant:
+        raise DataError(
+            f"A constant heatmap has no correlation with another, but constant are: {', '.join(constant)}. "
+            "Leave them out."
+        )
+    centred = flat - flat.mean(axis=1, keepdims=True)
+    centred /= np.linalg.norm(centred, axis=1, keepdims=True)
+    return _as_distances(centred @ centred.T)
+
+
+def linkage(matrix: np.ndarray) -> np.ndarray:
+    """Join N >= 2 leaves into a tree by average linkage (UPGMA) of their distances, (N, N).
+
+    Returns
+    -------
+    (N - 1, 4) ndarray
+        As of `scipy.cluster.hierarchy.linkage`: the two clusters joined, the mean distance between their
+        leaves, the number of leaves.
+    """
+    from scipy.cluster import hierarchy
+    from scipy.spatial.distance import squareform
+
+    if len(matrix) < 2:
+        raise DataError(f"A tree needs at least 2 leaves, but got {len(matrix)}.")
+    return hierarchy.linkage(squareform(np.asarray(matrix, dtype=np.float64)), method="average")
+
+
+def cophenetic_correlation(tree: np.ndarray, matrix: np.ndarray) -> float:
+    """Return how well the heights of a tree keep the distances, (N, N), that it was made of.
 
     Returns
     -------
     float, range [-1, 1]
-        Pearson's r between distances and cophenetic distances (the height at which two leaves
-        meet); NaN where all distances, or all heights, are equal, so also with two leaves.
+        Pearson's r between distances and the heights at which two leaves meet; NaN where all distances, or
+        all heights, are equal, so also with two leaves.
 
     References
     ----------
     Sokal and Rohlf (1962), doi:10.2307/1217208.
     """
-    from scipy.cluster import hierarchy
+    from scipy.cluster.hierarchy import cophenet
     from scipy.spatial.distance import squareform
 
     condensed = squareform(np.asarray(matrix, float), checks=False)
-    heights = hierarchy.cophenet(tree)
-    if len(condensed) < 2 or np.ptp(condensed) == 0 or np.ptp(heights) == 0:
+    if np.ptp(condensed) == 0 or np.ptp(tree[:, 2]) == 0:
         return float("nan")
-    return float(np.corrcoef(condensed, heights)[0, 1])
+    return float(cophenet(tree, condensed)[0])
 
 
 def branches(tree: np.ndarray) -> list[frozenset[int]]:
@@ -78,7 +125,7 @@ def branch_support(
     maps : (N, F, H, W) ndarray
         The heatmap of each leaf and fold.
     tree : (N - 1, 4) ndarray
-        The tree of the N leaves; see `similarity.linkage`.
+        The tree of the N leaves; see `linkage`.
     weights : (N, F) ndarray, optional
         What each heatmap counts in its leaf's mean, such as its number of faces; 0 where there is none.
     seed : int
@@ -91,18 +138,11 @@ def branch_support(
         same leaves [2]_; 1 for the root. Draws in which a leaf has no heatmap, or a constant one,
         are passed over; NaN where all are.
 
-    Raises
-    ------
-    DataError
-        If maps, tree and weights do not fit each other.
-
     References
     ----------
     .. [1] Fisher and Hall (1991), J. Statistical Planning and Inference 27, 157-169.
     .. [2] Felsenstein (1985), doi:10.1111/j.1558-5646.1985.tb00420.x.
     """
-    pass
-
     maps, tree = np.asarray(maps, float), np.asarray(tree, float)
     weights = np.ones(maps.shape[:2]) if weights is None else np.asarray(weights, float)
     if maps.ndim != 4 or tree.shape != (len(maps) - 1, 4) or weights.shape != maps.shape[:2]:
@@ -117,7 +157,7 @@ def branch_support(
     products = (flat @ flat.T).reshape(leaves, folds, leaves, folds)
     wanted = branches(tree)
     found, drawn = np.zeros(len(wanted)), 0.0
-    for counts, probability in _draws(folds, seed):
+    for counts, probability in _fold_draws(folds, seed):
         shares = weights * counts
         if not (shares.sum(axis=1) > 0).all():
             continue
@@ -126,18 +166,16 @@ def branch_support(
         norms = np.sqrt(np.maximum(np.diag(covariance), 0))
         if not (norms > 1e-9 * max(norms.max(), 1e-300)).all():
             continue
-        matrix = np.clip(1 - covariance / np.outer(norms, norms), 0, 2)
-        np.fill_diagonal(matrix, 0)
-        present = set(branches(linkage((matrix + matrix.T) / 2)))
+        present = set(branches(linkage(_as_distances(covariance / np.outer(norms, norms)))))
         found += probability * np.array([branch in present for branch in wanted])
         drawn += probability
     return found / drawn if drawn else np.full(len(wanted), np.nan)
 
 
 def reliability(
-    matrix: np.ndarray, networks: Sequence[str], folds: Sequence[str], *, resamples: int = 2000, seed: int = 0
+    matrix: np.ndarray, networks: Sequence[str], folds: Sequence[str], *, seed: int = 0
 ) -> dict[str, float]:
-    """Say whether heatmaps of one network in two folds are more alike than those of two networks.
+    """Test whether heatmaps of one network in two folds are more alike than those of two networks.
 
     Only pairs of different folds are compared, since heatmaps of one fold share their faces. The p
     value comes from exchanging the networks' names within each fold.
@@ -148,17 +186,15 @@ def reliability(
         Distances between the heatmaps of networks and folds.
     networks, folds : sequence of N str
         Of each heatmap.
-    resamples : int
-        Random exchanges.
     seed : int
-        For these.
+        For the exchanges.
 
     Returns
     -------
     dict
-        ``same`` and ``different``: mean distances; ``auc``: the probability that a pair of one
-        network is closer than a pair of two, 0.5 by chance; ``p``, one-sided, of ``different - same``;
-        ``pairs`` of one network.
+        ``same`` and ``different``: mean distances of pairs of one network, and of two; ``auc``: how often a
+        pair of one network is closer than a pair of two, 0.5 by chance; ``p``, one-sided, of
+        ``different - same``; ``pairs`` of one network.
 
     Raises
     ------
@@ -185,7 +221,7 @@ def reliability(
     random = np.random.default_rng(seed)
     places = [np.flatnonzero(folds == fold) for fold in np.unique(folds)]
     as_extreme = 1
-    for _ in range(resamples):
+    for _ in range(RESAMPLES):
         shuffled = networks.copy()
         for place in places:
             shuffled[place] = random.permutation(networks[place])
@@ -198,7 +234,7 @@ def reliability(
         "different": float(values[~same].mean()),
         "auc": float(auc),
         # The names as they are count as one exchange: p is never 0 (doi:10.2202/1544-6115.1585).
-        "p": float(as_extreme / (resamples + 1)),
+        "p": float(as_extreme / (RESAMPLES + 1)),
         "pairs": pairs,
     }
 
@@ -210,18 +246,18 @@ def split_test(matrices: Sequence[np.ndarray], first: Sequence[bool], *, seed: i
     ----------
     matrices : sequence of (N, N) ndarray
         Distances between networks, one matrix per expression. They are tested together: each
-        relabeling is the same in all.
+        relabelling is the same in all.
     first : sequence of N bool
         Which networks are of the first group.
     seed : int
-        For random relabelings, where there are more than 20,000.
+        For random relabellings, where there are more than 20,000.
 
     Returns
     -------
     dict
-        ``within`` and ``between``: mean distances of pairs of one group and of both; ``difference``,
-        between - within; ``p``, the share of the ways to choose as many networks, the real one
-        included, that give a difference as large (one-sided, exact); ``relabelings``, how many these were.
+        ``difference`` of the mean distances of pairs of two groups and of one; ``p``, the share of the ways
+        to choose as many networks, the real one included, that give a difference as large (one-sided,
+        exact); ``relabellings``, how many these were.
 
     Raises
     ------
@@ -249,118 +285,78 @@ def split_test(matrices: Sequence[np.ndarray], first: Sequence[bool], *, seed: i
         return values[apart].mean() - values[~apart].mean()
 
     observed = difference(first)
-    others = np.array([difference(chosen) for chosen in _relabelings(count, size, seed)])
-    exact = comb(count, size) <= _MOST_RELABELINGS
-    as_extreme = int((others >= observed - 1e-12).sum())
-    apart = first[rows] != first[columns]
-    return {
-        "within": float(values[~apart].mean()),
-        "between": float(values[apart].mean()),
-        "difference": float(observed),
-        "p": as_extreme / len(others) if exact else (as_extreme + 1) / (len(others) + 1),
-        "relabelings": len(others),
-    }
+    exact = comb(count, size) <= _MOST_RELABELLINGS
+    if exact:
+        ways = (np.isin(np.arange(count), chosen) for chosen in combinations(range(count), size))
+    else:
+        random = np.random.default_rng(seed)
+        ways = (
+            np.isin(np.arange(count), random.permutation(count)[:size]) for _ in range(_MOST_RELABELLINGS)
+        )
+    null = np.array([difference(chosen) for chosen in ways])
+    as_extreme = int((null >= observed - 1e-12).sum())
+    p = as_extreme / len(null) if exact else (as_extreme + 1) / (len(null) + 1)
+    return {"difference": float(observed), "p": p, "relabellings": len(null)}
 
 
-def branch_table(tree: np.ndarray, names: Sequence[str], support: np.ndarray) -> pd.DataFrame:
-    """Return one row per branch: its ``leaves`` (names with spaces between), ``height``, ``support``."""
-    below = [" ".join(names[leaf] for leaf in sorted(leaves)) for leaves in branches(tree)]
-    return pd.DataFrame({"leaves": below, "height": np.asarray(tree)[:, 2], "support": support})
+def correlations(columns: pd.DataFrame, method: str) -> pd.DataFrame:
+    """Correlate every two columns, such as the heatmaps of explainers, or how they score networks.
+
+    Parameters
+    ----------
+    columns : DataFrame
+        A column for each explainer, a row for each pixel or network; NaN is left out.
+    method : {'pearson', 'spearman'}
+
+    Returns
+    -------
+    DataFrame
+        A row for each pair: ``first, second``; ``rows`` that both have; and the correlation by the name of
+        the method, NaN for fewer than two rows or where a column is constant.
+    """
+    matrix = columns.corr(method, min_periods=2)
+    pairs = [
+        (first, second, len(columns[[first, second]].dropna()), matrix.loc[first, second])
+        for first, second in combinations(columns, 2)
+    ]
+    return pd.DataFrame(pairs, columns=["first", "second", "rows", method])
 
 
-def _draws(folds: int, seed: int) -> Iterator[tuple[np.ndarray, float]]:
+def pair_table(matrix: np.ndarray, names: Sequence[str]) -> pd.DataFrame:
+    """Return a distance matrix, (N, N), with a row per pair: ``first, second, distance``."""
+    first, second = np.triu_indices(len(names), k=1)
+    labels = np.array(names)
+    return pd.DataFrame({"first": labels[first], "second": labels[second], "distance": matrix[first, second]})
+
+
+def pair_matrix(pairs: pd.DataFrame, value: str) -> pd.DataFrame:
+    """Lay a table of pairs, ``first, second``, out as a symmetric matrix with ones on its diagonal.
+
+    Several rows of a pair are averaged.
+    """
+    names = list(dict.fromkeys([*pairs["first"], *pairs["second"]]))
+    means = pairs.groupby(["first", "second"])[value].mean()
+    table = pd.DataFrame(np.eye(len(names)), index=names, columns=names)
+    for (first, second), mean in means.items():
+        table.loc[first, second] = table.loc[second, first] = mean
+    return table
+
+
+def _as_distances(correlation: np.ndarray) -> np.ndarray:
+    """Return 1 - r, symmetric: matrix products may round the two halves differently."""
+    matrix = np.clip(1 - correlation, 0, 2)
+    np.fill_diagonal(matrix, 0)
+    return (matrix + matrix.T) / 2
+
+
+def _fold_draws(folds: int, seed: int) -> Iterator[tuple[np.ndarray, float]]:
     """Yield how often each fold is drawn, and with which probability."""
     check_range(folds, "folds", 1, integer=True)
-    if comb(2 * folds - 1, folds) <= _MOST_RESAMPLES:
+    if comb(2 * folds - 1, folds) <= _MOST_DRAWS:
         for chosen in combinations_with_replacement(range(folds), folds):
             counts = np.bincount(chosen, minlength=folds)
             yield counts, factorial(folds) / prod(map(factorial, counts.tolist())) / folds**folds
     else:
         random = np.random.default_rng(seed)
-        for _ in range(_MOST_RESAMPLES):
-            drawn = random.integers(0, folds, folds)
-            yield np.bincount(drawn, minlength=folds), 1 / _MOST_RESAMPLES
-
-
-def _relabelings(count: int, size: int, seed: int) -> Iterator[np.ndarray]:
-    if comb(count, size) <= _MOST_RELABELINGS:
-        for chosen in combinations(range(count), size):
-            yield np.isin(np.arange(count), chosen)
-    else:
-        random = np.random.default_rng(seed)
-        for _ in range(_MOST_RELABELINGS):
-            yield np.isin(np.arange(count), random.permutation(count)[:size])
-
-
-def distances(maps: Sequence[np.ndarray], names: Sequence[str] | None = None) -> np.ndarray:
-    """Return the correlation distances between heatmaps.
-
-    Parameters
-    ----------
-    maps : (N, H, W) array_like
-        8-bit heatmaps; any numbers will do, and no affine rescaling changes the result.
-    names : sequence of N str, optional
-        What the heatmaps are called in messages.
-
-    Returns
-    -------
-    (N, N) ndarray of float, range [0, 2]
-        1 − Pearson's r over all pixels (r is the normalised correlation coefficient of image
-        matching): 0 for maps that are alike, 1 for unrelated ones, 2 for a map and its negative.
-
-    Raises
-    ------
-    DataError
-        If maps differ in shape, or one is constant: it correlates with nothing.
-    """
-    names = [str(place) for place in range(len(maps))] if names is None else list(names)
-    shapes = {name: np.shape(image) for name, image in zip(names, maps, strict=True)}
-    if len(set(shapes.values())) > 1:
-        raise DataError(f"Heatmaps must have one shape to be compared, but got {shapes}.")
-    flat = np.array([np.ravel(image) for image in maps], dtype=np.float64)
-    centred = flat - flat.mean(axis=1, keepdims=True)
-    constant = [name for name, row in zip(names, flat, strict=True) if row.min() == row.max()]
-    if constant:
-        raise DataError(
-            f"A constant heatmap has no correlation with another, but constant are: {', '.join(constant)}. "
-            "Leave them out."
-        )
-    centred /= np.linalg.norm(centred, axis=1, keepdims=True)
-    result = np.clip(1 - centred @ centred.T, 0, 2)
-    np.fill_diagonal(result, 0)
-    # Matrix products may round the two halves differently.
-    return (result + result.T) / 2
-
-
-def linkage(matrix: np.ndarray) -> np.ndarray:
-    """Join the leaves of a distance matrix into a tree by average linkage (UPGMA).
-
-    Parameters
-    ----------
-    matrix : (N, N) ndarray, N >= 2
-        Symmetric distances with a zero diagonal, see `distances`.
-
-    Returns
-    -------
-    (N - 1, 4) ndarray
-        As `scipy.cluster.hierarchy.linkage` gives it: the two clusters joined, the mean
-        distance between their leaves, the number of leaves.
-
-    Raises
-    ------
-    DataError
-        If there are fewer than two leaves.
-    """
-    from scipy.cluster import hierarchy
-    from scipy.spatial.distance import squareform
-
-    if len(matrix) < 2:
-        raise DataError(f"A tree needs at least 2 leaves, but got {len(matrix)}.")
-    return hierarchy.linkage(squareform(np.asarray(matrix, dtype=np.float64)), method="average")
-
-
-def pair_table(matrix: np.ndarray, names: list[str]) -> pd.DataFrame:
-    """Return a distance matrix, (N, N), with a row per pair: ``first, second, distance``."""
-    first, second = np.triu_indices(len(names), k=1)
-    labels = np.array(names)
-    return pd.DataFrame({"first": labels[first], "second": labels[second], "distance": matrix[first, second]})
+        for _ in range(_MOST_DRAWS):
+            yield np.bincount(random.integers(0, folds, folds), minlength=folds), 1 / _MOST_DRAWS

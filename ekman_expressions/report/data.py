@@ -53,7 +53,7 @@ def _write_cells(source: Source, folder: Path, run: Run) -> dict[str, Any]:
         level, marked = threshold_otsu(gray)
         cells[key] = {
             "otsu": level,
-            "iou": scores.iou(marked, source.masks[expression]) if marked.any() else None,
+            "iou": scores.mask_scores(marked, source.masks[expression])["iou"] if marked.any() else None,
             "faces": counts[explainer].get((expression, network, fold)),
         }
         write_call(folder / "data" / explainer / f"{name}.js", "Ekman.receive", key, pack(gray))

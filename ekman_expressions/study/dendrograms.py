@@ -1,28 +1,29 @@
-"""How alike heatmaps are: correlation distances between them, and the trees made of these."""
+"""The step "dendrograms": how alike heatmaps are, trees, and how far these can be believed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
 from ekman_expressions import figures
+from ekman_expressions.core.errors import MissingError
 from ekman_expressions.core.expressions import EXPRESSIONS, title
 from ekman_expressions.core.files import write_csv
+from ekman_expressions.core.seeds import derive_seed
 from ekman_expressions.facespace import heatmaps
 from ekman_expressions.measures import trees
-from ekman_expressions.measures.trees import distances, linkage, pair_table
 from ekman_expressions.study.experiment import Experiment
+from ekman_expressions.study.heatmaps import read_counts
 from ekman_expressions.study.provenance import Run
-from ekman_expressions.study.tree_statistics import tree_statistics, tree_support
 
-COLUMNS = ("level", "expression", "first", "second", "distance")
+DISTANCES = ("level", "expression", "first", "second", "distance")
 """The columns of ``distances.csv``: one row per pair of leaves of one tree."""
 
 BRANCHES = ("level", "expression", "leaves", "height", "support")
-"""The columns of ``branches.csv``: one row per branch of a tree; see `statistics.trees.branch_support`."""
+"""The columns of ``branches.csv``: one row per branch of a tree; see `trees.branch_support`."""
 
 STATISTICS = ("level", "expression", "statistic", "value", "chance", "p", "n")
 """The columns of ``statistics.csv``: how far the trees can be believed.
@@ -30,29 +31,32 @@ STATISTICS = ("level", "expression", "statistic", "value", "chance", "p", "n")
 ``cophenetic_correlation`` of each tree (`n` leaves); at the level ``by_cv`` the ``reliability_auc``
 (`n` pairs of one network; with the mean distances ``same_network`` and ``different_networks``); at
 the level ``by_net`` the ``split_difference`` between networks that were pre-trained and those from
-scratch (`n` relabelings), also of all expressions together.
+scratch (`n` relabellings), also of all expressions together.
 """
+
+Leaf = tuple[str, str | None, str | None]
+"""Expression, network and fold of a heatmap; None: over all."""
 
 _CAPTION = (
     "1 − Pearson's r between 8-bit heatmaps, average linkage: 0 is the same pattern, 1 unrelated. Numbers at "
     "branches: how often each appears in resamples of the folds."
 )
+_SPLIT = ("pre-trained", "from scratch")
+# Models of one's own are in neither group.
 
 
 def dendrograms(experiment: Experiment, run: Run) -> None:
     """Draw which heatmaps are alike.
 
     Per expression over networks (``Anger_by_net.png``) and over networks and folds
-    (``Anger_by_CV.png``), and over expressions (``By_expression.png``); all distances
-    are written to ``distances.csv`` with the `COLUMNS`. How far the trees can be believed is
-    written to ``branches.csv`` (`BRANCHES`) and ``statistics.csv`` (`STATISTICS`), and the support
-    of each branch over folds is drawn at it.
+    (``Anger_by_CV.png``), and over expressions (``By_expression.png``), with the support of each branch
+    over folds. Writes the tables `DISTANCES`, `BRANCHES` and `STATISTICS`.
     """
     folder = experiment.dendrograms_folder
     kinds = figures.network_kinds(experiment.networks, experiment.training.weights)
     leaf_kinds = kinds | {f"{network}_{fold}": kinds[network] for network, fold in experiment.pairs}
-    pairs, branches, matrices = [], [], {}
-    for file, tree_title, level, expression, leaves in tqdm(
+    pairs, branches, found = [], [], {}
+    for file, heading, level, expression, leaves in tqdm(
         list(_trees(experiment)), desc="Drawing dendrograms", unit="figure"
     ):
         maps = _read_leaves(experiment, file, leaves, run)
@@ -60,40 +64,40 @@ def dendrograms(experiment: Experiment, run: Run) -> None:
             run.omit(file, f"a tree needs at least 2 heatmaps, but there are {len(maps)}", folder / file)
             continue
         names = list(maps)
-        matrix = distances(list(maps.values()), names)
-        tree = linkage(matrix)
-        support = tree_support(experiment, level, [leaves[name] for name in names], tree)
-        figure = figures.dendrogram(
-            tree,
-            names,
-            groups=None if level == "by_expression" else leaf_kinds,
-            support=support,
-            title=tree_title,
-        )
-        where = {"level": level, "expression": expression}
-        leaf_pairs = pair_table(matrix, names).sort_values("distance", kind="stable")
-        near, far = leaf_pairs.iloc[0], leaf_pairs.iloc[-1]
+        of_tree = [leaves[name] for name in names]
+        matrix = trees.distances(list(maps.values()), names)
+        tree = trees.linkage(matrix)
+        # A leaf that is of one fold cannot be made from other folds.
+        support = None if level == "by_cv" else _support(experiment, level, of_tree, tree)
+        groups = None if level == "by_expression" else leaf_kinds
+        figure = figures.dendrogram(tree, names, groups=groups, support=support, title=heading)
+        leaf_pairs = trees.pair_table(matrix, names)
+        near, far = (leaf_pairs.iloc[leaf_pairs["distance"].argsort(kind="stable").iloc[k]] for k in (0, -1))
         alt = (
             f"Dendrogram of {len(maps)} heatmaps. Most alike: {near['first']} and {near['second']} "
             f"({near['distance']:.3f}); least: {far['first']} and {far['second']} ({far['distance']:.3f})."
         )
         figures.save(figure, folder / file, caption=_CAPTION, alt=alt)
-        pairs.append(leaf_pairs.sort_index().assign(**where))
-        if support is not None:
-            branches.append(trees.branch_table(tree, names, support).assign(**where))
-        matrices[level, expression] = (matrix, [leaves[name] for name in names], tree)
         run.made(folder / file)
+        where = {"level": level, "expression": expression}
+        pairs.append(leaf_pairs.assign(**where))
+        if support is not None:
+            below = [" ".join(names[leaf] for leaf in sorted(branch)) for branch in trees.branches(tree)]
+            branch = pd.DataFrame({"leaves": below, "height": tree[:, 2], "support": support})
+            branches.append(branch.assign(**where))
+        found[level, expression] = (matrix, of_tree, tree)
+    statistics = pd.DataFrame(_statistics(found, kinds, experiment.seed), columns=STATISTICS)
     for name, tables, columns in (
-        ("distances.csv", pairs, COLUMNS),
+        ("distances.csv", pairs, DISTANCES),
         ("branches.csv", branches, BRANCHES),
-        ("statistics.csv", [tree_statistics(matrices, kinds, seed=experiment.seed)], STATISTICS),
+        ("statistics.csv", [statistics], STATISTICS),
     ):
         table = pd.concat(tables) if tables else pd.DataFrame(columns=columns)
         write_csv(folder / name, table[list(columns)])
         run.made(folder / name, items=0)
 
 
-def _trees(experiment: Experiment) -> Iterator[tuple[str, str, str, str, dict]]:
+def _trees(experiment: Experiment) -> Iterator[tuple[str, str, str, str, dict[str, Leaf]]]:
     """Yield file name, title, level, expression, and per leaf its name and which heatmap it is."""
     by_net = {network: (network, None) for network in experiment.networks}
     by_fold = {f"{network}_{fold}": (network, fold) for network, fold in experiment.pairs}
@@ -123,3 +127,53 @@ def _read_leaves(experiment: Experiment, tree: str, leaves: dict, run: Run) -> d
             continue
         maps[name] = gray
     return maps
+
+
+def _support(experiment: Experiment, level: str, leaves: Sequence[Leaf], tree: np.ndarray) -> np.ndarray:
+    """Return the support over folds of each branch; a leaf's fold is the mean of its networks' heatmaps."""
+    counts = read_counts(experiment).set_index(["network", "fold", "expression"])["images"]
+    shape = (len(leaves), len(experiment.folds))
+    maps, weights = np.zeros((*shape, *heatmaps.SHAPE)), np.zeros(shape)
+    for place, fold in np.ndindex(shape):
+        expression, network, _ = leaves[place]
+        mean = heatmaps.RunningMean()
+        for name in experiment.networks if network is None else (network,):
+            key = name, experiment.folds[fold], expression
+            try:
+                one = heatmaps.read_float(experiment.heatmaps_folder, expression, name, key[1])
+            except MissingError:
+                continue
+            mean.add(one, float(counts[key]))
+        if mean.weight:
+            maps[place, fold], weights[place, fold] = mean.mean, mean.weight
+    seed = derive_seed(experiment.seed, "trees", level)
+    return trees.branch_support(maps, tree, weights=weights, seed=seed)
+
+
+def _statistics(found: Mapping, kinds: Mapping[str, str], seed: int) -> Iterator[tuple]:
+    """Yield the rows of `STATISTICS` for trees: distances, leaves and linkage by level and expression."""
+    for (level, expression), (matrix, leaves, tree) in found.items():
+        correlation = trees.cophenetic_correlation(tree, matrix)
+        yield level, expression, "cophenetic_correlation", correlation, np.nan, np.nan, len(matrix)
+        names, folds = [leaf[1] for leaf in leaves], [leaf[2] for leaf in leaves]
+        if level == "by_cv" and 1 < len(set(names)) < len(names):
+            alike = trees.reliability(matrix, names, folds, seed=derive_seed(seed, "reliability", expression))
+            pairs = int(alike["pairs"])
+            yield level, expression, "reliability_auc", alike["auc"], 0.5, alike["p"], pairs
+            yield level, expression, "same_network", alike["same"], np.nan, np.nan, pairs
+            yield level, expression, "different_networks", alike["different"], np.nan, np.nan, pairs
+    matrices = {}
+    for (level, expression), (matrix, leaves, _) in found.items():
+        known = [place for place, leaf in enumerate(leaves) if kinds.get(leaf[1]) in _SPLIT]
+        first = [kinds[leaves[place][1]] == _SPLIT[0] for place in known]
+        # Two groups, one of them with a pair.
+        if level == "by_net" and len(set(first)) == 2 and len(known) > 2:
+            matrices[expression] = [matrix[np.ix_(known, known)]], first
+    most = max((len(first) for _, first in matrices.values()), default=0)
+    whole = [(matrix[0], first) for matrix, first in matrices.values() if len(first) == most]
+    if len(whole) > 1:
+        matrices["all"] = [matrix for matrix, _ in whole], whole[0][1]
+    for expression, (together, first) in matrices.items():
+        split = trees.split_test(together, first, seed=derive_seed(seed, "split", expression))
+        difference, count = split["difference"], int(split["relabellings"])
+        yield "by_net", expression, "split_difference", difference, 0.0, split["p"], count

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,6 @@ from ekman_expressions.measures.accuracy import (
     PROBABILITIES,
     SCORES,
     accuracy_by_fold,
-    check_answers,
     confusion,
     report,
 )
@@ -34,26 +33,18 @@ _TEXTS = {name: str for name in ("network", "fold", "image_id", "expression", "p
 
 
 def evaluation(experiment: Experiment, run: Run) -> None:
-    """Ask each model about the faces of its test fold, and choose the faces to explain.
+    """Query each model about the faces of its test fold, and choose the faces to explain.
 
-    Writes into ``experiment.evaluation_folder``: ``predictions/<network>_<fold>.csv`` as each
-    model is done, then ``predictions.csv`` (all of them), ``accuracy_by_fold.csv``,
-    ``accuracy.csv`` (means over folds), ``report.csv`` (per expression), ``confusion.csv``,
-    ``confusion_by_fold.csv``, ``training.csv`` (see `training.training_summary`) and
-    ``explained.csv``.
-
-    Models that were not trained, cannot be loaded or answer nonsense are left out.
-
-    Raises
-    ------
-    ModelError
-        If no model could be evaluated.
+    Writes ``predictions/<network>_<fold>.csv`` as each model is done, then ``predictions.csv`` (all of
+    them), ``accuracy_by_fold.csv``, ``accuracy.csv`` (means over folds), ``report.csv`` (per expression),
+    ``confusion.csv``, ``confusion_by_fold.csv``, ``training.csv`` and ``explained.csv``. Models that were not
+    trained, cannot be loaded or predict no probabilities are left out; `ModelError` if none remains.
     """
     for remark in own_models.notes(experiment):
         run.note(remark)
     tables = []
     for network, fold in tqdm(experiment.pairs, desc="Evaluating", unit="model"):
-        path = _predictions_path(experiment, network, fold)
+        path = experiment.evaluation_folder / "predictions" / f"{network}_{fold}.csv"
         if path.exists():
             run.kept(path)
         else:
@@ -68,7 +59,8 @@ def evaluation(experiment: Experiment, run: Run) -> None:
         reasons = "; ".join(f"{entry['item']}: {entry['reason']}" for entry in run.omissions)
         raise ModelError(f"No model of {experiment.name} could be evaluated. {reasons}")
     predictions = pd.concat(tables, ignore_index=True)
-    for model, count in _not_of_the_six(predictions).items():
+    others = predictions[~predictions["predicted"].isin(EXPRESSIONS)]
+    for model, count in (others["network"] + "_" + others["fold"]).value_counts(sort=False).items():
         run.note(f"{model}: {count} faces were taken for none of the six; they are no positives")
     found = _tables(predictions)
     if experiment.trained_networks:
@@ -89,17 +81,9 @@ def predict_model(
     fold: str,
     omit: Callable[[str, Exception], None] | None = None,
 ) -> pd.DataFrame:
-    """Ask one model about the faces of its test fold.
+    """Query one model about the faces of its test fold.
 
-    Parameters
-    ----------
-    experiment : Experiment
-        The settings and folders.
-    network, fold : str
-        Which model.
-    omit : callable, optional
-        Takes the name and the error of each face that cannot be read, which is left out then;
-        without it such a face raises.
+    `omit` is called with the name and the error of each face that cannot be read; else the error is raised.
 
     Returns
     -------
@@ -112,49 +96,38 @@ def predict_model(
     MissingError
         If the model has not been trained.
     ModelError
-        If it cannot be loaded, or answers another number of classes or numbers that are not
-        finite, or none of its faces can be read.
+        If it cannot be loaded, its predictions are not (N, 6) and finite, or no face can be read.
     """
     model = model_files.load_model(experiment, network, fold)
+    # Keras models of one's own are Keras models here; the others are functions.
+    predict = getattr(model, "predict_on_batch", model)
     manifest = prepared.read_manifest(experiment)
     rows = manifest[manifest["fold"] == fold].sort_values("image_id")
-    side, answered = experiment.side(network), []
-    readable: list[str] = []
-    for image_ids in _chunks(list(rows["image_id"]), experiment.training.batch_size):
+    size, found, readable = experiment.training.batch_size, [], []
+    for start in range(0, len(rows), size):
         faces = []
-        for image_id in image_ids:
+        for image_id in rows["image_id"].iloc[start : start + size]:
             try:
-                faces.append(prepared.read_faces(experiment, [image_id], side))
+                faces.append(prepared.read_faces(experiment, [image_id], experiment.side(network)))
+                readable.append(image_id)
             except (DataError, MissingError) as error:
                 if omit is None:
                     raise
                 omit(f"{network}_{fold} {image_id}", error)
-                continue
-            readable.append(image_id)
         if faces:
-            # Keras models of one's own are Keras models here; the others are functions.
-            ask = getattr(model, "predict_on_batch", model)
-            answered.append(np.asarray(ask(np.concatenate(faces))))
+            found.append(np.asarray(predict(np.concatenate(faces))))
     if not readable:
         raise ModelError(f"{network}_{fold} cannot be evaluated: none of its {len(rows)} faces can be read.")
-    rows = rows[rows["image_id"].isin(readable)]
-    answers = np.concatenate(answered)
+    rows, probabilities = rows[rows["image_id"].isin(readable)], np.concatenate(found)
     if network in experiment.models:
         own = experiment.models[network]
-        predicted, answers = predicted_expressions(answers, f"{network}_{fold}", own)
+        predicted, probabilities = predicted_expressions(probabilities, f"{network}_{fold}", own)
     else:
-        check_answers(answers, f"{network}_{fold}")
-        predicted = np.array(EXPRESSIONS)[answers.argmax(axis=1)]
-    return pd.DataFrame(
-        {
-            "network": network,
-            "fold": fold,
-            "image_id": rows["image_id"].to_numpy(),
-            "expression": rows["expression"].to_numpy(),
-            "predicted": predicted,
-            **dict(zip(PROBABILITIES, answers.T, strict=True)),
-        }
-    )
+        _check(probabilities, f"{network}_{fold}")
+        predicted = np.array(EXPRESSIONS)[probabilities.argmax(axis=1)]
+    table = rows[["image_id", "expression"]].assign(network=network, fold=fold, predicted=predicted)
+    table[list(PROBABILITIES)] = probabilities
+    return table[list(PREDICTIONS)].reset_index(drop=True)
 
 
 def choose_positives(predictions: pd.DataFrame, positives: int, *, seed: int) -> pd.DataFrame:
@@ -163,18 +136,16 @@ def choose_positives(predictions: pd.DataFrame, positives: int, *, seed: int) ->
     Parameters
     ----------
     predictions : DataFrame
-        Columns ``network, fold, image_id, predicted``. The order of the rows of a model changes
-        nothing.
+        Columns ``network, fold, image_id, predicted``, in any order of rows.
     positives : int, >= 1
         Faces per model and expression, at most; chosen at random where there are more.
     seed : int
-        The experiment's seed.
+        The experiment's.
 
     Returns
     -------
     DataFrame
-        Columns ``network, fold, expression`` (the predicted one), ``image_id``, sorted by
-        image within expression.
+        `EXPLAINED`; ``expression`` is the predicted one.
     """
     check_range(positives, "positives", 1, integer=True)
     chosen = []
@@ -220,12 +191,8 @@ def read_accuracy_by_fold(experiment: Experiment) -> pd.DataFrame:
 def read_confusion(experiment: Experiment) -> dict[str, np.ndarray]:
     """Read the confusion matrix of each network, summed over folds.
 
-    Returns
-    -------
-    dict of network to (6, 6) or (6, 7) ndarray of int
-        Images; shown expression by row, predicted by column, in the order of `EXPRESSIONS`. The
-        seventh column, where a network's models take images for a class beyond the six, is
-        `NONE_OF_THEM`.
+    (6, 6) ndarray of int: shown expression by row, predicted by column; (6, 7) with the column
+    `NONE_OF_THEM` last, where a network's models take images for a class beyond the six.
     """
     table = _read(_evaluated(experiment) / "confusion.csv", ("network", "expression", "predicted", "images"))
     matrices = {}
@@ -234,6 +201,22 @@ def read_confusion(experiment: Experiment) -> dict[str, np.ndarray]:
         classes = [name for name in (*EXPRESSIONS, NONE_OF_THEM) if name in counts]
         matrices[network] = counts.loc[list(EXPRESSIONS), classes].to_numpy()
     return matrices
+
+
+def _check(probabilities: np.ndarray, model: str) -> None:
+    """Raise `ModelError` unless a model's predictions are (N, 6) and finite."""
+    classes = len(EXPRESSIONS)
+    if probabilities.ndim != 2 or probabilities.shape[1] != classes:
+        raise ModelError(
+            f"{model} must predict {classes} probabilities per image, but predicted an array of shape "
+            f"{probabilities.shape}. Use a model with {classes} classes: {', '.join(EXPRESSIONS)}."
+        )
+    wrong = int((~np.isfinite(probabilities)).any(axis=1).sum())
+    if wrong:
+        raise ModelError(
+            f"{model} predicted NaN or infinity for {wrong} of {len(probabilities)} images. "
+            "Delete it and train it again, at a lower learning rate."
+        )
 
 
 def _tables(predictions: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -248,26 +231,11 @@ def _tables(predictions: pd.DataFrame) -> dict[str, pd.DataFrame]:
     }
 
 
-def _not_of_the_six(predictions: pd.DataFrame) -> dict[str, int]:
-    """Count per model the faces that were taken for a class beyond the six, where there are any."""
-    rows = predictions[~predictions["predicted"].isin(EXPRESSIONS)]
-    return (rows["network"] + "_" + rows["fold"]).value_counts(sort=False).to_dict()
-
-
 def _evaluated(experiment: Experiment) -> Path:
     finished_entry(experiment.evaluation_folder, "evaluation")
     return experiment.evaluation_folder
 
 
-def _predictions_path(experiment: Experiment, network: str, fold: str) -> Path:
-    return experiment.evaluation_folder / "predictions" / f"{network}_{fold}.csv"
-
-
 def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     # Texts stay texts: "NA" may be an image, and "007" is not 7.
     return read_csv(require(path, "evaluation"), columns, dtype=_TEXTS, keep_default_na=False)
-
-
-def _chunks(values: list[str], size: int) -> Iterator[list[str]]:
-    for start in range(0, len(values), size):
-        yield values[start : start + size]

@@ -13,11 +13,8 @@ from ekman_expressions.core.errors import DataError, MissingError, ModelError, S
 from ekman_expressions.core.expressions import EXPRESSIONS, index
 from ekman_expressions.core.files import read_arrays, read_csv, require, write_csv
 from ekman_expressions.explainers import EXPLAINERS, region_names, region_segments
-from ekman_expressions.measures.explainer_agreement import (
-    heatmap_correlations,
-    rank_correlations,
-    rank_networks,
-)
+from ekman_expressions.measures.scores import AVERAGE
+from ekman_expressions.measures.trees import correlations
 from ekman_expressions.study import evaluation, prepared
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.explanations import (
@@ -64,12 +61,14 @@ def explainers(experiment: Experiment, run: Run) -> None:
     the `TABLES`.
     """
     names = compared(experiment)
-    ranking = rank_networks({name: read_scores(experiment.explained_by(name)) for name in names})
-    correlations = pd.concat(list(_correlate(experiment, run)) or [pd.DataFrame()])
+    ranking = _rank_networks(experiment, names)
+    by_explainer = ranking.pivot(index="network", columns="explainer", values="iou")[list(names)]
+    of_ranks = correlations(by_explainer, "spearman").rename(columns={"rows": "networks"})
+    of_heatmaps = pd.concat(list(_correlate(experiment, run)) or [pd.DataFrame()])
     tables = {
         "ranking": ranking,
-        "rank_correlations": rank_correlations(ranking),
-        "heatmap_correlations": correlations.reindex(columns=TABLES["heatmap_correlations"]),
+        "rank_correlations": of_ranks,
+        "heatmap_correlations": of_heatmaps.reindex(columns=TABLES["heatmap_correlations"]),
         "cost": _measure_cost(experiment, names, run),
     }
     if "facial_regions" in names:
@@ -142,6 +141,16 @@ def summarise_regions(weights: pd.DataFrame) -> pd.DataFrame:
     return table.iloc[np.lexsort(keys.to_numpy().T[::-1])].reset_index(drop=True)
 
 
+def _rank_networks(experiment: Experiment, names: tuple[str, ...]) -> pd.DataFrame:
+    """Rank the networks by the mean IoU of each explainer's heatmaps; NaN without a score."""
+    tables = []
+    for name in names:
+        table = read_scores(experiment.explained_by(name))
+        means = table[(table["expression"] == AVERAGE) & (table["network"] != AVERAGE)][["network", "iou"]]
+        tables.append(means.assign(explainer=name, rank=means["iou"].rank(ascending=False)))
+    return pd.concat(tables, ignore_index=True)
+
+
 def _correlate(experiment: Experiment, run: Run) -> Iterator[pd.DataFrame]:
     explained = evaluation.read_explained(experiment)
     cells = explained[["network", "expression"]].drop_duplicates()
@@ -151,7 +160,8 @@ def _correlate(experiment: Experiment, run: Run) -> Iterator[pd.DataFrame]:
         if not faces:
             run.omit(f"{network} {expression}", MissingError("no face was explained by all explainers"))
             continue
-        table = heatmap_correlations(means)
+        table = correlations(pd.DataFrame({name: mean.ravel() for name, mean in means.items()}), "pearson")
+        table = table.rename(columns={"pearson": "correlation"})
         yield table.assign(network=network, expression=expression, faces=faces)
 
 

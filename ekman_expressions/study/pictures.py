@@ -21,8 +21,8 @@ from ekman_expressions.core.files import read_csv
 from ekman_expressions.explainers import EXPLAINERS
 from ekman_expressions.facespace.masks import atlas
 from ekman_expressions.measures.accuracy import NONE_OF_THEM
-from ekman_expressions.measures.explainer_agreement import matrix
 from ekman_expressions.measures.scores import AVERAGE
+from ekman_expressions.measures.trees import pair_matrix
 from ekman_expressions.study import known_answers, quality, training_table
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.provenance import Run
@@ -138,7 +138,7 @@ def _explainers(experiment: Experiment) -> Iterator[_Picture]:
                 f"{_NAMES[pair[0]]} and {_NAMES[pair[1]]} ({means[pair]:.2f})"
                 for pair in (means.idxmax(), means.idxmin())
             )
-            square = matrix(table, value).rename_axis(index=None, columns=None)
+            square = pair_matrix(table, value).rename_axis(index=None, columns=None)
             options = {"limits": (-1, 1), "names": _NAMES, "title": heading}
             yield _Picture(
                 f"agreement_{name}",

@@ -28,7 +28,7 @@ from ekman_expressions.measures.quality import (
     untrained_copy,
 )
 from ekman_expressions.measures.reliability import bootstrap_weights
-from ekman_expressions.measures.scores import scores
+from ekman_expressions.measures.scores import scores_at_otsu
 from ekman_expressions.study import evaluation, prepared
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.explainers import compared
@@ -403,7 +403,7 @@ def _other_ways(
 
 def _iou(heatmap: np.ndarray, expression: str) -> float:
     # A constant heatmap marks nothing.
-    return scores(to_uint8(heatmap), ekman_mask(expression))["iou"] if np.ptp(heatmap) > 0 else float("nan")
+    return scores_at_otsu(to_uint8(heatmap), ekman_mask(expression))["iou"] if np.ptp(heatmap) > 0 else float("nan")
 
 
 def _faces_of_all_folds(experiment: Experiment, network: str) -> pd.DataFrame:

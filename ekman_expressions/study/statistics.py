@@ -1,27 +1,34 @@
-"""The step "statistics": chance, tests, intervals and scores without a threshold, as tables."""
+"""The steps "statistics" and "regions": what the scores are worth, and where the mass of heatmaps lies."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
 from ekman_expressions.core.errors import DataError, MissingError
 from ekman_expressions.core.expressions import EXPRESSIONS
-from ekman_expressions.core.files import read_csv, require, write_csv
+from ekman_expressions.core.files import read_arrays, read_csv, require, write_csv
+from ekman_expressions.core.seeds import derive_seed
 from ekman_expressions.facespace import heatmaps
 from ekman_expressions.facespace.masks import read_mask
-from ekman_expressions.measures.assessment import TABLES, assess
-from ekman_expressions.measures.heatmap_set import HeatmapSet, read
-from ekman_expressions.measures.subjects import SubjectReplicates
+from ekman_expressions.measures.heatmap_set import TABLES, HeatmapSet, assess, read_heatmaps
+from ekman_expressions.measures.regions import region_masses, region_table
+from ekman_expressions.measures.uncertainty import (
+    SUBJECT_RESAMPLES,
+    SubjectReplicates,
+    resample_counts,
+    resampled_scores,
+)
 from ekman_expressions.study.experiment import Experiment
+from ekman_expressions.study.prepared import read_manifest
 from ekman_expressions.study.provenance import Run
-from ekman_expressions.study.subjects import over_subjects
 
-RESAMPLES = 400
-"""How many resamples of subjects are scored. For each, all heatmaps are made anew."""
+REGIONS = ("level", "network", "expression", "region", "area", "share", "density", "maps", "units", "unit")
+"""Some columns of ``regions.csv``; the ends of intervals stand beside ``share`` and ``density``."""
 
 
-def statistics(experiment: Experiment, run: Run, *, resamples: int = RESAMPLES) -> None:
+def statistics(experiment: Experiment, run: Run, *, resamples: int = SUBJECT_RESAMPLES) -> None:
     """Say what the scores of an experiment, of any explainer, are worth.
 
     Parameters
@@ -33,18 +40,24 @@ def statistics(experiment: Experiment, run: Run, *, resamples: int = RESAMPLES) 
     resamples : int
         Resamples of subjects; 0 leaves the intervals over subjects out.
     """
+    folder = experiment.heatmaps_folder
     masks = np.array([read_mask(experiment.masks_folder, expression) for expression in EXPRESSIONS])
-    found = read(experiment.heatmaps_folder, masks, experiment.networks, experiment.folds, run.omit)
+    found = read_heatmaps(folder, masks, experiment.networks, experiment.folds, run.omit)
     if not found.present.any():
         run.note("There is no heatmap to score: the tables hold the baselines that need none.")
-    subjects = _resample(experiment, found, run, resamples)
+    subjects = None
+    if resamples:
+        try:
+            subjects = _over_subjects(experiment, found, run, resamples)
+        except MissingError as error:
+            run.note(f"No intervals over subjects: {error}")
 
     def unstretched(expression: str, network: str, fold: str) -> np.ndarray:
         try:
-            return heatmaps.read_float(experiment.heatmaps_folder, expression, network, fold)
+            return heatmaps.read_float(folder, expression, network, fold)
         except (MissingError, DataError) as error:
             run.omit(f"{heatmaps.heatmap_name(expression, network, fold)}, unstretched", error)
-            return heatmaps.read_gray(experiment.heatmaps_folder, expression, network, fold)
+            return heatmaps.read_gray(folder, expression, network, fold)
 
     tables = assess(found, seed=experiment.seed, subjects=subjects, unstretched=unstretched)
     for name in TABLES:
@@ -53,18 +66,87 @@ def statistics(experiment: Experiment, run: Run, *, resamples: int = RESAMPLES) 
         run.made(path)
 
 
+def regions(experiment: Experiment, run: Run) -> None:
+    """Measure the mass of all explanations per region of the face.
+
+    Writes ``regions.csv``: a row per level, network (and all together), expression and region, with
+    bootstrap intervals over subjects.
+    """
+    manifest = read_manifest(experiment).set_index("image_id")
+    none = region_masses(np.zeros((0, *heatmaps.SHAPE)))
+    cells = {}
+    for expression in tqdm(EXPRESSIONS, desc="Measuring regions", unit="expression"):
+        for network in experiment.networks:
+            masses, subjects = [none], []
+            for fold in experiment.folds:
+                maps, of_maps = _explanations(experiment, network, fold, expression, manifest, run)
+                if of_maps.size:
+                    masses.append(region_masses(maps))
+                    subjects += of_maps.tolist()
+            cells[network, expression] = pd.concat(masses, ignore_index=True), subjects
+    table = region_table(cells, seed=experiment.seed, unit="subjects", omit=run.omit)
+    path = experiment.regions_folder / "regions.csv"
+    write_csv(path, table if len(table) else pd.DataFrame(columns=REGIONS))
+    run.made(path, items=len(table))
+
+
 def read_table(experiment: Experiment, name: str) -> pd.DataFrame:
-    """Read one of `TABLES`."""
+    """Read one of the `TABLES` of the step "statistics"."""
     return read_csv(require(experiment.statistics_folder / f"{name}.csv", "statistics"))
 
 
-def _resample(
-    experiment: Experiment, found: HeatmapSet, run: Run, resamples: int
-) -> SubjectReplicates | None:
-    if not resamples:
-        return None
+def read_regions(experiment: Experiment) -> pd.DataFrame:
+    """Read the table of the step "regions"."""
+    return read_csv(require(experiment.regions_folder / "regions.csv", "regions"), REGIONS)
+
+
+def _over_subjects(experiment: Experiment, found: HeatmapSet, run: Run, resamples: int) -> SubjectReplicates:
+    """Resample the subjects of each fold and score the heatmaps made of them, a file at a time."""
+    manifest = read_manifest(experiment).set_index("image_id")
+    shape = found.present.shape
+    scores = {name: np.full((resamples, *shape), np.nan, np.float32) for name in ("iou", "auc_hull")}
+    counted, of_fold = np.zeros(shape, int), np.zeros(shape[1], int)
+    bar = tqdm(total=np.prod(shape), desc="Resampling subjects", unit="heatmap")
+    for f, fold in enumerate(experiment.folds):
+        subjects = np.unique(manifest["subject"][manifest["fold"] == fold].to_numpy(str))
+        if not subjects.size:
+            continue
+        counts = resample_counts(
+            subjects.size, resamples, seed=derive_seed(experiment.seed, "subjects", fold)
+        )
+        seen: set[str] = set()
+        for n, network in enumerate(experiment.networks):
+            for e, expression in enumerate(EXPRESSIONS):
+                bar.update()
+                maps, people = _explanations(experiment, network, fold, expression, manifest, run)
+                if not people.size:
+                    continue
+                codes = np.searchsorted(subjects, people)
+                drawn = resampled_scores(maps, codes, counts, found.masks[e], found.hull)
+                for name, values in drawn.items():
+                    scores[name][:, n, f, e] = values
+                counted[n, f, e] = np.unique(codes).size
+                seen.update(people)
+        of_fold[f] = len(seen)
+    bar.close()
+    return SubjectReplicates(scores, counted, of_fold)
+
+
+def _explanations(
+    experiment: Experiment, network: str, fold: str, expression: str, manifest: pd.DataFrame, run: Run
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the explanations in face space that can be used, and their subjects; none if there are none."""
+    none = np.zeros((0, *heatmaps.SHAPE), np.float32), np.array([], str)
+    path = experiment.maps_path(network, fold, expression)
+    if not path.exists():
+        return none
     try:
-        return over_subjects(experiment, found.masks, found.hull, run, resamples=resamples)
-    except MissingError as error:
-        run.note(f"No intervals over subjects: {error}")
-        return None
+        stored = read_arrays(path, ("maps", "image_ids"))
+    except DataError as error:
+        run.omit(path.stem, error)
+        return none
+    maps, image_ids = stored["maps"], pd.Index(stored["image_ids"])
+    usable = np.isfinite(maps).all(axis=(1, 2)) & image_ids.isin(manifest.index[manifest["fold"] == fold])
+    for image_id in image_ids[~usable]:
+        run.omit(f"{path.stem} {image_id}", f"its explanation is not finite, or it is no face of {fold}")
+    return maps[usable], manifest.loc[image_ids[usable], "subject"].to_numpy(str)

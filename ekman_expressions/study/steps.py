@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ekman_expressions.study.barplots import barplots
 from ekman_expressions.study.dendrograms import dendrograms
 from ekman_expressions.study.evaluation import evaluation
 from ekman_expressions.study.experiment import Experiment
@@ -19,9 +18,8 @@ from ekman_expressions.study.known_answers import known_answers, nothing_known
 from ekman_expressions.study.masks import mask_sources, masks
 from ekman_expressions.study.own_models import own_files
 from ekman_expressions.study.quality import quality
-from ekman_expressions.study.regions import regions
-from ekman_expressions.study.scores import scores
-from ekman_expressions.study.statistics import statistics
+from ekman_expressions.study.scores import barplots, scores
+from ekman_expressions.study.statistics import regions, statistics
 from ekman_expressions.study.training import nothing_to_train, training, weight_files
 
 _ALL = ("faces", "training", "models", "explanation")

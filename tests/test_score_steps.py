@@ -1,0 +1,295 @@
+"""The steps "scores", "barplots" and "dendrograms": which tables and figures they write, and what is left out."""
+
+
+import numpy as np
+import pandas as pd
+import pytest
+from made_steps import stand_in
+
+from ekman_expressions import Experiment, figures
+from ekman_expressions.core.errors import ConflictError, MissingError
+from ekman_expressions.core.expressions import EXPRESSIONS, title
+from ekman_expressions.core.files import read_csv, read_image, write_arrays, write_csv, write_image
+from ekman_expressions.facespace import heatmaps, masks
+from ekman_expressions.facespace.heatmaps import heatmap_path
+from ekman_expressions.study import run as run_steps
+from ekman_expressions.study.dendrograms import BRANCHES, DISTANCES, STATISTICS
+from ekman_expressions.study.scores import read_scores, read_scores_by_fold
+
+
+@pytest.fixture
+def scored(tmp_path):
+    """An experiment whose heatmaps are its masks, but for one that is missing and one that is flat."""
+    experiment = Experiment.preset("smoke", root=tmp_path)
+    run_steps(experiment, "masks")
+    _write_masks(experiment)
+    return experiment
+
+
+def _write_masks(experiment):
+    with stand_in(experiment, "heatmaps"):
+        for network in experiment.networks:
+            for fold in (*experiment.folds, None):
+                for expression in EXPRESSIONS:
+                    gray = masks.ekman_mask(expression).astype(np.uint8) * 255
+                    if (network, fold, expression) == ("WeiNet", "CV2", "fear"):
+                        continue
+                    if (network, fold, expression) == ("WeiNet", "CV1", "sadness"):
+                        gray[:] = 0
+                    if (network, fold, expression) == ("WeiNet", "CV1", "anger"):
+                        gray = 255 - gray
+                    write_image(heatmap_path(experiment.heatmaps_folder, expression, network, fold), gray)
+
+
+def test_score_writes_every_table(scored):
+    run = run_steps(scored, "scores")
+    assert {entry["item"] for entry in run.omissions} == {"WeiNet_CV2_Fear", "WeiNet_CV1_Sadness"}
+    reasons = {entry["item"]: entry["reason"] for entry in run.omissions}
+    assert "no such heatmap" in reasons["WeiNet_CV2_Fear"]
+    assert "0 everywhere" in reasons["WeiNet_CV1_Sadness"]
+    assert run.done == 2 * 2 * 6 - 2 + 2 * 6
+
+    by_fold = read_scores_by_fold(scored)
+    assert len(by_fold) == 2 * 2 * 6
+    cells = by_fold.set_index(["network", "fold", "expression"])
+    assert cells.loc[("WeiNet", "CV2", "fear")].isna().all()
+    assert cells.loc[("WeiNet", "CV1", "anger"), "iou"] == 0
+    assert (cells.loc["MobileNetV3Large"] == 1).all(axis=None)
+
+    table = read_scores(scored).set_index(["network", "expression"])["iou"]
+    assert table["WeiNet", "Anger"] == 0.5
+    assert table["WeiNet", "Fear"] == 1
+    assert table["WeiNet", "Average"] == pytest.approx(5.5 / 6)
+    assert table["Average", "Anger"] == 0.75
+    assert (read_scores(scored, pooled=True)["iou"] == 1).all()
+    wide = read_csv(scored.scores_folder / "table_iou_f1.csv", ("network", "Anger IoU", "Average F1"))
+    assert wide["Anger IoU"].tolist() == [0.5, 1, 0.75]
+    read_csv(scored.scores_folder / "table_precision_recall.csv", ("Fear Precision", "Average Recall"))
+
+
+def _bytes(experiment):
+    return {path.name: path.read_bytes() for path in experiment.scores_folder.glob("*.csv")}
+
+
+def test_score_again_skips_or_makes_the_same_bytes(scored):
+    run_steps(scored, "scores")
+    before = _bytes(scored)
+    assert len(before) == 5
+    run = run_steps(scored, "scores")
+    assert run.skipped == 34 and not run.done
+    for table in scored.scores_folder.glob("*.csv"):
+        table.unlink()
+        assert run_steps(scored, "scores").done
+        assert _bytes(scored) == before
+
+
+def test_score_of_fewer_networks_has_tables_of_those_only(scored):
+    run_steps(scored, "scores")
+    alone = scored.replace(networks=("MobileNetV3Large",))
+    assert run_steps(alone, "scores").done
+    assert set(read_scores(alone)["network"]) == {"MobileNetV3Large", "Average"}
+
+
+def test_score_lists_an_empty_mask_and_a_heatmap_of_another_size(scored):
+    write_image(masks.mask_path(scored.masks_folder, "fear"), np.zeros((275, 224), np.uint8))
+    path = heatmap_path(scored.heatmaps_folder, "happiness", "WeiNet", "CV1")
+    write_image(path, read_image(path, gray=True)[:250])
+    run = run_steps(scored, "scores")
+    reasons = {entry["item"]: entry["reason"] for entry in run.omissions}
+    assert "mask is empty" in reasons["WeiNet_CV1_Fear"]
+    assert "(250, 224)" in reasons["WeiNet_CV1_Happiness"] and "(275, 224)" in reasons["WeiNet_CV1_Happiness"]
+    table = read_scores(scored).set_index(["network", "expression"])["iou"]
+    assert np.isnan(table["Average", "Fear"])
+
+
+def test_score_needs_heatmaps_and_masks_of_the_same_settings(scored, tmp_path):
+    with pytest.raises(MissingError, match="heatmaps"):
+        run_steps(Experiment.preset("smoke", root=tmp_path / "elsewhere"), "scores")
+    other = scored.replace(seed=scored.seed + 1)
+    with pytest.raises(ConflictError, match="seed"):
+        run_steps(other, "scores")
+    for path in scored.masks_folder.iterdir():
+        path.unlink()
+    with pytest.raises(MissingError, match="masks"):
+        run_steps(scored, "scores")
+
+
+@pytest.fixture
+def experiment(tmp_path):
+    smoke = Experiment.preset("smoke", root=tmp_path)
+    return smoke.replace(networks=("WeiNet", "SongNet", "VGG16"))
+
+
+def _scores(experiment):
+    rows = [
+        (*model, expression, place / 40)
+        for place, (model, expression) in enumerate(
+            (model, expression) for model in experiment.pairs for expression in EXPRESSIONS
+        )
+    ]
+    table = pd.DataFrame(rows, columns=["network", "fold", "expression", "iou"])
+    return table.assign(f1_score=table["iou"], precision=0.5, recall=0.5)
+
+
+def _write(experiment, table):
+    run_steps(experiment, "masks")
+    with stand_in(experiment, "scores"):
+        write_csv(experiment.scores_folder / "scores_by_fold.csv", table)
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The figures that are saved, by file name."""
+    kept, save = {}, figures.save
+
+    def keep(figure, path, **words):
+        kept[path.name] = figure
+        save(figure, path)
+
+    monkeypatch.setattr(figures, "save", keep)
+    return kept
+
+
+def _bars(figure):
+    axes = figure.axes[0]
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    return dict(zip(names, [bar.get_width() for bar in axes.patches], strict=True))
+
+
+def test_bars_are_means_over_folds_then_networks(experiment, drawn):
+    table = _scores(experiment)
+    _write(experiment, table)
+    run = run_steps(experiment, "barplots")
+    assert run.done == 13 and not run.omissions
+    names = {f"{title(name)}_{level}.png" for name in EXPRESSIONS for level in ("by_net", "by_CV")}
+    assert (
+        set(drawn)
+        == {path.name for path in experiment.barplots_folder.glob("*.png")}
+        == names | {"By_expression.png"}
+    )
+    fear = table[table["expression"] == "fear"]
+    by_net = fear.groupby("network")["iou"].mean().sort_values(ascending=False)
+    assert _bars(drawn["Fear_by_net.png"]) == pytest.approx(by_net.to_dict())
+    assert list(_bars(drawn["Fear_by_net.png"])) == list(by_net.index)
+    by_fold = dict(zip(fear["network"] + "_" + fear["fold"], fear["iou"], strict=True))
+    assert _bars(drawn["Fear_by_CV.png"]) == pytest.approx(by_fold)
+    means = table.groupby("expression")["iou"].mean()
+    assert _bars(drawn["By_expression.png"]) == pytest.approx(
+        {title(name): means[name] for name in EXPRESSIONS}
+    )
+    # The baseline is the share of the canvas that the mask covers.
+    lines = [line for line in drawn["Fear_by_net.png"].axes[0].lines if line.get_marker() != "o"]
+    assert lines[0].get_xdata()[0] == pytest.approx(masks.ekman_mask("fear").mean())
+
+
+def test_expression_averages_weigh_networks_alike_when_folds_are_missing(experiment, drawn):
+    table = _scores(experiment)
+    table.loc[(table["network"] == "WeiNet") & (table["fold"] == "CV1"), "iou"] = np.nan
+    _write(experiment, table)
+    run_steps(experiment, "barplots")
+    anger = table[table["expression"] == "anger"].groupby("network")["iou"].mean().mean()
+    assert _bars(drawn["By_expression.png"])["Anger"] == pytest.approx(anger)
+    assert any("(1 of 2)" in text.get_text() for text in drawn["Anger_by_net.png"].axes[0].texts)
+
+
+def test_expressions_without_scores_are_listed_and_their_old_figures_removed(experiment, monkeypatch):
+    # Which files there are does not depend on what is in them.
+    monkeypatch.setattr(figures, "barplot", lambda *table, **options: None)
+    monkeypatch.setattr(figures, "save", lambda figure, path, **words: write_csv(path, pd.DataFrame()))
+    table = _scores(experiment)
+    _write(experiment, table)
+    run_steps(experiment, "barplots")
+    assert run_steps(experiment, "barplots").skipped == 13
+    (experiment.barplots_folder / "Anger_by_net.png").unlink()
+    assert run_steps(experiment, "barplots").done == 13
+    table.loc[table["expression"] == "sadness", "iou"] = np.nan
+    _write(experiment, table)
+    (experiment.scores_folder / "run.json").unlink()
+    _write(experiment, table)
+    run = run_steps(experiment, "barplots")
+    assert {entry["item"] for entry in run.omissions} == {"Sadness_by_net.png", "Sadness_by_CV.png"}
+    assert not list(experiment.barplots_folder.glob("Sadness*"))
+    assert (experiment.barplots_folder / "By_expression.png").exists()
+
+
+def test_scores_must_be_finished(experiment):
+    with pytest.raises(MissingError, match="'scores'"):
+        run_steps(experiment, "barplots")
+
+
+def _write_heatmaps(experiment, *, constant=(), absent=()):
+    generator = np.random.default_rng(0)
+    with stand_in(experiment, "heatmaps"):
+        for expression in EXPRESSIONS:
+            for where in [(), *((network,) for network in experiment.networks), *experiment.pairs]:
+                gray = generator.integers(0, 256, (275, 224)).astype(np.uint8)
+                if (expression, *where) in constant:
+                    gray[:] = 0
+                if (expression, *where) not in absent:
+                    path = heatmaps.heatmap_path(experiment.heatmaps_folder, expression, *where)
+                    write_image(path, gray)
+                    write_arrays(path.with_suffix(".npz"), {"heatmap": np.float32(gray)})
+        rows = [(*pair, expression, 3) for expression in EXPRESSIONS for pair in experiment.pairs]
+        table = pd.DataFrame(rows, columns=["network", "fold", "expression", "images"])
+        write_csv(experiment.heatmaps_folder / "counts.csv", table)
+
+
+def test_every_tree_is_drawn_and_its_distances_are_written(experiment):
+    _write_heatmaps(experiment)
+    run = run_steps(experiment, "dendrograms")
+    folder = experiment.dendrograms_folder
+    names = {f"{name.capitalize()}_{level}.png" for name in EXPRESSIONS for level in ("by_net", "by_CV")}
+    assert {path.name for path in folder.glob("*.png")} == names | {"By_expression.png"}
+    assert run.done == 13 and not run.omissions
+    table = read_csv(folder / "distances.csv", DISTANCES)
+    # 3 networks, 6 models, 6 expressions.
+    assert table.groupby("level").size().to_dict() == {"by_net": 6 * 3, "by_cv": 6 * 15, "by_expression": 15}
+    row = table.query(
+        "level == 'by_net' and expression == 'fear' and first == 'WeiNet' and second == 'VGG16'"
+    )
+    pair = [
+        heatmaps.read_gray(experiment.heatmaps_folder, "fear", network).ravel()
+        for network in ("WeiNet", "VGG16")
+    ]
+    assert row["distance"].item() == pytest.approx(1 - np.corrcoef(pair)[0, 1])
+    assert set(table.query("level == 'by_expression'")["first"]) <= {
+        name.capitalize() for name in EXPRESSIONS
+    }
+    branches = read_csv(folder / "branches.csv", BRANCHES)
+    # A tree of 3 networks has 2 branches, one of 6 expressions 5; the root is always there.
+    assert len(branches) == 6 * 2 + 5 and branches["support"].between(0, 1).all()
+    roots = branches[
+        branches["leaves"].str.split().str.len() == branches["level"].map({"by_net": 3, "by_expression": 6})
+    ]
+    assert len(roots) == 7 and (roots["support"] == 1).all()
+    found = read_csv(folder / "statistics.csv", STATISTICS)
+    sizes = found.groupby("statistic").size().to_dict()
+    assert sizes["cophenetic_correlation"] == 13 and sizes["reliability_auc"] == 6
+    before = (folder / "Anger_by_net.png").read_bytes()
+    assert run_steps(experiment, "dendrograms").skipped == 13
+    (folder / "Fear_by_CV.png").unlink()
+    run_steps(experiment, "dendrograms")
+    assert (folder / "Fear_by_CV.png").exists()
+    assert (folder / "Anger_by_net.png").read_bytes() == before
+
+
+def test_missing_and_constant_heatmaps_are_listed(experiment):
+    _write_heatmaps(
+        experiment,
+        constant=[("anger", "WeiNet"), ("fear", "WeiNet")],
+        absent=[("fear", "SongNet"), ("sadness",)],
+    )
+    run = run_steps(experiment, "dendrograms")
+    listed = {entry["item"]: entry["reason"] for entry in run.omissions}
+    assert "constant" in listed["WeiNet in Anger_by_net.png"]
+    assert "no such heatmap" in listed["SongNet in Fear_by_net.png"]
+    assert "at least 2" in listed["Fear_by_net.png"]
+    assert "no such heatmap" in listed["Sadness in By_expression.png"]
+    assert not (experiment.dendrograms_folder / "Fear_by_net.png").exists()
+    table = read_csv(experiment.dendrograms_folder / "distances.csv")
+    assert len(table.query("level == 'by_net' and expression == 'anger'")) == 1
+
+
+def test_heatmaps_must_be_finished(experiment):
+    with pytest.raises(MissingError, match="heatmaps"):
+        run_steps(experiment, "dendrograms")

@@ -1,0 +1,276 @@
+"""Scores by hand on 3 × 3 heatmaps, against scikit-learn and brute force, and their invariants."""
+
+from contextlib import suppress
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from sklearn import metrics
+
+from ekman_expressions.core.errors import DataError
+from ekman_expressions.core.seeds import generator
+from ekman_expressions.facespace.heatmaps import threshold_otsu
+from ekman_expressions.measures.permutation import relabelling_test
+from ekman_expressions.measures.scores import (
+    METRICS,
+    THRESHOLDS,
+    WITHOUT_THRESHOLD,
+    area_curve,
+    auc,
+    iou_by_threshold,
+    iou_table,
+    layout,
+    mask_scores,
+    relevance_mass,
+    residual_table,
+    scores_at_otsu,
+    scores_without_threshold,
+    summarise,
+)
+
+HEATMAP = np.array([[9, 7, 1], [8, 2, 0], [3, 6, 0]], np.uint8)
+MASK = np.array([[1, 0, 0], [0, 1, 0], [0, 1, 0]], bool)
+WITHIN = np.array([[1, 1, 0], [1, 1, 0], [0, 0, 0]], bool)
+MARKED = np.array([[1, 1, 0], [1, 0, 0], [0, 0, 0]], bool)
+REFERENCE = np.array([[1, 0, 0], [1, 1, 0], [1, 0, 0]], bool)
+# Both: 2 pixels; only marked: 1; only in the reference: 2.
+BY_HAND = pytest.approx({"iou": 2 / 5, "f1_score": 4 / 7, "precision": 2 / 3, "recall": 2 / 4})
+PAIRS = st.tuples(arrays(bool, (4, 5)), arrays(bool, (4, 5))).filter(lambda pair: all(m.any() for m in pair))
+MASKS = arrays(bool, (5, 4)).filter(lambda mask: mask.any() and not mask.all())
+
+
+def iou(marked, mask):
+    return mask_scores(marked, mask)["iou"]
+
+
+def test_scores_of_masks_by_hand():
+    assert mask_scores(MARKED, REFERENCE) == BY_HAND
+    nothing = mask_scores(np.zeros((3, 3), bool), REFERENCE)
+    assert nothing["iou"] == 0 and np.isnan(nothing["precision"])
+
+
+def test_a_heatmap_is_marked_above_its_threshold():
+    heatmap = np.array([[200, 210, 20], [220, 10, 10], [15, 12, 11]], np.uint8)
+    assert scores_at_otsu(heatmap, REFERENCE) == BY_HAND
+    # With two gray values Otsu's level is the lower one: what equals the level is not marked.
+    heatmap = np.where(MARKED, 9, 7).astype(np.uint8)
+    assert scores_at_otsu(heatmap, REFERENCE) == BY_HAND
+
+
+@given(PAIRS)
+def test_scores_of_masks_are_those_of_scikit_learn(pair):
+    marked, mask = pair
+    flat = mask.ravel(), marked.ravel()
+    found = mask_scores(marked, mask)
+    assert found["iou"] == pytest.approx(metrics.jaccard_score(*flat)) == mask_scores(mask, marked)["iou"]
+    assert found["f1_score"] == pytest.approx(metrics.f1_score(*flat))
+    assert found["precision"] == pytest.approx(metrics.precision_score(*flat))
+    assert found["recall"] == pytest.approx(metrics.recall_score(*flat))
+
+
+@given(arrays(np.uint8, (6, 7)).filter(lambda gray: np.unique(gray).size > 1))
+def test_the_threshold_maximises_the_variance_between_classes(gray):
+    level, _ = threshold_otsu(gray)
+
+    def between(split):
+        low, high = gray[gray <= split].astype(float), gray[gray > split].astype(float)
+        return low.size * high.size * (low.mean() - high.mean()) ** 2
+
+    levels = np.unique(gray)[:-1]
+    assert between(level) == pytest.approx(max(map(between, levels)))
+    assert level == cv2.threshold(gray, 0, 255, cv2.THRESH_OTSU)[0]
+    with suppress(DataError):
+        found = scores_at_otsu(gray, np.arange(42).reshape(6, 7) % 2 == 0)
+        assert all(0 <= value <= 1 for value in found.values())
+
+
+def test_every_marked_area_is_compared_with_every_mask():
+    random = generator(0)
+    marked, masks = random.random((2, 3, 6, 7)) < 0.4, random.random((4, 6, 7)) < 0.5
+    table = iou_table(marked, masks)
+    assert table.shape == (2, 3, 4)
+    for place in np.ndindex(table.shape):
+        assert table[place] == iou(marked[place[:2]], masks[place[2]])
+    assert (iou_table(np.zeros((6, 7), bool), masks) == 0).all()
+
+
+def test_inputs_that_cannot_be_scored_say_why():
+    with pytest.raises(DataError, match=r"heatmap has shape \(3, 3\).*mask \(3, 4\)"):
+        scores_at_otsu(HEATMAP, np.ones((3, 4), bool))
+    with pytest.raises(DataError, match="heatmap is 255 everywhere.*Leave it out"):
+        scores_at_otsu(np.full((3, 3), 255, np.uint8), MASK)
+    with pytest.raises(DataError, match="mask is empty.*Check"):
+        iou_table(MARKED, np.array([MASK, MASK & ~MASK]))
+    with pytest.raises(DataError, match="bool.*got uint8"):
+        mask_scores(HEATMAP, MASK)
+
+
+def test_scores_without_threshold_by_hand():
+    # In the mask: 9, 2, 6; out of it: 7, 1, 8, 0, 3, 0. Pairs in the right order: 6 + 3 + 4 of 18.
+    # From the top 9* 8 7 6* 3 2* ...: precision 1/1, 2/4, 3/6, each for a third of the recall.
+    # The three hottest are 9*, 8, 7.
+    expected = (13 / 18, (1 + 1 / 2 + 1 / 2) / 3, 17 / 36, 17 / 36 * 3, 1 / 3, 1)
+    found = scores_without_threshold(HEATMAP, MASK)
+    assert found == pytest.approx(dict(zip(WITHOUT_THRESHOLD, expected, strict=True)))
+    # Within there are 9* 7 8 2*; the 6 of the mask lies elsewhere.
+    expected = (2 / 4, (1 + 2 / 4) / 2, 11 / 26, 11 / 26 * 2, 1 / 2, 1)
+    found = scores_without_threshold(HEATMAP, MASK, WITHIN)
+    assert found == pytest.approx(dict(zip(WITHOUT_THRESHOLD, expected, strict=True)))
+
+
+def test_equal_values_are_shared_out():
+    # Top: two of value 5, one in the mask; then three of value 1, one in the mask.
+    heatmap, mask = np.array([[5, 5, 1, 1, 1]]), np.array([[1, 0, 1, 0, 0]], bool)
+    found = scores_without_threshold(heatmap, mask)
+    # Pairs: 5* with 5 (1/2), 1, 1; 1* with 5 (0), 1 (1/2), 1 (1/2).
+    assert found["auc"] == pytest.approx((1 / 2 + 2 + 1) / 6)
+    assert found["relevance_rank"] == found["pointing"] == pytest.approx(1 / 2)
+    # The third of the top three is any of the ones: two of three of them are in the mask.
+    found = scores_without_threshold(heatmap, np.array([[1, 0, 1, 1, 0]], bool))
+    assert found["relevance_rank"] == pytest.approx((1 + 2 / 3) / 3)
+    # Half of the four equal pixels, of which two are in the mask: 1 hit of 2 marked.
+    flat, half = np.full((2, 2), 5, np.uint8), np.array([[1, 1], [0, 0]], bool)
+    np.testing.assert_allclose(area_curve(flat, half, [0.5, 1]), [1 / 3, half.mean()])
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_a_constant_heatmap_scores_what_chance_gives(dtype):
+    found = scores_without_threshold(np.full((3, 3), 7, dtype), MASK)
+    chance = {name: 1 / 3 for name in WITHOUT_THRESHOLD} | {"auc": 0.5, "relevance_density": 1}
+    assert found == pytest.approx(chance)
+
+
+@given(arrays(np.uint8, (5, 4)), MASKS)
+def test_scores_by_rank_are_those_of_scikit_learn_whatever_the_scale(heatmap, mask):
+    flat = mask.ravel(), heatmap.ravel().astype(float)
+    found = scores_without_threshold(heatmap, mask)
+    assert found["auc"] == pytest.approx(metrics.roc_auc_score(*flat))
+    assert found["average_precision"] == pytest.approx(metrics.average_precision_score(*flat))
+    other = scores_without_threshold(np.exp(heatmap.astype(np.float64) / 40) - 3, mask)
+    for name in ("auc", "average_precision", "relevance_rank", "pointing"):
+        assert found[name] == pytest.approx(other[name])
+    assert auc(heatmap, ~mask) == pytest.approx(1 - found["auc"])
+
+
+@given(st.data())
+def test_within_is_the_same_as_cutting_out(data):
+    heatmap, mask = data.draw(arrays(np.uint8, (5, 4))), data.draw(MASKS)
+    within = np.zeros((5, 4), bool)
+    within[1:4, :3] = True
+    cut, cut_mask = heatmap[1:4, :3], mask[1:4, :3]
+    if cut_mask.any() and not cut_mask.all() and cut.any():
+        expected = scores_without_threshold(cut, cut_mask)
+        assert scores_without_threshold(heatmap, mask, within) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("score", [auc, relevance_mass, scores_without_threshold, iou_by_threshold])
+def test_scores_within_an_area_say_what_does_not_fit(score):
+    with pytest.raises(DataError, match=r"heatmap has shape \(3, 3\), the mask has shape \(3, 2\)"):
+        score(HEATMAP, MASK[:, :2])
+    with pytest.raises(DataError, match=r"look within has shape \(2, 3\)"):
+        score(HEATMAP, MASK, WITHIN[:2])
+    with pytest.raises(DataError, match="mask must be an array of bool, but got int"):
+        score(HEATMAP, MASK.astype(int))
+    with pytest.raises(DataError, match=r"mask is empty.*0 of 9 pixels"):
+        score(HEATMAP, np.zeros((3, 3), bool))
+    with pytest.raises(DataError, match=r"mask is everything.*9 of 9"):
+        score(HEATMAP, np.ones((3, 3), bool))
+    with pytest.raises(DataError, match="finite"):
+        score(np.where(MASK, np.nan, 1.0), MASK)
+
+
+def test_a_heatmap_without_mass_says_so_and_negative_values_hold_none():
+    heatmap = np.where(MASK, 1.0, -5.0)
+    assert relevance_mass(heatmap, MASK) == 1
+    with pytest.raises(DataError, match="nowhere positive"):
+        relevance_mass(-np.abs(heatmap), MASK)
+    assert np.isnan(scores_without_threshold(-np.abs(heatmap), MASK)["relevance_density"])
+
+
+def test_thresholds_by_hand():
+    # From the top 9* 8 7 6* 3 2* 1 0 0: hits among the first k are 1 1 1 2 2 3 3 3 3.
+    expected = [0, 1 / 3, 1 / 4, 1 / 5, 2 / 5, 2 / 6, 3 / 6, 3 / 7, 3 / 8, 3 / 9]
+    np.testing.assert_allclose(area_curve(HEATMAP, MASK, np.arange(10) / 9), expected)
+    found = iou_by_threshold(HEATMAP, MASK)
+    assert tuple(found) == THRESHOLDS
+    assert found["iou_mask_area"] == pytest.approx(1 / 5) and found["iou_best_f1"] == pytest.approx(3 / 6)
+    marked = threshold_otsu(HEATMAP)[1]
+    assert found["iou_otsu"] == pytest.approx(iou(marked, MASK))
+    within = iou_by_threshold(HEATMAP, MASK, WITHIN)
+    assert within["iou_mask_area"] == pytest.approx(1 / 3)
+    assert within["iou_otsu"] == pytest.approx(iou(marked & WITHIN, MASK & WITHIN))
+    with pytest.raises(DataError, match="Shares"):
+        area_curve(HEATMAP, MASK, [1.2])
+
+
+@given(arrays(np.uint8, (5, 4)), MASKS)
+def test_the_curve_passes_through_every_threshold(gray, mask):
+    for level in np.unique(gray):
+        marked = gray >= level
+        found = area_curve(gray, mask, [marked.mean()])
+        assert found[0] == pytest.approx(iou(marked, mask))
+        assert iou(marked, mask) <= iou_by_threshold(gray, mask)["iou_best_f1"] + 1e-12
+
+
+def test_residuals_see_what_is_specific_and_nothing_else():
+    masks = np.zeros((3, 6, 6), bool)
+    for place in range(3):
+        masks[place, 2 * place : 2 * place + 2] = True
+    common = 50 * generator(8).random((6, 6))
+    maps = (common + masks[None, None] * 5.0).repeat(2, axis=1)
+    table = residual_table(maps, masks)
+    assert table.shape == (1, 2, 3, 3) and relabelling_test(table[0]).p == pytest.approx(1 / 6)
+    assert (np.diagonal(table, axis1=2, axis2=3) > 0.8).all()
+    # Only the middle: nothing specific is left.
+    assert np.isnan(residual_table(np.broadcast_to(common, maps.shape), masks)).all()
+
+
+def test_residuals_by_hand():
+    masks = np.array([[[1, 0, 0]], [[0, 1, 0]]], bool)
+    maps = np.array([[[[[3.0, 0, 0]], [[0.0, 2, 0]]]]])
+    # Scaled they are mirror images, (1, -1, 0) once the means are gone, as are the masks.
+    np.testing.assert_allclose(residual_table(maps, masks)[0, 0], [[1, -1], [-1, 1]])
+    assert np.isnan(residual_table(maps, masks, np.array([[[True, False]]]))).all()
+    with pytest.raises(DataError, match="do not fit"):
+        residual_table(maps, masks[:, :, :2])
+
+
+def cells(values):
+    rows = [(*key, *(value,) * 4) for key, value in values.items()]
+    return pd.DataFrame(rows, columns=["network", "fold", "expression", *METRICS])
+
+
+CELLS = cells(
+    {
+        ("B", "CV1", "anger"): 0.2,
+        ("B", "CV2", "anger"): 0.4,
+        ("B", "CV1", "fear"): 0.6,
+        ("B", "CV2", "fear"): np.nan,
+        ("A", "CV1", "anger"): 0.1,
+        ("A", "CV2", "anger"): 0.1,
+        ("A", "CV1", "fear"): np.nan,
+        ("A", "CV2", "fear"): np.nan,
+    }
+)
+
+
+def test_averages_are_plain_means_of_the_cells_there_are():
+    table = summarise(CELLS).set_index(["network", "expression"])["iou"]
+    assert list(table.index) == [
+        (network, name) for network in ("B", "A", "Average") for name in ("Anger", "Fear", "Average")
+    ]
+    expected = [0.3, 0.6, 0.45, 0.1, np.nan, 0.1, 0.2, 0.6, (0.3 + 0.6 + 0.1) / 3]
+    np.testing.assert_allclose(table, expected)
+
+
+def test_layout_has_networks_in_rows_and_expressions_in_columns():
+    wide = layout(summarise(CELLS), ["iou", "f1_score"])
+    assert list(wide.index) == ["B", "A", "Average"]
+    assert list(wide.columns) == [
+        (name, metric) for name in ("Anger", "Fear", "Average") for metric in ("IoU", "F1")
+    ]
+    assert wide.loc["B", ("Average", "F1")] == pytest.approx(0.45)

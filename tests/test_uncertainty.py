@@ -1,0 +1,183 @@
+"""Intervals over folds and subjects, and of ranks: by hand, and whether they cover as often as they say."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from ekman_expressions.core.errors import DataError, SettingsError
+from ekman_expressions.core.seeds import generator
+from ekman_expressions.measures.scores import auc
+from ekman_expressions.measures.uncertainty import (
+    Interval,
+    cluster_bootstrap,
+    corrected_interval,
+    holm,
+    interval_of,
+    mean_known,
+    rank_intervals,
+    resample_counts,
+    resampled_scores,
+)
+
+
+def coverage(draw, truth, times=300):
+    """How often the intervals of simulated data hold the truth."""
+    hits = 0
+    for time in range(times):
+        found = cluster_bootstrap(*draw(generator(1, time)), seed=time, resamples=400)
+        hits += found.low <= truth <= found.high
+    return hits / times
+
+
+@pytest.mark.parametrize("folds", [3, 5])
+def test_the_interval_of_few_folds_covers_at_its_level(folds):
+    # 300 trials: 95 % ± 3.2 standard errors is 91 to 99 %.
+    assert 0.91 <= coverage(lambda random: (random.normal(0.3, 0.1, folds),), 0.3) <= 0.99
+
+
+def test_clusters_cover_at_their_level_and_single_values_do_not():
+    def faces_of_subjects(random):
+        subjects = np.repeat(np.arange(20), 5)
+        return random.normal(0, 1, 20)[subjects] + random.normal(0, 0.3, subjects.size), subjects
+
+    assert 0.91 <= coverage(faces_of_subjects, 0) <= 0.99
+    assert coverage(lambda random: faces_of_subjects(random)[:1], 0) < 0.8
+
+
+def test_strata_cover_at_their_level():
+    """Four subjects in each of five folds, resampled within folds; folds differ a lot."""
+    hits = 0
+    for time in range(300):
+        values = generator(3, time).normal(size=(5, 4)) + 10 * np.arange(5)[:, None]
+        counts = [resample_counts(4, 300, seed=100 * time + stratum) for stratum in range(5)]
+        replicates = np.mean([count @ row / 4 for count, row in zip(counts, values, strict=True)], axis=0)
+        found = interval_of(values.mean(), replicates, 20, strata=5)
+        hits += found.low <= 20 <= found.high
+    assert 0.91 <= hits / 300 <= 0.99
+
+
+def test_for_independent_values_it_is_the_classical_t_interval():
+    values = np.array([0.1, 0.4, 0.2, 0.9, 0.5])
+    found = cluster_bootstrap(values, seed=0, resamples=200_000)
+    low, high = stats.t.interval(0.95, 4, values.mean(), stats.sem(values))
+    assert (found.estimate, found.units) == (pytest.approx(0.42), 5)
+    assert (found.low, found.high) == (pytest.approx(low, abs=2e-3), pytest.approx(high, abs=2e-3))
+
+
+def test_equal_seeds_give_equal_intervals_and_units_are_drawn_evenly():
+    values = generator(0).normal(size=30)
+    assert cluster_bootstrap(values, seed=7) == cluster_bootstrap(values, seed=7)
+    assert cluster_bootstrap(values, seed=7) != cluster_bootstrap(values, seed=8)
+    counts = resample_counts(6, 20_000, seed=0)
+    assert (counts.sum(axis=1) == 6).all()
+    np.testing.assert_allclose(counts.mean(axis=0), 1, atol=0.03)
+
+
+def test_missing_values_too_few_units_and_bad_input():
+    found = cluster_bootstrap([1.0, np.nan, 3.0], ["a", "b", "c"], seed=0)
+    assert (found.estimate, found.units) == (2, 2)
+    found = cluster_bootstrap([1.0, 2.0], ["a", "a"], seed=0)
+    assert (found.estimate, found.units) == (1.5, 1) and np.isnan([found.low, found.high]).all()
+    assert cluster_bootstrap([np.nan], seed=0).units == 0
+    assert str(cluster_bootstrap([1.0], seed=0)) == "1.000 [nan, nan]"
+    np.testing.assert_array_equal(mean_known([[1, np.nan, 3], [np.nan] * 3], axis=1), [2, np.nan])
+    with pytest.raises(DataError, match=r"\(3,\) and clusters of shape \(2,\)"):
+        cluster_bootstrap([1, 2, 3], ["a", "b"], seed=0)
+    with pytest.raises(SettingsError, match="resamples"):
+        cluster_bootstrap([1, 2], seed=0, resamples=0)
+
+
+def test_nadeau_and_bengio_by_hand():
+    # Mean 0.3, variance 0.025; (1/5 + 1/4) of it is 0.01125; t(4) at 97.5 % is 2.776445.
+    found = corrected_interval([0.1, 0.2, 0.3, 0.4, 0.5])
+    assert found.estimate == pytest.approx(0.3) and found.units == 5
+    assert found.standard_error == pytest.approx(0.01125**0.5)
+    assert found.high == pytest.approx(0.3 + 2.776445 * 0.01125**0.5, abs=1e-6)
+    # t = 0.3 / 0.106066 = 2.828427 with 4 degrees of freedom.
+    assert found.p == pytest.approx(0.0474207, abs=1e-6)
+
+
+def test_the_corrected_interval_covers_folds_that_share_data():
+    """Folds with the correlation that the correction assumes, 1/5; uncorrected they cover too seldom."""
+    hits = np.zeros(2)
+    for time in range(600):
+        random = generator(1, time)
+        scores = np.sqrt(0.8) * random.normal(size=5) + np.sqrt(0.2) * random.normal()
+        found = corrected_interval(scores)
+        low, high = stats.t.interval(0.95, 4, scores.mean(), stats.sem(scores))
+        hits += found.low <= 0 <= found.high, low <= 0 <= high
+    corrected, uncorrected = hits / 600
+    assert 0.92 <= corrected <= 0.98 and uncorrected < 0.91
+
+
+def test_p_of_differences_that_are_nothing_is_uniform():
+    p = []
+    for time in range(400):
+        # Of folds that share 1/4 of their variance, as the correction for four folds assumes.
+        random = generator(2, time)
+        p.append(corrected_interval(np.sqrt(3 / 4) * random.normal(size=4) + random.normal() / 2).p)
+    assert stats.kstest(p, "uniform").pvalue > 0.01
+    assert corrected_interval([0, 0, 0]).p == 1 and corrected_interval([1, 1, 1]).p == 0
+
+
+def test_few_folds_and_missing_ones():
+    one = corrected_interval([0.4])
+    assert one.estimate == 0.4 and np.isnan([one.low, one.high, one.p]).all() and one.units == 1
+    assert np.isnan(corrected_interval([np.nan]).estimate)
+    assert corrected_interval([1, np.nan, 3]) == corrected_interval([1, 3])
+    with pytest.raises(DataError, match="one value per fold"):
+        corrected_interval([[1, 2]])
+
+
+def test_holm_by_hand():
+    np.testing.assert_allclose(holm([0.01, 0.04, np.nan, 0.03]), [0.03, 0.06, np.nan, 0.06])
+    np.testing.assert_allclose(holm([0.9, 0.8]), [1, 1])
+
+
+def test_rank_intervals_by_hand():
+    replicates = np.array([[3, 2, 1], [3, 2, 1], [2, 3, 1], [3, 2, np.nan]])
+    table = rank_intervals([3, 2, 1], replicates, ["a", "b", "c"]).set_index("network")
+    assert table["rank"].tolist() == [1, 2, 3]
+    assert table.loc["a", ["low", "high"]].tolist() == [1, 2] and table.loc["c", "low"] == 3
+    np.testing.assert_allclose(table["first"], [2 / 3, 1 / 3, 0])
+    ties = rank_intervals([1, 1, np.nan], np.ones((2, 3)), ["a", "b", "c"]).set_index("network")
+    assert ties.loc["a", "rank"] == 1.5 and np.isnan(ties.loc["c"].astype(float)).all()
+    assert np.isnan(rank_intervals([1.0, 2], np.empty((0, 2)), "ab")["low"]).all()
+    with pytest.raises(DataError, match="2 networks"):
+        rank_intervals([1, 2], replicates, ["a", "b"])
+
+
+def test_rank_intervals_hold_the_true_rank():
+    truth = np.arange(6) / 4
+    held = []
+    for time in range(200):
+        scores = truth[:, None] + generator(4, time).normal(0, 0.4, size=(6, 8))
+        drawn = resample_counts(8, 300, seed=time) @ scores.T / 8
+        table = rank_intervals(scores.mean(axis=1), drawn, range(6))
+        true_rank = 6 - table["network"]
+        held.append((table["low"] <= true_rank) & (true_rank <= table["high"]))
+    assert np.mean(held) >= 0.93
+
+
+def test_intervals_over_subjects_cover_at_their_level():
+    """The AUC that a heatmap of 15 people has on average; that of all people is a little higher."""
+    mask = np.zeros((8, 8), bool)
+    mask[2:6, 2:6] = True
+    truth = generator(0).random((8, 8)) + 0.4 * mask
+    estimates, intervals = [], []
+    for time in range(200):
+        noise = np.kron(generator(9, time).normal(size=(15, 4, 4)), np.ones((1, 2, 2)))
+        maps = truth + 0.6 * noise
+        counts = resample_counts(15, 100, seed=time)
+        found = resampled_scores(maps, np.arange(15), counts, mask, np.ones((8, 8), bool))["auc_hull"]
+        estimates.append(auc(maps.mean(axis=0), mask))
+        intervals.append(interval_of(estimates[-1], found, 15))
+    covered = [found.low <= np.mean(estimates) <= found.high for found in intervals]
+    assert 0.9 <= np.mean(covered) <= 0.99
+    assert auc(truth, mask) > np.mean(estimates)
+    errors = np.mean([found.standard_error for found in intervals])
+    assert errors == pytest.approx(np.std(estimates), rel=0.2)
+
+
+def test_an_interval_needs_two_units_in_a_stratum():
+    assert interval_of(0.3, np.ones(9), 4, strata=4) == Interval(0.3, units=4)

@@ -1,14 +1,48 @@
-"""Where on the face does an expression classifier look, and is that where human faces move?"""
+"""Where on the face does an expression classifier look, and is that where human faces move?
 
+The names here are what a notebook of one's own needs; each is loaded when it is first used.
+
+>>> import ekman_expressions as ee
+>>> ee.ekman_mask("happiness").shape
+(275, 224)
+"""
+
+import importlib
 import os
+from typing import Any
 
 # Before TensorFlow is imported anywhere: its start-up notes would bury the progress bars.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
-from ekman_expressions.core.expressions import EXPRESSIONS  # noqa: E402
-from ekman_expressions.study.experiment import Experiment  # noqa: E402
-from ekman_expressions.zoo.own_settings import OwnModel  # noqa: E402
+__version__ = "0.2.0"
 
-__version__ = "0.1.0"
-__all__ = ["EXPRESSIONS", "Experiment", "OwnModel"]
+_ROOMS = {
+    "api": ("explain", "Explanations", "Heatmap"),
+    "core.expressions": ("EXPRESSIONS",),
+    "explainers": ("EXPLAINERS", "Explanation"),
+    "faces": ("Faces", "load_faces", "example_faces"),
+    "facespace": ("atlas", "ekman_mask", "normalise"),
+    "measures.scores": ("auc", "mask_scores", "scores_at_otsu"),
+    "study": ("STEPS", "run"),
+    "study.experiment": ("Experiment",),
+    "zoo": ("NETWORKS", "Model", "load_model", "example_model"),
+    "zoo.own_settings": ("OwnModel",),
+}
+_HOME = {name: room for room, names in _ROOMS.items() for name in names}
+
+__all__ = sorted([*_HOME, "figures"])  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    if name == "figures":
+        return importlib.import_module("ekman_expressions.figures")
+    if name not in _HOME:
+        raise AttributeError(f"module 'ekman_expressions' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"ekman_expressions.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -137,7 +137,7 @@ def main() -> None:
     if not options.in_place:
         print(f"  {'executed notebooks':<22} {folder}")
     with contextlib.suppress(MissingError):
-        table = expected.table_path(experiment.name)
+        table = expected.expected_path(experiment.name)
         print(f"\nThe numbers that come with the package:\n{expected.compare(experiment, table).summary()}")
 
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 
 import pandas as pd
@@ -27,14 +28,19 @@ from ekman_expressions.core.errors import DataError, EkmanExpressionsError, Miss
 from ekman_expressions.core.files import read_csv, write_csv
 from ekman_expressions.study.experiment import Experiment
 
-_COLUMNS = ("file", "where", "column", "expected", "tolerance", "kind")
-_KINDS = ("deterministic", "stochastic")
-_DATA = Path(__file__).parents[1] / "data"
+COLUMNS = ("file", "where", "column", "expected", "tolerance", "kind")
+KINDS = ("deterministic", "stochastic")
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The rows of a table of expected numbers, with ``obtained`` (NaN if missing), ``ok`` and ``reason``."""
+    """Expected numbers beside the obtained ones.
+
+    Attributes
+    ----------
+    table : DataFrame
+        The `COLUMNS`, then ``obtained`` (NaN where it is missing), ``ok`` and ``reason``.
+    """
 
     table: pd.DataFrame
 
@@ -44,53 +50,31 @@ class Comparison:
         return bool(self.table["ok"].all())
 
     def summary(self) -> str:
-        """Return the comparison as text: how many numbers are as expected, then each of them."""
-        lines = [f"{self.table['ok'].sum()} of {len(self.table)} numbers as expected"]
+        """Return the comparison as text, the numbers that differ first named."""
+        lines = []
         for row in self.table.itertuples():
-            where = f" [{row.where}]" if row.where else ""
+            place = f"{row.file} [{row.where}] {row.column}" if row.where else f"{row.file} {row.column}"
+            verdict = "ok" if row.ok else row.reason or "DIFFERS"
             lines.append(
-                f"  {row.file}{where} {row.column}: expected {row.expected:g} ± {row.tolerance:g} "
-                f"({row.kind}), obtained {row.obtained:g}: {'ok' if row.ok else row.reason or 'DIFFERS'}"
+                f"  {place}: expected {row.expected:g} ± {row.tolerance:g} ({row.kind}), "
+                f"obtained {row.obtained:g}: {verdict}"
             )
-        return "\n".join(lines)
+        good = int(self.table["ok"].sum())
+        return "\n".join([f"{good} of {len(lines)} numbers as expected", *lines])
 
 
-def compare(experiment: Experiment, table: Path | str | None = None) -> Comparison:
-    """Compare an experiment's numbers with those of a table; default: the one of the preset of its name.
+def expected_path(name: str) -> Path:
+    """Return the table that comes with the package for a preset.
 
     Raises
     ------
     MissingError
-        If there is no such table. An obtained number that is not there is no error, but differs.
-    DataError
-        If the table is not as it must be.
+        If there is none.
     """
-    rows = []
-    for row in _read(table_path(experiment.name) if table is None else Path(table)).itertuples(index=False):
-        obtained, reason = math.nan, ""
-        try:
-            obtained = _obtained(experiment, row.file, row.where, row.column)
-        except (EkmanExpressionsError, OSError) as error:
-            reason = str(error)
-        ok = bool(abs(obtained - row.expected) <= row.tolerance)
-        rows.append({**row._asdict(), "obtained": obtained, "ok": ok, "reason": reason})
-    return Comparison(pd.DataFrame(rows, columns=[*_COLUMNS, "obtained", "ok", "reason"]))
-
-
-def update(experiment: Experiment, table: Path) -> None:
-    """Write the obtained numbers into a table as those that are expected from now on."""
-    found = compare(experiment, table).table
-    absent = found[found["obtained"].isna()]
-    if len(absent):
-        raise DataError(f"{table} is left as it was: {absent['reason'].iloc[0] or 'a number is NaN'}")
-    write_csv(table, found.assign(expected=found["obtained"])[list(_COLUMNS)])
-
-
-def table_path(name: str) -> Path:
-    """Return the table that comes with the package for a preset, or raise `MissingError`."""
-    path = _DATA / f"expected_{name}.csv"
+    folder = resources.files("ekman_expressions").joinpath("data")
+    path = Path(str(folder.joinpath(f"expected_{name}.csv")))
     if not path.is_file():
-        there = sorted(item.stem.removeprefix("expected_") for item in _DATA.glob("expected_*.csv"))
+        there = sorted(item.name[9:-4] for item in folder.iterdir() if item.name.startswith("expected_"))
         raise MissingError(
             f"No expected numbers come with the package for {name!r}, only for {', '.join(there)}. "
             "Name a table of your own with --table."
@@ -98,17 +82,56 @@ def table_path(name: str) -> Path:
     return path
 
 
-def _read(path: Path) -> pd.DataFrame:
+def compare(experiment: Experiment, table: Path | str | None = None) -> Comparison:
+    """Compare an experiment's numbers with those that are expected.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        The settings and folders.
+    table : Path, optional
+        A table as above; default: the one that comes with the package for the experiment's name.
+
+    Raises
+    ------
+    DataError
+        If the table is not as it must be. A number that is not there is no error, but differs.
+    """
+    wanted = read_expected(expected_path(experiment.name) if table is None else Path(table))
+    rows = []
+    for row in wanted.itertuples(index=False):
+        obtained, reason = math.nan, ""
+        try:
+            obtained = _obtained(experiment, row.file, row.where, row.column)
+        except (EkmanExpressionsError, OSError) as error:
+            reason = str(error)
+        ok = bool(abs(obtained - row.expected) <= row.tolerance)
+        rows.append({**row._asdict(), "obtained": obtained, "ok": ok, "reason": reason})
+    return Comparison(pd.DataFrame(rows, columns=[*COLUMNS, "obtained", "ok", "reason"]))
+
+
+def update(experiment: Experiment, table: Path) -> None:
+    """Write the obtained numbers into a table as those that are expected from now on."""
+    found = compare(experiment, table)
+    absent = found.table[found.table["obtained"].isna()]
+    if len(absent):
+        raise DataError(f"{table} is left as it was: {absent['reason'].iloc[0] or 'a number is NaN'}")
+    write_csv(table, found.table.assign(expected=found.table["obtained"])[list(COLUMNS)])
+
+
+def read_expected(path: Path) -> pd.DataFrame:
+    """Read a table of expected numbers, and check it."""
     if not path.is_file():
         raise MissingError(f"There is no table of expected numbers {path}.")
     texts = dict.fromkeys(("file", "where", "column", "kind"), str)
-    table = read_csv(path, _COLUMNS, dtype=texts, keep_default_na=False)
+    table = read_csv(path, COLUMNS, dtype=texts, keep_default_na=False)
     for column in ("expected", "tolerance"):
         table[column] = pd.to_numeric(table[column], errors="coerce")
         if table[column].isna().any():
             raise DataError(f"{path} has a cell of the column {column} that is no number.")
-    if strange := sorted(set(table["kind"]) - set(_KINDS)):
-        raise DataError(f"{path} has the kind {', '.join(strange)}. Allowed are {', '.join(_KINDS)}.")
+    strange = sorted(set(table["kind"]) - set(KINDS))
+    if strange:
+        raise DataError(f"{path} has the kind {', '.join(strange)}. Allowed are {', '.join(KINDS)}.")
     return table
 
 
@@ -116,12 +139,16 @@ def _obtained(experiment: Experiment, file: str, where: str, column: str) -> flo
     path = experiment.root / file.replace("{name}", experiment.name)
     if not path.is_file():
         raise MissingError(f"there is no {path}")
-    conditions = dict(condition.split("=", 1) for condition in where.split(";") if condition)
-    rows = read_csv(path, (*conditions, *([] if column == "rows" else [column])))
-    for name, value in conditions.items():
+    rows = read_csv(path)
+    for condition in filter(None, where.split(";")):
+        name, _, value = condition.partition("=")
+        if name not in rows:
+            raise DataError(f"{path} has no column {name!r}")
         rows = rows[rows[name].astype(str) == value]
     if column == "rows":
         return float(len(rows))
+    if column not in rows:
+        raise DataError(f"{path} has no column {column!r}")
     if rows.empty:
         raise DataError(f"{path} has no row with {where}")
     return float(rows[column].mean())

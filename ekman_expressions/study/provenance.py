@@ -150,7 +150,7 @@ def settings_of(experiment: Experiment, *parts: str) -> dict[str, Any]:
         without those of LIME's regression, for every value of which a record holds. Other names are
         single settings: ``explanation.positives``.
     """
-    settings: dict[str, Any] = {"seed": experiment.seed} if parts else {}
+    settings: dict[str, Any] = {"seed": experiment.seed}
     for part in parts:
         section, _, name = part.partition(".")
         if name:

@@ -123,7 +123,7 @@ def inputs_of(experiment: Experiment, step: Step, steps: Mapping[str, Step] = ST
             if upstream.name in step.also:
                 continue
             raise
-        refuse_other_settings(folder, entry, settings_of(by, *step.settings))
+        refuse_other_settings(folder, entry, _settings(by, step))
         # As they are now: somebody may have put others there.
         found = {
             name: hash_now(folder / name, output)
@@ -166,6 +166,10 @@ def _upstream(
                 yield name if explainer == own else f"{name} of {explainer}", upstream, by, pattern
 
 
+def _settings(experiment: Experiment, step: Step) -> dict[str, Any]:
+    return settings_of(experiment, *step.settings) if step.settings else {}
+
+
 def _run_step(experiment: Experiment, step: Step, steps: Mapping[str, Step], options: Mapping) -> Run:
     total = Run()
     if reason := step.idle(experiment) if step.idle else "":
@@ -178,25 +182,23 @@ def _run_step(experiment: Experiment, step: Step, steps: Mapping[str, Step], opt
             _run_first(experiment.explained_by(name), step, steps, total)
     experiment = owner(experiment, step)
     folder = folder_of(experiment, step)
-    settings, inputs = settings_of(experiment, *step.settings), inputs_of(experiment, step, steps)
+    settings, inputs = _settings(experiment, step), inputs_of(experiment, step, steps)
     about = {"settings": settings, "choices": choices_of(experiment, step) | plain(options), "inputs": inputs}
     remove_leftovers(folder)
-    record = _Record(folder, step, about)
-    record.refuse()
-    before = record.before
-    known = {folder / name: output for name, output in before["outputs"].items()}
-    finished = before["end"] is not None
-    resumed = all(before.get(name) == value for name, value in about.items())
+    before = read_entry(folder / "run.json") if (folder / "run.json").exists() else None
+    _refuse(folder, step, before, settings, inputs)
+    outputs = {folder / name: output for name, output in before["outputs"].items()} if before else {}
+    finished = before is not None and before["end"] is not None
+    resumed = before is not None and all(before.get(name) == value for name, value in about.items())
     same = finished and resumed
-    broken = [
-        path for path, output in known.items() if finished and hash_now(path, output) != output["sha256"]
-    ]
+    broken = [path for path, output in outputs.items() if finished and _is_other(path, output)]
     if same and not broken and not step.always and not (step.resumes and before["omissions"]):
         total.skipped += before["done"] + before["skipped"]
         total.omissions += before["omissions"]
         total.notes += before["notes"]
         return total
-    run = Run(folder, known, record.begin, resumed=resumed)
+    record = _Record(folder, step, about, before)
+    run = Run(folder, outputs, record.begin, resumed=resumed)
     if not same or broken:
         run.begin()
     for path in broken:
@@ -226,77 +228,90 @@ def _run_first(experiment: Experiment, step: Step, steps: Mapping[str, Step], to
             ]
 
 
-class _Record:
-    """The ``run.json`` of one run: written without an end when artefacts begin to change, then whole."""
+def _is_other(path: Path, output: Mapping[str, Any]) -> bool:
+    """Say whether a file is not there any more, or not as it was when run.json was written."""
+    return hash_now(path, output) != output["sha256"]
 
-    def __init__(self, folder: Path, step: Step, about: Mapping[str, dict]) -> None:
-        self._folder, self._step, self._about, self._path = folder, step, about, folder / "run.json"
-        nothing = {"known_settings": {}, "known_inputs": {}, "outputs": {}, "end": None}
-        self.before = read_entry(self._path) if self._path.exists() else nothing
-        self._entry: dict[str, Any] | None = None
 
-    def refuse(self) -> None:
-        """Raise `ConflictError` if what the folder holds can neither be kept nor replaced."""
-        folder, keeps = self._folder, self._step.keeps
-        refuse_other_settings(folder, self.before, self._about["settings"])
+def _refuse(
+    folder: Path, step: Step, before: Mapping[str, Any] | None, settings: Mapping, inputs: Mapping[str, str]
+) -> None:
+    """Raise `ConflictError` if what a folder holds can neither be kept nor replaced."""
+    if before is None:
         found = [path.name for path in folder.glob("*") if not path.name.startswith(".")]
-        if keeps and found and not self._path.exists():
+        if step.keeps and found:
             raise ConflictError(
                 f"{folder} holds {len(found)} entries (such as {found[0]}), but no run.json that says how "
                 f"they were made. Delete {folder} to make them again, or give the experiment another name."
             )
-        known = self.before["known_inputs"]
-        fixed = {name: value for name, value in self._about["inputs"].items() if name not in self._step.reads}
-        changed = [name for name, value in fixed.items() if known.get(name, value) != value]
-        if keeps and changed:
-            raise ConflictError(
-                f"{folder} was made from another version of {', '.join(changed)} "
-                f"(its contents have changed since). Delete {folder} to make it again, "
-                "or give the experiment another name."
-            )
+        return
+    refuse_other_settings(folder, before, settings)
+    known = before["known_inputs"]
+    changed = [
+        name
+        for name, value in inputs.items()
+        if step.keeps and name not in step.reads and known.get(name, value) != value
+    ]
+    if changed:
+        raise ConflictError(
+            f"{folder} was made from another version of {', '.join(changed)} "
+            f"(its contents have changed since). Delete {folder} to make it again, "
+            "or give the experiment another name."
+        )
+
+
+class _Record:
+    """The ``run.json`` of one run: written without an end when artefacts begin to change, then whole."""
+
+    def __init__(self, folder: Path, step: Step, about: Mapping, before: Mapping[str, Any] | None) -> None:
+        self._folder, self._step, self._about, self._before = folder, step, about, before
+        self._entry: dict[str, Any] | None = None
 
     def begin(self) -> None:
-        if self._entry is None:
-            self._entry = {
-                "step": self._step.name,
-                **environment(),
-                **self._about,
-                # What earlier runs did for networks that are not asked for now stays on record.
-                "known_settings": merged(self.before["known_settings"], self._about["settings"]),
-                "known_inputs": self.before["known_inputs"] | self._about["inputs"],
-                "start": datetime.now(UTC).isoformat(timespec="seconds"),
-                "end": None,
-                "outputs": self.before["outputs"],
-            }
-            self._begun = time.monotonic()
-            write_json(self._path, self._entry)
+        if self._entry is not None:
+            return
+        before = self._before or {"known_settings": {}, "known_inputs": {}, "outputs": {}}
+        self._entry = {
+            "step": self._step.name,
+            **environment(),
+            **self._about,
+            # What earlier runs did for networks that are not asked for now stays on record.
+            "known_settings": merged(before["known_settings"], self._about["settings"]),
+            "known_inputs": before["known_inputs"] | self._about["inputs"],
+            "start": datetime.now(UTC).isoformat(timespec="seconds"),
+            "end": None,
+            "outputs": before["outputs"],
+        }
+        self._begun = time.monotonic()
+        write_json(self._folder / "run.json", self._entry)
 
     def end(self, run: Run) -> None:
-        known, outputs = self.before["outputs"], {}
+        known = self._before["outputs"] if self._before else {}
+        outputs = {}
         for path, output in sorted(run.outputs.items()):
             name = path.relative_to(self._folder).as_posix()
             if output is None:
-                same = name in known and hash_now(path, known[name]) == known[name]["sha256"]
-                output = known[name] if same else described(path)
+                output = described(path) if name not in known or _is_other(path, known[name]) else known[name]
             outputs[name] = output
         if not self._step.resumes:
             # What another run left, and this one did not make, would be taken for this one's.
             for name in known.keys() - outputs.keys():
                 (self._folder / name).unlink(missing_ok=True)
-        if known.keys() != outputs.keys() or any(
-            output["sha256"] != known[name]["sha256"] for name, output in outputs.items()
-        ):
+        if {name: output["sha256"] for name, output in outputs.items()} != {
+            name: output["sha256"] for name, output in known.items()
+        }:
             self.begin()
-        if self._entry is not None:
-            seconds = time.monotonic() - self._begun
-            self._entry |= {
-                "end": datetime.now(UTC).isoformat(timespec="seconds"),
-                "seconds": round(seconds, 3),
-                "done": run.done,
-                "skipped": run.skipped,
-                "items_per_second": round(run.done / seconds, 3) if seconds > 0 else None,
-                "omissions": run.omissions,
-                "notes": run.notes,
-                "outputs": outputs,
-            }
-            write_json(self._path, self._entry)
+        if self._entry is None:
+            return
+        seconds = time.monotonic() - self._begun
+        self._entry |= {
+            "end": datetime.now(UTC).isoformat(timespec="seconds"),
+            "seconds": round(seconds, 3),
+            "done": run.done,
+            "skipped": run.skipped,
+            "items_per_second": round(run.done / seconds, 3) if seconds > 0 else None,
+            "omissions": run.omissions,
+            "notes": run.notes,
+            "outputs": outputs,
+        }
+        write_json(self._folder / "run.json", self._entry)

@@ -1,0 +1,176 @@
+"""The public face: faces, a model, explanations, their heatmap, its scores and its picture, in memory."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import ekman_expressions as ee
+from ekman_expressions.core.errors import DataError, SettingsError
+from ekman_expressions.facespace import SHAPE
+from ekman_expressions.measures.chance import random_pixels
+
+
+def mouth_reader(images):
+    """Predict happiness by the brightness of the region where a crop's mouth lies, and nothing else."""
+    rows, columns = images.shape[1:3]
+    patch = images[:, int(0.66 * rows) : int(0.82 * rows), int(0.35 * columns) : int(0.65 * columns)]
+    happy = patch.mean(axis=(1, 2, 3))[:, None]
+    others = np.repeat((1 - happy) / 5, 5, axis=1)
+    return np.hstack([others[:, :3], happy, others[:, 3:]]).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def found() -> ee.Explanations:
+    faces = ee.example_faces(12)
+    return ee.explain(mouth_reader, faces, "lime", targets="happiness", samples=120, seed=3)
+
+
+def test_the_public_face_is_small_and_complete():
+    assert len(ee.__all__) <= 30
+    for name in ee.__all__:
+        assert getattr(ee, name).__doc__ or isinstance(getattr(ee, name), (tuple, dict))
+    with pytest.raises(AttributeError, match="no attribute 'explian'"):
+        ee.explian  # noqa: B018
+
+
+def test_a_model_that_reads_the_mouth_highlights_the_mouth(found):
+    heatmap = found.heatmap()
+    mouth = ee.atlas().group("mouth")
+    inside, outside = heatmap.values[mouth].mean(), heatmap.values[~mouth].mean()
+    assert inside > 5 * outside
+    scores = heatmap.scores(mouth)
+    assert scores.loc["auc", "value"] > 0.85
+    # Two subjects are too few for an interval.
+    assert len(set(heatmap.subjects)) == 2 and scores[["low", "high"]].isna().all(axis=None)
+
+
+def test_eight_subjects_give_an_interval():
+    mouth = ee.atlas().group("mouth")
+    random = np.random.default_rng(0)
+    maps = mouth + random.normal(0, 0.5, (16, *SHAPE)) * (random.random((16, 1, 1)) < 0.5)
+    scores = ee.Heatmap(maps=maps, subjects=[f"S{n // 2}" for n in range(16)]).scores(mouth)
+    intervals = scores.loc[["iou", "auc_hull"]]
+    assert (intervals["low"] < intervals["value"]).all() and (intervals["value"] < intervals["high"]).all()
+    assert scores.loc[["f1_score", "precision", "recall", "auc"], "low"].isna().all()
+
+
+def test_tables_say_who_was_explained_and_how_well(found):
+    table = found.table
+    assert len(table) == len(found) == 12
+    assert set(table["explained"]) == {"happiness"} and (table["passes"] == 120).all()
+    assert table["r2"].between(0, 1).all()
+    np.testing.assert_allclose(table["probability"], found.predictions.max(axis=1))
+    assert "12 faces by LIME of mouth_reader" in repr(found)
+
+
+def test_the_same_seed_gives_the_same_maps_in_any_order(found):
+    faces = found.faces[[7, 2]]
+    again = ee.explain(mouth_reader, faces, targets=["happiness"] * 2, samples=120, seed=3)
+    np.testing.assert_array_equal(again.maps, found.maps[[7, 2]])
+
+
+def test_heatmaps_are_of_what_was_predicted_or_of_the_label(found):
+    labels = found.table["expression"]
+    of_label = found.heatmap("fear", by="expression")
+    assert len(of_label) == (labels == "fear").sum()
+    np.testing.assert_allclose(of_label.values, found.maps[labels == "fear"].mean(axis=0), rtol=1e-5)
+    with pytest.raises(DataError, match="No face has predicted = 'surprise'; there are"):
+        found.heatmap("surprise")
+    with pytest.raises(SettingsError, match="'by'"):
+        found.heatmap("fear", by="person")
+
+
+def test_scores_stand_beside_what_chance_gives(found):
+    heatmap = found.heatmap("happiness", by="expression")
+    mask = ee.ekman_mask("happiness")
+    scores = heatmap.scores()
+    expected = ee.mask_scores(heatmap.marked, mask)
+    assert (
+        scores.loc["iou", "value"] == expected["iou"] and scores.loc["recall", "value"] == expected["recall"]
+    )
+    assert scores.loc["iou", "all_white"] == pytest.approx(mask.mean())
+    area = int(heatmap.marked.sum())
+    assert scores.loc["iou", "random"] == random_pixels(area, int(mask.sum()), mask.size)
+    # Means over draws of as many pixels, by simulation.
+    random = np.random.default_rng(0)
+    drawn = [ee.mask_scores(random.permuted(heatmap.marked.ravel()).reshape(SHAPE), mask) for _ in range(40)]
+    means = pd.DataFrame(drawn).mean()
+    np.testing.assert_allclose(scores["random"][list(means.index)], means, atol=2e-3)
+
+
+def test_the_standard_error_is_that_of_a_mean_over_subjects():
+    random = np.random.default_rng(1)
+    values = random.normal(size=10)
+    maps = np.broadcast_to(values[:, None, None], (10, *SHAPE))
+    heatmap = ee.Heatmap(maps=maps, subjects=[f"S{n}" for n in range(10)])
+    np.testing.assert_allclose(heatmap.standard_error[0, 0], values.std(ddof=1) / np.sqrt(10), rtol=1e-5)
+    assert np.isnan(ee.Heatmap(maps=maps, subjects=["S1"] * 10).standard_error).all()
+
+
+def test_a_mismatch_names_both_objects(found):
+    heatmap = found.heatmap()
+    with pytest.raises(DataError, match=r"'mask' is bool of shape \(250, 224\), but Heatmap\(.*\(275, 224\)"):
+        heatmap.scores(np.ones((250, 224), bool))
+    with pytest.raises(SettingsError, match="no Ekman mask of 'all expressions together'"):
+        heatmap.scores()
+    with pytest.raises(DataError, match=r"got maps of shape \(2, 224, 224\) and 2 subjects"):
+        ee.Heatmap(maps=np.zeros((2, 224, 224)), subjects=["a", "b"])
+    flat = ee.Heatmap(maps=np.ones((1, *SHAPE)), subjects=["a"], expression="fear")
+    with pytest.raises(DataError, match="is 1 everywhere"):
+        flat.scores()
+
+
+def test_arguments_that_cannot_be_used_say_why(found):
+    faces = found.faces[:2]
+    with pytest.raises(SettingsError, match="'explainer'.*lime"):
+        ee.explain(mouth_reader, faces, "limes")
+    with pytest.raises(SettingsError, match="'faces'"):
+        ee.explain(mouth_reader, faces.images, "lime")
+    with pytest.raises(SettingsError, match="'targets' must name one class, or one for each of 2 faces"):
+        ee.explain(mouth_reader, faces, targets=["fear"])
+    with pytest.raises(SettingsError, match="predicts 2 classes.*Name its classes"):
+        ee.explain(lambda images: np.full((len(images), 2), 0.5), faces)
+
+
+def test_pictures(found, tmp_path):
+    for name, figure in (
+        ("heatmap", found.heatmap("happiness", by="expression").plot()),
+        ("face", found.plot(1)),
+        ("occlusion", ee.explain(mouth_reader, found.faces[:1], "occlusion").plot()),
+    ):
+        ee.figures.save(figure, tmp_path / f"{name}.png")
+        assert (tmp_path / f"{name}.png").stat().st_size > 5000
+    with pytest.raises(SettingsError, match="'place'"):
+        found.plot(12)
+
+
+def photographs(folder: Path) -> Path:
+    """Six photographs: two of real persons that come with our dependencies, and four renderings."""
+    import matplotlib
+    from skimage import data, io
+
+    from ekman_expressions.faces import synthetic
+
+    folder.mkdir()
+    io.imsave(folder / "astronaut.png", data.astronaut())
+    sample = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
+    shutil.copy(sample, folder / sample.name)
+    for name in ("id03_happiness_0", "id05_fear_1", "id08_anger_2", "id11_surprise_3"):
+        shutil.copy(synthetic.folder() / "images" / f"{name}.webp", folder)
+    return folder
+
+
+def test_six_lines_on_a_folder_of_photographs(tmp_path):
+    faces = ee.load_faces(photographs(tmp_path / "photos"))
+    model = ee.example_model()
+    found = ee.explain(model, faces, "lime", samples=100, seed=0)
+    heatmap = found.heatmap()
+    scores = heatmap.scores(ee.ekman_mask("happiness"))
+    figure = heatmap.plot()
+    assert len(faces) == 6 and not len(faces.omissions)
+    assert scores.loc["iou", "value"] > 0 and len(figure.axes) == 2
+    predicted = found.table.set_index("image_id")["predicted"]
+    assert (predicted[["id03_happiness_0", "id11_surprise_3"]] == ["happiness", "surprise"]).all()

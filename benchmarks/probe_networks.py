@@ -20,7 +20,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from ekman_expressions.core.files import read_image, write_csv
-from ekman_expressions.core.seeds import derive_seed, generator, keras_seeded
+from ekman_expressions.core.seeds import derive_seed, generator
 from ekman_expressions.core.startup import start_tensorflow
 from ekman_expressions.explainers import EXPLAINERS
 from ekman_expressions.faces import synthetic
@@ -31,6 +31,7 @@ from ekman_expressions.facespace.warp import normalise
 from ekman_expressions.figures import interval_dots
 from ekman_expressions.measures.uncertainty import RESAMPLES, interval_of, resample_counts
 from ekman_expressions.zoo import NETWORKS, as_model
+from ekman_expressions.zoo.keras_internals import keras_seeded
 
 TRAINED, UNTRAINED, DIFFERENCE = "trained", "untrained", "difference"
 EPOCHS, BATCH = 40, 8

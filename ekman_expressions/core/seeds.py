@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import random
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
 
@@ -33,29 +30,3 @@ def derive_seed(seed: int, *names: object) -> int:
 def generator(seed: int, *names: object) -> np.random.Generator:
     """Return a NumPy generator for `names`; see `derive_seed`."""
     return np.random.default_rng(derive_seed(seed, *names))
-
-
-@contextmanager
-def keras_seeded(seed: int) -> Iterator[None]:
-    """Let layers that are made within the block draw their seeds from `seed` alone.
-
-    `keras.utils.set_random_seed` seeds Python's global generator, of which Keras takes a number for each
-    initialiser and dropout. On a worker of a cluster other threads draw from it too, in between,
-    and the same network would start from other weights each time.
-
-    Parameters
-    ----------
-    seed : int, range [0, 2**32)
-        Given to `keras.utils.set_random_seed`, too.
-    """
-    import keras
-    from keras.src.random import seed_generator
-
-    keras.utils.set_random_seed(seed)
-    shared = seed_generator.python_random
-    # The numbers that the global one would give if nobody else drew from it.
-    seed_generator.python_random = random.Random(seed)
-    try:
-        yield
-    finally:
-        seed_generator.python_random = shared

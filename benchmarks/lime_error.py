@@ -82,7 +82,7 @@ def errors(cache: Path, experiment: Experiment, networks: list[str]) -> pd.DataF
 def seconds_per_sample(experiment: Experiment, network: str, rounds: int) -> tuple[float, float]:
     """Return the seconds of ours and of `lime` with `model.predict`, medians of turns."""
     row = next(faces(experiment, network, 1).itertuples())
-    model = model_files.load_model(experiment, network, row.fold)
+    model = model_files.load_model(experiment, network, row.fold).source
     image = prepared.read_faces(experiment, [row.image_id], experiment.side(network))[0]
     ready, segments = as_model(model), superpixels(image)
 

@@ -27,7 +27,7 @@ def measure(experiment: Experiment, network: str, samples: int, faces: int, roun
     explained = evaluation.read_explained(experiment)
     rows = explained[explained["network"] == network]
     rows = rows[rows["fold"] == rows["fold"].iloc[0]].groupby("expression").head(1).head(faces)
-    model = model_files.load_model(experiment, network, rows["fold"].iloc[0])
+    model = model_files.load_model(experiment, network, rows["fold"].iloc[0]).source
     models = {precision: as_model(model, precision=precision) for precision in PRECISIONS}
     images = prepared.read_faces(experiment, list(rows["image_id"]), experiment.side(network))
     seconds: dict[str, list[float]] = {precision: [] for precision in PRECISIONS}

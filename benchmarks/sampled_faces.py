@@ -65,7 +65,7 @@ def make(
             ]
             if not todo:
                 continue
-            model = model_files.load_model(experiment, network, fold)
+            model = model_files.load_model(experiment, network, fold).source
             model = as_model(model, name=f"{network}_{fold}", precision=precision)
             for row in tqdm(todo, desc=f"{network}_{fold} {sampler} {run}", unit="image", mininterval=10):
                 image = prepared.read_faces(experiment, [row.image_id], experiment.side(network))[0]

@@ -170,28 +170,6 @@ def test_a_new_explainer_goes_through_the_steps(study, monkeypatch):
 # --- how many images at a time
 
 
-def test_a_probe_decides_once_and_the_choice_is_kept(study, monkeypatch):
-    run_steps(study, "explanations")
-    assert not list(study.explanations_folder.rglob("group.json"))
-    other = study.replace(name="other")
-    for name in ("faces_folder", "models_folder", "evaluation_folder"):
-        getattr(other, name).parent.mkdir(parents=True, exist_ok=True)
-        getattr(other, name).symlink_to(getattr(study, name))
-    monkeypatch.setattr(explanations, "_WORTH_A_PROBE", 100)
-    run_steps(other, "explanations")
-    paths = [other.explanations_folder / f"WeiNet_{fold}" / "group.json" for fold in other.folds]
-    assert all(read_json(path)["group"] in explanations.GROUPS for path in paths)
-    # A run that is resumed uses the same size.
-    other.record_path("WeiNet", "CV2", "face_CV2_3").unlink()
-    write_json(paths[1], {"group": 5})
-    unfinished(other.explanations_folder)
-    assert run_steps(other, "explanations").done == 1 and read_json(paths[1]) == {"group": 5}
-    assert explanations.load_model(other, "WeiNet", "CV2").group == 5
-    write_json(paths[1], {"group": True})
-    with pytest.raises(DataError, match="batch size"):
-        explanations.load_model(other, "WeiNet", "CV2")
-
-
 def test_a_step_that_runs_out_of_memory_goes_on_and_says_so(study, monkeypatch):
     load = explanations.model_files.load_model
 
@@ -205,11 +183,10 @@ def test_a_step_that_runs_out_of_memory_goes_on_and_says_so(study, monkeypatch):
                 raise MemoryError
             return model.predict(images)
 
-        return predict
+        return as_model(predict)
 
     monkeypatch.setattr(explanations.model_files, "load_model", load_hungry)
     run = run_steps(study, "explanations")
     assert (run.done, run.omissions) == (12, [])
     for fold in study.folds:
         assert len([note for note in run.notes if note.startswith(f"WeiNet_{fold}: out of memory")]) == 2
-        assert read_json(study.explanations_folder / f"WeiNet_{fold}" / "group.json") == {"group": 6}

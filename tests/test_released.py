@@ -184,7 +184,7 @@ def test_training_takes_the_files_of_a_folder(weinet, tmp_path):
     run = run_steps(experiment, "training")
     assert (run.done, run.omissions) == (5, [])
     for fold in experiment.folds:
-        model = model_files.load_model(experiment, "WeiNet", fold)
+        model = model_files.load_model(experiment, "WeiNet", fold).source
         np.testing.assert_allclose(model(images).numpy(), answers, atol=1e-5)
         assert read_json(released_step.source_path(experiment, "WeiNet", fold)) == {
             "file": f"WeiNet_{fold}_weights.h5",
@@ -226,7 +226,7 @@ def test_training_downloads_all_files_of_one_commit(weinet, hub, tmp_path, monke
         assert (entry["revision"], entry["commit"]) == ("main", begun)
     notes = read_json(experiment.models_folder / "run.json")["notes"]
     assert f"(Xavi3398/ekman_expressions at {begun}, sha256 " in notes[4]
-    model = model_files.load_model(experiment, "WeiNet", "CV5")
+    model = model_files.load_model(experiment, "WeiNet", "CV5").source
     np.testing.assert_allclose(model(images).numpy(), answers, atol=1e-5)
 
 

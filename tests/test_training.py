@@ -55,7 +55,7 @@ def test_each_fold_gets_a_model_and_a_learning_curve(trained):
 
 
 def test_loaded_models_answer_probabilities_and_carry_no_optimiser(trained):
-    model = model_files.load_model(trained, "WeiNet", "CV1")
+    model = model_files.load_model(trained, "WeiNet", "CV1").source
     images = prepared.read_faces(trained, prepared.read_manifest(trained)["image_id"][:3], 64)
     answers = model(images).numpy()
     assert answers.shape == (3, 6)
@@ -100,12 +100,12 @@ def test_other_models_before_and_the_order_of_rows_change_no_byte(trained, tmp_p
 
 def test_seed_network_and_fold_change_the_weights(trained, tmp_path):
     first, second = (
-        model_files.load_model(trained, "WeiNet", fold).get_weights()[0] for fold in ("CV1", "CV2")
+        model_files.load_model(trained, "WeiNet", fold).source.get_weights()[0] for fold in ("CV1", "CV2")
     )
     assert np.abs(first - second).max() > 0.01
     other = make_experiment(tmp_path, training=_settings()).replace(seed=1)
     train_model(other, "WeiNet", "CV1")
-    assert np.abs(first - model_files.load_model(other, "WeiNet", "CV1").get_weights()[0]).max() > 0.01
+    assert np.abs(first - model_files.load_model(other, "WeiNet", "CV1").source.get_weights()[0]).max() > 0.01
 
 
 def test_the_test_fold_has_no_influence(trained, tmp_path):
@@ -217,15 +217,15 @@ def test_one_fold_with_all_faces_is_refused(tmp_path):
 def test_missing_and_damaged_models_are_named(tmp_path):
     experiment = make_experiment(tmp_path)
     with pytest.raises(MissingError, match="WeiNet_CV1.keras is not there.*'training'"):
-        model_files.load_model(experiment, "WeiNet", "CV1")
+        model_files.load_model(experiment, "WeiNet", "CV1").source
     with pytest.raises(SettingsError, match="'fold'.*'CV1', 'CV2', but got 'CV3'"):
-        model_files.load_model(experiment, "WeiNet", "CV3")
+        model_files.load_model(experiment, "WeiNet", "CV3").source
     with pytest.raises(MissingError, match="run.json is not there.*'training'"):
         training_table.learning_curves(experiment)
     experiment.model_path("WeiNet", "CV1").parent.mkdir(parents=True)
     experiment.model_path("WeiNet", "CV1").write_bytes(b"nothing")
     with pytest.raises(ModelError, match="WeiNet_CV1.keras cannot be loaded as a Keras model"):
-        model_files.load_model(experiment, "WeiNet", "CV1")
+        model_files.load_model(experiment, "WeiNet", "CV1").source
 
 
 def test_code_inside_a_model_file_is_not_run(tmp_path):
@@ -237,7 +237,7 @@ def test_code_inside_a_model_file_is_not_run(tmp_path):
     path.parent.mkdir(parents=True)
     model.save(path)
     with pytest.raises(ModelError, match="Lambda"):
-        model_files.load_model(experiment, "WeiNet", "CV1")
+        model_files.load_model(experiment, "WeiNet", "CV1").source
 
 
 def test_initial_weights_come_from_a_folder_and_count_as_inputs(tmp_path):
@@ -275,5 +275,5 @@ def test_a_network_learns_what_colours_tell(tmp_path):
     assert curve["loss"].iloc[-1] < 0.3 * curve["loss"].iloc[0]
     test = manifest[manifest["fold"] == "CV1"]
     faces = prepared.read_faces(experiment, test["image_id"], 64)
-    predicted = np.asarray(model_files.load_model(experiment, "WeiNet", "CV1")(faces)).argmax(axis=1)
+    predicted = np.asarray(model_files.load_model(experiment, "WeiNet", "CV1").source(faces)).argmax(axis=1)
     assert predicted.tolist() == [{"anger": 0, "fear": 2}[name] for name in test["expression"]]

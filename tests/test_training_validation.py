@@ -47,7 +47,7 @@ def test_the_test_fold_is_logged_and_has_no_influence(tmp_path):
     # What is logged is what the saved model answers to the test faces.
     manifest = prepared.read_manifest(watched)
     test = manifest[manifest["fold"] == "CV1"]
-    model = model_files.load_model(watched, "Tiny", "CV1")
+    model = model_files.load_model(watched, "Tiny", "CV1").source
     answers = model(prepared.read_faces(watched, test["image_id"], tiny_network.SIDE)).numpy()
     true = [list(expressions.EXPRESSIONS).index(name) for name in test["expression"]]
     loss = -np.log(answers[np.arange(len(true)), true]).mean()

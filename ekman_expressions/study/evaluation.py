@@ -99,8 +99,8 @@ def predict_model(
         If it cannot be loaded, its predictions are not (N, 6) and finite, or no face can be read.
     """
     model = model_files.load_model(experiment, network, fold)
-    # Keras models of one's own are Keras models here; the others are functions.
-    predict = getattr(model, "predict_on_batch", model)
+    # As many faces at a time as in a batch of the training.
+    predict = getattr(model.source, "predict_on_batch", model.predict)
     manifest = prepared.read_manifest(experiment)
     rows = manifest[manifest["fold"] == fold].sort_values("image_id")
     size, found, readable = experiment.training.batch_size, [], []

@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
 from ekman_expressions.core.errors import DataError, MissingError, ModelError, SettingsError
-from ekman_expressions.core.expressions import EXPRESSIONS, index
-from ekman_expressions.core.files import read_json, require, write_json
+from ekman_expressions.core.expressions import index
+from ekman_expressions.core.files import require
 from ekman_expressions.core.seeds import derive_seed
 from ekman_expressions.explainers import EXPLAINERS, Explanation, Stored
 from ekman_expressions.study import evaluation, model_files, prepared
 from ekman_expressions.study.execution import Task, run_tasks, workers
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.provenance import Run
-from ekman_expressions.zoo.model import GROUP, Model, as_model
-from ekman_expressions.zoo.own_models import read_model
+from ekman_expressions.zoo.model import Model
 
 _TASKS_PER_WORKER = 4
 """With so many tasks for each worker, none waits long for the last one."""
-
-GROUPS: tuple[int, ...] = (10, 25, 50)
-"""Batch sizes that `probe_group` tries; memory is bounded by the largest."""
-
-_WORTH_A_PROBE = 20_000
-"""A model that is queried about fewer images is not probed: the probe itself takes some 350."""
 
 
 def explanations(experiment: Experiment, run: Run) -> None:
@@ -51,11 +42,9 @@ def explanations(experiment: Experiment, run: Run) -> None:
                 arguments=(experiment, network, fold, part),
                 weight=len(part),
             )
-            for part in _parts(experiment, network, fold, rows)
+            for part in _parts(experiment, rows)
         ]
     run_tasks(tasks, run, desc="Explaining", unit="image", own_bars=True)
-    groups = [_group_path(experiment, *pair) for pair in experiment.pairs]
-    run.kept(*(path for path in groups if path.exists()), items=0)
 
 
 def settings_of_explainer(experiment: Experiment) -> dict[str, Any]:
@@ -93,51 +82,9 @@ def read_explanation(
     return explainer.estimate(stored, index(expression), settings_of_explainer(experiment))
 
 
-def load_model(experiment: Experiment, network: str, fold: str, faces: int = 0) -> Model:
-    """Return a trained model, with the batch size that was chosen for it when its faces were explained.
-
-    With ``explanation.group = "auto"`` and no earlier choice that is the usual one; the fastest, if so many
-    `faces` are to be explained that it is worth a probe.
-    """
-    settings, name = experiment.explanation, f"{network}_{fold}"
-    if network in experiment.models:
-        model = read_model(experiment.models[network], network, fold, settings.precision)
-    else:
-        model = model_files.load_model(experiment, network, fold)
-        model = as_model(model, classes=EXPRESSIONS, precision=settings.precision)
-    model.name = name
-    path = _group_path(experiment, network, fold)
-    group = _kept_group(path) or (model.group if settings.group == "auto" else settings.group)
-    if _is_probed(experiment, network, fold, faces):
-        side = experiment.side(network)
-        group = probe_group(model, np.full((side, side, 3), 0.5, np.float32))
-        write_json(path, {"group": group})
-    model.group = group
-    return model
-
-
-def probe_group(model: Model, image: np.ndarray) -> int:
-    """Return the batch size with which a model takes least time per image.
-
-    `GROUPS` are tried in turns, and the shortest time of each counts. `GROUP` is kept unless another size
-    saves 5 %; sizes that memory is too short for are left out.
-
-    Parameters
-    ----------
-    model : Model
-    image : (H, W, 3) ndarray of float32, range [0, 1]
-        Any of its images.
-    """
-    seconds: dict[int, float] = {}
-    for turn in range(4):
-        for size in GROUPS:
-            notes, start = len(model.notes), time.perf_counter()
-            model.predict(np.repeat(image[None], size, axis=0), group=size)
-            # The first turn prepares the model for each size.
-            if turn and len(model.notes) == notes:
-                seconds[size] = min((time.perf_counter() - start) / size, seconds.get(size, np.inf))
-    best = min(seconds, key=seconds.__getitem__, default=model.group)
-    return GROUP if seconds.get(GROUP, np.inf) * 0.95 <= seconds.get(best, 0) else best
+def load_model(experiment: Experiment, network: str, fold: str) -> Model:
+    """Return a trained model that predicts in the precision of the explanations."""
+    return model_files.load_model(experiment, network, fold, experiment.explanation.precision)
 
 
 def explain_model(experiment: Experiment, network: str, fold: str, rows: pd.DataFrame) -> Run:
@@ -154,20 +101,17 @@ def explain_model(experiment: Experiment, network: str, fold: str, rows: pd.Data
     if not todo:
         return run
     try:
-        model = load_model(experiment, network, fold, len(rows))
+        model = load_model(experiment, network, fold)
     except (DataError, MissingError, ModelError) as error:
         for _, image_id, _ in todo:
             run.omit(f"{name} {image_id}", error)
         return run
     for path, image_id, expression in tqdm(todo, desc=f"Explaining {name}", unit="image"):
-        notes = len(model.notes)
         try:
             stored = query(experiment, model, network, fold, image_id, expression)
         except (DataError, MissingError, ModelError, SettingsError) as error:
             run.omit(f"{name} {image_id}", error)
             continue
-        if len(model.notes) > notes:
-            write_json(_group_path(experiment, network, fold), {"group": model.group})
         replace(stored, image_id=image_id, model=name).save(path)
         run.made(path)
     for note in model.notes:
@@ -175,38 +119,14 @@ def explain_model(experiment: Experiment, network: str, fold: str, rows: pd.Data
     return run
 
 
-def _parts(experiment: Experiment, network: str, fold: str, rows: pd.DataFrame) -> list[pd.DataFrame]:
+def _parts(experiment: Experiment, rows: pd.DataFrame) -> list[pd.DataFrame]:
     """Divide a model's faces among workers, if there are few models for them.
 
-    Each part costs loading the model again, and all must be queried in batches of one size.
+    Each part costs loading the model again.
     """
     wanted = -(-_TASKS_PER_WORKER * workers() // len(experiment.pairs)) if workers() > 1 else 1
-    if _is_probed(experiment, network, fold, len(rows)):
-        wanted = 1
     size = max(1, -(-len(rows) // wanted))
     return [rows.iloc[start : start + size] for start in range(0, len(rows), size)] or [rows]
-
-
-def _is_probed(experiment: Experiment, network: str, fold: str, faces: int) -> bool:
-    """Say whether it is still to be found out how many images go through a model at once."""
-    settings = experiment.explanation
-    kept = _group_path(experiment, network, fold).exists()
-    return settings.group == "auto" and faces * settings.samples >= _WORTH_A_PROBE and not kept
-
-
-def _group_path(experiment: Experiment, network: str, fold: str) -> Path:
-    return experiment.records_folder / f"{network}_{fold}" / "group.json"
-
-
-def _kept_group(path: Path) -> int | None:
-    """Return the batch size that was chosen earlier, or None if none was."""
-    if not path.exists():
-        return None
-    stored = read_json(path)
-    group = stored.get("group") if isinstance(stored, dict) else None
-    if not isinstance(group, int) or isinstance(group, bool) or group < 1:
-        raise DataError(f"{path} should hold a batch size, but holds {stored!r}. Delete its folder.")
-    return group
 
 
 def _is_done(path: Path, image_id: str, model: str) -> bool:

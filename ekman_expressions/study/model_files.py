@@ -14,20 +14,19 @@ from ekman_expressions.core.files import require
 from ekman_expressions.core.startup import start_tensorflow
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.zoo import NETWORKS, saving
-from ekman_expressions.zoo.backends import is_keras
+from ekman_expressions.zoo.model import Model, as_model
 from ekman_expressions.zoo.own_models import read_model
 from ekman_expressions.zoo.weights import weights_file
 
 
-def load_model(experiment: Experiment, network: str, fold: str) -> keras.Model:
+def load_model(experiment: Experiment, network: str, fold: str, precision: str = "float32") -> Model:
     """Load a trained model, or one of the user's own.
 
     Returns
     -------
-    keras.Model
-        ``(N, side, side, 3)`` float32 RGB images in [0, 1] to ``(N, 6)`` probabilities in
-        the order of `EXPRESSIONS`. Not compiled. Code inside the file is not run. Models of
-        one's own: see `ekman_expressions.zoo.own_models.read_model`.
+    Model
+        Its classes are the six in the order of `EXPRESSIONS`; the user's own models may have others behind
+        them. Code inside the file is not run. A trained model's ``source`` is a Keras model, not compiled.
 
     Raises
     ------
@@ -40,8 +39,9 @@ def load_model(experiment: Experiment, network: str, fold: str) -> keras.Model:
     """
     check_model(experiment, network, fold)
     if network in experiment.models:
-        found = read_model(experiment.models[network], network, fold)
-        return found.source if is_keras(found.source) else found.predict
+        found = read_model(experiment.models[network], network, fold, precision)
+        found.name = f"{network}_{fold}"
+        return found
     path = require(experiment.model_path(network, fold), "training")
     try:
         model = saving.load(path)
@@ -54,7 +54,7 @@ def load_model(experiment: Experiment, network: str, fold: str) -> keras.Model:
             f"{path} takes images of shape {received}, but {network} takes {wanted}: it is another network. "
             "Delete it and run the step 'training' again."
         )
-    return model
+    return as_model(model, name=f"{network}_{fold}", classes=EXPRESSIONS, precision=precision)
 
 
 def load_last_epoch(experiment: Experiment, network: str, fold: str) -> tuple[keras.Model, int]:

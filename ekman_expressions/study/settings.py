@@ -199,9 +199,6 @@ class ExplanationSettings(_Part):
     quality_samples: int | None = Field(None, ge=2, json_schema_extra=_CHANGES_NOTHING)
     """Copies for each such explanation; None: half of `samples`, so that the other half tells what other
     samples alone would change."""
-    group: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
-    """Images per forward pass. The last bits of predictions depend on it, so it is kept once chosen;
-    ``auto``: 25, or for a model that is queried often what is fastest in a short probe."""
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     """In which Keras models and torch modules predict; gradients are computed in 32 bits."""
 

@@ -1,5 +1,6 @@
 """The public face: faces, a model, explanations, their heatmap, its scores and its picture, in memory."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -174,3 +175,65 @@ def test_six_lines_on_a_folder_of_photographs(tmp_path):
     assert scores.loc["iou", "value"] > 0 and len(figure.axes) == 2
     predicted = found.table.set_index("image_id")["predicted"]
     assert (predicted[["id03_happiness_0", "id11_surprise_3"]] == ["happiness", "surprise"]).all()
+
+
+def test_the_snippet_of_the_readme_runs_as_pasted(tmp_path, monkeypatch, capsys):
+    readme = (Path(__file__).resolve().parent.parent / "README.md").read_text("utf-8")
+    first, second = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    for shown, tested in (("example_faces(16,", "example_faces(3,"), ("samples=100", "samples=30")):
+        assert first.count(shown) == 1
+        first = first.replace(shown, tested)
+    monkeypatch.chdir(tmp_path)
+    variables: dict = {}
+    exec(compile(first, "README.md", "exec"), variables)
+    assert "iou" in capsys.readouterr().out
+    assert (tmp_path / "happiness.png").stat().st_size > 10_000
+    # The second is for files of the reader's own: a folder and a network that this test makes.
+    photographs(tmp_path / "photos")
+    assert second.count('ee.load_model("net.onnx", classes=') == 1 and second.count("samples=1000") == 1
+    second = second.replace('"net.onnx"', "network").replace("samples=1000", "samples=20")
+    variables["network"] = lambda images: np.full((len(images), 6), 1 / 6, np.float32)
+    exec(compile(second, "README.md", "exec"), variables)
+    assert len(variables["found"].table) == 6
+
+
+FER2013 = ["Angry", "Disgust", "Fear", "Happy", "Sad", "Surprise", "Neutral"]
+
+
+def _torch_module(matrix):
+    torch = pytest.importorskip("torch")
+
+    class Corner(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.matrix = torch.nn.Parameter(torch.tensor(matrix))
+
+        def forward(self, images):
+            half = images.shape[2] // 2
+            return images[:, :, :half, :half].mean(dim=(2, 3)) @ self.matrix
+
+    return Corner()
+
+
+@pytest.mark.parametrize("form", ["function", "keras", "onnx", "torch"])
+def test_one_network_in_every_form_gives_one_heatmap(form, tmp_path):
+    from made_models import SIDE, function, keras_model, weights, write_onnx
+
+    matrix = weights(7)
+    if form == "onnx":
+        pytest.importorskip("onnxruntime")
+        write_onnx(tmp_path / "net.onnx", matrix)
+    source = {
+        "function": lambda: function(matrix),
+        "keras": lambda: keras_model(matrix),
+        "onnx": lambda: tmp_path / "net.onnx",
+        "torch": lambda: _torch_module(matrix),
+    }[form]()
+    faces = ee.example_faces(2)
+    found = {}
+    for name, made in (("here", source), ("function", function(matrix))):
+        model = ee.load_model(made, classes=FER2013, side=SIDE, name="net")
+        found[name] = ee.explain(model, faces, "lime", samples=40, seed=0)
+    np.testing.assert_allclose(found["here"].predictions, found["function"].predictions, atol=1e-6)
+    np.testing.assert_allclose(found["here"].heatmap().values, found["function"].heatmap().values, atol=1e-5)
+    assert found["here"].classes == (*ee.EXPRESSIONS, "neutral")

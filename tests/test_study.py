@@ -1,11 +1,9 @@
 """The whole study in small: notebooks and command line, twice the same bytes."""
 
-import re
 import subprocess
 import sys
 from pathlib import Path
 
-import keras
 import nbformat
 import pytest
 
@@ -101,23 +99,6 @@ def test_every_step_leaves_its_artefacts(by_command):
     assert len([entry for entry in omissions if "_CV" in entry["item"]]) == missing
     scores = read_csv(experiment.scores_folder / "scores_by_fold.csv")
     assert len(scores.dropna()) == len(cells)
-
-
-def test_the_readme_explains_a_network_of_ones_own(by_command, tmp_path, monkeypatch, capsys):
-    known, code = re.findall(r"```python\n(.*?)```", (REPOSITORY / "README.md").read_text("utf-8"), re.DOTALL)
-    exec(compile(known, "README.md", "exec"), {})
-    for shown, tested in (('preset("demo")', 'preset("smoke")'), ("samples=200", "samples=20")):
-        assert code.count(shown) == 1
-        code = code.replace(shown, tested)
-    assert len([line for line in code.splitlines() if line and not line.startswith(("import", "from"))]) <= 10
-    image = keras.Input((48, 48, 3))
-    pooled = keras.layers.AveragePooling2D(8)(image)
-    answer = keras.layers.Dense(6, activation="softmax")(keras.layers.Flatten()(pooled))
-    keras.Model(image, answer).save(tmp_path / "my_network.keras")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("EKMAN_EXPRESSIONS_ROOT", str(by_command))
-    exec(compile(code, "README.md", "exec"), {})
-    assert re.search(r"'iou': 0\.\d+", capsys.readouterr().out)
 
 
 def test_a_second_run_finds_all_done(by_command):

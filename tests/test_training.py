@@ -16,8 +16,8 @@ from ekman_expressions.core.errors import ConflictError, DataError, MissingError
 from ekman_expressions.core.files import read_csv, read_json, write_csv, write_image
 from ekman_expressions.study import model_files, prepared, training_table
 from ekman_expressions.study import run as run_steps
-from ekman_expressions.study.fit import train_model
 from ekman_expressions.study.settings import TrainingSettings
+from ekman_expressions.study.training import train_model
 from ekman_expressions.zoo import NetSpec
 
 
@@ -51,7 +51,8 @@ def test_each_fold_gets_a_model_and_a_learning_curve(trained):
     files = {path.name for path in trained.models_folder.iterdir()}
     suffixes = (".keras", "_history.csv", "_training.json")
     models = {f"WeiNet_{fold}{suffix}" for fold in ("CV1", "CV2") for suffix in suffixes}
-    assert files == {"run.json", "training.csv"} | models
+    pictures = {"learning_loss.png", "learning_accuracy.png"}
+    assert files == {"run.json", "training.csv"} | pictures | models
 
 
 def test_loaded_models_answer_probabilities_and_carry_no_optimiser(trained):
@@ -76,10 +77,10 @@ def test_another_process_writes_the_same_bytes(trained, tmp_path):
     copy = make_experiment(tmp_path, training=_settings())
     code = (
         "import sys; sys.path.insert(0, sys.argv[2]);"
-        "from made_faces import make_experiment; from ekman_expressions.study import fit;"
+        "from made_faces import make_experiment; from ekman_expressions.study import training;"
         "from ekman_expressions.study.settings import TrainingSettings;"
         "settings = TrainingSettings(weights='none', batch_size=8, overrides={'WeiNet': {'epochs': 2}});"
-        "fit.train_model(make_experiment(sys.argv[1], training=settings), 'WeiNet', 'CV2')"
+        "training.train_model(make_experiment(sys.argv[1], training=settings), 'WeiNet', 'CV2')"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path), str(Path(__file__).parent)], check=True)
     for name in ("WeiNet_CV2.keras", "WeiNet_CV2_history.csv"):
@@ -252,7 +253,7 @@ def test_initial_weights_come_from_a_folder_and_count_as_inputs(tmp_path):
     assert model_files.initial_weights(experiment, "MobileNetV3Large") == str(path)
     assert model_files.initial_weights(experiment, "WeiNet") == "none"
     with stand_in(experiment, "training"):
-        experiment.models_folder.mkdir()
+        experiment.models_folder.mkdir(parents=True, exist_ok=True)
         for model in experiment.pairs:
             experiment.model_path(*model).touch()
     assert run_steps(experiment, "training").skipped == 4

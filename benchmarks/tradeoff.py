@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, ScalarFormatter
 
-from ekman_expressions.figures._style import COLUMN, PAGE, PALETTE, legend, line, new_figure, styled
+from ekman_expressions.figures._style import COLUMN, PAGE, PALETTE, _legend, _line, _new_figure, _styled
 
 STYLES = {
     "iid": {"color": PALETTE[7], "marker": "o"},
@@ -16,7 +16,7 @@ STYLES = {
 NUMBERS = (64, 125, 250, 500, 1000, 2000)
 
 
-@styled
+@_styled
 def tradeoff(
     heatmaps: pd.DataFrame, errors: pd.DataFrame | None = None, *, target: float = 0.99, most: int = 1000
 ) -> Figure:
@@ -28,7 +28,7 @@ def tradeoff(
     """
     networks = list(dict.fromkeys(heatmaps["network"]))
     columns = 2 if errors is None else 3
-    figure = new_figure(max(COLUMN, columns * PAGE / 3), 0.5 + 2.3 * len(networks))
+    figure = _new_figure(max(COLUMN, columns * PAGE / 3), 0.5 + 2.3 * len(networks))
     grid = figure.subplots(len(networks), columns, squeeze=False, sharex="col", sharey="col")
     for row, network in zip(grid, networks, strict=True):
         panels = list(row)
@@ -50,7 +50,7 @@ def tradeoff(
     for axes in grid[-1]:
         axes.set_xlabel("samples per face")
     drawn = set(heatmaps["sampler"]) | (set() if errors is None else set(errors["sampler"]))
-    legend(figure, [line(name, **style) for name, style in STYLES.items() if name in drawn])
+    _legend(figure, [_line(name, **style) for name, style in STYLES.items() if name in drawn])
     return figure
 
 

@@ -180,7 +180,7 @@ MOVED = {name: np.linspace(0, place + 1, 275 * 224).reshape(SHAPE) for place, na
 
 GALLERY = {
     "alignment": lambda: figures.alignment_page(
-        [FACE] * 40, [POINTS] * 40, ["id00\nhappiness"] * 40, residuals=np.arange(40.0), title="Faces"
+        [FACE] * 40, [POINTS] * 40, ["id00\nhappiness"] * 40, outliers=np.arange(40.0), title="Faces"
     ),
     "explanation": lambda: figures.explanation(
         FACE, np.arange(4096).reshape(64, 64) // 512, np.linspace(-0.4, 1, 8),
@@ -406,7 +406,7 @@ def test_wall_shows_each_heatmap_in_its_place_and_marks_the_missing():
         for c, column in enumerate(["Anger", "Fear", "Sadness"])
     }
     heat["WeiNet", "Fear"] = None
-    figure = figures.heatmap_wall(heat, colour_map="jet")
+    figure = figures.heatmap_wall(heat)
     cells = figure.axes[:6]
     assert [axes.get_title() for axes in cells[:3]] == ["Anger", "Fear", "Sadness"]
     assert [axes.get_ylabel() for axes in cells[::3]] == ["VGG16", "WeiNet"]
@@ -415,7 +415,7 @@ def test_wall_shows_each_heatmap_in_its_place_and_marks_the_missing():
             assert not axes.images and axes.texts[0].get_text() == "no data"
         else:
             np.testing.assert_array_equal(axes.images[0].get_array(), image)
-            assert axes.images[0].get_clim() == (0, 255) and axes.images[0].cmap.name == "jet"
+            assert axes.images[0].get_clim() == (0, 255)
     with pytest.raises(DataError, match="outline of Anger"):
         figures.heatmap_wall(heat, outlines={"Anger": np.zeros((3, 3), bool)})
     with pytest.raises(DataError, match="none"):
@@ -511,19 +511,19 @@ def test_an_alignment_page_draws_every_landmark_where_it_lies():
 
 def test_an_alignment_page_starts_with_the_oddest_faces_and_says_of_how_many():
     faces = [np.full((50, 40, 3), number, np.uint8) for number in range(4)]
-    options = {"titles": list("abcd"), "residuals": [0.1, 0.3, 0.05, 0.2], "title": "Faces", "most": 3}
+    options = {"titles": list("abcd"), "outliers": [0.1, 0.3, 0.05, 0.2], "title": "Faces", "most": 3}
     figure = figures.alignment_page(faces, [POINTS] * 4, **options)
     shown = [round(float(axes.images[0].get_array().max()) * 255) for axes in figure.axes]
     assert shown == [1, 3, 0] and figure.get_suptitle() == "Faces (3 of 4)"
-    assert figure.axes[0].get_title() == "b\nresidual 0.300"
+    assert figure.axes[0].get_title() == "b\noutlier 0.300"
     for wrong, message in (
         ({"titles": ["a"]}, "4 faces, but 1 titles"),
-        ({"residuals": [1]}, "4 faces, but 1 residuals"),
+        ({"outliers": [1]}, "4 faces, but 1 outliers"),
     ):
         with pytest.raises(DataError, match=message):
             figures.alignment_page(faces, [POINTS] * 4, **wrong)
-    with pytest.raises(SettingsError, match="'columns'"):
-        figures.alignment_page(faces, [POINTS] * 4, columns=0)
+    with pytest.raises(SettingsError, match="'most'"):
+        figures.alignment_page(faces, [POINTS] * 4, most=0)
 
 
 def test_erasure_curves_are_means_and_no_two_explainers_look_alike():

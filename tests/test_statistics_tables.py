@@ -154,7 +154,7 @@ def test_curves_have_a_panel_per_expression_and_both_baselines(names):
     said = _texts(figure)
     assert sum(axes.get_visible() for axes in figure.axes) == len(names)
     assert "1 networks" in said and "3 folds" in said and "centred ellipse" in said and "random" in said
-    with pytest.raises(DataError, match="no curve"):
+    with pytest.raises(DataError, match="no curves"):
         figures.area_curves(rows[0][:0], folds=3)
 
 
@@ -170,5 +170,5 @@ def test_ranks_say_what_chance_is():
     )
     said = _texts(figures.rank_intervals(table, units="3 folds"))
     assert "90 %" in said and "3 folds resampled" in said and "guessing 1 to 2, first in 50 %" in said
-    with pytest.raises(DataError, match="no network"):
+    with pytest.raises(DataError, match="no ranks"):
         figures.rank_intervals(table[:0])

@@ -81,7 +81,7 @@ def draw_movement(experiment: Experiment) -> None:
     figures.save(figure, REPOSITORY / "resources" / "movement.png")
 
 
-@style.styled
+@style._styled
 def overview_figure(
     face: np.ndarray,
     landmarks: np.ndarray,
@@ -100,16 +100,16 @@ def overview_figure(
     `landmarks` are in units of the face; `weights` are those of the superpixels `segments`; `above` is the
     heatmap above its threshold; `what` says what is averaged.
     """
-    figure = style.new_figure(style.PAGE, 2.55)
-    grid = style.panels(figure, 5, 5)
-    style.show(grid[0], face, "1  a face,\nits landmarks")
+    figure = style._new_figure(style.PAGE, 2.55)
+    grid = style._panels(figure, 5, 5)
+    style._show(grid[0], face, "1  a face,\nits landmarks")
     grid[0].plot(*(np.asarray(landmarks) * face.shape[1::-1]).T, ".", color=style.PALETTE[4], markersize=2)
-    style.show(grid[1], np.full((*segments.shape, 3), 1.0), "2  where the\nnetwork looks")
+    style._show(grid[1], np.full((*segments.shape, 3), 1.0), "2  where the\nnetwork looks")
     faces._draw_weights(grid[1], segments, weights)
-    style.show(
+    style._show(
         grid[2], normalised, "3  in face\nspace", cmap=style.UNSIGNED, vmin=0, vmax=normalised.max() or 1
     )
-    style.show(grid[3], heatmap, f"4  mean of many:\n{what}", cmap=style.UNSIGNED, vmin=0, vmax=255)
+    style._show(grid[3], heatmap, f"4  mean of many:\n{what}", cmap=style.UNSIGNED, vmin=0, vmax=255)
     agreement = np.full((*mask.shape, 3), 1.0)
     entries = []
     for where, colour, label in (
@@ -118,9 +118,9 @@ def overview_figure(
         (above & mask, (0.15, 0.15, 0.15), "both"),
     ):
         agreement[where] = colour
-        entries.append(style.patch(label, colour))
-    style.show(grid[4], agreement, f"5  against the\nmask: IoU {iou:.2f}")
-    style.legend(figure, entries, loc="outside lower right")
+        entries.append(style._patch(label, colour))
+    style._show(grid[4], agreement, f"5  against the\nmask: IoU {iou:.2f}")
+    style._legend(figure, entries, loc="outside lower right")
     return figure
 
 

@@ -1,8 +1,8 @@
 """Every picture that is drawn: functions take arrays or tables and return a matplotlib Figure.
 
 Nothing here reads an experiment, so that every step may draw. A figure shows itself as the
-last line of a notebook cell; `save` writes it. Where there is nothing to draw, or shapes, names or
-numbers do not fit one another, all raise `DataError`.
+last line of a notebook cell; `save` writes it. All have a `title`, above the panels. Where there is
+nothing to draw, or shapes, names or numbers do not fit one another, all raise `DataError`.
 """
 
 from __future__ import annotations
@@ -31,8 +31,12 @@ from ekman_expressions.figures.faces import (
     explanation,
     warp,
 )
-from ekman_expressions.figures.matrices import annotated_matrix, confusion_matrices, sensitivity_matrices
-from ekman_expressions.figures.trees import dendrogram
+from ekman_expressions.figures.matrices import (
+    annotated_matrix,
+    confusion_matrices,
+    dendrogram,
+    sensitivity_matrices,
+)
 from ekman_expressions.figures.walls import (
     atlas,
     causal_wall,

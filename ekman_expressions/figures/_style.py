@@ -6,7 +6,7 @@ import functools
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from textwrap import fill, wrap
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any, ParamSpec
 
 import numpy as np
@@ -101,12 +101,8 @@ STYLE: dict[str, Any] = {
 def network_kinds(networks: Iterable[str], weights: str) -> dict[str, str]:
     """Return each network's group, "pre-trained", "from scratch" or "own model".
 
-    Parameters
-    ----------
-    networks : iterable of str
-        Names in `ekman_expressions.zoo.NETWORKS`; others are models of one's own.
-    weights : str
-        The experiment's ``training.weights``; with ``"none"`` all started from scratch.
+    Networks that are not in `ekman_expressions.zoo.NETWORKS` are models of one's own; with the
+    experiment's ``training.weights`` ``"none"`` all others started from scratch.
     """
 
     def kind(network: str) -> str:
@@ -117,7 +113,7 @@ def network_kinds(networks: Iterable[str], weights: str) -> dict[str, str]:
     return {network: kind(network) for network in networks}
 
 
-def save(figure: Figure, path: Path, *, dpi: int = FILE_DPI, caption: str = "", alt: str = "") -> None:
+def save(figure: Figure, path: Path, *, caption: str = "", alt: str = "") -> None:
     """Write a figure atomically, in the format of the suffix; equal figures give equal bytes.
 
     Parameters
@@ -125,16 +121,9 @@ def save(figure: Figure, path: Path, *, dpi: int = FILE_DPI, caption: str = "", 
     figure : matplotlib.figure.Figure
     path : Path
         Ends in .png, .svg or .pdf.
-    dpi : int
-        Pixels per inch of a PNG.
     caption, alt : str
         How to read it, and what it shows in words for readers who do not see it: written, with its
         title, into a PNG as the texts Comment, Description and Title. The report shows them.
-
-    Raises
-    ------
-    SettingsError
-        If the suffix is another one.
     """
     import matplotlib
 
@@ -151,10 +140,10 @@ def save(figure: Figure, path: Path, *, dpi: int = FILE_DPI, caption: str = "", 
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(STYLE)
         with atomic_path(path) as temporary:
-            figure.savefig(temporary, dpi=dpi, metadata=noted[path.suffix])
+            figure.savefig(temporary, dpi=FILE_DPI, metadata=noted[path.suffix])
 
 
-def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+def _styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
     """Draw in the package's style, whatever the caller's, and settle the layout once.
 
     A layout that is computed at every later drawing moves a little each time, and a figure that
@@ -191,7 +180,7 @@ def _picture_class() -> type[Figure]:
     return Picture
 
 
-def new_figure(width: float, height: float, title: str = "", *, layout: str = "constrained") -> Figure:
+def _new_figure(width: float, height: float, title: str = "", *, layout: str = "constrained") -> Figure:
     """Return an empty figure of so many printed inches, and more for its title, without any backend."""
     lines = wrap(title, int(width / 0.085))
     size = width * SCALE, (height + 0.22 * len(lines)) * SCALE
@@ -201,7 +190,7 @@ def new_figure(width: float, height: float, title: str = "", *, layout: str = "c
     return figure
 
 
-def panels(figure: Figure, count: int, columns: int, **shared: Any) -> list[Axes]:
+def _panels(figure: Figure, count: int, columns: int, **shared: Any) -> list[Axes]:
     """Return `count` axes in rows of at most `columns`; what is over in the last row is hidden."""
     columns = min(columns, count)
     grid = figure.subplots(-(-count // columns), columns, squeeze=False, **shared)
@@ -210,49 +199,13 @@ def panels(figure: Figure, count: int, columns: int, **shared: Any) -> list[Axes
     return list(grid.flat[:count])
 
 
-def wall(
-    rows: Sequence[str], columns: Sequence[str], shape: tuple[int, int], title: str = "", *, below: float = 0
-) -> tuple[Figure, dict[tuple[str, str], Axes]]:
-    """Return a figure that fits a page, and bare axes by (row, column) for pictures of one shape.
-
-    Rows are named at their left, columns above; `below` is the room under each picture, in inches.
-    """
-    ratio = shape[0] / shape[1]
-    wide = min((PAGE - 2.2) / len(columns), (PAGE_HEIGHT - 0.6) / len(rows) / ratio, 1.6)
-    figure = new_figure(
-        max(len(columns) * wide * 1.06 + 2.0, COLUMN),
-        len(rows) * (wide * ratio + 0.06 + below) + 0.35,
-        title,
-        layout="compressed",
-    )
-    grid = figure.subplots(len(rows), len(columns), squeeze=False)
-    # In a line, names would run into each other where a word is wider than a picture.
-    letters = {"bold": 0.065, "normal": 0.055}
-    longest = max(len(word) for column in columns for word in str(column).split() or " ")
-    weight = next((name for name, letter in letters.items() if longest * letter <= wide), None)
-    style = {"rotation": 90, "fontweight": "normal"} if weight is None else {"fontweight": weight}
-    cells = {}
-    for (r, c), axes in np.ndenumerate(grid):
-        bare(axes)
-        axes.set(xlim=(0, shape[1]), ylim=(shape[0], 0), aspect="equal")
-        if r == 0:
-            name = str(columns[c])
-            axes.set_title(
-                name if weight is None else fill(name, int(wide / letters[weight])), fontsize=9, **style
-            )
-        if c == 0:
-            axes.set_ylabel(rows[r], rotation=0, ha="right", va="center", fontsize=9)
-        cells[rows[r], columns[c]] = axes
-    return figure, cells
-
-
-def bare(axes: Axes) -> None:
+def _bare(axes: Axes) -> None:
     """Remove ticks and frame from axes that show a picture; their labels stay."""
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
 
 
-def mark_missing(axes: Axes, text: str = "no data") -> None:
+def _mark_missing(axes: Axes, text: str = "no data") -> None:
     """Fill empty axes with gray hatching and say so, so that missing is not taken for zero."""
     from matplotlib.patches import Rectangle
 
@@ -262,85 +215,39 @@ def mark_missing(axes: Axes, text: str = "no data") -> None:
     axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center")
 
 
-def show(axes: Axes, image: np.ndarray, title: str = "", **options: Any) -> AxesImage:
+def _show(axes: Axes, image: np.ndarray, title: str = "", **options: Any) -> AxesImage:
     """Show an image, 8 bit or in [0, 1] unless `options` say else, on bare axes in units of its pixels.
 
     Pixel (row r, column c) covers [c, c + 1] x [r, r + 1], as everywhere in the package.
     """
     high, wide = image.shape[:2]
     if image.ndim == 3:
-        image = to_unit(image)
+        image = _to_unit(image)
     shown = axes.imshow(image, extent=(0, wide, high, 0), **options)
     axes.set(xlim=(0, wide), ylim=(high, 0))
     if title:
         axes.set_title(title)
-    bare(axes)
+    _bare(axes)
     return shown
 
 
-def to_unit(image: np.ndarray) -> np.ndarray:
+def _to_unit(image: np.ndarray) -> np.ndarray:
     """Return 8-bit or float pixels as float in [0, 1]."""
     return image / 255 if image.dtype == np.uint8 else np.clip(image, 0, 1)
 
 
-def lay_over(face: np.ndarray, share: np.ndarray, colours: str = UNSIGNED) -> np.ndarray:
+def _lay_over(face: np.ndarray, share: np.ndarray, colours: str = UNSIGNED) -> np.ndarray:
     """Blend a map in [0, 1], in colours, over a face in gray; (H, W, 3) float."""
     from matplotlib import colormaps
 
-    gray = to_unit(face)
+    gray = _to_unit(face)
     gray = gray.mean(axis=-1) if gray.ndim == 3 else gray
     return np.clip(0.4 * gray[..., None] + 0.6 * colormaps[colours](share)[..., :3], 0, 1)
 
 
-def outline(axes: Axes, mask: np.ndarray, colour: str, linewidth: float = 0.9) -> None:
-    """Draw the border of a mask."""
-    from contourpy import contour_generator
-    from matplotlib.collections import LineCollection
-
-    high, wide = mask.shape
-    middles = np.arange(wide) + 0.5, np.arange(high) + 0.5
-    lines = contour_generator(*middles, mask.astype(float)).lines(0.5)
-    axes.add_collection(LineCollection(lines, colors=colour, linewidths=linewidth), autolim=False)
-
-
-def annotated(
-    axes: Axes,
-    values: np.ndarray,
-    rows: Sequence[str],
-    columns: Sequence[str],
-    text: Callable[[float], str] = "{:.2f}".format,
-    *,
-    limits: tuple[float, float],
-    signed: bool = False,
-    bold: np.ndarray | None = None,
-    missing: str = "–",
-    turned: bool = True,
-) -> AxesImage:
-    """Draw a matrix in colours with its values written into the cells, NaN in gray."""
-    from matplotlib import colormaps
-
-    colours = colormaps[SIGNED if signed else UNSIGNED].with_extremes(bad=MISSING)
-    shown = axes.imshow(values, cmap=colours, vmin=limits[0], vmax=limits[1], aspect="auto")
-    for (row, column), value in np.ndenumerate(values):
-        red, green, blue, _ = colours(shown.norm(value))
-        dark = np.isfinite(value) and 0.3 * red + 0.59 * green + 0.11 * blue < 0.5
-        axes.text(
-            column,
-            row,
-            text(value) if np.isfinite(value) else missing,
-            ha="center",
-            va="center",
-            color="white" if dark else "black",
-            weight="bold" if bold is not None and bold[row, column] else "normal",
-        )
-    axes.set_xticks(range(len(columns)), columns, rotation=90 if turned else 0)
-    axes.set_yticks(range(len(rows)), rows)
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
-    return shown
-
-
-def colour_bar(figure: Figure, shown: ScalarMappable, axes: Any, label: str = "", **options: Any) -> Colorbar:
+def _colour_bar(
+    figure: Figure, shown: ScalarMappable, axes: Any, label: str = "", **options: Any
+) -> Colorbar:
     """Add a scale of at most 1.9 printed inches without a frame."""
     shrink = min(1, 1.9 * SCALE / figure.get_figheight())
     bar = figure.colorbar(
@@ -350,49 +257,34 @@ def colour_bar(figure: Figure, shown: ScalarMappable, axes: Any, label: str = ""
     return bar
 
 
-def name_rows(axes: Axes, names: Sequence[str]) -> None:
-    """Write names at the left, the first on top, with light lines of the values behind the data."""
-    axes.set_yticks(range(len(names)), names)
-    axes.set_ylim(len(names) - 0.4, -0.6)
-    axes.tick_params(axis="y", length=0)
-    axes.grid(axis="x")
-
-
-def beside(axes: Axes, text: str, place: float, **style: Any) -> None:
-    """Write at the right of the axes, at a place of the vertical axis, where nothing else lies."""
-    where = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points"}
-    axes.annotate(text, (1, place), (5, 0), va="center", annotation_clip=False, **where, **style)
-
-
-def dot(axes: Axes, place: float, value: float, low: float, high: float, colour: str, **bar: Any) -> None:
-    """Draw a value as a dot on the line of its interval, if it has one."""
-    if np.isfinite(low) and np.isfinite(high):
-        axes.plot([low, high], [place, place], color=colour, **{"linewidth": 2} | bar)
-    axes.plot(value, place, "o", color=colour)
-
-
-def line(label: str, colour: str = "black", **style: Any) -> Artist:
+def _line(label: str, colour: str = "black", **style: Any) -> Artist:
     """Return an entry of a legend: a line, or a marker."""
     from matplotlib.lines import Line2D
 
     return Line2D([], [], **{"color": colour, "label": label} | style)
 
 
-def patch(label: str, colour: Any, **style: Any) -> Artist:
+def _patch(label: str, colour: Any, **style: Any) -> Artist:
     """Return an entry of a legend: an area."""
     from matplotlib.patches import Patch
 
     return Patch(facecolor=colour, label=label, **style)
 
 
-def legend(figure: Figure, entries: Sequence[Artist], columns: int = 4, **options: Any) -> None:
+def _require(things: Any, what: str) -> None:
+    """Raise `DataError` if a collection or table has nothing in it."""
+    if len(things) == 0:
+        raise DataError(f"There are no {what} to draw.")
+
+
+def _legend(figure: Figure, entries: Sequence[Artist], columns: int = 4, **options: Any) -> None:
     """Put a legend below the panels."""
     if entries:
         options = {"loc": "outside lower center", "ncols": min(len(entries), columns)} | options
         figure.legend(handles=list(entries), **options)
 
 
-def group_colour(groups: Mapping[str, str] | None, name: str) -> str:
+def _group_colour(groups: Mapping[str, str] | None, name: str) -> str:
     """Return the colour of what a label belongs to, the same in all figures; black is of no group."""
     if not groups:
         return PALETTE[0]
@@ -403,16 +295,7 @@ def group_colour(groups: Mapping[str, str] | None, name: str) -> str:
     return GROUP_COLOURS.get(groups[name]) or spare[others.index(groups[name]) % len(spare)]
 
 
-def group_entries(groups: Mapping[str, str] | None, names: Iterable[str], **style: Any) -> list[Artist]:
+def _group_entries(groups: Mapping[str, str] | None, names: Iterable[str], **style: Any) -> list[Artist]:
     """Return the entries of a legend for the groups that names belong to."""
     one_of = {groups[name]: name for name in names if name in groups} if groups else {}
-    return [line(group, group_colour(groups, one_of[group]), **style) for group in sorted(one_of)]
-
-
-def check_counts(things: Sequence, what: str, **others: Sequence | None) -> None:
-    """Raise if there is nothing to draw, or if something does not come in the same number."""
-    if len(things) == 0:
-        raise DataError(f"There are no {what} to draw.")
-    for name, other in others.items():
-        if other is not None and len(other) != len(things):
-            raise DataError(f"There are {len(things)} {what}, but {len(other)} {name}.")
+    return [_line(group, _group_colour(groups, one_of[group]), **style) for group in sorted(one_of)]

@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 from ekman_expressions.core.errors import DataError
-from ekman_expressions.figures import _style as style
+from ekman_expressions.figures._style import (
+    DASHES,
+    PAGE,
+    PALETTE,
+    _bare,
+    _group_colour,
+    _group_entries,
+    _legend,
+    _line,
+    _mark_missing,
+    _new_figure,
+    _panels,
+    _patch,
+    _require,
+    _styled,
+)
 
 _FOLD = {
     "marker": "o",
@@ -22,7 +38,7 @@ _FOLD = {
     "markeredgecolor": "black",
     "markeredgewidth": 0.6,
 }
-_BASELINES = tuple(zip(style.DASHES, ("black", style.PALETTE[3], "black", style.PALETTE[2]), strict=True))
+_BASELINES = tuple(zip(DASHES, ("black", PALETTE[3], "black", PALETTE[2]), strict=True))
 _EFFORT = {
     "test_accuracy": "accuracy,\ntest faces",
     "accuracy": "accuracy,\ntraining faces",
@@ -31,7 +47,7 @@ _EFFORT = {
 }
 
 
-@style.styled
+@_styled
 def barplot(
     table: pd.DataFrame,
     *,
@@ -49,35 +65,24 @@ def barplot(
     ----------
     table : DataFrame
         Columns `label` and `value`; several rows of one label (its folds) are averaged and
-        also drawn as points. Missing values (NaN) are left out of the mean, and said to be.
-    label, value : str
-        The columns.
-    title, axis_label : str
-        Above the figure, and below the axis (the column's name by default).
-    points : str
-        What a point is called in the legend.
+        also drawn as points, which the legend calls `points`. Missing values (NaN) are left out of
+        the mean, and said to be; a label without any value comes last, with the words "no data".
     groups : dict of label to group, optional
         Colours the bars and adds a legend.
     references : dict of name to value, optional
         Lines across all bars, named in the legend, such as a chance baseline; where the value
         is a dict of label to value, every bar has its own.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        A label without any value has no bar, but the words "no data", and comes last.
     """
-    if table.empty:
-        raise DataError(f"A barplot of '{value}' needs at least one row, but got none.")
+    _require(table, f"'{value}'")
     by_label = table.groupby(label, sort=False, observed=True)[value]
     # Stable: equal bars keep the order of the table.
     means = by_label.mean().sort_values(ascending=False, kind="stable", na_position="last")
     several, references = by_label.size().max() > 1, references or {}
     height = 0.7 + 0.17 * len(means) + (0.25 if groups or references else 0)
-    figure = style.new_figure(style.PAGE, height, title)
+    figure = _new_figure(PAGE, height, title)
     axes = figure.add_subplot()
     places = np.arange(len(means))
-    colours = [style.group_colour(groups, name) for name in means.index]
+    colours = [_group_colour(groups, name) for name in means.index]
     axes.barh(places, means.fillna(0), height=0.72, color=colours, alpha=0.85)
     for place, (name, mean) in enumerate(means.items()):
         values = by_label.get_group(name)
@@ -88,30 +93,30 @@ def barplot(
         if 0 < len(known) < len(values):
             text += f" ({len(known)} of {len(values)})"
         # In a column of their own: at the bars' ends they would lie on points and lines.
-        style.beside(axes, text, place, style="italic" if known.empty else "normal")
+        _beside(axes, text, place, style="italic" if known.empty else "normal")
     if several:
-        style.beside(axes, "mean", -1.1)
-    entries = style.group_entries(groups, means.index, marker="s", linestyle="none", markersize=8)
+        _beside(axes, "mean", -1.1)
+    entries = _group_entries(groups, means.index, marker="s", linestyle="none", markersize=8)
     if several:
-        entries.append(style.line(f"one {points}", **_FOLD))
+        entries.append(_line(f"one {points}", **_FOLD))
     for place, (name, reference) in enumerate(references.items(), start=1):
         if isinstance(reference, Mapping):
             own = [reference.get(label, np.nan) for label in means.index]
             axes.vlines(own, places - 0.48, places + 0.48, color="black", linewidth=2.2)
             look = {"linestyle": "none", "marker": "|", "markersize": 10, "markeredgewidth": 2.2}
         else:
-            look = {"linestyle": style.DASHES[place % len(style.DASHES)]}
+            look = {"linestyle": DASHES[place % len(DASHES)]}
             axes.axvline(reference, color="black", **look)
-        entries.append(style.line(name, **look))
-    style.name_rows(axes, means.index)
+        entries.append(_line(name, **look))
+    _name_rows(axes, means.index)
     low, high = axes.dataLim.intervalx
     axes.set_xlim(min(0, 1.05 * low), 1.05 * high if high > 0 else 1)
     axes.set_xlabel(axis_label or value)
-    style.legend(figure, entries)
+    _legend(figure, entries)
     return figure
 
 
-@style.styled
+@_styled
 def score_intervals(
     table: pd.DataFrame,
     *,
@@ -133,8 +138,8 @@ def score_intervals(
         At most four lines across all rows; their values stand in the legend.
     groups : dict of label to group, optional
         Colours the points.
-    axis_label, interval, title : str
-        `interval` says in the legend what the bars are, and of how many: "95 %, n = 5 folds".
+    interval : str
+        Says in the legend what the bars are, and of how many: "95 %, n = 5 folds".
     """
     baselines = dict(baselines or {})
     if table.empty or len(baselines) > len(_BASELINES):
@@ -143,28 +148,26 @@ def score_intervals(
             f"and {len(baselines)}."
         )
     table = table.sort_values("estimate", ascending=False, kind="stable", na_position="last")
-    entries = [style.line(f"mean and {interval}", "#444444", marker="o", linewidth=2)]
+    entries = [_line(f"mean and {interval}", "#444444", marker="o", linewidth=2)]
     for (name, reference), (dashes, colour) in zip(baselines.items(), _BASELINES, strict=False):
-        entries.append(style.line(f"{name} ({reference:.3f})", colour, linestyle=dashes))
-    entries += style.group_entries(groups, table["network"], marker="o", linestyle="none")
-    figure = style.new_figure(style.PAGE, 0.9 + 0.2 * len(table) + 0.16 * -(-len(entries) // 2), title)
+        entries.append(_line(f"{name} ({reference:.3f})", colour, linestyle=dashes))
+    entries += _group_entries(groups, table["network"], marker="o", linestyle="none")
+    figure = _new_figure(PAGE, 0.9 + 0.2 * len(table) + 0.16 * -(-len(entries) // 2), title)
     axes = figure.add_subplot()
     for place, row in enumerate(table.to_dict("records")):
         if np.isfinite(row["estimate"]):
-            style.dot(
-                axes, place, row["estimate"], row[low], row[high], style.group_colour(groups, row["network"])
-            )
+            _dot(axes, place, row["estimate"], row[low], row[high], _group_colour(groups, row["network"]))
         else:
             axes.text(0.01, place, "no data", transform=axes.get_yaxis_transform(), va="center")
     for reference, (dashes, colour) in zip(baselines.values(), _BASELINES, strict=False):
         axes.axvline(reference, color=colour, linestyle=dashes, zorder=0)
-    style.name_rows(axes, table["network"])
+    _name_rows(axes, table["network"])
     axes.set_xlabel(axis_label or "estimate")
-    style.legend(figure, entries, 2)
+    _legend(figure, entries, 2)
     return figure
 
 
-@style.styled
+@_styled
 def rank_intervals(
     table: pd.DataFrame, *, groups: Mapping[str, str] | None = None, title: str = "", units: str = "folds"
 ) -> Figure:
@@ -176,20 +179,18 @@ def rank_intervals(
         ``network, rank, low, high, first``; see `uncertainty.rank_intervals`.
     groups : dict of network to group, optional
         Colours the networks.
-    title : str
     units : str
         What was resampled, and how many: "5 folds".
     """
-    if table.empty:
-        raise DataError("There is no network to rank.")
-    figure = style.new_figure(style.PAGE, 1.0 + 0.2 * len(table), title)
+    _require(table, "ranks")
+    figure = _new_figure(PAGE, 1.0 + 0.2 * len(table), title)
     axes = figure.add_subplot()
     for place, row in enumerate(table.to_dict("records")):
-        colour = style.group_colour(groups, row["network"])
-        style.dot(axes, place, row["rank"], row["low"], row["high"], colour, linewidth=6, alpha=0.35)
-        style.beside(axes, "–" if np.isnan(row["first"]) else f"{100 * row['first']:.0f} %", place)
-    style.beside(axes, "first", -0.9)
-    style.name_rows(axes, table["network"])
+        colour = _group_colour(groups, row["network"])
+        _dot(axes, place, row["rank"], row["low"], row["high"], colour, linewidth=6, alpha=0.35)
+        _beside(axes, "–" if np.isnan(row["first"]) else f"{100 * row['first']:.0f} %", place)
+    _beside(axes, "first", -0.9)
+    _name_rows(axes, table["network"])
     axes.set_xlim(0.5, len(table) + 0.5)
     axes.set_xticks(range(1, len(table) + 1))
     axes.set_xlabel(
@@ -199,7 +200,7 @@ def rank_intervals(
     return figure
 
 
-@style.styled
+@_styled
 def interval_dots(
     table: pd.DataFrame,
     *,
@@ -226,22 +227,19 @@ def interval_dots(
         What chance gives: a dashed line.
     bands : dict of (panel, label) to (low, high), optional
         Baselines as shaded bands, named in the legend.
-    title, note : str
-        Above; and below: n, the unit and level of the intervals.
+    note : str
+        Below: n, the unit and level of the intervals.
     """
-    if table.empty:
-        raise DataError("There are no values to draw.")
+    _require(table, "values")
     rows, names = (list(dict.fromkeys(table[name])) for name in (row, colour))
     bands, chance = dict(bands or {}), dict(chance or {})
-    colours = dict(
-        zip([*names, *dict.fromkeys(label for _, label in bands)], 4 * style.PALETTE, strict=False)
-    )
-    entries = [style.line(name, colours[name], marker="o", linewidth=2) for name in names]
-    entries += [style.patch(name, colours[name], alpha=0.3) for name in colours if name not in names]
+    colours = dict(zip([*names, *dict.fromkeys(label for _, label in bands)], 4 * PALETTE, strict=False))
+    entries = [_line(name, colours[name], marker="o", linewidth=2) for name in names]
+    entries += [_patch(name, colours[name], alpha=0.3) for name in colours if name not in names]
     if chance:
-        entries.append(style.line("chance", "#555555", linestyle="--"))
+        entries.append(_line("chance", "#555555", linestyle="--"))
     height = 0.7 + max(0.3, 0.14 * len(names) + 0.1) * len(rows) + 0.2 * -(-len(entries) // 4)
-    figure = style.new_figure(style.PAGE, height + (0.17 * (note.count("\n") + 1) if note else 0), title)
+    figure = _new_figure(PAGE, height + (0.17 * (note.count("\n") + 1) if note else 0), title)
     grid = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
     step = min(0.22, 0.7 / len(names))
     for axes, (panel, label) in zip(grid, panels.items(), strict=True):
@@ -253,19 +251,19 @@ def interval_dots(
         for found in table[table["panel"] == panel].to_dict("records"):
             offset = step * (names.index(found[colour]) - (len(names) - 1) / 2)
             at = rows.index(found[row]) + offset
-            style.dot(axes, at, found["value"], found["low"], found["high"], colours[found[colour]])
+            _dot(axes, at, found["value"], found["low"], found["high"], colours[found[colour]])
         axes.set_xlabel(label)
         axes.grid(axis="x")
     grid[0].set_yticks(range(len(rows)), rows)
     grid[0].set_ylim(len(rows) - 0.5, -0.5)
     # The note stands above the entries: two things outside the axes would lie over each other.
-    style.legend(figure, entries, title=note or None)
+    _legend(figure, entries, title=note or None)
     # Long names of rows are wider in files than on the screen, for which the layout is made.
     figure.get_layout_engine().set(w_pad=0.1)
     return figure
 
 
-@style.styled
+@_styled
 def training_effort(table: pd.DataFrame) -> Figure:
     """Draw a panel each for accuracy, seconds and peak memory: a row per network, a point per fold.
 
@@ -273,35 +271,28 @@ def training_effort(table: pd.DataFrame) -> Figure:
     ----------
     table : DataFrame
         One row per model: columns network, fold, and any of test_accuracy, accuracy, seconds
-        and peak_memory_mb, as from `ekman_expressions.study.training_table.training_table`.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        Bars are means over folds, whiskers standard deviations (n - 1). Missing values have no
-        point.
+        and peak_memory_mb, as from `ekman_expressions.study.training_table.training_table`. Bars are
+        means over folds, whiskers standard deviations (n - 1). Missing values have no point.
     """
     measures = {name: text for name, text in _EFFORT.items() if name in table and table[name].notna().any()}
     if table.empty or not measures:
         raise DataError(f"There is nothing to draw: the table needs rows, and any of {', '.join(_EFFORT)}.")
     networks = list(dict.fromkeys(table["network"]))
-    figure = style.new_figure(style.PAGE, 0.95 + 0.2 * len(networks))
+    figure = _new_figure(PAGE, 0.95 + 0.2 * len(networks))
     groups = table.groupby("network", sort=False)
     grid = figure.subplots(1, len(measures), sharey=True, squeeze=False)[0]
     for axes, (name, label) in zip(grid, measures.items(), strict=True):
         means, spreads = groups[name].mean()[networks], groups[name].std()[networks].fillna(0)
-        axes.barh(
-            range(len(networks)), means, xerr=spreads, height=0.6, color=style.PALETTE[4], ecolor="#555555"
-        )
+        axes.barh(range(len(networks)), means, xerr=spreads, height=0.6, color=PALETTE[4], ecolor="#555555")
         axes.plot(table[name], table["network"].map(networks.index), **_FOLD)
         axes.set_xlabel(label)
         axes.set_xlim(left=0)
         axes.locator_params(axis="x", nbins=3)
-        style.name_rows(axes, networks)
+        _name_rows(axes, networks)
     return figure
 
 
-@style.styled
+@_styled
 def cost_bars(cost: pd.DataFrame, names: Mapping[str, str] | None = None) -> Figure:
     """Draw what an explanation costs as bars: images through the model, and seconds, per network.
 
@@ -312,18 +303,17 @@ def cost_bars(cost: pd.DataFrame, names: Mapping[str, str] | None = None) -> Fig
     names : dict, optional
         What to call the explainers.
     """
-    if cost.empty:
-        raise DataError("There is no cost to draw.")
+    _require(cost, "cost")
     explainers, networks = (list(dict.fromkeys(cost[column])) for column in ("explainer", "network"))
-    figure = style.new_figure(style.PAGE, 1.2 + 0.28 * len(explainers))
+    figure = _new_figure(PAGE, 1.2 + 0.28 * len(explainers))
     left, right = figure.subplots(1, 2, sharey=True)
     places = np.arange(len(explainers))
     calls = cost.groupby("explainer")[["passes", "gradients"]].max().loc[explainers]
     entries = []
     for needed, text, colour in ((False, "predictions only", 0), (True, "with gradients", 5)):
         of_kind = calls["gradients"] == needed
-        left.barh(places[of_kind], calls["passes"][of_kind], color=style.PALETTE[colour])
-        entries += [style.patch(text, style.PALETTE[colour])] if of_kind.any() else []
+        left.barh(places[of_kind], calls["passes"][of_kind], color=PALETTE[colour])
+        entries += [_patch(text, PALETTE[colour])] if of_kind.any() else []
     # Bars of one model call and of none would look alike on a logarithmic axis.
     left.set_xscale("symlog", linthresh=1)
     left.set_xlim(0, max(10, calls["passes"].max() * 10))
@@ -334,34 +324,32 @@ def cost_bars(cost: pd.DataFrame, names: Mapping[str, str] | None = None) -> Fig
     few = len(networks) <= 4
     for number, network in enumerate(networks):
         look = {
-            "color": style.PALETTE[(1, 2, 3, 4)[number] if few else 2],
+            "color": PALETTE[(1, 2, 3, 4)[number] if few else 2],
             "marker": "o",
             "linestyle": "none",
         }
         right.plot(seconds[network], places, mfc="none", **look)
         if few or not number:
-            entries.append(style.line(network if few else "one network", **look))
+            entries.append(_line(network if few else "one network", **look))
     if not few:
         median = {"marker": "|", "markersize": 14, "linestyle": "none", "color": "black"}
         right.plot(seconds.median(axis=1), places, **median)
-        entries.append(style.line("their median", **median))
+        entries.append(_line("their median", **median))
     # From a power of ten to another: between two of them there would be no tick, or too many.
     powers = np.log10([seconds.min(axis=None), seconds.max(axis=None)])
     right.set_xscale("log")
     right.set_xlim(10 ** np.floor(powers[0]), 10 ** np.ceil(powers[1] + 1e-9))
     right.xaxis.set_minor_formatter("")
     right.set(xlabel="seconds per face", title="Time on this machine")
-    style.name_rows(left, [(names or {}).get(name, name) for name in explainers])
+    _name_rows(left, [(names or {}).get(name, name) for name in explainers])
     right.grid(axis="x")
-    style.legend(figure, entries, 5)
+    _legend(figure, entries, 5)
     return figure
 
 
-@style.styled
-def region_bars(
-    table: pd.DataFrame, expressions: Sequence[str], *, most: int = 10, title: str = ""
-) -> Figure:
-    """Draw the most important facial regions of each expression with their standard errors.
+@_styled
+def region_bars(table: pd.DataFrame, expressions: Sequence[str], *, title: str = "") -> Figure:
+    """Draw the ten most important facial regions of each expression with their standard errors.
 
     Parameters
     ----------
@@ -369,23 +357,42 @@ def region_bars(
         ``expression, region, importance, standard_error``, one row per region and expression.
     expressions : sequence of str
         Which panels, three side by side.
-    most : int
-        Regions per panel: those with the largest importance.
-    title : str
     """
-    figure = style.new_figure(style.PAGE, 0.5 + -(-len(expressions) // 3) * (0.5 + 0.155 * most), title)
-    for axes, expression in zip(style.panels(figure, len(expressions), 3), expressions, strict=True):
+    most = 10
+    figure = _new_figure(PAGE, 0.5 + -(-len(expressions) // 3) * (0.5 + 0.155 * most), title)
+    for axes, expression in zip(_panels(figure, len(expressions), 3), expressions, strict=True):
         axes.set_title(expression)
         part = table[table["expression"] == expression].nlargest(most, "importance")
         if part.empty:
-            style.bare(axes)
-            style.mark_missing(axes)
+            _bare(axes)
+            _mark_missing(axes)
             continue
         errors = part["standard_error"].fillna(0)
-        axes.barh(range(len(part)), part["importance"], xerr=errors, color=style.PALETTE[0], ecolor="#555555")
-        style.name_rows(axes, part["region"].str.replace("_", " "))
+        axes.barh(range(len(part)), part["importance"], xerr=errors, color=PALETTE[0], ecolor="#555555")
+        _name_rows(axes, part["region"].str.replace("_", " "))
         axes.set_ylim(most - 0.5, -0.5)
         axes.axvline(0, color="black", linewidth=0.8)
         axes.locator_params(axis="x", nbins=4)
     figure.supxlabel("mean importance ± standard error over faces")
     return figure
+
+
+def _name_rows(axes: Axes, names: Sequence[str]) -> None:
+    """Write names at the left, the first on top, with light lines of the values behind the data."""
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="x")
+
+
+def _beside(axes: Axes, text: str, place: float, **style: Any) -> None:
+    """Write at the right of the axes, at a place of the vertical axis, where nothing else lies."""
+    where = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points"}
+    axes.annotate(text, (1, place), (5, 0), va="center", annotation_clip=False, **where, **style)
+
+
+def _dot(axes: Axes, place: float, value: float, low: float, high: float, colour: str, **bar: Any) -> None:
+    """Draw a value as a dot on the line of its interval, if it has one."""
+    if np.isfinite(low) and np.isfinite(high):
+        axes.plot([low, high], [place, place], color=colour, **{"linewidth": 2} | bar)
+    axes.plot(value, place, "o", color=colour)

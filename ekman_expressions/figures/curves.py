@@ -12,20 +12,30 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 from ekman_expressions.core.errors import DataError
-from ekman_expressions.figures import _style as style
+from ekman_expressions.figures._style import (
+    COLUMN,
+    DASHES,
+    PAGE,
+    PALETTE,
+    _legend,
+    _line,
+    _new_figure,
+    _panels,
+    _patch,
+    _require,
+    _styled,
+)
 
 _CONTROLS = {"random": ("#777777", "--"), "centre": ("#777777", ":")}
-_MEASURES = {
+_RELIABILITY = {
     "r2": "R² of the\nsurrogate",
     "mean_standard_error": "std. error\nof a weight",
     "weighted_flip_rate": "sign flips, by\nsize of weight",
 }
 
 
-@style.styled
-def learning_curves(
-    table: pd.DataFrame, *, measure: str = "accuracy", columns: int = 4, title: str = ""
-) -> Figure:
+@_styled
+def learning_curves(table: pd.DataFrame, *, measure: str = "accuracy", title: str = "") -> Figure:
     """Draw a panel per network: training (solid) and held-out (dashed) by epoch, a line per fold.
 
     Parameters
@@ -34,31 +44,24 @@ def learning_curves(
         Columns network, fold, epoch, `measure` and, if the training was watched on held-out
         faces, ``val_<measure>``; as from `ekman_expressions.study.training_table.learning_curves`. Where
         ``chosen`` is true, a dot marks the epoch whose weights were kept.
-    measure : str
-        ``"accuracy"`` or ``"loss"``.
-    columns : int
-        Panels side by side.
-    title : str
+    measure : {'accuracy', 'loss'}
     """
-    if table.empty:
-        raise DataError("There are no learning curves to draw.")
+    _require(table, "learning curves")
     if measure not in table:
         raise DataError(f"The learning curves lack '{measure}'; they have {', '.join(table)}.")
     networks = list(dict.fromkeys(table["network"]))
-    columns = min(columns, len(networks))
+    columns = min(4, len(networks))
     rows = -(-len(networks) // columns)
-    figure = style.new_figure(max(style.COLUMN, columns * style.PAGE / 4), 0.8 + 1.5 * rows, title)
+    figure = _new_figure(max(COLUMN, columns * PAGE / 4), 0.8 + 1.5 * rows, title)
     styles = {
-        measure: {"linestyle": "-", "color": style.PALETTE[0]},
-        f"val_{measure}": {"linestyle": "--", "color": style.PALETTE[5]},
+        measure: {"linestyle": "-", "color": PALETTE[0]},
+        f"val_{measure}": {"linestyle": "--", "color": PALETTE[5]},
     }
     styles = {column: look for column, look in styles.items() if column in table}
-    chosen = {"linestyle": "none", "marker": "o", "color": style.PALETTE[5]}
+    chosen = {"linestyle": "none", "marker": "o", "color": PALETTE[5]}
     # Chosen by the loss on held-out faces: where that is lowest is what their curve shows.
     has_chosen = "chosen" in table and f"val_{measure}" in table
-    for axes, network in zip(
-        style.panels(figure, len(networks), columns, sharey=True), networks, strict=True
-    ):
+    for axes, network in zip(_panels(figure, len(networks), columns, sharey=True), networks, strict=True):
         for _, curve in table[table["network"] == network].groupby("fold", sort=False):
             # A single epoch has no line.
             marker = "o" if len(curve) == 1 else None
@@ -72,16 +75,16 @@ def learning_curves(
         axes.set_xlim(0.7, table.loc[table["network"] == network, "epoch"].max() + 0.3)
         axes.grid()
     titles = ("training faces (one line per fold)", "held-out faces (one line per fold)")
-    entries = [style.line(label=text, **look) for text, look in zip(titles, styles.values(), strict=False)]
+    entries = [_line(label=text, **look) for text, look in zip(titles, styles.values(), strict=False)]
     if has_chosen:
-        entries.append(style.line(label="epoch that is kept", **chosen))
+        entries.append(_line(label="epoch that is kept", **chosen))
     # The legend's title stands for a label of all horizontal axes, which it would lie over.
-    style.legend(figure, entries, 1 if columns < 3 else 3, title="epoch", title_fontsize=10)
+    _legend(figure, entries, 1 if columns < 3 else 3, title="epoch", title_fontsize=10)
     figure.supylabel(measure)
     return figure
 
 
-@style.styled
+@_styled
 def erasure_curves(
     curves: Mapping[str, Mapping[str, np.ndarray]],
     shares: np.ndarray,
@@ -100,17 +103,13 @@ def erasure_curves(
         The shares of the pixels.
     titles : dict of ranking to str, optional
         What rankings are called in the legend.
-    title : str
     """
-    if not curves:
-        raise DataError("There are no curves to draw.")
+    _require(curves, "curves")
     styles = _ranking_styles(list(dict.fromkeys(name for cell in curves.values() for name in cell)))
     columns = len(curves)
-    entries = [
-        style.line((titles or {}).get(name, name), colour, ls=ls) for name, (colour, ls) in styles.items()
-    ]
-    size = max(style.PAGE * columns / 6, style.COLUMN), 3.3 + 0.15 * -(-len(entries) // 4)
-    figure = style.new_figure(*size, title)
+    entries = [_line((titles or {}).get(name, name), colour, ls=ls) for name, (colour, ls) in styles.items()]
+    size = max(PAGE * columns / 6, COLUMN), 3.3 + 0.15 * -(-len(entries) // 4)
+    figure = _new_figure(*size, title)
     grid = figure.subplots(2, columns, squeeze=False, sharex=True, sharey=True)
     for upper, (expression, cell) in zip(grid[0], curves.items(), strict=True):
         counts = sorted({len(predictions) for predictions in cell.values()} or {0})
@@ -132,14 +131,12 @@ def erasure_curves(
                 if len(found) > 1:
                     error = found[:, row].std(axis=0, ddof=1) / np.sqrt(len(found))
                     axes.fill_between(shares, mean - error, mean + error, color=colour, alpha=0.2, lw=0)
-    style.legend(figure, entries)
+    _legend(figure, entries)
     return figure
 
 
-@style.styled
-def reliability_boxes(
-    table: pd.DataFrame, measures: Mapping[str, str] | None = None, *, title: str = ""
-) -> Figure:
+@_styled
+def reliability_boxes(table: pd.DataFrame, *, title: str = "") -> Figure:
     """Draw, per network and expression, how R², standard errors and sign flips spread over faces.
 
     Boxes go from quartile to quartile, whiskers to the 5th and the 95th percentile.
@@ -147,21 +144,17 @@ def reliability_boxes(
     Parameters
     ----------
     table : DataFrame
-        ``network, expression`` and the measures, a row per face; NaN is left out.
-    measures : dict of column to str, optional
-        What is drawn, and how it is called.
-    title : str
+        ``network, expression, r2, mean_standard_error, weighted_flip_rate``, a row per face; NaN is
+        left out.
     """
-    if table.empty:
-        raise DataError("There are no explanations to draw.")
-    measures = measures or _MEASURES
+    _require(table, "explanations")
     networks, expressions = (list(dict.fromkeys(table[name])) for name in ("network", "expression"))
-    wide = max(5.4, min(style.PAGE, 1.2 + 1.5 * len(networks)))
-    figure = style.new_figure(wide, 1.25 * len(measures) + 1, title)
-    colours = dict(zip(expressions, 4 * style.PALETTE, strict=False))
+    wide = max(5.4, min(PAGE, 1.2 + 1.5 * len(networks)))
+    figure = _new_figure(wide, 1.25 * len(_RELIABILITY) + 1, title)
+    colours = dict(zip(expressions, 4 * PALETTE, strict=False))
     step = 1 / (len(expressions) + 1)
-    grid = style.panels(figure, len(measures), 1, sharex=True)
-    for axes, (column, label) in zip(grid, measures.items(), strict=True):
+    grid = _panels(figure, len(_RELIABILITY), 1, sharex=True)
+    for axes, (column, label) in zip(grid, _RELIABILITY.items(), strict=True):
         for (network, expression), values in table.groupby(["network", "expression"])[column]:
             values = values.dropna().to_numpy()
             if not len(values):
@@ -185,12 +178,12 @@ def reliability_boxes(
     grid[-1].set_xticks(range(len(networks)), networks, rotation=90 if len(networks) > 5 else 0)
     figure.align_ylabels()
     grid[-1].set_xlim(-0.5, len(networks) - 0.5)
-    entries = [style.patch(name, colour, edgecolor="black") for name, colour in colours.items()]
-    style.legend(figure, entries, 6)
+    entries = [_patch(name, colour, edgecolor="black") for name, colour in colours.items()]
+    _legend(figure, entries, 6)
     return figure
 
 
-@style.styled
+@_styled
 def area_curves(table: pd.DataFrame, *, folds: int, title: str = "") -> Figure:
     """Draw the IoU of the hottest pixels against the area they cover, one panel per expression.
 
@@ -201,18 +194,16 @@ def area_curves(table: pd.DataFrame, *, folds: int, title: str = "") -> Figure:
         "statistics". Networks are a band from the lowest to the highest, and their mean.
     folds : int
         Over how many folds each network's curve is a mean, for the legend.
-    title : str
     """
-    if table.empty:
-        raise DataError("There is no curve to draw.")
+    _require(table, "curves")
     names = list(dict.fromkeys(table["expression"]))
     columns = min(3, len(names))
-    figure = style.new_figure(style.PAGE, 1.1 + 1.75 * -(-len(names) // columns), title)
-    grid = style.panels(figure, len(names), columns, sharex=True, sharey=True)
+    figure = _new_figure(PAGE, 1.1 + 1.75 * -(-len(names) // columns), title)
+    grid = _panels(figure, len(names), columns, sharex=True, sharey=True)
     networks = table[table["kind"] == "network"]["name"].nunique()
     baselines = {
-        "centre_prior": ("centre prior: centred ellipse", style.PALETTE[3], style.DASHES[1]),
-        "random_pixels": ("baseline: random pixels", "black", style.DASHES[2]),
+        "centre_prior": ("centre prior: centred ellipse", PALETTE[3], DASHES[1]),
+        "random_pixels": ("baseline: random pixels", "black", DASHES[2]),
     }
     for axes, expression in zip(grid, names, strict=True):
         part = table[table["expression"] == expression]
@@ -220,8 +211,8 @@ def area_curves(table: pd.DataFrame, *, folds: int, title: str = "") -> Figure:
         curves = curves.dropna(axis="columns", how="all")
         if not curves.empty:
             band = curves.min(axis=1), curves.max(axis=1)
-            axes.fill_between(curves.index, *band, color=style.PALETTE[0], alpha=0.25, linewidth=0)
-            axes.plot(curves.index, curves.mean(axis=1), color=style.PALETTE[0])
+            axes.fill_between(curves.index, *band, color=PALETTE[0], alpha=0.25, linewidth=0)
+            axes.plot(curves.index, curves.mean(axis=1), color=PALETTE[0])
         for name, (_, colour, dashes) in baselines.items():
             of_baseline = part[part["name"] == name]
             axes.plot(of_baseline["share"], of_baseline["iou"], color=colour, linestyle=dashes)
@@ -230,22 +221,20 @@ def area_curves(table: pd.DataFrame, *, folds: int, title: str = "") -> Figure:
     grid[0].set_ylim(bottom=0)
     figure.supylabel("IoU")
     entries = [
-        style.patch(f"lowest to highest of {networks} networks, means of up to {folds} folds", "#BFDBEB"),
-        style.line("mean of the networks", style.PALETTE[0]),
-        *(style.line(text, colour, linestyle=dashes) for text, colour, dashes in baselines.values()),
+        _patch(f"lowest to highest of {networks} networks, means of up to {folds} folds", "#BFDBEB"),
+        _line("mean of the networks", PALETTE[0]),
+        *(_line(text, colour, linestyle=dashes) for text, colour, dashes in baselines.values()),
     ]
-    style.legend(figure, entries, 2, title="share of the canvas that is marked (1: white everywhere)")
+    _legend(figure, entries, 2, title="share of the canvas that is marked (1: white everywhere)")
     return figure
 
 
-@style.styled
+@_styled
 def null_distribution(
     null: Sequence[float] | np.ndarray,
     observed: float,
     *,
     p: float,
-    axis_label: str = "mean IoU",
-    what: str = "relabellings of the masks",
     baselines: Mapping[str, float] | None = None,
     title: str = "",
 ) -> Figure:
@@ -257,8 +246,6 @@ def null_distribution(
         Of all relabellings, or draws.
     observed, p : float
         The statistic of the data, and the share of `null` that is at least as large.
-    axis_label, what, title : str
-        What the statistic is, and what was counted.
     baselines : dict of name to value, optional
         Further lines.
     """
@@ -266,7 +253,7 @@ def null_distribution(
     null = null[np.isfinite(null)]
     if not null.size:
         raise DataError("There is no null distribution to draw: no heatmap could be compared.")
-    figure = style.new_figure(style.PAGE, 2.6, title)
+    figure = _new_figure(PAGE, 2.6, title)
     axes = figure.add_subplot()
     bins = np.histogram_bin_edges(null, bins=min(40, max(5, null.size // 10)))
     reached = null >= observed - 1e-12
@@ -274,18 +261,18 @@ def null_distribution(
         [null[~reached], null[reached]],
         bins=bins,
         stacked=True,
-        color=["#BBBBBB", style.PALETTE[1]],
-        label=[f"{what} (n = {null.size})", f"at least as large: p = {p:.3f}"],
+        color=["#BBBBBB", PALETTE[1]],
+        label=[f"relabellings of the masks (n = {null.size})", f"at least as large: p = {p:.3f}"],
     )
-    axes.axvline(observed, color=style.PALETTE[0], linewidth=2, label=f"as observed ({observed:.3f})")
+    axes.axvline(observed, color=PALETTE[0], linewidth=2, label=f"as observed ({observed:.3f})")
     axes.axvline(
-        null.mean(), color="black", linestyle=style.DASHES[2], label=f"chance: their mean ({null.mean():.3f})"
+        null.mean(), color="black", linestyle=DASHES[2], label=f"chance: their mean ({null.mean():.3f})"
     )
     for place, (name, value) in enumerate((baselines or {}).items()):
-        look = {"color": style.PALETTE[3 - place % 2], "linestyle": style.DASHES[1 + 2 * (place % 2)]}
+        look = {"color": PALETTE[3 - place % 2], "linestyle": DASHES[1 + 2 * (place % 2)]}
         axes.axvline(value, label=f"{name} ({value:.3f})", **look)
-    axes.set(xlabel=axis_label, ylabel="count")
-    style.legend(figure, axes.get_legend_handles_labels()[0], 2)
+    axes.set(xlabel="mean IoU", ylabel="count")
+    _legend(figure, axes.get_legend_handles_labels()[0], 2)
     return figure
 
 
@@ -294,7 +281,7 @@ def _ranking_styles(rankings: Sequence[str]) -> dict[str, tuple[str, Any]]:
     explainers = [name for name in rankings if name not in _CONTROLS]
     rounds = ("-", "-.", (0, (1, 1)))
     styles = {
-        name: (style.PALETTE[place % len(style.PALETTE)], rounds[place // len(style.PALETTE) % len(rounds)])
+        name: (PALETTE[place % len(PALETTE)], rounds[place // len(PALETTE) % len(rounds)])
         for place, name in enumerate(explainers)
     }
     return styles | {name: _CONTROLS[name] for name in rankings if name in _CONTROLS}

@@ -12,7 +12,23 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 from ekman_expressions.core.errors import DataError, check_range
-from ekman_expressions.figures import _style as style
+from ekman_expressions.figures._style import (
+    MOVEMENT,
+    PAGE,
+    PALETTE,
+    SIGNED,
+    _bare,
+    _colour_bar,
+    _lay_over,
+    _legend,
+    _mark_missing,
+    _new_figure,
+    _panels,
+    _require,
+    _show,
+    _styled,
+    _to_unit,
+)
 
 CONTOURS = {
     "jaw": [range(0, 17)],
@@ -26,21 +42,20 @@ CONTOURS = {
 _COLOURS = dict(
     zip(
         CONTOURS,
-        (style.PALETTE[2], style.PALETTE[1], style.PALETTE[6], style.PALETTE[4], style.PALETTE[3]),
+        (PALETTE[2], PALETTE[1], PALETTE[6], PALETTE[4], PALETTE[3]),
         strict=True,
     )
 )
 
 
-@style.styled
+@_styled
 def alignment_page(
     faces: Sequence[np.ndarray],
     points: Sequence[np.ndarray],
     titles: Sequence[str] | None = None,
     *,
-    residuals: Sequence[float] | None = None,
+    outliers: Sequence[float] | None = None,
     most: int = 30,
-    columns: int = 6,
     title: str = "",
 ) -> Figure:
     """Draw cropped faces with the contours of their 68 landmarks, to see at a glance which are wrong.
@@ -53,43 +68,42 @@ def alignment_page(
         Landmarks (x, y) of each face in units of its width and height.
     titles : sequence of str, optional
         Above each face.
-    residuals : sequence of float, optional
+    outliers : sequence of float, optional
         Landmark outlier scores (`ekman_expressions.faces.landmark_outliers`): shown above the faces,
         which come in this order, the highest first.
     most : int
         Faces drawn at most; the title says how many there are.
-    columns : int
-        Faces side by side.
-    title : str
     """
     check_range(most, "most", 1, integer=True)
-    check_range(columns, "columns", 1, integer=True)
-    style.check_counts(faces, "faces", landmarks=points, titles=titles, residuals=residuals)
+    _require(faces, "faces")
+    for name, others in (("landmarks", points), ("titles", titles), ("outliers", outliers)):
+        if others is not None and len(others) != len(faces):
+            raise DataError(f"There are {len(faces)} faces, but {len(others)} {name}.")
     order = np.arange(len(faces))
-    if residuals is not None:
-        order = np.argsort(-np.asarray(residuals, dtype=float), kind="stable")
+    if outliers is not None:
+        order = np.argsort(-np.asarray(outliers, dtype=float), kind="stable")
     if len(faces) > most:
         title = f"{title} ({most} of {len(faces)})".strip()
     order = order[:most]
     headings = [""] * len(faces) if titles is None else [f"{text}\n" for text in titles]
-    if residuals is not None:
-        headings = [f"{text}residual {value:.3f}" for text, value in zip(headings, residuals, strict=True)]
+    if outliers is not None:
+        headings = [f"{text}outlier {value:.3f}" for text, value in zip(headings, outliers, strict=True)]
     headings = [headings[place].strip() for place in order]
     lines = max(text.count("\n") + bool(text) for text in headings)
-    columns = min(columns, len(order))
-    rows, side = -(-len(order) // columns), min(style.PAGE / columns, 2.4)
-    figure = style.new_figure(max(columns * side, 2.8), rows * (side + 0.13 * lines + 0.03) + 0.3, title)
-    grid = style.panels(figure, len(order), columns)
+    columns = min(6, len(order))
+    rows, side = -(-len(order) // columns), min(PAGE / columns, 2.4)
+    figure = _new_figure(max(columns * side, 2.8), rows * (side + 0.13 * lines + 0.03) + 0.3, title)
+    grid = _panels(figure, len(order), columns)
     for axes, place, text in zip(grid, order, headings, strict=True):
-        style.show(axes, faces[place])
+        _show(axes, faces[place])
         axes.set_title(text, fontsize=9, weight="normal", pad=2)
         _draw_contours(axes, points[place], faces[place].shape)
     handles, _ = grid[0].get_legend_handles_labels()
-    style.legend(figure, handles, len(CONTOURS), handlelength=1.2, columnspacing=1)
+    _legend(figure, handles, len(CONTOURS), handlelength=1.2, columnspacing=1)
     return figure
 
 
-@style.styled
+@_styled
 def explanation(
     image: np.ndarray,
     segments: np.ndarray,
@@ -109,7 +123,6 @@ def explanation(
         Weight of each superpixel; negative ones speak against the class.
     standard_errors : (S,) ndarray of float, optional
         Adds a panel with the weights in order and ± one standard error.
-    title : str
     """
     segments, weights = np.asarray(segments), np.asarray(weights, dtype=float)
     if segments.shape != image.shape[:2] or segments.max() >= len(weights):
@@ -118,16 +131,16 @@ def explanation(
             f"and there are {len(weights)} weights: these do not fit."
         )
     count = 3 if standard_errors is None else 4
-    figure = style.new_figure(style.PAGE, style.PAGE / count + 0.25, title)
-    grid = style.panels(figure, count, count)
-    style.show(grid[0], image, "face")
-    style.show(grid[1], image, "superpixels")
+    figure = _new_figure(PAGE, PAGE / count + 0.25, title)
+    grid = _panels(figure, count, count)
+    _show(grid[0], image, "face")
+    _show(grid[1], image, "superpixels")
     _draw_borders(grid[1], segments, "white")
     # Pale, so that the colours of the weights stay readable on dark skin and in shadow.
-    pale = 0.6 + 0.4 * style.to_unit(image).mean(axis=2)
-    style.show(grid[2], pale, "weights", cmap="gray", vmin=0, vmax=1)
+    pale = 0.6 + 0.4 * _to_unit(image).mean(axis=2)
+    _show(grid[2], pale, "weights", cmap="gray", vmin=0, vmax=1)
     painted = _draw_weights(grid[2], segments, weights, alpha=0.7)
-    style.colour_bar(figure, painted, grid[2], shrink=0.8, aspect=14)
+    _colour_bar(figure, painted, grid[2], shrink=0.8, aspect=14)
     if standard_errors is not None:
         order = np.argsort(-weights, kind="stable")
         grid[3].axhline(0, color="black", linewidth=0.8)
@@ -137,7 +150,7 @@ def explanation(
             np.asarray(standard_errors)[order],
             fmt="o",
             markersize=2.5,
-            color=style.PALETTE[0],
+            color=PALETTE[0],
             ecolor="#888888",
             elinewidth=1,
         )
@@ -145,7 +158,7 @@ def explanation(
     return figure
 
 
-@style.styled
+@_styled
 def explained_faces(
     faces: Mapping[str, np.ndarray],
     maps: Mapping[tuple[str, str], np.ndarray | None],
@@ -161,38 +174,36 @@ def explained_faces(
     maps : dict of (row, column) to (H, W) ndarray of float, >= 0
         Explanations. Each is stretched to its own maximum, since units differ between
         explainers; what is absent or None is marked as missing.
-    title : str
     """
     names = list(dict.fromkeys(column for _, column in maps))
-    if not faces or not names:
-        raise DataError("There are no explained faces to draw.")
+    _require(faces and names, "explained faces")
     columns = min(len(names) + 1, 7)
     lines = -(-(len(names) + 1) // columns)
-    side = style.PAGE / columns
-    figure = style.new_figure(style.PAGE, 0.1 + (side + 0.3) * lines * len(faces), title)
+    side = PAGE / columns
+    figure = _new_figure(PAGE, 0.1 + (side + 0.3) * lines * len(faces), title)
     grid = figure.subplots(lines * len(faces), columns, squeeze=False)
     for cells, (row, face) in zip(grid.reshape(len(faces), -1), faces.items(), strict=True):
-        style.show(cells[0], face)
+        _show(cells[0], face)
         cells[0].set_title(row.replace(": ", ":\n"), fontsize=9, fontweight="normal")
         for axes, column in zip(cells[1:], names, strict=False):
-            style.bare(axes)
+            _bare(axes)
             axes.set_title(column.replace(" ", "\n", 1), fontsize=9, fontweight="normal")
             found = maps.get((row, column))
             if found is None:
-                style.mark_missing(axes)
+                _mark_missing(axes)
                 axes.set_box_aspect(face.shape[0] / face.shape[1])
             elif found.shape != face.shape[:2]:
                 raise DataError(
                     f"The map {(row, column)} has shape {found.shape}, its face {face.shape[:2]}."
                 )
             else:
-                style.show(axes, style.lay_over(face, found / max(float(found.max()), np.finfo(float).tiny)))
+                _show(axes, _lay_over(face, found / max(float(found.max()), np.finfo(float).tiny)))
         for axes in cells[1 + len(names) :]:
             axes.set_visible(False)
     return figure
 
 
-@style.styled
+@_styled
 def warp(
     image: np.ndarray,
     source_points: np.ndarray,
@@ -218,31 +229,27 @@ def warp(
         The face in face space.
     mean_face : (275, 224, 3) ndarray, optional
         The mean of many normalised faces, as a last panel.
-    title : str
     """
     count = 3 if mean_face is None else 4
-    figure = style.new_figure(style.PAGE, style.PAGE / count * 1.23 + 0.35, title)
-    grid = style.panels(figure, count, count)
+    figure = _new_figure(PAGE, PAGE / count * 1.23 + 0.35, title)
+    grid = _panels(figure, count, count)
     height, width = image.shape[:2]
     drawn = [(image, "face and its triangles"), (np.full(normalised.shape, 0.95), "template")]
     drawn += [(normalised, "in face space"), (mean_face, "mean face")]
     for axes, (picture, name) in zip(grid, drawn, strict=False):
-        style.show(axes, picture, name)
-    grid[0].triplot(
-        *(np.asarray(source_points) * (width, height)).T, triangles, color=style.PALETTE[6], lw=0.6
-    )
-    grid[1].triplot(*np.asarray(template_points).T, triangles, color=style.PALETTE[0], lw=0.6)
+        _show(axes, picture, name)
+    grid[0].triplot(*(np.asarray(source_points) * (width, height)).T, triangles, color=PALETTE[6], lw=0.6)
+    grid[1].triplot(*np.asarray(template_points).T, triangles, color=PALETTE[0], lw=0.6)
     return figure
 
 
-@style.styled
+@_styled
 def causal_layers(
     neutral: np.ndarray,
     face: np.ndarray,
     layers: Mapping[str, np.ndarray],
     *,
     title: str = "",
-    columns: int = 6,
 ) -> Figure:
     """Draw one person's neutral face, an expression, and the layers of its causal mask.
 
@@ -254,34 +261,28 @@ def causal_layers(
         Such as `synthetic.read_layers` returns: ``"photometric"`` has a scale of its own, written
         below it; all others share one, in mm. Colours go with the square root, so that the weak
         units can be seen beside the strong ones.
-    title : str
-    columns : int
-        Pictures side by side.
     """
     from matplotlib.colors import PowerNorm
 
-    if not layers:
-        raise DataError("There are no layers to draw: neutral faces have none.")
-    columns = min(columns, len(layers) + 2)
-    rows, side = -(-(len(layers) + 2) // columns), (style.PAGE - 0.9) / columns
-    figure = style.new_figure(style.PAGE, rows * (side + 0.3) + 0.05, title, layout="compressed")
-    grid = style.panels(figure, len(layers) + 2, columns)
-    style.show(grid[0], neutral, "neutral")
-    style.show(grid[1], face, "expression")
+    _require(layers, "layers (neutral faces have none)")
+    columns = min(6, len(layers) + 2)
+    rows, side = -(-(len(layers) + 2) // columns), (PAGE - 0.9) / columns
+    figure = _new_figure(PAGE, rows * (side + 0.3) + 0.05, title, layout="compressed")
+    grid = _panels(figure, len(layers) + 2, columns)
+    _show(grid[0], neutral, "neutral")
+    _show(grid[1], face, "expression")
     highest = max((layer.max() for name, layer in layers.items() if name != "photometric"), default=0) or 1
     displacement = None
     for axes, (name, layer) in zip(grid[2:], layers.items(), strict=True):
         label = name.upper() if name.startswith("au") else name
         if name == "photometric":
             limit = float(layer.max()) or 1
-            style.show(axes, layer, label, cmap=style.MOVEMENT, norm=PowerNorm(0.5, 0, limit))
+            _show(axes, layer, label, cmap=MOVEMENT, norm=PowerNorm(0.5, 0, limit))
             axes.set_xlabel(f"0 to {limit:.2f} of RGB", fontsize=9, labelpad=2)
         else:
-            displacement = style.show(
-                axes, layer, label, cmap=style.MOVEMENT, norm=PowerNorm(0.5, 0, highest)
-            )
+            displacement = _show(axes, layer, label, cmap=MOVEMENT, norm=PowerNorm(0.5, 0, highest))
     if displacement is not None:
-        style.colour_bar(figure, displacement, grid, "displacement (mm)")
+        _colour_bar(figure, displacement, grid, "displacement (mm)")
     return figure
 
 
@@ -307,7 +308,7 @@ def _draw_contours(axes: Axes, points: np.ndarray, shape: tuple[int, ...]) -> No
 def _draw_weights(axes: Axes, segments: np.ndarray, weights: np.ndarray, alpha: float = 1):
     """Paint superpixels in the colours of their weights, with their borders."""
     limit = max(np.abs(weights).max(), np.finfo(float).tiny)
-    colours = {"cmap": style.SIGNED, "vmin": -limit, "vmax": limit, "alpha": alpha}
+    colours = {"cmap": SIGNED, "vmin": -limit, "vmax": limit, "alpha": alpha}
     painted = axes.imshow(weights[segments], extent=(0, segments.shape[1], segments.shape[0], 0), **colours)
     _draw_borders(axes, segments, "#444444")
     return painted

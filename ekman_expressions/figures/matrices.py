@@ -1,23 +1,44 @@
-"""Coloured matrices: correlations, tests, confusions, and how alike explanations of other settings are."""
+"""Matrices in colours, and dendrograms: what is alike, and what is confused."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
 
 from ekman_expressions.core.errors import DataError
 from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.expressions import title as title_of
-from ekman_expressions.figures import _style as style
+from ekman_expressions.figures._style import (
+    COLUMN,
+    MISSING,
+    PAGE,
+    PAGE_HEIGHT,
+    PALETTE,
+    SCALE,
+    SIGNED,
+    UNSIGNED,
+    _bare,
+    _colour_bar,
+    _group_colour,
+    _group_entries,
+    _legend,
+    _mark_missing,
+    _new_figure,
+    _panels,
+    _require,
+    _styled,
+)
 
 
-@style.styled
+@_styled
 def annotated_matrix(
     table: pd.DataFrame,
     label: str,
@@ -48,7 +69,8 @@ def annotated_matrix(
         Frame the cells whose row and column have the same name.
     names : dict, optional
         What to call rows and columns.
-    title, note : str
+    note : str
+        Below the figure.
     """
     from matplotlib.patches import Rectangle
 
@@ -62,13 +84,13 @@ def annotated_matrix(
     longest = 0.062 * max(map(len, rows))
     cell = 0.62 if p is not None else 0.5
     turned = 0.062 * max(map(len, columns)) > cell + 0.25
-    wide = max(style.COLUMN, min(style.PAGE, longest + 1.3 + max(cell, 0 if turned else 0.8) * len(columns)))
+    wide = max(COLUMN, min(PAGE, longest + 1.3 + max(cell, 0 if turned else 0.8) * len(columns)))
     high = 0.5 + 0.24 * len(rows) + (0.062 * max(map(len, columns)) if turned else 0.2)
     high += 0.17 * (note.count("\n") + 1) * bool(note) + 0.2 * bool(table.columns.name)
-    figure = style.new_figure(wide, max(high, 1.9), title)
+    figure = _new_figure(wide, max(high, 1.9), title)
     axes = figure.add_subplot()
     stars = None if p is None else p.to_numpy(float) < 0.05
-    shown = style.annotated(
+    shown = _annotated(
         axes,
         values,
         rows,
@@ -83,22 +105,20 @@ def annotated_matrix(
         if stars is not None and stars[row, column]:
             text.set_text(f"{text.get_text()} *")
         if frame_own and rows[row] == columns[column]:
-            frame = {"edgecolor": style.PALETTE[5], "linewidth": 2.5, "fill": False}
+            frame = {"edgecolor": PALETTE[5], "linewidth": 2.5, "fill": False}
             axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, **frame))
     axes.set(xlabel=table.columns.name or "", ylabel=table.index.name or "")
-    style.colour_bar(figure, shown, axes, label)
+    _colour_bar(figure, shown, axes, label)
     if note:
         figure.supxlabel(note, fontsize=9)
     return figure
 
 
-@style.styled
+@_styled
 def confusion_matrices(
     matrices: Mapping[str, np.ndarray],
     *,
     names: Sequence[str] | None = None,
-    other: str = "None of them",
-    columns: int = 3,
     title: str = "",
 ) -> Figure:
     """Draw confusion matrices, each row in percent of the faces of that expression.
@@ -107,23 +127,12 @@ def confusion_matrices(
     ----------
     matrices : dict of network to (C, C) or (C, C + 1) ndarray of int
         Counts, true expression by row, predicted by column. A last column beyond the classes:
-        taken for none of them.
-    names : sequence of C str
+        taken for none of them. A row without any face is gray with dashes.
+    names : sequence of C str, optional
         Names of the classes; the six expressions by default.
-    other : str
-        Name of that last column, which is drawn for all networks if one has it.
-    columns : int
-        Matrices side by side.
-    title : str
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        A row without any face is gray with dashes.
     """
     names = [title_of(expression) for expression in EXPRESSIONS] if names is None else list(names)
-    if not matrices:
-        raise DataError("There are no confusion matrices to draw.")
+    _require(matrices, "confusion matrices")
     classes = len(names)
     matrices = {network: np.asarray(counts, float) for network, counts in matrices.items()}
     for network, counts in matrices.items():
@@ -132,26 +141,26 @@ def confusion_matrices(
                 f"The matrix of {network} has shape {counts.shape}, but there are {classes} classes."
             )
     width = max(counts.shape[1] for counts in matrices.values())
-    predicted = names if width == classes else [*names, other]
-    columns = min(columns, len(matrices))
+    predicted = names if width == classes else [*names, "None of them"]
+    columns = min(3, len(matrices))
     rows = -(-len(matrices) // columns)
-    figure = style.new_figure(min(style.PAGE + 0.2, 1.5 + 1.9 * columns), 1.1 + 1.75 * rows, title)
-    grid = style.panels(figure, len(matrices), columns, sharex=True, sharey=True)
+    figure = _new_figure(min(PAGE + 0.2, 1.5 + 1.9 * columns), 1.1 + 1.75 * rows, title)
+    grid = _panels(figure, len(matrices), columns, sharex=True, sharey=True)
     for place, (axes, (network, counts)) in enumerate(zip(grid, matrices.items(), strict=True)):
         counts = np.pad(counts, ((0, 0), (0, width - counts.shape[1])))
         sums = counts.sum(axis=1, keepdims=True)
         percent = np.divide(100 * counts, sums, out=np.full(counts.shape, np.nan), where=sums > 0)
-        shown = style.annotated(axes, percent, names, predicted, "{:.0f}".format, limits=(0, 100))
+        shown = _annotated(axes, percent, names, predicted, "{:.0f}".format, limits=(0, 100))
         axes.set_title(network)
         # The lowest matrix of each column carries the names, also where the last row is short.
         axes.tick_params(labelbottom=place + columns >= len(matrices))
-    style.colour_bar(figure, shown, grid, "% of the row")
+    _colour_bar(figure, shown, grid, "% of the row")
     figure.supxlabel("predicted")
     figure.supylabel("true")
     return figure
 
 
-@style.styled
+@_styled
 def sensitivity_matrices(
     matrices: Mapping[tuple[str, str], np.ndarray], variants: Sequence[str], *, title: str = ""
 ) -> Figure:
@@ -163,27 +172,25 @@ def sensitivity_matrices(
         E.g. by network and expression; NaN where there is none.
     variants : sequence of V str
         The ways; they are numbered at the axes, and named beside the first matrix of each row.
-    title : str
     """
-    if not matrices:
-        raise DataError("There are no correlations to draw.")
+    _require(matrices, "correlations")
     rows, columns = (list(dict.fromkeys(key[axis] for key in matrices)) for axis in (0, 1))
     count = len(variants)
     for matrix in matrices.values():
         if matrix.shape != (count, count):
             raise DataError(f"A matrix of {count} variants must be square, but got {matrix.shape}.")
     named = 0.062 * (max(map(len, variants)) + 4) + 0.7
-    side = min(max(0.14 * count, 0.8), (style.PAGE - named - 0.3) / len(columns))
+    side = min(max(0.14 * count, 0.8), (PAGE - named - 0.3) / len(columns))
     # Names and numbers of variants are in letters of 9 points: rows are as high as these need.
     high = max(side, 0.14 * count)
-    figure = style.new_figure(side * len(columns) + named + 0.6, (high + 0.1) * len(rows) + 0.6, title)
+    figure = _new_figure(side * len(columns) + named + 0.6, (high + 0.1) * len(rows) + 0.6, title)
     grid = figure.subplots(len(rows), len(columns), squeeze=False)
     shown = None
     numbers = [str(number) for number in range(1, count + 1)]
-    every = max(1, int(np.ceil(0.16 * style.SCALE * count / (side * style.SCALE))))
+    every = max(1, int(np.ceil(0.16 * SCALE * count / (side * SCALE))))
     for (r, c), axes in np.ndenumerate(grid):
         matrix = matrices.get((rows[r], columns[c]))
-        style.bare(axes)
+        _bare(axes)
         if r == 0:
             axes.set_title(columns[c], fontsize=9)
         if c == 0:
@@ -192,13 +199,148 @@ def sensitivity_matrices(
             axes.set_yticks(range(count), [f"{n}  {text}" for n, text in zip(numbers, variants, strict=True)])
             axes.tick_params(length=0)
         if matrix is None:
-            style.mark_missing(axes)
+            _mark_missing(axes)
             continue
-        axes.set_facecolor(style.MISSING)
+        axes.set_facecolor(MISSING)
         shown = axes.imshow(matrix, vmin=0, vmax=1, aspect="auto")
         if r == len(rows) - 1:
             axes.set_xticks(range(0, count, every), numbers[::every])
         axes.tick_params(length=0)
     if shown is not None:
-        style.colour_bar(figure, shown, grid, "correlation of the maps")
+        _colour_bar(figure, shown, grid, "correlation of the maps")
     return figure
+
+
+@_styled
+def dendrogram(
+    linkage: np.ndarray,
+    labels: Sequence[str],
+    *,
+    groups: Mapping[str, str] | None = None,
+    support: Sequence[float] | None = None,
+    title: str = "",
+) -> Figure:
+    """Draw a tree of N leaves.
+
+    Parameters
+    ----------
+    linkage : (N - 1, 4) ndarray
+        As `scipy.cluster.hierarchy.linkage` returns it.
+    labels : sequence of N str
+        Names of the leaves, in the order of the distances.
+    groups : dict of label to group, optional
+        Colours the names, and adds a legend.
+    support : sequence of N - 1 float, range [0, 1], optional
+        How often each branch appears in resamples of the folds, written at it in per cent; the
+        root, which always does, has none. See `measures.trees.branch_support`.
+    """
+    from scipy.cluster import hierarchy
+
+    linkage = np.asarray(linkage)
+    if len(labels) != len(linkage) + 1:
+        raise DataError(f"The tree has {len(linkage) + 1} leaves, but got {len(labels)} labels.")
+    if support is not None and len(support) != len(linkage):
+        raise DataError(f"The tree has {len(linkage)} branches, but got support of {len(support)}.")
+    tree = hierarchy.dendrogram(linkage, no_plot=True)
+    # Sixty leaves still fit on a page, and letters of 7 printed points into their rows.
+    row = np.clip((PAGE_HEIGHT - 1.2) / len(labels), 0.125, 0.165) if support is None else 0.21
+    figure = _new_figure(PAGE, 0.9 + row * len(labels) + (0.25 if groups else 0), title)
+    axes = figure.add_subplot()
+    nodes = _nodes(linkage, tree["leaves"])
+    for first, second, height, _ in linkage:
+        (x0, y0), (x1, y1) = nodes[int(first)], nodes[int(second)]
+        axes.plot([x0, height, height, x1], [y0, y0, y1, y1], color="#333333", solid_capstyle="projecting")
+    axes.set_yticks(10 * np.arange(len(labels)) + 5, [labels[leaf] for leaf in tree["leaves"]])
+    axes.set_ylim(10 * len(labels), 0)
+    axes.set_xlim(1.03 * max(linkage[:, 2].max(), 1e-9), 0)
+    axes.yaxis.tick_right()
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.grid(axis="x")
+    if groups:
+        for text in axes.get_yticklabels():
+            text.set_color(_group_colour(groups, text.get_text()))
+        _legend(figure, _group_entries(groups, labels, marker="s", linestyle="none"))
+    axis_label = "1 − Pearson's r (average linkage)"
+    if support is not None:
+        _write_support(axes, nodes[len(labels) : -1], support[:-1], row)
+        axis_label += "; at the branches: support over folds (%)"
+    axes.set_xlabel(axis_label)
+    return figure
+
+
+def _nodes(linkage: np.ndarray, leaves: Sequence[int]) -> list[tuple[float, float]]:
+    """Return where the leaves and branches lie: height, and place from the top, 10 a leaf."""
+    places = np.empty(len(leaves))
+    places[list(leaves)] = 10 * np.arange(len(leaves)) + 5
+    nodes = [(0.0, float(place)) for place in places]
+    for first, second, height, _ in linkage:
+        nodes.append((float(height), (nodes[int(first)][1] + nodes[int(second)][1]) / 2))
+    return nodes
+
+
+def _write_support(
+    axes: Axes, nodes: Sequence[tuple[float, float]], support: Sequence[float], row: float
+) -> None:
+    """Write the support of branches at them, on the side where nothing is written yet."""
+    # Printed inches; the axes' width is about the page's without the names of leaves.
+    wide, high, scale = 0.24, 0.13, (PAGE - 1.4) / axes.get_xlim()[0]
+    taken: list[tuple[float, float]] = []
+    for (height, place), value in zip(nodes, support, strict=True):
+        if not np.isfinite(value):
+            continue
+        x, y = height * scale, place / 10 * row
+        candidates = [(x - wide / 2 - 0.03, y), (x + wide / 2 + 0.03, y)]
+        free = [
+            (a, b)
+            for a, b in candidates
+            if a > wide / 2 and all(abs(a - c) >= wide or abs(b - d) >= high for c, d in taken)
+        ]
+        at = (free or candidates[1:])[0]
+        taken.append(at)
+        axes.text(
+            at[0] / scale,
+            place,
+            f"{100 * value:.0f}",
+            weight="bold",
+            ha="center",
+            va="center",
+            bbox={"boxstyle": "square,pad=0.05", "facecolor": "white", "edgecolor": "none"},
+            zorder=4,
+        )
+
+
+def _annotated(
+    axes: Axes,
+    values: np.ndarray,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    text: Callable[[float], str] = "{:.2f}".format,
+    *,
+    limits: tuple[float, float],
+    signed: bool = False,
+    bold: np.ndarray | None = None,
+    turned: bool = True,
+) -> AxesImage:
+    """Draw a matrix in colours with its values written into the cells, NaN in gray."""
+    from matplotlib import colormaps
+
+    colours = colormaps[SIGNED if signed else UNSIGNED].with_extremes(bad=MISSING)
+    shown = axes.imshow(values, cmap=colours, vmin=limits[0], vmax=limits[1], aspect="auto")
+    for (row, column), value in np.ndenumerate(values):
+        red, green, blue, _ = colours(shown.norm(value))
+        dark = np.isfinite(value) and 0.3 * red + 0.59 * green + 0.11 * blue < 0.5
+        axes.text(
+            column,
+            row,
+            text(value) if np.isfinite(value) else "–",
+            ha="center",
+            va="center",
+            color="white" if dark else "black",
+            weight="bold" if bold is not None and bold[row, column] else "normal",
+        )
+    axes.set_xticks(range(len(columns)), columns, rotation=90 if turned else 0)
+    axes.set_yticks(range(len(rows)), rows)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    return shown

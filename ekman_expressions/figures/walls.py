@@ -3,21 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 from ekman_expressions.core.errors import DataError, check_option
-from ekman_expressions.figures import _style as style
+from ekman_expressions.figures._style import (
+    COLUMN,
+    MISSING,
+    MOVEMENT,
+    PAGE,
+    PAGE_HEIGHT,
+    PALETTE,
+    SIGNED,
+    UNSIGNED,
+    _bare,
+    _colour_bar,
+    _lay_over,
+    _legend,
+    _mark_missing,
+    _new_figure,
+    _panels,
+    _patch,
+    _require,
+    _show,
+    _styled,
+    _to_unit,
+)
 
 _MOST_DENSE = 8.0
 _OUTLINE = "#00E5FF"
 
 
-@style.styled
+@_styled
 def heatmap_figure(
     heatmap: np.ndarray,
     mask: np.ndarray | None = None,
@@ -39,12 +62,6 @@ def heatmap_figure(
         What lies under the heatmap; by default nothing.
     label : str
         What the values are, at the scale.
-    title : str
-
-    Raises
-    ------
-    DataError
-        If shapes differ, or the heatmap is not finite.
 
     Examples
     --------
@@ -63,32 +80,31 @@ def heatmap_figure(
             raise DataError(f"The {name} has shape {np.shape(other)}, but the heatmap {heatmap.shape}.")
     if heatmap.ndim != 2 or not heatmap.size or not np.isfinite(heatmap).all():
         raise DataError(f"A heatmap must be (H, W) and finite, but got shape {heatmap.shape}.")
-    colours, low, high = style.UNSIGNED, float(heatmap.min()), float(heatmap.max())
+    colours, low, high = UNSIGNED, float(heatmap.min()), float(heatmap.max())
     if heatmap.dtype == np.uint8:
         low, high = 0.0, 255.0
     elif low < 0:
-        colours, high = style.SIGNED, max(-low, high)
+        colours, high = SIGNED, max(-low, high)
         low = -high
     scale = ScalarMappable(Normalize(low, high), colours)
-    figure = style.new_figure(style.COLUMN, 3.4, title, layout="compressed")
+    figure = _new_figure(COLUMN, 3.4, title, layout="compressed")
     axes = figure.add_subplot()
     picture = scale.to_rgba(heatmap)[..., :3]
     if face is not None:
-        picture = style.lay_over(np.asarray(face), np.asarray(scale.norm(heatmap)), colours)
-    style.show(axes, picture)
+        picture = _lay_over(np.asarray(face), np.asarray(scale.norm(heatmap)), colours)
+    _show(axes, picture)
     if mask is not None:
-        style.outline(axes, mask, "white" if colours == style.UNSIGNED else "black", 1.5)
-    style.colour_bar(figure, scale, axes, label)
+        _outline(axes, mask, "white" if colours == UNSIGNED else "black", 1.5)
+    _colour_bar(figure, scale, axes, label)
     return figure
 
 
-@style.styled
+@_styled
 def heatmap_wall(
     heatmaps: Mapping[tuple[str, str], np.ndarray | None],
     *,
     outlines: Mapping[str, np.ndarray] | None = None,
     notes: Mapping[tuple[str, str], str] | None = None,
-    colour_map: str = style.UNSIGNED,
     title: str = "",
 ) -> Figure:
     """Draw heatmaps as a grid, such as networks × expressions.
@@ -103,10 +119,6 @@ def heatmap_wall(
         The borders of these masks are drawn in white over every heatmap of the column.
     notes : dict of (row, column) to str, optional
         Written below the heatmaps.
-    colour_map : str
-        Name of a matplotlib colour map: perceptually uniform by default; ``"jet"`` is the
-        study's, whose bands show edges where the data have none.
-    title : str
     """
     rows, columns = (list(dict.fromkeys(key[axis] for key in heatmaps)) for axis in (0, 1))
     present = [image for image in heatmaps.values() if image is not None]
@@ -119,27 +131,27 @@ def heatmap_wall(
             raise DataError(f"The outline of {column} has shape {mask.shape}, but its heatmap {shape}.")
     eight_bit = all(image.dtype == np.uint8 for image in present)
     # Pictures are never so narrow that a note of 16 letters would run into the next.
-    figure, cells = style.wall(rows, columns, shape, title, below=0.28 if notes else 0)
+    figure, cells = _wall(rows, columns, shape, title, below=0.28 if notes else 0)
     for (row, column), axes in cells.items():
         image = heatmaps.get((row, column))
         if notes:
             axes.set_xlabel(notes.get((row, column), ""), fontsize=9, labelpad=2)
         if image is None:
-            style.mark_missing(axes)
+            _mark_missing(axes)
             continue
         limits = (0, 255) if eight_bit else (image.min(), image.max())
-        style.show(axes, image, cmap=colour_map, vmin=limits[0], vmax=limits[1])
+        _show(axes, image, vmin=limits[0], vmax=limits[1])
         if outlines and column in outlines:
-            style.outline(axes, outlines[column], "white")
+            _outline(axes, outlines[column], "white")
     shown = next(axes.images[0] for axes in cells.values() if axes.images)
     ticks = ["0: lowest", "255: highest"] if eight_bit else ["lowest", "highest"]
-    style.colour_bar(figure, shown, list(cells.values())).set_ticks(shown.get_clim(), labels=ticks)
+    _colour_bar(figure, shown, list(cells.values())).set_ticks(shown.get_clim(), labels=ticks)
     return figure
 
 
-@style.styled
+@_styled
 def masks_wall(
-    masks: Mapping[str, np.ndarray], landmarks: np.ndarray | None = None, *, title: str = "", columns: int = 6
+    masks: Mapping[str, np.ndarray], landmarks: np.ndarray | None = None, *, columns: int = 6, title: str = ""
 ) -> Figure:
     """Draw masks, with the landmarks of face space over them.
 
@@ -148,25 +160,23 @@ def masks_wall(
     masks : dict of name to (H, W) ndarray of bool
     landmarks : (N, 2) ndarray of float, optional
         Points (x, y) in pixels of face space, pixel c covering [c, c + 1].
-    title : str
     columns : int
         Masks side by side.
     """
-    if not masks:
-        raise DataError("There are no masks to draw.")
+    _require(masks, "masks")
     high, wide = next(iter(masks.values())).shape
     columns = min(columns, len(masks))
-    side = min(style.PAGE / columns, 1.6)
-    figure = style.new_figure(columns * side, -(-len(masks) // columns) * (side * high / wide + 0.35), title)
-    for axes, (name, mask) in zip(style.panels(figure, len(masks), columns), masks.items(), strict=True):
+    side = min(PAGE / columns, 1.6)
+    figure = _new_figure(columns * side, -(-len(masks) // columns) * (side * high / wide + 0.35), title)
+    for axes, (name, mask) in zip(_panels(figure, len(masks), columns), masks.items(), strict=True):
         picture = np.where(mask, 1.0, 0.15)
-        style.show(axes, picture, f"{name}\n{np.mean(mask):.1%}", cmap="gray", vmin=0, vmax=1)
+        _show(axes, picture, f"{name}\n{np.mean(mask):.1%}", cmap="gray", vmin=0, vmax=1)
         if landmarks is not None:
-            axes.plot(*np.asarray(landmarks).T, ".", color=style.PALETTE[5], markersize=2.3)
+            axes.plot(*np.asarray(landmarks).T, ".", color=PALETTE[5], markersize=2.3)
     return figure
 
 
-@style.styled
+@_styled
 def atlas(
     regions: Mapping[str, np.ndarray], landmarks: np.ndarray | None = None, *, title: str = "Facial regions"
 ) -> Figure:
@@ -178,37 +188,35 @@ def atlas(
         Later regions lie over earlier ones where they overlap.
     landmarks : (N, 2) ndarray of float, optional
         Points (x, y) in pixels of face space.
-    title : str
     """
     from matplotlib.colors import to_rgb
     from matplotlib.patheffects import withStroke
 
-    if not regions:
-        raise DataError("There are no regions to draw.")
+    _require(regions, "regions")
     canvas = np.full((*next(iter(regions.values())).shape, 3), 0.93)
     # Yellow and black are hard to read under numbers and landmarks.
-    colours = [0.45 + 0.55 * np.array(to_rgb(style.PALETTE[place % 6])) for place in range(len(regions))]
+    colours = [0.45 + 0.55 * np.array(to_rgb(PALETTE[place % 6])) for place in range(len(regions))]
     for colour, mask in zip(colours, regions.values(), strict=True):
         canvas[mask] = colour
     columns = -(-len(regions) // 28)
-    figure = style.new_figure(style.PAGE * (0.8 if columns == 1 else 1), 5.3, title)
+    figure = _new_figure(PAGE * (0.8 if columns == 1 else 1), 5.3, title)
     axes = figure.add_subplot()
-    style.show(axes, canvas)
+    _show(axes, canvas)
     rim = [withStroke(linewidth=2, foreground="white")]
     entries = []
     for number, (name, mask) in enumerate(regions.items(), start=1):
-        style.outline(axes, mask, "black", 0.6)
+        _outline(axes, mask, "black", 0.6)
         for x, y in _inner_points(mask):
             axes.text(x, y, str(number), ha="center", va="center", weight="bold", path_effects=rim)
         text = f"{number}  {name.replace('_', ' ')}"
-        entries.append(style.patch(text, colours[number - 1], edgecolor="black", linewidth=0.6))
+        entries.append(_patch(text, colours[number - 1], edgecolor="black", linewidth=0.6))
     if landmarks is not None:
         axes.plot(*np.asarray(landmarks).T, ".", color="#444444", markersize=2.3)
-    style.legend(figure, entries, loc="outside right center", ncols=columns)
+    _legend(figure, entries, loc="outside right center", ncols=columns)
     return figure
 
 
-@style.styled
+@_styled
 def region_faces(
     values: Mapping[tuple[str, str], Mapping[str, float]],
     regions: Mapping[str, np.ndarray],
@@ -234,7 +242,6 @@ def region_faces(
         Regions that get a thick outline: those whose interval lies above 1.
     outlines : dict of column to (H, W) ndarray of bool, optional
         Masks whose borders are drawn, such as the Ekman masks.
-    title : str
     note : str
         Below the figure: the unit of the intervals, their number, the baseline.
     """
@@ -254,25 +261,25 @@ def region_faces(
     if scale == "weight":
         limit = np.nanmax([0, *(abs(value) for found in values.values() for value in found.values())]) or 1
         norm = Normalize(-limit, limit)
-    colours = ScalarMappable(norm, colormaps[style.SIGNED].with_extremes(bad=style.MISSING))
-    figure, cells = style.wall(rows, columns, shape, title, below=0.1 / len(rows) if note else 0)
+    colours = ScalarMappable(norm, colormaps[SIGNED].with_extremes(bad=MISSING))
+    figure, cells = _wall(rows, columns, shape, title, below=0.1 / len(rows) if note else 0)
     for (row, column), axes in cells.items():
         found = values.get((row, column))
         if found is None:
-            style.mark_missing(axes)
+            _mark_missing(axes)
             continue
         painted = np.full(shape, np.nan)
         for name, mask in regions.items():
             painted[mask] = found.get(name, np.nan)
         canvas = colours.to_rgba(np.ma.masked_invalid(painted))[..., :3]
         canvas[~np.any(list(regions.values()), axis=0)] = 1
-        style.show(axes, canvas)
+        _show(axes, canvas)
         thick = (certain or {}).get((row, column), ())
         for name, mask in sorted(regions.items(), key=lambda item: item[0] in thick):
-            style.outline(axes, mask, *(("black", 1.4) if name in thick else ("#888888", 0.4)))
+            _outline(axes, mask, *(("black", 1.4) if name in thick else ("#888888", 0.4)))
         if outlines and column in outlines:
-            style.outline(axes, outlines[column], "black")
-    bar = style.colour_bar(
+            _outline(axes, outlines[column], "black")
+    bar = _colour_bar(
         figure, colours, list(cells.values()), "density of the mass" if scale == "density" else "weight"
     )
     if scale == "density":
@@ -284,14 +291,13 @@ def region_faces(
     return figure
 
 
-@style.styled
+@_styled
 def causal_wall(
     faces: Mapping[str, np.ndarray],
     maps: Mapping[str, np.ndarray],
     outlines: Mapping[str, np.ndarray],
     ious: Mapping[str, float],
     *,
-    label: str = "displacement (mm)",
     title: str = "",
 ) -> Figure:
     """Draw, for each expression, the mean face, the mean causal map, and the outline of the Ekman mask.
@@ -304,22 +310,13 @@ def causal_wall(
     faces : dict of name to (275, 224, 3) ndarray of float, range [0, 1]
         Mean faces in face space, RGB.
     maps : dict of name to (275, 224) ndarray of float, >= 0
-        Mean causal maps; all are drawn in one scale from 0.
+        Mean causal maps, the displacement in mm; all are drawn in one scale from 0.
     outlines : dict of name to (275, 224) ndarray of bool
         Masks.
     ious : dict of name to float
         Written into the titles.
-    label : str
-        What the maps measure.
-    title : str
-
-    Raises
-    ------
-    DataError
-        If there is nothing to draw, a name is missing somewhere, or shapes differ.
     """
-    if not maps:
-        raise DataError("There are no causal maps to draw.")
+    _require(maps, "causal maps")
     shape = next(iter(maps.values())).shape
     for kind, others in (("face", faces), ("map", maps), ("outline", outlines), ("IoU", ious)):
         for name in maps:
@@ -327,17 +324,17 @@ def causal_wall(
                 raise DataError(f"There is no {kind} of {name}; there are {', '.join(others) or 'none'}.")
             if kind != "IoU" and others[name].shape[:2] != shape:
                 raise DataError(f"The {kind} of {name} has shape {others[name].shape}, maps have {shape}.")
-    side = (style.PAGE - 0.8) / max(len(maps), 3)
+    side = (PAGE - 0.8) / max(len(maps), 3)
     size = side * len(maps) + 0.8, 2 * side * shape[0] / shape[1] + 0.45
-    figure = style.new_figure(*size, title, layout="compressed")
+    figure = _new_figure(*size, title, layout="compressed")
     grid = figure.subplots(2, len(maps), squeeze=False)
     highest = max(float(found.max()) for found in maps.values()) or 1
     for (upper, lower), (name, found) in zip(grid.T, maps.items(), strict=True):
-        style.show(upper, _highlight(faces[name], found, outlines[name]), f"{name}\nIoU {ious[name]:.2f}")
-        shown = style.show(lower, found, cmap=style.MOVEMENT, vmin=0, vmax=highest)
+        _show(upper, _highlight(faces[name], found, outlines[name]), f"{name}\nIoU {ious[name]:.2f}")
+        shown = _show(lower, found, cmap=MOVEMENT, vmin=0, vmax=highest)
         for axes in (upper, lower):
-            style.outline(axes, outlines[name], _OUTLINE, 1.2)
-    style.colour_bar(figure, shown, grid[1], label, shrink=1)
+            _outline(axes, outlines[name], _OUTLINE, 1.2)
+    _colour_bar(figure, shown, grid[1], "displacement (mm)", shrink=1)
     return figure
 
 
@@ -345,7 +342,7 @@ def _highlight(face: np.ndarray, causal_map: np.ndarray, mask: np.ndarray) -> np
     """Darken a face but where its causal map is highest, on as many pixels as a mask has."""
     area = max(int(mask.sum()), 1)
     moving = causal_map >= np.partition(causal_map, -area, axis=None)[-area]
-    face = style.to_unit(face)
+    face = _to_unit(face)
     pale = 0.35 * face.mean(axis=2, keepdims=True)
     return np.where(moving[..., None], np.clip(face * 1.1, 0, 1), pale)
 
@@ -364,3 +361,50 @@ def _inner_points(mask: np.ndarray) -> Iterator[tuple[float, float]]:
         depth = ndimage.distance_transform_edt(np.pad(parts == part, 1))[1:-1, 1:-1]
         row, column = np.unravel_index(np.argmax(depth), depth.shape)
         yield column + 0.5, row + 0.5
+
+
+def _wall(
+    rows: Sequence[str], columns: Sequence[str], shape: tuple[int, int], title: str = "", *, below: float = 0
+) -> tuple[Figure, dict[tuple[str, str], Axes]]:
+    """Return a figure that fits a page, and bare axes by (row, column) for pictures of one shape.
+
+    Rows are named at their left, columns above; `below` is the room under each picture, in inches.
+    """
+    ratio = shape[0] / shape[1]
+    wide = min((PAGE - 2.2) / len(columns), (PAGE_HEIGHT - 0.6) / len(rows) / ratio, 1.6)
+    figure = _new_figure(
+        max(len(columns) * wide * 1.06 + 2.0, COLUMN),
+        len(rows) * (wide * ratio + 0.06 + below) + 0.35,
+        title,
+        layout="compressed",
+    )
+    grid = figure.subplots(len(rows), len(columns), squeeze=False)
+    # In a line, names would run into each other where a word is wider than a picture.
+    letters = {"bold": 0.065, "normal": 0.055}
+    longest = max(len(word) for column in columns for word in str(column).split() or " ")
+    weight = next((name for name, letter in letters.items() if longest * letter <= wide), None)
+    style = {"rotation": 90, "fontweight": "normal"} if weight is None else {"fontweight": weight}
+    cells = {}
+    for (r, c), axes in np.ndenumerate(grid):
+        _bare(axes)
+        axes.set(xlim=(0, shape[1]), ylim=(shape[0], 0), aspect="equal")
+        if r == 0:
+            name = str(columns[c])
+            axes.set_title(
+                name if weight is None else fill(name, int(wide / letters[weight])), fontsize=9, **style
+            )
+        if c == 0:
+            axes.set_ylabel(rows[r], rotation=0, ha="right", va="center", fontsize=9)
+        cells[rows[r], columns[c]] = axes
+    return figure, cells
+
+
+def _outline(axes: Axes, mask: np.ndarray, colour: str, linewidth: float = 0.9) -> None:
+    """Draw the border of a mask."""
+    from contourpy import contour_generator
+    from matplotlib.collections import LineCollection
+
+    high, wide = mask.shape
+    middles = np.arange(wide) + 0.5, np.arange(high) + 0.5
+    lines = contour_generator(*middles, mask.astype(float)).lines(0.5)
+    axes.add_collection(LineCollection(lines, colors=colour, linewidths=linewidth), autolim=False)

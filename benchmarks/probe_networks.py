@@ -19,13 +19,11 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from ekman_expressions.core.files import read_image, write_csv
+from ekman_expressions.core.files import read_csv, read_image, write_csv
 from ekman_expressions.core.seeds import derive_seed, generator
 from ekman_expressions.core.startup import start_tensorflow
 from ekman_expressions.explainers import EXPLAINERS
-from ekman_expressions.faces import synthetic
-from ekman_expressions.faces.cropping import crop_face
-from ekman_expressions.faces.landmarks import LandmarkDetector
+from ekman_expressions.faces import LandmarkDetector, crop_face, synthetic
 from ekman_expressions.facespace.masks import atlas
 from ekman_expressions.facespace.warp import normalise
 from ekman_expressions.figures import interval_dots
@@ -34,6 +32,13 @@ from ekman_expressions.zoo import NETWORKS, as_model
 from ekman_expressions.zoo.keras_internals import keras_seeded
 
 TRAINED, UNTRAINED, DIFFERENCE = "trained", "untrained", "difference"
+PROBES: dict[str, tuple[str, str]] = {
+    "brows": ("raised", "lowered"),
+    "eyes": ("wide", "closed"),
+    "mouth": ("smile", "frown"),
+}
+"""The probes, by the one region in which their faces differ from the neutral, and their labels."""
+
 EPOCHS, BATCH = 40, 8
 RATES = {"SongNet": 1e-3}
 """Learning rates of networks that need another one than 2e-4."""
@@ -52,16 +57,30 @@ class ProbeFaces:
     landmarks: np.ndarray
 
 
+def load_probes(probe: str) -> pd.DataFrame:
+    """Read the bundled faces of a probe, which differ from their neutral in one region only.
+
+    A row per face with ``image_id, path`` (absolute), ``subject, label`` (see `PROBES`) and ``neutral``,
+    ``neutral_path`` of the same person's neutral face under the same pose and light.
+    """
+    columns = ("image_id", "path", "subject", "probe", "label", "neutral")
+    rows = read_csv(synthetic.folder() / "probes.csv", columns, dtype=str, keep_default_na=False)
+    rows = rows[rows["probe"] == probe].reset_index(drop=True)
+    faces = synthetic.load().set_index("image_id")
+    rows["path"] = [str(synthetic.folder() / path) for path in rows["path"]]
+    return rows.assign(neutral_path=faces.loc[rows["neutral"], "path"].to_numpy())
+
+
 def load_faces(probe: str, side: int) -> ProbeFaces:
     """Read a probe's faces and the neutral face of each pair, cropped to the network's size.
 
     All faces of a person are cut out by the landmarks of the *neutral* one. By their own, a smile
     that widens the mouth would shift and shrink the whole face, and a network could tell it by the hair.
     """
-    classes = ("neutral", *synthetic.PROBES[probe])
+    classes = ("neutral", *PROBES[probe])
     found: list[tuple] = []
     with LandmarkDetector() as detector:
-        for (neutral, path), of_pair in synthetic.load_probes(probe).groupby(["neutral", "neutral_path"]):
+        for (neutral, path), of_pair in load_probes(probe).groupby(["neutral", "neutral_path"]):
             image = read_image(path)
             seen = detector.detect(image)
             if seen is None:
@@ -285,7 +304,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=250, help="samples of a face (the study: 1000)")
     parser.add_argument("--faces", type=int, default=10, help="test faces per network and probe")
     parser.add_argument("--networks", nargs="+", default=["WeiNet", "SongNet"], choices=NETWORKS)
-    parser.add_argument("--probes", nargs="+", default=list(synthetic.PROBES), choices=synthetic.PROBES)
+    parser.add_argument("--probes", nargs="+", default=list(PROBES), choices=PROBES)
     parser.add_argument("--explainers", nargs="+", default=["lime"], choices=EXPLAINERS)
     parser.add_argument("--rate", type=float, help="learning rate (default: the network's own)")
     parser.add_argument("--seed", type=int, default=0)

@@ -6,7 +6,7 @@ from made_steps import stand_in
 
 from ekman_expressions import Experiment
 from ekman_expressions.core.files import read_image, sha256, write_arrays, write_csv, write_image
-from ekman_expressions.faces.cropping import crop_face
+from ekman_expressions.faces import crop_face
 from ekman_expressions.facespace.warp import POINTS
 from ekman_expressions.study.prepared import face_path, landmarks_path
 from ekman_expressions.study.settings import FaceSettings

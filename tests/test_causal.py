@@ -11,7 +11,7 @@ from test_figures import assert_readable
 from ekman_expressions import figures
 from ekman_expressions.core.errors import DataError, SettingsError
 from ekman_expressions.core.expressions import EXPRESSIONS
-from ekman_expressions.faces.cropping import _crop_transform
+from ekman_expressions.faces.faces import _crop_transform
 from ekman_expressions.facespace import masks, warp
 from ekman_expressions.facespace.warp import POINTS, SHAPE
 from ekman_expressions.measures.movement import iou_at_equal_area, layer_in_face_space

@@ -15,8 +15,7 @@ import pytest
 
 from ekman_expressions.core.files import read_image
 from ekman_expressions.explainers import lime, query_superpixels, superpixels
-from ekman_expressions.faces.cropping import crop_face
-from ekman_expressions.faces.landmarks import LandmarkDetector
+from ekman_expressions.faces import LandmarkDetector, crop_face
 from ekman_expressions.facespace import masks
 from ekman_expressions.facespace.warp import POINTS, SHAPE, normalise, source_points
 

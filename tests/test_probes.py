@@ -35,6 +35,16 @@ def made(persons=6, side=16):
     return probes.ProbeFaces("mouth", classes, image_ids, subjects, targets, images, landmarks)
 
 
+def test_probes_are_paired_with_the_neutral_face_of_the_same_person():
+    for probe, labels in probes.PROBES.items():
+        rows = probes.load_probes(probe)
+        assert rows["label"].value_counts().to_dict() == dict.fromkeys(labels, 24)
+        assert (rows["neutral"] == rows["subject"] + "_neutral_" + rows["variant"]).all()
+        assert all(
+            Path(path).stem == name for path, name in zip(rows["neutral_path"], rows["neutral"], strict=True)
+        )
+
+
 def test_faces_of_a_pair_are_cut_out_alike_and_differ_in_the_region_alone():
     faces = probes.load_faces("mouth", 64)
     assert np.bincount(faces.targets).tolist() == [24, 24, 24] and faces.classes[0] == "neutral"

@@ -17,12 +17,8 @@ from ekman_expressions.core.errors import DataError, MissingError, SettingsError
 from ekman_expressions.core.expressions import EXPRESSIONS, parse_expression
 from ekman_expressions.core.files import read_csv
 
-COLUMNS = ("image_id", "path", "subject", "expression")
-"""Columns that a table of images must have."""
-
-LAYOUTS = ("manifest", "folders", "cross_validation")
-"""How a folder of one's own may be laid out."""
-
+_COLUMNS = ("image_id", "path", "subject", "expression")
+_LAYOUTS = ("manifest", "folders", "cross_validation")
 _IMAGES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp", ".webp")
 _IGNORED = {"thumbs.db", "desktop.ini", "__macosx", "icon\r"}
 _CLASS_FOLDER = f"folder named like an expression ({', '.join(EXPRESSIONS)}, or a synonym) with images"
@@ -37,30 +33,11 @@ _PLAIN = str.maketrans(
 )  # fmt: skip
 
 
-class Search:
-    """One pass over a database's folder: which images can be used, which cannot, and why.
+class _Search:
+    """A pass over a database's folder: which images can be used (`rows`), which cannot (`left_out`), why.
 
-    Parameters
-    ----------
-    root : Path
-        The folder.
-    name : str
-        The database's name, for the progress bar.
-    private : bool
-        Whether file names say who is seen: then none appears in a message.
-
-    Attributes
-    ----------
-    rows : list of dict, or DataFrame
-        One per image; see `add`.
-    left_out : list of (item, reason)
-        Images that are not used, see `omit`.
-    notes : list of str
-        What else a reader should know.
-    expected : dict of str to int
-        Images per expression in a complete copy; empty where unknown.
-    expected_subjects : int or None
-        Persons with a usable image in a complete copy.
+    `private` says that file names tell who is seen: then none appears in a message. `expected` (images per
+    expression) and `expected_subjects` are those of a complete copy.
     """
 
     def __init__(self, root: Path, name: str = "", *, private: bool = False) -> None:
@@ -113,16 +90,10 @@ class Search:
     def images(
         self, folder: Path | None = None, suffixes: tuple[str, ...] = _IMAGES
     ) -> Iterator[tuple[str, str]]:
-        """Go through all files with a suffix below `folder` (the root), links to folders included, by name.
+        """Yield all files with a suffix below `folder` (the root), links to folders included, by name.
 
+        Each as its path, and relative to `folder` with ``/``, composed (NFC) as on Linux and Windows.
         Folders that cannot be opened, and names that no program can write, are left out.
-
-        Yields
-        ------
-        path : str
-            The file.
-        relative : str
-            The same relative to `folder`, with ``/``, composed (NFC) as on Linux and Windows.
         """
         from tqdm import tqdm
 
@@ -236,17 +207,15 @@ def check_ids(image_ids: Iterable[str], where: object) -> None:
 def read_manifest(root: Path) -> pd.DataFrame:
     """Read ``manifest.csv`` in a folder of faces, with absolute paths and canonical expressions.
 
-    It has at least the columns ``image_id, path, subject, expression``, `path` being relative to the
-    folder; further columns are kept. Raises `MissingError` if it is not there, and `DataError` if the
-    table is not as it must be.
+    Raises `MissingError` if it is not there, and `DataError` if the table is not as it must be.
     """
     root = Path(root).expanduser().resolve()
     path = root / "manifest.csv"
     if not path.is_file():
-        advice = f"Write one with the columns {', '.join(COLUMNS)}, or correct the root in [faces.roots]"
-        raise Search(root).not_found("manifest.csv", advice=advice)
+        advice = f"Write one with the columns {', '.join(_COLUMNS)}, or correct the root in [faces.roots]"
+        raise _Search(root).not_found("manifest.csv", advice=advice)
     # Texts stay texts: "NA" may be a person, and "007" is not 7.
-    rows = read_csv(path, COLUMNS, dtype=str, keep_default_na=False)
+    rows = read_csv(path, _COLUMNS, dtype=str, keep_default_na=False)
     for relative in rows["path"]:
         # Judged as Windows does, which knows both separators and drives.
         if ".." in PureWindowsPath(relative).parts or PureWindowsPath(relative).anchor:
@@ -259,13 +228,13 @@ def read_manifest(root: Path) -> pd.DataFrame:
 
 def _check_table(rows: pd.DataFrame, where: str) -> pd.DataFrame:
     """Return a table of images, all texts, with canonical expressions, or say what is wrong with it."""
-    missing = [column for column in COLUMNS if column not in rows.columns]
+    missing = [column for column in _COLUMNS if column not in rows.columns]
     if missing:
-        raise DataError(f"{where} lacks the columns {', '.join(missing)}; needed are {', '.join(COLUMNS)}.")
+        raise DataError(f"{where} lacks the columns {', '.join(missing)}; needed are {', '.join(_COLUMNS)}.")
     if rows.empty:
         raise DataError(f"{where} lists no images.")
     rows = rows.reset_index(drop=True)
-    for column in COLUMNS:
+    for column in _COLUMNS:
         empty = rows.index[rows[column].str.strip() == ""]
         if len(empty):
             lines = ", ".join(str(number + 2) for number in empty[:10])
@@ -300,12 +269,11 @@ def _check_table(rows: pd.DataFrame, where: str) -> pd.DataFrame:
 # A folder of one's own
 
 
-def _read_own(search: Search, *, layout: str | None = None, subject: str | None = None) -> None:
+def _read_own(search: _Search, *, layout: str | None = None, subject: str | None = None) -> None:
     """Read a folder of one's own: a manifest, a folder per expression, or folders of given folds.
 
-    By default what is there; a manifest comes first. For folders, `subject` is a regular expression,
-    searched in each image's path relative to the root (with ``/``), see `_person_in`: ``"(S\\d+)_"`` finds
-    S005 in ``happy/S005_001.png``; ``".+"`` makes each image a person of its own.
+    For folders, `subject` is a regular expression for each image's path relative to the root, see
+    `_person_in`: ``"(S\\d+)_"`` finds S005 in ``happy/S005_001.png``.
     """
     layout = layout or _layout_of(search)
     if layout == "cross_validation":
@@ -318,18 +286,18 @@ def _read_own(search: Search, *, layout: str | None = None, subject: str | None 
         search.rows = read_manifest(search.root)
 
 
-def _layout_of(search: Search) -> str:
+def _layout_of(search: _Search) -> str:
     """Say how a folder of one's own is laid out; a manifest comes first."""
     if search.root.is_dir() and not (search.root / "manifest.csv").is_file():
         if _fold_folders(search.root):
             return "cross_validation"
-        found = Search(search.root, search.name).images()
+        found = _Search(search.root, search.name).images()
         if _expression_depth([relative for _, relative in found]) is not None:
             return "folders"
     return "manifest"
 
 
-def _read_class_folders(search: Search, subject: str | None) -> None:
+def _read_class_folders(search: _Search, subject: str | None) -> None:
     """Read a tree with one folder per expression, at one depth: ``happy/``, ``train/happy/``."""
     search.require_folder(_CLASS_FOLDER)
     found = list(search.images())
@@ -368,7 +336,7 @@ def _expression_of(name: str) -> str | None:
 
 
 def _add_images(
-    search: Search, found: Sequence[tuple[str, str]], depth: int, subject: str, **more: dict[str, Any]
+    search: _Search, found: Sequence[tuple[str, str]], depth: int, subject: str, **more: dict[str, Any]
 ) -> None:
     """Add the images (path, relative) in folders of expressions; `more`: columns by relative path."""
     kept = []
@@ -402,7 +370,7 @@ def _person_in(relative: str, pattern: str) -> str | None:
     return match[1] if match.re.groups else match[0]
 
 
-def _read_given_folds(search: Search, subject: str | None) -> None:
+def _read_given_folds(search: _Search, subject: str | None) -> None:
     """Read the layout of the study's own files: ``CV1`` ... for training, ``CV1_test`` ... for test.
 
     Each image lies in one test folder, which is its fold, and in the training folders of the

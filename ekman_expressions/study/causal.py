@@ -14,7 +14,7 @@ from tqdm import tqdm
 from ekman_expressions.core.errors import DataError, MissingError
 from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import sha256
-from ekman_expressions.faces.synthetic import TOTAL, read_mask_file
+from ekman_expressions.faces.synthetic import TOTAL, read_layers
 from ekman_expressions.facespace.heatmaps import RunningMean
 from ekman_expressions.facespace.masks import ekman_mask
 from ekman_expressions.facespace.warp import normalise
@@ -70,7 +70,7 @@ def warped_layers(experiment: Experiment, row: Any, names: Iterable[str]) -> dic
         raise MissingError(f"its source image {source} is not there any more")
     if sha256(source) != row.sha256:
         raise DataError("its source image has changed since it was prepared: run the step 'faces' again")
-    layers = read_mask_file(row.mask_path, row.layers.split())
+    layers = read_layers(row.source_id, experiment.faces.roots.get(prepared.DATABASE))
     lacking = sorted(set(names) - set(layers))
     if lacking:
         raise DataError(f"its mask has no layer {', '.join(lacking)}, only {row.layers or 'none'}")

@@ -59,7 +59,7 @@ def info() -> dict[str, Any]:
         f"{name}={value}" for name, value in sorted(os.environ.items()) if name.startswith(_VARIABLES)
     ]
     try:
-        landmark_model = find_model(None)
+        landmark_model = find_model()
     except (EkmanExpressionsError, OSError) as error:
         landmark_model = f"not found ({error})"
     return {

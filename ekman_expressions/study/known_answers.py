@@ -18,7 +18,7 @@ from ekman_expressions.core.expressions import EXPRESSIONS, title
 from ekman_expressions.core.files import read_arrays, read_csv, require, write_csv
 from ekman_expressions.core.seeds import derive_seed
 from ekman_expressions.explainers import EXPLAINERS
-from ekman_expressions.faces.synthetic import PHOTOMETRIC, is_unit
+from ekman_expressions.faces.synthetic import PHOTOMETRIC
 from ekman_expressions.facespace.masks import atlas, ekman_mask
 from ekman_expressions.facespace.warp import SHAPE
 from ekman_expressions.measures.localisation import (
@@ -73,7 +73,7 @@ def known_answers(experiment: Experiment, run: Run) -> None:
     @cache
     def known(image_id: str) -> tuple[np.ndarray, dict[str, dict[str, float]]] | None:
         """Return the changed pixels of a face and the scores of the baselines on it."""
-        units = [name for name in rows[image_id].layers.split() if is_unit(name)]
+        units = [name for name in rows[image_id].layers.split() if name.startswith("au")]
         try:
             layers = warped_layers(experiment, rows[image_id], [*units, PHOTOMETRIC])
             changed = changed_pixels(layers)

@@ -133,9 +133,8 @@ def known_faces(experiment: Experiment) -> pd.DataFrame:
     """Return the prepared faces of an experiment that are synthetic, with what is known of them.
 
     The rows of the prepared manifest with the further columns of `synthetic.load`; ``source_id`` and
-    ``source_path`` are the image's in the set, ``mask_path`` is its mask file's, empty where there is
-    none. Raises `SettingsError` if the experiment has no synthetic faces, and `DataError` if faces were
-    prepared that the set does not hold.
+    ``source_path`` are the image's in the set. Raises `SettingsError` if the experiment has no synthetic
+    faces, and `DataError` if faces were prepared that the set does not hold.
     """
     if DATABASE not in experiment.faces.datasets:
         raise SettingsError(
@@ -159,7 +158,6 @@ def known_faces(experiment: Experiment) -> pd.DataFrame:
             "the set has changed since. Run the step 'faces' again."
         )
     known = listed.loc[source_id].rename(columns={"path": "source_path"}).reset_index(names="source_id")
-    known["mask_path"] = [str(root / mask) if mask else "" for mask in known["mask"]]
     return prepared.join(known[[name for name in known.columns if name not in prepared.columns]])
 
 

@@ -17,7 +17,7 @@ from ekman_expressions.core.errors import MissingError
 from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import read_csv, write_image
 from ekman_expressions.facespace import heatmaps, masks
-from ekman_expressions.report import data, faces, overview, step
+from ekman_expressions.report import data, pages, step
 from ekman_expressions.report.source import Source
 from ekman_expressions.study.provenance import Run
 from ekman_expressions.study.settings import FaceSettings
@@ -44,14 +44,14 @@ def released(tmp_path):
 
 @given(arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9))))
 def test_packed_images_come_back(image):
-    rest = zlib.decompress(base64.b85decode(data.pack(image).replace(",", "<")))
+    rest = zlib.decompress(base64.b85decode(data._pack(image).replace(",", "<")))
     padded = np.zeros((image.shape[0] + 1, image.shape[1] + 1), int)
     for (row, column), value in zip(np.ndindex(image.shape), rest, strict=True):
         left, above, corner = padded[row + 1, column], padded[row, column + 1], padded[row, column]
         guess = sorted((left, above, left + above - corner))[1]
         padded[row + 1, column + 1] = (value + guess) % 256
     np.testing.assert_array_equal(padded[1:, 1:], image)
-    assert not set(data.pack(image)) & set('<"\\')
+    assert not set(data._pack(image)) & set('<"\\')
 
 
 def test_scripts_cannot_be_broken_out_of():
@@ -75,8 +75,8 @@ def test_nothing_in_the_report_names_another_host(made):
 
 
 def test_pictures_and_tables_of_the_steps_are_copied_with_their_words(made):
-    pages = {path.name: path.read_text("utf-8") for path in made.report_folder.glob("*.html")}
-    linked = {name: re.findall(r'href="((?:figures|tables)/[^"]+)"', text) for name, text in pages.items()}
+    texts = {path.name: path.read_text("utf-8") for path in made.report_folder.glob("*.html")}
+    linked = {name: re.findall(r'href="((?:figures|tables)/[^"]+)"', text) for name, text in texts.items()}
     assert linked["scores.html"][0] == "figures/barplots_By_expression.png"
     assert linked["classification.html"] == [
         "figures/evaluation_accuracy.png",
@@ -91,9 +91,9 @@ def test_pictures_and_tables_of_the_steps_are_copied_with_their_words(made):
     ):
         assert (made.report_folder / file).read_bytes() == source.read_bytes()
     assert all((made.report_folder / file).stat().st_size for files in linked.values() for file in files)
-    alts = re.findall(r'<img src="figures/[^>]*alt="([^"]*)"', "".join(pages.values()))
+    alts = re.findall(r'<img src="figures/[^>]*alt="([^"]*)"', "".join(texts.values()))
     assert alts and all(len(alt) > 20 for alt in alts)
-    assert "Bars of accuracy: Upper 0." in pages["classification.html"]
+    assert "Bars of accuracy: Upper 0." in texts["classification.html"]
     assert sum(path.stat().st_size for path in made.report_folder.rglob("*.*")) < 5e6
 
 
@@ -106,7 +106,7 @@ def test_the_main_table_is_that_of_the_scores(made):
         assert table.iou[network] == pytest.approx(average.iou[network])
         assert table.accuracy[network] == pytest.approx(accuracy.accuracy[network])
     white = np.mean([masks.ekman_mask(name).mean() for name in EXPRESSIONS])
-    assert table.iou[overview.WHITE] == pytest.approx(white)
+    assert table.iou[pages.WHITE] == pytest.approx(white)
 
 
 def test_a_second_run_finds_all_done_and_a_change_makes_it_anew(made):
@@ -123,13 +123,13 @@ def test_a_second_run_finds_all_done_and_a_change_makes_it_anew(made):
 def test_single_faces_of_licensed_data_are_off_unless_asked_for(made, tmp_path):
     licensed = made.replace(faces=FaceSettings(datasets=("jaffe",), folds=2, size=32))
     source = Source.of_experiment(licensed)
-    assert not faces.shareable(licensed) and faces.shareable(made)
+    assert not source.shareable and Source.of_experiment(made).shareable
     page = step._faces_page(source, tmp_path, Run(), False)
     assert page["models"] == [] and page["scripts"] == ()
     assert list(tmp_path.iterdir()) == []
     # Four persons: their mean would still be a portrait.
-    assert faces.write_background(source, tmp_path / "face.webp") == "a drawing of the template's landmarks"
-    assert faces.write_background(Source.of_experiment(made), tmp_path / "face.webp").startswith(
+    assert data.write_background(source, tmp_path / "face.webp") == "a drawing of the template's landmarks"
+    assert data.write_background(Source.of_experiment(made), tmp_path / "face.webp").startswith(
         "the mean of 24 faces of 4"
     )
 
@@ -138,8 +138,8 @@ def test_heatmaps_alone_make_a_report_without_what_needs_more(released, tmp_path
     output = tmp_path / "pages"
     assert cli.main(["report", "--heatmaps", str(released), "--output", str(output)]) == 0
     assert str(output / "index.html") in capsys.readouterr().out
-    pages = {path.name for path in output.glob("*.html")}
-    assert pages == {"index.html", "wall.html", "explorer.html"}
+    names = {path.name for path in output.glob("*.html")}
+    assert names == {"index.html", "wall.html", "explorer.html"}
     source = Source.of_heatmaps(released, "set")
     assert (source.networks, source.folds) == (("SilNet", "VGG16"), ("CV1", "CV2"))
     assert source.kinds == {"SilNet": "from scratch", "VGG16": "pre-trained"}

@@ -1,4 +1,4 @@
-"""A report's heatmaps as scripts: a page opened from disk may load a script, but may not read a file."""
+"""A report's heatmaps and faces as scripts, which a page opened from disk may load; files it may not read."""
 
 from __future__ import annotations
 
@@ -7,18 +7,23 @@ import json
 import zlib
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
+import pandas as pd
 from tqdm import tqdm
 
-from ekman_expressions.core.errors import DataError
+from ekman_expressions.core.errors import DataError, MissingError
 from ekman_expressions.core.expressions import EXPRESSIONS, title
-from ekman_expressions.core.files import atomic_path
+from ekman_expressions.core.files import atomic_path, write_image
 from ekman_expressions.facespace import masks
-from ekman_expressions.facespace.heatmaps import heatmap_name, threshold_otsu, to_jet
-from ekman_expressions.facespace.warp import SHAPE
+from ekman_expressions.facespace.heatmaps import RunningMean, heatmap_name, threshold_otsu, to_jet
+from ekman_expressions.facespace.warp import POINTS, SHAPE, normalise
+from ekman_expressions.figures.faces import CONTOURS
 from ekman_expressions.measures import scores
 from ekman_expressions.report.source import Source
+from ekman_expressions.study import evaluation, explanations, facespace, prepared
+from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.provenance import Run
 
 _COLOUR_MAPS = ("viridis", "cividis", "magma", "gray", "jet")
@@ -31,13 +36,10 @@ def write_heatmaps(source: Source, folder: Path, run: Run) -> None:
 
 
 def _write_cells(source: Source, folder: Path, run: Run) -> dict[str, Any]:
-    """Write each heatmap, and return what pages know without loading them.
+    """Write each heatmap; return, by ``<explainer>/<name>``, what pages know without loading it.
 
-    Returns
-    -------
-    dict
-        For each key ``<explainer>/<name>``: ``otsu``, the level; ``iou`` at it (None where
-        nothing is marked); ``faces``, of how many it is the mean (None where not known).
+    ``otsu``, the level; ``iou`` at it (None where nothing is marked); ``faces``, of how many it is the
+    mean (None where not known).
     """
     cells = {}
     wanted = [(explainer, *cell) for explainer in source.heatmaps for cell in source.cells(explainer)]
@@ -56,7 +58,7 @@ def _write_cells(source: Source, folder: Path, run: Run) -> dict[str, Any]:
             "iou": scores.mask_scores(marked, source.masks[expression])["iou"] if marked.any() else None,
             "faces": counts[explainer].get((expression, network, fold)),
         }
-        write_call(folder / "data" / explainer / f"{name}.js", "Ekman.receive", key, pack(gray))
+        _write_call(folder / "data" / explainer / f"{name}.js", "Ekman.receive", key, _pack(gray))
         run.done += 1
     return cells
 
@@ -64,7 +66,7 @@ def _write_cells(source: Source, folder: Path, run: Run) -> dict[str, Any]:
 def _write_common(source: Source, folder: Path, cells: dict[str, Any]) -> None:
     """Write names, masks, regions and colour maps."""
     atlas = masks.atlas()
-    write_call(
+    _write_call(
         folder / "data" / "common.js",
         "Ekman.start",
         {
@@ -75,9 +77,9 @@ def _write_common(source: Source, folder: Path, cells: dict[str, Any]) -> None:
             "explainers": list(source.heatmaps),
             "titles": source.titles,
             "cells": cells,
-            "masks": {name: pack(mask.astype(np.uint8)) for name, mask in source.masks.items()},
+            "masks": {name: _pack(mask.astype(np.uint8)) for name, mask in source.masks.items()},
             "regions": {
-                "labels": pack(atlas.labels),
+                "labels": _pack(atlas.labels),
                 "names": [
                     {"name": region.name.replace("_", " "), "group": region.group} for region in atlas.regions
                 ],
@@ -92,20 +94,12 @@ def _write_common(source: Source, folder: Path, cells: dict[str, Any]) -> None:
     )
 
 
-def pack(image: np.ndarray) -> str:
-    """Write an image as text that ``Ekman.unpack`` reads back to the bit.
+def _pack(image: np.ndarray) -> str:
+    """Write an image of uint8, uint16 or bool as text that ``Ekman.unpack`` reads back to the bit.
 
-    Parameters
-    ----------
-    image : (H, W) ndarray of uint8, uint16 or bool
-
-    Returns
-    -------
-    str
-        Base85 (`base64.b85encode`, with "," for "<", which would have to be escaped) of the zlib
-        stream of each byte less its prediction (mod 256). That is the median of the byte to the
-        left, the one above, and left + above - upper left, with 0 beyond the edges: the predictor of
-        JPEG-LS, doi:10.1109/83.855427.
+    Base85 (`base64.b85encode`, with "," for "<", which would have to be escaped) of the zlib stream of
+    each byte less its prediction (mod 256). That is the median of the byte to the left, the one above, and
+    left + above - upper left, with 0 beyond the edges: the predictor of JPEG-LS, doi:10.1109/83.855427.
     """
     image = np.ascontiguousarray(image)
     little = image.astype(image.dtype.newbyteorder("<"), copy=False)
@@ -119,7 +113,7 @@ def pack(image: np.ndarray) -> str:
     return base64.b85encode(packed).decode().replace("<", ",")
 
 
-def write_call(path: Path, function: str, *values: Any) -> None:
+def _write_call(path: Path, function: str, *values: Any) -> None:
     """Write a script that calls a function with JSON-able values."""
     with atomic_path(path) as temporary:
         arguments = ",".join(_as_script(value) for value in values)
@@ -140,3 +134,129 @@ def _colours(name: str) -> bytes:
     from matplotlib import colormaps
 
     return np.round(colormaps[name](levels)[:, :3] * 255).astype(np.uint8).tobytes()
+
+
+MOST = 8
+"""Faces shown per model and expression, spread evenly from the best to the worst described."""
+
+_MEAN_OF = 120
+"""So many faces, spread evenly over the manifest, make the mean."""
+
+_FEWEST_PERSONS = 20
+"""The mean of licensed faces of fewer persons might still look like one of them: it is not drawn."""
+
+_SIDE = 224
+
+
+def write_faces(source: Source, folder: Path, run: Run) -> list[dict[str, Any]]:
+    """Write one script per model below ``faces/``, and return which models have how many faces.
+
+    Each a dict: ``network, fold, script, faces, of`` (explained faces, shown and in all).
+    """
+    experiment = source.experiment
+    table = facespace.read_explanations(experiment)
+    predictions = evaluation.read_predictions(experiment).set_index(["network", "fold", "image_id"])
+    index_of: list[dict[str, Any]] = []
+    pictures: set[str] = set()
+    for network, fold in tqdm(experiment.pairs, desc="Packing explained faces", unit="model"):
+        rows = table[(table["network"] == network) & (table["fold"] == fold)]
+        entries = []
+        for row in _choose(rows).itertuples():
+            name = f"{network}_{fold} {row.image_id}"
+            try:
+                entries.append(_entry(experiment, row, predictions))
+                if row.image_id not in pictures:
+                    _write_face(experiment, row.image_id, folder)
+                    pictures.add(row.image_id)
+            except (DataError, MissingError) as error:
+                run.omit(name, error)
+        if entries:
+            script = f"faces/{network}_{fold}.js"
+            _write_call(folder / script, "Ekman.faces", f"{network}_{fold}", entries)
+            index_of.append(
+                {"network": network, "fold": fold, "script": script, "faces": len(entries), "of": len(rows)}
+            )
+            run.done += len(entries)
+    return index_of
+
+
+def _choose(rows: pd.DataFrame) -> pd.DataFrame:
+    chosen = []
+    for _, group in rows.groupby("expression", sort=False):
+        group = group.sort_values(["r2", "image_id"], ascending=[False, True], na_position="last")
+        places = np.unique(np.linspace(0, len(group) - 1, min(MOST, len(group))).astype(int))
+        chosen.append(group.iloc[places])
+    return pd.concat(chosen) if chosen else rows
+
+
+def _entry(experiment: Experiment, row: Any, predictions: pd.DataFrame) -> dict[str, Any]:
+    found = explanations.read_explanation(experiment, row.network, row.fold, row.image_id, row.expression)
+    prediction = predictions.loc[(row.network, row.fold, row.image_id)]
+    segments = found.segments.astype(np.uint8 if found.segments.max() < 256 else np.uint16)
+    return {
+        "id": row.image_id,
+        "image": f"faces/{quote(row.image_id)}.webp",
+        "shown": title(prediction["expression"]),
+        "predicted": title(row.expression),
+        "probability": round(float(prediction[f"p_{row.expression}"]), 4),
+        "r2": None if np.isnan(found.r2) else round(found.r2, 4),
+        "segments": _pack(segments),
+        "size": list(segments.shape),
+        "wide": segments.dtype == np.uint16,
+        "weights": [round(float(value), 6) for value in found.weights],
+        "errors": [round(float(value), 6) for value in found.standard_errors],
+    }
+
+
+def _write_face(experiment: Experiment, image_id: str, folder: Path) -> None:
+    face = prepared.read_faces(experiment, [image_id], _SIDE)[0]
+    write_image(folder / "faces" / f"{image_id}.webp", np.round(face * 255).astype(np.uint8), quality=85)
+
+
+def write_background(source: Source, path: Path) -> str:
+    """Write the picture, (275, 224), and return in words what it is."""
+    chosen = _choose_for_mean(source)
+    mean, count = _mean(source.experiment, chosen) if chosen is not None else (None, 0)
+    if mean is None:
+        write_image(path, _drawing(), quality=90)
+        return "a drawing of the template's landmarks"
+    write_image(path, np.round(mean * 255).astype(np.uint8), quality=88)
+    return f"the mean of {count} faces of {chosen['subject'].nunique()} persons"
+
+
+def _drawing() -> np.ndarray:
+    """Draw the template's face with lines, (275, 224) uint8."""
+    import cv2
+
+    canvas = np.full(SHAPE, 225, np.uint8)
+    for lines in CONTOURS.values():
+        for line in lines:
+            points = np.round(POINTS[list(line)] * 16).astype(np.int32)
+            cv2.polylines(canvas, [points], False, 90, 1, cv2.LINE_AA, shift=4)
+    return canvas
+
+
+def _choose_for_mean(source: Source) -> pd.DataFrame | None:
+    experiment = source.experiment
+    if experiment is None or not experiment.manifest_path.exists():
+        return None
+    manifest = prepared.read_manifest(experiment)
+    # By fold, expression and subject, so that an even choice is balanced.
+    manifest = manifest.sort_values(["fold", "expression", "subject", "image_id"], ignore_index=True)
+    places = np.unique(np.linspace(0, len(manifest) - 1, min(_MEAN_OF, len(manifest))).astype(int))
+    chosen = manifest.iloc[places]
+    if not source.shareable and chosen["subject"].nunique() < _FEWEST_PERSONS:
+        return None
+    return chosen
+
+
+def _mean(experiment: Experiment, chosen: pd.DataFrame) -> tuple[np.ndarray | None, int]:
+    mean = RunningMean()
+    for image_id in tqdm(chosen["image_id"], desc="Averaging faces", unit="face"):
+        try:
+            face = prepared.read_faces(experiment, [image_id], _SIDE)[0]
+            mean.add(normalise(face, prepared.read_landmarks(experiment, image_id)))
+        except (DataError, MissingError):
+            # The step 'faces' lists what is wrong with them; a background can do without.
+            continue
+    return (np.clip(mean.mean, 0, 1) if mean.weight else None), int(mean.weight)

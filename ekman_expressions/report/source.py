@@ -14,6 +14,7 @@ from ekman_expressions.core.errors import DataError, MissingError
 from ekman_expressions.core.expressions import EXPRESSIONS, title
 from ekman_expressions.core.files import read_csv
 from ekman_expressions.explainers import EXPLAINERS
+from ekman_expressions.faces import databases
 from ekman_expressions.facespace import heatmaps, masks
 from ekman_expressions.figures import network_kinds
 from ekman_expressions.study.experiment import Experiment
@@ -55,6 +56,12 @@ class Source:
     def explainer(self) -> str:
         """The explainer that the report shows first."""
         return next(iter(self.heatmaps))
+
+    @property
+    def shareable(self) -> bool:
+        """Whether all faces come from databases that are bundled, and so may be passed on."""
+        known, names = databases.DATABASES, self.experiment.faces.datasets if self.experiment else ()
+        return all(name in known and known[name].bundled for name in names)
 
     @property
     def titles(self) -> dict[str, str]:
@@ -118,13 +125,7 @@ class Source:
 
     @classmethod
     def of_experiment(cls, experiment: Experiment) -> Source:
-        """Return an experiment's files as the source of a report.
-
-        Raises
-        ------
-        MissingError
-            If there is no heatmap.
-        """
+        """Return an experiment's files as the source of a report; `MissingError` without any heatmap."""
         base = experiment.root / "heatmaps" / experiment.name
         main = experiment.explanation.explainer
         folders = {main: experiment.heatmaps_folder}
@@ -153,12 +154,7 @@ class Source:
     def of_heatmaps(cls, folder: Path, name: str) -> Source:
         """Return a folder of heatmaps laid out like the released ones as the source of a report.
 
-        Networks and folds are those that the names of the files tell.
-
-        Raises
-        ------
-        MissingError
-            If there is no heatmap.
+        Networks and folds are those that the names of the files tell; `MissingError` without any heatmap.
         """
         folder = Path(folder)
         if not _has_heatmaps(folder):

@@ -13,10 +13,8 @@ if TYPE_CHECKING:
 from ekman_expressions import __version__, figures, study
 from ekman_expressions.core.expressions import EXPRESSIONS, title
 from ekman_expressions.core.files import atomic_path
-from ekman_expressions.report.data import write_heatmaps
-from ekman_expressions.report.faces import MOST, shareable, write_background, write_faces
-from ekman_expressions.report.linked import linked_pages
-from ekman_expressions.report.overview import overview, provenance
+from ekman_expressions.report.data import MOST, write_background, write_faces, write_heatmaps
+from ekman_expressions.report.pages import linked_pages, overview, provenance
 from ekman_expressions.report.source import Source
 from ekman_expressions.study.experiment import Experiment, find_root
 from ekman_expressions.study.provenance import Run
@@ -34,15 +32,14 @@ def report(experiment: Experiment, run: Run, *, show_faces: bool | None = None) 
     Parameters
     ----------
     experiment : Experiment
-        Whose files are shown.
     run : Run
-        Takes note of heatmaps and explained faces that are shown, and of what was left out.
     show_faces : bool, optional
         Whether the pages show single faces. By default only if all come from bundled
         databases: the terms of others forbid copies to be passed on.
     """
-    allowed = shareable(experiment) if show_faces is None else show_faces
-    _write(Source.of_experiment(experiment), experiment.report_folder, run, show_faces=allowed)
+    source = Source.of_experiment(experiment)
+    allowed = source.shareable if show_faces is None else show_faces
+    _write(source, experiment.report_folder, run, show_faces=allowed)
 
 
 def _templates(experiment: Experiment) -> dict[str, Path]:
@@ -65,13 +62,7 @@ STEP = Step(
 
 
 def make(experiment: Experiment, *, show_faces: bool | None = None) -> Run:
-    """Run the step "report", see `report`, and say what it did.
-
-    Raises
-    ------
-    MissingError
-        If the step "heatmaps" has not come to its end.
-    """
+    """Run the step "report", see `report`, and say what it did."""
     options = {} if show_faces is None else {"show_faces": show_faces}
     return study.run(experiment, STEP.name, steps={STEP.name: STEP}, **options)
 

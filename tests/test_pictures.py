@@ -1,5 +1,7 @@
 """The pictures that steps leave beside their tables: from which tables, and what their words say."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -57,18 +59,8 @@ def test_the_best_localisation_is_named(experiment):
         for score in ("auc", "density")
     ]
     folder = experiment.known_answers_folder
-    table = pd.DataFrame(
-        [
-            dict(
-                zip(
-                    ["explainer", "network", "faces", "score", "value", "low", "high", "count", "subjects"],
-                    row,
-                    strict=True,
-                )
-            )
-            for row in rows
-        ]
-    )
+    columns = ["explainer", "network", "faces", "score", "value", "low", "high", "count", "subjects"]
+    table = pd.DataFrame(rows, columns=columns)
     write_csv(folder / "localisation.csv", table)
     (texts,) = drawn(experiment, "known_answers", folder).values()
     assert "Highest AUC: RISE on WeiNet, 0.610 (0.590 to 0.630)" in texts["Description"]
@@ -88,9 +80,7 @@ def test_accuracies_and_confusions_are_put_in_words(experiment):
     confusion = pd.DataFrame(
         [
             (net, a, b, 3 * (a == b) + (b == "fear"))
-            for net in experiment.networks
-            for a in EXPRESSIONS
-            for b in EXPRESSIONS
+            for net, a, b in itertools.product(experiment.networks, EXPRESSIONS, EXPRESSIONS)
         ],
         columns=["network", "expression", "predicted", "images"],
     )

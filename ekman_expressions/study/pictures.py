@@ -29,6 +29,18 @@ from ekman_expressions.study.provenance import Run
 
 _NAMES = {name: row.title for name, row in EXPLAINERS.items()}
 _BASELINES = ("white", "random_pixels", "ellipse_30", "other_masks")
+_AGREEMENT = {
+    "heatmap_correlations": (
+        "correlation",
+        "Heatmaps: mean Pearson's r over networks and expressions",
+        "Heatmaps of the faces that all explained.",
+    ),
+    "rank_correlations": (
+        "spearman",
+        "Order of networks: Spearman's correlation",
+        "By mean IoU with the Ekman masks, each explainer on the faces that it explained.",
+    ),
+}
 
 
 class _Picture(NamedTuple):
@@ -84,15 +96,13 @@ def _evaluation(experiment: Experiment) -> Iterator[_Picture]:
         "Bars: mean over folds. Points: folds.",
         f"Bars of accuracy: {_listed(scores.groupby('network', sort=False)['accuracy'].mean())}.",
     )
-    matrices = {
-        network: rows.pivot(index="expression", columns="predicted", values="images")
-        for network, rows in table.groupby("network", sort=False)
-        if network in experiment.networks
-    }
     classes = [name for name in (*EXPRESSIONS, NONE_OF_THEM) if name in set(table["predicted"])]
     matrices = {
-        network: counts.reindex(EXPRESSIONS, columns=classes, fill_value=0).to_numpy()
-        for network, counts in matrices.items()
+        network: rows.pivot(index="expression", columns="predicted", values="images")
+        .reindex(EXPRESSIONS, columns=classes, fill_value=0)
+        .to_numpy()
+        for network, rows in table.groupby("network", sort=False)
+        if network in experiment.networks
     }
     yield _Picture(
         "confusion",
@@ -114,20 +124,7 @@ def _confused(network: str, counts: np.ndarray) -> str:
 
 
 def _explainers(experiment: Experiment) -> Iterator[_Picture]:
-    for name, value, heading, caption in (
-        (
-            "heatmap_correlations",
-            "correlation",
-            "Heatmaps: mean Pearson's r over networks and expressions",
-            "Heatmaps of the faces that all explained.",
-        ),
-        (
-            "rank_correlations",
-            "spearman",
-            "Order of networks: Spearman's correlation",
-            "By mean IoU with the Ekman masks, each explainer on the faces that it explained.",
-        ),
-    ):
+    for name, (value, heading, caption) in _AGREEMENT.items():
         table = _table(experiment.comparison_folder, name)
         # Two networks are in the same order or in the opposite one: nothing to draw.
         if table is None or (name == "rank_correlations" and len(experiment.networks) < 3):

@@ -17,11 +17,10 @@ from ekman_expressions.core.seeds import generator
 from ekman_expressions.facespace.heatmaps import to_uint8
 from ekman_expressions.facespace.masks import atlas, ekman_mask
 from ekman_expressions.facespace.warp import SHAPE
-from ekman_expressions.measures.chance import shift_null
+from ekman_expressions.measures.chance import relabelling_test, shift_null
 from ekman_expressions.measures.heatmap_set import HeatmapSet, assess
-from ekman_expressions.measures.permutation import relabelling_test
 from ekman_expressions.measures.scores import iou_table, mask_scores
-from ekman_expressions.measures.uncertainty import mean_known, resample_counts, resampled_scores
+from ekman_expressions.measures.uncertainty import resample_counts, resampled_scores
 
 
 def made_heatmaps(networks: int, folds: int) -> HeatmapSet:
@@ -54,7 +53,7 @@ def main() -> None:
     one, mask = found.marked[0, 0, 0], found.masks[0]
 
     def by_table() -> None:
-        relabelling_test(mean_known(iou_table(found.marked, found.masks), axis=1))
+        relabelling_test(iou_table(found.marked, found.masks).mean(axis=1))
 
     def one_relabelling() -> None:
         for n, f, e in np.ndindex(found.present.shape):

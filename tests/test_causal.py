@@ -1,7 +1,6 @@
 """Mean causal maps: their place, their means, their agreement with masks, and their pictures."""
 
 import numpy as np
-import pandas as pd
 import pytest
 from made_faces import make_experiment
 from made_synthetic import LANDMARKS, flat, prepared, write_set
@@ -14,7 +13,7 @@ from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.faces.faces import _crop_transform
 from ekman_expressions.facespace import masks, warp
 from ekman_expressions.facespace.warp import POINTS, SHAPE
-from ekman_expressions.measures.movement import iou_at_equal_area, layer_in_face_space
+from ekman_expressions.measures.known_answers import iou_at_equal_area
 from ekman_expressions.study import causal
 
 HULL = polygon2mask(SHAPE, POINTS[[*range(17), 26, 24, 19, 17]][:, ::-1] - 0.5)
@@ -24,7 +23,7 @@ def in_face_space(layer, size=96, landmarks=LANDMARKS):
     """Warp a layer of the source image whose face has these landmarks."""
     transform = _crop_transform(landmarks, size)
     units = (landmarks @ transform[:, :2].T + transform[:, 2]) / size
-    return layer_in_face_space(np.float32(layer), transform, units, size)
+    return causal._layer_in_face_space(np.float32(layer), transform, units, size)
 
 
 def stretched():
@@ -107,14 +106,6 @@ def test_one_bad_image_is_left_out_by_name(root, tmp_path):
     np.testing.assert_allclose(total.means["anger"], 100 * 12 / 255, rtol=1e-5)
     (root / "masks/id00_anger_1.png").unlink()
     with pytest.raises(DataError, match="'mini'.*4 were left out"):
-        causal.causal_maps(experiment)
-
-
-def test_what_has_no_causal_masks_is_refused(root, tmp_path):
-    experiment = prepared(tmp_path, root)
-    table = pd.read_csv(root / "manifest.csv", keep_default_na=False)
-    table.drop(columns=["layers"]).to_csv(root / "manifest.csv", index=False)
-    with pytest.raises(DataError, match="lacks the columns layers"):
         causal.causal_maps(experiment)
 
 
@@ -214,15 +205,6 @@ def test_wall_highlights_as_much_of_the_face_as_the_mask_holds():
         x, y = np.concatenate([path.vertices for path in axes.collections[0].get_paths()]).T
         assert (y.min(), y.max()) == (200, 250)
     assert_readable(wall(("Fear",), title="One alone"))
-
-
-def test_wall_needs_all_its_parts():
-    with pytest.raises(DataError, match="no causal maps"):
-        wall(maps={})
-    with pytest.raises(DataError, match="no face of Disgust; there are Anger"):
-        wall(faces={"Anger": np.zeros((*SHAPE, 3))})
-    with pytest.raises(DataError, match=r"outline of Anger has shape \(3, 3\)"):
-        wall(outlines=dict.fromkeys(EXPRESSIONS, None) | {"Anger": np.ones((3, 3), bool)})
 
 
 def test_layers_of_one_face_share_one_scale_but_the_photometric():

@@ -12,13 +12,14 @@ from scipy import stats
 from ekman_expressions.core.errors import DataError, SettingsError
 from ekman_expressions.core.seeds import generator
 from ekman_expressions.measures.chance import (
+    _max_statistic,
+    _region_null,
     centre_distance,
     centre_ellipse,
     random_pixels,
-    region_null,
+    relabelling_test,
     shift_null,
 )
-from ekman_expressions.measures.permutation import max_statistic, relabelling_test
 from ekman_expressions.measures.scores import iou_table
 
 MARKED = generator(5).random((2, 2, 3, 9, 8)) < 0.3
@@ -75,15 +76,15 @@ def test_random_regions_come_close_to_the_area_of_the_mask():
     labels = np.repeat([np.arange(1, 41)], 3, axis=0)
     mask = np.zeros((1, 3, 40), bool)
     mask[0, :, :10] = True
-    null = region_null(np.ones((1, 1, 1, 3, 40), bool), mask, labels, seed=1, draws=500)
+    null = _region_null(np.ones((1, 1, 1, 3, 40), bool), mask, labels, seed=1, draws=500)
     np.testing.assert_allclose(null[:, 0, 0], 10 / 40)
     with pytest.raises(DataError, match="do not fit"):
-        region_null(MARKED, MASKS, labels, seed=0)
+        _region_null(MARKED, MASKS, labels, seed=0)
 
 
 def test_region_null_is_the_iou_of_unions():
     labels = np.kron(np.arange(6).reshape(2, 3), np.ones((5, 3), int))[:9, :8]
-    null = region_null(MARKED, MASKS, labels, seed=0, draws=20)
+    null = _region_null(MARKED, MASKS, labels, seed=0, draws=20)
     np.testing.assert_allclose(null[0], own_iou(MARKED, MASKS))
     chosen = [np.flatnonzero(row) + 1 for row in itertools.product((False, True), repeat=5) if any(row)]
     unions = np.array([np.isin(labels, row) for row in chosen])
@@ -98,8 +99,8 @@ def test_p_of_random_regions_is_uniform_for_masks_of_random_regions():
         # Large regions, so that two unions seldom score the same.
         marked = generator(7, time).random((1, 1, 1, 80, 100)) < 0.4
         mask = np.isin(labels, generator(8, time).permutation(20)[:6] + 1)
-        null = region_null(marked, mask[None], labels, seed=1000 + time, draws=99)[:, 0]
-        p.append(max_statistic(null[0], null)[0][0])
+        null = _region_null(marked, mask[None], labels, seed=1000 + time, draws=99)[:, 0]
+        p.append(_max_statistic(null[0], null)[0][0])
     assert stats.kstest(p, "uniform").pvalue > 0.01
 
 
@@ -144,7 +145,7 @@ def test_missing_heatmaps_are_left_out():
 def test_the_max_statistic_is_the_brute_force():
     null = generator(3).normal(size=(50, 4)) * [1, 2, 5, 1] + [0, 1, 9, 0]
     observed = null[0] + [0, 6, 0, np.nan]
-    p, corrected = max_statistic(observed, null)
+    p, corrected = _max_statistic(observed, null)
     scaled = (null - null.mean(axis=0)) / null.std(axis=0)
     reached = (observed - null.mean(axis=0)) / null.std(axis=0)
     for cell in range(3):
@@ -152,9 +153,9 @@ def test_the_max_statistic_is_the_brute_force():
         largest = scaled[:, :3].max(axis=1)
         assert corrected[cell] == pytest.approx(np.mean(largest >= reached[cell] - 1e-9))
     assert np.isnan([p[3], corrected[3]]).all() and (corrected[:3] >= p[:3]).all()
-    assert np.isnan(max_statistic(np.ones(2), np.ones((5, 2)))).all()
+    assert np.isnan(_max_statistic(np.ones(2), np.ones((5, 2)))).all()
     with pytest.raises(DataError, match="each cell"):
-        max_statistic(observed, null[:, :3])
+        _max_statistic(observed, null[:, :3])
 
 
 def test_the_correction_keeps_the_family_wise_error():
@@ -163,5 +164,5 @@ def test_the_correction_keeps_the_family_wise_error():
     for time in range(300):
         null = generator(4, time).normal(size=(200, 20))
         null[:, 1::2] += null[:, ::2]
-        smallest.append(np.nanmin(max_statistic(null[0], null)[1]))
+        smallest.append(np.nanmin(_max_statistic(null[0], null)[1]))
     assert stats.kstest(smallest, "uniform").pvalue > 0.01

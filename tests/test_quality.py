@@ -10,7 +10,6 @@ from tiny_network import SIDE, register
 from ekman_expressions.core.errors import DataError, ModelError, SettingsError
 from ekman_expressions.explainers import PerturbationRecord, draw_samples, lime
 from ekman_expressions.measures.quality import (
-    Curve,
     Ranking,
     correlations,
     deletion_insertion,
@@ -111,14 +110,6 @@ def test_a_map_of_pixels_is_cut_into_quantiles():
         assert drawn["pixels", kind].probabilities == pytest.approx(drawn["superpixels", kind].probabilities)
 
 
-def test_equal_values_of_a_map_are_ranked_at_random_not_from_the_top():
-    values = np.zeros((20, 20), np.float32)
-    values[3, 4] = 1
-    ranking = Ranking.by_map(values, 4, np.random.default_rng(0))
-    assert ranking.parts[3, 4] == 0 and np.bincount(ranking.parts.ravel()).tolist() == [100] * 4
-    assert np.abs(np.bincount(np.nonzero(ranking.parts == 0)[0] // 10) - 50).max() < 20
-
-
 def test_a_random_insertion_is_the_deletion_of_the_reverse_order():
     random = np.random.default_rng(3)
     model = Linear(SEGMENTS, random.uniform(0, 0.1, 8))
@@ -139,31 +130,6 @@ def test_the_control_from_the_centre_begins_in_the_middle():
     assert order[0] == 4 and set(order[1:5]) == {1, 3, 5, 7} and set(order[5:]) == {0, 2, 6, 8}
 
 
-def test_one_superpixel_has_only_the_two_ends():
-    segments = np.zeros((4, 4), int)
-    ranking = Ranking(parts=segments, order=np.array([0]))
-    drawn, passes = deletion_insertion(
-        Linear(segments, np.array([0.5])), white((4, 4)), 0, {"one": ranking}, steps=7
-    )
-    assert passes == 2 and drawn["one", "deletion"].area == pytest.approx(0.35)
-
-
-@settings(max_examples=20)
-@given(st.integers(0, 1000), st.integers(7, 19))
-def test_curves_and_controls_take_no_more_passes_than_stated(seed, steps):
-    random = np.random.default_rng(seed)
-    segments = np.unique(random.integers(0, 30, (12, 12)), return_inverse=True)[1].reshape(12, 12)
-    count = segments.max() + 1
-    model = Linear(segments, np.full(count, 0.5 / count))
-    rankings = {
-        "explanation": Ranking.by_map(random.random((12, 12)), steps, random),
-        "random": Ranking.at_random(segments, random),
-        "centre": Ranking.from_centre(segments),
-    }
-    _, passes = deletion_insertion(model, white((12, 12)), 0, rankings, steps=steps)
-    assert passes <= 5 * (steps - 1) + 2
-
-
 def test_bad_rankings_and_steps_are_refused():
     with pytest.raises(DataError, match="each of 8 parts once"):
         Ranking(parts=SEGMENTS, order=np.arange(7))
@@ -176,11 +142,6 @@ def test_bad_rankings_and_steps_are_refused():
         deletion_insertion(model, white((6, 8)), 0, {"a": ranking}, steps=1)
     with pytest.raises(SettingsError, match="'target'"):
         deletion_insertion(model, white((6, 8)), 2, {"a": ranking}, steps=3)
-
-
-def test_a_curve_between_its_stages_is_straight():
-    curve = Curve(shares=np.array([0, 0.5, 1]), probabilities=np.array([1, 0.2, 0]))
-    assert curve.at(np.array([0.25, 0.75])) == pytest.approx([0.6, 0.1]) and curve.area == pytest.approx(0.35)
 
 
 # Reliability of weights
@@ -519,13 +480,6 @@ def test_similarity_agrees_with_scipy():
     found = similarity(first, second)
     assert found["pearson"] == pytest.approx(np.corrcoef(first.ravel(), second.ravel())[0, 1])
     assert found["spearman"] == pytest.approx(spearmanr(first.ravel(), second.ravel()).statistic)
-
-
-def test_similarity_of_a_constant_heatmap_is_no_number():
-    heatmap = np.random.default_rng(0).random((30, 40))
-    assert np.isnan(list(similarity(heatmap, np.full((30, 40), 0.2)).values())).all()
-    with pytest.raises(DataError, match="different shapes"):
-        similarity(heatmap, heatmap[1:])
 
 
 def test_correlations_of_several_maps():

@@ -14,7 +14,7 @@ from ekman_expressions.core.files import write_arrays, write_csv, write_image
 from ekman_expressions.facespace import masks
 from ekman_expressions.facespace.heatmaps import heatmap_path
 from ekman_expressions.facespace.warp import SHAPE
-from ekman_expressions.measures.regions import ELSEWHERE, region_masses, region_shares, regions_of_heatmaps
+from ekman_expressions.measures.regions import ELSEWHERE, _region_shares, region_masses, regions_of_heatmaps
 from ekman_expressions.study import run as run_steps
 from ekman_expressions.study.statistics import read_regions
 
@@ -29,7 +29,7 @@ def lit(name):
 @pytest.mark.parametrize("level, name", [("group", "mouth"), ("region", "left_eye")])
 def test_a_map_that_is_one_in_a_region_has_all_its_mass_there(level, name):
     mask = ATLAS.group(name) if level == "group" else ATLAS.region(name)
-    found = region_shares(region_masses(np.float32(mask)[None]), ["s"], seed=0, level=level)
+    found = _region_shares(region_masses(np.float32(mask)[None]), ["s"], seed=0, level=level)
     found = found.set_index("region")
     assert found.loc[name, "share"] == 1 and found["share"].sum() == 1
     assert found.loc[name, "density"] == pytest.approx(1 / mask.mean())
@@ -39,7 +39,7 @@ def test_a_map_that_is_one_in_a_region_has_all_its_mass_there(level, name):
 
 def test_an_even_map_has_density_one_everywhere_and_negative_values_no_mass():
     for level in ("group", "region"):
-        found = region_shares(region_masses(np.ones((1, *SHAPE))), [0], seed=0, level=level)
+        found = _region_shares(region_masses(np.ones((1, *SHAPE))), [0], seed=0, level=level)
         np.testing.assert_allclose(found["density"], 1)
         assert found["area"].sum() == pytest.approx(1)
     both = lit("mouth") - 5 * lit("eyes")
@@ -50,12 +50,12 @@ def test_an_even_map_has_density_one_everywhere_and_negative_values_no_mass():
 
 def test_shares_are_those_of_the_mean_map():
     maps = np.random.default_rng(0).random((3, *SHAPE))
-    found = region_shares(region_masses(maps), list("aab"), seed=0).set_index("region")["share"]
+    found = _region_shares(region_masses(maps), list("aab"), seed=0).set_index("region")["share"]
     mean = maps.mean(axis=0)
     assert list(found.index) == [*ATLAS.groups, ELSEWHERE]
     for name in ATLAS.groups:
         assert found[name] == pytest.approx(mean[ATLAS.group(name)].sum() / mean.sum())
-    found = region_shares(region_masses(maps), list("aab"), seed=0, level="region")
+    found = _region_shares(region_masses(maps), list("aab"), seed=0, level="region")
     assert list(found["region"]) == REGIONS and set(found["maps"]) == {3} and set(found["units"]) == {2}
 
 
@@ -63,12 +63,12 @@ def test_interval_by_hand_is_over_clusters_not_maps():
     # Of each of 4 subjects two maps of one mass, all in the mouth or all in the eyes.
     area = ATLAS.group("mouth").sum()
     maps = [lit("mouth")] * 2 + [lit("eyes") * area / ATLAS.group("eyes").sum()] * 2
-    found = region_shares(region_masses(np.array(maps * 2)), np.repeat(list("abcd"), 2), seed=0)
+    found = _region_shares(region_masses(np.array(maps * 2)), np.repeat(list("abcd"), 2), seed=0)
     mouth = found.set_index("region").loc["mouth"]
     assert mouth["share"] == pytest.approx(0.5)
     # Standard error of a mean of (1, 0, 1, 0): sqrt(1/3)/2 = 0.289, times t(3) = 3.18: cut off at 0 and 1.
     assert (mouth["share_low"], mouth["share_high"]) == pytest.approx((0, 1))
-    many = region_shares(region_masses(np.array(maps * 20)), np.repeat(np.arange(40), 2), seed=0)
+    many = _region_shares(region_masses(np.array(maps * 20)), np.repeat(np.arange(40), 2), seed=0)
     mouth = many.set_index("region").loc["mouth"]
     expected = 2.023 * np.sqrt(0.25 * 40 / 39 / 40)
     assert mouth["share_high"] - mouth["share"] == pytest.approx(expected, rel=0.05)
@@ -78,9 +78,9 @@ def test_what_cannot_be_measured_is_refused():
     with pytest.raises(DataError, match=r"got \(1, 9, 9\)"):
         region_masses(np.ones((1, 9, 9)))
     with pytest.raises(DataError, match="no mass"):
-        region_shares(region_masses(np.zeros((2, *SHAPE))), [0, 1], seed=0)
+        _region_shares(region_masses(np.zeros((2, *SHAPE))), [0, 1], seed=0)
     with pytest.raises(DataError, match="got 2 for 3"):
-        region_shares(region_masses(np.ones((3, *SHAPE))), [0, 1], seed=0)
+        _region_shares(region_masses(np.ones((3, *SHAPE))), [0, 1], seed=0)
 
 
 @pytest.fixture
@@ -119,11 +119,6 @@ def test_step_measures_explanations_over_subjects_and_names_what_is_left_out(exp
     assert (groups["share_low"] <= groups["share"]).all() and set(table["expression"]) == {"fear"}
     again = run_steps(experiment, "regions")
     assert again.done == 0 and again.skipped == len(table)
-
-
-def test_step_needs_explanations_in_face_space(tmp_path):
-    with pytest.raises(MissingError, match="facespace"):
-        run_steps(make_experiment(tmp_path), "regions")
 
 
 def test_heatmaps_alone_are_measured_over_folds(tmp_path):

@@ -7,7 +7,6 @@ import pytest
 from made_steps import stand_in
 
 from ekman_expressions import Experiment, figures
-from ekman_expressions.core.errors import ConflictError, MissingError
 from ekman_expressions.core.expressions import EXPRESSIONS, title
 from ekman_expressions.core.files import read_csv, read_image, write_arrays, write_csv, write_image
 from ekman_expressions.facespace import heatmaps, masks
@@ -71,18 +70,6 @@ def _bytes(experiment):
     return {path.name: path.read_bytes() for path in experiment.scores_folder.glob("*.csv")}
 
 
-def test_score_again_skips_or_makes_the_same_bytes(scored):
-    run_steps(scored, "scores")
-    before = _bytes(scored)
-    assert len(before) == 5
-    run = run_steps(scored, "scores")
-    assert run.skipped == 34 and not run.done
-    for table in scored.scores_folder.glob("*.csv"):
-        table.unlink()
-        assert run_steps(scored, "scores").done
-        assert _bytes(scored) == before
-
-
 def test_score_of_fewer_networks_has_tables_of_those_only(scored):
     run_steps(scored, "scores")
     alone = scored.replace(networks=("MobileNetV3Large",))
@@ -100,18 +87,6 @@ def test_score_lists_an_empty_mask_and_a_heatmap_of_another_size(scored):
     assert "(250, 224)" in reasons["WeiNet_CV1_Happiness"] and "(275, 224)" in reasons["WeiNet_CV1_Happiness"]
     table = read_scores(scored).set_index(["network", "expression"])["iou"]
     assert np.isnan(table["Average", "Fear"])
-
-
-def test_score_needs_heatmaps_and_masks_of_the_same_settings(scored, tmp_path):
-    with pytest.raises(MissingError, match="heatmaps"):
-        run_steps(Experiment.preset("smoke", root=tmp_path / "elsewhere"), "scores")
-    other = scored.replace(seed=scored.seed + 1)
-    with pytest.raises(ConflictError, match="seed"):
-        run_steps(other, "scores")
-    for path in scored.masks_folder.iterdir():
-        path.unlink()
-    with pytest.raises(MissingError, match="masks"):
-        run_steps(scored, "scores")
 
 
 @pytest.fixture
@@ -212,11 +187,6 @@ def test_expressions_without_scores_are_listed_and_their_old_figures_removed(exp
     assert (experiment.barplots_folder / "By_expression.png").exists()
 
 
-def test_scores_must_be_finished(experiment):
-    with pytest.raises(MissingError, match="'scores'"):
-        run_steps(experiment, "barplots")
-
-
 def _write_heatmaps(experiment, *, constant=(), absent=()):
     generator = np.random.default_rng(0)
     with stand_in(experiment, "heatmaps"):
@@ -288,8 +258,3 @@ def test_missing_and_constant_heatmaps_are_listed(experiment):
     assert not (experiment.dendrograms_folder / "Fear_by_net.png").exists()
     table = read_csv(experiment.dendrograms_folder / "distances.csv")
     assert len(table.query("level == 'by_net' and expression == 'anger'")) == 1
-
-
-def test_heatmaps_must_be_finished(experiment):
-    with pytest.raises(MissingError, match="heatmaps"):
-        run_steps(experiment, "dendrograms")

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from made_heatmaps import SUBJECTS, experiment_of
 
-from ekman_expressions import Experiment
-from ekman_expressions.core.errors import DataError, MissingError
+from ekman_expressions.core.errors import DataError
 from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import read_arrays, write_image
 from ekman_expressions.facespace import heatmaps
@@ -115,10 +114,6 @@ def test_ranks_differences_and_curves(analysed):
     assert _table(analysed, "rank_correlations")["spearman"].isna().all()
 
 
-def test_again_skips(analysed):
-    assert run_steps(analysed[0], "statistics", resamples=12).skipped == len(TABLES)
-
-
 def test_a_resample_of_everybody_once_is_the_heatmap_itself(analysed):
     experiment, _ = analysed
     stored = read_arrays(experiment.maps_path("WeiNet", "CV2", "disgust"))
@@ -196,8 +191,3 @@ def test_another_explainer_has_tables_of_its_own(tmp_path):
     run = run_steps(experiment, "statistics", resamples=2)
     assert [entry["item"] for entry in run.omissions] == ["WeiNet_CV1_Fear, unstretched"]
     assert len(statistics.read_table(experiment, "by_fold")) == 24
-
-
-def test_the_step_needs_heatmaps(tmp_path):
-    with pytest.raises(MissingError, match="heatmaps"):
-        run_steps(Experiment.preset("smoke", root=tmp_path), "statistics")

@@ -9,7 +9,7 @@ import pytest
 from ekman_expressions import figures
 from ekman_expressions.core.errors import DataError, SettingsError
 from ekman_expressions.figures import tables
-from ekman_expressions.measures.heatmap_set import INTERVAL_COLUMNS, MEANINGS, TEST_COLUMNS
+from ekman_expressions.measures.heatmap_set import _INTERVAL_COLUMNS, _TEST_COLUMNS, MEANINGS
 
 NAMES = ("Anger", "Fear", "Average")
 NETWORKS = ("WeiNet", "VGG16", "Average")
@@ -27,7 +27,7 @@ def intervals():
             if (network, name) == ("VGG16", "Fear"):
                 row[3:] = [np.nan, np.nan, 0, np.nan, np.nan, 0, np.nan, np.nan]
             rows.append(row)
-    table = pd.DataFrame(rows, columns=INTERVAL_COLUMNS)
+    table = pd.DataFrame(rows, columns=_INTERVAL_COLUMNS)
     return pd.concat([table, table.assign(score="residual", chance=0.0)], ignore_index=True)
 
 
@@ -88,7 +88,7 @@ def test_tests_and_ranks_read_as_numbers():
         ("iou", "WeiNet", np.nan, np.nan, np.nan, np.nan, 1, np.nan, np.nan, 0),
         ("iou", "VGG16", 0.3, 0.2, 0.3, 0.5, 720, 0.001, 0.002, 30),
     ]
-    styled = tables.tests_table(pd.DataFrame(rows, columns=TEST_COLUMNS))
+    styled = tables.tests_table(pd.DataFrame(rows, columns=_TEST_COLUMNS))
     assert styled.data.loc["all", "p"] == "0.379" and styled.data.loc["WeiNet", "p"] == "–"
     assert "720 relabellings" in styled.caption and styled.data.loc["VGG16", "heatmaps"] == "30"
     assert styled.to_html().count("font-weight: bold") == 1

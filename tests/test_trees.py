@@ -10,6 +10,7 @@ from scipy import stats
 from ekman_expressions.core.errors import DataError
 from ekman_expressions.measures import trees
 from ekman_expressions.measures.trees import distances, linkage
+from ekman_expressions.study import dendrograms, explainers
 
 MAPS = arrays(np.uint8, (3, 4, 5)).filter(lambda maps: all(np.ptp(one) for one in maps))
 FOLDS = ("CV1", "CV2", "CV3")
@@ -69,9 +70,9 @@ def test_what_cannot_be_compared_is_refused_by_name():
 def test_cophenetic_correlation_by_hand():
     # Leaves 0 and 1 meet at 0.2, with 2 at 0.8: r of (0.2, 0.6, 1.0) and (0.2, 0.8, 0.8).
     matrix = np.array([[0, 0.2, 0.6], [0.2, 0, 1.0], [0.6, 1.0, 0]])
-    assert trees.cophenetic_correlation(linkage(matrix), matrix) == pytest.approx(np.sqrt(3) / 2)
+    assert dendrograms._cophenetic_correlation(linkage(matrix), matrix) == pytest.approx(np.sqrt(3) / 2)
     two = np.array([[0, 0.3], [0.3, 0]])
-    assert np.isnan(trees.cophenetic_correlation(linkage(two), two))
+    assert np.isnan(dendrograms._cophenetic_correlation(linkage(two), two))
 
 
 def test_separated_clusters_have_full_support_and_noise_has_not():
@@ -119,12 +120,12 @@ def test_draws_are_those_of_the_bootstrap(folds):
 def test_reliability_of_networks_that_repeat_themselves_and_of_noise():
     networks, folds = np.repeat(["a", "b", "c"], 3), FOLDS * 3
     alike = noisy([0, 1, 2], 0.01).reshape(9, 8, 9)
-    found = trees.reliability(distances(alike), networks, folds)
+    found = trees.fold_reliability(distances(alike), networks, folds)
     assert found["auc"] == 1 and found["pairs"] == 9 and found["same"] < 0.1 < found["different"]
     # Only exchanges that keep the networks apart are as good: 6² of 6³ have them all the same.
     assert found["p"] == pytest.approx(1 / 36, abs=0.015)
     noise = np.random.default_rng(0).random((9, 8, 9))
-    found = trees.reliability(distances(noise), networks, folds)
+    found = trees.fold_reliability(distances(noise), networks, folds)
     assert 0.15 < found["auc"] < 0.85 and found["p"] > 0.05
 
 
@@ -132,7 +133,7 @@ def test_reliability_passes_over_pairs_of_one_fold():
     matrix = np.full((4, 4), 0.5)
     # Networks a and b in CV1 are alike because they share faces: that must not count.
     matrix[0, 2] = matrix[2, 0] = 0.0
-    found = trees.reliability(matrix, ["a", "a", "b", "b"], ["CV1", "CV2", "CV1", "CV2"])
+    found = trees.fold_reliability(matrix, ["a", "a", "b", "b"], ["CV1", "CV2", "CV1", "CV2"])
     assert found["same"] == found["different"] == 0.5 and found["auc"] == 0.5 and found["p"] == 1
 
 
@@ -174,7 +175,7 @@ def test_bad_input_is_refused():
     with pytest.raises(DataError, match=r"must fit, but got \(3, 2, 4, 4\)"):
         trees.branch_support(np.ones((3, 2, 4, 4)), np.zeros((4, 4)))
     with pytest.raises(DataError, match="a_CV1, b_CV1"):
-        trees.reliability(random_distances(2, 0), ["a", "b"], ["CV1", "CV1"])
+        trees.fold_reliability(random_distances(2, 0), ["a", "b"], ["CV1", "CV1"])
     with pytest.raises(DataError, match="3 and 0 networks"):
         trees.split_test([random_distances(3, 0)], [True] * 3)
 
@@ -182,11 +183,11 @@ def test_bad_input_is_refused():
 def test_explainers_are_correlated_over_what_both_have():
     one = np.random.default_rng(0).random(63)
     maps = pd.DataFrame({"a": one, "b": 3 * one + 1, "c": -one, "d": 0.0})
-    found = trees.correlations(maps, "pearson").set_index(["first", "second"])["pearson"]
+    found = explainers._correlations(maps, "pearson").set_index(["first", "second"])["pearson"]
     assert found["a", "b"] == pytest.approx(1) and found["a", "c"] == pytest.approx(-1)
     assert np.isnan(found["a", "d"])
     scores = pd.DataFrame({"a": [1, 2, 3, 4], "b": [10, 20, 40, 30], "c": [np.nan, np.nan, np.nan, 2]})
-    pairs = trees.correlations(scores, "spearman")
+    pairs = explainers._correlations(scores, "spearman")
     assert pairs["rows"].tolist() == [4, 1, 1] and np.isnan(pairs["spearman"][1:]).all()
     matrix = trees.pair_matrix(pairs, "spearman")
     assert matrix.loc["b", "a"] == pytest.approx(0.8) and (np.diag(matrix) == 1).all()

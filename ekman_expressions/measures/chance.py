@@ -1,6 +1,10 @@
-"""What chance gives: the middle of the face, random pixels, shifted heatmaps, random facial regions."""
+"""What chance gives: the middle of the face, random pixels, shifts, random regions, relabelled masks."""
 
 from __future__ import annotations
+
+import itertools
+from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -8,12 +12,14 @@ from ekman_expressions.core.errors import DataError, check_range
 from ekman_expressions.core.seeds import derive_seed
 from ekman_expressions.facespace.warp import SHAPE
 from ekman_expressions.measures.scores import iou_table
+from ekman_expressions.measures.uncertainty import _mean_known
 
 ELLIPSES: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4)
 """Shares of the canvas that centred ellipses cover."""
 
-REGION_DRAWS = 10_000
-"""How many sets of random regions stand in for the masks."""
+_REGION_DRAWS = 10_000
+# Sums of the same cells in another order differ in the last digits.
+_EQUAL = 1e-12
 
 
 def centre_ellipse(share: float, shape: tuple[int, int] = SHAPE) -> np.ndarray:
@@ -38,16 +44,9 @@ def centre_distance(shape: tuple[int, int] = SHAPE) -> np.ndarray:
 def random_pixels(marked: int, mask: int, total: int) -> float:
     """Return the expected IoU of pixels drawn at random with a mask.
 
-    Parameters
-    ----------
-    marked, mask, total : int
-        How many pixels are drawn (each at most once), lie in the mask, and are there.
-
-    Returns
-    -------
-    float
-        The mean of i / (marked + mask - i) over the hypergeometric distribution of the
-        overlap i: exact, not the ratio of the expected overlap and the expected union.
+    `marked` pixels are drawn (each at most once), `mask` lie in the mask, `total` are there. The mean of
+    i / (marked + mask - i) over the hypergeometric distribution of the overlap i: exact, not the ratio of the
+    expected overlap and the expected union.
     """
     from scipy.special import gammaln
 
@@ -70,19 +69,10 @@ def random_pixels(marked: int, mask: int, total: int) -> float:
 def shift_null(marked: np.ndarray, masks: np.ndarray) -> np.ndarray:
     """Return the IoU of each heatmap with its own mask after every circular shift of all heatmaps alike.
 
-    A shift keeps the area and the form of what is marked, and takes away where it is.
-
-    Parameters
-    ----------
-    marked : (N, F, E, H, W) ndarray of bool
-        What the heatmaps of networks, folds and expressions mark; nothing where there is none.
-    masks : (E, H, W) ndarray of bool
-        The mask of each expression.
-
-    Returns
-    -------
-    (H * W, N, E) ndarray of float32
-        Means over folds, by rows and columns shifted; the first is the data. NaN without any fold.
+    A shift keeps the area and the form of what is marked, and takes away where it is. `marked`, (N, F, E, H,
+    W) bool, is what the heatmaps of networks, folds and expressions mark (nothing where there is none);
+    `masks`, (E, H, W) bool, the mask of each expression. Means over folds, (H * W, N, E) float32, by rows
+    and columns shifted; the first is the data. NaN without any fold.
     """
     null = np.full((masks[0].size, marked.shape[0], len(masks)), np.nan, np.float32)
     for network, expression in np.ndindex(null.shape[1:]):
@@ -93,31 +83,13 @@ def shift_null(marked: np.ndarray, masks: np.ndarray) -> np.ndarray:
     return null
 
 
-def region_null(
-    marked: np.ndarray, masks: np.ndarray, labels: np.ndarray, *, seed: int, draws: int = REGION_DRAWS
+def _region_null(
+    marked: np.ndarray, masks: np.ndarray, labels: np.ndarray, *, seed: int, draws: int = _REGION_DRAWS
 ) -> np.ndarray:
-    """Return the IoU of each cell with masks made of random facial regions of the same area.
+    """Return the IoU of each cell with masks made of random facial regions of about the same area.
 
-    Parameters
-    ----------
-    marked, masks
-        As for `shift_null`.
-    labels : (H, W) ndarray of int
-        The region of each pixel, 0 where none; see `Atlas.labels`. Pixels of one label are drawn together.
-    seed : int
-        See `ekman_expressions.core.seeds.derive_seed`.
-    draws : int
-        How many sets of E masks are drawn; the same for all networks.
-
-    Returns
-    -------
-    (1 + draws, N, E) ndarray of float
-        Means over folds; the first row is the data. NaN without any fold.
-
-    Raises
-    ------
-    DataError
-        If shapes do not fit or there is no region.
+    `marked` and `masks` as for `shift_null`; `labels`, (H, W) int, is the region of each pixel, 0 where none.
+    Means over folds, (1 + draws, N, E), the same draws for all networks; the first row is the data.
     """
     check_range(draws, "draws", 1, integer=True)
     labels = np.asarray(labels)
@@ -140,6 +112,100 @@ def region_null(
             if found:
                 null[:, network, expression] = np.mean(found, axis=0)
     return null
+
+
+class _PermutationTest(NamedTuple):
+    """The statistic of the data, and that of every relabelling, (B,), the data among them."""
+
+    observed: float
+    null: np.ndarray
+
+    @property
+    def p(self) -> float:
+        """The share of the null that is at least as large as what was observed."""
+        return float((self.null >= self.observed - _EQUAL).mean()) if np.isfinite(self.observed) else np.nan
+
+
+def relabelling_test(table: np.ndarray) -> _PermutationTest:
+    """Test whether the own masks fit better than relabelled masks, exactly.
+
+    Parameters
+    ----------
+    table : (..., E, E) ndarray of float, E <= 8
+        The score of the heatmap of each expression (second last axis) with the mask of each (last axis),
+        higher is better; NaN where there is no heatmap. Axes before them (networks) are averaged, so that
+        all networks get the same relabelling.
+
+    Returns
+    -------
+    NamedTuple of observed, null; with a property p
+        The mean over expressions of the score with the mask that the relabelling gives to each; the identity
+        comes first. With six expressions there are 720, so p, the share of the null at least as large as
+        observed, is a multiple of 1/720 (of heatmaps of fewer expressions, of a coarser share).
+
+    Raises
+    ------
+    DataError
+        If the table is not square, or too large to list all relabellings.
+
+    References
+    ----------
+    Good (2005), doi:10.1007/b138696, chapter 3.
+
+    Examples
+    --------
+    >>> round(1 / relabelling_test(np.eye(6)).p)
+    720
+    """
+    table = np.asarray(table, dtype=np.float64)
+    if table.ndim < 2 or table.shape[-1] != table.shape[-2] or table.shape[-1] > 8:
+        raise DataError(
+            f"There must be a mask for each of at most 8 expressions, but the table has shape {table.shape}."
+        )
+    size = table.shape[-1]
+    mean = _mean_known(table.reshape(-1, size, size), axis=0)
+    known = np.isfinite(mean).all(axis=1)
+    if not known.any():
+        return _PermutationTest(np.nan, np.full(1, np.nan))
+    null = mean[np.arange(size), _orders(size)][:, known].mean(axis=1)
+    return _PermutationTest(float(null[0]), null)
+
+
+def _max_statistic(observed: np.ndarray, null: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Test many cells at once: p of each alone, and corrected for the number of cells (Westfall and Young).
+
+    `observed`, (C,), NaN for a missing cell, and `null`, (B, C), the same under each relabelling or draw,
+    which must be the same for all cells of a row and have the data among them. Corrected: the share of rows
+    whose *largest* cell is at least as large; cells are first brought to one scale by the mean and standard
+    deviation of their null. The chance that any cell without an effect falls below the level is at most the
+    level (Nichols and Holmes 2002, doi:10.1002/hbm.1058). Cells that never vary have NaN.
+    """
+    observed, null = np.asarray(observed, np.float64), np.asarray(null, np.float64)
+    if observed.ndim != 1 or null.ndim != 2 or null.shape[1] != observed.size:
+        raise DataError(
+            f"Each row of the null must have a value for each cell, but got {null.shape} for "
+            f"{observed.shape} cells."
+        )
+    p, corrected = np.full(observed.size, np.nan), np.full(observed.size, np.nan)
+    spread = null.std(axis=0)
+    usable = np.isfinite(observed) & np.isfinite(spread) & (spread > _EQUAL)
+    if not usable.any():
+        return p, corrected
+    middle, spread = null[:, usable].mean(axis=0), spread[usable]
+    found = (observed[usable] - middle) / spread
+    scaled = (null[:, usable] - middle) / spread
+    largest = np.sort(scaled.max(axis=1))
+    p[usable] = (scaled >= found - 1e-9).mean(axis=0)
+    corrected[usable] = 1 - np.searchsorted(largest, found - 1e-9, side="left") / largest.size
+    return p, corrected
+
+
+@cache
+def _orders(count: int) -> np.ndarray:
+    """Return all orders of `count` labels, (count!, count); the first changes nothing."""
+    orders = np.array(list(itertools.permutations(range(count))))
+    orders.flags.writeable = False
+    return orders
 
 
 def _all_shifts(marked: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -20,23 +20,24 @@ from ekman_expressions.facespace.heatmaps import threshold_otsu, to_uint8
 from ekman_expressions.facespace.masks import atlas
 from ekman_expressions.measures.chance import (
     ELLIPSES,
+    _max_statistic,
+    _region_null,
     centre_distance,
     centre_ellipse,
     random_pixels,
-    region_null,
+    relabelling_test,
     shift_null,
 )
-from ekman_expressions.measures.permutation import max_statistic, relabelling_test
 from ekman_expressions.measures.scores import (
     AREAS,
     AVERAGE,
     THRESHOLDS,
     WITHOUT_THRESHOLD,
-    area_curve,
+    _area_curve,
+    _iou_by_threshold,
+    _residual_table,
     auc,
-    iou_by_threshold,
     iou_table,
-    residual_table,
     scores_without_threshold,
 )
 from ekman_expressions.measures.uncertainty import (
@@ -44,17 +45,17 @@ from ekman_expressions.measures.uncertainty import (
     RANK_RESAMPLES,
     Interval,
     SubjectReplicates,
-    corrected_interval,
-    holm,
+    _corrected_interval,
+    _holm,
+    _mean_known,
+    _rank_intervals,
     interval_of,
-    mean_known,
-    rank_intervals,
     resample_counts,
 )
 
 SCORES: tuple[str, ...] = ("iou", "auc_hull", "residual")
 """The scores that get tests and intervals: IoU at Otsu's threshold, AUC within the face hull, and the
-correlation of residuals (see `residual_table`)."""
+correlation of residuals (see `_residual_table`)."""
 
 TABLES: tuple[str, ...] = (
     "baselines",
@@ -89,20 +90,14 @@ MEANINGS: dict[str, str] = {
 }
 """The baselines, in the order of the table."""
 
-INTERVAL_COLUMNS: tuple[str, ...] = (
+_INTERVAL_COLUMNS = (
     *("score", "network", "expression", "estimate", "chance"),
     *("folds", "fold_low", "fold_high", "subjects", "subject_low", "subject_high"),
 )
-"""``fold_`` is Nadeau and Bengio's interval, ``subject_`` that over subjects. ``estimate`` is the mean over
-folds, as in the published tables."""
-
-TEST_COLUMNS: tuple[str, ...] = (
+_TEST_COLUMNS = (
     *("score", "network", "observed", "chance", "largest", "own_is_best"),
     *("relabellings", "p", "p_holm", "heatmaps"),
 )
-"""The mean score with the own masks, the mean and the largest of all relabellings, the share of fold heatmaps
-whose own mask is best, p, and p corrected (Holm) for the number of networks."""
-
 _DIFFERENCE_COLUMNS = (
     *("score", "first", "second", "difference", "folds", "fold_low", "fold_high", "p", "p_holm"),
     *("subjects", "subject_low", "subject_high"),
@@ -167,7 +162,7 @@ class HeatmapSet:
         in_hull = np.full(iou.shape, np.nan)
         for place in self.places:
             in_hull[place] = [auc(self.maps[place], mask, self.hull) for mask in self.masks]
-        residual = residual_table(self.maps, self.masks, self.present)
+        residual = _residual_table(self.maps, self.masks, self.present)
         return dict(zip(SCORES, (iou, in_hull, residual), strict=True))
 
     @cached_property
@@ -192,18 +187,10 @@ def read_heatmaps(
     folds: Sequence[str],
     omit: Callable[[str, object], None],
 ) -> HeatmapSet:
-    """Read the fold heatmaps of a folder beside masks.
+    """Read the fold heatmaps of a folder, laid out like ``heatmaps/<experiment>``, beside masks, (6, 275,
+    224) bool.
 
-    Parameters
-    ----------
-    folder : Path
-        Laid out like ``heatmaps/<experiment>``, such as that of the released heatmaps.
-    masks : (6, 275, 224) ndarray of bool
-        The mask of each expression.
-    networks, folds : sequence of str
-        Which.
-    omit : callable
-        Called with the name of each heatmap that cannot be scored, and the reason.
+    `omit` is called with the name of each heatmap that cannot be scored, and the reason.
     """
     shape = (len(networks), len(folds), len(EXPRESSIONS))
     maps = np.zeros((*shape, *masks.shape[1:]), np.uint8)
@@ -263,15 +250,11 @@ def assess(
 
 
 def known_figures(found: HeatmapSet) -> dict[str, float]:
-    """Compute the figures that are known of the released heatmaps beyond their published scores.
-
-    Returns
-    -------
-    dict
-        By the names in ``data/known_figures.csv``.
+    """Compute the figures that are known of the released heatmaps, by their names in
+    ``data/known_figures.csv``.
     """
     table, own = found.tables["iou"], found.own["iou"]
-    relabelled = relabelling_test(mean_known(table, axis=1))
+    relabelled = relabelling_test(_mean_known(table, axis=1))
     areas, sizes = found.marked.sum(axis=(-2, -1)), found.masks.sum(axis=(1, 2))
     # A mean number of pixels is rounded before so many are drawn.
     mean_areas = np.rint(areas.mean(axis=(0, 1))).astype(int)
@@ -316,23 +299,23 @@ def _baselines(found: HeatmapSet) -> pd.DataFrame:
 
     def add(name: str, score: str, values: np.ndarray, drawn: np.ndarray | None = None) -> None:
         """Add a baseline's (E,) values, and its (draws, E) values of which they are the mean."""
-        values = np.append(values, mean_known(values, axis=0))
+        values = np.append(values, _mean_known(values, axis=0))
         ends = np.full((2, values.size), np.nan)
         if drawn is not None:
-            drawn = np.column_stack([drawn, mean_known(drawn, axis=1)])
+            drawn = np.column_stack([drawn, _mean_known(drawn, axis=1)])
             known = np.isfinite(drawn).all(axis=0)
             ends[:, known] = np.quantile(drawn[:, known], [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
         for place, expression in enumerate([*map(title, EXPRESSIONS), AVERAGE]):
             rows.append((name, MEANINGS[name], expression, score, values[place], *ends[:, place]))
 
     for score in SCORES[:2]:
-        cells = mean_known(mean_known(found.tables[score], axis=1), axis=0)
+        cells = _mean_known(_mean_known(found.tables[score], axis=1), axis=0)
         add(HEATMAPS, score, np.diagonal(cells))
         others = np.where(np.eye(len(cells), dtype=bool), np.nan, cells)
-        add("other_masks", score, mean_known(others, axis=1))
-    add("random_pixels", "iou", mean_known(mean_known(found.random_pixels, axis=1), axis=0))
-    shifts = mean_known(shift_null(found.marked, found.masks), axis=1)
-    add("shifts", "iou", mean_known(shifts, axis=0), shifts)
+        add("other_masks", score, _mean_known(others, axis=1))
+    add("random_pixels", "iou", _mean_known(_mean_known(found.random_pixels, axis=1), axis=0))
+    shifts = _mean_known(shift_null(found.marked, found.masks), axis=1)
+    add("shifts", "iou", _mean_known(shifts, axis=0), shifts)
     for name, gray in _baseline_maps(found).items():
         # A map of one value marks all of the canvas here, as its name says, and not nothing.
         marked = threshold_otsu(gray)[1] if gray.min() < gray.max() else gray > 0
@@ -360,9 +343,9 @@ def _tests(found: HeatmapSet) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Test own masks against all relabellings, within each network and over all; and the null over all."""
     rows, null = [], []
     for score, table in found.tables.items():
-        cells = mean_known(table, axis=1)
+        cells = _mean_known(table, axis=1)
         tests = [relabelling_test(of_network) for of_network in cells]
-        corrected = holm([test.p for test in tests])
+        corrected = _holm([test.p for test in tests])
         over_all = relabelling_test(cells)
         null.append(pd.DataFrame({"score": score, "mean": over_all.null}))
         for name, test, part, p_holm in (
@@ -375,7 +358,7 @@ def _tests(found: HeatmapSet) -> tuple[pd.DataFrame, pd.DataFrame]:
                     *(test.null.size, test.p, p_holm, int(np.isfinite(part).all(axis=-1).sum())),
                 )
             )
-    return pd.DataFrame(rows, columns=TEST_COLUMNS), pd.concat(null, ignore_index=True)
+    return pd.DataFrame(rows, columns=_TEST_COLUMNS), pd.concat(null, ignore_index=True)
 
 
 def _own_is_best(table: np.ndarray) -> float:
@@ -388,13 +371,13 @@ def _own_is_best(table: np.ndarray) -> float:
 
 def _cells(found: HeatmapSet, seed: int) -> pd.DataFrame:
     """Test each network and expression against random regions, alone and corrected for all of them."""
-    null = region_null(found.marked, found.masks, found.labels, seed=seed)
+    null = _region_null(found.marked, found.masks, found.labels, seed=seed)
     null = null.reshape(len(null), -1)
-    p, corrected = max_statistic(null[0], null)
+    p, corrected = _max_statistic(null[0], null)
     cells = [(network, title(name)) for network in found.networks for name in EXPRESSIONS]
     table = pd.DataFrame(cells, columns=["network", "expression"])
     return table.assign(
-        iou=null[0], test="regions", chance=mean_known(null, axis=0), p=p, p_corrected=corrected
+        iou=null[0], test="regions", chance=_mean_known(null, axis=0), p=p, p_corrected=corrected
     )
 
 
@@ -404,13 +387,13 @@ def _intervals(found: HeatmapSet, subjects: SubjectReplicates | None) -> pd.Data
     rows = []
     for score, values in found.own.items():
         chance = found.random_pixels if score == "iou" else np.where(found.present, _CHANCE[score], np.nan)
-        estimates, by_chance = (_with_averages(mean_known(part, axis=1)) for part in (values, chance))
+        estimates, by_chance = (_with_averages(_mean_known(part, axis=1)) for part in (values, chance))
         by_fold = _with_averages(values.swapaxes(0, 1))
         drawn = _subject_cells(subjects, score)
         drawn = None if drawn is None else _with_averages(drawn)
         for n, e in np.ndindex(estimates.shape):
             estimate = float(estimates[n, e])
-            over_folds = corrected_interval(by_fold[:, n, e])
+            over_folds = _corrected_interval(by_fold[:, n, e])
             over_subjects = Interval(np.nan)
             if drawn is not None:
                 average = n == len(found.networks) or e == len(EXPRESSIONS)
@@ -423,7 +406,7 @@ def _intervals(found: HeatmapSet, subjects: SubjectReplicates | None) -> pd.Data
             ends = np.clip(ends, -1 if score == "residual" else 0, 1)
             head = (score, networks[n], expressions[e], estimate, by_chance[n, e], over_folds.units)
             rows.append((*head, *ends[:2], over_subjects.units, *ends[2:]))
-    return pd.DataFrame(rows, columns=INTERVAL_COLUMNS)
+    return pd.DataFrame(rows, columns=_INTERVAL_COLUMNS)
 
 
 def _differences(found: HeatmapSet, subjects: SubjectReplicates | None) -> pd.DataFrame:
@@ -434,18 +417,18 @@ def _differences(found: HeatmapSet, subjects: SubjectReplicates | None) -> pd.Da
         rows = []
         for first, second in combinations(range(len(found.networks)), 2):
             difference = values[first] - values[second]
-            estimate = float(mean_known(mean_known(difference, axis=0), axis=0))
-            over_folds = corrected_interval(mean_known(difference, axis=1))
+            estimate = float(_mean_known(_mean_known(difference, axis=0), axis=0))
+            over_folds = _corrected_interval(_mean_known(difference, axis=1))
             shift = estimate - over_folds.estimate
             over_subjects = Interval(np.nan)
             if drawn is not None:
-                of_pair = mean_known(mean_known(drawn[:, first] - drawn[:, second], axis=1), axis=1)
+                of_pair = _mean_known(_mean_known(drawn[:, first] - drawn[:, second], axis=1), axis=1)
                 over_subjects = _over_subjects(estimate, of_pair, subjects.of_fold)
             head = (score, found.networks[first], found.networks[second], estimate, over_folds.units)
             ends = (over_folds.low + shift, over_folds.high + shift, over_folds.p, np.nan)
             rows.append((*head, *ends, over_subjects.units, over_subjects.low, over_subjects.high))
         tables.append(pd.DataFrame(rows, columns=_DIFFERENCE_COLUMNS))
-        tables[-1]["p_holm"] = holm(tables[-1]["p"].to_numpy(float))
+        tables[-1]["p_holm"] = _holm(tables[-1]["p"].to_numpy(float))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -454,16 +437,16 @@ def _ranking(found: HeatmapSet, subjects: SubjectReplicates | None, seed: int) -
     counts = resample_counts(len(found.folds), RANK_RESAMPLES, seed=derive_seed(seed, "rank folds"))
     tables = []
     for score, values in found.own.items():
-        by_fold = mean_known(values, axis=2)
+        by_fold = _mean_known(values, axis=2)
         known = np.isfinite(by_fold)
         number = counts @ known.T.astype(np.float64)
         drawn = counts @ np.where(known, by_fold, 0).T
         replicates = {"folds": np.divide(drawn, number, out=np.full(drawn.shape, np.nan), where=number > 0)}
         if _subject_cells(subjects, score) is not None:
-            replicates["subjects"] = mean_known(_subject_cells(subjects, score), axis=2)
-        estimates = mean_known(mean_known(values, axis=1), axis=1)
+            replicates["subjects"] = _mean_known(_subject_cells(subjects, score), axis=2)
+        estimates = _mean_known(_mean_known(values, axis=1), axis=1)
         for unit, of_unit in replicates.items():
-            table = rank_intervals(estimates, of_unit, found.networks)
+            table = _rank_intervals(estimates, of_unit, found.networks)
             table.insert(0, "unit", unit)
             table.insert(0, "score", score)
             tables.append(table)
@@ -479,7 +462,7 @@ def _by_fold(found: HeatmapSet, unstretched: Callable[[str, str, str], np.ndarra
         heatmap = gray if unstretched is None else unstretched(expression, network, fold)
         for area, within in (("canvas", None), ("hull", found.hull)):
             names = {"network": network, "fold": fold, "expression": title(expression), "area": area}
-            free, at = scores_without_threshold(heatmap, mask, within), iou_by_threshold(gray, mask, within)
+            free, at = scores_without_threshold(heatmap, mask, within), _iou_by_threshold(gray, mask, within)
             rows.append(names | free | at)
     names = ["network", "fold", "expression", "area", *WITHOUT_THRESHOLD, *THRESHOLDS]
     return pd.DataFrame(rows, columns=names)
@@ -489,14 +472,14 @@ def _area_curves(found: HeatmapSet) -> pd.DataFrame:
     """Return IoU against marked area: mean over folds per network and expression, and of baselines."""
     curves = np.full((*found.present.shape, _SHARES.size), np.nan)
     for place in found.places:
-        curves[place] = area_curve(found.maps[place], found.masks[place[2]], _SHARES)
-    cells = mean_known(curves, axis=1)
+        curves[place] = _area_curve(found.maps[place], found.masks[place[2]], _SHARES)
+    cells = _mean_known(curves, axis=1)
     centre = -centre_distance(found.masks.shape[1:])
     tables = []
     for e, expression in enumerate(EXPRESSIONS):
         mask = found.masks[e]
         random = [random_pixels(round(share * mask.size), int(mask.sum()), mask.size) for share in _SHARES]
-        baselines = {"centre_prior": area_curve(centre, mask, _SHARES), "random_pixels": np.array(random)}
+        baselines = {"centre_prior": _area_curve(centre, mask, _SHARES), "random_pixels": np.array(random)}
         for kind, lines in (
             ("network", dict(zip(found.networks, cells[:, e], strict=True))),
             ("baseline", baselines),
@@ -521,16 +504,16 @@ def _rank_correlations(by_fold: pd.DataFrame) -> pd.DataFrame:
 
 def _with_averages(cells: np.ndarray) -> np.ndarray:
     """Append the means over expressions, networks and all cells: (..., N, E) becomes (..., N + 1, E + 1)."""
-    over_networks = mean_known(cells, axis=-2)
-    over_all = mean_known(cells.reshape(*cells.shape[:-2], -1), axis=-1)
+    over_networks = _mean_known(cells, axis=-2)
+    over_all = _mean_known(cells.reshape(*cells.shape[:-2], -1), axis=-1)
     last = np.concatenate([over_networks, over_all[..., None]], axis=-1)
-    rows = np.concatenate([cells, mean_known(cells, axis=-1)[..., None]], axis=-1)
+    rows = np.concatenate([cells, _mean_known(cells, axis=-1)[..., None]], axis=-1)
     return np.concatenate([rows, last[..., None, :]], axis=-2)
 
 
 def _subject_cells(subjects: SubjectReplicates | None, score: str) -> np.ndarray | None:
     """Return the means over folds of each resample of subjects, (B, N, E), if this score has any."""
-    return mean_known(subjects.scores[score], axis=2) if subjects and score in subjects.scores else None
+    return _mean_known(subjects.scores[score], axis=2) if subjects and score in subjects.scores else None
 
 
 def _over_subjects(estimate: float, replicates: np.ndarray, people: np.ndarray) -> Interval:

@@ -17,15 +17,11 @@ from ekman_expressions.zoo.model import Model, as_model
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Curve:
+class _Curve:
     """A model's prediction while the parts of an image are hidden, or shown, one after the other.
 
-    Attributes
-    ----------
-    shares : (k,) ndarray of float64, range [0, 1]
-        Share of the pixels that are hidden (deletion) or shown (insertion): from 0 to 1.
-    probabilities : (k,) ndarray of float64, range [0, 1]
-        Of the class explained.
+    `shares` of the pixels that are hidden (deletion) or shown (insertion), (k,), from 0 to 1;
+    `probabilities` of the class explained, (k,).
     """
 
     shares: np.ndarray
@@ -45,12 +41,8 @@ class Curve:
 class Ranking:
     """The parts of an image in an order.
 
-    Attributes
-    ----------
-    parts : (H, W) ndarray of int
-        The part of each pixel, 0 ... P - 1: superpixels, or quantiles of a map.
-    order : (P,) ndarray of int
-        The parts, the most important first.
+    `parts`, (H, W) int, is the part of each pixel, 0 ... P - 1: superpixels, or quantiles of a map; `order`,
+    (P,), the parts, the most important first.
 
     Examples
     --------
@@ -111,7 +103,7 @@ def deletion_insertion(
     steps: int,
     hidden: float | str | np.ndarray = 0.0,
     random: tuple[str, ...] = ("random",),
-) -> tuple[dict[tuple[str, str], Curve], int]:
+) -> tuple[dict[tuple[str, str], _Curve], int]:
     """Draw the deletion and the insertion curve [1]_ of each ranking of an image.
 
     A good explanation names first what the model needs: hidden first, the probability falls early and
@@ -129,7 +121,6 @@ def deletion_insertion(
     rankings : dict of str to Ranking
         By a name, e.g. ``"explanation"``, ``"random"``, ``"centre"``.
     steps : int, >= 2
-        Steps of each curve.
     hidden : float, {'mean', 'blur'} or (H, W, 3) ndarray
         What hidden parts look like, the same in both kinds of curve: insertion starts where deletion ends.
     random : tuple of str
@@ -137,16 +128,10 @@ def deletion_insertion(
 
     Returns
     -------
-    dict of (name, {'deletion', 'insertion'}) to Curve
+    dict of (name, {'deletion', 'insertion'}) to a curve
+        With ``shares``, ``probabilities``, ``area`` and ``at(shares)``.
     int
         The forward passes that it took.
-
-    Raises
-    ------
-    DataError
-        If rankings are of images of different sizes.
-    SettingsError
-        If `steps` or `target` is out of range.
 
     References
     ----------
@@ -170,14 +155,14 @@ def deletion_insertion(
     values = predictions[:, target].astype(np.float64)[place.ravel()]
     ends = np.cumsum([len(part) for part in rows])[:-1]
     curves = {
-        key: Curve(shares=covered, probabilities=part)
+        key: _Curve(shares=covered, probabilities=part)
         for key, covered, part in zip(keys, shares, np.split(values, ends), strict=True)
     }
     for name in random:
         if (name, "deletion") in curves:
             # To hide the first parts of an order is to show the first of its reverse.
             curve = curves[name, "deletion"]
-            curves[name, "insertion"] = Curve(
+            curves[name, "insertion"] = _Curve(
                 shares=1 - curve.shares[::-1], probabilities=curve.probabilities[::-1]
             )
     return curves, len(samples)
@@ -214,25 +199,9 @@ def untrained_copy(model: Any, images: np.ndarray, *, seed: int) -> Any:
     An explanation that is the same for a trained network and for one with random weights says nothing
     of what was learned [1]_. Seeds are derived from `seed` and each layer's place, and no global generator
     is touched. `Normalization` layers, which belong to the preprocessing, are kept. Batch normalisations get
-    the statistics of `images`, as in a first step of training: with mean 0 and variance 1, the signal dies
-    out in deep networks.
-
-    Parameters
-    ----------
-    model : keras.Model, or Model of one
-        Functional or sequential; models within it are copied too.
-    images : (N, H, W, 3) ndarray of float, range [0, 1]
-        Some faces.
-    seed : int
-
-    Returns
-    -------
-    keras.Model
-
-    Raises
-    ------
-    ModelError
-        If the model is no Keras model, or cannot be built again from its configuration.
+    the statistics of `images`, (N, H, W, 3) in [0, 1], as in a first step of training: with mean 0 and
+    variance 1, the signal dies out in deep networks. `ModelError` if the model is no Keras model, or cannot
+    be built again from its configuration.
 
     References
     ----------
@@ -300,17 +269,7 @@ def _layers(model: Any) -> Iterator[Any]:
 
 
 def correlations(maps: np.ndarray) -> np.ndarray:
-    """Return Pearson's correlation of each two of several maps.
-
-    Parameters
-    ----------
-    maps : (N, H, W) ndarray of float
-
-    Returns
-    -------
-    (N, N) ndarray of float64, range [-1, 1]
-        NaN in the rows and columns of maps that are constant.
-    """
+    """Return Pearson's correlation of each two of several maps, (N, N); NaN for maps that are constant."""
     flat = np.asarray(maps, np.float64).reshape(len(maps), -1)
     flat = flat - flat.mean(axis=1, keepdims=True)
     lengths = np.sqrt(np.einsum("np,np->n", flat, flat))
@@ -319,11 +278,7 @@ def correlations(maps: np.ndarray) -> np.ndarray:
 
 
 def similarity(first: np.ndarray, second: np.ndarray) -> dict[str, float]:
-    """Return how alike two heatmaps are, by three measures that do not depend on their ranges.
-
-    Parameters
-    ----------
-    first, second : (H, W) ndarray of float
+    """Return how alike two heatmaps, (H, W), are, by three measures that do not depend on their ranges.
 
     Returns
     -------
@@ -331,11 +286,6 @@ def similarity(first: np.ndarray, second: np.ndarray) -> dict[str, float]:
         ``pearson`` and ``spearman``: the correlations of values and of ranks, in [-1, 1];
         ``ssim``: the structural similarity [1]_ of the heatmaps stretched to 8 bits, as they are
         looked at, in windows of 7 x 7 pixels. All NaN where a heatmap is constant.
-
-    Raises
-    ------
-    DataError
-        If the shapes differ.
 
     References
     ----------

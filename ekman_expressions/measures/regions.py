@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ekman_expressions.core.errors import DataError, MissingError, check_option
+from ekman_expressions.core.errors import DataError, MissingError
 from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.seeds import derive_seed
 from ekman_expressions.facespace.heatmaps import heatmap_path, read_gray
@@ -16,8 +16,8 @@ from ekman_expressions.facespace.masks import atlas
 from ekman_expressions.facespace.warp import SHAPE
 from ekman_expressions.measures.uncertainty import RESAMPLES, interval_of, resample_counts
 
-LEVELS: tuple[str, ...] = ("group", "region")
-"""What counts as a region: the atlas' 11 groups, such as the brows, or its 49 single regions."""
+# The atlas' 11 groups, such as the brows, and its 49 single regions.
+_LEVELS = ("group", "region")
 
 ELSEWHERE = "elsewhere"
 """The name of all pixels that are in no region."""
@@ -56,35 +56,15 @@ def region_masses(maps: np.ndarray) -> pd.DataFrame:
     return masses[[*atlas().names, ELSEWHERE]]
 
 
-def region_shares(
+def _region_shares(
     masses: pd.DataFrame, clusters: Sequence[object], *, seed: int, level: str = "group"
 ) -> pd.DataFrame:
-    """Return the share of each region in the mass of the mean map, with intervals.
+    """Return the share of each region in the mass of the mean map, with 95 % intervals over clusters.
 
-    Parameters
-    ----------
-    masses : (N, 50) DataFrame
-        From `region_masses`.
-    clusters : sequence of N
-        The unit that varies: the subject of each explanation, or the fold of each heatmap.
-    seed : int
-        For the resamples.
-    level : {'group', 'region'}
-
-    Returns
-    -------
-    DataFrame
-        One row per ``region``: ``area``, its share of the canvas; ``share`` of the mass; ``density``, share
-        over area, 1 for a map that is the same everywhere; the ``_low`` and ``_high`` ends of both 95 %
-        intervals (see `interval_of`; NaN with fewer than two units, never beyond the possible values);
-        and how many ``maps`` and ``units`` there were.
-
-    Raises
-    ------
-    DataError
-        If the arguments do not fit each other, or the maps have no mass.
+    `masses`, (N, 50), from `region_masses`; `clusters`, (N,), the unit that varies: the subject of each
+    explanation, or the fold of each heatmap. One row per ``region`` of the level, 'group' or 'region': see
+    `region_table`.
     """
-    check_option(level, "level", LEVELS)
     codes = pd.factorize(np.asarray(clusters))[0]
     if len(masses) != len(codes):
         raise DataError(f"There must be a cluster for each map, but got {len(codes)} for {len(masses)}.")
@@ -123,9 +103,8 @@ def region_table(
     Parameters
     ----------
     cells : dict of (network, expression) to (masses, clusters)
-        As for `region_shares`.
+        (N, 50) masses from `region_masses`, and what varies: the subject, or the fold, of each of the N maps.
     seed : int
-        The experiment's.
     unit : str
         What the clusters are, such as "subjects".
     omit : callable, optional
@@ -134,7 +113,10 @@ def region_table(
     Returns
     -------
     DataFrame
-        ``level, network, expression``, the columns of `region_shares`, and ``unit``.
+        ``level, network, expression, region``; ``area``, the region's share of the canvas; ``share`` of the
+        mass; ``density``, share over area, 1 for a map that is the same everywhere; the ``_low`` and
+        ``_high`` ends of both 95 % intervals (see `interval_of`; never beyond the possible values); how many
+        ``maps`` and ``units`` there were, and the name of the ``unit``.
     """
     tables = []
     networks = list(dict.fromkeys(network for network, _ in cells))
@@ -150,9 +132,9 @@ def region_table(
             if not masses.to_numpy().sum() > 0:
                 omit(f"{network} {expression}", "no explanation can be used, or none has any mass")
                 continue
-            for level in LEVELS:
+            for level in _LEVELS:
                 of_level = derive_seed(seed, "regions", level, network, expression)
-                shares = region_shares(masses, clusters, seed=of_level, level=level)
+                shares = _region_shares(masses, clusters, seed=of_level, level=level)
                 labels = {"level": level, "network": network, "expression": expression}
                 tables.append(pd.concat([pd.DataFrame(labels, index=shares.index), shares], axis=1))
     return pd.concat(tables, ignore_index=True).assign(unit=unit) if tables else pd.DataFrame()
@@ -163,25 +145,9 @@ def regions_of_heatmaps(
 ) -> pd.DataFrame:
     """Return the `region_table` of the fold heatmaps in a folder, such as the released ones.
 
-    Parameters
-    ----------
-    folder : Path
-        Laid out like ``heatmaps/<experiment>``.
-    networks, folds : sequence of str
-        Which; a heatmap that is missing is passed over.
-    seed : int
-        For the resamples.
-
-    Returns
-    -------
-    DataFrame
-        Each fold counts alike; intervals are over folds, whose training faces overlap: they say what another
-        fold would give, not another study.
-
-    Raises
-    ------
-    MissingError
-        If none of the heatmaps is there.
+    `folder` is laid out like ``heatmaps/<experiment>``; a heatmap that is missing is passed over,
+    `MissingError` if all are. Each fold counts alike; intervals are over folds, whose training faces
+    overlap: they say what another fold would give, not another study.
     """
     cells = {}
     for expression in EXPRESSIONS:

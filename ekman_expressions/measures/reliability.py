@@ -1,4 +1,5 @@
-"""How far to trust LIME's weights and R²: a bootstrap, R² by chance, R² on samples not seen. No model call."""
+"""How far to trust LIME's weights and R²: a bootstrap, R² by chance, R² on samples not seen. No model
+call."""
 
 from __future__ import annotations
 
@@ -11,21 +12,8 @@ from ekman_expressions.explainers import PerturbationRecord, lime, pairs, sample
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Reliability:
-    """What resampling a record says of LIME's weights; see `bootstrap_weights`.
-
-    Attributes
-    ----------
-    weights, standard_errors : (S,) ndarray of float64
-        The weight of each superpixel, from all samples, and its bootstrap standard error.
-    flips : (S,) ndarray of float64, range [0, 1]
-        Share of the replicates in which a weight has another sign; NaN where the weight is 0.
-    r2, r2_standard_error : float
-        Weighted share of the variance that the surrogate explains; NaN when the prediction is the same
-        for all samples.
-    units : int
-        How many units were resampled: samples, or pairs of them.
-    """
+class _Reliability:
+    """What resampling a record says of LIME's weights; see `bootstrap_weights`."""
 
     weights: np.ndarray
     standard_errors: np.ndarray
@@ -56,32 +44,22 @@ def bootstrap_weights(
     kernel_width: float = 0.25,
     alpha: float = 1.0,
     replicates: int = 200,
-) -> Reliability:
+) -> _Reliability:
     """Bootstrap the weights of LIME's linear surrogate by resampling the record's samples.
 
     Each replicate draws as many units as there are, with replacement, and fits the weighted ridge
     regression of `ekman_expressions.explainers.lime` to them. Samples that were drawn together
     (`ekman_expressions.explainers.pairs`) are one unit [1]_; the first sample, which keeps all, is
-    always there. Standard errors are multiplied by ``sqrt(m / (m - 1))``, m the number of units.
+    always there. Standard errors are multiplied by ``sqrt(m / (m - 1))``, m the number of units; they are
+    known to about ``1 / sqrt(2 replicates)``.
 
-    Parameters
-    ----------
-    record : PerturbationRecord
-    target : int
-        The class explained.
-    seed : int
-        Of the resampling.
-    kernel_width, alpha : float
-        See `ekman_expressions.explainers.lime`.
-    replicates : int, >= 2
-        How often to resample; a standard error is known to about ``1 / sqrt(2 replicates)``.
-
-    Raises
-    ------
-    SettingsError
-        If a number is out of its range.
-    DataError
-        If fewer than two units could be resampled.
+    Returns
+    -------
+    object
+        Per superpixel, (S,): its ``weights``, ``standard_errors`` and ``flips``, the share of the replicates
+        in which the weight has another sign (NaN where it is 0), with their means ``flip_rate`` and
+        ``weighted_flip_rate``; ``r2`` and ``r2_standard_error`` (NaN when the prediction never varies); and
+        how many ``units`` were resampled. `DataError` if these are fewer than two.
 
     References
     ----------
@@ -100,7 +78,7 @@ def bootstrap_weights(
     estimate, replicated = weights[0], weights[1:]
     unbiased = np.sqrt(units / (units - 1))
     flips = np.mean(np.sign(replicated) != np.sign(estimate), axis=0)
-    return Reliability(
+    return _Reliability(
         weights=estimate,
         standard_errors=unbiased * replicated.std(axis=0, ddof=1),
         flips=np.where(estimate != 0, flips, np.nan),
@@ -157,24 +135,10 @@ def permuted_r2(
     kernel_width: float = 0.25,
     alpha: float = 1.0,
 ) -> float:
-    """Return the R² that chance gives: that of the same predictions, permuted over the samples.
+    """Return the R² that chance gives: the mean over permutations of the predictions over the samples.
 
     With equal sample weights and no penalty its expectation is ``S / (n - 1)`` for S superpixels and n
     samples, if the samples determine all weights. NaN when the prediction is the same for all samples.
-
-    Parameters
-    ----------
-    record, target, kernel_width, alpha
-        See `bootstrap_weights`.
-    seed : int
-        Of the permutations.
-    permutations : int, >= 1
-        How often; the mean is returned.
-
-    Raises
-    ------
-    SettingsError
-        If a number is out of its range.
     """
     check_range(permutations, "permutations", 1, integer=True)
     random = np.random.default_rng(seed)
@@ -199,20 +163,6 @@ def cross_validated_r2(
     Samples are divided into parts; the surrogate fitted to the others predicts each part, and is compared
     with the mean of the others, which predicts as well where the R² is 0 or less. Samples that were drawn
     together lie in one part. NaN when the prediction is the same for all samples.
-
-    Parameters
-    ----------
-    record, target, kernel_width, alpha
-        See `bootstrap_weights`.
-    seed : int
-        Decides which samples are in which part.
-    parts : int, >= 2
-        How many; no more than there are samples, or pairs of them.
-
-    Raises
-    ------
-    SettingsError
-        If a number is out of its range.
     """
     groups = pairs(len(record.samples), record.sampler)
     count = int(groups.max()) + 1

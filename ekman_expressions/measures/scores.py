@@ -40,7 +40,7 @@ THRESHOLDS: tuple[str, ...] = (
     "iou_mask_area",
     "iou_best_f1",
 )
-"""The names of `iou_by_threshold`."""
+"""The names of `_iou_by_threshold`."""
 
 AVERAGE = "Average"
 """The name of the rows and columns that are means of the others."""
@@ -136,39 +136,15 @@ def iou_table(marked: np.ndarray, masks: np.ndarray) -> np.ndarray:
     return (both / union).reshape(*marked.shape[:-2], len(masks))
 
 
-def residual_table(maps: np.ndarray, masks: np.ndarray, present: np.ndarray | None = None) -> np.ndarray:
-    """Correlate what is specific in each heatmap with what is specific in each mask.
+def _residual_table(maps: np.ndarray, masks: np.ndarray, present: np.ndarray) -> np.ndarray:
+    """Correlate what is specific in each heatmap, (N, F, E, H, W), with what is specific in each mask, (E,
+    H, W).
 
-    Parameters
-    ----------
-    maps : (N, F, E, H, W) ndarray
-        Heatmaps of networks, folds and expressions.
-    masks : (E, H, W) ndarray of bool
-        The mask of each expression.
-    present : (N, F, E) ndarray of bool, optional
-        Which heatmaps there are; by default all.
-
-    Returns
-    -------
-    (N, F, E, E) ndarray of float, range [-1, 1]
-        Pearson's r between a heatmap less the mean of its model's heatmaps over expressions,
-        and each mask less the mean mask; by chance 0 on average. NaN where there is no
-        heatmap, none of another expression, or nothing is left.
-
-    Raises
-    ------
-    DataError
-        If shapes differ.
-
-    Notes
-    -----
-    The mean map holds what a model looks at in every face, such as the middle; the mean mask what moves in
-    most expressions. Without both only differences between expressions are left.
+    Pearson's r, (N, F, E, E), between a heatmap less the mean of its model's heatmaps over expressions, and
+    each mask less the mean mask; by chance 0 on average. The mean map holds what a model looks at in every
+    face, such as the middle; the mean mask what moves in most expressions. NaN where there is no heatmap,
+    none of another expression, or nothing is left.
     """
-    maps, masks = np.asarray(maps), np.asarray(masks)
-    if maps.shape[-3:] != masks.shape:
-        raise DataError(f"Heatmaps of shape {maps.shape} do not fit masks of shape {masks.shape}.")
-    present = np.ones(maps.shape[:3], bool) if present is None else present
     references = masks.reshape(len(masks), -1)
     references = _unit(references.astype(np.float64) - references.mean(axis=0))
     table = np.full((*maps.shape[:3], len(masks)), np.nan)
@@ -204,8 +180,8 @@ def auc(heatmap: np.ndarray, mask: np.ndarray, within: np.ndarray | None = None)
     Raises
     ------
     DataError
-        If shapes or types do not fit, the heatmap is not finite, or within `within` the mask
-        is empty or everything: then nothing can be told apart.
+        If shapes or types do not fit, the heatmap is not finite, or within `within` the mask is empty or
+        everything.
 
     References
     ----------
@@ -222,16 +198,8 @@ def auc(heatmap: np.ndarray, mask: np.ndarray, within: np.ndarray | None = None)
 def relevance_mass(heatmap: np.ndarray, mask: np.ndarray, within: np.ndarray | None = None) -> float:
     """Relevance mass accuracy: the share of the heatmap's mass that lies in the mask; else as `auc`.
 
-    Negative values hold no mass. A uniform heatmap gives the mask's share of the area.
-
-    Raises
-    ------
-    DataError
-        As `auc`, and if the heatmap is nowhere positive.
-
-    References
-    ----------
-    Arras, Osman and Samek (2022), doi:10.1016/j.inffus.2021.11.008.
+    Negative values hold no mass; `DataError` if nothing is positive. A uniform heatmap gives the mask's
+    share of the area (Arras, Osman and Samek 2022, doi:10.1016/j.inffus.2021.11.008).
     """
     found, reference = _pixels(heatmap, mask, within)
     mass = np.maximum(found, 0).astype(np.float64)
@@ -278,45 +246,23 @@ def scores_without_threshold(
     return {name: float(value) for name, value in zip(WITHOUT_THRESHOLD, values, strict=True)}
 
 
-def area_curve(heatmap: np.ndarray, mask: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    """Return the IoU with a mask of the hottest pixels, against the area they cover.
+def _area_curve(heatmap: np.ndarray, mask: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """Return the IoU with a mask of the hottest pixels, for each share, (S,) in [0, 1], of the pixels marked.
 
-    Parameters
-    ----------
-    heatmap, mask
-        As for `auc`.
-    shares : (S,) array_like of float, range [0, 1]
-        The shares of the pixels that are marked.
-
-    Returns
-    -------
-    (S,) ndarray of float, range [0, 1]
-        Where the cut goes through pixels of equal value, each is taken in part. At 1 it is what a heatmap
-        that is white everywhere scores.
-
-    Raises
-    ------
-    DataError
-        As `auc`, and if a share is not in [0, 1].
+    Where the cut goes through pixels of equal value, each is taken in part.
     """
-    shares = np.asarray(shares, dtype=np.float64)
-    if not ((shares >= 0) & (shares <= 1)).all():
-        raise DataError(f"Shares of the area must be in [0, 1], but got {shares.min()} to {shares.max()}.")
     counted = _levels(heatmap, mask, None)
-    return _iou_of_hottest(counted, shares * (counted.inside.sum() + counted.outside.sum()))
+    return _iou_of_hottest(counted, np.asarray(shares) * (counted.inside.sum() + counted.outside.sum()))
 
 
-def iou_by_threshold(
+def _iou_by_threshold(
     gray: np.ndarray, mask: np.ndarray, within: np.ndarray | None = None
 ) -> dict[str, float]:
-    """Score an 8-bit heatmap, (H, W) uint8, at every one of `THRESHOLDS`; else as `auc`.
+    """Return the IoU of an 8-bit heatmap, (H, W) uint8, at every one of `THRESHOLDS`.
 
-    Returns
-    -------
-    dict of str to float
-        IoU above Otsu's level (of the whole canvas, whatever `within`); of the hottest 5, 10,
-        20, 30 and 50 % of the pixels; of as many pixels as the mask has; and at the threshold with the
-        best F1, and so the best IoU. The last looks at the mask to choose: it is an upper bound.
+    Above Otsu's level (of the whole canvas, whatever `within`); of the hottest 5, 10, 20, 30 and 50 % of the
+    pixels; of as many pixels as the mask has; and at the threshold with the best F1, and so the best IoU. The
+    last looks at the mask to choose: it is an upper bound.
     """
     counted = _levels(gray, mask, within)
     level, _ = threshold_otsu(gray)

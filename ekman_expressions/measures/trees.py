@@ -1,4 +1,4 @@
-"""How alike heatmaps are: correlations, trees, how far trees can be believed, agreement of explainers.
+"""How alike heatmaps are: distances, trees, and how far trees can be believed.
 
 A tree is drawn from any distances, also from those of noise. What it says is tested against the folds (would
 others have given the same branches?) and against relabelled networks.
@@ -21,7 +21,7 @@ _MOST_DRAWS = 500
 
 
 def distances(maps: Sequence[np.ndarray], names: Sequence[str] | None = None) -> np.ndarray:
-    """Return the correlation distances between heatmaps.
+    """Return the correlation distances between heatmaps, (N, N).
 
     Parameters
     ----------
@@ -34,12 +34,7 @@ def distances(maps: Sequence[np.ndarray], names: Sequence[str] | None = None) ->
     -------
     (N, N) ndarray of float, range [0, 2]
         1 − Pearson's r over all pixels: 0 for maps that are alike, 1 for unrelated ones, 2 for a map and
-        its negative.
-
-    Raises
-    ------
-    DataError
-        If maps differ in shape, or one is constant: it correlates with nothing.
+        its negative. `DataError` if shapes differ, or a map is constant: it correlates with nothing.
     """
     names = [str(place) for place in range(len(maps))] if names is None else list(names)
     shapes = {name: np.shape(image) for name, image in zip(names, maps, strict=True)}
@@ -74,28 +69,6 @@ def linkage(matrix: np.ndarray) -> np.ndarray:
     return hierarchy.linkage(squareform(np.asarray(matrix, dtype=np.float64)), method="average")
 
 
-def cophenetic_correlation(tree: np.ndarray, matrix: np.ndarray) -> float:
-    """Return how well the heights of a tree keep the distances, (N, N), that it was made of.
-
-    Returns
-    -------
-    float, range [-1, 1]
-        Pearson's r between distances and the heights at which two leaves meet; NaN where all distances, or
-        all heights, are equal, so also with two leaves.
-
-    References
-    ----------
-    Sokal and Rohlf (1962), doi:10.2307/1217208.
-    """
-    from scipy.cluster.hierarchy import cophenet
-    from scipy.spatial.distance import squareform
-
-    condensed = squareform(np.asarray(matrix, float), checks=False)
-    if np.ptp(condensed) == 0 or np.ptp(tree[:, 2]) == 0:
-        return float("nan")
-    return float(cophenet(tree, condensed)[0])
-
-
 def branches(tree: np.ndarray) -> list[frozenset[int]]:
     """Return the leaves below each branching of a tree, in the order of its rows.
 
@@ -116,9 +89,9 @@ def branch_support(
 ) -> np.ndarray:
     """Return how often each branch of a tree comes back when other folds are drawn.
 
-    The folds are drawn with replacement, the same for all leaves; each leaf's heatmap is the mean
-    over the drawn ones, and a new tree is made of them. With up to 6 folds every possible draw is
-    made once and counts with its probability, so that there is no sampling error [1]_.
+    The folds are drawn with replacement, the same for all leaves; each leaf's heatmap is the mean over the
+    drawn ones, and a new tree is made of them. With up to 6 folds every possible draw is made once and
+    counts with its probability, so that there is no sampling error [1]_.
 
     Parameters
     ----------
@@ -134,9 +107,9 @@ def branch_support(
     Returns
     -------
     (N - 1,) ndarray of float, range [0, 1]
-        For each row of the tree, the share of draws whose tree has a branch with exactly the
-        same leaves [2]_; 1 for the root. Draws in which a leaf has no heatmap, or a constant one,
-        are passed over; NaN where all are.
+        For each row of the tree, the share of draws whose tree has a branch with exactly the same leaves
+        [2]_; 1 for the root. Draws in which a leaf has no heatmap, or a constant one, are passed over; NaN
+        where all are.
 
     References
     ----------
@@ -172,22 +145,21 @@ def branch_support(
     return found / drawn if drawn else np.full(len(wanted), np.nan)
 
 
-def reliability(
+def fold_reliability(
     matrix: np.ndarray, networks: Sequence[str], folds: Sequence[str], *, seed: int = 0
 ) -> dict[str, float]:
     """Test whether heatmaps of one network in two folds are more alike than those of two networks.
 
-    Only pairs of different folds are compared, since heatmaps of one fold share their faces. The p
-    value comes from exchanging the networks' names within each fold.
+    Only pairs of different folds are compared, since heatmaps of one fold share their faces. The p value
+    comes from exchanging the networks' names within each fold.
 
     Parameters
     ----------
     matrix : (N, N) ndarray
         Distances between the heatmaps of networks and folds.
     networks, folds : sequence of N str
-        Of each heatmap.
+        Of each heatmap; `DataError` without pairs of one network, or of two, in different folds.
     seed : int
-        For the exchanges.
 
     Returns
     -------
@@ -195,11 +167,6 @@ def reliability(
         ``same`` and ``different``: mean distances of pairs of one network, and of two; ``auc``: how often a
         pair of one network is closer than a pair of two, 0.5 by chance; ``p``, one-sided, of
         ``different - same``; ``pairs`` of one network.
-
-    Raises
-    ------
-    DataError
-        If there are no pairs of one network, or none of two, in different folds.
     """
     from scipy.stats import rankdata
 
@@ -248,7 +215,7 @@ def split_test(matrices: Sequence[np.ndarray], first: Sequence[bool], *, seed: i
         Distances between networks, one matrix per expression. They are tested together: each
         relabelling is the same in all.
     first : sequence of N bool
-        Which networks are of the first group.
+        Which networks are of the first group; one group must have a pair.
     seed : int
         For random relabellings, where there are more than 20,000.
 
@@ -258,11 +225,6 @@ def split_test(matrices: Sequence[np.ndarray], first: Sequence[bool], *, seed: i
         ``difference`` of the mean distances of pairs of two groups and of one; ``p``, the share of the ways
         to choose as many networks, the real one included, that give a difference as large (one-sided,
         exact); ``relabellings``, how many these were.
-
-    Raises
-    ------
-    DataError
-        If a group is empty, or no group has a pair.
 
     References
     ----------
@@ -297,36 +259,6 @@ def split_test(matrices: Sequence[np.ndarray], first: Sequence[bool], *, seed: i
     as_extreme = int((null >= observed - 1e-12).sum())
     p = as_extreme / len(null) if exact else (as_extreme + 1) / (len(null) + 1)
     return {"difference": float(observed), "p": p, "relabellings": len(null)}
-
-
-def correlations(columns: pd.DataFrame, method: str) -> pd.DataFrame:
-    """Correlate every two columns, such as the heatmaps of explainers, or how they score networks.
-
-    Parameters
-    ----------
-    columns : DataFrame
-        A column for each explainer, a row for each pixel or network; NaN is left out.
-    method : {'pearson', 'spearman'}
-
-    Returns
-    -------
-    DataFrame
-        A row for each pair: ``first, second``; ``rows`` that both have; and the correlation by the name of
-        the method, NaN for fewer than two rows or where a column is constant.
-    """
-    matrix = columns.corr(method, min_periods=2)
-    pairs = [
-        (first, second, len(columns[[first, second]].dropna()), matrix.loc[first, second])
-        for first, second in combinations(columns, 2)
-    ]
-    return pd.DataFrame(pairs, columns=["first", "second", "rows", method])
-
-
-def pair_table(matrix: np.ndarray, names: Sequence[str]) -> pd.DataFrame:
-    """Return a distance matrix, (N, N), with a row per pair: ``first, second, distance``."""
-    first, second = np.triu_indices(len(names), k=1)
-    labels = np.array(names)
-    return pd.DataFrame({"first": labels[first], "second": labels[second], "distance": matrix[first, second]})
 
 
 def pair_matrix(pairs: pd.DataFrame, value: str) -> pd.DataFrame:

@@ -33,17 +33,9 @@ _CHUNK = 32
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate with its 95 % interval.
+    """An estimate with its 95 % interval: NaN ends with fewer than two units (folds, or subjects).
 
-    Attributes
-    ----------
-    estimate, low, high : float
-        The statistic, and the ends of its interval; the ends are NaN with fewer than two units.
-    standard_error : float
-    units : int
-        How many folds, or subjects, there were.
-    degrees : int
-        Degrees of freedom of the t distribution: units less strata.
+    `degrees` of freedom of the t distribution are units less strata.
     """
 
     estimate: float
@@ -87,7 +79,7 @@ class SubjectReplicates:
     of_fold: np.ndarray
 
 
-def mean_known(values: np.ndarray, axis: int) -> np.ndarray:
+def _mean_known(values: np.ndarray, axis: int) -> np.ndarray:
     """Return the mean of the finite values along an axis; NaN, without a warning, where there is none."""
     values = np.asarray(values, dtype=np.float64)
     known = np.isfinite(values)
@@ -96,40 +88,16 @@ def mean_known(values: np.ndarray, axis: int) -> np.ndarray:
     return np.where(count, total / np.maximum(count, 1), np.nan)
 
 
-def cluster_bootstrap(
+def _cluster_bootstrap(
     values: Sequence[float] | np.ndarray,
     clusters: Sequence[object] | np.ndarray | None = None,
     *,
     seed: int,
     resamples: int = RESAMPLES,
 ) -> Interval:
-    """Bootstrap the mean over clusters.
+    """Bootstrap the mean of values, (N,), over clusters (the subject or fold of each; by default each is its own); NaN is left out.
 
-    Parameters
-    ----------
-    values : (N,) array_like of float
-        One value per face, say; NaN is left out.
-    clusters : (N,) array_like, optional
-        The subject (or fold) of each value; by default each value is one of its own.
-    seed : int
-        See `ekman_expressions.core.seeds.derive_seed`.
-    resamples : int
-        How many times as many clusters as there are, are drawn with replacement.
-
-    Returns
-    -------
-    Interval
-        See `interval_of`; NaN if there is no value.
-
-    References
-    ----------
     Davison and Hinkley (1997), doi:10.1017/CBO9780511802843, section 3.8.
-
-    Examples
-    --------
-    >>> found = cluster_bootstrap([1, 1, 3, 3], ["a", "a", "b", "b"], seed=0)
-    >>> found.estimate, found.units
-    (2.0, 2)
     """
     values = np.asarray(values, dtype=np.float64)
     clusters = np.arange(len(values)) if clusters is None else np.asarray(clusters)
@@ -157,26 +125,13 @@ def resample_counts(units: int, resamples: int, *, seed: int) -> np.ndarray:
 
 
 def interval_of(estimate: float, replicates: np.ndarray, units: int, *, strata: int = 1) -> Interval:
-    """Make an interval of bootstrap replicates.
+    """Make an interval of bootstrap replicates, (B,), of which NaN (nothing to score) is left out.
 
-    Parameters
-    ----------
-    estimate : float
-        The statistic of the data themselves.
-    replicates : (B,) ndarray of float
-        The statistic of each resample; NaN (nothing to score in it) is left out.
-    units : int
-        How many units were resampled.
-    strata : int
-        In how many groups they were, if each was resampled by itself, as subjects within folds.
-
-    Returns
-    -------
-    Interval
-        estimate ± t(units - strata) · standard error, where the standard deviation of the
-        replicates is multiplied by sqrt(units / (units - strata)); for a mean of independent values
-        this is the classical t interval, right also for as few as 3 folds, and it stays around
-        the estimate when resampling has a bias (a mean of fewer different faces is rougher).
+    estimate ± t(units - strata) · standard error, where the standard deviation of the replicates is
+    multiplied by sqrt(units / (units - strata)): for a mean of independent values the classical t interval,
+    right also for as few as 3 folds, and it stays around the estimate when resampling has a bias (a mean of
+    fewer different faces is rougher). Strata: how many groups were resampled each by itself, as subjects
+    within folds.
 
     References
     ----------
@@ -190,26 +145,13 @@ def interval_of(estimate: float, replicates: np.ndarray, units: int, *, strata: 
     return _t_interval(estimate, error, units, units - strata)
 
 
-def corrected_interval(values: Sequence[float]) -> Interval:
-    """Return the mean over folds with Nadeau and Bengio's corrected interval.
+def _corrected_interval(values: Sequence[float]) -> Interval:
+    """Return the mean over folds with Nadeau and Bengio's corrected interval (2003,
+    doi:10.1023/A:1024068626366).
 
-    Parameters
-    ----------
-    values : (K,) array_like of float
-        The score of each fold, or the difference of two networks in it; NaN is left out.
-
-    Returns
-    -------
-    Interval
-        mean ± t(K - 1) · sqrt((1/K + 1/(K - 1)) · s²), with s² the variance of the values; the ends
-        are NaN with fewer than two folds.
-
-        Models of two folds share most of their training faces, so their scores vary together, and s²/K is
-        too small. 1/(K - 1), the ratio of test to training faces, corrects for it; somewhat conservative.
-
-    References
-    ----------
-    Nadeau and Bengio (2003), doi:10.1023/A:1024068626366.
+    mean ± t(K - 1) · sqrt((1/K + 1/(K - 1)) · s²), with s² the variance of the K values, of which NaN is left
+    out. Models of two folds share most of their training faces, so their scores vary together, and s²/K is
+    too small. 1/(K - 1), the ratio of test to training faces, corrects for it; somewhat conservative.
     """
     values = np.asarray(values, dtype=np.float64)
     if values.ndim != 1:
@@ -223,7 +165,7 @@ def corrected_interval(values: Sequence[float]) -> Interval:
     return _t_interval(estimate, error, count, count - 1)
 
 
-def holm(p_values: Sequence[float]) -> np.ndarray:
+def _holm(p_values: Sequence[float]) -> np.ndarray:
     """Correct p-values for their number, step by step (Holm 1979, https://www.jstor.org/stable/4615733).
 
     NaN stays, and does not count.
@@ -237,35 +179,15 @@ def holm(p_values: Sequence[float]) -> np.ndarray:
     return corrected
 
 
-def rank_intervals(scores: np.ndarray, replicates: np.ndarray, names: Sequence[str]) -> pd.DataFrame:
-    """Return where each network may stand in the ranking.
+def _rank_intervals(scores: np.ndarray, replicates: np.ndarray, names: Sequence[str]) -> pd.DataFrame:
+    """Return where each network may stand in the ranking, best first.
 
-    Parameters
-    ----------
-    scores : (N,) ndarray of float
-        The score of each network, higher is better.
-    replicates : (B, N) ndarray of float
-        The same of each resample of folds, or of subjects; the same resample for all networks.
-    names : sequence of N str
-        Their names.
-
-    Returns
-    -------
-    DataFrame
-        ``network, estimate, rank, low, high, first``, best first: the rank (equal scores share the mean
-        rank), the quantiles of its replicates rounded outwards to whole ranks, and in which share of the
-        resamples the network is alone in the first place. No ends without a usable resample.
-
-    References
-    ----------
-    Goldstein and Spiegelhalter (1996), doi:10.2307/2983325.
+    `scores`, (N,), higher is better, and `replicates`, (B, N), the same of each resample of folds or
+    subjects. Columns ``network, estimate, rank, low, high, first``: the rank (equal scores share the mean
+    rank), the quantiles of its replicates rounded outwards to whole ranks, and in which share of the
+    resamples the network is alone in the first place (Goldstein and Spiegelhalter 1996, doi:10.2307/2983325).
     """
     scores, replicates = np.asarray(scores, np.float64), np.asarray(replicates, np.float64)
-    if scores.shape != (len(names),) or replicates.ndim != 2 or replicates.shape[1] != scores.size:
-        raise DataError(
-            f"{len(names)} networks need so many scores and columns of replicates, but got {scores.shape} "
-            f"and {replicates.shape}."
-        )
     table = pd.DataFrame({"network": list(names), "estimate": scores, "rank": _ranks(scores)})
     table[["low", "high", "first"]] = np.nan
     known = np.isfinite(scores)

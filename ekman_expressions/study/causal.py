@@ -14,13 +14,15 @@ from tqdm import tqdm
 from ekman_expressions.core.errors import DataError, MissingError
 from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import sha256
-from ekman_expressions.faces.synthetic import TOTAL, read_layers
+from ekman_expressions.faces.synthetic import PIXELS, TOTAL, read_layers
 from ekman_expressions.facespace.heatmaps import RunningMean
 from ekman_expressions.facespace.masks import ekman_mask
 from ekman_expressions.facespace.warp import normalise
-from ekman_expressions.measures.movement import iou_at_equal_area, layer_in_face_space
+from ekman_expressions.measures.known_answers import iou_at_equal_area
 from ekman_expressions.study import prepared
 from ekman_expressions.study.experiment import Experiment
+
+_SIDE = 224
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ def warped_layers(experiment: Experiment, row: Any, names: Iterable[str]) -> dic
     Returns
     -------
     dict of str to (275, 224) ndarray of float32
-        See `layer_in_face_space`.
+        In face space.
 
     Raises
     ------
@@ -77,7 +79,7 @@ def warped_layers(experiment: Experiment, row: Any, names: Iterable[str]) -> dic
     transform = prepared.read_transform(experiment, row.image_id)
     landmarks = prepared.read_landmarks(experiment, row.image_id)
     size = experiment.faces.size
-    return {name: layer_in_face_space(layers[name], transform, landmarks, size) for name in names}
+    return {name: _layer_in_face_space(layers[name], transform, landmarks, size) for name in names}
 
 
 def causal_maps(experiment: Experiment) -> CausalMaps:
@@ -166,3 +168,25 @@ def mean_faces(experiment: Experiment) -> dict[str, np.ndarray]:
             over_subjects.add(over_images.mean)
         found[expression] = np.float32(over_subjects.mean)
     return {name: found[name] for name in EXPRESSIONS if name in found}
+
+
+def _layer_in_face_space(
+    layer: np.ndarray, transform: np.ndarray, landmarks: np.ndarray, size: int
+) -> np.ndarray:
+    """Warp a layer (112, 112) of a causal mask into face space, as explanations of the crop are warped.
+
+    `transform`, (2, 3), is from continuous source pixels to those of the crop, whose side is `size` pixels;
+    `landmarks`, (68, 2), are in units of that side. Where the crop reaches beyond the source image, the
+    layer is reflected as the image is.
+    """
+    import cv2
+
+    # The crop of the layer is always this large: a small crop of faces would lose detail.
+    pixels = transform * (_SIDE / size)
+    pixels[:, :2] *= PIXELS
+    # OpenCV's coordinates are 0 at the middle of the first pixel, ours are 0.5 there.
+    pixels[:, 2] += pixels[:, :2].sum(axis=1) / 2 - 0.5
+    crop = cv2.warpAffine(
+        np.float32(layer), pixels, (_SIDE, _SIDE), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
+    )
+    return normalise(crop, landmarks)

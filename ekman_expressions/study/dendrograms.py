@@ -34,7 +34,7 @@ the level ``by_net`` the ``split_difference`` between networks that were pre-tra
 scratch (`n` relabellings), also of all expressions together.
 """
 
-Leaf = tuple[str, str | None, str | None]
+_Leaf = tuple[str, str | None, str | None]
 """Expression, network and fold of a heatmap; None: over all."""
 
 _CAPTION = (
@@ -71,7 +71,9 @@ def dendrograms(experiment: Experiment, run: Run) -> None:
         support = None if level == "by_cv" else _support(experiment, level, of_tree, tree)
         groups = None if level == "by_expression" else leaf_kinds
         figure = figures.dendrogram(tree, names, groups=groups, support=support, title=heading)
-        leaf_pairs = trees.pair_table(matrix, names)
+        rows, columns = np.triu_indices(len(names), k=1)
+        first, second = np.array(names)[rows], np.array(names)[columns]
+        leaf_pairs = pd.DataFrame({"first": first, "second": second, "distance": matrix[rows, columns]})
         near, far = (leaf_pairs.iloc[leaf_pairs["distance"].argsort(kind="stable").iloc[k]] for k in (0, -1))
         alt = (
             f"Dendrogram of {len(maps)} heatmaps. Most alike: {near['first']} and {near['second']} "
@@ -97,7 +99,7 @@ def dendrograms(experiment: Experiment, run: Run) -> None:
         run.made(folder / name, items=0)
 
 
-def _trees(experiment: Experiment) -> Iterator[tuple[str, str, str, str, dict[str, Leaf]]]:
+def _trees(experiment: Experiment) -> Iterator[tuple[str, str, str, str, dict[str, _Leaf]]]:
     """Yield file name, title, level, expression, and per leaf its name and which heatmap it is."""
     by_net = {network: (network, None) for network in experiment.networks}
     by_fold = {f"{network}_{fold}": (network, fold) for network, fold in experiment.pairs}
@@ -129,7 +131,7 @@ def _read_leaves(experiment: Experiment, tree: str, leaves: dict, run: Run) -> d
     return maps
 
 
-def _support(experiment: Experiment, level: str, leaves: Sequence[Leaf], tree: np.ndarray) -> np.ndarray:
+def _support(experiment: Experiment, level: str, leaves: Sequence[_Leaf], tree: np.ndarray) -> np.ndarray:
     """Return the support over folds of each branch; a leaf's fold is the mean of its networks' heatmaps."""
     counts = read_counts(experiment).set_index(["network", "fold", "expression"])["images"]
     shape = (len(leaves), len(experiment.folds))
@@ -153,11 +155,13 @@ def _support(experiment: Experiment, level: str, leaves: Sequence[Leaf], tree: n
 def _statistics(found: Mapping, kinds: Mapping[str, str], seed: int) -> Iterator[tuple]:
     """Yield the rows of `STATISTICS` for trees: distances, leaves and linkage by level and expression."""
     for (level, expression), (matrix, leaves, tree) in found.items():
-        correlation = trees.cophenetic_correlation(tree, matrix)
+        correlation = _cophenetic_correlation(tree, matrix)
         yield level, expression, "cophenetic_correlation", correlation, np.nan, np.nan, len(matrix)
         names, folds = [leaf[1] for leaf in leaves], [leaf[2] for leaf in leaves]
         if level == "by_cv" and 1 < len(set(names)) < len(names):
-            alike = trees.reliability(matrix, names, folds, seed=derive_seed(seed, "reliability", expression))
+            alike = trees.fold_reliability(
+                matrix, names, folds, seed=derive_seed(seed, "reliability", expression)
+            )
             pairs = int(alike["pairs"])
             yield level, expression, "reliability_auc", alike["auc"], 0.5, alike["p"], pairs
             yield level, expression, "same_network", alike["same"], np.nan, np.nan, pairs
@@ -177,3 +181,17 @@ def _statistics(found: Mapping, kinds: Mapping[str, str], seed: int) -> Iterator
         split = trees.split_test(together, first, seed=derive_seed(seed, "split", expression))
         difference, count = split["difference"], int(split["relabellings"])
         yield "by_net", expression, "split_difference", difference, 0.0, split["p"], count
+
+
+def _cophenetic_correlation(tree: np.ndarray, matrix: np.ndarray) -> float:
+    """Return Pearson's r between distances and the heights at which two leaves meet (Sokal and Rohlf 1962).
+
+    NaN where all distances, or all heights, are equal, so also with two leaves.
+    """
+    from scipy.cluster.hierarchy import cophenet
+    from scipy.spatial.distance import squareform
+
+    condensed = squareform(np.asarray(matrix, float), checks=False)
+    if np.ptp(condensed) == 0 or np.ptp(tree[:, 2]) == 0:
+        return float("nan")
+    return float(cophenet(tree, condensed)[0])

@@ -14,19 +14,17 @@ from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import read_csv, require, write_csv
 from ekman_expressions.core.seeds import derive_seed, generator
 from ekman_expressions.faces.folders import check_ids
-from ekman_expressions.measures.accuracy import (
-    NONE_OF_THEM,
-    PROBABILITIES,
-    SCORES,
-    accuracy_by_fold,
-    confusion,
-    report,
-)
 from ekman_expressions.study import model_files, own_models, prepared, training_table
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.provenance import Run, finished_entry
 from ekman_expressions.zoo.own_models import predicted_expressions
 
+PROBABILITIES = tuple(f"p_{expression}" for expression in EXPRESSIONS)
+NONE_OF_THEM = "none of the six"
+"""In confusions: what a model of one's own predicts when `own_models.OwnModel.extra` keeps further
+classes.
+"""
+SCORES = ("accuracy", "macro_precision", "macro_recall", "macro_f1")
 PREDICTIONS = ("network", "fold", "image_id", "expression", "predicted", *PROBABILITIES)
 EXPLAINED = ("network", "fold", "expression", "image_id")
 _TEXTS = {name: str for name in ("network", "fold", "image_id", "expression", "predicted")}
@@ -49,7 +47,7 @@ def evaluation(experiment: Experiment, run: Run) -> None:
             run.kept(path)
         else:
             try:
-                write_csv(path, predict_model(experiment, network, fold, omit=run.omit))
+                write_csv(path, _predict_model(experiment, network, fold, run.omit))
                 run.made(path)
             except (ModelError, MissingError) as error:
                 run.omit(f"{network}_{fold}", error)
@@ -68,35 +66,23 @@ def evaluation(experiment: Experiment, run: Run) -> None:
         write_csv(experiment.evaluation_folder / "accuracy_by_fold.csv", found["accuracy_by_fold"])
         found["training"] = training_table.training_summary(experiment)
     positives = experiment.explanation.positives
-    found["explained"] = choose_positives(predictions, positives, seed=experiment.seed)
+    found["explained"] = _choose_positives(predictions, positives, seed=experiment.seed)
     for name, table in found.items():
         path = experiment.evaluation_folder / f"{name}.csv"
         write_csv(path, table)
         run.made(path, items=0)
 
 
-def predict_model(
+def _predict_model(
     experiment: Experiment,
     network: str,
     fold: str,
-    omit: Callable[[str, Exception], None] | None = None,
+    omit: Callable[[str, Exception], None],
 ) -> pd.DataFrame:
-    """Query one model about the faces of its test fold.
+    """Query one model about the faces of its test fold: the table `PREDICTIONS`, sorted by image.
 
-    `omit` is called with the name and the error of each face that cannot be read; else the error is raised.
-
-    Returns
-    -------
-    DataFrame
-        Columns `PREDICTIONS`, sorted by image; `predicted` is the most probable expression, or
-        for models of one's own what `own_models.OwnModel.extra` says.
-
-    Raises
-    ------
-    MissingError
-        If the model has not been trained.
-    ModelError
-        If it cannot be loaded, its predictions are not (N, 6) and finite, or no face can be read.
+    `predicted` is the most probable expression, or for models of one's own what `own_models.OwnModel.extra`
+    says. `omit` is called with the name and the error of each face that cannot be read.
     """
     model = model_files.load_model(experiment, network, fold)
     # As many faces at a time as in a batch of the training.
@@ -111,8 +97,6 @@ def predict_model(
                 faces.append(prepared.read_faces(experiment, [image_id], experiment.side(network)))
                 readable.append(image_id)
             except (DataError, MissingError) as error:
-                if omit is None:
-                    raise
                 omit(f"{network}_{fold} {image_id}", error)
         if faces:
             found.append(np.asarray(predict(np.concatenate(faces))))
@@ -130,22 +114,11 @@ def predict_model(
     return table[list(PREDICTIONS)].reset_index(drop=True)
 
 
-def choose_positives(predictions: pd.DataFrame, positives: int, *, seed: int) -> pd.DataFrame:
-    """Choose the faces to explain: per model and predicted expression, some of those predicted so.
+def _choose_positives(predictions: pd.DataFrame, positives: int, *, seed: int) -> pd.DataFrame:
+    """Choose the faces to explain, `EXPLAINED`: per model and predicted expression, at most so many
+    predicted so.
 
-    Parameters
-    ----------
-    predictions : DataFrame
-        Columns ``network, fold, image_id, predicted``, in any order of rows.
-    positives : int, >= 1
-        Faces per model and expression, at most; chosen at random where there are more.
-    seed : int
-        The experiment's.
-
-    Returns
-    -------
-    DataFrame
-        `EXPLAINED`; ``expression`` is the predicted one.
+    At random where there are more, whatever the order of rows.
     """
     check_range(positives, "positives", 1, integer=True)
     chosen = []
@@ -165,7 +138,7 @@ def read_predictions(experiment: Experiment) -> pd.DataFrame:
 
 
 def read_explained(experiment: Experiment) -> pd.DataFrame:
-    """Read which faces are explained, see `choose_positives`; by the explainer in use, if it takes few."""
+    """Read which faces are explained, see `_choose_positives`; by the explainer in use, if it takes few."""
     path = _evaluated(experiment) / "explained.csv"
     table = _read(path, EXPLAINED)
     check_ids(table["image_id"], path)
@@ -220,14 +193,14 @@ def _check(probabilities: np.ndarray, model: str) -> None:
 
 
 def _tables(predictions: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    scores = accuracy_by_fold(predictions)
+    scores = _accuracy_by_fold(predictions)
     return {
         "predictions": predictions,
         "accuracy_by_fold": scores,
         "accuracy": scores.groupby("network", sort=False)[list(SCORES)].mean().reset_index(),
-        "report": report(predictions),
-        "confusion_by_fold": confusion(predictions),
-        "confusion": confusion(predictions, by=("network",)),
+        "report": _report(predictions),
+        "confusion_by_fold": _confusion(predictions, ("network", "fold")),
+        "confusion": _confusion(predictions, ("network",)),
     }
 
 
@@ -239,3 +212,58 @@ def _evaluated(experiment: Experiment) -> Path:
 def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     # Texts stay texts: "NA" may be an image, and "007" is not 7.
     return read_csv(require(path, "evaluation"), columns, dtype=_TEXTS, keep_default_na=False)
+
+
+def _accuracy_by_fold(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Score each model on its test fold: ``network, fold``, `SCORES`.
+
+    Macro scores are plain means over the expressions that are shown or predicted in the fold; 0 / 0 counts
+    as 0.
+    """
+    from sklearn.metrics import accuracy_score, precision_recall_fscore_support
+
+    scores = []
+    for (network, fold), rows in predictions.groupby(["network", "fold"], sort=False):
+        truth, predicted = rows["expression"], rows["predicted"]
+        # What a model takes for none of the six is wrong, but no class to take the mean over.
+        seen = [name for name in EXPRESSIONS if name in {*truth, *predicted}]
+        macro = precision_recall_fscore_support(
+            truth, predicted, labels=seen, average="macro", zero_division=0
+        )[:3]
+        scores.append((network, fold, accuracy_score(truth, predicted), *macro))
+    return pd.DataFrame(scores, columns=["network", "fold", *SCORES])
+
+
+def _report(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Score each model on each expression, which `images` show; 0 / 0 counts as 0."""
+    from sklearn.metrics import precision_recall_fscore_support
+
+    tables = []
+    for (network, fold), rows in predictions.groupby(["network", "fold"], sort=False):
+        precision, recall, f1, images = precision_recall_fscore_support(
+            rows["expression"], rows["predicted"], labels=EXPRESSIONS, zero_division=0
+        )
+        scores = {"precision": precision, "recall": recall, "f1": f1, "images": images}
+        tables.append(pd.DataFrame({"network": network, "fold": fold, "expression": EXPRESSIONS, **scores}))
+    return pd.concat(tables, ignore_index=True)
+
+
+def _confusion(predictions: pd.DataFrame, by: tuple[str, ...]) -> pd.DataFrame:
+    """Count how often each expression was taken for each: 36 rows for each of `by`.
+
+    Where a model takes images for a class beyond the six, 42: they count as `NONE_OF_THEM`.
+    """
+    from sklearn.metrics import confusion_matrix
+
+    tables = []
+    for names, rows in predictions.groupby(list(by), sort=False):
+        predicted = rows["predicted"].where(rows["predicted"].isin(EXPRESSIONS), NONE_OF_THEM)
+        classes = EXPRESSIONS if predicted.isin(EXPRESSIONS).all() else (*EXPRESSIONS, NONE_OF_THEM)
+        # No image shows none of the six: that row of the square matrix is empty.
+        counts = confusion_matrix(rows["expression"], predicted, labels=classes)[: len(EXPRESSIONS)]
+        pairs = pd.MultiIndex.from_product([EXPRESSIONS, classes], names=["expression", "predicted"])
+        table = pd.DataFrame({"images": counts.ravel()}, index=pairs).reset_index()
+        for place, (column, name) in enumerate(zip(by, names, strict=True)):
+            table.insert(place, column, name)
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,6 @@ from ekman_expressions.core.expressions import EXPRESSIONS, index
 from ekman_expressions.core.files import read_arrays, read_csv, require, write_csv
 from ekman_expressions.explainers import EXPLAINERS, region_names, region_segments
 from ekman_expressions.measures.scores import AVERAGE
-from ekman_expressions.measures.trees import correlations
 from ekman_expressions.study import evaluation, prepared
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.explanations import (
@@ -63,7 +63,7 @@ def explainers(experiment: Experiment, run: Run) -> None:
     names = compared(experiment)
     ranking = _rank_networks(experiment, names)
     by_explainer = ranking.pivot(index="network", columns="explainer", values="iou")[list(names)]
-    of_ranks = correlations(by_explainer, "spearman").rename(columns={"rows": "networks"})
+    of_ranks = _correlations(by_explainer, "spearman").rename(columns={"rows": "networks"})
     of_heatmaps = pd.concat(list(_correlate(experiment, run)) or [pd.DataFrame()])
     tables = {
         "ranking": ranking,
@@ -160,7 +160,7 @@ def _correlate(experiment: Experiment, run: Run) -> Iterator[pd.DataFrame]:
         if not faces:
             run.omit(f"{network} {expression}", MissingError("no face was explained by all explainers"))
             continue
-        table = correlations(pd.DataFrame({name: mean.ravel() for name, mean in means.items()}), "pearson")
+        table = _correlations(pd.DataFrame({name: mean.ravel() for name, mean in means.items()}), "pearson")
         table = table.rename(columns={"pearson": "correlation"})
         yield table.assign(network=network, expression=expression, faces=faces)
 
@@ -239,3 +239,17 @@ def _regions_of(experiment: Experiment, image_id: str, segments: np.ndarray) -> 
     if not np.array_equal(found, segments):
         raise DataError("its landmarks have changed since it was explained")
     return names
+
+
+def _correlations(columns: pd.DataFrame, method: str) -> pd.DataFrame:
+    """Correlate every two columns, such as explainers; NaN is left out.
+
+    ``first, second``; ``rows`` that both have; and the correlation by the name of the method, NaN for fewer
+    than two rows or where a column is constant.
+    """
+    matrix = columns.corr(method, min_periods=2)
+    pairs = [
+        (first, second, len(columns[[first, second]].dropna()), matrix.loc[first, second])
+        for first, second in combinations(columns, 2)
+    ]
+    return pd.DataFrame(pairs, columns=["first", "second", "rows", method])

@@ -21,14 +21,14 @@ from ekman_expressions.explainers import EXPLAINERS
 from ekman_expressions.faces.synthetic import PHOTOMETRIC
 from ekman_expressions.facespace.masks import atlas, ekman_mask
 from ekman_expressions.facespace.warp import SHAPE
-from ekman_expressions.measures.localisation import (
+from ekman_expressions.measures.chance import centre_distance
+from ekman_expressions.measures.known_answers import (
     LOCALISATION_SCORES,
-    centre_prior,
     changed_pixels,
     localisation_scores,
+    masks_against_movement,
     summarise_localisation,
 )
-from ekman_expressions.measures.movement import masks_against_movement
 from ekman_expressions.study import prepared
 from ekman_expressions.study.causal import causal_maps, warped_layers
 from ekman_expressions.study.experiment import Experiment
@@ -82,7 +82,8 @@ def known_answers(experiment: Experiment, run: Run) -> None:
             return None
         seed = derive_seed(experiment.seed, "random pixels", image_id)
         baselines = {
-            _CENTRE: centre_prior(),
+            # A normal density with the canvas' proportions: a map that knows nothing but the middle.
+            _CENTRE: np.exp(-2 * centre_distance() ** 2),
             _RANDOM: np.random.default_rng(seed).random(SHAPE),
             _CEILING: layers[PHOTOMETRIC],
         }

@@ -20,10 +20,10 @@ from ekman_expressions.core.expressions import EXPRESSIONS, title
 from ekman_expressions.core.files import read_csv
 from ekman_expressions.explainers import EXPLAINERS
 from ekman_expressions.facespace.masks import atlas
-from ekman_expressions.measures.accuracy import NONE_OF_THEM
 from ekman_expressions.measures.scores import AVERAGE
 from ekman_expressions.measures.trees import pair_matrix
 from ekman_expressions.study import known_answers, quality, training_table
+from ekman_expressions.study.evaluation import NONE_OF_THEM
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.provenance import Run
 

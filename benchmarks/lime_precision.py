@@ -18,7 +18,8 @@ import numpy as np
 from ekman_expressions import Experiment
 from ekman_expressions.core.startup import start_tensorflow
 from ekman_expressions.explainers import lime, query_superpixels, superpixels
-from ekman_expressions.study import evaluation, model_files, prepared
+from ekman_expressions.study import evaluation, prepared
+from ekman_expressions.study.models import load_model
 from ekman_expressions.zoo.model import PRECISIONS, as_model
 
 
@@ -27,8 +28,8 @@ def measure(experiment: Experiment, network: str, samples: int, faces: int, roun
     explained = evaluation.read_explained(experiment)
     rows = explained[explained["network"] == network]
     rows = rows[rows["fold"] == rows["fold"].iloc[0]].groupby("expression").head(1).head(faces)
-    model = model_files.load_model(experiment, network, rows["fold"].iloc[0]).source
-    models = {precision: as_model(model, precision=precision) for precision in PRECISIONS}
+    model = load_model(experiment, network, rows["fold"].iloc[0]).source
+    by_precision = {precision: as_model(model, precision=precision) for precision in PRECISIONS}
     images = prepared.read_faces(experiment, list(rows["image_id"]), experiment.side(network))
     seconds: dict[str, list[float]] = {precision: [] for precision in PRECISIONS}
     values: dict[str, list[tuple]] = {precision: [] for precision in (*PRECISIONS, "another seed")}
@@ -36,14 +37,14 @@ def measure(experiment: Experiment, network: str, samples: int, faces: int, roun
         for turn in range(rounds + 1):
             for precision in PRECISIONS:
                 start = time.perf_counter()
-                query_superpixels(models[precision], image, superpixels(image), seed=0, samples=samples)
+                query_superpixels(by_precision[precision], image, superpixels(image), seed=0, samples=samples)
                 # The first turn compiles.
                 if turn:
                     seconds[precision].append(time.perf_counter() - start)
         for name in values:
             seed, precision = (1, "float32") if name == "another seed" else (0, name)
             segments = superpixels(image)
-            made = query_superpixels(models[precision], image, segments, seed=seed, samples=samples)
+            made = query_superpixels(by_precision[precision], image, segments, seed=seed, samples=samples)
             values[name].append((made.predictions, lime(made, int(made.predictions[0].argmax())).weights))
     lines = []
     for name, found in values.items():

@@ -12,8 +12,9 @@ from typing import Any
 from ekman_expressions import __version__, report, study
 from ekman_expressions.core.errors import EkmanExpressionsError, SettingsError
 from ekman_expressions.study import execution
-from ekman_expressions.study.check import check
+from ekman_expressions.study.check import check, compare_numbers, update_numbers
 from ekman_expressions.study.experiment import Experiment, presets
+from ekman_expressions.study.provenance import info
 from ekman_expressions.study.runner import folder_of
 
 _EXPERIMENT = f"one of {', '.join(presets())}, or a settings file (.toml)"
@@ -120,8 +121,6 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _info(options: argparse.Namespace) -> int:
-    from ekman_expressions.study.environment import info
-
     for name, value in info().items():
         print(f"{name:<18} {value}")
     return 0
@@ -134,14 +133,12 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _expect(options: argparse.Namespace) -> int:
-    from ekman_expressions.study import expected
-
     experiment = Experiment.load(options.experiment, root=options.root)
     if options.update:
         if options.table is None:
             raise SettingsError("'--update' needs '--table': the table into which the numbers are written.")
-        expected.update(experiment, options.table)
-    scores = expected.compare(experiment, options.table)
+        update_numbers(experiment, options.table)
+    scores = compare_numbers(experiment, options.table)
     print(scores.summary())
     return 0 if scores.ok else 1
 

@@ -14,7 +14,7 @@ from ekman_expressions.faces.faces import _crop_transform
 from ekman_expressions.facespace import masks, warp
 from ekman_expressions.facespace.warp import POINTS, SHAPE
 from ekman_expressions.measures.known_answers import iou_at_equal_area
-from ekman_expressions.study import causal
+from ekman_expressions.study import known_answers
 
 HULL = polygon2mask(SHAPE, POINTS[[*range(17), 26, 24, 19, 17]][:, ::-1] - 0.5)
 
@@ -76,7 +76,7 @@ def root(tmp_path):
 
 def test_means_are_over_a_subjects_images_first_and_then_over_subjects(root, tmp_path):
     experiment = prepared(tmp_path, root)
-    total = causal.causal_maps(experiment)
+    total = known_answers.causal_maps(experiment)
     assert list(total.means) == ["anger", "fear"] and total.omissions == ()
     # Pooled, anger would be 350 / 3.
     np.testing.assert_allclose(total.means["anger"], (75 + 200) / 2 * 12 / 255, rtol=1e-5)
@@ -85,7 +85,7 @@ def test_means_are_over_a_subjects_images_first_and_then_over_subjects(root, tmp
 
 
 def test_mean_faces_count_subjects_alike(root, tmp_path):
-    faces = causal.mean_faces(prepared(tmp_path, root))
+    faces = known_answers.mean_faces(prepared(tmp_path, root))
     assert list(faces) == ["anger", "fear"] and faces["anger"].shape == (*SHAPE, 3)
     np.testing.assert_allclose(faces["anger"], (60 + 200) / 2 / 255, rtol=1e-5)
 
@@ -96,7 +96,7 @@ def test_one_bad_image_is_left_out_by_name(root, tmp_path):
     # Rendered anew since it was prepared: its landmarks are of another face.
     (root / "images/id01_anger_0.webp").write_bytes((root / "images/id01_fear_0.webp").read_bytes())
     (root / "images/id01_fear_0.webp").unlink()
-    total = causal.causal_maps(experiment)
+    total = known_answers.causal_maps(experiment)
     reasons = dict(total.omissions)
     assert list(reasons) == [f"synthetic_{name}_0" for name in ("id00_anger", "id01_anger", "id01_fear")]
     assert "id00_anger_0.png" in reasons["synthetic_id00_anger_0"]
@@ -106,13 +106,13 @@ def test_one_bad_image_is_left_out_by_name(root, tmp_path):
     np.testing.assert_allclose(total.means["anger"], 100 * 12 / 255, rtol=1e-5)
     (root / "masks/id00_anger_1.png").unlink()
     with pytest.raises(DataError, match="'mini'.*4 were left out"):
-        causal.causal_maps(experiment)
+        known_answers.causal_maps(experiment)
 
 
 def test_an_experiment_on_other_faces_is_refused(tmp_path):
     experiment = make_experiment(tmp_path)
     object.__setattr__(experiment.faces, "datasets", ("made",))
-    for function in (causal.causal_maps, causal.mean_faces):
+    for function in (known_answers.causal_maps, known_answers.mean_faces):
         with pytest.raises(SettingsError, match="'made' has faces of made.*synthetic"):
             function(experiment)
 
@@ -150,7 +150,7 @@ def test_equal_pixels_count_in_part():
 
 
 def test_table_compares_each_mask_with_all_maps():
-    wide = causal.mask_agreement({name: np.float32(masks.ekman_mask(name)) for name in EXPRESSIONS})
+    wide = known_answers.mask_agreement({name: np.float32(masks.ekman_mask(name)) for name in EXPRESSIONS})
     assert list(wide) == list(wide.index) == list(EXPRESSIONS)
     np.testing.assert_allclose(np.diag(wide), 1)
     anger, fear = (masks.ekman_mask(name) for name in ("anger", "fear"))

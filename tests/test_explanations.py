@@ -16,8 +16,7 @@ from ekman_expressions.explainers import EXPLAINERS, PerturbationRecord, StoredM
 from ekman_expressions.facespace.warp import SHAPE, normalise
 from ekman_expressions.study import explanations
 from ekman_expressions.study import run as run_steps
-from ekman_expressions.study.explanations import read_explanation
-from ekman_expressions.study.facespace import read_explanations
+from ekman_expressions.study.explanations import read_explanation, read_explanations
 
 
 @pytest.fixture
@@ -171,7 +170,7 @@ def test_a_new_explainer_goes_through_the_steps(study, monkeypatch):
 
 
 def test_a_step_that_runs_out_of_memory_goes_on_and_says_so(study, monkeypatch):
-    load = explanations.model_files.load_model
+    load = explanations.models.load_model
 
     def load_hungry(*which):
         from ekman_expressions.zoo import as_model

@@ -22,7 +22,7 @@ from ekman_expressions.measures.known_answers import (
     masks_against_movement,
     summarise_localisation,
 )
-from ekman_expressions.study import causal, known_answers
+from ekman_expressions.study import known_answers
 from ekman_expressions.study import run as run_steps
 from ekman_expressions.study.prepared import known_faces
 
@@ -96,7 +96,7 @@ def test_masks_of_what_moves_are_found_and_others_not():
     assert np.isnan(found.loc["own", "p"]) and set(pairs["subjects"]) == {3}
     # The mean over subjects is what is compared.
     means = {name: np.mean(list(of_name.values()), axis=0) for name, of_name in maps.items()}
-    table = causal.mask_agreement(means).T.unstack()
+    table = known_answers.mask_agreement(means).T.unstack()
     np.testing.assert_allclose(pairs.set_index(["mask", "causal_map"])["iou"], table, rtol=1e-6)
 
 
@@ -130,7 +130,7 @@ def experiment(tmp_path):
     found = found.replace(explanation=found.explanation.replace(compare=("kernel_shap", "rise")))
     truths = {}
     for row in known_faces(found).itertuples():
-        truths[row.image_id] = row, changed_pixels(causal.warped_layers(found, row, ["au04"]))
+        truths[row.image_id] = row, changed_pixels(known_answers.warped_layers(found, row, ["au04"]))
     for explainer, sign in (("lime", 1), ("kernel_shap", -1)):
         explained = found.explained_by(explainer)
         with stand_in(explained, "facespace"):

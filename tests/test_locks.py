@@ -8,13 +8,13 @@ import pytest
 
 from ekman_expressions import Experiment
 from ekman_expressions.core.errors import ConflictError
-from ekman_expressions.study import locks
-from ekman_expressions.study.locks import experiment_lock, holder
+from ekman_expressions.study import runner
+from ekman_expressions.study.runner import experiment_lock, holder
 
 HOLD = """
 import sys, time
 from ekman_expressions import Experiment
-from ekman_expressions.study.locks import experiment_lock
+from ekman_expressions.study.runner import experiment_lock
 with experiment_lock(Experiment.preset("smoke", root=sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
@@ -72,6 +72,6 @@ def test_where_nothing_may_be_written_nothing_is_locked(experiment, monkeypatch)
     def refuse(*_, **__):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(locks.FileLock, "acquire", refuse)
+    monkeypatch.setattr(runner.FileLock, "acquire", refuse)
     with experiment_lock(experiment):
         assert holder(experiment) is None

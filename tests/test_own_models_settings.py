@@ -6,7 +6,6 @@ from made_models import AFFECTNET, FER2013, SIDE, own, weights, write_onnx, writ
 from ekman_expressions import Experiment, OwnModel
 from ekman_expressions.core.errors import SettingsError
 from ekman_expressions.core.expressions import EXPRESSIONS
-from ekman_expressions.study import own_models
 
 
 @pytest.mark.parametrize(
@@ -115,7 +114,7 @@ def test_files_beside_an_onnx_file_and_in_a_saved_model_belong_to_it(tmp_path):
         "Saved": own(call=None, path=tmp_path / "saved"),
         "Absent": own(call=None, path=tmp_path / "absent"),
     }
-    found = own_models.own_files(Experiment(name="x", models=models, root=tmp_path))
+    found = models.own_files(Experiment(name="x", models=models, root=tmp_path))
     assert found["model Onnx"] == tmp_path / "my.onnx" and found["model Onnx my.onnx.data"].exists()
     assert found["model Saved saved_model.pb"].exists() and found["model Saved variables/variables.index"].exists()
     assert not [name for name in found if name.startswith("model Absent")]

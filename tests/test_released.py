@@ -11,9 +11,9 @@ from made_faces import make_experiment
 
 from ekman_expressions.core.errors import ConflictError, MissingError, ModelError, SettingsError
 from ekman_expressions.core.files import read_json
-from ekman_expressions.study import model_files, training_table
-from ekman_expressions.study import released as released_step
 from ekman_expressions.study import run as run_steps
+from ekman_expressions.study import training
+from ekman_expressions.study.models import load_model
 from ekman_expressions.study.settings import TrainingSettings
 from ekman_expressions.zoo import released
 
@@ -184,9 +184,9 @@ def test_training_takes_the_files_of_a_folder(weinet, tmp_path):
     run = run_steps(experiment, "training")
     assert (run.done, run.omissions) == (5, [])
     for fold in experiment.folds:
-        model = model_files.load_model(experiment, "WeiNet", fold).source
+        model = load_model(experiment, "WeiNet", fold).source
         np.testing.assert_allclose(model(images).numpy(), answers, atol=1e-5)
-        assert read_json(released_step.source_path(experiment, "WeiNet", fold)) == {
+        assert read_json((experiment.models_folder / f"WeiNet_{fold}_source.json")) == {
             "file": f"WeiNet_{fold}_weights.h5",
             "sha256": hashlib.sha256(content).hexdigest(),
         }
@@ -197,9 +197,9 @@ def test_training_takes_the_files_of_a_folder(weinet, tmp_path):
         f"WeiNet_CV1: released weights WeiNet_CV1_weights.h5 (local file, sha256 {digest})"
     )
     assert len(entry["notes"]) == 6 and "whose accuracy is then too high" in entry["notes"][5]
-    assert training_table.learning_curves(experiment).empty
+    assert training.learning_curves(experiment).empty
     assert (
-        training_table.training_table(experiment).empty and training_table.training_summary(experiment).empty
+        training.training_table(experiment).empty and training.training_summary(experiment).empty
     )
     assert run_steps(experiment, "training").skipped == 5
     with pytest.raises(ConflictError, match=r"made was made with training\.\w+ = '"):
@@ -220,13 +220,13 @@ def test_training_downloads_all_files_of_one_commit(weinet, hub, tmp_path, monke
     hub.files |= {f"WeiNet_{fold}_weights.h5": content for fold in released.FOLDS}
     run = run_steps(experiment, "training")
     assert (run.done, run.skipped, run.omissions) == (4, 1, [])
-    assert len(released_step.sources(experiment)) == 5
-    for entry in released_step.sources(experiment).values():
+    assert len(training.released_sources(experiment)) == 5
+    for entry in training.released_sources(experiment).values():
         assert entry["repository"] == "Xavi3398/ekman_expressions"
         assert (entry["revision"], entry["commit"]) == ("main", begun)
     notes = read_json(experiment.models_folder / "run.json")["notes"]
     assert f"(Xavi3398/ekman_expressions at {begun}, sha256 " in notes[4]
-    model = model_files.load_model(experiment, "WeiNet", "CV5").source
+    model = load_model(experiment, "WeiNet", "CV5").source
     np.testing.assert_allclose(model(images).numpy(), answers, atol=1e-5)
 
 
@@ -239,7 +239,7 @@ def test_one_bad_file_does_not_stop_the_others(weinet, tmp_path):
     assert [entry["item"] for entry in run.omissions] == ["WeiNet_CV3"]
     assert "WeiNet_CV3_weights.h5 (1000 bytes) cannot be read" in run.omissions[0]["reason"]
     assert not experiment.model_path("WeiNet", "CV3").exists()
-    assert not released_step.source_path(experiment, "WeiNet", "CV3").exists()
+    assert not (experiment.models_folder / "WeiNet_CV3_source.json").exists()
 
 
 def test_what_cannot_be_is_said_before_anything_is_done(tmp_path):

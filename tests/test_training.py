@@ -14,8 +14,9 @@ from made_steps import stand_in
 
 from ekman_expressions.core.errors import ConflictError, DataError, MissingError, ModelError, SettingsError
 from ekman_expressions.core.files import read_csv, read_json, write_csv, write_image
-from ekman_expressions.study import model_files, prepared, training_table
+from ekman_expressions.study import prepared, training
 from ekman_expressions.study import run as run_steps
+from ekman_expressions.study.models import load_model
 from ekman_expressions.study.settings import TrainingSettings
 from ekman_expressions.study.training import train_model
 from ekman_expressions.zoo import NetSpec
@@ -37,7 +38,7 @@ def trained(tmp_path_factory):
 
 
 def test_each_fold_gets_a_model_and_a_learning_curve(trained):
-    curves = training_table.learning_curves(trained)
+    curves = training.learning_curves(trained)
     assert list(curves.columns) == ["network", "fold", "epoch", "loss", "accuracy"]
     assert curves[["network", "fold", "epoch"]].values.tolist() == [
         ["WeiNet", "CV1", 1],
@@ -56,7 +57,7 @@ def test_each_fold_gets_a_model_and_a_learning_curve(trained):
 
 
 def test_loaded_models_answer_probabilities_and_carry_no_optimiser(trained):
-    model = model_files.load_model(trained, "WeiNet", "CV1").source
+    model = load_model(trained, "WeiNet", "CV1").source
     images = prepared.read_faces(trained, prepared.read_manifest(trained)["image_id"][:3], 64)
     answers = model(images).numpy()
     assert answers.shape == (3, 6)
@@ -101,12 +102,12 @@ def test_other_models_before_and_the_order_of_rows_change_no_byte(trained, tmp_p
 
 def test_seed_network_and_fold_change_the_weights(trained, tmp_path):
     first, second = (
-        model_files.load_model(trained, "WeiNet", fold).source.get_weights()[0] for fold in ("CV1", "CV2")
+        load_model(trained, "WeiNet", fold).source.get_weights()[0] for fold in ("CV1", "CV2")
     )
     assert np.abs(first - second).max() > 0.01
     other = make_experiment(tmp_path, training=_settings()).replace(seed=1)
     train_model(other, "WeiNet", "CV1")
-    assert np.abs(first - model_files.load_model(other, "WeiNet", "CV1").source.get_weights()[0]).max() > 0.01
+    assert np.abs(first - load_model(other, "WeiNet", "CV1").source.get_weights()[0]).max() > 0.01
 
 
 def test_the_test_fold_has_no_influence(trained, tmp_path):
@@ -179,7 +180,7 @@ def test_nan_loss_stops_the_model_and_not_the_others(tmp_path, monkeypatch):
     assert "The loss of WeiNet_CV1 became nan in epoch 1, step" in run.omissions[0]["reason"]
     assert "at learning rate 0.5" in run.omissions[0]["reason"]
     assert [path.name for path in experiment.models_folder.glob("*.keras")] == ["WeiNet_CV2.keras"]
-    assert set(training_table.learning_curves(experiment)["fold"]) == {"CV2"}
+    assert set(training.learning_curves(experiment)["fold"]) == {"CV2"}
 
 
 def test_cosine_schedule_ends_at_rate_zero(tmp_path, monkeypatch):
@@ -218,15 +219,15 @@ def test_one_fold_with_all_faces_is_refused(tmp_path):
 def test_missing_and_damaged_models_are_named(tmp_path):
     experiment = make_experiment(tmp_path)
     with pytest.raises(MissingError, match="WeiNet_CV1.keras is not there.*'training'"):
-        model_files.load_model(experiment, "WeiNet", "CV1").source
+        load_model(experiment, "WeiNet", "CV1").source
     with pytest.raises(SettingsError, match="'fold'.*'CV1', 'CV2', but got 'CV3'"):
-        model_files.load_model(experiment, "WeiNet", "CV3").source
+        load_model(experiment, "WeiNet", "CV3").source
     with pytest.raises(MissingError, match="run.json is not there.*'training'"):
-        training_table.learning_curves(experiment)
+        training.learning_curves(experiment)
     experiment.model_path("WeiNet", "CV1").parent.mkdir(parents=True)
     experiment.model_path("WeiNet", "CV1").write_bytes(b"nothing")
     with pytest.raises(ModelError, match="WeiNet_CV1.keras cannot be loaded as a Keras model"):
-        model_files.load_model(experiment, "WeiNet", "CV1").source
+        load_model(experiment, "WeiNet", "CV1").source
 
 
 def test_code_inside_a_model_file_is_not_run(tmp_path):
@@ -238,7 +239,7 @@ def test_code_inside_a_model_file_is_not_run(tmp_path):
     path.parent.mkdir(parents=True)
     model.save(path)
     with pytest.raises(ModelError, match="Lambda"):
-        model_files.load_model(experiment, "WeiNet", "CV1").source
+        load_model(experiment, "WeiNet", "CV1").source
 
 
 def test_initial_weights_come_from_a_folder_and_count_as_inputs(tmp_path):
@@ -250,8 +251,8 @@ def test_initial_weights_come_from_a_folder_and_count_as_inputs(tmp_path):
         run_steps(experiment, "training")
     path = folder / "MobileNetV3Large.weights.h5"
     path.write_bytes(b"first")
-    assert model_files.initial_weights(experiment, "MobileNetV3Large") == str(path)
-    assert model_files.initial_weights(experiment, "WeiNet") == "none"
+    assert training.initial_weights(experiment, "MobileNetV3Large") == str(path)
+    assert training.initial_weights(experiment, "WeiNet") == "none"
     with stand_in(experiment, "training"):
         experiment.models_folder.mkdir(parents=True, exist_ok=True)
         for model in experiment.pairs:
@@ -276,5 +277,5 @@ def test_a_network_learns_what_colours_tell(tmp_path):
     assert curve["loss"].iloc[-1] < 0.3 * curve["loss"].iloc[0]
     test = manifest[manifest["fold"] == "CV1"]
     faces = prepared.read_faces(experiment, test["image_id"], 64)
-    predicted = np.asarray(model_files.load_model(experiment, "WeiNet", "CV1").source(faces)).argmax(axis=1)
+    predicted = np.asarray(load_model(experiment, "WeiNet", "CV1").source(faces)).argmax(axis=1)
     assert predicted.tolist() == [{"anger": 0, "fear": 2}[name] for name in test["expression"]]

@@ -9,8 +9,9 @@ from ekman_expressions import figures
 from ekman_expressions.core import expressions
 from ekman_expressions.core.errors import DataError, SettingsError
 from ekman_expressions.core.files import read_csv, write_csv
-from ekman_expressions.study import model_files, prepared, training, training_table
+from ekman_expressions.study import prepared, training
 from ekman_expressions.study import run as run_steps
+from ekman_expressions.study.models import load_model
 from ekman_expressions.study.settings import TrainingSettings
 from ekman_expressions.study.training import split
 
@@ -47,7 +48,7 @@ def test_the_test_fold_is_logged_and_has_no_influence(tmp_path):
     # What is logged is what the saved model answers to the test faces.
     manifest = prepared.read_manifest(watched)
     test = manifest[manifest["fold"] == "CV1"]
-    model = model_files.load_model(watched, "Tiny", "CV1").source
+    model = load_model(watched, "Tiny", "CV1").source
     answers = model(prepared.read_faces(watched, test["image_id"], tiny_network.SIDE)).numpy()
     true = [list(expressions.EXPRESSIONS).index(name) for name in test["expression"]]
     loss = -np.log(answers[np.arange(len(true)), true]).mean()
@@ -118,9 +119,9 @@ def test_settings_are_checked():
 def test_the_table_and_the_curves_say_what_was_reached_and_what_it_took(tmp_path):
     experiment = _experiment(tmp_path, validation="subjects", epochs=3, learning_rate=0.03)
     run_steps(experiment, "training")
-    curves = training_table.learning_curves(experiment)
+    curves = training.learning_curves(experiment)
     assert list(curves.columns)[-3:] == ["val_loss", "val_accuracy", "chosen"]
-    table = training_table.training_table(experiment)
+    table = training.training_table(experiment)
     for row in table.itertuples():
         curve = curves[curves["fold"] == row.fold]
         best = curve.loc[curve["val_loss"].idxmin()]
@@ -134,8 +135,8 @@ def test_the_table_and_the_curves_say_what_was_reached_and_what_it_took(tmp_path
     np.testing.assert_allclose(written["val_loss"], table["val_loss"])
     tested = table[["network", "fold"]].assign(accuracy=[0.5, 0.7])
     write_csv(experiment.evaluation_folder / "accuracy_by_fold.csv", tested)
-    assert training_table.training_table(experiment)["test_accuracy"].tolist() == [0.5, 0.7]
-    summary = training_table.training_summary(experiment).iloc[0]
+    assert training.training_table(experiment)["test_accuracy"].tolist() == [0.5, 0.7]
+    summary = training.training_summary(experiment).iloc[0]
     assert (summary["network"], summary["models"]) == ("Tiny", 2)
     assert summary["test_accuracy"] == pytest.approx(0.6)
     # With n - 1: sqrt(2 * 0.1^2 / 1).

@@ -16,7 +16,7 @@ from ekman_expressions.facespace import heatmaps, masks, warp
 from ekman_expressions.figures import _style as style
 from ekman_expressions.figures import faces
 from ekman_expressions.measures.scores import AVERAGE
-from ekman_expressions.study import causal, evaluation, explanations, facespace, prepared
+from ekman_expressions.study import evaluation, explanations, known_answers, prepared
 from ekman_expressions.study.scores import read_scores
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -30,7 +30,7 @@ def draw_overview(experiment: Experiment) -> None:
     best = cells.loc[cells.iou.idxmax()]
     expression = best.expression.lower()
 
-    table = facespace.read_explanations(experiment)
+    table = explanations.read_explanations(experiment)
     row = table.loc[table[(table.network == network) & (table.expression == expression)].r2.idxmax()]
     found = explanations.read_explanation(experiment, network, row.fold, row.image_id, expression)
     landmarks = prepared.read_landmarks(experiment, row.image_id)
@@ -69,9 +69,9 @@ def draw_movement(experiment: Experiment) -> None:
     figure = figures.causal_layers(*images, synthetic.read_layers(face.name), title=face.name)
     figures.save(figure, REPOSITORY / "resources" / "synthetic_face.png")
 
-    total = causal.causal_maps(experiment).means
-    agreement = causal.mask_agreement(total)
-    faces = causal.mean_faces(experiment)
+    total = known_answers.causal_maps(experiment).means
+    agreement = known_answers.mask_agreement(total)
+    faces = known_answers.mean_faces(experiment)
     figure = figures.causal_wall(
         {title(name): faces[name] for name in total},
         {title(name): total[name] for name in total},

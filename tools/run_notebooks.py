@@ -22,7 +22,7 @@ from ekman_expressions import Experiment
 from ekman_expressions.cli import STEPS
 from ekman_expressions.core.errors import MissingError, SettingsError
 from ekman_expressions.core.files import atomic_path
-from ekman_expressions.study import expected
+from ekman_expressions.study.check import compare_numbers, expected_path
 from ekman_expressions.study.execution import VARIABLE, scheduler, using
 from ekman_expressions.study.runner import folder_of
 
@@ -137,8 +137,8 @@ def main() -> None:
     if not options.in_place:
         print(f"  {'executed notebooks':<22} {folder}")
     with contextlib.suppress(MissingError):
-        table = expected.expected_path(experiment.name)
-        print(f"\nThe numbers that come with the package:\n{expected.compare(experiment, table).summary()}")
+        table = expected_path(experiment.name)
+        print(f"\nThe numbers that come with the package:\n{compare_numbers(experiment, table).summary()}")
 
 
 if __name__ == "__main__":

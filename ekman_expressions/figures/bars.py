@@ -271,7 +271,7 @@ def training_effort(table: pd.DataFrame) -> Figure:
     ----------
     table : DataFrame
         One row per model: columns network, fold, and any of test_accuracy, accuracy, seconds
-        and peak_memory_mb, as from `ekman_expressions.study.training_table.training_table`. Bars are
+        and peak_memory_mb, as from `ekman_expressions.study.training.training_table`. Bars are
         means over folds, whiskers standard deviations (n - 1). Missing values have no point.
     """
     measures = {name: text for name, text in _EFFORT.items() if name in table and table[name].notna().any()}

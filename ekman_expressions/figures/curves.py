@@ -42,7 +42,7 @@ def learning_curves(table: pd.DataFrame, *, measure: str = "accuracy", title: st
     ----------
     table : DataFrame
         Columns network, fold, epoch, `measure` and, if the training was watched on held-out
-        faces, ``val_<measure>``; as from `ekman_expressions.study.training_table.learning_curves`. Where
+        faces, ``val_<measure>``; as from `ekman_expressions.study.training.learning_curves`. Where
         ``chosen`` is true, a dot marks the epoch whose weights were kept.
     measure : {'accuracy', 'loss'}
     """

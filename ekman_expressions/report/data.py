@@ -22,7 +22,7 @@ from ekman_expressions.facespace.warp import POINTS, SHAPE, normalise
 from ekman_expressions.figures.faces import CONTOURS
 from ekman_expressions.measures import scores
 from ekman_expressions.report.source import Source
-from ekman_expressions.study import evaluation, explanations, facespace, prepared
+from ekman_expressions.study import evaluation, explanations, prepared
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.provenance import Run
 
@@ -154,7 +154,7 @@ def write_faces(source: Source, folder: Path, run: Run) -> list[dict[str, Any]]:
     Each a dict: ``network, fold, script, faces, of`` (explained faces, shown and in all).
     """
     experiment = source.experiment
-    table = facespace.read_explanations(experiment)
+    table = explanations.read_explanations(experiment)
     predictions = evaluation.read_predictions(experiment).set_index(["network", "fold", "image_id"])
     index_of: list[dict[str, Any]] = []
     pictures: set[str] = set()

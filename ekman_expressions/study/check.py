@@ -1,22 +1,24 @@
-"""An experiment on disk against its run.json files: what is missing, stale, foreign or damaged."""
+"""An experiment on disk against its run.json files, and its numbers against expected ones."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from tqdm import tqdm
 
-from ekman_expressions.core.errors import DataError, EkmanExpressionsError
-from ekman_expressions.core.files import leftovers, sha256
-from ekman_expressions.study import locks
+from ekman_expressions.core.errors import DataError, EkmanExpressionsError, MissingError
+from ekman_expressions.core.files import leftovers, read_csv, sha256, write_csv
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.explainers import compared
 from ekman_expressions.study.provenance import by_reason, other_settings, read_entry, settings_of
-from ekman_expressions.study.runner import choices_of, folder_of, inputs_of, owner
+from ekman_expressions.study.runner import choices_of, folder_of, holder, inputs_of, owner
 from ekman_expressions.study.steps import STEPS, Step
 
 KINDS = ("missing", "stale", "foreign", "damaged")
@@ -75,10 +77,10 @@ def check(experiment: Experiment, steps: Mapping[str, Step] = STEPS) -> Report:
     that it names against the hash that it had when it was made. All other files are foreign.
     """
     report = Report()
-    if (holder := locks.holder(experiment)) is not None:
+    if (run := holder(experiment)) is not None:
         report.notes.append(
-            f"a run holds the lock (process {holder.get('pid')} on {holder.get('host')}): what it "
-            "writes now may count as foreign"
+            f"a run holds the lock (process {run.get('pid')} on {run.get('host')}): what it writes now may "
+            "count as foreign, and its temporary files are passed over"
         )
     outputs: dict[Path, str] = {}
     seen: set[Path] = set()
@@ -99,8 +101,7 @@ def check(experiment: Experiment, steps: Mapping[str, Step] = STEPS) -> Report:
             entry = _read(path, report)
             if entry is not None:
                 outputs |= {path.parent / name: output["sha256"] for name, output in entry["outputs"].items()}
-    left = {path for root in roots for path in leftovers(root)}
-    for path in left:
+    for path in (path for root in roots if run is None for path in leftovers(root)):
         report.findings[path] = ("damaged", "left behind by a run that was killed; the next one removes it")
     for path in sorted(outputs.keys() - files):
         report.findings.setdefault(path, ("missing", "run.json names it"))
@@ -177,3 +178,129 @@ def _damage(path: Path, expected: str) -> str | None:
         return None if sha256(path) == expected else "it has changed since it was made"
     except OSError as error:
         return f"it cannot be read ({error.strerror})"
+
+
+COLUMNS = ("file", "where", "column", "expected", "tolerance", "kind")
+KINDS = ("deterministic", "stochastic")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Expected numbers beside the obtained ones.
+
+    Attributes
+    ----------
+    table : DataFrame
+        The `COLUMNS`, then ``obtained`` (NaN where it is missing), ``ok`` and ``reason``.
+    """
+
+    table: pd.DataFrame
+
+    @property
+    def ok(self) -> bool:
+        """Whether every number is within its tolerance."""
+        return bool(self.table["ok"].all())
+
+    def summary(self) -> str:
+        """Return the comparison as text, the numbers that differ first named."""
+        lines = []
+        for row in self.table.itertuples():
+            place = f"{row.file} [{row.where}] {row.column}" if row.where else f"{row.file} {row.column}"
+            verdict = "ok" if row.ok else row.reason or "DIFFERS"
+            lines.append(
+                f"  {place}: expected {row.expected:g} ± {row.tolerance:g} ({row.kind}), "
+                f"obtained {row.obtained:g}: {verdict}"
+            )
+        good = int(self.table["ok"].sum())
+        return "\n".join([f"{good} of {len(lines)} numbers as expected", *lines])
+
+
+def expected_path(name: str) -> Path:
+    """Return the table that comes with the package for a preset.
+
+    Raises
+    ------
+    MissingError
+        If there is none.
+    """
+    folder = resources.files("ekman_expressions").joinpath("data")
+    path = Path(str(folder.joinpath(f"expected_{name}.csv")))
+    if not path.is_file():
+        there = sorted(item.name[9:-4] for item in folder.iterdir() if item.name.startswith("expected_"))
+        raise MissingError(
+            f"No expected numbers come with the package for {name!r}, only for {', '.join(there)}. "
+            "Name a table of your own with --table."
+        )
+    return path
+
+
+def compare_numbers(experiment: Experiment, table: Path | str | None = None) -> Comparison:
+    """Compare an experiment's numbers with those that are expected.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        The settings and folders.
+    table : Path, optional
+        A table as above; default: the one that comes with the package for the experiment's name.
+
+    Raises
+    ------
+    DataError
+        If the table is not as it must be. A number that is not there is no error, but differs.
+    """
+    wanted = read_expected(expected_path(experiment.name) if table is None else Path(table))
+    rows = []
+    for row in wanted.itertuples(index=False):
+        obtained, reason = math.nan, ""
+        try:
+            obtained = _obtained(experiment, row.file, row.where, row.column)
+        except (EkmanExpressionsError, OSError) as error:
+            reason = str(error)
+        ok = bool(abs(obtained - row.expected) <= row.tolerance)
+        rows.append({**row._asdict(), "obtained": obtained, "ok": ok, "reason": reason})
+    return Comparison(pd.DataFrame(rows, columns=[*COLUMNS, "obtained", "ok", "reason"]))
+
+
+def update_numbers(experiment: Experiment, table: Path) -> None:
+    """Write the obtained numbers into a table as those that are expected from now on."""
+    found = compare_numbers(experiment, table)
+    absent = found.table[found.table["obtained"].isna()]
+    if len(absent):
+        raise DataError(f"{table} is left as it was: {absent['reason'].iloc[0] or 'a number is NaN'}")
+    write_csv(table, found.table.assign(expected=found.table["obtained"])[list(COLUMNS)])
+
+
+def read_expected(path: Path) -> pd.DataFrame:
+    """Read a table of expected numbers, and check it."""
+    if not path.is_file():
+        raise MissingError(f"There is no table of expected numbers {path}.")
+    texts = dict.fromkeys(("file", "where", "column", "kind"), str)
+    table = read_csv(path, COLUMNS, dtype=texts, keep_default_na=False)
+    for column in ("expected", "tolerance"):
+        table[column] = pd.to_numeric(table[column], errors="coerce")
+        if table[column].isna().any():
+            raise DataError(f"{path} has a cell of the column {column} that is no number.")
+    strange = sorted(set(table["kind"]) - set(KINDS))
+    if strange:
+        raise DataError(f"{path} has the kind {', '.join(strange)}. Allowed are {', '.join(KINDS)}.")
+    return table
+
+
+def _obtained(experiment: Experiment, file: str, where: str, column: str) -> float:
+    path = experiment.root / file.replace("{name}", experiment.name)
+    if not path.is_file():
+        raise MissingError(f"there is no {path}")
+    rows = read_csv(path)
+    for condition in filter(None, where.split(";")):
+        name, _, value = condition.partition("=")
+        if name not in rows:
+            raise DataError(f"{path} has no column {name!r}")
+        rows = rows[rows[name].astype(str) == value]
+    if column == "rows":
+        return float(len(rows))
+    if column not in rows:
+        raise DataError(f"{path} has no column {column!r}")
+    if rows.empty:
+        raise DataError(f"{path} has no row with {where}")
+    return float(rows[column].mean())

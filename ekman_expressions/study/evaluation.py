@@ -14,7 +14,7 @@ from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import read_csv, require, write_csv
 from ekman_expressions.core.seeds import derive_seed, generator
 from ekman_expressions.faces.folders import check_ids
-from ekman_expressions.study import model_files, own_models, prepared, training_table
+from ekman_expressions.study import models, prepared, training
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.provenance import Run, finished_entry
 from ekman_expressions.zoo.own_models import predicted_expressions
@@ -38,7 +38,7 @@ def evaluation(experiment: Experiment, run: Run) -> None:
     ``confusion.csv``, ``confusion_by_fold.csv``, ``training.csv`` and ``explained.csv``. Models that were not
     trained, cannot be loaded or predict no probabilities are left out; `ModelError` if none remains.
     """
-    for remark in own_models.notes(experiment):
+    for remark in models.own_notes(experiment):
         run.note(remark)
     tables = []
     for network, fold in tqdm(experiment.pairs, desc="Evaluating", unit="model"):
@@ -64,7 +64,7 @@ def evaluation(experiment: Experiment, run: Run) -> None:
     if experiment.trained_networks:
         # Reads the accuracies of the test folds.
         write_csv(experiment.evaluation_folder / "accuracy_by_fold.csv", found["accuracy_by_fold"])
-        found["training"] = training_table.training_summary(experiment)
+        found["training"] = training.training_summary(experiment)
     positives = experiment.explanation.positives
     found["explained"] = _choose_positives(predictions, positives, seed=experiment.seed)
     for name, table in found.items():
@@ -84,7 +84,7 @@ def _predict_model(
     `predicted` is the most probable expression, or for models of one's own what `own_models.OwnModel.extra`
     says. `omit` is called with the name and the error of each face that cannot be read.
     """
-    model = model_files.load_model(experiment, network, fold)
+    model = models.load_model(experiment, network, fold)
     # As many faces at a time as in a batch of the training.
     predict = getattr(model.source, "predict_on_batch", model.predict)
     manifest = prepared.read_manifest(experiment)

@@ -1,7 +1,8 @@
-"""The step "heatmaps": means of explanations in face space, per fold, per network and per expression."""
+"""The steps "heatmaps" and "masks": means of explanations in face space, and the Ekman masks as pictures."""
 
 from __future__ import annotations
 
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from ekman_expressions.facespace.heatmaps import (
     to_jet,
     to_uint8,
 )
+from ekman_expressions.facespace.masks import atlas, ekman_mask, mask_path
 from ekman_expressions.facespace.warp import SHAPE
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.provenance import Run
@@ -127,3 +129,20 @@ def _write(
     write_image(paths["COLORMAP_JET"], to_jet(gray))
     write_image(paths["THRESHOLD"], threshold_otsu(gray)[1].astype(np.uint8) * 255)
     run.made(*paths.values(), floats)
+
+
+def masks(experiment: Experiment, run: Run) -> None:
+    """Write the six Ekman masks as pictures, and the table of regions."""
+    for expression in EXPRESSIONS:
+        path = mask_path(experiment.masks_folder, expression)
+        write_image(path, ekman_mask(expression).astype(np.uint8) * 255)
+        run.made(path)
+    path = experiment.masks_folder / "regions.csv"
+    write_csv(path, atlas().table())
+    run.made(path, items=0)
+
+
+def mask_sources(experiment: Experiment) -> dict[str, Path]:
+    """Return the files that come with the package and of which the masks are made, by name."""
+    data = resources.files("ekman_expressions") / "data"
+    return {name: Path(str(data / name)) for name in ("facial_regions.json", "template_landmarks.csv")}

@@ -22,7 +22,7 @@ from ekman_expressions.explainers import EXPLAINERS
 from ekman_expressions.facespace.masks import atlas
 from ekman_expressions.measures.scores import AVERAGE
 from ekman_expressions.measures.trees import pair_matrix
-from ekman_expressions.study import known_answers, quality, training_table
+from ekman_expressions.study import known_answers, quality, training
 from ekman_expressions.study.evaluation import NONE_OF_THEM
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.provenance import Run
@@ -70,7 +70,7 @@ def draw_pictures(experiment: Experiment, step: str, folder: Path, run: Run) -> 
 
 
 def _training(experiment: Experiment) -> Iterator[_Picture]:
-    table = training_table.learning_curves(experiment)
+    table = training.learning_curves(experiment)
     for measure in ("accuracy", "loss") if len(table) else ():
         last = table.groupby(["network", "fold"], sort=False)[measure].last()
         means = last.groupby("network", sort=False).mean()

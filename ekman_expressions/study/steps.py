@@ -10,13 +10,11 @@ from ekman_expressions.study.dendrograms import dendrograms
 from ekman_expressions.study.evaluation import evaluation
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.explainers import explainers, nothing_to_compare
-from ekman_expressions.study.explanations import explanations
+from ekman_expressions.study.explanations import explanations, facespace
 from ekman_expressions.study.faces import faces
-from ekman_expressions.study.facespace import facespace
-from ekman_expressions.study.heatmaps import heatmaps
+from ekman_expressions.study.heatmaps import heatmaps, mask_sources, masks
 from ekman_expressions.study.known_answers import known_answers, nothing_known
-from ekman_expressions.study.masks import mask_sources, masks
-from ekman_expressions.study.own_models import own_files
+from ekman_expressions.study.models import own_files
 from ekman_expressions.study.quality import quality
 from ekman_expressions.study.scores import barplots, scores
 from ekman_expressions.study.statistics import regions, statistics
@@ -27,58 +25,40 @@ _ALL = ("faces", "training", "models", "explanation")
 
 @dataclass(frozen=True)
 class Step:
-    """One step of a study: a function, and all that others must know of it.
-
-    Attributes
-    ----------
-    name : str
-        Also the name of the function.
-    function : callable
-        ``function(experiment, run)``. It writes files below its folder and registers each with the
-        `Run`. Further keyword arguments are options of a single run.
-    folder : str
-        The property of `Experiment` that holds the step's folder.
-    what : str
-        What it makes, in a line.
-    reads : tuple of str
-        Steps that must have come to their end. ``step/pattern`` reads the outputs that match the pattern
-        and are part of what is kept: of another version of them nothing is made, the step refuses.
-        Of other steps all outputs count, and when they change, the step is made again.
-    also : tuple of str
-        Steps that are read where they have come to their end.
-    settings : tuple of str
-        Parts of the settings that determine the results, see `provenance.settings_of`. Once the step has
-        run they cannot change.
-    choices : tuple of str
-        Settings that may change: the step is then made again, or goes on.
-    resumes : bool
-        Whether the function itself skips items that are done. What it left out is tried again.
-    always : bool
-        Whether only the function can know that nothing is to be done.
-    every_explainer : bool
-        Whether it reads the steps of all explainers that are compared, not only of the one in use.
-    first : tuple of str
-        Steps that each further explainer that is compared goes through before.
-    files : callable or None
-        ``files(experiment)``: files from elsewhere that are read, by name.
-    idle : callable or None
-        ``idle(experiment)``: why the step has nothing to do, or an empty text.
-    """
+    """One step of a study: a function, and all that others must know of it."""
 
     name: str
+    """Also the name of the function."""
     function: Callable[..., None]
+    """``function(experiment, run)``. It writes files below its folder and registers each with the `Run`.
+    Further keyword arguments are options of a single run."""
     folder: str
+    """The property of `Experiment` that holds the step's folder."""
     what: str
+    """What it makes, in a line."""
     reads: tuple[str, ...] = ()
+    """Steps that must have come to their end. ``step/pattern`` reads the outputs that match the pattern and
+    are part of what is kept: of another version of them nothing is made, the step refuses. Of other steps
+    all outputs count, and when they change, the step is made again."""
     also: tuple[str, ...] = ()
+    """Steps that are read where they have come to their end."""
     settings: tuple[str, ...] = _ALL
+    """Parts of the settings that determine the results, see `provenance.settings_of`. Once the step has run
+    they cannot change."""
     choices: tuple[str, ...] = ("networks",)
+    """Settings that may change: the step is then made again, or goes on."""
     resumes: bool = False
+    """Whether the function itself skips items that are done. What it left out is tried again."""
     always: bool = False
+    """Whether only the function can know that nothing is to be done."""
     every_explainer: bool = False
+    """Whether it reads the steps of all explainers that are compared, not only of the one in use."""
     first: tuple[str, ...] = ()
+    """Steps that each further explainer that is compared goes through before."""
     files: Callable[[Experiment], Mapping[str, Path]] | None = None
+    """``files(experiment)``: files from elsewhere that are read, by name."""
     idle: Callable[[Experiment], str] | None = None
+    """``idle(experiment)``: why the step has nothing to do, or an empty text."""
 
     @property
     def keeps(self) -> bool:
@@ -86,125 +66,47 @@ class Step:
         return any("/" in read for read in self.reads)
 
 
-STEPS: dict[str, Step] = {
-    step.name: step
-    for step in (
-        Step(
-            "faces",
-            faces,
-            "faces_folder",
-            "cropped faces, landmarks, folds",
-            settings=("faces",),
-            choices=(),
-            resumes=True,
-            always=True,
-        ),
-        Step(
-            "training",
-            training,
-            "models_folder",
-            "a model per network and fold",
-            reads=("faces/manifest.csv",),
-            settings=("faces", "training"),
-            resumes=True,
-            files=weight_files,
-            idle=nothing_to_train,
-        ),
-        Step(
-            "evaluation",
-            evaluation,
-            "evaluation_folder",
-            "predictions, accuracies, the faces to explain",
-            reads=("faces/manifest.csv", "training/*.keras"),
-            settings=("faces", "training", "models", "explanation.positives"),
-            resumes=True,
-            files=own_files,
-        ),
-        Step(
-            "explanations",
-            explanations,
-            "records_folder",
-            "a perturbation record, or a map, per model and face",
-            reads=("faces/manifest.csv", "training/*.keras", "evaluation"),
-            settings=("faces", "training", "models", "records"),
-            choices=("networks", "explanation.compare_faces"),
-            resumes=True,
-            files=own_files,
-        ),
-        Step(
-            "facespace",
-            facespace,
-            "facespace_folder",
-            "explanations estimated, and warped into face space",
-            reads=("faces", "explanations"),
-            resumes=True,
-        ),
-        Step("heatmaps", heatmaps, "heatmaps_folder", "means of explanations", reads=("facespace",)),
-        Step(
-            "masks",
-            masks,
-            "masks_folder",
-            "the Ekman masks as pictures",
-            settings=(),
-            choices=(),
-            files=mask_sources,
-        ),
-        Step(
-            "scores",
-            scores,
-            "scores_folder",
-            "heatmaps against the Ekman masks",
-            reads=("heatmaps", "masks"),
-        ),
-        Step("barplots", barplots, "barplots_folder", "scores as bars", reads=("scores", "masks")),
-        Step(
-            "dendrograms", dendrograms, "dendrograms_folder", "which heatmaps are alike", reads=("heatmaps",)
-        ),
-        Step(
-            "explainers",
-            explainers,
-            "comparison_folder",
-            "other explainers, and how far they agree",
-            reads=("facespace", "scores"),
-            every_explainer=True,
-            first=("explanations", "facespace", "heatmaps", "scores", "dendrograms"),
-            idle=nothing_to_compare,
-        ),
-        Step(
-            "quality",
-            quality,
-            "quality_folder",
-            "how good the explanations are",
-            reads=("faces", "explanations"),
-            choices=("networks", "explanation.quality_faces", "explanation.quality_samples"),
-            resumes=True,
-            every_explainer=True,
-        ),
-        Step(
-            "statistics",
-            statistics,
-            "statistics_folder",
-            "chance, tests and intervals of the scores",
-            reads=("heatmaps", "masks"),
-            also=("faces", "facespace"),
-        ),
-        Step(
-            "regions",
-            regions,
-            "regions_folder",
-            "the heatmaps' mass by region of the face",
-            reads=("faces", "facespace"),
-        ),
-        Step(
-            "known_answers",
-            known_answers,
-            "known_answers_folder",
-            "explanations against what moved in synthetic faces",
-            reads=("faces",),
-            also=("facespace",),
-            every_explainer=True,
-            idle=nothing_known,
-        ),
-    )
-}
+# fmt: off
+_STEPS = (
+    Step("faces", faces, "faces_folder", "cropped faces, landmarks, folds",
+         settings=("faces",), choices=(), resumes=True, always=True),
+    Step("training", training, "models_folder", "a model per network and fold",
+         reads=("faces/manifest.csv",), settings=("faces", "training"), resumes=True,
+         files=weight_files, idle=nothing_to_train),
+    Step("evaluation", evaluation, "evaluation_folder", "predictions, accuracies, the faces to explain",
+         reads=("faces/manifest.csv", "training/*.keras"),
+         settings=("faces", "training", "models", "explanation.positives"), resumes=True, files=own_files),
+    Step("explanations", explanations, "records_folder", "a perturbation record, or a map, per model and face",
+         reads=("faces/manifest.csv", "training/*.keras", "evaluation"),
+         settings=("faces", "training", "models", "records"),
+         choices=("networks", "explanation.compare_faces"), resumes=True, files=own_files),
+    Step("facespace", facespace, "facespace_folder", "explanations estimated, and warped into face space",
+         reads=("faces", "explanations"), resumes=True),
+    Step("heatmaps", heatmaps, "heatmaps_folder", "means of explanations",
+         reads=("facespace",)),
+    Step("masks", masks, "masks_folder", "the Ekman masks as pictures",
+         settings=(), choices=(), files=mask_sources),
+    Step("scores", scores, "scores_folder", "heatmaps against the Ekman masks",
+         reads=("heatmaps", "masks")),
+    Step("barplots", barplots, "barplots_folder", "scores as bars",
+         reads=("scores", "masks")),
+    Step("dendrograms", dendrograms, "dendrograms_folder", "which heatmaps are alike",
+         reads=("heatmaps",)),
+    Step("explainers", explainers, "comparison_folder", "other explainers, and how far they agree",
+         reads=("facespace", "scores"), every_explainer=True, idle=nothing_to_compare,
+         first=("explanations", "facespace", "heatmaps", "scores", "dendrograms")),
+    Step("quality", quality, "quality_folder", "how good the explanations are",
+         reads=("faces", "explanations"), resumes=True, every_explainer=True,
+         choices=("networks", "explanation.quality_faces", "explanation.quality_samples")),
+    Step("statistics", statistics, "statistics_folder", "chance, tests and intervals of the scores",
+         reads=("heatmaps", "masks"), also=("faces", "facespace")),
+    Step("regions", regions, "regions_folder", "the heatmaps' mass by region of the face",
+         reads=("faces", "facespace")),
+    Step("known_answers", known_answers, "known_answers_folder",
+         "explanations against what moved in synthetic faces",
+         reads=("faces",), also=("facespace",), every_explainer=True, idle=nothing_known),
+)
+# fmt: on
+
+STEPS: dict[str, Step] = {step.name: step for step in _STEPS}
 """All steps but the report, in their order."""

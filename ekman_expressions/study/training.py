@@ -1,32 +1,34 @@
-"""The step "training": all models of an experiment, each trained on all folds but one."""
+"""The step "training": a model per network and fold, what it reached, and what that took."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from ekman_expressions.core.errors import DataError
+from ekman_expressions.core.errors import DataError, MissingError, SettingsError
 from ekman_expressions.core.expressions import EXPRESSIONS
-from ekman_expressions.core.files import write_csv, write_json
+from ekman_expressions.core.files import read_csv, read_json, require, sha256, write_csv, write_json
 from ekman_expressions.core.seeds import generator
 from ekman_expressions.core.startup import start_tensorflow
-from ekman_expressions.study import prepared, released
+from ekman_expressions.study import prepared
 from ekman_expressions.study.execution import Task, run_tasks
 from ekman_expressions.study.experiment import Experiment
-from ekman_expressions.study.model_files import (
-    check_model,
-    checkpoint_path,
-    effort_path,
-    history_path,
-    initial_weights,
-)
+from ekman_expressions.study.models import check_model
 from ekman_expressions.study.provenance import Run
-from ekman_expressions.study.training_table import write_training_table
 from ekman_expressions.zoo import NETWORKS, preprocessing_warning, saving, train
-from ekman_expressions.zoo.training import HISTORY, device_notes, effort, stack_images
+from ekman_expressions.zoo.released import FOLDS, REPOSITORY, download, file_name, load_released, origin
+from ekman_expressions.zoo.training import HISTORY, WATCHED, device_notes, effort, stack_images
+from ekman_expressions.zoo.weights import weights_file
+
+if TYPE_CHECKING:
+    import keras
+
+    from ekman_expressions.study.experiment import Experiment
+
 
 _CHUNK = 64
 
@@ -50,7 +52,7 @@ def training(experiment: Experiment, run: Run) -> None:
     """
     trained = [pair for pair in experiment.pairs if pair[0] in experiment.trained_networks]
     if experiment.training.weights == "released":
-        released.check(experiment)
+        _check_released(experiment)
     else:
         _look_ahead(experiment, prepared.read_manifest(experiment), run)
     for network in experiment.trained_networks:
@@ -62,10 +64,10 @@ def training(experiment: Experiment, run: Run) -> None:
     ]
     run_tasks(tasks, run, desc="Training", unit="model")
     # What an interrupted or failed training can resume from.
-    checkpoints = [checkpoint_path(experiment, *pair) for pair in trained]
+    checkpoints = [_checkpoint_path(experiment, *pair) for pair in trained]
     run.kept(*(path for path in checkpoints if path.exists()), items=0)
-    run.made(write_training_table(experiment), items=0)
-    for note in released.notes(experiment):
+    run.made(_write_training_table(experiment), items=0)
+    for note in _released_notes(experiment):
         run.note(note)
 
 
@@ -113,15 +115,15 @@ def train_model(
         If there is no image to train on.
     ModelError
         If the loss or a weight becomes NaN or infinite. No model is written then; the
-        checkpoint of the last good epoch stays (`load_last_epoch` reads it).
+        checkpoint of the last good epoch stays.
     SavingError
         If the disk is full. What was written before is whole, and the training can resume.
     """
     check_model(experiment, network, fold)
     settings = experiment.training
-    path = checkpoint_path(experiment, network, fold)
+    path = _checkpoint_path(experiment, network, fold)
     if settings.weights == "released":
-        model, curve = released.model(experiment, network, fold), pd.DataFrame(columns=HISTORY)
+        model, curve = _released_model(experiment, network, fold), pd.DataFrame(columns=HISTORY)
     else:
         try:
             rows, watched = split(experiment, prepared.read_manifest(experiment), fold)
@@ -156,10 +158,10 @@ def train_model(
             "seconds": round(seconds, 3),
             "images_per_second": round(len(rows) * len(curve) / seconds, 1) if seconds else None,
         }
-        with saving.disk_errors(effort_path(experiment, network, fold)):
-            write_json(effort_path(experiment, network, fold), taken | effort())
+        with saving.disk_errors(_effort_path(experiment, network, fold)):
+            write_json(_effort_path(experiment, network, fold), taken | effort())
     # The model comes last: where it is, all is there.
-    history = history_path(experiment, network, fold)
+    history = _history_path(experiment, network, fold)
     with saving.disk_errors(history):
         write_csv(history, curve)
     saving.save(model, experiment.model_path(network, fold))
@@ -237,11 +239,11 @@ def _train_one(experiment: Experiment, network: str, fold: str) -> Run:
     if experiment.model_path(network, fold).exists():
         register = run.kept
         # Left when the process was killed between the model and the end.
-        saving.remove_checkpoint(checkpoint_path(*place))
+        saving.remove_checkpoint(_checkpoint_path(*place))
     else:
         train_model(*place, run.note)
         register = run.made
-    beside = (history_path(*place), effort_path(*place), released.source_path(*place))
+    beside = (_history_path(*place), _effort_path(*place), _source_path(*place))
     register(experiment.model_path(network, fold), *(path for path in beside if path.exists()))
     return run
 
@@ -259,3 +261,233 @@ def _look_ahead(experiment: Experiment, manifest: pd.DataFrame, run: Run) -> Non
         lacking = set(EXPRESSIONS) - set(rows["expression"])
         if lacking:
             run.note(f"{fold}: no image of {', '.join(sorted(lacking))} to train on")
+
+
+_EFFORT = ("images", "held_out_images", "seconds", "images_per_second", "peak_memory_mb", "gpu_memory_mb")
+"""What a training took: images trained and watched on, time and memory."""
+
+
+def learning_curves(experiment: Experiment) -> pd.DataFrame:
+    """Read the learning curves of all models that have been trained.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``network, fold, epoch, loss, accuracy``: means over the training images
+        during each epoch, dropout included. With ``validation`` also ``val_loss,
+        val_accuracy`` after each epoch, without dropout, and with ``validation = "subjects"``
+        ``chosen``: whether the model is that of this epoch.
+
+    Raises
+    ------
+    MissingError
+        If the step 'training' has not run.
+    """
+    require(experiment.models_folder / "run.json", "training")
+    columns = list(HISTORY)
+    if experiment.training.validation != "none":
+        columns += WATCHED
+    curves = []
+    for network, fold in experiment.pairs:
+        path = _history_path(experiment, network, fold)
+        trained = network not in experiment.models and experiment.model_path(network, fold).exists()
+        # A model that was put there by hand has no history.
+        if not trained or not path.exists():
+            continue
+        curve = read_csv(path, HISTORY)
+        if curve.empty:
+            # Released weights have an empty one.
+            continue
+        curve = curve.reindex(columns=columns).assign(network=network, fold=fold)
+        if experiment.training.validation == "subjects":
+            curve["chosen"] = curve["val_loss"] == curve["val_loss"].min()
+            # The first of equals is the one that is kept.
+            curve["chosen"] &= ~curve["val_loss"].duplicated()
+        curves.append(curve)
+    if experiment.training.validation == "subjects":
+        columns.append("chosen")
+    columns = ["network", "fold", *columns]
+    return pd.concat(curves, ignore_index=True)[columns] if curves else pd.DataFrame(columns=columns)
+
+
+def training_table(experiment: Experiment) -> pd.DataFrame:
+    """Say of each trained model what it reached and what that took.
+
+    Returns
+    -------
+    DataFrame
+        One row per model: ``network, fold, epochs`` (run), ``epoch`` (whose weights the model
+        has), ``loss, accuracy`` and, where images are watched, ``val_loss, val_accuracy`` of
+        that epoch, the columns `_EFFORT` (empty where not known), and ``test_accuracy`` once the
+        step 'evaluation' has run. Seconds are those of all epochs in all runs, compiling
+        included, reading images and writing checkpoints not. The peak of memory is that of the
+        process since its start, in MB (10^6 bytes): earlier models of the same run count in.
+
+    Raises
+    ------
+    MissingError
+        If the step 'training' has not run.
+    """
+    rows = []
+    for (network, fold), curve in learning_curves(experiment).groupby(["network", "fold"], sort=False):
+        chosen = curve[curve["chosen"].astype(bool)] if "chosen" in curve else curve
+        last = chosen.iloc[-1] if len(chosen) else curve.iloc[-1]
+        effort = _effort_path(experiment, network, fold)
+        taken = read_json(effort) if effort.exists() else {}
+        row = {"network": network, "fold": fold, "epochs": len(curve), "epoch": int(last["epoch"])}
+        row |= {name: last[name] for name in (*HISTORY[1:], *WATCHED) if name in curve}
+        rows.append(row | {name: taken.get(name) for name in _EFFORT})
+    watched = WATCHED if experiment.training.validation != "none" else ()
+    table = pd.DataFrame(
+        rows, columns=["network", "fold", "epochs", "epoch", *HISTORY[1:], *watched, *_EFFORT]
+    )
+    table[list(_EFFORT)] = table[list(_EFFORT)].astype(float)
+    tested = experiment.evaluation_folder / "accuracy_by_fold.csv"
+    if tested.exists():
+        accuracy = read_csv(tested, ("network", "fold", "accuracy"))[["network", "fold", "accuracy"]]
+        table = table.merge(accuracy.rename(columns={"accuracy": "test_accuracy"}), "left")
+    return table
+
+
+def training_summary(experiment: Experiment) -> pd.DataFrame:
+    """Say of each network what its models reached and took together.
+
+    Returns
+    -------
+    DataFrame
+        One row per network: ``network, models, epochs`` (mean), ``accuracy, accuracy_sd`` on
+        the training images, the same of ``val_accuracy`` and ``test_accuracy`` where there
+        are such (sd over folds, with n - 1; empty with one fold), ``seconds`` (sum),
+        ``images_per_second`` (mean), ``peak_memory_mb`` and ``gpu_memory_mb`` (largest).
+
+    Raises
+    ------
+    MissingError
+        If the step 'training' has not run.
+    """
+    table = training_table(experiment)
+    groups = table.groupby("network", sort=False)
+    summary = pd.DataFrame({"models": groups.size(), "epochs": groups["epochs"].mean()})
+    for name in ("accuracy", "val_accuracy", "test_accuracy"):
+        if name in table:
+            summary[name], summary[f"{name}_sd"] = groups[name].mean(), groups[name].std()
+    summary["seconds"] = groups["seconds"].sum(min_count=1)
+    summary["images_per_second"] = groups["images_per_second"].mean()
+    for name in ("peak_memory_mb", "gpu_memory_mb"):
+        summary[name] = groups[name].max()
+    return summary.reset_index()
+
+
+def _write_training_table(experiment: Experiment) -> Path:
+    """Write `training_table`, without test accuracies, as ``training.csv`` beside the models."""
+    path = experiment.models_folder / "training.csv"
+    table = training_table(experiment).drop(columns="test_accuracy", errors="ignore")
+    write_csv(path, table)
+    return path
+
+
+def _check_released(experiment: Experiment) -> None:
+    """See to it that released models can stand for the trained ones of an experiment.
+
+    Raises
+    ------
+    SettingsError
+        If it has not the five folds of the study.
+    MissingError
+        If the folder that is named lacks files; all are listed.
+    """
+    if experiment.folds != FOLDS:
+        raise SettingsError(
+            f"The released models are of {len(FOLDS)} folds, but faces.folds is {experiment.faces.folds}. "
+            'Set faces.folds = 5, or another training.weights than "released".'
+        )
+    folder = experiment.training.released_folder
+    if folder is None:
+        return
+    names = [file_name(network, fold) for network in experiment.trained_networks for fold in FOLDS]
+    missing = [name for name in names if not (Path(folder).expanduser() / name).is_file()]
+    if missing:
+        raise MissingError(
+            f"{folder} (training.released_folder) lacks {len(missing)} of {len(names)} released files: "
+            f"{', '.join(missing)}. Copy them from {REPOSITORY} on the Hugging Face hub, or name fewer "
+            "networks."
+        )
+
+
+def _released_model(experiment: Experiment, network: str, fold: str) -> keras.Model:
+    """Fetch and load the released model of a network and fold, as an experiment's settings say.
+
+    Writes where it is from (file, SHA-256; repository and commit when downloaded) to
+    `_source_path`. A commit that another model of the experiment is from is kept, so that a
+    branch that moves on does not mix revisions.
+
+    Raises
+    ------
+    MissingError, ModelError
+        As `download` and `load_released`.
+    """
+    training = experiment.training
+    source: dict[str, Any] = {"file": file_name(network, fold)}
+    if training.released_folder is not None:
+        path = Path(training.released_folder).expanduser() / source["file"]
+    else:
+        commits = [entry["commit"] for entry in released_sources(experiment).values() if "commit" in entry]
+        path, commit = download(network, fold, commits[0] if commits else training.released_revision)
+        source |= {"repository": REPOSITORY, "revision": training.released_revision, "commit": commit}
+    loaded = load_released(network, path, preprocessing=training.preprocessing)
+    write_json(_source_path(experiment, network, fold), source | {"sha256": sha256(path)})
+    return loaded
+
+
+def _source_path(experiment: Experiment, network: str, fold: str) -> Path:
+    """The file that says where the weights of one model are from."""
+    return experiment.models_folder / f"{network}_{fold}_source.json"
+
+
+def released_sources(experiment: Experiment) -> dict[str, dict[str, str]]:
+    """Read where the released models of an experiment are from, by model (``SongNet_CV3``)."""
+    paths = {"_".join(pair): _source_path(experiment, *pair) for pair in experiment.pairs}
+    return {name: read_json(path) for name, path in paths.items() if path.exists()}
+
+
+def _released_notes(experiment: Experiment) -> list[str]:
+    """Say for ``run.json`` where each model is from, and what that means for its accuracy."""
+    lines = [
+        f"{name}: released weights {entry['file']} ({origin(entry)}, sha256 {entry['sha256']})"
+        for name, entry in released_sources(experiment).items()
+    ]
+    if lines:
+        lines.append(
+            "The released models were trained on the authors' own folds: faces of the same databases in "
+            "fold k here may have been among the training faces of model k, whose accuracy is then too high."
+        )
+    return lines
+
+
+def initial_weights(experiment: Experiment, network: str) -> str:
+    """Say where a network's weights start: ``"none"``, ``"imagenet"``, ``"released"`` or the path of a file.
+
+    The networks that are trained from scratch always start at random, unless their released
+    weights are taken.
+    """
+    weights = experiment.training.weights
+    if weights == "released":
+        return weights
+    if not NETWORKS[network].pretrained or weights == "none":
+        return "none"
+    return weights if weights == "imagenet" else str(weights_file(weights, network))
+
+
+def _history_path(experiment: Experiment, network: str, fold: str) -> Path:
+    """The file of one model's learning curve."""
+    return experiment.models_folder / f"{network}_{fold}_history.csv"
+
+
+def _checkpoint_path(experiment: Experiment, network: str, fold: str) -> Path:
+    """The file that keeps the last finished epoch of a model while it is trained."""
+    return experiment.models_folder / f"{network}_{fold}_checkpoint.npz"
+
+
+def _effort_path(experiment: Experiment, network: str, fold: str) -> Path:
+    """The file of what one model's training took: time and memory, which differ from run to run."""
+    return experiment.models_folder / f"{network}_{fold}_training.json"

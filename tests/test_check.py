@@ -106,7 +106,7 @@ def test_the_command_ends_with_one_where_something_is_wrong(tmp_path, capsys):
 def test_expected_numbers_are_compared_within_their_tolerance(experiment, tmp_path):
     table = tmp_path / "expected.csv"
     head = "file,where,column,expected,tolerance,kind\n"
-    row = "results/{name}/explanations/explanations.csv,network=Stub01;expression=fear,"
+    row = "results/{name}/facespace/explanations.csv,network=Stub01;expression=fear,"
     table.write_text(f"{head}{row}rows,4,0,deterministic\n{row}r2,0.5,0.5,stochastic\n")
     found = compare_numbers(experiment, table)
     assert found.ok and found.table["obtained"].iloc[0] == 4

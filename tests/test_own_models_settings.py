@@ -6,6 +6,7 @@ from made_models import AFFECTNET, FER2013, SIDE, own, weights, write_onnx, writ
 from ekman_expressions import Experiment, OwnModel
 from ekman_expressions.core.errors import SettingsError
 from ekman_expressions.core.expressions import EXPRESSIONS
+from ekman_expressions.study.models import own_files
 
 
 @pytest.mark.parametrize(
@@ -114,7 +115,7 @@ def test_files_beside_an_onnx_file_and_in_a_saved_model_belong_to_it(tmp_path):
         "Saved": own(call=None, path=tmp_path / "saved"),
         "Absent": own(call=None, path=tmp_path / "absent"),
     }
-    found = models.own_files(Experiment(name="x", models=models, root=tmp_path))
+    found = own_files(Experiment(name="x", models=models, root=tmp_path))
     assert found["model Onnx"] == tmp_path / "my.onnx" and found["model Onnx my.onnx.data"].exists()
     assert found["model Saved saved_model.pb"].exists() and found["model Saved variables/variables.index"].exists()
     assert not [name for name in found if name.startswith("model Absent")]

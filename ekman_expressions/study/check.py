@@ -180,8 +180,8 @@ def _damage(path: Path, expected: str) -> str | None:
         return f"it cannot be read ({error.strerror})"
 
 
-COLUMNS = ("file", "where", "column", "expected", "tolerance", "kind")
-KINDS = ("deterministic", "stochastic")
+_COLUMNS = ("file", "where", "column", "expected", "tolerance", "kind")
+_NUMBER_KINDS = ("deterministic", "stochastic")
 
 
 @dataclass(frozen=True)
@@ -191,7 +191,7 @@ class Comparison:
     Attributes
     ----------
     table : DataFrame
-        The `COLUMNS`, then ``obtained`` (NaN where it is missing), ``ok`` and ``reason``.
+        The `_COLUMNS`, then ``obtained`` (NaN where it is missing), ``ok`` and ``reason``.
     """
 
     table: pd.DataFrame
@@ -259,7 +259,7 @@ def compare_numbers(experiment: Experiment, table: Path | str | None = None) -> 
             reason = str(error)
         ok = bool(abs(obtained - row.expected) <= row.tolerance)
         rows.append({**row._asdict(), "obtained": obtained, "ok": ok, "reason": reason})
-    return Comparison(pd.DataFrame(rows, columns=[*COLUMNS, "obtained", "ok", "reason"]))
+    return Comparison(pd.DataFrame(rows, columns=[*_COLUMNS, "obtained", "ok", "reason"]))
 
 
 def update_numbers(experiment: Experiment, table: Path) -> None:
@@ -268,7 +268,7 @@ def update_numbers(experiment: Experiment, table: Path) -> None:
     absent = found.table[found.table["obtained"].isna()]
     if len(absent):
         raise DataError(f"{table} is left as it was: {absent['reason'].iloc[0] or 'a number is NaN'}")
-    write_csv(table, found.table.assign(expected=found.table["obtained"])[list(COLUMNS)])
+    write_csv(table, found.table.assign(expected=found.table["obtained"])[list(_COLUMNS)])
 
 
 def read_expected(path: Path) -> pd.DataFrame:
@@ -276,14 +276,14 @@ def read_expected(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise MissingError(f"There is no table of expected numbers {path}.")
     texts = dict.fromkeys(("file", "where", "column", "kind"), str)
-    table = read_csv(path, COLUMNS, dtype=texts, keep_default_na=False)
+    table = read_csv(path, _COLUMNS, dtype=texts, keep_default_na=False)
     for column in ("expected", "tolerance"):
         table[column] = pd.to_numeric(table[column], errors="coerce")
         if table[column].isna().any():
             raise DataError(f"{path} has a cell of the column {column} that is no number.")
-    strange = sorted(set(table["kind"]) - set(KINDS))
+    strange = sorted(set(table["kind"]) - set(_NUMBER_KINDS))
     if strange:
-        raise DataError(f"{path} has the kind {', '.join(strange)}. Allowed are {', '.join(KINDS)}.")
+        raise DataError(f"{path} has the kind {', '.join(strange)}. Allowed are {', '.join(_NUMBER_KINDS)}.")
     return table
 
 

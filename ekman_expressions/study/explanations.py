@@ -51,7 +51,7 @@ def explanations(experiment: Experiment, run: Run) -> None:
         tasks += [
             Task(
                 name=f"{network}_{fold}",
-                function=explain_model,
+                function=_explain_model,
                 arguments=(experiment, network, fold, part),
                 weight=len(part),
             )
@@ -100,7 +100,7 @@ def load_model(experiment: Experiment, network: str, fold: str) -> Model:
     return models.load_model(experiment, network, fold, experiment.explanation.precision)
 
 
-def explain_model(experiment: Experiment, network: str, fold: str, rows: pd.DataFrame) -> Run:
+def _explain_model(experiment: Experiment, network: str, fold: str, rows: pd.DataFrame) -> Run:
     """Query one model about its faces (``image_id, expression``), unless they are done."""
     run = Run()
     name = f"{network}_{fold}"

@@ -27,8 +27,6 @@ from ekman_expressions.zoo.weights import weights_file
 if TYPE_CHECKING:
     import keras
 
-    from ekman_expressions.study.experiment import Experiment
-
 
 _CHUNK = 64
 

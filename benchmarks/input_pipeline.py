@@ -19,7 +19,7 @@ import numpy as np
 
 from ekman_expressions.core.startup import start_tensorflow
 from ekman_expressions.zoo import NETWORKS, saving
-from ekman_expressions.zoo.training import batches, build_learner
+from ekman_expressions.zoo.training import _batches, _build_learner
 
 
 def measure(network: str, images: int, batch_size: int, repeats: int) -> str:
@@ -33,7 +33,7 @@ def measure(network: str, images: int, batch_size: int, repeats: int) -> str:
     keras.utils.set_random_seed(0)
     tf.config.experimental.enable_op_determinism()
     steps = -(-images // batch_size)
-    _, learner = build_learner(network, steps, optimizer=spec.optimizer, learning_rate=spec.learning_rate)
+    _, learner = _build_learner(network, steps, optimizer=spec.optimizer, learning_rate=spec.learning_rate)
 
     def order(epoch: int) -> list[tuple[np.ndarray, int]]:
         places = np.random.default_rng(epoch).permutation(images)
@@ -44,7 +44,7 @@ def measure(network: str, images: int, batch_size: int, repeats: int) -> str:
     for epoch in range(repeats + 1):
         start = time.perf_counter()
         learner.fit(
-            batches(faces, targets, order, [epoch], steps),
+            _batches(faces, targets, order, [epoch], steps),
             steps_per_epoch=steps,
             initial_epoch=epoch,
             epochs=epoch + 1,
@@ -60,7 +60,7 @@ def measure(network: str, images: int, batch_size: int, repeats: int) -> str:
     epochs, bare = np.array(pairs[1:]).T
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as root:
-        saving.write_checkpoint(Path(root) / "checkpoint.npz", "", learner, saving.Progress())
+        saving._write_checkpoint(Path(root) / "checkpoint.npz", "", learner, saving._Progress())
     writing = time.perf_counter() - start
     ratios = epochs / bare
     return (

@@ -25,7 +25,7 @@ import numpy as np
 from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.startup import start_tensorflow
 from ekman_expressions.zoo import NETWORKS, saving, train
-from ekman_expressions.zoo.training import build_learner, peak_memory
+from ekman_expressions.zoo.training import _build_learner, _peak_memory
 
 MEASURED, LARGE = 16, 128
 
@@ -37,14 +37,14 @@ def step(network: str, batch_size: int) -> None:
 
     tf.config.experimental.enable_op_determinism()
     spec = NETWORKS[network]
-    _, learner = build_learner(network, 2, optimizer=spec.optimizer, learning_rate=spec.learning_rate)
+    _, learner = _build_learner(network, 2, optimizer=spec.optimizer, learning_rate=spec.learning_rate)
     side = spec.side
     rng = np.random.default_rng(0)
     images = rng.random((batch_size, side, side, 3), np.float32)
     targets = np.eye(6, dtype=np.float32)[rng.integers(0, 6, batch_size)]
     for _ in range(2):
         learner.train_on_batch(images, targets)
-    print(peak_memory())
+    print(_peak_memory())
 
 
 def whole(network: str, batch_size: int) -> None:
@@ -56,7 +56,7 @@ def whole(network: str, batch_size: int) -> None:
         checkpoint = Path(root) / "checkpoint.npz"
         trained = train(network, images, labels, epochs=2, batch_size=batch_size, checkpoint=checkpoint)
         saving.save(trained.model, Path(root) / "model.keras")
-    print(peak_memory())
+    print(_peak_memory())
 
 
 def _peak(what: str, network: str, batch_size: int) -> float:

@@ -29,7 +29,7 @@ from ekman_expressions.facespace.warp import normalise
 from ekman_expressions.figures import interval_dots
 from ekman_expressions.measures.uncertainty import RESAMPLES, interval_of, resample_counts
 from ekman_expressions.zoo import NETWORKS, as_model
-from ekman_expressions.zoo.keras_internals import keras_seeded
+from ekman_expressions.zoo.keras_internals import _keras_seeded
 
 TRAINED, UNTRAINED, DIFFERENCE = "trained", "untrained", "difference"
 PROBES: dict[str, tuple[str, str]] = {
@@ -130,7 +130,7 @@ def train_probe(
     import keras
 
     keras.backend.clear_session()
-    with keras_seeded(derive_seed(seed, "probe", network, faces.probe) % 2**32):
+    with _keras_seeded(derive_seed(seed, "probe", network, faces.probe) % 2**32):
         trained = NETWORKS[network].build("none", "paper", len(faces.classes))
     untrained = keras.models.clone_model(trained)
     untrained.set_weights(trained.get_weights())

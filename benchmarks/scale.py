@@ -39,7 +39,7 @@ def measure(positives: int, scheduler: str) -> dict:
     from ekman_expressions.study import evaluation
     from ekman_expressions.study import run as run_steps
     from ekman_expressions.study.execution import using
-    from ekman_expressions.zoo.training import peak_memory
+    from ekman_expressions.zoo.training import _peak_memory
 
     with tempfile.TemporaryDirectory(dir=os.environ.get("SCALE_FOLDER")) as folder:
         root = Path(folder)
@@ -53,7 +53,7 @@ def measure(positives: int, scheduler: str) -> dict:
                 start = time.perf_counter()
                 run_steps(experiment, name)
                 seconds[name] = time.perf_counter() - start
-                peaks[name] = peak_memory()
+                peaks[name] = _peak_memory()
         size = {
             name: sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
             for name, place in (

@@ -19,7 +19,7 @@ LONG = (
     "test_own_models_study.py",
     "test_train.py",
     "test_training.py",
-    "test_zoo_all.py",
+    "test_zoo.py",
     "test_legacy_h5.py",
     "test_training_validation.py",
 )

@@ -8,15 +8,10 @@ import pytest
 from ekman_expressions.core.errors import MissingError, ModelError
 from ekman_expressions.zoo import NETWORKS, NetSpec
 from ekman_expressions.zoo.released import load_released
-from ekman_expressions.zoo.weights import load_weights
+from ekman_expressions.zoo.weights import _load_weights
 
 SIDES = {"InceptionV3": 75, "Xception": 71, "AlexNet": 64, "SilNet": 16}
 """Sides at which the networks are cheap; the others take 32."""
-
-SMALLER = [pytest.param(name, SIDES.get(name, 32), id=f"{name}-small") for name in NETWORKS]
-AT_FULL_SIZE = [
-    pytest.param(name, spec.side, id=name, marks=pytest.mark.slow) for name, spec in NETWORKS.items()
-]
 
 
 def _small(name, classes=6):
@@ -32,7 +27,9 @@ def songnet_file(tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize(("name", "side"), SMALLER + AT_FULL_SIZE)
+@pytest.mark.parametrize(
+    ("name", "side"), [*((name, SIDES.get(name, 32)) for name in NETWORKS), ("WeiNet", 64), ("SongNet", 224)]
+)
 def test_answers_equal_those_of_keras_2(name, side, tmp_path):
     # The last two rescale inside, and would hardly see an image in [0, 1].
     brightest = 255 if name in ("MobileNetV3Large", "EfficientNetV2B0") else 1
@@ -50,18 +47,8 @@ def test_answers_equal_those_of_keras_2(name, side, tmp_path):
         ours = load_released(name, tmp_path / "weights.h5")
     else:
         ours = _small(name)
-        load_weights(ours, tmp_path / "weights.h5")
+        _load_weights(ours, tmp_path / "weights.h5")
     np.testing.assert_allclose(ours(images, training=False).numpy(), expected, atol=1e-5)
-
-
-def test_the_layout_is_that_of_a_backbone_as_one_layer(tmp_path):
-    path = tmp_path / "weights.h5"
-    keras2_files.make_model("MobileNetV3Large", 32).save_weights(path)
-    with h5py.File(path) as file:
-        backbone, pooling, head = file.attrs["layer_names"]
-        assert len(file[backbone].attrs["weight_names"]) > 200
-        assert len(file[pooling].attrs["weight_names"]) == 0
-        assert len(file[head].attrs["weight_names"]) == 2
 
 
 def test_names_that_keras_counted_on_do_not_matter(songnet_file, tmp_path):
@@ -72,7 +59,7 @@ def test_names_that_keras_counted_on_do_not_matter(songnet_file, tmp_path):
     with h5py.File(songnet_file) as one, h5py.File(path) as two:
         assert list(one.attrs["layer_names"]) != list(two.attrs["layer_names"])
     ours = _small("SongNet")
-    load_weights(ours, path)
+    _load_weights(ours, path)
     for mine, other in zip(ours.get_weights(), theirs.get_weights(), strict=True):
         np.testing.assert_array_equal(mine, other)
 
@@ -86,8 +73,8 @@ def test_whole_models_and_lists_cut_into_parts_are_read(songnet_file, tmp_path):
         del root.attrs["layer_names"]
         root.attrs["layer_names0"], root.attrs["layer_names1"] = names[:3], names[3:]
     whole, plain = _small("SongNet"), _small("SongNet")
-    load_weights(whole, path)
-    load_weights(plain, songnet_file)
+    _load_weights(whole, path)
+    _load_weights(plain, songnet_file)
     for one, two in zip(whole.get_weights(), plain.get_weights(), strict=True):
         np.testing.assert_array_equal(one, two)
 
@@ -99,18 +86,7 @@ def test_another_network_is_refused_with_layer_and_shapes(songnet_file):
         r"bias \(64,\), kernel \(5, 5, 3, 64\), but layer 'conv2d\w*' of WeiNet has "
         r"bias \(32,\), kernel \(7, 7, 3, 32\). The file has 5 layers with weights, WeiNet has 4",
     ):
-        load_weights(_small("WeiNet"), songnet_file)
-
-
-def test_a_network_with_more_layers_is_refused(tmp_path):
-    path = tmp_path / "VGG19_CV1_weights.h5"
-    keras2_files.make_model("VGG19", 32).save_weights(path)
-    with pytest.raises(
-        ModelError,
-        match=r"its layer 'block3_conv4' has bias \(256,\), kernel \(3, 3, 256, 256\), but "
-        r"layer 'block4_conv1' of VGG16 has bias \(512,\), kernel \(3, 3, 256, 512\).* 17 layers.* has 14",
-    ):
-        load_weights(_small("VGG16"), path)
+        _load_weights(_small("WeiNet"), songnet_file)
 
 
 def test_another_number_of_classes_is_refused(songnet_file):
@@ -121,7 +97,7 @@ def test_another_number_of_classes_is_refused(songnet_file):
         match=r"its layer 'dense\w*' has bias \(6,\), kernel \(128, 6\), but layer 'probabilities' of "
         r"SongNet has bias \(7,\), kernel \(128, 7\)",
     ):
-        load_weights(model, songnet_file)
+        _load_weights(model, songnet_file)
     for one, two in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(one, two)
 
@@ -132,39 +108,35 @@ def test_a_layer_too_few_is_refused(songnet_file, tmp_path):
     with h5py.File(path, "r+") as file:
         file.attrs["layer_names"] = file.attrs["layer_names"][:-1]
     with pytest.raises(ModelError, match=r"its layer '\(none\)' has no weights, but layer 'probabilities'"):
-        load_weights(_small("SongNet"), path)
+        _load_weights(_small("SongNet"), path)
 
 
-@pytest.mark.parametrize("share", [0.0, 0.01, 0.6])
+@pytest.mark.parametrize("share", [0.0, 0.6])
 def test_a_file_cut_off_is_refused(songnet_file, tmp_path, share):
     path = tmp_path / "cut.h5"
     content = songnet_file.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
     with pytest.raises(ModelError, match=r"cut.h5 \(\d+ bytes\) cannot be read as a Keras 2 weights file"):
-        load_weights(_small("SongNet"), path)
+        _load_weights(_small("SongNet"), path)
 
 
 def test_other_files_are_refused(songnet_file, tmp_path):
     model = _small("SongNet")
     with pytest.raises(MissingError, match="There is no weights file .*nothing.h5"):
-        load_weights(model, tmp_path / "nothing.h5")
+        _load_weights(model, tmp_path / "nothing.h5")
     model.save_weights(tmp_path / "keras3.weights.h5")
     with pytest.raises(ModelError, match="has no attribute 'layer_names'"):
-        load_weights(model, tmp_path / "keras3.weights.h5")
+        _load_weights(model, tmp_path / "keras3.weights.h5")
     path = tmp_path / "gap.h5"
     path.write_bytes(songnet_file.read_bytes())
     with h5py.File(path, "r+") as file:
         layer = file.attrs["layer_names"][0]
         del file[layer][file[layer].attrs["weight_names"][0]]
     with pytest.raises(ModelError, match="gap.h5 .*cannot be read as a Keras 2 weights file.*doesn't exist"):
-        load_weights(model, path)
-
-
-def test_values_that_are_not_finite_are_refused(songnet_file, tmp_path):
-    path = tmp_path / "nan.h5"
+        _load_weights(model, path)
     path.write_bytes(songnet_file.read_bytes())
     with h5py.File(path, "r+") as file:
         layer = file.attrs["layer_names"][0]
         file[layer][file[layer].attrs["weight_names"][0]][0, 0, 0, :3] = np.nan
-    with pytest.raises(ModelError, match=r"nan.h5 is damaged: 3 of 4800 values of /conv2d.*kernel:0"):
-        load_weights(_small("SongNet"), path)
+    with pytest.raises(ModelError, match=r"gap.h5 is damaged: 3 of 4800 values of /conv2d.*kernel:0"):
+        _load_weights(model, path)

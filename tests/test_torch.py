@@ -170,13 +170,13 @@ def test_classifiers_of_hugging_face_say_classes_and_size(images):
 @pytest.mark.parametrize("channels", ["rgb", "bgr", "gray", "gray3"])
 @pytest.mark.parametrize("preprocessing", ["unit", "minus_one_one", "255"])
 def test_colours_range_and_order_are_adapted_and_gradients_flow_through(channels, preprocessing, images):
-    from ekman_expressions.zoo.own_models import preprocess
+    from ekman_expressions.zoo.own_models import _preprocess
     from ekman_expressions.zoo.own_settings import OwnModel
 
     said = {"side": SIDE, "classes": FER2013[::-1], "channels": channels, "preprocessing": preprocessing}
     module = net(7, 1 if channels == "gray" else 3, softmax=False)
     model = load_model(module, **said)
-    given = np.ascontiguousarray(preprocess(images, OwnModel(call=len, version="1", **said)))
+    given = np.ascontiguousarray(_preprocess(images, OwnModel(call=len, version="1", **said)))
     logits = by_hand(module, given)[:, [6, 5, 4, 3, 2, 1, 0]]
     odds = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(model.predict(images), odds, atol=1e-5)

@@ -1,10 +1,10 @@
-"""The twelve networks: exact sizes, flat graphs, preprocessing, initial weights."""
+"""The twelve networks: sizes, flat graphs, preprocessing; each learns, is saved, passes gradients back."""
 
 import numpy as np
 import pytest
 
 from ekman_expressions.core.errors import SettingsError
-from ekman_expressions.zoo import NETWORKS, NetSpec, preprocessing_warning
+from ekman_expressions.zoo import NETWORKS, NetSpec, preprocessing_warning, saving
 from ekman_expressions.zoo.networks import _native as native
 from ekman_expressions.zoo.weights import KERAS_FILES
 
@@ -43,12 +43,6 @@ def _cheap_initial_weights(monkeypatch):
         )
 
 
-@pytest.fixture
-def small():
-    """MobileNetV3Large at another side, where it is cheap to run."""
-    return NetSpec("MobileNetV3Large", 64, 0, "adam", 1e-3, 1, True)
-
-
 def _at_first_weights(model):
     """What the first layer with weights gets for the middle pixel of an orange image."""
     import keras
@@ -66,32 +60,22 @@ def test_the_registry_has_the_networks_of_the_study():
     assert others == {"SilNet": 150, "WeiNet": 64}
 
 
-@pytest.mark.parametrize(
-    ("name", "side", "parameters"),
-    [
-        ("SilNet", 150, 184_852_038),
-        ("WeiNet", 64, 1_728_230),
-        ("AlexNet", 224, 88_718_726),
-        ("SongNet", 224, 172_678),
-        ("InceptionV3", 224, 21_815_078),
-        ("VGG19", 224, 20_027_462),
-        ("VGG16", 224, 14_717_766),
-        ("ResNet50", 224, 23_600_006),
-        ("ResNet101V2", 224, 42_638_854),
-        ("Xception", 224, 20_873_774),
-        ("MobileNetV3Large", 224, 3_002_118),
-        ("EfficientNetV2B0", 224, 5_926_998),
-    ],
-)
+PARAMETERS = dict(SilNet=184_852_038, WeiNet=1_728_230, AlexNet=88_718_726, SongNet=172_678)
+PARAMETERS |= dict(InceptionV3=21_815_078, VGG19=20_027_462, VGG16=14_717_766, ResNet50=23_600_006)
+PARAMETERS |= dict(ResNet101V2=42_638_854, Xception=20_873_774, MobileNetV3Large=3_002_118)
+PARAMETERS |= dict(EfficientNetV2B0=5_926_998)
+
+
+@pytest.mark.parametrize(("name", "parameters"), PARAMETERS.items())
 def test_each_network_has_its_input_and_its_exact_number_of_parameters(
-    name, side, parameters, _cheap_initial_weights
+    name, parameters, _cheap_initial_weights
 ):
     import keras
 
     # Preprocessing must not add any, so the fuller graph is counted.
     model = NETWORKS[name].build(preprocessing="native")
     assert model.count_params() == parameters == NETWORKS[name].parameters
-    assert model.input_shape == (None, side, side, 3)
+    assert model.input_shape == (None, NETWORKS[name].side, NETWORKS[name].side, 3)
     assert model.output_shape == (None, 6)
     assert model.layers[-1].activation is keras.activations.softmax
     assert not [layer.name for layer in model.layers if isinstance(layer, keras.Model)]
@@ -166,8 +150,10 @@ def test_a_warning_says_why_weights_and_preprocessing_do_not_go_together():
         preprocessing_warning("VGG", "paper", "none")
 
 
-def test_momentum_of_all_batch_normalisations_is_set(small):
+def test_momentum_of_all_batch_normalisations_is_set():
     import keras
+
+    small = NetSpec("MobileNetV3Large", 64, 0, "adam", 1e-3, 1, True)
 
     def momenta(model):
         kind = keras.layers.BatchNormalization
@@ -189,12 +175,83 @@ def test_arguments_without_meaning_are_refused():
         wei.build(batch_norm_momentum=2)
 
 
-def test_no_weights_and_none_both_start_at_random(small):
+# --- each network learns, is saved without loss, and passes gradients to its last convolution
+
+SIDES = {"InceptionV3": 75, "Xception": 71, "WeiNet": 16, "SilNet": 16, "AlexNet": 64}
+"""Sides at which the networks are cheap; the others take 32. Their layers are the same at each side."""
+
+LAST_CONVOLUTIONS = dict(
+    zip(NETWORKS, (64, 64, 256, 32, 192, 512, 512, 2048, 2048, 2048, 960, 1280), strict=True)
+)
+"""Channels of each network's last convolution, from the papers."""
+
+
+@pytest.fixture(scope="module", params=NETWORKS)
+def network(request):
+    """A network's specification, a model of it, and a batch."""
     import keras
 
+    name, spec, side = request.param, NETWORKS[request.param], SIDES.get(request.param, 32)
+    small = NetSpec(name, side, 0, spec.optimizer, spec.learning_rate, 1, spec.pretrained)
+    keras.backend.clear_session()
     keras.utils.set_random_seed(0)
-    one = NETWORKS["WeiNet"].build(None).get_weights()
-    keras.utils.set_random_seed(0)
-    two = NETWORKS["WeiNet"].build("none").get_weights()
-    assert all(np.array_equal(a, b) for a, b in zip(one, two, strict=True))
-    assert small.build(None).count_params() == NETWORKS["MobileNetV3Large"].parameters
+    # With pixels / 255, two networks hardly see an image that is not theirs to rescale.
+    model = small.build(preprocessing="native")
+    rng = np.random.default_rng(0)
+    images = rng.random((4, side, side, 3), dtype=np.float32)
+    return small, model, images, np.eye(6, dtype=np.float32)[[0, 2, 3, 5]]
+
+
+def test_saved_models_answer_equal_to_the_bit(network, tmp_path):
+    spec, model, images, _ = network
+    saving.save(model, tmp_path / "model.keras")
+    loaded = saving.load(tmp_path / "model.keras")
+    assert loaded.name == spec.name
+    answers = model(images, training=False).numpy()
+    np.testing.assert_allclose(answers.sum(axis=1), 1, rtol=1e-5)
+    np.testing.assert_array_equal(loaded(images, training=False).numpy(), answers)
+
+
+def test_gradients_reach_the_last_convolution(network):
+    import keras
+    import tensorflow as tf
+
+    spec, model, images, targets = network
+    kinds = (keras.layers.Conv2D, keras.layers.SeparableConv2D)
+    last = [layer for layer in model.layers if isinstance(layer, kinds)][-1]
+    both = keras.Model(model.input, [last.output, model.output])
+    with tf.GradientTape() as tape:
+        # As gradient methods do: maps and answers of one pass through the flat graph.
+        maps, answers = both(images, training=False)
+        chosen = tf.reduce_sum(answers * targets)
+    gradients = tape.gradient(chosen, maps).numpy()
+    assert gradients.shape == maps.shape and gradients.shape[-1] == LAST_CONVOLUTIONS[spec.name]
+    assert np.isfinite(gradients).all()
+    assert (np.abs(gradients).reshape(4, -1).max(axis=1) > 0).all()
+
+
+def test_one_step_of_training_lowers_the_loss(network):
+    import keras
+
+    spec, model, images, targets = network
+    seeds = [layer.seed_generator.state for layer in model.layers if hasattr(layer, "seed_generator")]
+    values = [keras.ops.copy(seed) for seed in seeds]
+
+    def loss():
+        # The same units are dropped each time, so that losses can be compared.
+        for seed, value in zip(seeds, values, strict=True):
+            seed.assign(value)
+        answers = model(images, training=True)
+        return float(keras.ops.mean(keras.losses.categorical_crossentropy(targets, answers)))
+
+    kinds = {"adam": keras.optimizers.Adam, "rmsprop": keras.optimizers.RMSprop}
+    learner = keras.Model(model.input, model.output)
+    optimizer = kinds[spec.optimizer](spec.learning_rate)
+    # Eagerly: to compile a graph takes far longer than one step.
+    learner.compile(optimizer=optimizer, loss="categorical_crossentropy", run_eagerly=True)
+    before = loss()
+    for seed, value in zip(seeds, values, strict=True):
+        seed.assign(value)
+    learner.train_on_batch(images, targets)
+    assert 0.5 < before < 10
+    assert loss() < before

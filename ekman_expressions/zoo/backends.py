@@ -25,13 +25,13 @@ def is_keras(model: Any) -> bool:
     return keras is not None and isinstance(model, keras.Model)
 
 
-def is_torch(model: Any) -> bool:
+def _is_torch(model: Any) -> bool:
     """Whether a model is a torch module, without importing torch."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(model, torch.nn.Module)
 
 
-def is_out_of_memory(error: Exception) -> bool:
+def _is_out_of_memory(error: Exception) -> bool:
     """Whether an error, Python's, TensorFlow's or torch's, means that memory is too short."""
     tensorflow, torch = sys.modules.get("tensorflow"), sys.modules.get("torch")
     return (
@@ -50,28 +50,23 @@ def _failures(shape: tuple[int, ...]) -> Iterator[None]:
     except EkmanExpressionsError:
         raise
     except Exception as error:
-        if is_out_of_memory(error):
+        if _is_out_of_memory(error):
             raise
         raise ModelError(
             f"The model failed on float32 images of shape {shape} ({type(error).__name__}: {error})."
         ) from error
 
 
-class FunctionBackend:
-    """Any function from images to outputs.
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    from scipy.special import softmax
 
-    Parameters
-    ----------
-    model : callable
-        From a batch of images, as `prepare` makes them, to (N, C) outputs.
-    output : {'probabilities', 'logits'}
-        What these are.
-    side : (int, int), optional
-        Height and width of images.
-    prepare : callable, optional
-        From (N, H, W, 3) images in [0, 1] to those that the function takes.
-    order : sequence of int, optional
-        Which outputs are the classes, in their order; by default all.
+    return softmax(logits, axis=-1)
+
+
+class _FunctionBackend:
+    """Any function from images, as `prepare` makes them, to outputs (N, C), of which `order` are the classes.
+
+    `prepare` takes (N, H, W, 3) images in [0, 1]; `output` says whether outputs are probabilities or logits.
     """
 
     has_gradients = False
@@ -88,7 +83,6 @@ class FunctionBackend:
         self.order = None if order is None else list(order)
 
     def raw(self, images: np.ndarray) -> np.ndarray:
-        """Return the function's own outputs for a batch."""
         given = self.prepare(images) if self.prepare else images
         with _failures(given.shape):
             found = np.asarray(self.model(given))
@@ -97,26 +91,20 @@ class FunctionBackend:
         return found.astype(np.float32)
 
     def predict(self, images: np.ndarray) -> np.ndarray:
-        """Return predictions for a batch."""
         found = self.raw(images)
-        if self.output == "logits":
-            from scipy.special import softmax
-
-            found = softmax(found, axis=-1)
+        found = _softmax(found) if self.output == "logits" else found
         return found if self.order is None else found[:, self.order]
 
     def hider(self, image: np.ndarray, segments: np.ndarray, behind: np.ndarray) -> Callable:
-        """Return a function from samples (n, S) to predictions."""
         return lambda samples: self.predict(
             np.where(samples.take(segments, axis=1)[..., None], image, behind)
         )
 
     def masker(self, image: np.ndarray, behind: np.ndarray) -> Callable:
-        """Return a function from masks (n, H, W) to predictions."""
         return lambda masks: self.predict(behind + masks[..., None] * (image - behind))
 
 
-class KerasBackend:
+class _KerasBackend:
     """A Keras model (N, H, W, 3) to (N, C), in compiled functions that hide and mask on the device."""
 
     has_gradients = True
@@ -135,7 +123,6 @@ class KerasBackend:
             )
 
     def predict(self, images: np.ndarray) -> np.ndarray:
-        """Return predictions for a batch."""
         with silent_stderr(), _failures(images.shape):
             found = self._network()().predict_on_batch(images)
         if isinstance(found, (list, tuple, dict)):
@@ -143,14 +130,9 @@ class KerasBackend:
                 f"The model must return one array (N, classes), but returned {type(found).__name__}."
             )
         found = np.asarray(found).astype(np.float32)
-        if self.output == "logits":
-            from scipy.special import softmax
-
-            return softmax(found, axis=-1)
-        return found
+        return _softmax(found) if self.output == "logits" else found
 
     def hider(self, image: np.ndarray, segments: np.ndarray, behind: np.ndarray) -> Callable:
-        """Return a function from samples (n, S) to predictions; one serves any number of superpixels."""
         import tensorflow as tf
 
         shape = image.shape
@@ -176,8 +158,6 @@ class KerasBackend:
         return lambda samples: run(image, segments, tf.constant(samples), behind).numpy()
 
     def masker(self, image: np.ndarray, behind: np.ndarray) -> Callable:
-        """Return a function from masks (n, H, W) to predictions."""
-
         def build(count: int) -> Callable:
             forward = self._forward(self._network())
 
@@ -195,8 +175,6 @@ class KerasBackend:
         return call
 
     def gradients(self, images: np.ndarray, target: int, score: str) -> tuple[np.ndarray, ...]:
-        """Return predictions (n, C), and the gradients of a class' score at the images."""
-
         def build() -> Callable:
             import tensorflow as tf
 
@@ -219,7 +197,6 @@ class KerasBackend:
             return tuple(part.numpy() for part in run(images, np.int32(target)))
 
     def features(self, images: np.ndarray, target: int, layer: str, score: str) -> tuple[np.ndarray, ...]:
-        """Return predictions (n, C), a layer's output (n, h, w, c), and the gradients of a score there."""
         chosen = _keras_layer(self.model, layer) if layer else _last_keras_features(self.model)
 
         def build() -> Callable:
@@ -277,7 +254,7 @@ class KerasBackend:
         # A strong reference would keep the model, key of the cache, alive; a copy is the cache's own.
         if self.precision == "float32":
             return weakref.ref(self.model)
-        copy = self._once(("copy", self.precision), lambda: in_precision(self.model, self.precision))
+        copy = self._once(("copy", self.precision), lambda: _in_precision(self.model, self.precision))
         return lambda: copy
 
     def _forward(self, network: Callable[[], Any]) -> Callable:
@@ -321,16 +298,16 @@ def _keras_score(found: Any, target: Any, score: str) -> Any:
     return tf.gather(logarithms, target, axis=1) - tf.reduce_mean(logarithms, axis=1)
 
 
-def in_precision(model: Any, precision: str) -> Any:
+def _in_precision(model: Any, precision: str) -> Any:
     """Copy a sequential or functional Keras model to compute in half precision, but for its last layers.
 
     Weights stay float32 and are rounded as they are used.
     """
     import keras
 
-    from ekman_expressions.zoo.keras_internals import output_operations
+    from ekman_expressions.zoo.keras_internals import _output_operations
 
-    last = {id(operation) for operation in output_operations(model)}
+    last = {id(operation) for operation in _output_operations(model)}
 
     def lowered(layer: Any) -> Any:
         copy = type(layer).from_config(layer.get_config())
@@ -400,11 +377,10 @@ def _is_spatial(layer: Any) -> bool:
     return all(side is None or side > 1 for side in (shape[2:] if first else shape[1:3]))
 
 
-class TorchBackend:
+class _TorchBackend:
     """A torch module (N, C, H, W) to outputs (N, classes), or to an object with ``.logits``.
 
-    Used in evaluation mode, on the device of its parameters; `prepare` is as for `FunctionBackend`, but of
-    tensors, and by default only moves the channels.
+    Used in evaluation mode, on its parameters' device; `prepare` takes tensors, by default to move channels.
     """
 
     has_gradients = True
@@ -424,21 +400,18 @@ class TorchBackend:
         self.side = side or ((own, own) if isinstance(own, int) else None)
 
     def raw(self, images: np.ndarray) -> np.ndarray:
-        """Return the module's own outputs for a batch."""
         import torch
 
         with self._evaluating(images.shape), torch.no_grad():
             return self._outputs(self._tensor(images))[0].cpu().numpy()
 
     def predict(self, images: np.ndarray) -> np.ndarray:
-        """Return predictions for a batch."""
         import torch
 
         with self._evaluating(images.shape), torch.no_grad():
             return self._forward(self._tensor(images)).cpu().numpy()
 
     def hider(self, image: np.ndarray, segments: np.ndarray, behind: np.ndarray) -> Callable:
-        """Return a function from samples (n, S) to predictions."""
         import torch
 
         image, behind, segments = self._tensor(image), self._tensor(behind), self._tensor(segments).long()
@@ -451,7 +424,6 @@ class TorchBackend:
         return call
 
     def masker(self, image: np.ndarray, behind: np.ndarray) -> Callable:
-        """Return a function from masks (n, H, W) to predictions."""
         import torch
 
         image, behind = self._tensor(image), self._tensor(behind)
@@ -464,14 +436,12 @@ class TorchBackend:
         return call
 
     def gradients(self, images: np.ndarray, target: int, score: str) -> tuple[np.ndarray, ...]:
-        """Return predictions (n, C), and the gradients of a class' score at the images."""
         with self._evaluating(images.shape):
             given = self._tensor(images).requires_grad_()
             found = self._forward(given, "float32")
             return found.detach().cpu().numpy(), self._derived(found, target, score, given, "its input")
 
     def features(self, images: np.ndarray, target: int, layer: str, score: str) -> tuple[np.ndarray, ...]:
-        """Return predictions (n, C), a layer's output (n, h, w, c), and the gradients of a score there."""
         import torch
 
         seen: dict[str, Any] = {}
@@ -511,12 +481,8 @@ class TorchBackend:
         finally:
             for hook in hooks:
                 hook.remove()
-        features = seen[chosen].detach().cpu().numpy()
-        return (
-            found.detach().cpu().numpy(),
-            features.transpose(0, 2, 3, 1),
-            gradients.transpose(0, 2, 3, 1),
-        )
+        found, features = (part.detach().cpu().numpy() for part in (found, seen[chosen]))
+        return found, features.transpose(0, 2, 3, 1), gradients.transpose(0, 2, 3, 1)
 
     def _tensor(self, values: np.ndarray) -> Any:
         import torch

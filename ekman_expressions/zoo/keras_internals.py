@@ -12,23 +12,18 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 
-def output_operations(model: Any) -> list[Any]:
+def _output_operations(model: Any) -> list[Any]:
     """Return the layers or operations that make a functional model's outputs."""
     return [output._keras_history.operation for output in getattr(model, "outputs", None) or []]
 
 
 @contextmanager
-def keras_seeded(seed: int) -> Iterator[None]:
-    """Let layers that are made within the block draw their seeds from `seed` alone.
+def _keras_seeded(seed: int) -> Iterator[None]:
+    """Let layers that are made within the block draw their seeds from `seed`, in [0, 2**32), alone.
 
     `keras.utils.set_random_seed` seeds Python's global generator, of which Keras takes a number for each
     initialiser and dropout. On a worker of a cluster other threads draw from it too, in between,
     and the same network would start from other weights each time.
-
-    Parameters
-    ----------
-    seed : int, range [0, 2**32)
-        Given to `keras.utils.set_random_seed`, too.
     """
     import keras
     from keras.src.random import seed_generator
@@ -43,7 +38,7 @@ def keras_seeded(seed: int) -> Iterator[None]:
         seed_generator.python_random = shared
 
 
-def given_seed(seed: tf.Tensor) -> keras.random.SeedGenerator:
+def _given_seed(seed: tf.Tensor) -> keras.random.SeedGenerator:
     """Return a seed generator that counts from a given seed, without a variable."""
     import keras
     import tensorflow as tf
@@ -59,13 +54,10 @@ def given_seed(seed: tf.Tensor) -> keras.random.SeedGenerator:
     return GivenSeed()
 
 
-def fused_adam() -> type[keras.optimizers.Adam]:
+def _fused_adam() -> type[keras.optimizers.Adam]:
     """Return an Adam that updates each weight where it lies, in one pass and without copies.
 
-    References
-    ----------
-    Kingma & Ba, "Adam: A Method for Stochastic Optimization", ICLR 2015, arXiv 1412.6980: the
-    order of its section 2, as in Keras and TensorFlow.
+    Kingma & Ba (2015), arXiv 1412.6980: in the order of its section 2, as in Keras and TensorFlow.
     """
     import keras
     import tensorflow as tf

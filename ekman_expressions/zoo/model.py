@@ -49,25 +49,12 @@ class Model:
     size, so that a prediction depends neither on how many images there are nor on their order. When memory
     is short, batches are halved, and stay so. Made by `as_model`, `load_model` or `example_model`.
 
-    Parameters
-    ----------
-    backend : object
-        How the library at hand computes; see `ekman_expressions.zoo.backends`.
-    name : str
-        What messages and tables call it.
-    classes : sequence of str
-        Names of its outputs, in order; empty where they are not known.
-    group, gradient_group : int, >= 1
-        Images per batch for predictions and for gradients.
-
     Attributes
     ----------
-    side : (int, int) or None
-        Height and width of the images that it takes, in pixels; None where it takes any.
-    has_gradients : bool
-        Whether `gradients` and `features` can be used.
-    source : object
-        The Keras model, torch module or function inside.
+    name : str
+        What messages and tables call it.
+    classes : tuple of str
+        Names of its outputs, in order; empty where they are not known.
     notes : list of str
         What was done about a lack of memory.
 
@@ -141,8 +128,7 @@ class Model:
         DataError
             If these are no such images.
         ModelError
-            If the model takes images of another size, fails, or its predictions are no probabilities (wrong
-            number, NaN, infinite, or not summing to 1); or there is not enough memory for one image.
+            If the model takes another size, fails, or predicts no probabilities; or memory is too short.
         """
         images = np.asarray(images)
         if images.ndim != 4 or not len(images):
@@ -176,10 +162,8 @@ class Model:
 
         Raises
         ------
-        DataError
-            If image, segments, samples and background do not fit each other.
-        ModelError
-            As for `predict`.
+        DataError, ModelError
+            If the arguments do not fit each other; or as for `predict`.
         """
         image = check_image(image)
         segments = check_segments(segments)
@@ -231,9 +215,7 @@ class Model:
     def gradients(
         self, images: np.ndarray, target: int, score: str = "probability"
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return predictions, and the gradients of one class' score with respect to the images.
-
-        Always computed in float32.
+        """Return predictions, and the gradients of one class' score with respect to the images, in float32.
 
         Parameters
         ----------
@@ -285,15 +267,12 @@ class Model:
 
         Returns
         -------
-        activations : (h, w, c) ndarray of float32
-        gradients : (h, w, c) ndarray of float32
+        activations, gradients : (h, w, c) ndarray of float32
 
         Raises
         ------
-        SettingsError
-            If there is no such layer.
-        ModelError
-            If the model has no gradients or no convolution that can be seen; or as for `predict`.
+        SettingsError, ModelError
+            If there is no such layer; if the model has no gradients or no convolution that can be seen.
         """
         self._check_differentiable(score)
         image = check_image(image)
@@ -327,7 +306,7 @@ class Model:
                     found.append(results)
                 return tuple(np.concatenate(parts)[: len(items)] for parts in zip(*found, strict=True))
             except Exception as error:
-                if not backends.is_out_of_memory(error):
+                if not backends._is_out_of_memory(error):
                     raise
                 if group == 1:
                     raise ModelError(
@@ -423,27 +402,23 @@ def as_model(
     Raises
     ------
     SettingsError
-        If it is no model, or cannot be used so.
-
-    See Also
-    --------
-    load_model : for files, and models that take other images.
+        If it is no model, or cannot be used so. Files, and models that take other images: see `load_model`.
     """
     if isinstance(model, Model):
         return model
     check_option(precision, "precision", PRECISIONS)
     check_option(output, "output", ("probabilities", "logits"))
     if backends.is_keras(model):
-        backend = backends.KerasBackend(model, precision, output)
-    elif backends.is_torch(model):
-        backend = backends.TorchBackend(model, precision, output)
+        backend = backends._KerasBackend(model, precision, output)
+    elif backends._is_torch(model):
+        backend = backends._TorchBackend(model, precision, output)
     elif callable(model):
         if precision != "float32":
             raise SettingsError(
                 f"'precision' = {precision!r} needs a Keras model or torch module, but got "
                 f"{type(model).__name__}. Use 'float32', or let the function itself compute so."
             )
-        backend = backends.FunctionBackend(model, output)
+        backend = backends._FunctionBackend(model, output)
     else:
         raise SettingsError(
             "'model' must be a Keras model, a torch module or a callable images -> probabilities, "
@@ -465,7 +440,7 @@ def check_hidden(hidden: Any, name: str) -> None:
 
 
 def background(image: np.ndarray, hidden: Any) -> np.ndarray:
-    """Return what hidden parts of an image look like.
+    """Return what hidden parts of an image look like, as contiguous (H, W, 3) float32.
 
     Parameters
     ----------
@@ -473,23 +448,7 @@ def background(image: np.ndarray, hidden: Any) -> np.ndarray:
         RGB.
     hidden : float, {'mean', 'blur'} or (H, W, 3) ndarray of float, range [0, 1]
         A gray value (0: black); the mean of each channel; the image after a Gaussian blur
-        (see `BLUR`); or the background itself.
-
-    Returns
-    -------
-    (H, W, 3) ndarray of float32, range [0, 1]
-        Contiguous.
-
-    Raises
-    ------
-    SettingsError
-        If `hidden` is none of these.
-    DataError
-        If it is an array of another shape, or not in [0, 1].
-
-    References
-    ----------
-    Fong and Vedaldi (2017), doi:10.1109/ICCV.2017.371.
+        (see `BLUR`; Fong and Vedaldi, 2017, doi:10.1109/ICCV.2017.371); or the background itself.
     """
     image = np.asarray(image)
     if isinstance(hidden, np.ndarray) and hidden.ndim:

@@ -19,7 +19,7 @@ from ekman_expressions.core.errors import (
     check_range,
 )
 from ekman_expressions.core.startup import start_tensorflow
-from ekman_expressions.zoo.weights import check_keras_file, ways_out
+from ekman_expressions.zoo.weights import _check_keras_file, _ways_out
 
 _CAFFE_MEANS = (103.939, 116.779, 123.68)
 _CAFFE = ("VGG16", "VGG19", "ResNet50")
@@ -28,7 +28,7 @@ _SIGNED = ("InceptionV3", "ResNet101V2", "Xception")
 
 @dataclass(frozen=True)
 class NetSpec:
-    """Specification of one network.
+    """One network: its input, its exact size, and the study's numbers for its training.
 
     Attributes
     ----------
@@ -39,11 +39,8 @@ class NetSpec:
     parameters : int
         Parameters with six classes, weights that do not train included.
     optimizer : {'adam', 'rmsprop'}
-        Optimiser of the study.
     learning_rate : float
-        Learning rate of the study.
     epochs : int
-        Epochs of the study.
     pretrained : bool
         Whether the study started from ImageNet weights.
     """
@@ -73,8 +70,7 @@ class NetSpec:
             as Keras Applications write them. The networks that are trained from scratch only know ``'none'``.
         preprocessing : {'paper', 'native'}
             What the graph does first with an image in [0, 1]: nothing, or turning it into the
-            range and channel order the network was pre-trained with. Networks that are trained
-            from scratch have no other way than the first.
+            range and channel order the network was pre-trained with, if it was.
         classes : int, >= 2
             Outputs of the softmax.
         batch_norm_momentum : float, range [0, 1], optional
@@ -83,17 +79,13 @@ class NetSpec:
         Returns
         -------
         keras.Model
-            ``(N, side, side, 3)`` float32 RGB images in [0, 1] to ``(N, classes)``
-            probabilities. Not compiled.
+            ``(N, side, side, 3)`` float32 RGB images in [0, 1] to ``(N, classes)`` probabilities.
 
         Raises
         ------
-        SettingsError
-            If an argument has no meaning for this network.
-        MissingError
-            If the weights cannot be downloaded, or the file is not there.
-        ModelError
-            If the file holds the weights of another network.
+        SettingsError, MissingError, ModelError
+            If an argument has no meaning for this network; if the weights cannot be found or downloaded; if
+            they are of another network.
         """
         start_tensorflow()
         import keras
@@ -224,7 +216,7 @@ def _backbone(name: str, values: Any, weights: str) -> keras.Model:
     import keras
 
     if weights not in ("none", "imagenet"):
-        check_keras_file(Path(weights), name)
+        _check_keras_file(Path(weights), name)
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
@@ -241,12 +233,12 @@ def _backbone(name: str, values: Any, weights: str) -> keras.Model:
         reason = " ".join(str(error).split())[:500]
         if weights == "imagenet":
             raise MissingError(
-                f"The ImageNet weights of {name} could not be downloaded ({reason}). {ways_out(name)}"
+                f"The ImageNet weights of {name} could not be downloaded ({reason}). {_ways_out(name)}"
             ) from error
         if weights == "none":
             raise
         raise ModelError(
-            f"{weights} does not hold the weights of {name} without top ({reason}). {ways_out(name)}"
+            f"{weights} does not hold the weights of {name} without top ({reason}). {_ways_out(name)}"
         ) from error
     return backbone
 
@@ -269,7 +261,7 @@ def _native(name: str, images: Any) -> Any:
 
 
 def preprocessing_warning(network: str, preprocessing: str, weights: str) -> str | None:
-    """Say why a way of preprocessing and initial weights do not go together.
+    """Say why a way of preprocessing and initial weights do not go together; None where they do.
 
     Parameters
     ----------
@@ -280,12 +272,6 @@ def preprocessing_warning(network: str, preprocessing: str, weights: str) -> str
     weights : str
         ``'none'``, ``'imagenet'``, ``'released'`` or a folder, whose files are taken for weights made on
         ImageNet.
-
-    Returns
-    -------
-    str or None
-        The reason, for a reader; None where they do go together: with random weights, with
-        networks that know only one way, and for the pairs the weights were made with.
 
     Examples
     --------

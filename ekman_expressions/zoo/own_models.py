@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,8 @@ from ekman_expressions.core.errors import MissingError, ModelError, SettingsErro
 from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import read_arrays, read_json
 from ekman_expressions.core.startup import start_tensorflow
-from ekman_expressions.zoo.backends import FunctionBackend, KerasBackend, TorchBackend, is_keras, is_torch
+from ekman_expressions.zoo import saving
+from ekman_expressions.zoo.backends import _FunctionBackend, _is_torch, _KerasBackend, _TorchBackend, is_keras
 from ekman_expressions.zoo.model import GROUP, PRECISIONS, Model
 from ekman_expressions.zoo.networks import NETWORKS
 from ekman_expressions.zoo.own_settings import OwnModel
@@ -74,25 +76,13 @@ def load_model(
     Parameters
     ----------
     source : path, str, callable, keras.Model or torch.nn.Module
-        A Keras file (``.keras``, ``.h5``), an ONNX file (``.onnx``), a TorchScript file or exported
-        program (``.pt``, ``.pth``, ``.pt2``), the folder of a TensorFlow SavedModel; a Keras model, torch
-        module or function in memory; or where to import one from, ``"package.module:function"`` or
-        ``"file.py:function"`` (importing runs the code).
-    classes : sequence of str
-        Its outputs, in order: the six expressions, by any usual name, and any of ``neutral``,
-        ``contempt`` and ``other``. May be left out for an image classifier of Hugging Face.
-    side : int, pixels
-        Side of the square faces that it takes. May be left out where the model in memory says it.
-    channels : {'rgb', 'bgr', 'gray', 'gray3'}
-        Order of the colours; or one channel of luminance; or the same three times. Default
-        ``rgb``, for ``caffe`` preprocessing ``bgr``.
-    preprocessing : {'unit', '255', 'minus_one_one', 'imagenet', 'caffe'}
-        Values of the pixels: [0, 1]; [0, 255]; [-1, 1]; [0, 1] minus ImageNet's mean, divided by its
-        standard deviation, per colour; [0, 255] minus ImageNet's mean.
-    layout : {'NHWC', 'NCHW'}
-        Whether channels come last or before rows and columns; by default first for torch only.
-    output : {'probabilities', 'logits'}
-        What it returns; by default logits for torch only.
+        A file or folder as in `OwnModel.path`; a Keras model, torch module or function in memory; or where to
+        import one from, ``"package.module:function"`` or ``"file.py:function"`` (importing runs the code).
+    classes, side, channels, preprocessing
+        See `OwnModel`. `side` may be left out where the model in memory says it, `classes` for an image
+        classifier of Hugging Face.
+    layout, output
+        See `OwnModel`; by default ``NCHW`` and ``logits`` for torch, else ``NHWC`` and ``probabilities``.
     precision : {'float32', 'bfloat16', 'float16'}
         See `ekman_expressions.zoo.as_model`.
     name : str, optional
@@ -105,12 +95,9 @@ def load_model(
 
     Raises
     ------
-    SettingsError
-        If the description cannot be used.
-    MissingError
-        If there is no such file, module or function, or a library that reads it is not installed.
-    ModelError
-        If it cannot be loaded, or is not as described.
+    SettingsError, MissingError, ModelError
+        If the description cannot be used; if there is no such file, module or function, or the library that
+        reads it; if it cannot be loaded, or is not as described.
 
     Examples
     --------
@@ -144,7 +131,7 @@ def load_model(
     for given, what in ((classes, "classes"), (side, "side")):
         if given is None:
             raise SettingsError(f"'{what}' must be given, since {name} does not say it itself.")
-    torch = is_torch(source) or (is_path and Path(source).suffix.lower() in (".pt", ".pth", ".pt2"))
+    torch = _is_torch(source) or (is_path and Path(source).suffix.lower() in (".pt", ".pth", ".pt2"))
     own = OwnModel(
         side=side,
         classes=tuple(classes),
@@ -163,12 +150,7 @@ def example_model() -> Model:
     """Return a small model for trying things out: a WeiNet trained by this package on the synthetic faces.
 
     Made by ``tools/train_example_model.py``. It learned these faces' own recipe of expressions: on real faces
-    it is no good classifier.
-
-    Returns
-    -------
-    Model
-        Its ``unseen`` names the persons that it was not trained on: the first eight of the synthetic faces.
+    it is no good classifier. Its ``unseen`` names the eight persons that it was not trained on.
 
     Examples
     --------
@@ -180,25 +162,13 @@ def example_model() -> Model:
     arrays = read_arrays(EXAMPLE)
     network = NETWORKS[told["network"]].build()
     network.set_weights([arrays[f"weight_{place}"].astype(np.float32) for place in range(len(arrays))])
-    model = Model(KerasBackend(network, "float32", "probabilities"), "example", EXPRESSIONS)
+    model = Model(_KerasBackend(network, "float32", "probabilities"), "example", EXPRESSIONS)
     model.unseen = tuple(told["unseen"])
     return model
 
 
 def read_model(own: OwnModel, name: str, fold: str = "CV1", precision: str = "float32") -> Model:
-    """Read the model of one fold as an experiment describes it; see `load_model`.
-
-    Parameters
-    ----------
-    own : OwnModel
-        Where it is, what it takes and returns.
-    name : str
-        Its name.
-    fold : str
-        ``CV1`` ...; matters where there is a model per fold.
-    precision : {'float32', 'bfloat16', 'float16'}
-        See `ekman_expressions.zoo.as_model`.
-    """
+    """Read the model of one fold (``CV1`` ...) as an experiment describes it; see `load_model`."""
     check_option(precision, "precision", PRECISIONS)
     source = own.source(fold)
     name = f"{name}_{fold}" if own.per_fold else name
@@ -215,51 +185,35 @@ def read_model(own: OwnModel, name: str, fold: str = "CV1", precision: str = "fl
         else:
             opener = {"saved_model": _open_saved_model, "onnx": _open_onnx}[own.kind]
             found, group = opener(name, own, source)
-    face = (own.side, own.side)
+    face, prepare = (own.side, own.side), functools.partial(_prepare, own=own)
     if is_keras(found):
-        backend: Any = KerasBackend(_adapt_keras(name, own, found), precision, "probabilities")
-        return Model(backend, name, own.answered)
-    if is_torch(found):
-        backend = TorchBackend(found, precision, own.output, face, _torch_preparation(own), own.order)
+        backend: Any = _KerasBackend(_adapt_keras(name, own, found), precision, "probabilities")
+        return Model(backend, name, own.ordered_classes)
+    if _is_torch(found):
+        backend = _TorchBackend(found, precision, own.output, face, prepare, own.order)
     elif precision != "float32":
         raise SettingsError(
             f"'precision' = {precision!r} needs a Keras model or torch module, which {name} is not. Use "
             "'float32'."
         )
     else:
-        backend = FunctionBackend(
-            found, own.output, face, lambda images: arrange(preprocess(images, own), own), own.order
-        )
-    model = Model(backend, name, own.answered, group=group)
+        backend = _FunctionBackend(found, own.output, face, prepare, own.order)
+    model = Model(backend, name, own.ordered_classes, group=group)
     (raw,) = model._in_groups("predictions", lambda images: (backend.raw(images),), _probe(own))
     _check_raw(raw, name, own)
     return model
 
 
 def predicted_expressions(found: np.ndarray, name: str, own: OwnModel) -> tuple[np.ndarray, np.ndarray]:
-    """Say which expression a model trained elsewhere predicts, given what it predicts for all its classes.
-
-    Parameters
-    ----------
-    found : (N, C) ndarray of float, range [0, 1]
-        From a model of `read_model`.
-    name : str
-        What the model is called in messages.
-    own : OwnModel
-        What is done with classes beyond the six: see `OwnModel.extra`.
+    """Say which expression a model of `read_model` predicts, given its probabilities (N, C).
 
     Returns
     -------
     predicted : (N,) ndarray of str
-        One of `EXPRESSIONS`; or, where extra classes are kept, one of them.
+        One of `EXPRESSIONS`; or, where extra classes are kept (`OwnModel.extra`), one of them.
     probabilities : (N, 6) ndarray of float
         Of the six expressions: with ``drop`` divided by their sum (equal where all are 0), with
         ``keep`` as they are.
-
-    Raises
-    ------
-    ModelError
-        If the predictions are not finite.
     """
     wrong = int((~np.isfinite(found)).any(axis=1).sum())
     if wrong:
@@ -269,26 +223,16 @@ def predicted_expressions(found: np.ndarray, name: str, own: OwnModel) -> tuple[
         )
     six = found[:, : len(EXPRESSIONS)]
     if own.extra == "keep":
-        return np.array(own.answered)[found.argmax(axis=1)], six
+        return np.array(own.ordered_classes)[found.argmax(axis=1)], six
     sums = six.sum(axis=1, keepdims=True)
     equal = np.full_like(six, 1 / len(EXPRESSIONS))
     return np.array(EXPRESSIONS)[six.argmax(axis=1)], np.divide(six, sums, out=equal, where=sums > 0)
 
 
-def preprocess(images: Any, own: OwnModel) -> Any:
-    """Turn images into the colours and range that a model takes; the layout stays NHWC.
+def _preprocess(images: Any, own: OwnModel) -> Any:
+    """Turn RGB images (N, H, W, 3) in [0, 1] into a model's colours and range, (N, H, W, 1 or 3).
 
-    Parameters
-    ----------
-    images : (N, H, W, 3) ndarray, Keras or torch tensor, range [0, 1]
-        RGB. Only operators are used, so that one definition serves all.
-    own : OwnModel
-        What it takes.
-
-    Returns
-    -------
-    (N, H, W, C) of the same kind
-        C is 1 for gray, else 3.
+    Only operators are used, so that one definition serves NumPy, Keras and torch.
     """
     scale, shift = (np.broadcast_to(np.float32(values), 3) for values in _RANGES[own.preprocessing])
     if own.channels.startswith("gray"):
@@ -306,18 +250,13 @@ def preprocess(images: Any, own: OwnModel) -> Any:
     return images.flip(-1) if hasattr(images, "new_tensor") else images[..., ::-1]
 
 
-def arrange(images: np.ndarray, own: OwnModel) -> np.ndarray:
-    """Put channels where a model takes them; contiguous float32."""
+def _prepare(images: Any, own: OwnModel) -> Any:
+    """Turn RGB images, of NumPy or torch, into what a model takes, contiguous."""
+    images = _preprocess(images, own)
+    if hasattr(images, "new_tensor"):
+        return (images.permute(0, 3, 1, 2) if own.layout == "NCHW" else images).contiguous()
     images = images.transpose(0, 3, 1, 2) if own.layout == "NCHW" else images
     return np.ascontiguousarray(images, np.float32)
-
-
-def _torch_preparation(own: OwnModel) -> Callable:
-    def prepare(images: Any) -> Any:
-        images = preprocess(images, own)
-        return (images.permute(0, 3, 1, 2) if own.layout == "NCHW" else images).contiguous()
-
-    return prepare
 
 
 def _adapt_keras(name: str, own: OwnModel, model: keras.Model) -> keras.Model:
@@ -330,7 +269,7 @@ def _adapt_keras(name: str, own: OwnModel, model: keras.Model) -> keras.Model:
             raise ModelError(f"{name} must have one input, images, but has {len(inputs)}.")
         _check_shape(name, own, tuple(inputs[0].shape))
     images = keras.Input((own.side, own.side, 3), name="faces")
-    given = preprocess(images, own)
+    given = _preprocess(images, own)
     if own.layout == "NCHW":
         given = keras.ops.transpose(given, (0, 3, 1, 2))
     try:
@@ -398,15 +337,20 @@ def _check_shape(name: str, own: OwnModel, wanted: tuple[Any, ...]) -> None:
     )
 
 
-def _open_keras(name: str, path: Path) -> Any:
-    start_tensorflow()
-    import keras
+def _check_single(what: str, inputs: Iterable[str], outputs: Iterable[str]) -> None:
+    inputs, outputs = list(inputs), list(outputs)
+    if len(inputs) != 1 or len(outputs) != 1:
+        raise ModelError(
+            f"{what} must have one input and one output, but has the inputs {', '.join(inputs)} and the outputs "
+            f"{', '.join(outputs)}. Export it with one of each."
+        )
 
+
+def _open_keras(name: str, path: Path) -> Any:
     try:
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except Exception as error:
-        # Depending on what is wrong, Keras, zipfile, h5py or json raise.
-        advice = _advice(str(error))
+        return saving.load(path)
+    except ModelError as error:
+        advice = _advice(str(error.__cause__))
         raise ModelError(f"{name}: {path} cannot be loaded as a Keras model. {advice}") from error
 
 
@@ -481,11 +425,7 @@ def _open_saved_model(name: str, own: OwnModel, folder: Path) -> tuple[Callable,
         )
     signature = signatures.get("serving_default") or next(iter(signatures.values()))
     inputs, outputs = signature.structured_input_signature[1], signature.structured_outputs
-    if len(inputs) != 1 or len(outputs) != 1:
-        raise ModelError(
-            f"{name}: the signature of {folder} must have one input and one output, but has the inputs "
-            f"{', '.join(inputs)} and the outputs {', '.join(outputs)}. Save a signature with one of each."
-        )
+    _check_single(f"{name}: the signature of {folder}", inputs, outputs)
     ((argument, image),), (key,) = inputs.items(), outputs
     group = GROUP
     if image.shape.rank is not None:
@@ -509,22 +449,15 @@ def _open_onnx(name: str, own: OwnModel, path: Path) -> tuple[Callable, int]:
             f"{name} is an ONNX file, and onnxruntime is not installed: "
             "pip install 'ekman_expressions[onnx]'."
         ) from error
-    wanted = ("CUDAExecutionProvider", "CPUExecutionProvider")
-    available = onnxruntime.get_available_providers()
+    found = onnxruntime.get_available_providers()
+    wanted = [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in found]
     try:
-        session = onnxruntime.InferenceSession(
-            path, providers=[provider for provider in wanted if provider in available]
-        )
+        session = onnxruntime.InferenceSession(path, providers=wanted)
     except Exception as error:
         # The errors of onnxruntime have no base class but this.
         raise ModelError(f"{name}: {path} cannot be loaded as an ONNX model ({error}).") from error
     inputs, outputs = session.get_inputs(), session.get_outputs()
-    if len(inputs) != 1 or len(outputs) != 1:
-        raise ModelError(
-            f"{name}: {path} must have one input and one output, but has the inputs "
-            f"{', '.join(item.name for item in inputs)} and the outputs "
-            f"{', '.join(item.name for item in outputs)}. Export it with one of each."
-        )
+    _check_single(f"{name}: {path}", *([item.name for item in ends] for ends in (inputs, outputs)))
     (image,), (out,) = inputs, outputs
     if image.type not in _ONNX_TYPES:
         raise ModelError(

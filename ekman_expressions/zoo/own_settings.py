@@ -139,8 +139,8 @@ class OwnModel(Settings):
         return (*six, *(place for place in range(len(self.classes)) if place not in six))
 
     @property
-    def answered(self) -> tuple[str, ...]:
-        """What the columns of its answers are once they are in our `order`."""
+    def ordered_classes(self) -> tuple[str, ...]:
+        """Its classes in our `order`."""
         return tuple(self.classes[place] for place in self.order)
 
     @property

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 from ekman_expressions.core.errors import MissingError, ModelError, check_option, check_type
 from ekman_expressions.core.files import sha256
 from ekman_expressions.zoo.networks import NETWORKS
-from ekman_expressions.zoo.weights import load_weights
+from ekman_expressions.zoo.weights import _load_weights
 
 REPOSITORY = "Xavi3398/ekman_expressions"
 """The authors' repository on the Hugging Face hub."""
@@ -23,13 +23,7 @@ FOLDS = tuple(f"CV{number}" for number in range(1, 6))
 
 
 def file_name(network: str, fold: str) -> str:
-    """Return what the authors call the file of one model: ``SongNet_CV3_weights.h5``.
-
-    Raises
-    ------
-    SettingsError
-        If the study has no such network or fold.
-    """
+    """Return what the authors call the file of one model: ``SongNet_CV3_weights.h5``."""
     check_option(network, "network", NETWORKS)
     check_option(fold, "fold", FOLDS)
     return f"{network}_{fold}_weights.h5"
@@ -54,10 +48,9 @@ def download(network: str, fold: str, revision: str = "main") -> tuple[Path, str
 
     Raises
     ------
-    MissingError
-        If `huggingface_hub` is not installed, or the hub cannot be reached.
-    ModelError
-        If the hub does not have this file, or the contents are not those it has the hash of.
+    MissingError, ModelError
+        If `huggingface_hub` is not installed, or the hub cannot be reached; if the hub does not have this
+        file, or the contents are not those it has the hash of.
     """
     name = file_name(network, fold)
     check_type(revision, "revision", str)
@@ -93,7 +86,7 @@ def download(network: str, fold: str, revision: str = "main") -> tuple[Path, str
 def load_released(
     network: str, path: Path | str, classes: int = 6, preprocessing: str = "paper"
 ) -> keras.Model:
-    """Load a released file into our flat graph of the network.
+    """Load a released file into our flat graph of the network, as `NetSpec.build` gives it, not compiled.
 
     Parameters
     ----------
@@ -106,24 +99,17 @@ def load_released(
     preprocessing : {'paper', 'native'}
         The released models were trained with the first.
 
-    Returns
-    -------
-    keras.Model
-        As `NetSpec.build` gives it. Not compiled.
-
     Raises
     ------
-    MissingError
-        If there is no such file.
-    ModelError
-        If it is damaged, or of another network or number of classes.
+    MissingError, ModelError
+        If there is no such file; if it is damaged, or of another network or number of classes.
     """
     check_option(network, "network", NETWORKS)
     if not Path(path).is_file():
         # Said before half a minute goes into building a big network.
         raise MissingError(f"There is no weights file {path}. {_ways_out(Path(path).name)}")
     model = NETWORKS[network].build("none", preprocessing, classes)
-    load_weights(model, path)
+    _load_weights(model, path)
     return model
 
 

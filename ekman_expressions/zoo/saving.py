@@ -36,7 +36,7 @@ class SavingError(EkmanExpressionsError, OSError):
 
 
 @contextmanager
-def disk_errors(path: Path) -> Iterator[None]:
+def _disk_errors(path: Path) -> Iterator[None]:
     """Turn an `OSError` while `path` is written into a `SavingError` that says what to do."""
     try:
         yield
@@ -50,16 +50,11 @@ def disk_errors(path: Path) -> Iterator[None]:
 
 
 def save(model: keras.Model, path: Path) -> None:
-    """Write a ``.keras`` file atomically; equal models give equal bytes.
+    """Write a ``.keras`` file atomically; equal models give equal bytes. `SavingError` if the disk is full.
 
     Keras' own `save` holds up to three copies of the weights in memory, and puts the time into
     the archive and its metadata, and addresses in memory, as the names of shared objects, into the
     configuration. This puts the same members together without.
-
-    Raises
-    ------
-    SavingError
-        If the disk is full; an earlier `path` stays as it was, and no part of a new one is left.
     """
     import keras
 
@@ -68,7 +63,7 @@ def save(model: keras.Model, path: Path) -> None:
         "config.json": json.dumps(_without_addresses(keras.saving.serialize_keras_object(model))),
         "metadata.json": json.dumps(metadata),
     }
-    with disk_errors(path), atomic_path(path) as temporary:
+    with _disk_errors(path), atomic_path(path) as temporary:
         weights = temporary.with_name(f"{temporary.stem}.weights.h5")
         try:
             model.save_weights(weights)
@@ -85,13 +80,7 @@ def save(model: keras.Model, path: Path) -> None:
 
 
 def load(path: Path) -> keras.Model:
-    """Read a ``.keras`` file in safe mode, not compiled.
-
-    Raises
-    ------
-    ModelError
-        If the file is damaged, or holds code.
-    """
+    """Read a ``.keras`` file in safe mode, not compiled; `ModelError` if it is damaged, or holds code."""
     start_tensorflow()
     import keras
 
@@ -103,21 +92,8 @@ def load(path: Path) -> keras.Model:
 
 
 @dataclass
-class Progress:
-    """How far the training of a model has come.
-
-    Attributes
-    ----------
-    curve : list of dict
-        Per finished epoch: ``epoch`` (from 1), ``loss``, ``accuracy``, and ``val_loss``,
-        ``val_accuracy`` where there are validation images.
-    seconds : float
-        What the finished epochs took, in all runs together.
-    best_epoch : int or None
-        The epoch with the lowest ``val_loss``, where the epoch is chosen by it.
-    best : list of ndarray
-        The weights after that epoch.
-    """
+class _Progress:
+    """How far the training of a model has come: the rows of `Trained.curve`, and the best epoch's weights."""
 
     curve: list[dict[str, float]] = field(default_factory=list)
     seconds: float = 0.0
@@ -125,29 +101,14 @@ class Progress:
     best: list[np.ndarray] = field(default_factory=list)
 
 
-def write_checkpoint(path: Path, fingerprint: str, learner: keras.Model, progress: Progress) -> None:
+def _write_checkpoint(path: Path, fingerprint: str, learner: keras.Model, progress: _Progress) -> None:
     """Write the state of a compiled model (weights, random generators, optimiser) atomically.
 
     An uncompressed ``.npz``, made a block at a time; the archive has a checksum (CRC-32) of every array.
-
-    Parameters
-    ----------
-    path : Path
-        The checkpoint's file.
-    fingerprint : str
-        Of all that the training depends on; `read_checkpoint` wants the same.
-    learner : keras.Model
-        Compiled.
-    progress : Progress
-        What goes with it.
-
-    Raises
-    ------
-    SavingError
-        If there is no room; an earlier checkpoint stays as it was.
+    `fingerprint` is of all that the training depends on.
     """
     content = {"fingerprint": fingerprint, "curve": progress.curve, "seconds": progress.seconds}
-    with disk_errors(path), atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+    with _disk_errors(path), atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         archive.writestr(_PROGRESS, json.dumps(content | {"best_epoch": progress.best_epoch}))
         for name, variable in _variables(learner):
             _write_variable(archive, name, variable)
@@ -156,14 +117,10 @@ def write_checkpoint(path: Path, fingerprint: str, learner: keras.Model, progres
                 np.lib.format.write_array(file, array, allow_pickle=False)
 
 
-def read_checkpoint(path: Path, fingerprint: str, learner: keras.Model) -> Progress:
+def _read_checkpoint(path: Path, fingerprint: str, learner: keras.Model) -> _Progress:
     """Bring a compiled model and its optimiser into the state that a checkpoint keeps.
 
-    Raises
-    ------
-    DataError
-        If the file is damaged, or of a training with another fingerprint; the model is as
-        before then.
+    Raises `DataError`, with the model as before, if it is damaged, or of a training with another fingerprint.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -174,7 +131,7 @@ def read_checkpoint(path: Path, fingerprint: str, learner: keras.Model) -> Progr
                 )
             _assign(archive, _variables(learner))
             best = [] if content["best_epoch"] is None else range(len(learner.weights))
-            return Progress(**content, best=[_read_array(archive, f"best/{number}") for number in best])
+            return _Progress(**content, best=[_read_array(archive, f"best/{number}") for number in best])
     except DataError:
         raise
     except _DAMAGE as error:
@@ -184,10 +141,7 @@ def read_checkpoint(path: Path, fingerprint: str, learner: keras.Model) -> Progr
 def read_checkpoint_weights(path: Path, model: keras.Model) -> int:
     """Bring a model's weights into the state that a checkpoint keeps, and return its epoch, from 1.
 
-    Raises
-    ------
-    ModelError
-        If the file is damaged, or of another network.
+    Raises `ModelError` if the file is damaged, or of another network.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -207,7 +161,7 @@ def remove_checkpoint(path: Path) -> None:
     path.unlink(missing_ok=True)
 
 
-def blocks(variable: keras.Variable) -> Iterator[np.ndarray]:
+def _blocks(variable: keras.Variable) -> Iterator[np.ndarray]:
     """Yield a variable's values in blocks of some megabytes, row by row (its first axis), without a copy."""
     import tensorflow as tf
 
@@ -242,7 +196,7 @@ def _write_variable(archive: zipfile.ZipFile, name: str, variable: Any) -> None:
     header = {"descr": kind, "fortran_order": False, "shape": tuple(variable.shape)}
     with _member(archive, name) as file:
         np.lib.format.write_array_header_1_0(file, header)
-        for block in blocks(variable):
+        for block in _blocks(variable):
             file.write(block.tobytes())
 
 

@@ -29,8 +29,8 @@ from ekman_expressions.core.files import hash_of, sha256
 from ekman_expressions.core.seeds import derive_seed, generator
 from ekman_expressions.core.startup import start_tensorflow
 from ekman_expressions.zoo import saving
-from ekman_expressions.zoo.backends import in_precision
-from ekman_expressions.zoo.keras_internals import fused_adam, given_seed, keras_seeded
+from ekman_expressions.zoo.backends import _in_precision
+from ekman_expressions.zoo.keras_internals import _fused_adam, _given_seed, _keras_seeded
 from ekman_expressions.zoo.networks import NETWORKS
 
 HISTORY = ("epoch", "loss", "accuracy")
@@ -114,29 +114,22 @@ def train(
         Epochs without a new lowest ``val_loss`` after which training stops; the model of the epoch with the
         lowest is returned. By default, the last epoch's is.
     optimizer : {'adam', 'rmsprop'}, optional
-        By default the study's, like the next ones.
+        By default the study's, like `learning_rate` and `epochs`.
     learning_rate : float or keras.optimizers.schedules.LearningRateSchedule, optional
-        Its rate.
     schedule : {'constant', 'cosine'}
         ``cosine`` lets the rate fall to 0 at the last step.
-    epochs : int, optional
-        Passes over the images.
-    batch_norm_momentum : float, range [0, 1], optional
-        Of all batch normalisations.
-    batch_size : int
-        Images per step.
+    epochs, batch_size : int
+        Passes over the images; images per step.
     augment : bool
         Flip, turn, shift and change the contrast of images at random.
-    weights, preprocessing
+    weights, preprocessing, batch_norm_momentum
         See `NetSpec.build`.
     precision : {'float32', 'mixed_float16'}
         In which it learns.
     devices : {'one', 'all'}
         Whether all GPUs share each batch.
-    seed : int
-        All randomness comes from it, network and fold.
-    fold : str
-        Names the model in messages (``WeiNet_CV1``), and enters its random numbers.
+    seed, fold : int, str
+        All randomness comes from them and the network; messages name the model by its fold (``WeiNet_CV1``).
     checkpoint : path, optional
         File that keeps the last finished epoch, from which an interrupted training resumes to the same bytes.
         It stays at the end, for the model to be saved first; see `saving.remove_checkpoint`.
@@ -150,12 +143,9 @@ def train(
 
     Raises
     ------
-    DataError
-        If images and labels do not fit, or there is none.
-    ModelError
-        If the loss or a weight becomes NaN or infinite; the checkpoint of the last good epoch stays.
-    SavingError
-        If the disk is full: the last checkpoint is whole, and training can resume.
+    DataError, ModelError, SavingError
+        If images and labels do not fit; if the loss or a weight becomes NaN or infinite (the
+        checkpoint of the last good epoch stays); if the disk is full (the last checkpoint is whole).
 
     Examples
     --------
@@ -204,12 +194,12 @@ def train(
             "replicas": replicas,
         }
     )
-    with strategy.scope(), keras_seeded(derive_seed(seed, "training", network, fold) % 2**32):
-        model, learner = build_learner(network, steps * epochs, **settings)
-        progress = saving.Progress()
+    with strategy.scope(), _keras_seeded(derive_seed(seed, "training", network, fold) % 2**32):
+        model, learner = _build_learner(network, steps * epochs, **settings)
+        progress = saving._Progress()
         if checkpoint is not None and Path(checkpoint).exists():
             try:
-                progress = saving.read_checkpoint(checkpoint, fingerprint, learner)
+                progress = saving._read_checkpoint(checkpoint, fingerprint, learner)
                 note(f"{Path(checkpoint).name}: the training resumes after epoch {len(progress.curve)}")
             except DataError as error:
                 note(f"{error} It is not used: the training starts at the first epoch.")
@@ -226,7 +216,7 @@ def train(
 
         with tqdm(total=epochs, initial=done, desc=f"Training {name}", unit="epoch", leave=False) as bar:
             learner.fit(
-                batches(images, targets, order, range(done, epochs), steps, augment),
+                _batches(images, targets, order, range(done, epochs), steps, augment),
                 validation_data=None if watched is None else _in_order(*watched, batch_size),
                 steps_per_epoch=steps,
                 initial_epoch=done,
@@ -241,7 +231,7 @@ def train(
     return Trained(model, curve, progress.best_epoch, progress.seconds)
 
 
-def build_learner(
+def _build_learner(
     network: str,
     steps: int,
     *,
@@ -265,11 +255,11 @@ def build_learner(
     if schedule == "cosine":
         learning_rate = keras.optimizers.schedules.CosineDecay(float(learning_rate), steps)
     # The fused Adam, since SilNet at batch 16 takes 4.1 GB with it and 6.6 GB with that of Keras.
-    made: Any = (fused_adam() if optimizer == "adam" else keras.optimizers.RMSprop)(learning_rate)
+    made: Any = (_fused_adam() if optimizer == "adam" else keras.optimizers.RMSprop)(learning_rate)
     if precision == "float32":
         learner = keras.Model(model.input, model.output)
     else:
-        learner = in_precision(model, "float16")
+        learner = _in_precision(model, "float16")
         # Small gradients vanish in 16 bits unless the loss is scaled up.
         made = keras.optimizers.LossScaleOptimizer(made)
     learner.compile(optimizer=made, loss="categorical_crossentropy", metrics=["accuracy"])
@@ -293,7 +283,7 @@ class _Watch:
         self,
         learner: keras.Model,
         name: str,
-        progress: saving.Progress,
+        progress: saving._Progress,
         patience: int | None,
         path: Path | None,
         fingerprint: str,
@@ -320,7 +310,6 @@ class _Watch:
         return keras.callbacks.LambdaCallback(on_train_batch_end=after_batch, on_epoch_end=after_epoch)
 
     def is_finished(self) -> bool:
-        """Whether ``val_loss`` has not fallen for as long as patience lasts."""
         if self.patience is None or not self.progress.curve:
             return False
         return len(self.progress.curve) - (self.progress.best_epoch or 0) >= self.patience
@@ -340,7 +329,7 @@ class _Watch:
     def _keep(self, epoch: int, logs: dict[str, float], seconds: float) -> None:
         for weight in self.learner.weights:
             # The last step's gradient may have been bad although its loss, taken before, was not.
-            if not all(np.isfinite(block).all() for block in saving.blocks(weight)):
+            if not all(np.isfinite(block).all() for block in saving._blocks(weight)):
                 self._stop(f"Weights of {self.name} ({weight.path}) became NaN or infinite", "its last step")
         progress = self.progress
         measured = {name: float(logs[name]) for name in (*HISTORY[1:], *WATCHED) if name in logs}
@@ -352,7 +341,7 @@ class _Watch:
             if losses[-1] < before:
                 progress.best_epoch, progress.best = epoch + 1, self.learner.get_weights()
         if self.path is not None:
-            saving.write_checkpoint(self.path, self.fingerprint, self.learner, progress)
+            saving._write_checkpoint(self.path, self.fingerprint, self.learner, progress)
         if self.is_finished():
             self.learner.stop_training = True
 
@@ -370,22 +359,10 @@ class _Watch:
 
 
 def stack_images(images: Iterable[np.ndarray], shape: tuple[int, ...], folder: Path) -> np.ndarray:
-    """Put decoded images, in chunks, into one array of bytes.
+    """Put chunks of images (n, side, side, 3) in [0, 1] into one array of bytes of this shape.
 
-    Parameters
-    ----------
-    images : iterable of (n, side, side, 3) ndarray, range [0, 1]
-        Rounded to 256 steps: a quarter of the memory.
-    shape : tuple of int
-        Of the whole array.
-    folder : Path
-        Beyond `IN_MEMORY` bytes the array lies in a file without a name here, which the system
-        removes with it.
-
-    Raises
-    ------
-    SavingError
-        If the disk has no room for the file.
+    Beyond `IN_MEMORY` bytes it lies in a file without a name in `folder`, which the system removes with it;
+    `SavingError` if the disk has no room for it.
     """
     chunks = (np.rint(255 * chunk).astype(np.uint8) for chunk in images)
     if math.prod(shape) <= IN_MEMORY:
@@ -397,14 +374,14 @@ def stack_images(images: Iterable[np.ndarray], shape: tuple[int, ...], folder: P
         return stacked
     folder.mkdir(parents=True, exist_ok=True)
     # Written rather than mapped for writing: a full disk raises then, and does not end the process.
-    with saving.disk_errors(folder / "decoded images"), tempfile.TemporaryFile(dir=folder) as file:
+    with saving._disk_errors(folder / "decoded images"), tempfile.TemporaryFile(dir=folder) as file:
         for chunk in chunks:
             file.write(chunk.tobytes())
         file.flush()
         return np.memmap(file, np.uint8, "r", shape=shape)
 
 
-def batches(
+def _batches(
     images: np.ndarray,
     targets: np.ndarray,
     order: Callable[[int], Iterator[tuple[np.ndarray, int]]],
@@ -412,27 +389,14 @@ def batches(
     steps: int,
     augment: bool = False,
 ) -> tf.data.Dataset:
-    """Return batches of images in [0, 1] and one-hot targets, epoch after epoch.
+    """Return batches of images (N, side, side, 3), uint8 made [0, 1], and one-hot targets (N, 6).
 
-    Parameters
-    ----------
-    images : (N, side, side, 3) ndarray of uint8
-        All images.
-    targets : (N, 6) ndarray of float32
-        One-hot.
-    order : callable
-        From an epoch to its batches: the places of the images, and the seed of their augmentation.
-    epochs : iterable of int
-        Which.
-    steps : int
-        Batches in each epoch.
-    augment : bool
-        Change the images at random.
+    `order` gives an epoch's batches: the places of the images, and the seed of their augmentation.
     """
     import tensorflow as tf
 
     epochs = list(epochs)
-    change = augmentation() if augment else None
+    change = _augmentation() if augment else None
 
     def gathered() -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
         for epoch in epochs:
@@ -457,20 +421,14 @@ def batches(
 
 def _in_order(images: np.ndarray, targets: np.ndarray, size: int) -> tf.data.Dataset:
     parts = [np.arange(start, min(start + size, len(images))) for start in range(0, len(images), size)]
-    return batches(images, targets, lambda epoch: ((part, 0) for part in parts), [0], len(parts))
+    return _batches(images, targets, lambda epoch: ((part, 0) for part in parts), [0], len(parts))
 
 
-def augmentation() -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-    """Return the function that flips, turns, shifts and changes the contrast of a batch at random.
+def _augmentation() -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    """Return the function (images, seed) that flips, turns, shifts and changes the contrast of a batch.
 
     The study's authors describe such changes; the `paper` preset leaves them out as the study did. White
-    comes in where an image was turned or shifted away.
-
-    Returns
-    -------
-    callable
-        ``(images, seed) -> images``: (N, side, side, 3) float32 in [0, 1], and a scalar int64
-        on which the result alone depends. Each image is changed on its own.
+    comes in where an image was turned or shifted away. The scalar int64 seed alone decides.
     """
     import keras
 
@@ -485,7 +443,7 @@ def augmentation() -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
     ]
 
     def change(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        source = given_seed(seed)
+        source = _given_seed(seed)
         for layer in layers:
             drawn = layer.get_random_transformation(images, training=True, seed=source)
             images = layer.transform_images(images, drawn, training=True)
@@ -562,13 +520,13 @@ def effort() -> dict[str, float | None]:
     taken = [tf.config.experimental.get_memory_info(name)["peak"] / 1e6 for name in gpus]
     threads = tf.config.threading.get_intra_op_parallelism_threads()
     return {
-        "peak_memory_mb": peak_memory(),
+        "peak_memory_mb": _peak_memory(),
         "gpu_memory_mb": max(taken) if taken else None,
         "threads": threads or int(os.environ.get("TF_NUM_INTRAOP_THREADS") or 0) or os.cpu_count() or 1,
     }
 
 
-def peak_memory() -> float | None:
+def _peak_memory() -> float | None:
     """Return the largest memory of this process since its start, in MB (10^6 bytes); None on Windows."""
     try:
         status = Path("/proc/self/status").read_text(encoding="utf-8")

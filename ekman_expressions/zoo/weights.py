@@ -21,74 +21,39 @@ if TYPE_CHECKING:
 
 from ekman_expressions.core.errors import MissingError, ModelError
 
+_TAIL = "_weights_tf_dim_ordering_tf_kernels_notop.h5"
 KERAS_FILES: dict[str, tuple[str, str]] = {
-    "InceptionV3": (
-        "inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5",
-        "bcbd6486424b2319ff4ef7d526e38f63",
-    ),
-    "VGG19": (
-        "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5",
-        "253f8cb515780f3b799900260a226db6",
-    ),
-    "VGG16": (
-        "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
-        "6d6bbae143d832006294945121d1f1fc",
-    ),
-    "ResNet50": (
-        "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
-        "4d473c1dd8becc155b73f8504c6f6626",
-    ),
-    "ResNet101V2": (
-        "resnet101v2_weights_tf_dim_ordering_tf_kernels_notop.h5",
-        "c0ed64b8031c3730f411d2eb4eea35b5",
-    ),
-    "Xception": (
-        "xception_weights_tf_dim_ordering_tf_kernels_notop.h5",
-        "b0042744bf5b25fce3cb969f33bebb97",
-    ),
+    "InceptionV3": ("inception_v3" + _TAIL, "bcbd6486424b2319ff4ef7d526e38f63"),
+    "VGG19": ("vgg19" + _TAIL, "253f8cb515780f3b799900260a226db6"),
+    "VGG16": ("vgg16" + _TAIL, "6d6bbae143d832006294945121d1f1fc"),
+    "ResNet50": ("resnet50" + _TAIL, "4d473c1dd8becc155b73f8504c6f6626"),
+    "ResNet101V2": ("resnet101v2" + _TAIL, "c0ed64b8031c3730f411d2eb4eea35b5"),
+    "Xception": ("xception" + _TAIL, "b0042744bf5b25fce3cb969f33bebb97"),
     "MobileNetV3Large": (
         "weights_mobilenet_v3_large_224_1.0_float_no_top_v2.h5",
         "07fb09a5933dd0c8eaafa16978110389",
     ),
-    "EfficientNetV2B0": (
-        "efficientnetv2-b0_notop.h5",
-        "893217f2bb855e2983157299931e43ff",
-    ),
+    "EfficientNetV2B0": ("efficientnetv2-b0_notop.h5", "893217f2bb855e2983157299931e43ff"),
 }
 """What Keras calls the file of each network's ImageNet weights without top, and its MD5."""
 
 
 def weights_file(folder: Path | str, name: str) -> Path:
-    """Find the weights file of a network in a folder.
+    """Find a network's file: the first of ``<name>.weights.h5``, ``<name>.h5`` and Keras' own name.
 
-    Parameters
-    ----------
-    folder : Path or str
-        Where the files lie.
-    name : str
-        One of `KERAS_FILES`.
-
-    Returns
-    -------
-    Path
-        The first of ``<name>.weights.h5``, ``<name>.h5`` and Keras' own name that is there.
-
-    Raises
-    ------
-    MissingError
-        If none is. Whether Keras' own file is whole is checked by its hash when it is loaded.
+    Raises `MissingError` if there is none. Whether Keras' own is whole is checked when it is loaded.
     """
     for candidate in (f"{name}.weights.h5", f"{name}.h5", KERAS_FILES[name][0]):
         path = Path(folder).expanduser() / candidate
         if path.is_file():
             return path
-    raise MissingError(f"There is no weights file of {name} in {folder}. {ways_out(name)}")
+    raise MissingError(f"There is no weights file of {name} in {folder}. {_ways_out(name)}")
 
 
-def check_keras_file(path: Path, name: str) -> None:
+def _check_keras_file(path: Path, name: str) -> None:
     """Raise unless a file is there and, if it is called as Keras' own, whole."""
     if not path.is_file():
-        raise MissingError(f"There is no weights file {path} for {name}. {ways_out(name)}")
+        raise MissingError(f"There is no weights file {path} for {name}. {_ways_out(name)}")
     keras_name, wanted = KERAS_FILES[name]
     if path.name != keras_name:
         return
@@ -102,7 +67,7 @@ def check_keras_file(path: Path, name: str) -> None:
         )
 
 
-def ways_out(name: str) -> str:
+def _ways_out(name: str) -> str:
     """Say where the weights of a network can come from instead."""
     return (
         f"Pass a file with the network's weights without top: set training.weights to a folder that holds "
@@ -111,26 +76,12 @@ def ways_out(name: str) -> str:
     )
 
 
-def load_weights(model: keras.Model, path: Path | str) -> None:
-    """Put the weights of a Keras 2 file into a model without models inside.
+def _load_weights(model: keras.Model, path: Path | str) -> None:
+    """Put the weights of a Keras 2 file (``.h5``) into a model without models inside.
 
     Layers with weights are matched by their order, since Keras numbers the names anew in each
-    session, and within a layer by the names of its weights.
-
-    Parameters
-    ----------
-    model : keras.Model
-        The model; changed only if the whole file fits.
-    path : Path or str
-        An ``.h5`` file as `save_weights` or `save` of Keras 2 write it.
-
-    Raises
-    ------
-    MissingError
-        If there is no such file.
-    ModelError
-        If it is damaged, has another layout, is not of this model (the first layer that
-        differs is named, with both shapes), or holds values that are not finite.
+    session, and within a layer by the names of its weights. The model is changed only if the whole file
+    fits; else the `ModelError` names the first layer that differs, with both shapes.
     """
     import h5py
 

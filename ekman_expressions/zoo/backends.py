@@ -1,4 +1,10 @@
-"""How Keras models, torch modules and plain functions compute what a `Model` offers."""
+"""How Keras models, torch modules and plain functions compute what a `Model` offers.
+
+Each has `predict`, from a batch of images to predictions; `hider` and `masker`, which return functions from
+samples (n, S) or masks (n, H, W) to predictions; and where it has gradients, `gradients`, which
+returns predictions and gradients at the images, and `features`: predictions, a layer's output (n, h, w, c),
+and the gradients there.
+"""
 
 from __future__ import annotations
 
@@ -377,7 +383,7 @@ def _is_spatial(layer: Any) -> bool:
     return all(side is None or side > 1 for side in (shape[2:] if first else shape[1:3]))
 
 
-class _TorchBackend:
+class _TorchBackend(_FunctionBackend):
     """A torch module (N, C, H, W) to outputs (N, classes), or to an object with ``.logits``.
 
     Used in evaluation mode, on its parameters' device; `prepare` takes tensors, by default to move channels.
@@ -394,10 +400,11 @@ class _TorchBackend:
         prepare: Callable | None = None,
         order: Sequence[int] | None = None,
     ) -> None:
-        self.model, self.precision, self.output, self.prepare = model, precision, output, prepare
-        self.order = None if order is None else list(order)
         own = getattr(getattr(model, "config", None), "image_size", None)
-        self.side = side or ((own, own) if isinstance(own, int) else None)
+        super().__init__(
+            model, output, side or ((own, own) if isinstance(own, int) else None), prepare, order
+        )
+        self.precision = precision
 
     def raw(self, images: np.ndarray) -> np.ndarray:
         import torch

@@ -8,13 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ekman_expressions.core.errors import (
-    DataError,
-    ModelError,
-    SettingsError,
-    check_option,
-    check_range,
-)
+from ekman_expressions.core.errors import DataError, ModelError, SettingsError, check_option, check_range
 from ekman_expressions.zoo import backends
 
 GROUP = 25
@@ -66,19 +60,11 @@ class Model:
     (3, 2)
     """
 
-    def __init__(
-        self,
-        backend: Any,
-        name: str,
-        classes: Sequence[str] = (),
-        *,
-        group: int = GROUP,
-        gradient_group: int = GRADIENT_GROUP,
-    ) -> None:
+    def __init__(self, backend: Any, name: str, classes: Sequence[str] = (), *, group: int = GROUP) -> None:
         check_range(group, "group", 1, integer=True)
         self._backend = backend
         self.name, self.classes = name, tuple(classes)
-        self._groups = {"predictions": group, "gradients": gradient_group}
+        self._groups = {"predictions": group, "gradients": GRADIENT_GROUP}
         self.notes: list[str] = []
 
     def __repr__(self) -> str:
@@ -96,28 +82,21 @@ class Model:
 
     @property
     def group(self) -> int:
-        """Images in each forward pass; halved where memory is short. Can be set."""
+        """Images in each forward pass; halved where memory is short."""
         return self._groups["predictions"]
-
-    @group.setter
-    def group(self, group: int) -> None:
-        check_range(group, "group", 1, integer=True)
-        self._groups["predictions"] = group
 
     @property
     def source(self) -> Any:
         """The Keras model, torch module or function inside."""
         return self._backend.model
 
-    def predict(self, images: Any, *, group: int | None = None) -> np.ndarray:
+    def predict(self, images: Any) -> np.ndarray:
         """Predict the classes of images.
 
         Parameters
         ----------
         images : (N, H, W, 3) array_like of float, range [0, 1]
             RGB.
-        group : int, optional
-            Images per batch; by default as everywhere (`GROUP`).
 
         Returns
         -------
@@ -135,9 +114,7 @@ class Model:
             raise DataError(f"'images' must have shape (N, H, W, 3), N >= 1, but got {images.shape}.")
         images = check_image(images.reshape(-1, *images.shape[2:])).reshape(images.shape)
         self._check_size(images.shape[1:])
-        (found,) = self._in_groups(
-            "predictions", lambda batch: (self._backend.predict(batch),), images, group
-        )
+        (found,) = self._in_groups("predictions", lambda batch: (self._backend.predict(batch),), images)
         return self._check(found)
 
     def predict_hidden(
@@ -286,12 +263,10 @@ class Model:
         self._check(found, target=target)
         return activations[0].astype(np.float32), _finite(gradients[0].astype(np.float32))
 
-    def _in_groups(
-        self, kind: str, call: Callable, items: np.ndarray, group: int | None = None
-    ) -> tuple[np.ndarray, ...]:
+    def _in_groups(self, kind: str, call: Callable, items: np.ndarray) -> tuple[np.ndarray, ...]:
         """Return `call` of all items, always so many at a time; half as many when memory is short."""
         while True:
-            group = group or self._groups[kind]
+            group = self._groups[kind]
             try:
                 found = []
                 for start in range(0, len(items), group):
@@ -316,7 +291,7 @@ class Model:
                 self.notes.append(
                     f"out of memory with {group} images at a time, so from there on {group // 2}"
                 )
-                self._groups[kind], group = group // 2, None
+                self._groups[kind] = group // 2
 
     def _check_size(self, shape: tuple[int, ...]) -> None:
         side = self.side

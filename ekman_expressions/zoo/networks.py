@@ -11,13 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import keras
 
-from ekman_expressions.core.errors import (
-    MissingError,
-    ModelError,
-    SettingsError,
-    check_option,
-    check_range,
-)
+from ekman_expressions.core.errors import MissingError, ModelError, SettingsError, check_option, check_range
 from ekman_expressions.core.startup import start_tensorflow
 from ekman_expressions.zoo.weights import _check_keras_file, _ways_out
 

@@ -341,8 +341,8 @@ def _check_single(what: str, inputs: Iterable[str], outputs: Iterable[str]) -> N
     inputs, outputs = list(inputs), list(outputs)
     if len(inputs) != 1 or len(outputs) != 1:
         raise ModelError(
-            f"{what} must have one input and one output, but has the inputs {', '.join(inputs)} and the outputs "
-            f"{', '.join(outputs)}. Export it with one of each."
+            f"{what} must have one input and one output, but has the inputs {', '.join(inputs)} and the "
+            f"outputs {', '.join(outputs)}. Export it with one of each."
         )
 
 

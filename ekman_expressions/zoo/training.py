@@ -272,6 +272,7 @@ def _build_learner(
     return model, learner
 
 
+@dataclass(eq=False)
 class _Watch:
     """What happens after each step and epoch: bad numbers stop the training, good epochs are kept.
 
@@ -279,17 +280,12 @@ class _Watch:
     need dropout to be seeded anew in each epoch, which trains other weights than the study's first version.
     """
 
-    def __init__(
-        self,
-        learner: keras.Model,
-        name: str,
-        progress: saving._Progress,
-        patience: int | None,
-        path: Path | None,
-        fingerprint: str,
-    ) -> None:
-        self.learner, self.name, self.progress = learner, name, progress
-        self.patience, self.path, self.fingerprint = patience, path, fingerprint
+    learner: keras.Model
+    name: str
+    progress: saving._Progress
+    patience: int | None
+    path: Path | None
+    fingerprint: str
 
     def callback(self, bar: tqdm) -> keras.callbacks.Callback:
         import keras

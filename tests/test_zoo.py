@@ -5,7 +5,6 @@ import pytest
 
 from ekman_expressions.core.errors import SettingsError
 from ekman_expressions.zoo import NETWORKS, NetSpec, preprocessing_warning, saving
-from ekman_expressions.zoo.networks import _native as native
 from ekman_expressions.zoo.weights import KERAS_FILES
 
 PRETRAINED = tuple(KERAS_FILES)
@@ -99,22 +98,6 @@ def test_scratch_networks_have_the_layers_of_the_study():
     ]
     layers = NETWORKS["SongNet"].build().layers
     assert [layer.rate for layer in layers if isinstance(layer, keras.layers.Dropout)] == [0.5, 0.5]
-
-
-@pytest.mark.parametrize("name", PRETRAINED)
-def test_native_preprocessing_equals_that_of_keras(name):
-    import importlib
-    import inspect
-
-    import keras
-
-    image = np.random.default_rng(0).random((1, 5, 4, 3), dtype=np.float32)
-    inputs = keras.Input((5, 4, 3))
-    graph = keras.Model(inputs, native(name, inputs))
-    module = importlib.import_module(inspect.getmodule(getattr(keras.applications, name)).__name__)
-    expected = module.preprocess_input(image * 255)
-    np.testing.assert_allclose(graph(image).numpy(), expected, atol=2e-4)
-    assert graph.count_params() == 0
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -172,11 +172,6 @@ class Model:
         Returns
         -------
         (n, C) ndarray of float32, range [0, 1]
-
-        Raises
-        ------
-        DataError, ModelError
-            As for `predict_hidden`.
         """
         image, masks = check_image(image), np.asarray(masks, np.float32)
         if masks.shape[1:] != image.shape[:2] or not len(masks):

@@ -48,11 +48,6 @@ def _parse_classes(classes: Any) -> tuple[str, ...]:
 class OwnModel(Settings):
     """A model that was trained elsewhere, and how to query it.
 
-    Raises
-    ------
-    SettingsError
-        If a value cannot be used.
-
     Examples
     --------
     >>> fer2013 = ["Angry", "Disgust", "Fear", "Happy", "Sad", "Surprise", "Neutral"]

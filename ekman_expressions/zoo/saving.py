@@ -36,7 +36,7 @@ class SavingError(EkmanExpressionsError, OSError):
 
 
 @contextmanager
-def _disk_errors(path: Path) -> Iterator[None]:
+def disk_errors(path: Path) -> Iterator[None]:
     """Turn an `OSError` while `path` is written into a `SavingError` that says what to do."""
     try:
         yield
@@ -63,7 +63,7 @@ def save(model: keras.Model, path: Path) -> None:
         "config.json": json.dumps(_without_addresses(keras.saving.serialize_keras_object(model))),
         "metadata.json": json.dumps(metadata),
     }
-    with _disk_errors(path), atomic_path(path) as temporary:
+    with disk_errors(path), atomic_path(path) as temporary:
         weights = temporary.with_name(f"{temporary.stem}.weights.h5")
         try:
             model.save_weights(weights)
@@ -108,7 +108,7 @@ def _write_checkpoint(path: Path, fingerprint: str, learner: keras.Model, progre
     `fingerprint` is of all that the training depends on.
     """
     content = {"fingerprint": fingerprint, "curve": progress.curve, "seconds": progress.seconds}
-    with _disk_errors(path), atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+    with disk_errors(path), atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         archive.writestr(_PROGRESS, json.dumps(content | {"best_epoch": progress.best_epoch}))
         for name, variable in _variables(learner):
             _write_variable(archive, name, variable)

@@ -370,7 +370,7 @@ def stack_images(images: Iterable[np.ndarray], shape: tuple[int, ...], folder: P
         return stacked
     folder.mkdir(parents=True, exist_ok=True)
     # Written rather than mapped for writing: a full disk raises then, and does not end the process.
-    with saving._disk_errors(folder / "decoded images"), tempfile.TemporaryFile(dir=folder) as file:
+    with saving.disk_errors(folder / "decoded images"), tempfile.TemporaryFile(dir=folder) as file:
         for chunk in chunks:
             file.write(chunk.tobytes())
         file.flush()

@@ -4,7 +4,6 @@ import json
 import shutil
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -68,12 +67,6 @@ def test_loaded_models_answer_probabilities_and_carry_no_optimiser(trained):
     assert size < 1.05 * 4 * model.count_params()
 
 
-def test_files_hold_no_dates(trained):
-    with zipfile.ZipFile(trained.model_path("WeiNet", "CV1")) as saved:
-        assert {info.date_time for info in saved.infolist()} == {(1980, 1, 1, 0, 0, 0)}
-        assert b"1980-01-01" in saved.read("metadata.json")
-
-
 def test_another_process_writes_the_same_bytes(trained, tmp_path):
     copy = make_experiment(tmp_path, training=_settings())
     code = (
@@ -86,28 +79,6 @@ def test_another_process_writes_the_same_bytes(trained, tmp_path):
     subprocess.run([sys.executable, "-c", code, str(tmp_path), str(Path(__file__).parent)], check=True)
     for name in ("WeiNet_CV2.keras", "WeiNet_CV2_history.csv"):
         assert (copy.models_folder / name).read_bytes() == (trained.models_folder / name).read_bytes(), name
-
-
-def test_other_models_before_and_the_order_of_rows_change_no_byte(trained, tmp_path):
-    import keras
-
-    copy = make_experiment(tmp_path, training=_settings())
-    write_csv(copy.manifest_path, read_csv(copy.manifest_path).iloc[::-1])
-    keras.layers.Dense(3), keras.layers.Conv2D(2, 3)
-    np.random.random(7)
-    train_model(copy, "WeiNet", "CV2")
-    path = copy.model_path("WeiNet", "CV2")
-    assert path.read_bytes() == trained.model_path("WeiNet", "CV2").read_bytes()
-
-
-def test_seed_network_and_fold_change_the_weights(trained, tmp_path):
-    first, second = (
-        load_model(trained, "WeiNet", fold).source.get_weights()[0] for fold in ("CV1", "CV2")
-    )
-    assert np.abs(first - second).max() > 0.01
-    other = make_experiment(tmp_path, training=_settings()).replace(seed=1)
-    train_model(other, "WeiNet", "CV1")
-    assert np.abs(first - load_model(other, "WeiNet", "CV1").source.get_weights()[0]).max() > 0.01
 
 
 def test_the_test_fold_has_no_influence(trained, tmp_path):
@@ -181,26 +152,6 @@ def test_nan_loss_stops_the_model_and_not_the_others(tmp_path, monkeypatch):
     assert "at learning rate 0.5" in run.omissions[0]["reason"]
     assert [path.name for path in experiment.models_folder.glob("*.keras")] == ["WeiNet_CV2.keras"]
     assert set(training.learning_curves(experiment)["fold"]) == {"CV2"}
-
-
-def test_cosine_schedule_ends_at_rate_zero(tmp_path, monkeypatch):
-    import keras
-
-    rates, fit = [], keras.Model.fit
-
-    def watched_fit(self, *arguments, **options):
-        def keep_rate(batch, logs):
-            rates.append(float(self.optimizer.learning_rate))
-
-        options["callbacks"].append(keras.callbacks.LambdaCallback(on_train_batch_end=keep_rate))
-        return fit(self, *arguments, **options)
-
-    monkeypatch.setattr(keras.Model, "fit", watched_fit)
-    experiment = make_experiment(tmp_path, training=_settings(schedule="cosine", learning_rate=1e-3))
-    train_model(experiment, "WeiNet", "CV1")
-    # Twelve faces in batches of eight, two epochs: four steps.
-    expected = [5e-4 * (1 + np.cos(np.pi * step / 4)) for step in (1, 2, 3, 4)]
-    np.testing.assert_allclose(rates, expected, rtol=1e-5, atol=1e-9)
 
 
 def test_an_expression_that_is_not_trained_is_noted(tmp_path):

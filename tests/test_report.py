@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+import shutil
 import zlib
 
 import numpy as np
@@ -118,6 +119,15 @@ def test_a_second_run_finds_all_done_and_a_change_makes_it_anew(made):
     without = report.make(made, show_faces=False)
     assert without.done > 0 and not (made.report_folder / "faces").exists()
     assert report.make(made).done > without.done
+
+
+def test_runs_of_a_package_without_a_checkout_have_no_commit(made, tmp_path):
+    copy = made.replace(root=shutil.copytree(made.root, tmp_path / "copy"))
+    for path in copy.root.rglob("run.json"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"git": None}))
+    shutil.rmtree(copy.report_folder)
+    report.make(copy)
+    assert "<td>–</td>" in (copy.report_folder / "provenance.html").read_text("utf-8")
 
 
 def test_single_faces_of_licensed_data_are_off_unless_asked_for(made, tmp_path):

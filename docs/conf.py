@@ -2,6 +2,7 @@
 
 import re
 from importlib import metadata
+from pathlib import Path
 
 project = "ekman_expressions"
 author = "The ekman_expressions developers"
@@ -31,7 +32,8 @@ html_theme_options = {"top_of_page_buttons": []}
 html_copy_source = False
 
 # Files of the repository that are no pages.
-suppress_warnings = ["myst.xref_missing"]
+# An attribute like `side` is one of several classes: none of them is linked then.
+suppress_warnings = ["myst.xref_missing", "ref.python"]
 
 
 def _own_numbers(app, what, name, obj, options, lines):
@@ -40,6 +42,22 @@ def _own_numbers(app, what, name, obj, options, lines):
     lines[:] = [re.sub(r"\[(\d+)\](_|(?= ))", rf"[#{label}-\1]\2", line) for line in lines]
 
 
+def _room(app, page, source):
+    """Add to a room's page what the room offers, or where its `__init__` offers nothing, each of its modules."""
+    room = Path(__file__).parent.parent / "ekman_expressions" / page.removeprefix("api/")
+    if not page.startswith("api/") or not room.is_dir():
+        return
+    name = f"ekman_expressions.{room.name}"
+    if "__all__" in (room / "__init__.py").read_text("utf-8") and room.name != "study":
+        source[0] += f"\n.. automodule:: {name}\n   :imported-members:\n"
+        return
+    source[0] += f"\n.. automodule:: {name}\n   :no-members:\n"
+    for path in sorted(room.glob("[!_]*.py")):
+        heading = f"{room.name}.{path.stem}"
+        source[0] += f"\n{heading}\n{'-' * len(heading)}\n\n.. automodule:: {name}.{path.stem}\n"
+
+
 def setup(app):
-    """Connect the hook."""
+    """Connect the hooks."""
+    app.connect("source-read", _room)
     app.connect("autodoc-process-docstring", _own_numbers)

@@ -47,9 +47,9 @@ def test_scores_stand_beside_their_intervals_and_baselines(intervals, baselines)
     assert list(cells.index[:3]) == list(NETWORKS) and list(cells.columns) == list(NAMES)
     assert cells.loc["WeiNet", "Anger"] == "0.600 [0.550, 0.650]"
     assert cells.loc["VGG16", "Fear"] == "–"
-    assert cells.loc["a map that is white everywhere", "Fear"] == "0.250"
+    assert cells.loc["an all-white mask", "Fear"] == "0.250"
     assert len(cells) == 3 + len(tables.ROWS)
-    assert "n = 3 folds" in styled.caption and "white everywhere" in styled.caption
+    assert "n = 3 folds" in styled.caption and "all-white mask" in styled.caption
     html = styled.to_html()
     assert html.count("font-weight: bold") == 1 and "font-style: italic" in html
     # On a narrow page a cell breaks before its interval, not within.

@@ -225,7 +225,7 @@ def area_curves(table: pd.DataFrame, *, folds: int, title: str = "") -> Figure:
         _line("mean of the networks", PALETTE[0]),
         *(_line(text, colour, linestyle=dashes) for text, colour, dashes in baselines.values()),
     ]
-    _legend(figure, entries, 2, title="share of the canvas that is marked (1: white everywhere)")
+    _legend(figure, entries, 2, title="share of the canvas that is marked (1: all-white mask)")
     return figure
 
 

@@ -76,7 +76,7 @@ HEATMAPS, ALL = "heatmaps", "all"
 
 MEANINGS: dict[str, str] = {
     HEATMAPS: "the heatmaps with the mask of their own expression",
-    "white": "a map that is white everywhere",
+    "white": "an all-white mask",
     "random_pixels": "random pixels, as many as each heatmap marks (expected)",
     "shifts": "the heatmaps after all circular shifts",
     "other_masks": "the heatmaps with the masks of the other expressions",

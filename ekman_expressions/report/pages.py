@@ -22,7 +22,7 @@ from ekman_expressions.study.runner import folder_of
 from ekman_expressions.study.scores import read_scores, read_scores_by_fold
 from ekman_expressions.study.steps import STEPS
 
-WHITE = "white everywhere (no information)"
+WHITE = "all-white mask (no information)"
 _BASELINES = ("random_pixels", "ellipse_30", "other_masks")
 
 
@@ -180,7 +180,7 @@ _PAGES = (
         "Scores",
         "IoU with the Ekman masks as bars, per expression.",
         "How far what a heatmap marks above Otsu's threshold overlaps with the Ekman mask. The black line is "
-        "what a map that is white everywhere would score: a heatmap below it is not shown to look at the "
+        "what an all-white mask would score: a heatmap below it is not shown to look at the "
         "mask.",
         ("barplots_folder",),
     ),

@@ -17,7 +17,7 @@ from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.provenance import Run
 
 _AXIS = "IoU of heatmap (Otsu) and Ekman mask"
-_BASELINE = "white everywhere (no information)"
+_BASELINE = "all-white mask (no information)"
 _LAYOUTS = {
     "table_iou_f1": ("iou", "f1_score"),
     "table_precision_recall": ("precision", "recall"),
@@ -59,7 +59,7 @@ def barplots(experiment: Experiment, run: Run) -> None:
 
     Per expression by network (``Anger_by_net.png``: mean over folds, folds as points) and by
     fold (``Anger_by_CV.png``), and ``By_expression.png`` (mean over networks). Each shows what
-    a heatmap that is white everywhere would score, which is the area of the mask.
+    an all-white mask would score, which is the area of the mask.
     """
     for file, table, options in tqdm(list(_bars(experiment)), desc="Drawing barplots", unit="figure"):
         path = experiment.barplots_folder / file

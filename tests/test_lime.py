@@ -122,12 +122,54 @@ def test_ridge_shrinks_a_linear_model_by_the_closed_form():
         np.testing.assert_allclose(lime(record, 0, alpha=alpha).weights, shrunken, atol=1e-6)
 
 
-@pytest.mark.parametrize(("samples", "alpha"), [(40, 0.0), (100, 1.0), (1000, 1.0), (100, 3000.0)])
-def test_standard_errors_equal_the_spread_over_repeated_sampling(samples, alpha):
-    explanations = [lime(make_record(curved, 12, samples, seed), 0, alpha=alpha) for seed in range(400)]
-    spread = np.std([explanation.weights for explanation in explanations], axis=0, ddof=1)
-    stated = np.sqrt(np.mean([explanation.standard_errors**2 for explanation in explanations], axis=0))
-    np.testing.assert_allclose(stated, spread, rtol=0.12)
+SIX = ("linear", "quadratic", "cubic", "logistic", "steep", "cliff")
+
+
+def six_models(kept):
+    """Predictions (n, 6) of models of 23 superpixels: additive, with interactions of two and of three, of a
+    saturating unit, and two that fall as soon as anything is hidden."""
+    random = np.random.default_rng(0)
+    slopes = random.normal(0, 23**-0.5, 23)
+    two, three = random.integers(0, 23, (20, 2)), random.integers(0, 23, (30, 3))
+    signs = 2.0 * kept - 1
+    linear = 0.5 + 0.08 * signs @ slopes
+    quadratic = linear + 0.02 * signs[:, two].prod(axis=2) @ random.normal(size=20)
+    cubic = linear + 0.02 * signs[:, three].prod(axis=2) @ random.normal(size=30)
+    logistic = 1 / (1 + np.exp(-4 * (linear - 0.5) / 0.16))
+    steep = np.exp(-6 * (1 - kept).mean(axis=1) - 2 * (1 - kept) @ np.abs(slopes))
+    cliff = np.where(kept.all(axis=1), 0.95, 0.05 + 0.02 * signs @ slopes)
+    return np.clip(np.stack([linear, quadratic, cubic, logistic, steep, cliff], axis=1), 0, 1)
+
+
+@pytest.mark.parametrize("sampler", sorted(SAMPLERS))
+@pytest.mark.parametrize(("samples", "seeds"), [(100, 200), (1000, 60)])
+def test_standard_errors_equal_the_spread_over_repeated_sampling(sampler, samples, seeds):
+    weights, stated = np.empty((2, seeds, 6, 23))
+    for seed in range(seeds):
+        drawn = draw_samples(23, samples, seed, sampler)
+        record = PerturbationRecord(
+            image_id="a",
+            model="m",
+            segments=np.arange(23)[None],
+            samples=drawn,
+            predictions=six_models(drawn).astype(np.float32),
+            sampler=sampler,
+        )
+        for model in range(6):
+            found = lime(record, model)
+            weights[seed, model], stated[seed, model] = found.weights, found.standard_errors
+    spread = weights.var(axis=0, ddof=1).sum(axis=1) ** 0.5
+    ratios = dict(zip(SIX, (stated**2).mean(axis=0).sum(axis=1) ** 0.5 / spread, strict=True))
+    covered = (np.abs(weights - weights.mean(axis=0)) < 1.96 * stated).mean(axis=(0, 2))
+    smooth = ("quadratic", "cubic", "logistic")
+    for name in SIX if sampler == "iid" else smooth:
+        assert 0.9 < ratios[name] < (1.1 if sampler == "iid" else 1.2), ratios
+    assert covered.min() > 0.91, covered
+    if sampler == "iid":
+        assert covered.max() < 0.97
+    else:
+        # Conservative, as documented.
+        assert min(ratios[name] for name in ("linear", "steep", "cliff")) > 1.2
 
 
 def test_what_is_even_cancels_within_pairs():

@@ -316,6 +316,12 @@ def test_chance_is_the_number_of_superpixels_over_that_of_samples():
         assert found == pytest.approx(expected, abs=0.01)
 
 
+def test_chance_keeps_the_prediction_for_the_whole_image():
+    """Given to a lighter sample, the outlier would be fitted less: R² by chance too small."""
+    spike = drawn_record(one_spike)
+    assert permuted_r2(spike, 0, seed=0) == pytest.approx(lime(spike, 0).r2)
+
+
 def test_noise_is_fitted_but_not_predicted():
     records = [drawn_record(noise, seed=seed) for seed in range(20)]
     fitted = np.mean([lime(record, 0, **EQUAL).r2 for record in records])

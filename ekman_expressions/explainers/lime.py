@@ -108,7 +108,10 @@ def lime(
     ("HC2", [3]_), since a fitted residual is smaller than a true one when samples are
     few. Samples that were drawn together, as complements (`pairs`), count as
     one: their ψ are summed, and ``sqrt(1 - h)`` becomes the square root of a matrix ("CR2", [4]_).
-    The errors measure spread about the ridge estimate's own expectation, not shrinkage.
+    The first sample, which is not drawn, has no part in Σ ψ ψᵀ. The errors measure spread about the ridge
+    estimate's own expectation, not shrinkage. For independent samples they equal the spread; for the sampler
+    ``'orthogonal'`` they are conservative where the model is nearly additive, or steep: they know
+    of the pairs, but not of the balance within a block.
 
     Parameters
     ----------
@@ -160,9 +163,10 @@ def lime(
     residuals = y - x @ weights
     total = w @ y**2
     groups = pairs(len(x), record.sampler)
-    psi = _influences(x, w, residuals, inverse, groups)
+    # Without the first sample: it is not drawn, and its influence, often the largest, never varies.
+    psi = _influences(x, w, residuals, inverse, groups)[1:]
     # Centred by the samples in each, since the last pair may be half.
-    psi -= np.bincount(groups)[:, None] * (psi.sum(axis=0) / len(x))
+    psi -= np.bincount(groups)[1:, None] * (psi.sum(axis=0) / max(len(x) - 1, 1))
     half = psi @ inverse
     return Explanation(
         explainer="lime",

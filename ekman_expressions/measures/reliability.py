@@ -137,14 +137,16 @@ def permuted_r2(
 ) -> float:
     """Return the R² that chance gives: the mean over permutations of the predictions over the samples.
 
-    With equal sample weights and no penalty its expectation is ``S / (n - 1)`` for S superpixels and n
+    The first sample, which keeps all and weighs most, keeps its prediction: as an outlier at a smaller weight
+    it would be fitted less, and chance understated. With equal sample weights and no penalty its expectation is ``S / (n - 1)`` for S superpixels and n
     samples, if the samples determine all weights. NaN when the prediction is the same for all samples.
     """
     check_range(permutations, "permutations", 1, integer=True)
-    random = np.random.default_rng(seed)
+    random, n = np.random.default_rng(seed), len(record.samples)
     found = []
     for _ in range(permutations):
-        permuted = replace(record, predictions=record.predictions[random.permutation(len(record.samples))])
+        order = np.r_[0, 1 + random.permutation(n - 1)]
+        permuted = replace(record, predictions=record.predictions[order])
         found.append(lime(permuted, target, kernel_width=kernel_width, alpha=alpha).r2)
     return float(np.mean(found))
 
@@ -173,16 +175,13 @@ def cross_validated_r2(
         )
     part_of = (np.random.default_rng(seed).permutation(count) % parts)[groups]
     predictions = record.predictions[:, target].astype(np.float64)
+    y = predictions - predictions[0]
     weights = sample_weights(record.samples, kernel_width)
-    fitted, mean = np.empty((2, len(predictions)))
-    for part in range(parts):
-        out = part_of == part
-        # Only the weights of the fit are used, and how samples were drawn changes none of them.
-        kept = replace(
-            record, samples=record.samples[~out], predictions=record.predictions[~out], sampler="iid"
-        )
-        fit = lime(kept, target, kernel_width=kernel_width, alpha=alpha)
-        fitted[out] = fit.intercept + record.samples[out] @ fit.weights
-        mean[out] = np.average(predictions[~out], weights=weights[~out])
-    total = weights @ (predictions - mean) ** 2
-    return float(1 - weights @ (predictions - fitted) ** 2 / total) if total > 0 else float("nan")
+    others = weights * (part_of != np.arange(parts)[:, None])
+    slopes, _ = _fits(record.samples, y, others, alpha)
+    others /= others.sum(axis=1, keepdims=True)
+    mean = (others @ y)[part_of]
+    away = record.samples - (others @ record.samples)[part_of]
+    total = weights @ (y - mean) ** 2
+    residuals = y - mean - np.einsum("ns,ns->n", away, slopes[part_of])
+    return float(1 - weights @ residuals**2 / total) if total > 0 else float("nan")

@@ -51,7 +51,7 @@ def linear_network():
     return model, (weights[:, 0] - weights[:, 1]).reshape(SIDE, SIDE, 3) / 2
 
 
-@pytest.mark.parametrize("score", ["probability", "logit"])
+@pytest.mark.parametrize("score", ["probability", "contrast"])
 @pytest.mark.parametrize("hidden", [0.0, 0.5])
 def test_integrated_gradients_sum_to_what_the_image_adds(score, hidden):
     model, image = smooth_network(), random_image()
@@ -67,8 +67,42 @@ def test_integrated_gradients_sum_to_what_the_image_adds(score, hidden):
 def test_integrated_gradients_of_a_linear_score_are_exact_with_any_steps():
     model, slopes = linear_network()
     image = random_image()
-    found = explain("integrated_gradients", model, image, 0, steps=2, score="logit")
+    found = explain("integrated_gradients", model, image, 0, steps=2, score="contrast")
     np.testing.assert_allclose(found, (slopes * image).sum(axis=-1), atol=1e-6)
+
+
+def wavy_network():
+    """A sure network, whose probability turns from 0 to 1 within a short part of the way from black."""
+    model = smooth_network(scale=12, seed=2)
+    image = random_image()
+    return model, image, int(model(image[None]).numpy().argmax())
+
+
+def test_integrated_gradients_double_their_steps_until_they_are_complete():
+    model, image, target = wavy_network()
+    query = EXPLAINERS["integrated_gradients"].query
+    few, enough, never = (
+        query(
+            as_model(model),
+            image,
+            target,
+            seed=0,
+            landmarks=None,
+            settings=EXPLAINERS["integrated_gradients"].resolve(steps=2, tolerance=tolerance),
+        )
+        for tolerance in (1e9, 0.05, 0.0)
+    )
+    change = float(np.diff(model(np.stack([np.zeros_like(image), image])).numpy()[:, target])[0])
+    for found in (few, enough, never):
+        missed = abs(found.map.sum(dtype=np.float64) - change) / abs(change)
+        assert found.completeness == pytest.approx(missed, abs=1e-4)
+    assert few.passes == 3 and few.completeness > 0.05 and not few.note
+    assert enough.completeness <= 0.05 and 3 < enough.passes <= 257 and not enough.note
+    assert never.passes == 257 and never.completeness < 1e-3
+    assert never.note == "attributions do not sum to f(image) - f(baseline) within 0% after 256 steps"
+    # Points that were there before are used again: so are straight 256 steps.
+    straight = explain("integrated_gradients", model, image, target, steps=256)
+    np.testing.assert_allclose(never.map, straight, atol=1e-6)
 
 
 def test_gradients_are_slopes_and_do_not_depend_on_the_batch():
@@ -136,6 +170,68 @@ def test_grad_cam_is_enlarged_about_the_middle_of_pixels():
     rows, columns = np.indices(found.shape)
     centre = (found * rows).sum() / found.sum(), (found * columns).sum() / found.sum()
     assert centre == pytest.approx((11.5, 19.5), abs=0.05)
+
+
+def pooled(end):
+    """A small network with global pooling, whose softmax is written in one of several ways."""
+    import keras
+
+    keras.utils.set_random_seed(3)
+    images = keras.Input((SIDE, SIDE, 3))
+    features = keras.layers.Conv2D(7, 5, strides=3, activation="relu", name="features")(images)
+    dense = keras.layers.Dense(4, name="dense", activation="softmax" if end == "activation" else None)
+    found = dense(keras.layers.GlobalAveragePooling2D()(features))
+    if end == "layer":
+        found = keras.layers.Softmax()(found)
+    if end == "operation in a model":
+        inner = keras.Model(images, keras.ops.softmax(found))
+        images = keras.Input((SIDE, SIDE, 3))
+        found = keras.ops.take(inner(images), [2, 0, 3, 1], axis=-1)
+    return keras.Model(images, found)
+
+
+@pytest.mark.parametrize("end", ["activation", "layer", "operation in a model", "logits"])
+def test_grad_cam_is_that_of_the_logit(end):
+    """With global pooling, the logit's gradient at each of N places is its weight of the feature, over N."""
+    model, image = pooled(end), random_image()
+    flat = pooled("activation")
+    weights = flat.get_layer("dense").get_weights()[0]
+    relu = np.maximum(_convolved(flat, image), 0)
+    port = as_model(model, output="logits" if end == "logits" else "probabilities")
+    for target in range(4):
+        own = [2, 0, 3, 1][target] if end == "operation in a model" else target
+        features, gradients = port.features(image, target)
+        np.testing.assert_allclose(features, relu, atol=1e-5)
+        np.testing.assert_allclose(gradients[1, 2] * relu[..., 0].size, weights[:, own], rtol=1e-4)
+        _, contrast = port.features(image, target, score="contrast")
+        centred = weights[:, own] - weights.mean(axis=1)
+        np.testing.assert_allclose(contrast[1, 2] * relu[..., 0].size, centred, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(port.predict(image[None])[0].sum(), 1, rtol=1e-5)
+    assert port.notes == []
+
+
+def _convolved(model, image):
+    kernel, bias = model.get_layer("features").get_weights()
+    windows = np.lib.stride_tricks.sliding_window_view(image, (5, 5), axis=(0, 1))[::3, ::3]
+    return np.einsum("hwcij,ijck->hwk", windows, kernel) + bias
+
+
+def test_what_grad_cam_cannot_know_is_noted():
+    import keras
+
+    image = random_image()
+    flattened = as_model(smooth_network())
+    flattened.features(image, 0)
+    flattened.features(image, 1)
+    (note,) = flattened.notes
+    assert "no global pooling follows the layer 'conv2d" in note
+    base = pooled("logits")
+    positive = keras.ops.softplus(base.output)
+    other = as_model(keras.Model(base.input, positive / keras.ops.sum(positive, axis=-1, keepdims=True)))
+    _, logit = other.features(image, 0)
+    _, contrast = other.features(image, 0, score="contrast")
+    assert np.array_equal(logit, contrast)
+    assert [note for note in other.notes if "does not end in a softmax" in note] == other.notes != []
 
 
 @pytest.mark.parametrize(("own", "channel"), [({}, 1), ({"channels": "bgr"}, 1), ({"channels": "bgr"}, 0)])

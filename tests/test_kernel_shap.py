@@ -1,5 +1,6 @@
 """Shapley values from records: against brute force, and what must hold for any model."""
 
+from dataclasses import replace
 from itertools import permutations
 
 import numpy as np
@@ -115,6 +116,24 @@ def test_values_sum_to_what_uncovering_all_adds(count, seed, number):
     found = kernel_shap(record_of(function, paired_samples(count, number, seed)), 0)
     whole, none = function(np.ones(count, bool)), function(np.zeros(count, bool))
     assert found.sum() == pytest.approx(float(whole) - float(none), abs=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_where_hiding_all_was_queried_even_uniform_samples_give_the_exact_sum(seed):
+    """An intercept, extrapolated to no superpixel, would be off."""
+    function, none = game(7, seed), np.zeros(7, bool)
+    samples = draw_samples(7, 40, seed)
+    samples = samples[samples.any(axis=1)]
+    record = record_of(function, samples)
+    told = replace(record, none=np.float32([function(none), 1 - function(none)]))
+    truth = brute_force(function, 7).sum()
+    found = explained_by_kernel_shap(told, 0)
+    assert found.weights.sum() == pytest.approx(truth, abs=1e-6)
+    assert found.passes == record.passes + 1
+    assert abs(kernel_shap(record, 0).sum() - truth) > 1e-3
+    # One number, added to all: LIME's other estimates are as they were.
+    assert np.ptp(found.weights - kernel_shap(record, 0)) < 1e-9
+    assert np.array_equal(superpixel_rise(told, 0).weights, superpixel_rise(record, 0).weights)
 
 
 @pytest.mark.parametrize("sampler", [draw_samples, paired_samples])

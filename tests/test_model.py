@@ -73,10 +73,12 @@ def shown_copies(image, samples, behind, segments=SEGMENTS):
     return np.concatenate(shown)[: len(samples)]
 
 
-@pytest.mark.parametrize("hidden", [0, 0.25, 1, "mean", "blur"])
+@pytest.mark.parametrize("hidden", [0, 0.25, 1, "mean", "blur", "superpixel_mean", lambda image: 1 - image])
 def test_hidden_superpixels_show_the_background_and_kept_ones_the_image(image, hidden):
     samples = samples_of(40)
-    behind = background(image, hidden)
+    behind = background(image, hidden, SEGMENTS)
+    if hidden == "superpixel_mean":
+        assert np.abs(behind[SEGMENTS == 1] - image[SEGMENTS == 1].mean(axis=0)).max() < 1e-6
     assert behind.shape == image.shape and behind.dtype == np.float32
     copies = shown_copies(image, samples, hidden)
     for copy, kept in zip(copies, samples, strict=True):

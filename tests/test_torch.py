@@ -119,7 +119,7 @@ def test_a_module_equals_its_twin_in_keras(images, samples):
     np.testing.assert_allclose(
         ours.predict_masked(images[0], masks), twin.predict_masked(images[0], masks), atol=1e-5
     )
-    for score in ("probability", "logit"):
+    for score in ("probability", "logit", "contrast"):
         for found, wanted in zip(
             ours.gradients(images, 2, score), twin.gradients(images, 2, score), strict=True
         ):
@@ -180,7 +180,7 @@ def test_colours_range_and_order_are_adapted_and_gradients_flow_through(channels
     logits = by_hand(module, given)[:, [6, 5, 4, 3, 2, 1, 0]]
     odds = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(model.predict(images), odds, atol=1e-5)
-    _, gradients = model.gradients(images[:1], 2, "logit")
+    _, gradients = model.gradients(images[:1], 2, "contrast")
     # The slope towards a brighter image, by differences.
     step = np.float32(1e-3)
     scores = [np.log(model.predict(np.clip(images[:1] + sign * step, 0, 1))) for sign in (1, -1)]

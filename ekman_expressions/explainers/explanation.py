@@ -41,6 +41,8 @@ class Explanation:
         when the model predicted the same for all samples, so that there is nothing to explain.
     passes : int
         Images that went through the model for what this was estimated from.
+    completeness : float
+        By how much a map misses what it should sum to, as a share of it (integrated gradients); else NaN.
 
     Raises
     ------
@@ -63,6 +65,7 @@ class Explanation:
     intercept: float = float("nan")
     r2: float = float("nan")
     passes: int = 0
+    completeness: float = float("nan")
     image_id: str = ""
     model: str = ""
 
@@ -149,12 +152,18 @@ class Option:
             check_range(value, name, self.low, self.high, integer=isinstance(self.default, int))
 
 
+def _check_hidden(hidden: Any, name: str) -> None:
+    # Pictures and functions that make them, which no settings file can name, are checked with the image.
+    if not callable(hidden) and not np.ndim(hidden):
+        check_hidden(hidden, name)
+
+
 SHARED: dict[str, Option] = {
     "segments": Option(default=30, low=1, high=10_000),
     "compactness": Option(default=20.0, low=1e-6),
     "samples": Option(default=1000, low=2),
     "sampler": Option(default="iid", choices=tuple(SAMPLERS)),
-    "hidden": Option(default=0.0, verify=check_hidden),
+    "hidden": Option(default=0.0, verify=_check_hidden),
     "kernel_width": Option(default=0.25, low=1e-6),
     "alpha": Option(default=1.0, low=0),
 }
@@ -173,6 +182,7 @@ def _map_as_it_is(name: str, stored: StoredMap, target: int, settings: Mapping[s
         target=target,
         weights=stored.map,
         passes=stored.passes,
+        completeness=stored.completeness,
         image_id=stored.image_id,
         model=stored.model,
     )

@@ -26,8 +26,8 @@ def kernel_shap(record: PerturbationRecord, target: int) -> Explanation:
     not matter how often the sampler draws each size. By symmetry the *differences* between superpixels
     do not depend on the constraint: they are those of the weighted regression with a free intercept,
     and what remains is one number, added to all, that makes them sum to f(all) - f(none) exactly ([2]_,
-    equation 7, solved so). The study's samples never hide all; f(none) is then that intercept, at
-    least 0 and at most 1.
+    equation 7, solved so). Where the record does not know f(none), it is that intercept, at least 0 and at
+    most 1.
 
     Parameters
     ----------
@@ -62,7 +62,10 @@ def kernel_shap(record: PerturbationRecord, target: int) -> Explanation:
     x_mean, y_mean, root = weights @ x, weights @ y, np.sqrt(weights)
     slopes = np.linalg.lstsq((x - x_mean) * root[:, None], (y - y_mean) * root, rcond=None)[0]
     intercept = np.clip(y_mean - x_mean @ slopes, -predictions[0], 1 - predictions[0])
-    none = y[sizes == 0].mean() if (sizes == 0).any() else intercept
+    if record.none is not None:
+        none = float(record.none[target]) - predictions[0]
+    else:
+        none = y[sizes == 0].mean() if (sizes == 0).any() else intercept
     full = y[sizes == count].mean() if (sizes == count).any() else intercept + slopes.sum()
     return Explanation(
         explainer="kernel_shap",
@@ -71,7 +74,7 @@ def kernel_shap(record: PerturbationRecord, target: int) -> Explanation:
         target=int(target),
         weights=slopes - slopes.mean() + (full - none) / count,
         segments=record.segments,
-        passes=record.passes,
+        passes=record.passes + (record.none is not None),
     )
 
 

@@ -24,7 +24,7 @@ def query_superpixels(
     samples: int = 1000,
     seed: int | np.random.Generator,
     sampler: str = "iid",
-    hidden: float | str = 0.0,
+    hidden: Any = 0.0,
 ) -> PerturbationRecord:
     """Query a model about copies of an image in which random superpixels are hidden.
 
@@ -37,14 +37,15 @@ def query_superpixels(
     segments : (H, W) ndarray of int
         The superpixel of each pixel, 0 ... S - 1; see `superpixels`.
     samples : int, >= 1
-        How many copies: so many forward passes.
+        How many copies: so many forward passes, and one of the image with all hidden.
     seed : int or Generator
         Decides which superpixels each copy keeps.
     sampler : {'iid', 'orthogonal'}
         See `draw_samples`.
-    hidden : float or {'mean', 'blur'}
-        What hidden superpixels look like: a gray value in [0, 1], the image's mean colour, or the image
-        blurred; see `ekman_expressions.zoo.model.background`.
+    hidden : float, {'mean', 'blur', 'superpixel_mean'}, (H, W, 3) ndarray or callable
+        What hidden superpixels look like: a gray value in [0, 1], the image's mean colour, the image
+        blurred, each superpixel's own mean colour, or a picture; see
+        `ekman_expressions.zoo.model.background`.
 
     Returns
     -------
@@ -60,14 +61,16 @@ def query_superpixels(
     """
     model = as_model(model)
     kept = draw_samples(int(np.max(segments)) + 1, samples, seed, sampler)
+    none = model.predict_hidden(image, segments, np.zeros_like(kept[:1]), hidden, singly=True)
     return PerturbationRecord(
         image_id="",
         model=model.name,
         segments=segments,
         samples=kept,
         predictions=model.predict_hidden(image, segments, kept, hidden),
-        hidden=hidden,
+        hidden="image" if callable(hidden) or np.ndim(hidden) else hidden,
         sampler=sampler,
+        none=none[0],
     )
 
 

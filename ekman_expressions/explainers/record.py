@@ -17,6 +17,9 @@ from ekman_expressions.core.errors import DataError, check_option, check_range
 from ekman_expressions.core.files import read_arrays, write_arrays
 from ekman_expressions.zoo.model import check_image, check_samples, check_segments
 
+FEWEST_PER_SUPERPIXEL = 6
+"""Samples per superpixel below which R² says little: 100 of 50 superpixels have an R² of 0.5 by chance."""
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Stored:
@@ -26,10 +29,13 @@ class Stored:
     ----------
     image_id, model : str
         Which image, which model (``SongNet_CV3``).
+    note : str
+        What is to be known before the explanation is used; mostly empty.
     """
 
     image_id: str
     model: str
+    note: ClassVar[str] = ""
     _names: ClassVar[tuple[str, ...]] = ()
 
     def save(self, path: Path) -> None:
@@ -82,10 +88,13 @@ class PerturbationRecord(Stored):
         Which superpixels were kept in each sample.
     predictions : (n, C) ndarray of float32, range [0, 1]
         The model's probabilities for each sample and class.
-    hidden : float or {'mean', 'blur'}
-        What hidden superpixels looked like; see `ekman_expressions.zoo.model.background`.
+    hidden : float or str
+        What hidden superpixels looked like; see `ekman_expressions.zoo.model.background`. ``'image'``: a
+        picture that was given.
     sampler : str
         How the samples were drawn, one of `SAMPLERS`: which of them depend on each other.
+    none : (C,) ndarray of float32 or None
+        The prediction for the image with all superpixels hidden, which is no sample; None: not known.
 
     Raises
     ------
@@ -98,6 +107,7 @@ class PerturbationRecord(Stored):
     predictions: np.ndarray
     hidden: float | str = 0.0
     sampler: str = "iid"
+    none: np.ndarray | None = None
     _names: ClassVar[tuple[str, ...]] = ("segments", "samples", "predictions", "hidden", "sampler")
 
     def __post_init__(self) -> None:
@@ -113,11 +123,23 @@ class PerturbationRecord(Stored):
             )
         if not np.isfinite(predictions).all():
             raise DataError("'predictions' must be finite, but some are NaN or infinite.")
+        if self.none is not None and np.shape(self.none) != predictions.shape[1:]:
+            raise DataError(f"'none' must have shape {predictions.shape[1:]}, but got {np.shape(self.none)}.")
 
     @property
     def passes(self) -> int:
         """Forward passes that it took: the number of samples."""
         return len(self.samples)
+
+    @property
+    def note(self) -> str:  # type: ignore[override]
+        """Whether there are too few samples for what R² says of the fit."""
+        if len(self.samples) >= FEWEST_PER_SUPERPIXEL * self.samples.shape[1]:
+            return ""
+        return (
+            f"fewer than {FEWEST_PER_SUPERPIXEL} samples per superpixel: the weights fit noise too, so that "
+            "R² is to be read beside that on unseen samples"
+        )
 
     def _packed(self) -> dict[str, np.ndarray]:
         # Samples as bits, segments in the smallest type.
@@ -128,6 +150,7 @@ class PerturbationRecord(Stored):
             "predictions": self.predictions,
             "hidden": np.array(self.hidden if isinstance(self.hidden, str) else float(self.hidden)),
             "sampler": np.array(self.sampler),
+            **({} if self.none is None else {"none": np.asarray(self.none, np.float32)}),
         }
 
     @staticmethod
@@ -143,6 +166,7 @@ class PerturbationRecord(Stored):
             "predictions": arrays["predictions"],
             "hidden": arrays["hidden"].item(),
             "sampler": str(arrays["sampler"]),
+            "none": arrays.get("none"),
         }
 
 
@@ -158,6 +182,8 @@ class StoredMap(Stored):
         How much each pixel speaks for the class; negative: against it.
     passes : int
         Images that went through the model.
+    completeness : float
+        By how much the map misses what it should sum to, as a share of it; NaN where there is no such sum.
 
     Raises
     ------
@@ -168,6 +194,8 @@ class StoredMap(Stored):
     target: int
     map: np.ndarray
     passes: int
+    completeness: float = float("nan")
+    note: str = ""  # type: ignore[misc]
     _names: ClassVar[tuple[str, ...]] = ("map", "target", "passes")
 
     def __post_init__(self) -> None:
@@ -175,13 +203,14 @@ class StoredMap(Stored):
             raise DataError(f"'map' must have shape (H, W), but got {np.shape(self.map)}.")
 
     def _packed(self) -> dict[str, np.ndarray]:
-        numbers = {"target": np.array(self.target), "passes": np.array(self.passes)}
-        return {"map": np.asarray(self.map, np.float32), **numbers}
+        names = ("target", "passes", "completeness", "note")
+        return {"map": np.asarray(self.map, np.float32)} | {n: np.array(getattr(self, n)) for n in names}
 
     @staticmethod
     def _unpacked(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
         numbers = {name: int(arrays[name]) for name in ("target", "passes")}
-        return {"map": arrays["map"], **numbers}
+        more = {name: arrays[name].item() for name in ("completeness", "note") if name in arrays}
+        return {"map": arrays["map"], **numbers, **more}
 
 
 def _iid(n_superpixels: int, n_samples: int, random: np.random.Generator) -> np.ndarray:

@@ -138,8 +138,9 @@ def permuted_r2(
     """Return the R² that chance gives: the mean over permutations of the predictions over the samples.
 
     The first sample, which keeps all and weighs most, keeps its prediction: as an outlier at a smaller weight
-    it would be fitted less, and chance understated. With equal sample weights and no penalty its expectation is ``S / (n - 1)`` for S superpixels and n
-    samples, if the samples determine all weights. NaN when the prediction is the same for all samples.
+    it would be fitted less, and chance understated. With equal sample weights and no penalty the expectation
+    is about ``S / (n - 1)`` for S superpixels and n samples, if the samples determine all weights. NaN when
+    the prediction is the same for all samples.
     """
     check_range(permutations, "permutations", 1, integer=True)
     random, n = np.random.default_rng(seed), len(record.samples)

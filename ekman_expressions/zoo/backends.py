@@ -76,6 +76,8 @@ class _FunctionBackend:
     """
 
     has_gradients = False
+    # Replaced by the list of the `Model` that it belongs to.
+    notes: Sequence[str] = ()
 
     def __init__(
         self,
@@ -184,13 +186,12 @@ class _KerasBackend:
         def build() -> Callable:
             import tensorflow as tf
 
-            forward = self._forward(weakref.ref(self.model))
+            forward = _keras_scored(weakref.ref(self.model), self.output, score)
 
             def run(images: Any, target: Any) -> Any:
                 with tf.GradientTape() as tape:
                     tape.watch(images)
-                    found = forward(images)
-                    value = tf.reduce_sum(_keras_score(found, target, score))
+                    found, value = forward(images, target)
                 gradient = tape.gradient(value, images)
                 if gradient is None:
                     raise ModelError("The predictions do not depend on the input by differentiable steps.")
@@ -198,6 +199,7 @@ class _KerasBackend:
 
             return _traced(run, images.shape, ((), tf.int32))
 
+        self._say_if_no_logits(score)
         run = self._once(("gradients", images.shape, score), build)
         with silent_stderr():
             return tuple(part.numpy() for part in run(images, np.int32(target)))
@@ -208,7 +210,8 @@ class _KerasBackend:
         def build() -> Callable:
             import tensorflow as tf
 
-            forward, layer_of = self._forward(weakref.ref(self.model)), weakref.ref(chosen)
+            forward = _keras_scored(weakref.ref(self.model), self.output, score)
+            layer_of = weakref.ref(chosen)
 
             def run(images: Any, target: Any) -> Any:
                 seen: list[Any] = []
@@ -225,10 +228,9 @@ class _KerasBackend:
                     # The layer may lie inside a nested model, whose graph has no tensor of it to ask for.
                     layer.call = call
                     try:
-                        found = forward(images)
+                        found, value = forward(images, target)
                     finally:
                         layer.call = usual
-                    value = tf.reduce_sum(_keras_score(found, target, score))
                 if len(seen) != 1:
                     raise ModelError(f"The layer {layer.name!r} runs {len(seen)} times, but must run once.")
                 gradient = tape.gradient(value, seen[0])
@@ -240,6 +242,9 @@ class _KerasBackend:
 
             return _traced(run, images.shape, ((), tf.int32))
 
+        self._say_if_no_logits(score)
+        if not _is_pooled_after(self.model, chosen):
+            _say(self, _NO_POOLING.format(chosen.name))
         # By identity: layers of two nested models may share a name.
         run = self._once(("features", images.shape, id(chosen), score), build)
         with silent_stderr():
@@ -263,20 +268,102 @@ class _KerasBackend:
         copy = self._once(("copy", self.precision), lambda: _in_precision(self.model, self.precision))
         return lambda: copy
 
+    def _say_if_no_logits(self, score: str) -> None:
+        if score == "logit" and self.output != "logits" and _final_softmax(self.model) is None:
+            _say(self, _NO_SOFTMAX)
+
     def _forward(self, network: Callable[[], Any]) -> Callable:
         import tensorflow as tf
 
         is_logits = self.output == "logits"
 
         def forward(images: Any) -> Any:
-            found = network()(images, training=False)
-            if not tf.is_tensor(found) or found.shape.rank != 2:
-                received = found.shape if tf.is_tensor(found) else type(found).__name__
-                raise ModelError(f"The model must return one array (N, classes), but returned {received}.")
-            found = tf.cast(found, tf.float32)
+            found = _keras_outputs(network(), images)
             return tf.nn.softmax(found) if is_logits else found
 
         return forward
+
+
+def _say(backend: Any, note: str) -> None:
+    if note not in backend.notes:
+        backend.notes.append(note)
+
+
+_NO_SOFTMAX = (
+    "the model does not end in a softmax that can be seen, so logarithms of predictions are its logits"
+)
+_NO_POOLING = (
+    "no global pooling follows the layer {!r}: the classes depend on where its features are, of which "
+    "Grad-CAM's one weight per feature map knows nothing"
+)
+
+
+def _keras_outputs(model: Any, images: Any) -> Any:
+    import tensorflow as tf
+
+    found = model(images, training=False)
+    if not tf.is_tensor(found) or found.shape.rank != 2:
+        received = found.shape if tf.is_tensor(found) else type(found).__name__
+        raise ModelError(f"The model must return one array (N, classes), but returned {received}.")
+    return tf.cast(found, tf.float32)
+
+
+def _final_softmax(model: Any) -> Any:
+    """Return the layer or operation whose softmax makes a Keras model's predictions, or None."""
+    import keras
+
+    from ekman_expressions.zoo.keras_internals import _output_operations
+
+    operations = _output_operations(model)
+    operation = operations[0] if len(operations) == 1 else None
+    while operation is not None:
+        if getattr(operation, "layers", None):
+            return _final_softmax(operation)
+        kind = type(operation).__name__
+        if kind == "Softmax" or getattr(operation, "activation", None) is keras.activations.softmax:
+            return operation
+        # What adapts another's model: its classes in another order.
+        if kind not in ("Take", "Cast", "GetItem"):
+            return None
+        operation = operation.input._keras_history.operation
+    return None
+
+
+@contextlib.contextmanager
+def _without_softmax(operation: Any) -> Iterator[None]:
+    """Let a layer or operation pass on, within the block, what it would take the softmax of."""
+    name = "activation" if hasattr(operation, "activation") else "call"
+    usual = getattr(operation, name)
+    setattr(operation, name, lambda x, **options: x)
+    try:
+        yield
+    finally:
+        setattr(operation, name, usual)
+
+
+def _keras_scored(network: Callable[[], Any], output: str, score: str) -> Callable:
+    """Return a function from images and the class to predictions (n, C) and the sum of the class' scores."""
+    import tensorflow as tf
+
+    def scored(images: Any, target: Any) -> tuple[Any, Any]:
+        model = network()
+        last = _final_softmax(model) if score == "logit" and output != "logits" else None
+        with contextlib.nullcontext() if last is None else _without_softmax(last):
+            raw = _keras_outputs(model, images)
+        is_logits = output == "logits" or last is not None
+        found = tf.nn.softmax(raw) if is_logits else raw
+        if score == "probability":
+            value = found
+        elif score == "logit" and is_logits:
+            value = raw
+        else:
+            logarithms = tf.math.log(tf.maximum(found, _SMALLEST))
+            value = logarithms - tf.reduce_mean(logarithms, axis=1, keepdims=True)
+        # An index out of range would be an error on the CPU; `Model` reports it in our words instead.
+        target = tf.clip_by_value(target, 0, tf.shape(found)[1] - 1)
+        return found, tf.reduce_sum(tf.gather(value, target, axis=1))
+
+    return scored
 
 
 def _traced(function: Callable, *inputs: Any) -> Callable:
@@ -291,17 +378,6 @@ def _traced(function: Callable, *inputs: Any) -> Callable:
     # not by a first call: after five first calls (of five models) TensorFlow would warn of retracing.
     with silent_stderr():
         return tf.function(function, input_signature=signature, autograph=False).get_concrete_function()
-
-
-def _keras_score(found: Any, target: Any, score: str) -> Any:
-    import tensorflow as tf
-
-    # An index out of range would be an error on the CPU; `Model` reports it in our words instead.
-    target = tf.clip_by_value(target, 0, tf.shape(found)[1] - 1)
-    if score == "probability":
-        return tf.gather(found, target, axis=1)
-    logarithms = tf.math.log(tf.maximum(found, _SMALLEST))
-    return tf.gather(logarithms, target, axis=1) - tf.reduce_mean(logarithms, axis=1)
 
 
 def _in_precision(model: Any, precision: str) -> Any:
@@ -341,6 +417,17 @@ def _last_keras_features(model: Any) -> Any:
     if chosen is None:
         raise _no_convolution(model.name)
     return chosen
+
+
+def _is_pooled_after(model: Any, chosen: Any) -> bool:
+    """Say whether, after a layer, all places of a feature are gathered into one before the classes."""
+    layers = list(_flat_layers(model))
+    for layer in layers[layers.index(chosen) + 1 :]:
+        if "Pool" in type(layer).__name__:
+            shape = getattr(layer.output, "shape", ())
+            if len(shape) == 2 or (len(shape) == 4 and not _is_spatial(layer)):
+                return True
+    return False
 
 
 def _no_convolution(name: str) -> ModelError:
@@ -445,20 +532,24 @@ class _TorchBackend(_FunctionBackend):
     def gradients(self, images: np.ndarray, target: int, score: str) -> tuple[np.ndarray, ...]:
         with self._evaluating(images.shape):
             given = self._tensor(images).requires_grad_()
-            found = self._forward(given, "float32")
-            return found.detach().cpu().numpy(), self._derived(found, target, score, given, "its input")
+            found, value = self._scored(given, target, score)
+            return found.detach().cpu().numpy(), self._derived(value, given, "its input")
 
     def features(self, images: np.ndarray, target: int, layer: str, score: str) -> tuple[np.ndarray, ...]:
         import torch
 
         seen: dict[str, Any] = {}
         convolutions: list[str] = []
+        pooled: list[int] = []
 
         def watch(name: str) -> Callable:
             def hook(module: Any, inputs: Any, output: Any) -> None:
                 if isinstance(module, torch.nn.modules.conv._ConvNd):
                     convolutions.append(name)
-                spatial = isinstance(output, torch.Tensor) and output.ndim == 4 and min(output.shape[2:]) > 1
+                in_space = isinstance(output, torch.Tensor) and output.ndim == 4
+                if in_space and tuple(output.shape[2:]) == (1, 1):
+                    pooled.append(len(seen))
+                spatial = in_space and min(output.shape[2:]) > 1
                 if spatial and output.requires_grad and (convolutions or name == layer):
                     # Again at the end: a module that runs several times counts where it runs last.
                     seen.pop(name, None)
@@ -476,7 +567,7 @@ class _TorchBackend(_FunctionBackend):
         hooks = [modules[name].register_forward_hook(watch(name)) for name in watched]
         try:
             with self._evaluating(images.shape):
-                found = self._forward(self._tensor(images).requires_grad_(), "float32")
+                found, value = self._scored(self._tensor(images).requires_grad_(), target, score)
                 kinds = {name: type(modules[name]).__name__ for name in seen}
                 names = [name for name in seen if not any(part in kinds[name] for part in _NO_FEATURES)]
                 if layer and layer not in seen:
@@ -484,10 +575,14 @@ class _TorchBackend(_FunctionBackend):
                 if not layer and not names:
                     raise _no_convolution(type(self.model).__name__)
                 chosen = layer or names[-1]
-                gradients = self._derived(found, target, score, seen[chosen], f"the module {chosen!r}")
+                gradients = self._derived(value, seen[chosen], f"the module {chosen!r}")
         finally:
             for hook in hooks:
                 hook.remove()
+        # A mean over places, which need not be a module, gives the same gradient at each.
+        spread = np.ptp(gradients, axis=(2, 3)).max() > 1e-3 * np.abs(gradients).max()
+        if spread and not any(count > list(seen).index(chosen) for count in pooled):
+            _say(self, _NO_POOLING.format(chosen))
         found, features = (part.detach().cpu().numpy() for part in (found, seen[chosen]))
         return found, features.transpose(0, 2, 3, 1), gradients.transpose(0, 2, 3, 1)
 
@@ -533,15 +628,41 @@ class _TorchBackend(_FunctionBackend):
         found = found.softmax(dim=1) if is_logits else found
         return found if self.order is None else found[:, self.order]
 
-    def _derived(self, found: Any, target: int, score: str, given: Any, where: str) -> np.ndarray:
+    def _scored(self, images: Any, target: int, score: str) -> tuple[Any, Any]:
+        """Return predictions (n, C), and the class' scores (n,)."""
         import torch
 
+        ends: list[tuple[Any, Any]] = []
+
+        class Watch(torch.overrides.TorchFunctionMode):
+            def __torch_function__(
+                self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+            ) -> Any:
+                made = function(*args, **(kwargs or {}))
+                if getattr(function, "__name__", "") == "softmax" and args:
+                    ends.append((args[0], made))
+                return made
+
+        with Watch():
+            outputs, is_logits = self._outputs(images, "float32")
+        found = outputs.softmax(dim=1) if is_logits else outputs
+        logits = outputs if is_logits else next((given for given, made in ends if made is outputs), None)
+        if self.order is not None:
+            found, logits = found[:, self.order], None if logits is None else logits[:, self.order]
         # An index out of range is reported by `Model`.
         target = min(max(target, 0), found.shape[1] - 1)
-        value = found[:, target]
+        if score == "probability":
+            return found, found[:, target]
+        if score == "logit" and logits is not None:
+            return found, logits[:, target]
         if score == "logit":
-            logarithms = found.clamp_min(_SMALLEST).log()
-            value = logarithms[:, target] - logarithms.mean(dim=1)
+            _say(self, _NO_SOFTMAX)
+        logarithms = found.clamp_min(_SMALLEST).log()
+        return found, logarithms[:, target] - logarithms.mean(dim=1)
+
+    def _derived(self, value: Any, given: Any, where: str) -> np.ndarray:
+        import torch
+
         if value.requires_grad:
             (gradient,) = torch.autograd.grad(value.sum(), given, allow_unused=True)
             if gradient is not None:

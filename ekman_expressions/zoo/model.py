@@ -26,8 +26,11 @@ GRADIENT_GROUP = 8
 PRECISIONS: tuple[str, ...] = ("float32", "bfloat16", "float16")
 """Number formats in which predictions can be computed."""
 
-SCORES = ("probability", "logit")
-"""What gradients are taken of."""
+SCORES = ("probability", "logit", "contrast")
+"""What gradients are taken of; see `Model.gradients`."""
+
+HIDDEN = ("mean", "blur", "superpixel_mean")
+"""What hidden parts may look like, besides a gray value; see `background`."""
 
 BLUR = 1 / 20
 """Standard deviation of the blur in units of the image's shorter side: 11 pixels of 224.
@@ -50,7 +53,7 @@ class Model:
     classes : tuple of str
         Names of its outputs, in order; empty where they are not known.
     notes : list of str
-        What was done about a lack of memory.
+        What was done about a lack of memory, and where a score or a layer is not what it should be.
 
     Examples
     --------
@@ -64,8 +67,9 @@ class Model:
         check_range(group, "group", 1, integer=True)
         self._backend = backend
         self.name, self.classes = name, tuple(classes)
-        self._groups = {"predictions": group, "gradients": GRADIENT_GROUP}
+        self._groups = {"predictions": group, "single predictions": 1, "gradients": GRADIENT_GROUP}
         self.notes: list[str] = []
+        backend.notes = self.notes
 
     def __repr__(self) -> str:
         return f"Model({self.name!r}, side={self.side}, classes={self.classes})"
@@ -118,7 +122,7 @@ class Model:
         return self._check(found)
 
     def predict_hidden(
-        self, image: Any, segments: Any, samples: Any, behind: float | str | np.ndarray = 0.0
+        self, image: Any, segments: Any, samples: Any, behind: Any = 0.0, *, singly: bool = False
     ) -> np.ndarray:
         """Predict the classes of copies of an image in which superpixels are hidden.
 
@@ -130,8 +134,11 @@ class Model:
             The superpixel of each pixel, 0 ... S - 1.
         samples : (n, S) ndarray of bool
             The superpixels that each copy keeps.
-        behind : float, {'mean', 'blur'} or (H, W, 3) ndarray
+        behind : float, str, (H, W, 3) ndarray or callable
             What hidden superpixels look like; see `background`.
+        singly : bool
+            Whether copies go through the model one by one: for few of them, a batch that is filled up
+            costs more.
 
         Returns
         -------
@@ -147,17 +154,16 @@ class Model:
         samples = check_samples(samples, segments)
         if segments.shape != image.shape[:2]:
             raise DataError(f"'segments' has shape {segments.shape}, but the image has {image.shape[:2]}.")
-        behind = background(image, behind)
+        behind = background(image, behind, segments)
         self._check_size(image.shape)
         call = self._backend.hider(image, segments, behind)
-        (found,) = self._in_groups("predictions", lambda batch: (call(batch),), samples)
+        kind = "single predictions" if singly else "predictions"
+        (found,) = self._in_groups(kind, lambda batch: (call(batch),), samples)
         return self._check(
             found, lambda row: f" ({samples[row].sum()} of {samples.shape[1]} superpixels kept)"
         )
 
-    def predict_masked(
-        self, image: Any, masks: np.ndarray, behind: float | str | np.ndarray = 0.0
-    ) -> np.ndarray:
+    def predict_masked(self, image: Any, masks: np.ndarray, behind: Any = 0.0) -> np.ndarray:
         """Predict the classes of copies of an image, each seen through a soft mask.
 
         Parameters
@@ -166,7 +172,7 @@ class Model:
             RGB.
         masks : (n, H, W) ndarray of float32, range [0, 1]
             How much of each pixel is kept; the rest is that of `behind`.
-        behind : float, {'mean', 'blur'} or (H, W, 3) ndarray
+        behind : float, str, (H, W, 3) ndarray or callable
             What is seen where the image is hidden; see `background`.
 
         Returns
@@ -195,10 +201,11 @@ class Model:
             Where the gradients are taken; values outside [0, 1] are allowed.
         target : int
             The class, 0 ... C - 1.
-        score : {'probability', 'logit'}
-            ``probability``: the prediction. ``logit``: its logarithm minus the mean of the logarithms of all
-            classes' predictions, which for a softmax is the class' logit minus the mean logit: unlike the
-            probability it does not saturate where the model is certain.
+        score : {'probability', 'logit', 'contrast'}
+            ``probability``: the prediction. ``logit``: what goes into the softmax at the model's end; where
+            there is none, the contrast, and `notes` say so. ``contrast``: the logarithm of the prediction
+            minus the mean of the logarithms of all classes' predictions, for a softmax the class' logit minus
+            the mean logit. Neither saturates where the model is certain.
 
         Returns
         -------
@@ -234,7 +241,7 @@ class Model:
             the last one, at or after the last convolution, whose output has a height and a width of
             more than one pixel each, not counting pooling, dropout, cropping and the like: the
             activation behind the last convolution, or what joins several branches.
-        score : {'probability', 'logit'}
+        score : {'probability', 'logit', 'contrast'}
             See `gradients`.
 
         Returns
@@ -400,35 +407,47 @@ def as_model(
 
 
 def check_hidden(hidden: Any, name: str) -> None:
-    """Raise `SettingsError` unless `hidden` is a gray value in [0, 1], ``"mean"`` or ``"blur"``."""
+    """Raise `SettingsError` unless `hidden` is a gray value in [0, 1] or one of `HIDDEN`."""
     if isinstance(hidden, Real) and not isinstance(hidden, bool):
         check_range(hidden, name, 0, 1)
-    elif not isinstance(hidden, str) or hidden not in ("mean", "blur"):
-        raise SettingsError(
-            f"'{name}' must be a gray value in [0, 1], 'mean' or 'blur', but got {hidden!r} instead."
-        )
+    elif not isinstance(hidden, str) or hidden not in HIDDEN:
+        known = ", ".join(map(repr, HIDDEN))
+        raise SettingsError(f"'{name}' must be a gray value in [0, 1] or one of {known}, but got {hidden!r}.")
 
 
-def background(image: np.ndarray, hidden: Any) -> np.ndarray:
+def background(image: np.ndarray, hidden: Any, segments: np.ndarray | None = None) -> np.ndarray:
     """Return what hidden parts of an image look like, as contiguous (H, W, 3) float32.
 
     Parameters
     ----------
     image : (H, W, 3) ndarray of float, range [0, 1]
         RGB.
-    hidden : float, {'mean', 'blur'} or (H, W, 3) ndarray of float, range [0, 1]
+    hidden : float, {'mean', 'blur', 'superpixel_mean'}, (H, W, 3) ndarray or callable
         A gray value (0: black); the mean of each channel; the image after a Gaussian blur
-        (see `BLUR`; Fong and Vedaldi, 2017, doi:10.1109/ICCV.2017.371); or the background itself.
+        (see `BLUR`; Fong and Vedaldi, 2017, doi:10.1109/ICCV.2017.371); each superpixel's own mean colour,
+        as the package `lime` has it; the background itself, in [0, 1]; or a function from the image to it.
+    segments : (H, W) ndarray of int, optional
+        The superpixels, 0 ... S - 1, which ``'superpixel_mean'`` needs.
     """
     image = np.asarray(image)
-    if isinstance(hidden, np.ndarray) and hidden.ndim:
+    if callable(hidden) or (isinstance(hidden, np.ndarray) and hidden.ndim):
+        hidden = np.asarray(hidden(image) if callable(hidden) else hidden)
         if hidden.shape != image.shape or not (hidden.min() >= 0 and hidden.max() <= 1):
             raise DataError(
                 f"A background must have the image's shape {image.shape} and lie in [0, 1], but got "
-                f"{hidden.shape} in [{hidden.min():g}, {hidden.max():g}]."
+                f"{hidden.shape} in [{hidden.min(initial=np.inf):g}, {hidden.max(initial=-np.inf):g}]."
             )
         return np.ascontiguousarray(hidden, np.float32)
     check_hidden(hidden, "hidden")
+    if hidden == "superpixel_mean":
+        if segments is None:
+            raise SettingsError(
+                "hidden = 'superpixel_mean' needs superpixels, but this explainer has none. "
+                "Use 'blur' or 'mean'."
+            )
+        flat, labels = image.reshape(-1, image.shape[2]), np.ravel(segments)
+        sums = np.stack([np.bincount(labels, channel) for channel in flat.T], axis=-1)
+        return np.float32(sums / np.bincount(labels)[:, None])[segments]
     if hidden == "mean":
         return np.broadcast_to(image.mean(axis=(0, 1), dtype=np.float64), image.shape).astype(np.float32)
     if hidden == "blur":

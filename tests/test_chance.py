@@ -10,7 +10,10 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 
 from ekman_expressions.core.errors import DataError, SettingsError
+from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.seeds import generator
+from ekman_expressions.facespace.masks import atlas, ekman_mask
+from ekman_expressions.facespace.warp import SHAPE
 from ekman_expressions.measures.chance import (
     _max_statistic,
     _region_null,
@@ -20,8 +23,10 @@ from ekman_expressions.measures.chance import (
     relabelling_test,
     shift_null,
 )
+from ekman_expressions.measures.heatmap_set import HeatmapSet, _cells, read_heatmaps
 from ekman_expressions.measures.scores import iou_table
 
+EKMAN = np.array([ekman_mask(name) for name in EXPRESSIONS])
 MARKED = generator(5).random((2, 2, 3, 9, 8)) < 0.3
 MASKS = generator(6).random((3, 9, 8)) < 0.4
 
@@ -71,25 +76,55 @@ def test_shifts_of_all_heatmaps_alike_are_the_brute_force():
     assert np.isnan(shift_null(nothing, MASKS)[:, 0, 1]).all()
 
 
-def test_random_regions_come_close_to_the_area_of_the_mask():
-    # A region for each pixel of a row; a heatmap that marks the row has the IoU size / row.
-    labels = np.repeat([np.arange(1, 41)], 3, axis=0)
-    mask = np.zeros((1, 3, 40), bool)
-    mask[0, :, :10] = True
-    null = _region_null(np.ones((1, 1, 1, 3, 40), bool), mask, labels, seed=1, draws=500)
-    np.testing.assert_allclose(null[:, 0, 0], 10 / 40)
-    with pytest.raises(DataError, match="do not fit"):
-        _region_null(MARKED, MASKS, labels, seed=0)
-
-
-def test_region_null_is_the_iou_of_unions():
+def test_region_null_is_the_iou_of_unions_of_about_the_area_less_that_of_the_mean_map():
     labels = np.kron(np.arange(6).reshape(2, 3), np.ones((5, 3), int))[:9, :8]
-    null = _region_null(MARKED, MASKS, labels, seed=0, draws=20)
+    nothing = np.zeros_like(MARKED[:, :, 0])
+    null = _region_null(MARKED, nothing, MASKS, labels, seed=0, draws=20)
     np.testing.assert_allclose(null[0], own_iou(MARKED, MASKS))
     chosen = [np.flatnonzero(row) + 1 for row in itertools.product((False, True), repeat=5) if any(row)]
     unions = np.array([np.isin(labels, row) for row in chosen])
     possible = iou_table(MARKED[1, :, 2], unions).mean(axis=0)
     assert all(np.isclose(possible, value).any() for value in null[1:, 1, 2])
+    common = MARKED[:, :, 1]
+    less = _region_null(MARKED, common, MASKS, labels, seed=0, draws=20)
+    mean_map = _region_null(common[:, :, None].repeat(3, axis=2), nothing, MASKS, labels, seed=0, draws=20)
+    np.testing.assert_allclose(less, null - mean_map, atol=1e-12)
+    # A region for each pixel of a row; a heatmap that marks the row has the IoU size / row.
+    labels, mask = np.repeat([np.arange(1, 41)], 3, axis=0), np.zeros((1, 3, 40), bool)
+    mask[0, :, :10] = True
+    null = _region_null(np.ones((1, 1, 1, 3, 40), bool), np.zeros((1, 1, 3, 40), bool), mask, labels, seed=1, draws=99)
+    np.testing.assert_allclose(null[:, 0, 0], 10 / 40)
+    with pytest.raises(DataError, match="do not fit"):
+        _region_null(MARKED, nothing, MASKS, labels, seed=0)
+
+
+def heatmap_set(maps, masks=EKMAN):
+    """Heatmaps of as many networks as there are, in one fold."""
+    labels = np.zeros(masks.shape[1:], int) if masks is not EKMAN else read_heatmaps(".", masks, (), (), print).labels
+    networks = tuple(f"n{place}" for place in range(len(maps)))
+    present = np.ones((len(maps), 1, 6), bool)
+    return HeatmapSet(networks, ("CV1",), maps[:, None], present, masks, np.ones(masks.shape[1:], bool), labels)
+
+
+def test_maps_that_know_no_expression_stand_out_in_no_cell_and_planted_ones_do():
+    """A centred ellipse overlaps disgust's mask by 0.79: once it was called significant, p = 0.0001."""
+    random = generator(10)
+    ellipses = [np.repeat(centre_ellipse(share)[None], 6, axis=0) for share in (0.2, 0.3, 0.4)]
+    noise = [np.array([random.random(SHAPE) < mask.mean() for mask in EKMAN]) for _ in range(9)]
+    found = _cells(heatmap_set(np.uint8(255) * np.array(ellipses + noise)), 0)
+    assert (found["p_corrected"] > 0.05).all() and len(found) == 6 * (12 + 4)
+    assert (found["p"][:18] > 0.05).all() and (found["p"][18:72] < 0.05).mean() < 0.1
+    controls = found.query("kind == 'control'")
+    assert set(controls["network"]) == {*(f"centred ellipse, {s}%" for s in (20, 30, 40)), "face prior"}
+    assert (controls["p"] == 1).all() and (controls["above_mean_map"] == 0).all() and controls["iou"].max() > 0.7
+    planted = _cells(heatmap_set(np.uint8(255) * EKMAN[None]), 0)
+    assert (planted["p_corrected"][:6] < 0.05).sum() >= 4
+
+
+def test_regions_are_drawn_with_their_mirror_images():
+    labels = heatmap_set(np.zeros((1, 6, *SHAPE), np.uint8)).labels
+    pairs = [labels[atlas().region(f"{side}_eye")] for side in ("left", "right")]
+    assert len(set(np.concatenate(pairs))) == 1 and labels.max() == 29 and (labels[atlas().labels == 0] == 0).all()
 
 
 def test_p_of_random_regions_is_uniform_for_masks_of_random_regions():
@@ -99,7 +134,8 @@ def test_p_of_random_regions_is_uniform_for_masks_of_random_regions():
         # Large regions, so that two unions seldom score the same.
         marked = generator(7, time).random((1, 1, 1, 80, 100)) < 0.4
         mask = np.isin(labels, generator(8, time).permutation(20)[:6] + 1)
-        null = _region_null(marked, mask[None], labels, seed=1000 + time, draws=99)[:, 0]
+        nothing = np.zeros((1, 1, 80, 100), bool)
+        null = _region_null(marked, nothing, mask[None], labels, seed=1000 + time, draws=99)[:, 0]
         p.append(_max_statistic(null[0], null)[0][0])
     assert stats.kstest(p, "uniform").pvalue > 0.01
 
@@ -130,6 +166,19 @@ def test_p_is_uniform_when_heatmaps_know_nothing_of_the_masks():
     assert stats.kstest(p, "uniform").pvalue > 0.01
 
 
+def test_areas_alone_do_not_fit_the_own_masks():
+    """Random pixels, as many as the own mask has: pairing large with large is the best relabelling of plain IoU."""
+    masks, random = EKMAN[:, ::8, ::8], generator(11)
+    draws = [np.argsort(np.argsort(random.random(masks[0].size))) for _ in range(6 * 300)]
+    marked = np.array(draws).reshape(300, 6, *masks[0].shape) < masks.sum(axis=(1, 2))[:, None, None]
+    found = heatmap_set(np.uint8(255) * marked, masks)
+    areas_out, plain = (
+        np.mean([relabelling_test(of_network[0]).p <= 0.05 for of_network in table["iou"]])
+        for table in (found.compared, found.tables)
+    )
+    assert 0.02 < areas_out < 0.09 and plain > 2 * areas_out
+
+
 def test_missing_heatmaps_are_left_out():
     table = np.eye(3) + 0.1
     table[2] = np.nan
@@ -153,7 +202,8 @@ def test_the_max_statistic_is_the_brute_force():
         largest = scaled[:, :3].max(axis=1)
         assert corrected[cell] == pytest.approx(np.mean(largest >= reached[cell] - 1e-9))
     assert np.isnan([p[3], corrected[3]]).all() and (corrected[:3] >= p[:3]).all()
-    assert np.isnan(_max_statistic(np.ones(2), np.ones((5, 2)))).all()
+    # What never varies cannot stand out.
+    assert (np.array(_max_statistic(np.ones(2), np.ones((5, 2)))) == 1).all()
     with pytest.raises(DataError, match="each cell"):
         _max_statistic(observed, null[:, :3])
 

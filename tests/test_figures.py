@@ -134,8 +134,8 @@ def _importance():
 def _scores(networks=tuple(NETWORKS)):
     means = np.linspace(0.2, 0.4, len(networks))
     table = pd.DataFrame({"network": networks, "estimate": means, "rank": range(1, len(networks) + 1)})
-    table = table.assign(fold_low=means - 0.05, fold_high=means + 0.05, low=1, high=len(networks), first=0.25)
-    table.loc[0, ["estimate", "low", "first"]] = np.nan
+    table = table.assign(fold_low=means - 0.05, fold_high=means + 0.05, low=1, high=len(networks))
+    table.loc[0, ["estimate", "low"]] = np.nan
     return table
 
 
@@ -229,7 +229,7 @@ GALLERY = {
     "dots": lambda: figures.interval_dots(
         _dots(NAMES.values(), ["WeiNet", "MobileNetV3Large"]), panels={"auc": "AUC within the face",
         "density": "density on changed pixels"}, row="explainer", colour="network", chance={"auc": 0.5},
-        bands={("auc", "centre prior"): (0.5, 0.6), ("auc", "image change (ceiling)"): (0.8, 0.9)},
+        bands={("auc", "centre prior"): (0.5, 0.6), ("auc", "photometric change"): (0.8, 0.9)},
         title="Do explanations find what changed?", note="95 % intervals over 12 subjects\n40 faces a dot",
     ),
     "effort": lambda: figures.training_effort(_effort()),

@@ -70,7 +70,7 @@ def test_the_densest_regions_are_named(experiment):
     names = atlas().names
     table = pd.DataFrame({"region": names, "density": np.linspace(0.2, 1.9, len(names))})
     table = table.assign(level="region", network="SilNet", expression="fear", units=5, unit="subjects")
-    table = table.assign(density_low=table["density"] - 0.3)
+    table = table.assign(centre_prior=1.0, p_holm=0.01)
     write_csv(experiment.regions_folder / "regions.csv", table)
     (texts,) = drawn(experiment, "regions", experiment.regions_folder).values()
     assert f"{names[-1].replace('_', ' ')} 1.900" in texts["Description"]

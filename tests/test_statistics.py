@@ -37,7 +37,7 @@ def _table(analysed, name, *index):
 
 def test_every_table_is_written_and_what_is_missing_is_said(analysed):
     experiment, run = analysed
-    assert run.done == len(TABLES) and not run.notes
+    assert run.done == len(TABLES) and "heatmaps have a reliability below 0.8" in " ".join(run.notes)
     left_out = {entry["item"] for entry in run.omissions}
     names = {f"{n}_{f}_{e.capitalize()}" for n, f, e in MISSING}
     assert left_out == names
@@ -82,7 +82,9 @@ def test_tests_find_the_network_that_looks_at_the_masks(analysed):
     null = _table(analysed, "relabellings").query("score == 'iou'")["mean"]
     assert len(null) == 720 and null.iloc[0] == pytest.approx(tests.loc[("iou", "all"), "observed"])
     cells = _table(analysed, "cells", "network", "expression")
-    assert (cells.loc["WeiNet", "p_corrected"] < 0.01).all() and set(cells["test"]) == {"regions"}
+    assert (cells.loc["WeiNet", "p_corrected"] < 0.05).sum() >= 4
+    assert (cells.loc["MobileNetV3Large", "p_corrected"].dropna() > 0.05).all()
+    assert (cells.query("kind == 'control'")["p"] == 1).all()
     assert cells.loc[("MobileNetV3Large", "Anger"), ["iou", "chance", "p", "p_corrected"]].isna().all()
 
 
@@ -101,7 +103,7 @@ def test_baselines_are_what_their_names_say(analysed):
 def test_ranks_differences_and_curves(analysed):
     ranks = _table(analysed, "ranking", "score", "unit", "network")
     for score in ("iou", "auc_hull"):
-        assert ranks.loc[(score, "subjects", "WeiNet"), ["rank", "first"]].tolist() == [1, 1]
+        assert ranks.loc[(score, "subjects", "WeiNet"), ["rank", "low", "high"]].tolist() == [1, 1, 1]
     differences = _table(analysed, "differences", "score")
     assert set(differences.index) == set(SCORES) and (differences["difference"] > 0.1).all()
     assert (differences["subject_low"].dropna() > 0).all() and np.isnan(differences.loc["residual", "subject_low"])
@@ -176,7 +178,7 @@ def test_without_any_heatmap_the_tables_hold_what_needs_none():
     found = assess(nothing, seed=0)
     assert set(found) == set(TABLES) and found["by_fold"].empty
     assert found["intervals"]["estimate"].isna().all() and found["tests"]["p"].isna().all()
-    assert found["cells"][["p", "p_corrected"]].isna().all(axis=None)
+    assert found["cells"].query("kind == 'network'")[["p", "p_corrected"]].isna().all(axis=None)
     known = found["baselines"].dropna(subset="value")
     assert "white" in set(known["baseline"]) and "face_prior" not in set(known["baseline"])
 

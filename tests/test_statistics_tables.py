@@ -101,11 +101,10 @@ def test_tests_and_ranks_read_as_numbers():
             "rank": [1.0, 2, 2, 1],
             "low": [1.0, 1, np.nan, np.nan],
             "high": [2.0, 2, np.nan, np.nan],
-            "first": [0.8, 0.2, np.nan, np.nan],
         }
     )
     cells = tables.ranking_table(ranking).data
-    assert cells.loc["a"].tolist() == ["0.300", "1", "1 – 2", "80 %", "–", "–"]
+    assert cells.loc["a"].tolist() == ["0.300", "1", "1 – 2", "–"]
 
 
 def _texts(figure):
@@ -158,17 +157,9 @@ def test_curves_have_a_panel_per_expression_and_both_baselines(names):
         figures.area_curves(rows[0][:0], folds=3)
 
 
-def test_ranks_say_what_chance_is():
-    table = pd.DataFrame(
-        {
-            "network": ["a", "b"],
-            "rank": [1.0, 2],
-            "low": [1, np.nan],
-            "high": [2, np.nan],
-            "first": [0.9, np.nan],
-        }
-    )
+def test_ranks_say_what_they_are_of():
+    table = pd.DataFrame({"network": ["a", "b"], "rank": [1.0, 2], "low": [1, np.nan], "high": [2, np.nan]})
     said = _texts(figures.rank_intervals(table, units="3 folds"))
-    assert "90 %" in said and "3 folds resampled" in said and "guessing 1 to 2, first in 50 %" in said
+    assert "95 % for all networks at once" in said and "3 folds" in said
     with pytest.raises(DataError, match="no ranks"):
         figures.rank_intervals(table[:0])

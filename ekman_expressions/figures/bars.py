@@ -171,16 +171,16 @@ def score_intervals(
 def rank_intervals(
     table: pd.DataFrame, *, groups: Mapping[str, str] | None = None, title: str = "", units: str = "folds"
 ) -> Figure:
-    """Draw each network's rank and the interval of its ranks over resamples.
+    """Draw each network's rank and the set of ranks that it may have.
 
     Parameters
     ----------
     table : DataFrame
-        ``network, rank, low, high, first``; see `uncertainty.rank_intervals`.
+        ``network, rank, low, high``; see `uncertainty.rank_sets`.
     groups : dict of network to group, optional
         Colours the networks.
     units : str
-        What was resampled, and how many: "5 folds".
+        What varies, and how many: "5 folds".
     """
     _require(table, "ranks")
     figure = _new_figure(PAGE, 1.0 + 0.2 * len(table), title)
@@ -188,15 +188,10 @@ def rank_intervals(
     for place, row in enumerate(table.to_dict("records")):
         colour = _group_colour(groups, row["network"])
         _dot(axes, place, row["rank"], row["low"], row["high"], colour, linewidth=6, alpha=0.35)
-        _beside(axes, "–" if np.isnan(row["first"]) else f"{100 * row['first']:.0f} %", place)
-    _beside(axes, "first", -0.9)
     _name_rows(axes, table["network"])
     axes.set_xlim(0.5, len(table) + 0.5)
     axes.set_xticks(range(1, len(table) + 1))
-    axes.set_xlabel(
-        f"rank and its 95 % interval, {units} resampled;\nby guessing 1 to {len(table)}, first in "
-        f"{100 / len(table):.0f} %"
-    )
+    axes.set_xlabel(f"rank and the ranks that are possible (95 % for all networks at once), {units}")
     return figure
 
 

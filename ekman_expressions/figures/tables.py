@@ -148,16 +148,17 @@ def tests_table(tests: pd.DataFrame, score: str = "iou") -> Styler:
         cells[name] = [f"{v:.0f}" if column == "heatmaps" else _number(v) for v in chosen[column]]
     weights = pd.DataFrame("", cells.index, cells.columns)
     weights.loc[(chosen["p_holm"] < 0.05).to_numpy(), ["p", "p (Holm)"]] = "font-weight: bold"
+    above = " above that of as many random pixels" if score == "iou" else ""
     caption = (
         "Do heatmaps fit the mask of their own expression better than relabelled masks? "
-        f"{TITLES.get(score, score)}; all {chosen['relabellings'].iloc[0]} relabellings, exact. Bold: "
+        f"{TITLES.get(score, score)}{above}; all {chosen['relabellings'].iloc[0]} relabellings, exact. Bold: "
         "p < 0.05, corrected for the number of networks. By chance the own mask is the best of six in 0.167."
     )
     return _styled(cells, weights, caption)
 
 
 def ranking_table(ranking: pd.DataFrame, score: str = "iou") -> Styler:
-    """Show the table ``ranking``: the networks with their rank intervals over folds and over subjects."""
+    """Show the table ``ranking``: the networks with their sets of ranks over folds and over subjects."""
     check_option(score, "score", ranking["score"].unique())
     chosen = ranking[ranking["score"] == score]
     if chosen.empty:
@@ -169,11 +170,11 @@ def ranking_table(ranking: pd.DataFrame, score: str = "iou") -> Styler:
         part = part.set_index("network").loc[first.index]
         ends = zip(part["low"], part["high"], strict=True)
         cells[f"rank, {unit}"] = ["–" if np.isnan(low) else f"{low:.0f} – {high:.0f}" for low, high in ends]
-        cells[f"first, {unit}"] = ["–" if np.isnan(v) else f"{100 * v:.0f} %" for v in part["first"]]
     caption = (
-        f"Networks by {TITLES.get(score, score)}, mean over expressions: 95 % interval of the rank, "
-        "and how often a network comes first, when folds or subjects are drawn anew. Guessing: "
-        f"rank 1 – {len(cells)}, first in {100 / len(cells):.0f} %."
+        f"Networks by {TITLES.get(score, score)}, mean over expressions, and the ranks that each may have: from "
+        "1 + the networks that are surely better to the number not surely worse (differences over folds, or "
+        "over subjects, corrected for all pairs; 95 % for all networks at once). "
+        f"1 – {len(cells)}: nothing is known."
     )
     return _styled(cells, pd.DataFrame("", cells.index, cells.columns), caption)
 

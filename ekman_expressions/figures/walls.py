@@ -239,7 +239,7 @@ def region_faces(
         everywhere; red is more, blue less, in a logarithmic scale from 1/8 to 8. Weight: red speaks
         for the expression, blue against, in one linear scale around 0.
     certain : dict of (row, column) to sequence of region, optional
-        Regions that get a thick outline: those whose interval lies above 1.
+        Regions that get a thick outline, such as those above the centre prior.
     outlines : dict of column to (H, W) ndarray of bool, optional
         Masks whose borders are drawn, such as the Ekman masks.
     note : str

@@ -47,9 +47,13 @@ from ekman_expressions.measures.trees import (
 from ekman_expressions.measures.uncertainty import (
     Interval,
     SubjectReplicates,
+    compare_networks,
+    fold_of,
     interval_of,
+    rank_sets,
     resample_counts,
     resampled_scores,
+    split_half,
 )
 
 __all__ = [
@@ -65,10 +69,12 @@ __all__ = [
     "centre_distance",
     "centre_ellipse",
     "changed_pixels",
+    "compare_networks",
     "correlations",
     "cross_validated_r2",
     "deletion_insertion",
     "distances",
+    "fold_of",
     "fold_reliability",
     "interval_of",
     "iou_at_equal_area",
@@ -82,6 +88,7 @@ __all__ = [
     "pair_matrix",
     "permuted_r2",
     "random_pixels",
+    "rank_sets",
     "read_heatmaps",
     "region_masses",
     "region_table",
@@ -95,6 +102,7 @@ __all__ = [
     "scores_without_threshold",
     "shift_null",
     "similarity",
+    "split_half",
     "split_test",
     "summarise",
     "summarise_localisation",

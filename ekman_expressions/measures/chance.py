@@ -84,12 +84,20 @@ def shift_null(marked: np.ndarray, masks: np.ndarray) -> np.ndarray:
 
 
 def _region_null(
-    marked: np.ndarray, masks: np.ndarray, labels: np.ndarray, *, seed: int, draws: int = _REGION_DRAWS
+    marked: np.ndarray,
+    common: np.ndarray,
+    masks: np.ndarray,
+    labels: np.ndarray,
+    *,
+    seed: int,
+    draws: int = _REGION_DRAWS,
 ) -> np.ndarray:
-    """Return the IoU of each cell with masks made of random facial regions of about the same area.
+    """Return by how much heatmaps fit masks, and masks of random regions, better than their mean map does.
 
-    `marked` and `masks` as for `shift_null`; `labels`, (H, W) int, is the region of each pixel, 0 where none.
-    Means over folds, (1 + draws, N, E), the same draws for all networks; the first row is the data.
+    `marked` and `masks` as for `shift_null`; `common`, (N, F, H, W) bool, is what the mean over expressions of
+    a model's heatmaps marks: the middle of the face is in both, so it is no merit. `labels`, (H, W) int, is
+    the region of each pixel, 0 where none. Differences of IoU, means over folds, (1 + draws, N, E), the same
+    unions of regions, of about the mask's area, for all networks; the first row is the data.
     """
     check_range(draws, "draws", 1, integer=True)
     labels = np.asarray(labels)
@@ -102,15 +110,20 @@ def _region_null(
         seed_here = derive_seed(seed, "regions", expression)
         chosen = _random_regions(areas, int(mask.sum()), seed=seed_here, draws=draws)
         size = chosen @ areas
+
+        def ious(
+            one: np.ndarray, mask: np.ndarray = mask, chosen: np.ndarray = chosen, size=size
+        ) -> np.ndarray:
+            overlap = chosen @ np.bincount(labels[one], minlength=count)[1:]
+            return np.append(iou_table(one, mask[None]), overlap / (one.sum() + size - overlap))
+
         for network in range(marked.shape[0]):
-            found = []
-            for one in marked[network, :, expression]:
-                if one.any():
-                    overlap = chosen @ np.bincount(labels[one], minlength=count)[1:]
-                    own = iou_table(one, mask[None])
-                    found.append(np.concatenate([own, overlap / (one.sum() + size - overlap)]))
-            if found:
-                null[:, network, expression] = np.mean(found, axis=0)
+            folds = [fold for fold, one in enumerate(marked[network, :, expression]) if one.any()]
+            if folds:
+                own = [
+                    ious(marked[network, fold, expression]) - ious(common[network, fold]) for fold in folds
+                ]
+                null[:, network, expression] = np.mean(own, axis=0)
     return null
 
 
@@ -134,7 +147,8 @@ def relabelling_test(table: np.ndarray) -> _PermutationTest:
     table : (..., E, E) ndarray of float, E <= 8
         The score of the heatmap of each expression (second last axis) with the mask of each (last axis),
         higher is better; NaN where there is no heatmap. Axes before them (networks) are averaged, so that
-        all networks get the same relabelling.
+        all networks get the same relabelling. From IoU, subtract `random_pixels` of these areas first: it is
+        largest where large heatmaps meet large masks, whatever they mark.
 
     Returns
     -------
@@ -178,7 +192,7 @@ def _max_statistic(observed: np.ndarray, null: np.ndarray) -> tuple[np.ndarray, 
     which must be the same for all cells of a row and have the data among them. Corrected: the share of rows
     whose *largest* cell is at least as large; cells are first brought to one scale by the mean and standard
     deviation of their null. The chance that any cell without an effect falls below the level is at most the
-    level (Nichols and Holmes 2002, doi:10.1002/hbm.1058). Cells that never vary have NaN.
+    level (Nichols and Holmes 2002, doi:10.1002/hbm.1058). A cell that never varies has p = 1.
     """
     observed, null = np.asarray(observed, np.float64), np.asarray(null, np.float64)
     if observed.ndim != 1 or null.ndim != 2 or null.shape[1] != observed.size:
@@ -188,7 +202,9 @@ def _max_statistic(observed: np.ndarray, null: np.ndarray) -> tuple[np.ndarray, 
         )
     p, corrected = np.full(observed.size, np.nan), np.full(observed.size, np.nan)
     spread = null.std(axis=0)
-    usable = np.isfinite(observed) & np.isfinite(spread) & (spread > _EQUAL)
+    usable = np.isfinite(observed) & np.isfinite(spread)
+    p[usable] = corrected[usable] = 1.0
+    usable &= spread > _EQUAL
     if not usable.any():
         return p, corrected
     middle, spread = null[:, usable].mean(axis=0), spread[usable]

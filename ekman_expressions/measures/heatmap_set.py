@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,6 @@ from tqdm import tqdm
 
 from ekman_expressions.core.errors import DataError, MissingError
 from ekman_expressions.core.expressions import EXPRESSIONS, title
-from ekman_expressions.core.seeds import derive_seed
 from ekman_expressions.facespace import heatmaps
 from ekman_expressions.facespace.heatmaps import threshold_otsu, to_uint8
 from ekman_expressions.facespace.masks import atlas
@@ -42,15 +40,15 @@ from ekman_expressions.measures.scores import (
 )
 from ekman_expressions.measures.uncertainty import (
     LEVEL,
-    RANK_RESAMPLES,
     Interval,
     SubjectReplicates,
     _corrected_interval,
     _holm,
     _mean_known,
-    _rank_intervals,
+    compare_networks,
+    fold_of,
     interval_of,
-    resample_counts,
+    rank_sets,
 )
 
 SCORES: tuple[str, ...] = ("iou", "auc_hull", "residual")
@@ -98,10 +96,7 @@ _TEST_COLUMNS = (
     *("score", "network", "observed", "chance", "largest", "own_is_best"),
     *("relabellings", "p", "p_holm", "heatmaps"),
 )
-_DIFFERENCE_COLUMNS = (
-    *("score", "first", "second", "difference", "folds", "fold_low", "fold_high", "p", "p_holm"),
-    *("subjects", "subject_low", "subject_high"),
-)
+_CONTROL_ELLIPSES = (0.2, 0.3, 0.4)
 _CHANCE = {"auc_hull": 0.5, "residual": 0.0}
 _SHARES = np.round(np.arange(0.01, 1.005, 0.01), 2)
 
@@ -113,6 +108,7 @@ class HeatmapSet:
     Attributes
     ----------
     networks, folds : tuple of str
+        With several trainings per fold, a "fold" is one of them: ``CV1``, ``CV1_S1`` ... (see `fold_of`).
     maps : (N, F, E, H, W) ndarray of uint8
         Zeros where there is none.
     present : (N, F, E) ndarray of bool
@@ -122,7 +118,7 @@ class HeatmapSet:
     hull : (H, W) ndarray of bool
         Where the face is.
     labels : (H, W) ndarray of int
-        The facial region of each pixel, 0 where none.
+        The facial region of each pixel, a left one and its mirror image with one number, 0 where none.
     """
 
     networks: tuple[str, ...]
@@ -171,13 +167,33 @@ class HeatmapSet:
         return {name: np.diagonal(table, axis1=-2, axis2=-1) for name, table in self.tables.items()}
 
     @cached_property
-    def random_pixels(self) -> np.ndarray:
-        """The expected IoU of random pixels of each heatmap's area, (N, F, E); NaN where there is none."""
+    def common(self) -> np.ndarray:
+        """What the mean over expressions of each model's heatmaps marks, (N, F, H, W) bool."""
+        marked = np.zeros(self.maps.shape[:2] + self.maps.shape[3:], bool)
+        for place in {place[:2] for place in self.places}:
+            marked[place] = threshold_otsu(to_uint8(self.maps[place][self.present[place]].mean(axis=0)))[1]
+        return marked
+
+    @cached_property
+    def by_area(self) -> np.ndarray:
+        """The expected IoU of random pixels, as many as each heatmap marks, with each mask: (N, F, E, E)."""
         areas, sizes = self.marked.sum(axis=(-2, -1)), self.masks.sum(axis=(1, 2))
-        expected = np.full(areas.shape, np.nan)
+        expected = np.full((*areas.shape, len(sizes)), np.nan)
         for place in self.places:
-            expected[place] = random_pixels(int(areas[place]), int(sizes[place[2]]), self.masks[0].size)
+            expected[place] = [
+                random_pixels(int(areas[place]), int(size), self.masks[0].size) for size in sizes
+            ]
         return expected
+
+    @property
+    def random_pixels(self) -> np.ndarray:
+        """The same with the own mask, (N, F, E); NaN where there is no heatmap."""
+        return np.diagonal(self.by_area, axis1=-2, axis2=-1)
+
+    @property
+    def compared(self) -> dict[str, np.ndarray]:
+        """`tables` as relabelling compares them: IoU above what areas give (see `relabelling_test`)."""
+        return self.tables | {"iou": self.tables["iou"] - self.by_area}
 
 
 def read_heatmaps(
@@ -209,7 +225,10 @@ def read_heatmaps(
             omit(name, f"the heatmap is {gray.flat[0]} everywhere, so it marks nothing")
             continue
         maps[n, f, e], present[n, f, e] = gray, True
-    return HeatmapSet(tuple(networks), tuple(folds), maps, present, masks, atlas().hull, atlas().labels)
+    # Faces and masks are symmetric: regions drawn singly would make chance look narrower than it is.
+    pairs = pd.factorize(pd.Index(atlas().names).str.replace("^(left|right)_", "", regex=True))[0]
+    labels = np.append(0, pairs + 1)[atlas().labels]
+    return HeatmapSet(tuple(networks), tuple(folds), maps, present, masks, atlas().hull, labels)
 
 
 def assess(
@@ -234,15 +253,16 @@ def assess(
         order are measured; without it the 8-bit ones are, of which the lowest value is 0.
     """
     tests, null = _tests(found)
-    by_fold = _by_fold(found, unstretched)
+    by_fold = _by_fold(found, subjects, unstretched)
+    differences = _differences(found, subjects)
     return {
         "baselines": _baselines(found),
         "intervals": _intervals(found, subjects),
         "tests": tests,
         "relabellings": null,
         "cells": _cells(found, seed),
-        "ranking": _ranking(found, subjects, seed),
-        "differences": _differences(found, subjects),
+        "ranking": _ranking(found, differences),
+        "differences": differences,
         "by_fold": by_fold,
         "area_curves": _area_curves(found),
         "rank_correlations": _rank_correlations(by_fold),
@@ -255,6 +275,7 @@ def known_figures(found: HeatmapSet) -> dict[str, float]:
     """
     table, own = found.tables["iou"], found.own["iou"]
     relabelled = relabelling_test(_mean_known(table, axis=1))
+    above_areas = relabelling_test(_mean_known(found.compared["iou"], axis=1))
     areas, sizes = found.marked.sum(axis=(-2, -1)), found.masks.sum(axis=(1, 2))
     # A mean number of pixels is rounded before so many are drawn.
     mean_areas = np.rint(areas.mean(axis=(0, 1))).astype(int)
@@ -263,7 +284,7 @@ def known_figures(found: HeatmapSet) -> dict[str, float]:
         "own": own.mean(),
         "others": (table.sum(axis=-1) - own).mean() / (len(EXPRESSIONS) - 1),
         "own_is_best": _own_is_best(table),
-        "relabelling_p": relabelled.p,
+        "relabelling_p": above_areas.p,
         "relabelling_mean": relabelled.null.mean(),
         "relabelling_max": relabelled.null.max(),
         "random_pixels": np.mean(
@@ -342,15 +363,15 @@ def _baseline_maps(found: HeatmapSet) -> dict[str, np.ndarray]:
 def _tests(found: HeatmapSet) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Test own masks against all relabellings, within each network and over all; and the null over all."""
     rows, null = [], []
-    for score, table in found.tables.items():
+    for score, table in found.compared.items():
         cells = _mean_known(table, axis=1)
         tests = [relabelling_test(of_network) for of_network in cells]
         corrected = _holm([test.p for test in tests])
         over_all = relabelling_test(cells)
         null.append(pd.DataFrame({"score": score, "mean": over_all.null}))
         for name, test, part, p_holm in (
-            (ALL, over_all, table, over_all.p),
-            *zip(found.networks, tests, table, corrected, strict=True),
+            (ALL, over_all, found.tables[score], over_all.p),
+            *zip(found.networks, tests, found.tables[score], corrected, strict=True),
         ):
             rows.append(
                 (
@@ -370,21 +391,50 @@ def _own_is_best(table: np.ndarray) -> float:
 
 
 def _cells(found: HeatmapSet, seed: int) -> pd.DataFrame:
-    """Test each network and expression against random regions, alone and corrected for all of them."""
-    null = _region_null(found.marked, found.masks, found.labels, seed=seed)
+    """Test each network and expression against random regions, alone and corrected for all of them.
+
+    The rows below are maps that know no expression: nothing is left of them once their mean map is taken out.
+    """
+    controls = {
+        f"centred ellipse, {share:.0%}": centre_ellipse(share, found.masks.shape[1:])
+        for share in _CONTROL_ELLIPSES
+    }
+    if found.present.any():
+        controls["face prior"] = threshold_otsu(_baseline_maps(found)["face_prior"])[1]
+    drawn = np.array(list(controls.values()))[:, None]
+    # A model with one heatmap has nothing to compare it with.
+    known = found.present & (found.present.sum(axis=2, keepdims=True) > 1)
+    of_networks = found.marked & known[..., None, None], found.common
+    of_controls = np.repeat(drawn[:, :, None], len(EXPRESSIONS), axis=2), drawn
+    null = np.concatenate(
+        [
+            _region_null(marked, common, found.masks, found.labels, seed=seed)
+            for marked, common in (of_networks, of_controls)
+        ],
+        axis=1,
+    )
     null = null.reshape(len(null), -1)
     p, corrected = _max_statistic(null[0], null)
-    cells = [(network, title(name)) for network in found.networks for name in EXPRESSIONS]
-    table = pd.DataFrame(cells, columns=["network", "expression"])
+    networks = [*found.networks, *controls]
+    table = pd.DataFrame(
+        [(network, title(name)) for network in networks for name in EXPRESSIONS],
+        columns=["network", "expression"],
+    )
+    ious = [_mean_known(found.own["iou"], axis=1), iou_table(drawn[:, 0], found.masks)]
     return table.assign(
-        iou=null[0], test="regions", chance=_mean_known(null, axis=0), p=p, p_corrected=corrected
+        kind=np.where(table["network"].isin(list(controls)), "control", "network"),
+        iou=np.concatenate(ious).ravel(),
+        above_mean_map=null[0],
+        chance=_mean_known(null, axis=0),
+        p=p,
+        p_corrected=corrected,
     )
 
 
 def _intervals(found: HeatmapSet, subjects: SubjectReplicates | None) -> pd.DataFrame:
     """Each cell and average of the published layout with its intervals over folds and over subjects."""
     networks, expressions = [*found.networks, AVERAGE], [*map(title, EXPRESSIONS), AVERAGE]
-    rows = []
+    rows, folds = [], [fold_of(fold) for fold in found.folds]
     for score, values in found.own.items():
         chance = found.random_pixels if score == "iou" else np.where(found.present, _CHANCE[score], np.nan)
         estimates, by_chance = (_with_averages(_mean_known(part, axis=1)) for part in (values, chance))
@@ -393,12 +443,12 @@ def _intervals(found: HeatmapSet, subjects: SubjectReplicates | None) -> pd.Data
         drawn = None if drawn is None else _with_averages(drawn)
         for n, e in np.ndindex(estimates.shape):
             estimate = float(estimates[n, e])
-            over_folds = _corrected_interval(by_fold[:, n, e])
+            over_folds = _corrected_interval(by_fold[:, n, e], folds)
             over_subjects = Interval(np.nan)
             if drawn is not None:
                 average = n == len(found.networks) or e == len(EXPRESSIONS)
                 people = subjects.of_fold if average else subjects.subjects[n, :, e]
-                over_subjects = _over_subjects(estimate, drawn[:, n, e], people)
+                over_subjects = _over_subjects(estimate, drawn[:, n, e], people, found.folds)
             # Where folds lack cells, the mean of cells is not that of folds: the ends move along.
             shift = estimate - over_folds.estimate
             ends = [over_folds.low + shift, over_folds.high + shift, over_subjects.low, over_subjects.high]
@@ -413,47 +463,49 @@ def _differences(found: HeatmapSet, subjects: SubjectReplicates | None) -> pd.Da
     """Compare the averages of every two networks, over the folds and expressions that both have."""
     tables = []
     for score, values in found.own.items():
+        table = compare_networks(values, found.networks, found.folds)
         drawn = subjects.scores.get(score) if subjects else None
-        rows = []
-        for first, second in combinations(range(len(found.networks)), 2):
-            difference = values[first] - values[second]
-            estimate = float(_mean_known(_mean_known(difference, axis=0), axis=0))
-            over_folds = _corrected_interval(_mean_known(difference, axis=1))
-            shift = estimate - over_folds.estimate
-            over_subjects = Interval(np.nan)
-            if drawn is not None:
-                of_pair = _mean_known(_mean_known(drawn[:, first] - drawn[:, second], axis=1), axis=1)
-                over_subjects = _over_subjects(estimate, of_pair, subjects.of_fold)
-            head = (score, found.networks[first], found.networks[second], estimate, over_folds.units)
-            ends = (over_folds.low + shift, over_folds.high + shift, over_folds.p, np.nan)
-            rows.append((*head, *ends, over_subjects.units, over_subjects.low, over_subjects.high))
-        tables.append(pd.DataFrame(rows, columns=_DIFFERENCE_COLUMNS))
-        tables[-1]["p_holm"] = _holm(tables[-1]["p"].to_numpy(float))
+        over = []
+        for row in table.itertuples():
+            if drawn is None:
+                over.append(Interval(np.nan))
+                continue
+            first, second = found.networks.index(row.first), found.networks.index(row.second)
+            of_pair = _mean_known(_mean_known(drawn[:, first] - drawn[:, second], axis=1), axis=1)
+            over.append(_over_subjects(row.difference, of_pair, subjects.of_fold, found.folds))
+        table = table.assign(
+            subjects=[one.units for one in over],
+            subject_low=[one.low for one in over],
+            subject_high=[one.high for one in over],
+            subject_p_holm=_holm([one.p for one in over]),
+        )
+        table.insert(0, "score", score)
+        tables.append(table)
     return pd.concat(tables, ignore_index=True)
 
 
-def _ranking(found: HeatmapSet, subjects: SubjectReplicates | None, seed: int) -> pd.DataFrame:
-    """Rank the networks by their averages, with rank intervals over folds and over subjects."""
-    counts = resample_counts(len(found.folds), RANK_RESAMPLES, seed=derive_seed(seed, "rank folds"))
+def _ranking(found: HeatmapSet, differences: pd.DataFrame) -> pd.DataFrame:
+    """Rank the networks by their averages, with sets of ranks over folds and over subjects."""
     tables = []
     for score, values in found.own.items():
-        by_fold = _mean_known(values, axis=2)
-        known = np.isfinite(by_fold)
-        number = counts @ known.T.astype(np.float64)
-        drawn = counts @ np.where(known, by_fold, 0).T
-        replicates = {"folds": np.divide(drawn, number, out=np.full(drawn.shape, np.nan), where=number > 0)}
-        if _subject_cells(subjects, score) is not None:
-            replicates["subjects"] = _mean_known(_subject_cells(subjects, score), axis=2)
+        of_score = differences[differences["score"] == score]
         estimates = _mean_known(_mean_known(values, axis=1), axis=1)
-        for unit, of_unit in replicates.items():
-            table = _rank_intervals(estimates, of_unit, found.networks)
-            table.insert(0, "unit", unit)
-            table.insert(0, "score", score)
-            tables.append(table)
+        for unit, column in (("folds", "p_holm"), ("subjects", "subject_p_holm")):
+            if unit == "subjects" and not of_score[column].notna().any():
+                continue
+            pairs = of_score[["first", "second", "difference"]].assign(p_holm=of_score[column])
+            table = rank_sets(estimates, pairs, found.networks)
+            tables.append(
+                pd.concat([pd.DataFrame({"score": score, "unit": unit}, table.index), table], axis=1)
+            )
     return pd.concat(tables, ignore_index=True)
 
 
-def _by_fold(found: HeatmapSet, unstretched: Callable[[str, str, str], np.ndarray] | None) -> pd.DataFrame:
+def _by_fold(
+    found: HeatmapSet,
+    subjects: SubjectReplicates | None,
+    unstretched: Callable[[str, str, str], np.ndarray] | None,
+) -> pd.DataFrame:
     """Score every fold heatmap without a threshold and at several, over the canvas and within the hull."""
     rows = []
     for n, f, e in tqdm(found.places, desc="Scoring heatmaps", unit="heatmap"):
@@ -462,9 +514,10 @@ def _by_fold(found: HeatmapSet, unstretched: Callable[[str, str, str], np.ndarra
         heatmap = gray if unstretched is None else unstretched(expression, network, fold)
         for area, within in (("canvas", None), ("hull", found.hull)):
             names = {"network": network, "fold": fold, "expression": title(expression), "area": area}
+            names["reliability"] = subjects.reliability[n, f, e] if subjects else np.nan
             free, at = scores_without_threshold(heatmap, mask, within), _iou_by_threshold(gray, mask, within)
             rows.append(names | free | at)
-    names = ["network", "fold", "expression", "area", *WITHOUT_THRESHOLD, *THRESHOLDS]
+    names = ["network", "fold", "expression", "area", "reliability", *WITHOUT_THRESHOLD, *THRESHOLDS]
     return pd.DataFrame(rows, columns=names)
 
 
@@ -516,9 +569,15 @@ def _subject_cells(subjects: SubjectReplicates | None, score: str) -> np.ndarray
     return _mean_known(subjects.scores[score], axis=2) if subjects and score in subjects.scores else None
 
 
-def _over_subjects(estimate: float, replicates: np.ndarray, people: np.ndarray) -> Interval:
-    """Make an interval over subjects; folds are strata, since subjects were drawn within them."""
-    used = people[people > 0]
+def _over_subjects(
+    estimate: float, replicates: np.ndarray, people: np.ndarray, folds: Sequence[str]
+) -> Interval:
+    """Make an interval over subjects; folds are strata, since subjects were drawn within them.
+
+    `people`, (F,): how many each fold has, the same for all its trainings.
+    """
+    used = pd.Series(people).groupby([fold_of(fold) for fold in folds]).max()
+    used = used[used > 0]
     if not used.size:
         return Interval(estimate)
     return interval_of(estimate, replicates, int(used.sum()), strata=used.size)

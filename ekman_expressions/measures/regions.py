@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ from ekman_expressions.core.seeds import derive_seed
 from ekman_expressions.facespace.heatmaps import heatmap_path, read_gray
 from ekman_expressions.facespace.masks import atlas
 from ekman_expressions.facespace.warp import SHAPE
-from ekman_expressions.measures.uncertainty import RESAMPLES, interval_of, resample_counts
+from ekman_expressions.measures.chance import centre_distance
+from ekman_expressions.measures.uncertainty import RESAMPLES, _holm, interval_of, resample_counts
 
 # The atlas' 11 groups, such as the brows, and its 49 single regions.
 _LEVELS = ("group", "region")
@@ -56,6 +58,12 @@ def region_masses(maps: np.ndarray) -> pd.DataFrame:
     return masses[[*atlas().names, ELSEWHERE]]
 
 
+@cache
+def _baselines() -> pd.DataFrame:
+    """Return the masses of maps that know nothing: the centre prior, and the same everywhere on the face."""
+    return region_masses(np.array([np.exp(-2 * centre_distance() ** 2), np.float64(atlas().hull)]))
+
+
 def _region_shares(
     masses: pd.DataFrame, clusters: Sequence[object], *, seed: int, level: str = "group"
 ) -> pd.DataFrame:
@@ -69,10 +77,11 @@ def _region_shares(
     if len(masses) != len(codes):
         raise DataError(f"There must be a cluster for each map, but got {len(codes)} for {len(masses)}.")
     pixels = pd.Series(np.bincount(atlas().labels.ravel()), index=[ELSEWHERE, *atlas().names])
+    baselines = _baselines()
     if level == "group":
         # Groups are unions of regions that do not overlap.
         group_of = {region.name: region.group for region in atlas().regions} | {ELSEWHERE: ELSEWHERE}
-        masses = masses.T.groupby(group_of, sort=False).sum().T
+        masses, baselines = (of.T.groupby(group_of, sort=False).sum().T for of in (masses, baselines))
         pixels = pixels.groupby(group_of, sort=False).sum()
     sums = masses.groupby(codes).sum().to_numpy()
     if not sums.sum() > 0:
@@ -81,14 +90,19 @@ def _region_shares(
     drawn = resample_counts(len(sums), RESAMPLES, seed=seed) @ sums
     with np.errstate(invalid="ignore"):
         drawn = drawn / drawn.sum(axis=1, keepdims=True)
+    centre, hull = (baselines.div(baselines.sum(axis=1), axis=0))[masses.columns].to_numpy()
+    # Of the difference to the centre prior, whose p is wanted; the ends are those of the share.
     intervals = [
-        interval_of(float(one), column, len(sums)) for one, column in zip(share, drawn.T, strict=True)
+        interval_of(one - prior, column - prior, len(sums))
+        for one, prior, column in zip(share, centre, drawn.T, strict=True)
     ]
-    low, high = np.clip([(found.low, found.high) for found in intervals], 0, 1).T
+    low, high = np.clip(centre[:, None] + [(found.low, found.high) for found in intervals], 0, 1).T
+    p = [found.p for found in intervals]
     area = (pixels[masses.columns] / pixels.sum()).to_numpy()
     table = {"region": masses.columns, "area": area, "share": share, "share_low": low, "share_high": high}
     densities = {"density": share / area, "density_low": low / area, "density_high": high / area}
-    return pd.DataFrame({**table, **densities, "maps": len(masses), "units": len(sums)})
+    chance = {"centre_prior": centre / area, "even_face": hull / area, "p": p, "p_holm": _holm(p)}
+    return pd.DataFrame({**table, **densities, **chance, "maps": len(masses), "units": len(sums)})
 
 
 def region_table(
@@ -115,8 +129,11 @@ def region_table(
     DataFrame
         ``level, network, expression, region``; ``area``, the region's share of the canvas; ``share`` of the
         mass; ``density``, share over area, 1 for a map that is the same everywhere; the ``_low`` and
-        ``_high`` ends of both 95 % intervals (see `interval_of`; never beyond the possible values); how many
-        ``maps`` and ``units`` there were, and the name of the ``unit``.
+        ``_high`` ends of both 95 % intervals (see `interval_of`; never beyond the possible values); the
+        density of maps that know nothing, ``centre_prior`` (a bell in the middle) and ``even_face`` (the same
+        everywhere on the face); ``p``, two-sided, that the density is that of the centre prior, and
+        ``p_holm``, corrected for the regions of the level; how many ``maps`` and ``units`` there were, and the
+        name of the ``unit``.
     """
     tables = []
     networks = list(dict.fromkeys(network for network, _ in cells))

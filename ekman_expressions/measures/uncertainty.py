@@ -1,4 +1,4 @@
-"""Confidence intervals over folds and over subjects, corrected tests of differences, intervals of ranks.
+"""Confidence intervals over folds and over subjects, corrected tests of differences, sets of ranks.
 
 The faces of a subject are alike, and the heatmaps of a fold come from one model: resampling them one by one
 would understate the uncertainty. So whole folds, or subjects with all their faces, are resampled.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -22,11 +23,11 @@ LEVEL = 0.95
 RESAMPLES = 2000
 """Bootstrap resamples of numbers, unless another number is given."""
 
-RANK_RESAMPLES = 1000
-"""Resamples of folds for intervals of ranks."""
-
 SUBJECT_RESAMPLES = 400
 """Resamples of subjects; for each, all heatmaps are made anew."""
+
+RELIABLE = 0.8
+"""Below this `split_half`, a heatmap shows the faces that were chosen as much as the model."""
 
 _CHUNK = 32
 
@@ -72,11 +73,14 @@ class SubjectReplicates:
         How many subjects have a face in each cell.
     of_fold : (F,) ndarray of int
         How many subjects have a face in each fold, whatever the network and expression.
+    reliability : (N, F, E) ndarray of float
+        Of each heatmap; see `split_half`.
     """
 
     scores: dict[str, np.ndarray]
     subjects: np.ndarray
     of_fold: np.ndarray
+    reliability: np.ndarray
 
 
 def _mean_known(values: np.ndarray, axis: int) -> np.ndarray:
@@ -95,9 +99,9 @@ def _cluster_bootstrap(
     seed: int,
     resamples: int = RESAMPLES,
 ) -> Interval:
-    """Bootstrap the mean of values, (N,), over clusters (the subject or fold of each; by default each is its own); NaN is left out.
+    """Bootstrap the mean of values, (N,), over clusters (by default each is its own); NaN is left out.
 
-    Davison and Hinkley (1997), doi:10.1017/CBO9780511802843, section 3.8.
+    Clusters are the subject or fold of each. Davison and Hinkley (1997), doi:10.1017/CBO9780511802843, section 3.8.
     """
     values = np.asarray(values, dtype=np.float64)
     clusters = np.arange(len(values)) if clusters is None else np.asarray(clusters)
@@ -145,24 +149,168 @@ def interval_of(estimate: float, replicates: np.ndarray, units: int, *, strata: 
     return _t_interval(estimate, error, units, units - strata)
 
 
-def _corrected_interval(values: Sequence[float]) -> Interval:
+def fold_of(replicate: str) -> str:
+    """Return the fold of a replicate: ``CV1`` of ``CV1`` and of its other trainings, ``CV1_S1`` ..."""
+    return replicate.partition("_S")[0]
+
+
+def _corrected_interval(values: Sequence[float], folds: Sequence[str] | None = None) -> Interval:
     """Return the mean over folds with Nadeau and Bengio's corrected interval (2003,
     doi:10.1023/A:1024068626366).
 
-    mean ± t(K - 1) · sqrt((1/K + 1/(K - 1)) · s²), with s² the variance of the K values, of which NaN is left
-    out. Models of two folds share most of their training faces, so their scores vary together, and s²/K is
-    too small. 1/(K - 1), the ratio of test to training faces, corrects for it; somewhat conservative.
+    mean ± t(R - 1) · sqrt((1/R + 1/(K - 1)) · s²), with s² the variance of the R values, of which NaN is left
+    out, of K folds (by default each is of its own; with S seeds R = K · S, and this is the test of repeated
+    cross-validation, Bouckaert and Frank 2004, doi:10.1007/978-3-540-24775-3_3). Models of two folds share
+    most of their training faces, and those of two seeds all, so their scores vary together, and s²/R is too
+    small. 1/(K - 1), the ratio of test to training faces, corrects for it; somewhat conservative.
     """
     values = np.asarray(values, dtype=np.float64)
-    if values.ndim != 1:
-        raise DataError(f"There must be one value per fold, but got shape {values.shape}.")
-    values = values[np.isfinite(values)]
+    folds = np.arange(values.size) if folds is None else np.asarray(folds)
+    if values.ndim != 1 or folds.shape != values.shape:
+        raise DataError(f"There must be one value per fold, but got shape {values.shape} for {folds.shape}.")
+    known = np.isfinite(values)
+    values, different = values[known], np.unique(folds[known]).size
     count = values.size
     estimate = float(values.mean()) if count else np.nan
-    if count < 2:
+    if different < 2:
         return Interval(estimate, units=count)
-    error = float(np.sqrt((1 / count + 1 / (count - 1)) * values.var(ddof=1)))
+    error = float(np.sqrt((1 / count + 1 / (different - 1)) * values.var(ddof=1)))
     return _t_interval(estimate, error, count, count - 1)
+
+
+def compare_networks(scores: np.ndarray, networks: Sequence[str], replicates: Sequence[str]) -> pd.DataFrame:
+    """Compare every two networks, replicate by replicate.
+
+    Parameters
+    ----------
+    scores : (N, R) or (N, R, E) ndarray of float
+        The score of each network in each replicate (and expression, over which it is averaged); NaN where
+        there is none. Only what both networks have is compared.
+    networks : sequence of N str
+    replicates : sequence of R str
+        Folds, or folds and seeds, such as ``CV1`` and ``CV1_S1``; see `fold_of`.
+
+    Returns
+    -------
+    DataFrame
+        A row for each pair ``first, second``: the mean ``difference`` (first less second), of how many
+        replicates (``folds``), the ends of its 95 % interval ``fold_low, fold_high`` [1]_, its two-sided ``p``,
+        and ``p_holm``, corrected for the number of pairs.
+
+    References
+    ----------
+    .. [1] Nadeau and Bengio (2003), doi:10.1023/A:1024068626366; with seeds, Bouckaert and Frank (2004),
+       doi:10.1007/978-3-540-24775-3_3.
+
+    Examples
+    --------
+    >>> compare_networks([[0.7, 0.8, 0.75], [0.5, 0.6, 0.57]], ["a", "b"], ["CV1", "CV2", "CV3"])["p"].round(3)
+    0    0.008
+    Name: p, dtype: float64
+    """
+    scores = np.asarray(scores, np.float64)
+    scores = scores[..., None] if scores.ndim == 2 else scores
+    if scores.ndim != 3 or scores.shape[:2] != (len(networks), len(replicates)):
+        raise DataError(
+            f"There must be a score for each of {len(networks)} networks and {len(replicates)} replicates, but "
+            f"got shape {scores.shape}."
+        )
+    folds, rows = [fold_of(replicate) for replicate in replicates], []
+    for first, second in combinations(range(len(networks)), 2):
+        difference = scores[first] - scores[second]
+        estimate = float(_mean_known(_mean_known(difference, axis=0), axis=0))
+        found = _corrected_interval(_mean_known(difference, axis=1), folds)
+        # Where replicates lack expressions, the mean of cells is not that of replicates: the ends move along.
+        low, high = np.array([found.low, found.high]) + estimate - found.estimate
+        rows.append((networks[first], networks[second], estimate, found.units, low, high, found.p))
+    columns = ["first", "second", "difference", "folds", "fold_low", "fold_high", "p"]
+    table = pd.DataFrame(rows, columns=columns)
+    return table.assign(p_holm=_holm(table["p"].to_numpy(float)))
+
+
+def rank_sets(
+    estimates: Sequence[float], differences: pd.DataFrame, networks: Sequence[str]
+) -> pd.DataFrame:
+    """Return where each network may stand in the ranking, best first.
+
+    Parameters
+    ----------
+    estimates : sequence of N float
+        Higher is better.
+    differences : DataFrame
+        ``first, second, difference, p_holm`` of every two networks; see `compare_networks`.
+    networks : sequence of N str
+
+    Returns
+    -------
+    DataFrame
+        ``network, estimate, rank`` (equal scores share the mean rank), and ``low, high``: 1 + the number of
+        networks that are surely better (p_holm < 0.05), and the number that are not surely worse. The true
+        ranks of all networks at once lie there with at least 95 % [1]_. NaN for a network that cannot be
+        compared with any other.
+
+    References
+    ----------
+    .. [1] Mogstad, Romano, Shaikh and Wilhelm (2024), doi:10.1093/restud/rdad006.
+    """
+    networks = list(networks)
+    table = pd.DataFrame({"network": networks, "estimate": estimates, "rank": _ranks(estimates)})
+    ends = np.tile([1.0, np.isfinite(table["estimate"]).sum()], (len(networks), 1))
+    compared = np.zeros(len(networks), bool)
+    for row in differences.itertuples():
+        pair = np.array([networks.index(row.first), networks.index(row.second)])
+        compared[pair] |= np.isfinite(row.p_holm)
+        if row.p_holm < 1 - LEVEL:
+            better, worse = pair if row.difference > 0 else pair[::-1]
+            ends[better, 1] -= 1
+            ends[worse, 0] += 1
+    ends[~compared] = np.nan
+    table[["low", "high"]] = ends
+    return table.sort_values("rank", kind="stable", ignore_index=True)
+
+
+def split_half(maps: np.ndarray, subjects: Sequence[object], *, seed: int, splits: int = 50) -> float:
+    """Return the reliability of a heatmap: how far one of as many other people would be like it.
+
+    Parameters
+    ----------
+    maps : (n, H, W) ndarray of float
+        Normalised explanations of one model and expression, finite.
+    subjects : sequence of n
+        Whose face each is of: halves are of subjects, since faces of one subject are alike.
+    seed : int
+    splits : int
+        Random halves, over which Pearson's r between the means of the two is averaged.
+
+    Returns
+    -------
+    float
+        2 r / (1 + r), 0 where r is not positive (Brown 1910, doi:10.1111/j.2044-8295.1910.tb00207.x): 1 if
+        the choice of people does not matter. NaN with fewer than two subjects, or constant maps.
+
+    Examples
+    --------
+    >>> gradient = np.arange(12.0).reshape(1, 3, 4)
+    >>> round(split_half(gradient.repeat(4, axis=0), "abcd", seed=0), 6)
+    1.0
+    """
+    codes, names = pd.factorize(np.asarray(list(subjects)))
+    maps = np.asarray(maps, np.float64).reshape(len(codes), -1)
+    check_range(splits, "splits", 1, integer=True)
+    if len(names) < 2:
+        return np.nan
+    sums = np.zeros((len(names), maps.shape[1]))
+    np.add.at(sums, codes, maps - maps.mean(axis=1, keepdims=True))
+    # Sums of halves are sums of inner products, so the pixels are only touched once.
+    products = sums @ sums.T
+    orders = np.argsort(np.random.default_rng(seed).random((splits, len(names))), axis=1)
+    first = (orders < len(names) // 2).astype(np.float64)
+    second = 1 - first
+    between = np.einsum("bs,st,bt->b", first, products, second)
+    within = [np.einsum("bs,st,bt->b", half, products, half) for half in (first, second)]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        r = float(_mean_known(between / np.sqrt(within[0] * within[1]), axis=0))
+    return 2 * max(r, 0) / (1 + max(r, 0)) if np.isfinite(r) else np.nan
 
 
 def _holm(p_values: Sequence[float]) -> np.ndarray:
@@ -177,28 +325,6 @@ def _holm(p_values: Sequence[float]) -> np.ndarray:
     raised = p_values[order] * np.arange(order.size, 0, -1)
     corrected[order] = np.minimum(np.maximum.accumulate(raised), 1) if order.size else raised
     return corrected
-
-
-def _rank_intervals(scores: np.ndarray, replicates: np.ndarray, names: Sequence[str]) -> pd.DataFrame:
-    """Return where each network may stand in the ranking, best first.
-
-    `scores`, (N,), higher is better, and `replicates`, (B, N), the same of each resample of folds or
-    subjects. Columns ``network, estimate, rank, low, high, first``: the rank (equal scores share the mean
-    rank), the quantiles of its replicates rounded outwards to whole ranks, and in which share of the
-    resamples the network is alone in the first place (Goldstein and Spiegelhalter 1996, doi:10.2307/2983325).
-    """
-    scores, replicates = np.asarray(scores, np.float64), np.asarray(replicates, np.float64)
-    table = pd.DataFrame({"network": list(names), "estimate": scores, "rank": _ranks(scores)})
-    table[["low", "high", "first"]] = np.nan
-    known = np.isfinite(scores)
-    usable = replicates[:, known]
-    usable = usable[np.isfinite(usable).all(axis=1)]
-    if usable.size:
-        found = _ranks(usable)
-        low, high = np.quantile(found, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
-        table.loc[known, "low"], table.loc[known, "high"] = np.floor(low), np.ceil(high)
-        table.loc[known, "first"] = (found == 1).mean(axis=0)
-    return table.sort_values("rank", kind="stable", ignore_index=True)
 
 
 def resampled_scores(

@@ -210,7 +210,7 @@ def _layer_in_face_space(
     return normalise(crop, landmarks)
 
 
-_CENTRE, _RANDOM, _CEILING = "centre prior", "random pixels", "photometric change"
+_CENTRE, _RANDOM, _CHANGE = "centre prior", "random pixels", "photometric change"
 _FACES = (
     *("explainer", "network", "fold", "image_id", "subject", "expression", "predicted", "correct", "area"),
     *LOCALISATION_SCORES,
@@ -260,7 +260,7 @@ def known_answers(experiment: Experiment, run: Run) -> None:
             # A normal density with the canvas' proportions: a map that knows nothing but the middle.
             _CENTRE: np.exp(-2 * centre_distance() ** 2),
             _RANDOM: np.random.default_rng(seed).random(SHAPE),
-            _CEILING: layers[PHOTOMETRIC],
+            _CHANGE: layers[PHOTOMETRIC],
         }
         return changed, {name: localisation_scores(m, changed, within) for name, m in baselines.items()}
 
@@ -385,11 +385,8 @@ def localisation_figure(table: pd.DataFrame) -> Figure:
         raise DataError("The table has no explained faces to draw.")
     names = {name: EXPLAINERS[name].title if name in EXPLAINERS else name for name in dots["explainer"]}
     bands = {
-        (row.score, f"{_CEILING} (ceiling)" if row.explainer == _CEILING else row.explainer): (
-            row.low,
-            row.high,
-        )
-        for row in chosen[chosen["explainer"].isin([_CENTRE, _CEILING])].itertuples()
+        (row.score, row.explainer): (row.low, row.high)
+        for row in chosen[chosen["explainer"].isin([_CENTRE, _CHANGE])].itertuples()
     }
     return figures.interval_dots(
         dots.assign(panel=dots["score"], explainer=dots["explainer"].map(names)),

@@ -215,7 +215,7 @@ def _statistics(experiment: Experiment) -> Iterator[_Picture]:
         yield _Picture(
             "ranks",
             partial(figures.rank_intervals, chosen, title="Ranks of the networks by IoU", **options),
-            "The interval is that of the ranks when folds are resampled.",
+            "From 1 + the networks that are surely better to the number that are not surely worse.",
             f"Ranks: {', '.join(f'{row.network} {row.rank:g}' for row in chosen.itertuples())}.",
         )
 
@@ -240,12 +240,15 @@ def _regions(experiment: Experiment) -> Iterator[_Picture]:
             figures.region_faces,
             {cell: rows["density"].to_dict() for cell, rows in cells.items()},
             {name: atlas().region(name) for name in atlas().names},
-            certain={cell: list(rows.index[rows["density_low"] > 1]) for cell, rows in cells.items()},
+            certain={
+                cell: list(rows.index[(rows["p_holm"] < 0.05) & (rows["density"] > rows["centre_prior"])])
+                for cell, rows in cells.items()
+            },
             title="Mass for the size of the region",
             note=f"95 % intervals over {count} {table['unit'].iloc[0]}",
         ),
         "Red regions hold more of the heatmap's mass than their size would give, blue ones less. A thick "
-        "outline: the whole 95 % interval lies above 1.",
+        "outline: more than a bell in the middle of the canvas has, p < 0.05 corrected for the regions.",
         f"{len(cells)} drawn faces. Densest on average in the last row: {_listed(densest)}.",
     )
 

@@ -15,16 +15,22 @@ from ekman_expressions.facespace.masks import read_mask
 from ekman_expressions.measures.heatmap_set import TABLES, HeatmapSet, assess, read_heatmaps
 from ekman_expressions.measures.regions import region_masses, region_table
 from ekman_expressions.measures.uncertainty import (
+    RELIABLE,
     SUBJECT_RESAMPLES,
     SubjectReplicates,
+    fold_of,
     resample_counts,
     resampled_scores,
+    split_half,
 )
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.prepared import read_manifest
 from ekman_expressions.study.provenance import Run
 
-REGIONS = ("level", "network", "expression", "region", "area", "share", "density", "maps", "units", "unit")
+REGIONS = (
+    *("level", "network", "expression", "region", "area", "share", "density"),
+    *("centre_prior", "even_face", "p_holm", "maps", "units", "unit"),
+)
 """Some columns of ``regions.csv``; the ends of intervals stand beside ``share`` and ``density``."""
 
 
@@ -58,6 +64,15 @@ def statistics(experiment: Experiment, run: Run, *, resamples: int = SUBJECT_RES
         except (MissingError, DataError) as error:
             run.omit(f"{heatmaps.heatmap_name(expression, network, fold)}, unstretched", error)
             return heatmaps.read_gray(folder, expression, network, fold)
+
+    if subjects is not None:
+        known = subjects.reliability[np.isfinite(subjects.reliability)]
+        if (known < RELIABLE).any():
+            run.note(
+                f"{np.count_nonzero(known < RELIABLE)} of {known.size} heatmaps have a reliability below "
+                f"{RELIABLE} (lowest {known.min():.2f}): those of other people would look different. Explain "
+                "more faces."
+            )
 
     tables = assess(found, seed=experiment.seed, subjects=subjects, unstretched=unstretched)
     for name in TABLES:
@@ -105,15 +120,15 @@ def _over_subjects(experiment: Experiment, found: HeatmapSet, run: Run, resample
     manifest = read_manifest(experiment).set_index("image_id")
     shape = found.present.shape
     scores = {name: np.full((resamples, *shape), np.nan, np.float32) for name in ("iou", "auc_hull")}
-    counted, of_fold = np.zeros(shape, int), np.zeros(shape[1], int)
+    counted, of_fold, reliability = np.zeros(shape, int), np.zeros(shape[1], int), np.full(shape, np.nan)
     bar = tqdm(total=np.prod(shape), desc="Resampling subjects", unit="heatmap")
     for f, fold in enumerate(experiment.folds):
-        subjects = np.unique(manifest["subject"][manifest["fold"] == fold].to_numpy(str))
+        # The same draws for all trainings of a fold: they explain the same people.
+        subjects = np.unique(manifest["subject"][manifest["fold"] == fold_of(fold)].to_numpy(str))
         if not subjects.size:
             continue
-        counts = resample_counts(
-            subjects.size, resamples, seed=derive_seed(experiment.seed, "subjects", fold)
-        )
+        seed = derive_seed(experiment.seed, "subjects", fold_of(fold))
+        counts = resample_counts(subjects.size, resamples, seed=seed)
         seen: set[str] = set()
         for n, network in enumerate(experiment.networks):
             for e, expression in enumerate(EXPRESSIONS):
@@ -126,10 +141,11 @@ def _over_subjects(experiment: Experiment, found: HeatmapSet, run: Run, resample
                 for name, values in drawn.items():
                     scores[name][:, n, f, e] = values
                 counted[n, f, e] = np.unique(codes).size
+                reliability[n, f, e] = split_half(maps, people, seed=seed)
                 seen.update(people)
         of_fold[f] = len(seen)
     bar.close()
-    return SubjectReplicates(scores, counted, of_fold)
+    return SubjectReplicates(scores, counted, of_fold, reliability)
 
 
 def _explanations(
@@ -146,7 +162,8 @@ def _explanations(
         run.omit(path.stem, error)
         return none
     maps, image_ids = stored["maps"], pd.Index(stored["image_ids"])
-    usable = np.isfinite(maps).all(axis=(1, 2)) & image_ids.isin(manifest.index[manifest["fold"] == fold])
+    of_fold = manifest.index[manifest["fold"] == fold_of(fold)]
+    usable = np.isfinite(maps).all(axis=(1, 2)) & image_ids.isin(of_fold)
     for image_id in image_ids[~usable]:
         run.omit(f"{path.stem} {image_id}", f"its explanation is not finite, or it is no face of {fold}")
     return maps[usable], manifest.loc[image_ids[usable], "subject"].to_numpy(str)

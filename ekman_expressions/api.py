@@ -5,6 +5,7 @@ The functions of a researcher's own notebook; the steps of a study are made of t
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,6 +18,7 @@ from ekman_expressions.core.errors import DataError, SettingsError, check_option
 from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.seeds import derive_seed
 from ekman_expressions.explainers import EXPLAINERS, Explanation
+from ekman_expressions.explainers.explanation import needs_neutral
 from ekman_expressions.faces import Faces
 from ekman_expressions.facespace import SHAPE, atlas, ekman_mask, normalise, threshold_otsu, to_uint8
 from ekman_expressions.measures.chance import centre_distance, centre_ellipse, random_pixels
@@ -61,7 +63,9 @@ def explain(
     seed : int
         All randomness comes from it, the model's name and each face's ``image_id``.
     **settings
-        Of the explainer, e.g. ``samples=200``; see ``EXPLAINERS[explainer].resolve()``.
+        Of the explainer, e.g. ``samples=200``; see ``EXPLAINERS[explainer].resolve()``. With
+        ``hidden="neutral"``, hidden parts show the same person's neutral face; faces that have none are left
+        out then, and a warning names them.
 
     Returns
     -------
@@ -92,7 +96,12 @@ def explain(
     settings = row.resolve(**settings)
     model = as_model(model)
     classes = model.classes or EXPRESSIONS
-    images = faces.at(model.side or faces.images.shape[1])
+    neutral = needs_neutral(settings)
+    if neutral:
+        faces = _with_neutral(faces)
+    side = model.side or faces.images.shape[1]
+    images = faces.at(side)
+    neutrals = faces.at(side, neutral=True) if neutral else images
     predictions = model.predict(images)
     if predictions.shape[1] != len(classes):
         raise SettingsError(
@@ -108,7 +117,7 @@ def explain(
             int(chosen[place]),
             seed=derive_seed(seed, "lime", model.name, image_id),
             landmarks=faces.landmarks[place],
-            settings=settings,
+            settings=settings | {"hidden": neutrals[place]} if neutral else settings,
         )
         explanations.append(row.estimate(stored, int(chosen[place]), settings))
     return Explanations(
@@ -118,6 +127,23 @@ def explain(
         explanations=tuple(explanations),
         predictions=predictions,
     )
+
+
+def _with_neutral(faces: Faces) -> Faces:
+    """Return the faces that have a neutral face of the same person; a warning names the others."""
+    lacking = list(faces.table["image_id"][~faces.has_neutral])
+    if lacking:
+        names = ", ".join(lacking[:5]) + (", ..." if len(lacking) > 5 else "")
+        if len(lacking) == len(faces):
+            raise DataError(
+                f"None of the {len(faces)} faces ({names}) has a neutral face of the same person. Load them "
+                "together with the neutral ones, with subjects: see load_faces."
+            )
+        warnings.warn(
+            f"{len(lacking)} faces have no neutral face of the same person and are left out: {names}.",
+            stacklevel=3,
+        )
+    return faces[faces.has_neutral]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)

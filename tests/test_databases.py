@@ -67,14 +67,16 @@ def ck(tmp_path_factory):
 def test_ckplus_has_the_counts_of_the_database(ck):
     result = survey("ckplus", ck)
     assert found(result) == {
-        "anger": 45, "disgust": 59, "fear": 25, "happiness": 69, "sadness": 28, "surprise": 83, "contempt": 18
+        "anger": 45, "disgust": 59, "fear": 25, "happiness": 69, "sadness": 28, "surprise": 83, "contempt": 18,
+        "neutral": 327,
     }  # fmt: skip
     assert (result.counts()["found"] == result.counts()["expected"]).all()
-    assert (len(result.rows), result.subjects, result.expected_subjects) == (327, 118, 118)
+    assert (len(result.rows), result.subjects, result.expected_subjects) == (2 * 327, 118, 118)
     assert set(result.left_out["reason"]) == {"no emotion label"} and len(result.left_out) == 593 - 327
     assert any(note.startswith("593 sequences of 123 persons") for note in result.notes)
-    row = result.rows.iloc[0]
+    row = result.rows.iloc[1]
     assert (row["image_id"], row["subject"]) == ("ckplus_S005_001_00000003", "ckplus/S005")
+    assert row["neutral"] == "ckplus_S005_001_00000001" == result.rows["image_id"][0]
     assert row["path"] == str(ck / "cohn-kanade-images" / "S005" / "001" / "S005_001_00000003.png")
     text = result.summary()
     assert "266: no emotion label" in text and "fewer" not in text and "more" not in text
@@ -82,8 +84,8 @@ def test_ckplus_has_the_counts_of_the_database(ck):
 
 def test_ckplus_takes_the_last_frames(ck):
     result = survey("ckplus", ck, {"frames": 2})
-    assert len(result.rows) == 654 and result.expected["surprise"] == 166
-    assert {image_id[-1] for image_id in ids(result, "ckplus")} == {"2", "3"}
+    assert len(result.rows) == 654 + 327 and result.expected["surprise"] == 166
+    assert {name[-1] for name in result.rows["image_id"][result.rows["neutral"] != ""]} == {"2", "3"}
     notes = survey("ckplus", ck, {"frames": 9}).notes
     assert any("327 sequences have fewer than 9 frames" in note for note in notes)
 
@@ -107,8 +109,10 @@ def test_ckplus_passes_over_what_cannot_be_used(tmp_path):
     put(images / "S010" / "002" / "S010_002_00000002.tiff")
     result = survey("ckplus", tmp_path)
     assert dict(zip(ids(result, "ckplus"), result.rows["expression"], strict=True)) == {
+        "S010_002_00000001": "neutral",
         "S010_002_00000002": "happiness",
         "S011_001_00000002": "neutral",
+        "S011_002_00000009": "neutral",
         "S011_002_00000011": "surprise",
         "S011_005_00000001": "sadness",
     }
@@ -134,7 +138,7 @@ def test_ckplus_under_its_other_names_and_in_the_folders_that_archives_make(tmp_
         # The frames after the labelled one are not taken.
         put(root / images / "S005" / "001" / "S005_001_00000003.png")
         sequence(root, "S005/001", images="Landmarks", labels="FACS")
-        assert ids(survey("ckplus", root), "ckplus") == ["S005_001_00000002"]
+        assert ids(survey("ckplus", root), "ckplus") == ["S005_001_00000001", "S005_001_00000002"]
 
 
 def test_ckplus_without_labels_or_with_none_that_can_be_used(tmp_path):
@@ -209,10 +213,11 @@ def test_wsefep_without_or_with_several_sheets(tmp_path):
 
 def test_bu4dfe_takes_frames_around_the_apex(tmp_path):
     result = survey("bu4dfe", bu4dfe(tmp_path))
-    assert found(result) == dict.fromkeys(EXPRESSIONS, 3 * 5) and result.subjects == 3
-    assert set(result.expected.values()) == {505} and result.expected_subjects == 101
-    assert ids(result, "bu4dfe")[:2] == ["F001_Angry_020", "F001_Angry_025"]
-    assert result.rows["path"][1] == str(tmp_path / "F001" / "Angry" / "025.jpg")
+    assert found(result) == dict.fromkeys(EXPRESSIONS, 3 * 5) | {"neutral": 18} and result.subjects == 3
+    assert set(result.expected.values()) == {505, 606} and result.expected_subjects == 101
+    assert ids(result, "bu4dfe")[:3] == ["F001_Angry_000", "F001_Angry_020", "F001_Angry_025"]
+    assert result.rows["neutral"][2] == "bu4dfe_F001_Angry_000"
+    assert result.rows["path"][2] == str(tmp_path / "F001" / "Angry" / "025.jpg")
     assert result.left_out.empty and "490 fewer" in result.summary()
     few = survey("bu4dfe", tmp_path, {"frames": [0, 44]})
     assert len(few.rows) == 36 and few.expected["fear"] == 202
@@ -224,7 +229,7 @@ def test_bu4dfe_traps(tmp_path):
     put(tmp_path / "part 1" / "F003" / "HAPPY" / "20.png")
     put(tmp_path / "part 1" / "F003" / "Smug" / "20.png")
     result = survey("bu4dfe", tmp_path)
-    assert len(result.rows) == 6 * 4 + 6 * 5 + 1
+    assert len(result.rows) == 6 * 5 + 6 * 6 + 1
     assert set(result.rows["subject"]) == {"bu4dfe/F001", "bu4dfe/M002", "bu4dfe/F003"}
     why = reasons(result)
     assert why["F001/Angry/040"] == "no such frame" and why["F003/Fear"] == "no such sequence"

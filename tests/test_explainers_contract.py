@@ -24,6 +24,7 @@ FAST = {
     "integrated_gradients": {"steps": 11},
     "smooth_grad": {"copies": 10},
     "facial_regions": {"samples": 80},
+    "causal": {"samples": 80, "hidden": 0.0},
 }
 GRADIENTS = sorted(name for name, row in EXPLAINERS.items() if row.gradients)
 CALLABLES = sorted(set(EXPLAINERS) - set(GRADIENTS))
@@ -328,11 +329,12 @@ def test_every_explainer_finds_a_planted_region(name):
         "occlusion": {"patch": 0.25, "stride": 0.125},
         "smooth_grad": {"noise": 0.05},
         "facial_regions": {"samples": 400},
+        "causal": {"samples": 1024},
     }
     (found,) = np.maximum(explain(name, reading_a_square(), image, [0], **more.get(name, {})), 0)
     inside = np.zeros((SIDE, SIDE), bool)
     inside[12:24, 24:36] = True
     # A region of the face may be larger than the square, and blurred masks reach beyond it.
-    blurred = name in ("rise", "occlusion", "facial_regions")
+    blurred = name in ("rise", "occlusion", "facial_regions", "causal")
     assert found[inside].mean() > (3 if blurred else 30) * max(found[~inside].mean(), 1e-9)
-    assert inside.flat[found.argmax()] or name == "facial_regions"
+    assert inside.flat[found.argmax()] or name in ("facial_regions", "causal")

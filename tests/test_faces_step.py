@@ -35,7 +35,7 @@ def prepared(tmp_path_factory):
 def test_prepare_writes_faces_landmarks_and_manifest(prepared):
     experiment, run = prepared
     assert (run.done, run.skipped, run.omissions) == (6, 0, [])
-    assert "images of neutral, not used: 1" in run.notes
+    assert "faces without a neutral face of the same person: 4" in run.notes
     manifest = read_manifest(experiment)
     assert list(manifest["image_id"]) == sorted(manifest["image_id"]) and len(manifest) == 6
     assert set(manifest["subject"]) == {"mine/000", "mine/001", "mine/002"}

@@ -1,4 +1,4 @@
-"""Explainers: where an image's prediction rests, by nine methods of one form.
+"""Explainers: where an image's prediction rests, by ten methods of one form.
 
 `EXPLAINERS` holds a row per method. All do the same in two moves: ``query`` queries a model about one image
 and returns what is to be kept, ``estimate`` makes the `Explanation` of a class of it; ``explain`` does both
@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ekman_expressions.core.errors import check_option, check_type
+from ekman_expressions.explainers.causal import CAUSAL, face_parts, part_segments
 from ekman_expressions.explainers.explanation import SHARED, Explainer, Explanation, Option
 from ekman_expressions.explainers.facial_regions import FACIAL_REGIONS, region_names, region_segments
 from ekman_expressions.explainers.gradients import GRAD_CAM, INTEGRATED_GRADIENTS, SMOOTH_GRAD
@@ -43,10 +44,12 @@ __all__ = [
     "StoredMap",
     "check_options",
     "draw_samples",
+    "face_parts",
     "kernel_shap",
     "lime",
     "paired_samples",
     "pairs",
+    "part_segments",
     "query_superpixels",
     "region_names",
     "region_segments",
@@ -67,6 +70,7 @@ EXPLAINERS: dict[str, Explainer] = {
         INTEGRATED_GRADIENTS,
         SMOOTH_GRAD,
         FACIAL_REGIONS,
+        CAUSAL,
     )
 }
 """The explainers that ``explanation.explainer`` and ``explanation.compare`` in the settings take."""

@@ -152,10 +152,15 @@ class Option:
             check_range(value, name, self.low, self.high, integer=isinstance(self.default, int))
 
 
-def _check_hidden(hidden: Any, name: str) -> None:
-    # Pictures and functions that make them, which no settings file can name, are checked with the image.
+def check_hidden_setting(hidden: Any, name: str) -> None:
+    """Raise `SettingsError` unless hidden parts may look so; pictures are checked with the image."""
     if not callable(hidden) and not np.ndim(hidden):
         check_hidden(hidden, name)
+
+
+def needs_neutral(settings: Mapping[str, Any]) -> bool:
+    """Say whether an explainer's settings name the neutral face, which then takes the place of the word."""
+    return isinstance(settings.get("hidden"), str) and settings["hidden"] == "neutral"
 
 
 SHARED: dict[str, Option] = {
@@ -163,7 +168,7 @@ SHARED: dict[str, Option] = {
     "compactness": Option(default=20.0, low=1e-6),
     "samples": Option(default=1000, low=2),
     "sampler": Option(default="iid", choices=tuple(SAMPLERS)),
-    "hidden": Option(default=0.0, verify=_check_hidden),
+    "hidden": Option(default=0.0, verify=check_hidden_setting),
     "kernel_width": Option(default=0.25, low=1e-6),
     "alpha": Option(default=1.0, low=0),
 }
@@ -254,7 +259,15 @@ class Explainer:
         return {name: option.default for name, option in known.items()} | given
 
     def explain(
-        self, model: Any, images: Any, targets: Any, *, seed: int, landmarks: Any = None, **settings: Any
+        self,
+        model: Any,
+        images: Any,
+        targets: Any,
+        *,
+        seed: int,
+        landmarks: Any = None,
+        neutrals: Any = None,
+        **settings: Any,
     ) -> list[Explanation]:
         """Explain images: the same for all explainers.
 
@@ -271,6 +284,8 @@ class Explainer:
             neither the order of the images nor the size of batches matters.
         landmarks : (N, 68, 2) array_like, optional
             x and y in units of the image's sides, of explainers that need them.
+        neutrals : (N, H, W, 3) array_like of float, range [0, 1], optional
+            The same persons' neutral faces, for ``hidden="neutral"``; see `Faces.neutrals`.
         **settings
             See `shared` and `options`.
 
@@ -304,12 +319,21 @@ class Explainer:
                     f"'landmarks' must have shape ({len(images)}, 68, 2), those of each image, "
                     f"but got {points.shape}."
                 )
+        each = [settings] * len(images)
+        if needs_neutral(settings):
+            neutrals = _stacked(neutrals if neutrals is not None else [])
+            if neutrals.shape != images.shape:
+                raise DataError(
+                    f"hidden = 'neutral' needs 'neutrals' of shape {images.shape}, the same persons' neutral "
+                    f"faces, but got {neutrals.shape}."
+                )
+            each = [settings | {"hidden": neutral} for neutral in neutrals]
         found = []
-        for image, target, of_face in zip(images, targets.tolist(), points, strict=True):
+        for image, target, of_face, own in zip(images, targets.tolist(), points, each, strict=True):
             # Of its content: an image's place among others must not matter.
             digest = hashlib.sha256(np.ascontiguousarray(image, np.float32)).hexdigest()
             own_seed = derive_seed(int(seed), self.records_of, digest)
-            stored = self.query(model, image, target, seed=own_seed, landmarks=of_face, settings=settings)
+            stored = self.query(model, image, target, seed=own_seed, landmarks=of_face, settings=own)
             found.append(self.estimate(stored, target, settings))
         return found
 

@@ -92,7 +92,8 @@ class PerturbationRecord(Stored):
         What hidden superpixels looked like; see `ekman_expressions.zoo.model.background`. ``'image'``: a
         picture that was given.
     sampler : str
-        How the samples were drawn, one of `SAMPLERS`: which of them depend on each other.
+        How the samples were drawn: which of them depend on each other. One of `SAMPLERS`, or ``'paired'``
+        (`paired_samples`).
     none : (C,) ndarray of float32 or None
         The prediction for the image with all superpixels hidden, which is no sample; None: not known.
 
@@ -113,8 +114,9 @@ class PerturbationRecord(Stored):
     def __post_init__(self) -> None:
         check_segments(self.segments)
         check_samples(self.samples, self.segments)
-        if self.sampler not in SAMPLERS:
-            raise DataError(f"'sampler' must be one of {', '.join(SAMPLERS)}, but got {self.sampler!r}.")
+        if self.sampler not in (*SAMPLERS, "paired"):
+            known = ", ".join((*SAMPLERS, "paired"))
+            raise DataError(f"'sampler' must be one of {known}, but got {self.sampler!r}.")
         predictions = np.asarray(self.predictions)
         if predictions.dtype != np.float32 or predictions.ndim != 2 or len(predictions) != len(self.samples):
             raise DataError(

@@ -125,8 +125,10 @@ _CK_LABEL = rf"Emotion(?:_labels)?/(?:.*/)?{_CK_NAME}_emotion"
 
 
 def _read_ckplus(search: _Search, *, frames: int = 1) -> None:
-    """Read the last `frames` frames of each sequence with a label, up to the labelled one, the peak."""
+    """Read the last `frames` frames of each sequence with a label, up to the labelled one, the peak; and its
+    first, which is neutral."""
     search.expected = {name: count * frames for name, count in _CK_LABELLED.items()}
+    search.expected["neutral"] = sum(_CK_LABELLED.values())
     sequences: dict[str, dict[int, tuple[str, str]]] = {}
     for path, parts in search.matches(_CK_IMAGE, "cohn-kanade-images/S005/001/S005_001_00000011.png"):
         numbered = sequences.setdefault(parts["key"], {})
@@ -151,10 +153,14 @@ def _read_ckplus(search: _Search, *, frames: int = 1) -> None:
             search.notes.append(
                 f"{key}: the labelled frame {peak} is not there, so {max(numbered)} counts as the peak"
             )
-        last = sorted(numbered)[-frames:]
+        first, last = min(numbered), sorted(numbered)[-frames:]
         short += len(last) < frames
+        subject, neutral = key.split("/")[0], ""
+        if first not in last and expression != "neutral":
+            neutral = numbered[first][0]
+            search.add(*numbered[first], subject, "neutral")
         for number in last:
-            search.add(*numbered[number], key.split("/")[0], expression)
+            search.add(*numbered[number], subject, expression, neutral=neutral)
     for _, path in (label for found in labels.values() for label in found):
         search.omit(path, "a label without a sequence of images")
     persons = len({key.split("/")[0] for key in sequences})
@@ -298,8 +304,9 @@ _BU_NAME = rf"(?P<subject>[FM]\d{{3}})/(?P<code>{'|'.join(_BU_CODES)})/(?P<frame
 
 
 def _read_bu4dfe(search: _Search, *, frames: Sequence[int] = _BU_FRAMES) -> None:
-    """Read these frames of each sequence; frames and sequences that are not there are left out."""
+    """Read these frames of each sequence, and its first, which is neutral; what is not there is left out."""
     search.expected = dict.fromkeys(EXPRESSIONS, _BU_SUBJECTS * len(frames))
+    search.expected["neutral"] = _BU_SUBJECTS * len(EXPRESSIONS) * (min(frames) > 0)
     sequences: dict[tuple[str, str], dict[int, str]] = {}
     for path, parts in search.matches(_BU_NAME, "F001/Angry/000.jpg"):
         key = parts["subject"].upper(), parts["code"].capitalize()
@@ -310,9 +317,14 @@ def _read_bu4dfe(search: _Search, *, frames: Sequence[int] = _BU_FRAMES) -> None
             if numbered is None:
                 search.omit(f"{subject}/{code}", "no such sequence")
                 continue
+            first, neutral = min(numbered), ""
+            if first < min(frames):
+                neutral = f"{subject}_{code}_{first:03d}"
+                search.add(neutral, numbered[first], subject, "neutral")
             for frame in frames:
                 if frame in numbered:
-                    search.add(f"{subject}_{code}_{frame:03d}", numbered[frame], subject, expression)
+                    image_id = f"{subject}_{code}_{frame:03d}"
+                    search.add(image_id, numbered[frame], subject, expression, neutral=neutral)
                 else:
                     search.omit(f"{subject}/{code}/{frame:03d}", "no such frame")
 
@@ -434,7 +446,7 @@ DATABASES: dict[str, _Database] = {
         "only of persons who agreed to that (its documentation names them)",
         access="J. F. Cohn, University of Pittsburgh: http://www.jeffcohn.net/Resources/",
         reference="Lucey et al., The Extended Cohn-Kanade Dataset (CK+), CVPR Workshops 2010",
-        images=_CK_LABELLED,
+        images={**_CK_LABELLED, "neutral": sum(_CK_LABELLED.values())},
         subjects=118,
         options={
             "frames": _Option(
@@ -486,7 +498,8 @@ DATABASES: dict[str, _Database] = {
         access="L. Yin, Binghamton University: https://www.cs.binghamton.edu/~lijun/Research/3DFE/",
         reference="Yin, Chen, Sun, Worm, Reale, A High-Resolution 3D Dynamic Facial Expression Database, "
         "FG 2008",
-        images=dict.fromkeys(EXPRESSIONS, _BU_SUBJECTS * len(_BU_FRAMES)),
+        images=dict.fromkeys(EXPRESSIONS, _BU_SUBJECTS * len(_BU_FRAMES))
+        | {"neutral": _BU_SUBJECTS * len(EXPRESSIONS)},
         subjects=_BU_SUBJECTS,
         options={
             "frames": _Option(_check_frames, f"numbers of the frames to take (default {list(_BU_FRAMES)})")
@@ -648,6 +661,8 @@ def survey(name: str, root: Path | str | None = None, options: Mapping[str, Any]
         subject=[f"{name}/{subject}" for subject in rows["subject"]],
         dataset=name,
     )
+    if "neutral" in rows:
+        rows["neutral"] = [f"{name}_{image_id}" if image_id else "" for image_id in rows["neutral"].fillna("")]
     first = ["image_id", "path", "dataset", "subject", "expression"]
     rows = rows[first + [column for column in rows.columns if column not in first]]
     return Survey(

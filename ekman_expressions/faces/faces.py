@@ -58,6 +58,9 @@ class Faces:
         known), and what else the source told.
     omissions : DataFrame
         Images that could not be used: ``item`` and ``reason``.
+    neutrals : (N, S, S, 3) ndarray of uint8 or None
+        The same person's neutral face under each face, aligned to it (`align_neutral`); black where the
+        table's column ``neutral``, its ``image_id``, is empty. None where none is known.
 
     Examples
     --------
@@ -70,6 +73,7 @@ class Faces:
     landmarks: np.ndarray
     table: pd.DataFrame
     omissions: pd.DataFrame = field(default_factory=_NONE.copy)
+    neutrals: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         images, points, table = np.asarray(self.images), np.asarray(self.landmarks), self.table
@@ -81,6 +85,8 @@ class Faces:
             raise DataError(
                 f"{len(images)} faces need finite landmarks ({len(images)}, 68, 2), but got {points.shape}."
             )
+        if self.neutrals is not None and np.shape(self.neutrals) != images.shape:
+            raise DataError(f"'neutrals' must be of shape {images.shape}, but is {np.shape(self.neutrals)}.")
         check_type(table, "table", pd.DataFrame)
         missing = [column for column in _FIRST if column not in table]
         if missing or len(table) != len(images) or table["image_id"].duplicated().any():
@@ -103,7 +109,16 @@ class Faces:
                     f"Faces are indexed by integers, booleans or a slice, but got {places.dtype}."
                 )
             places = np.atleast_1d(places if places.size else places.astype(int))
-        return Faces(self.images[places], self.landmarks[places], self.table.iloc[places], self.omissions)
+        neutrals = None if self.neutrals is None else self.neutrals[places]
+        table = self.table.iloc[places]
+        return Faces(self.images[places], self.landmarks[places], table, self.omissions, neutrals)
+
+    @property
+    def has_neutral(self) -> np.ndarray:
+        """Which faces have the same person's neutral face: (N,) bool."""
+        if self.neutrals is None:
+            return np.zeros(len(self), bool)
+        return (self.table["neutral"] != "").to_numpy()
 
     def __repr__(self) -> str:
         size, counts = self.images.shape[1], self.table["expression"].value_counts()
@@ -115,10 +130,11 @@ class Faces:
             parts.append(f"{len(self.omissions)} images left out")
         return f"Faces({'; '.join(parts)})"
 
-    def at(self, side: int | tuple[int, int]) -> np.ndarray:
+    def at(self, side: int | tuple[int, int], *, neutral: bool = False) -> np.ndarray:
         """Return the images at a side, or height and width, in pixels: (N, h, w, 3) float32 RGB in [0, 1].
 
-        Shrinking averages over areas, so that nothing aliases.
+        Shrinking averages over areas, so that nothing aliases. With `neutral`, the aligned neutral faces; a
+        `DataError` names faces that have none.
 
         Examples
         --------
@@ -126,8 +142,14 @@ class Faces:
         (2, 48, 48, 3)
         """
         height, width = (side, side) if np.ndim(side) == 0 else side
+        if neutral and not self.has_neutral.all():
+            lacking = list(self.table["image_id"][~self.has_neutral])
+            raise DataError(
+                f"{len(lacking)} faces have no neutral face of the same person: {', '.join(lacking[:_SHOWN])}. "
+                "Leave them out (faces[faces.has_neutral]), or name it in the table's column 'neutral'."
+            )
         resized = np.empty((len(self), int(height), int(width), 3), np.float32)
-        for place, image in enumerate(self.images):
+        for place, image in enumerate(self.neutrals if neutral else self.images):
             resized[place] = resize_face(image, (height, width))
         return resized
 
@@ -252,10 +274,16 @@ def crop_face(image: np.ndarray, points: np.ndarray, size: int) -> tuple[np.ndar
     DataError
         If the landmarks leave no distance from eyes to mouth, or between the eyes.
     """
-    import cv2
-
     check_range(size, "size", 1, integer=True)
     transform = _crop_transform(points, size)
+    landmarks = (np.asarray(points, np.float64) @ transform[:, :2].T + transform[:, 2]) / size
+    return _cut(image, transform, size), landmarks.astype(np.float32), transform
+
+
+def _cut(image: np.ndarray, transform: np.ndarray, size: int) -> np.ndarray:
+    """Return the part of an image that a transform (2, 3) takes to a square, (size, size, 3) uint8."""
+    import cv2
+
     window, corner, shrink = _window(image, transform, size)
     # From coordinates of the shrunk window to those of the source, then to those of the crop.
     local = np.column_stack([transform[:, :2] * shrink, transform[:, :2] @ corner + transform[:, 2]])
@@ -273,9 +301,7 @@ def crop_face(image: np.ndarray, points: np.ndarray, size: int) -> tuple[np.ndar
     )
     if fine > 1:
         face = cv2.resize(face, (size, size), interpolation=cv2.INTER_AREA)
-    crop = np.rint(face).clip(0, 255).astype(np.uint8)
-    landmarks = (np.asarray(points, np.float64) @ transform[:, :2].T + transform[:, 2]) / size
-    return crop, landmarks.astype(np.float32), transform
+    return np.rint(face).clip(0, 255).astype(np.uint8)
 
 
 def _window(image: np.ndarray, transform: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray, int]:
@@ -315,6 +341,74 @@ def _reflected(places: np.ndarray, length: int) -> np.ndarray:
     period = max(2 * (length - 1), 1)
     places = places % period
     return np.where(places < length, places, period - places)
+
+
+# The same person's neutral face
+
+# Landmarks that expressions hardly move: jaw beside the ears, bridge and base of the nose, corners of the eyes.
+_STILL = [0, 1, 2, 14, 15, 16, 27, 28, 29, 30, 33, 36, 39, 42, 45]
+# In units of the distance between the eyes: below this the pictures count as one shot.
+_SAME_SHOT = 0.045
+
+
+def align_neutral(
+    neutral: np.ndarray, points: np.ndarray, face: np.ndarray, face_points: np.ndarray, transform: np.ndarray
+) -> np.ndarray:
+    """Cut a neutral face out so that it lies under the same person's face with an expression.
+
+    Where landmarks that expressions hardly move coincide, as in one sequence, it is the same cut of both
+    pictures. Else the neutral picture is brought there by the affine map between those landmarks, and each
+    channel gets the mean and standard deviation of the face's: pose and light are then only alike.
+
+    Parameters
+    ----------
+    neutral : (H, W, 3) ndarray of uint8
+        The whole neutral picture.
+    points, face_points : (68, 2) ndarray
+        Landmarks of the neutral picture and of the face's, in pixels of each.
+    face : (S, S, 3) ndarray of uint8
+        The crop of the face.
+    transform : (2, 3) ndarray
+        How that was cut out; see `crop_face`.
+
+    Returns
+    -------
+    (S, S, 3) ndarray of uint8
+    """
+    ones = np.ones((len(_STILL), 1))
+    start = np.hstack([np.asarray(points, np.float64)[_STILL], ones])
+    wanted = np.asarray(face_points, np.float64)[_STILL]
+    eyes = math.dist(face_points[_EYES[0]].mean(axis=0), face_points[_EYES[1]].mean(axis=0))
+    if np.sqrt(((start[:, :2] - wanted) ** 2).sum(axis=1).mean()) < _SAME_SHOT * eyes:
+        return _cut(neutral, transform, len(face))
+    affine = np.linalg.lstsq(start, wanted, rcond=None)[0].T
+    to_crop = np.column_stack(
+        [transform[:, :2] @ affine[:, :2], transform[:, :2] @ affine[:, 2] + transform[:, 2]]
+    )
+    cut = np.float64(_cut(neutral, to_crop, len(face)))
+    mean, spread = cut.mean(axis=(0, 1)), cut.std(axis=(0, 1))
+    matched = (cut - mean) * face.std(axis=(0, 1)) / np.maximum(spread, 1e-6) + face.mean(axis=(0, 1))
+    return np.rint(matched).clip(0, 255).astype(np.uint8)
+
+
+def neutral_of(rows: pd.DataFrame) -> pd.Series:
+    """Return the ``image_id`` of each image's own neutral face, empty where there is none.
+
+    What the column ``neutral`` says; else the same subject's first neutral image. Neutral images have none.
+
+    Examples
+    --------
+    >>> rows = pd.DataFrame({"image_id": ["a", "b", "c"], "subject": ["S1", "S1", "S2"]})
+    >>> neutral_of(rows.assign(expression=["neutral", "fear", "fear"])).tolist()
+    ['', 'a', '']
+    """
+    is_neutral = rows["expression"] == "neutral"
+    first = rows[is_neutral].groupby("subject")["image_id"].first().to_dict()
+    found = pd.Series([first.get(subject, "") for subject in rows["subject"]], index=rows.index)
+    if "neutral" in rows:
+        named = rows["neutral"].fillna("").astype(str)
+        found = named.where(named.isin(rows["image_id"]), found)
+    return found.where(~is_neutral, "")
 
 
 # Many faces
@@ -386,7 +480,7 @@ def load_faces(
         landmarks = np.asarray(_one_each(landmarks, "landmarks", len(items)), np.float64)
         if landmarks.shape[1:] != (68, 2):
             raise DataError(f"'landmarks' must be ({len(items)}, 68, 2), but is {landmarks.shape}.")
-    images, points, kept = [], [], []
+    images, points, cuts, kept = [], [], [], []
     names = table.pop("_item")
     from tqdm import tqdm
 
@@ -401,6 +495,7 @@ def load_faces(
                 continue
             images.append(face[0])
             points.append(face[1])
+            cuts.append((face[2], face[3].points))
             kept.append(place)
     left_out = pd.DataFrame(omissions, columns=["item", "reason"], dtype=str)
     reasons = "; ".join(f"{item}: {reason}" for item, reason in omissions[:_SHOWN])
@@ -413,7 +508,22 @@ def load_faces(
             stacklevel=2,
         )
     order = [*_FIRST, *(column for column in table if column not in _FIRST)]
-    return Faces(np.stack(images), np.float32(points), table.iloc[kept][order], left_out)
+    table = table.iloc[kept][order].reset_index(drop=True)
+    neutral = neutral_of(table)
+    if not (neutral != "").any():
+        return Faces(np.stack(images), np.float32(points), table, left_out)
+    place_of = dict(zip(table["image_id"], range(len(table)), strict=True))
+    neutrals = np.zeros_like(images)
+    for place, image_id in enumerate(neutral):
+        if image_id:
+            other = place_of[image_id]
+            item = items[kept[other]]
+            pixels = (
+                decode_image(read_source(item)) if isinstance(item, (str, os.PathLike)) else _as_rgb(item)
+            )
+            transform, whole = cuts[place]
+            neutrals[place] = align_neutral(pixels, cuts[other][1], images[place], whole, transform)
+    return Faces(np.stack(images), np.float32(points), table.assign(neutral=neutral), left_out, neutrals)
 
 
 def _known(points: np.ndarray) -> Detect:
@@ -547,13 +657,17 @@ def example_faces(
         for name in wanted:
             check_option(name, "subjects", persons)
         persons = wanted
-    rows = rows[rows["expression"].isin(names) & rows["subject"].isin(persons)]
+    everyone = rows[rows["subject"].isin(persons)]
+    rows = everyone[everyone["expression"].isin(names)]
     order = rows["expression"].map(names.index)
     rows = rows.assign(_order=order).sort_values(["variant", "subject", "_order"]).drop(columns="_order")
     if n is not None:
         check_range(n, "n", 1, len(rows), integer=True)
         rows = rows[:n]
+    asked = len(rows)
+    others = everyone["image_id"].isin(rows["neutral"]) & ~everyone["image_id"].isin(rows["image_id"])
+    rows = pd.concat([rows, everyone[others]], ignore_index=True)
     stored = read_arrays(synthetic.folder() / "detected.npz", ("image_id", "points", "side"))
     places = {f"synthetic_{image_id}": place for place, image_id in enumerate(stored["image_id"])}
     points = stored["points"][[places[image_id] for image_id in rows["image_id"]]]
-    return load_faces(rows, landmarks=points.astype(np.float64) * int(stored["side"]), size=size)
+    return load_faces(rows, landmarks=points.astype(np.float64) * int(stored["side"]), size=size)[:asked]

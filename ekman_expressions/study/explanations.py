@@ -26,6 +26,7 @@ from ekman_expressions.core.files import (
 )
 from ekman_expressions.core.seeds import derive_seed
 from ekman_expressions.explainers import EXPLAINERS, Explanation, Stored
+from ekman_expressions.explainers.explanation import needs_neutral
 from ekman_expressions.facespace.warp import SHAPE, normalise
 from ekman_expressions.study import evaluation, models, prepared
 from ekman_expressions.study.execution import Task, run_tasks, workers
@@ -71,15 +72,18 @@ def query(
     experiment: Experiment, model: Model, network: str, fold: str, image_id: str, expression: str
 ) -> Stored:
     """Query a model about one face as the explainer in use does, and return what is to be kept."""
-    explainer = EXPLAINERS[experiment.explanation.explainer]
+    explainer, settings = EXPLAINERS[experiment.explanation.explainer], settings_of_explainer(experiment)
+    side = experiment.side(network)
+    if needs_neutral(settings):
+        settings["hidden"] = prepared.read_faces(experiment, [image_id], side, neutral=True)[0]
     return explainer.query(
         model,
-        prepared.read_faces(experiment, [image_id], experiment.side(network))[0],
+        prepared.read_faces(experiment, [image_id], side)[0],
         index(expression),
         # From the names alone: order, workers and interruptions change nothing.
         seed=derive_seed(experiment.seed, "lime", f"{network}_{fold}", image_id),
         landmarks=prepared.read_landmarks(experiment, image_id) if explainer.landmarks else None,
-        settings=settings_of_explainer(experiment),
+        settings=settings,
     )
 
 

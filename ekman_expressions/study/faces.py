@@ -11,12 +11,28 @@ import pandas as pd
 
 from ekman_expressions.core.errors import DataError
 from ekman_expressions.core.expressions import EXPRESSIONS
-from ekman_expressions.core.files import read_arrays, write_arrays, write_csv, write_image
+from ekman_expressions.core.files import read_arrays, read_image, write_arrays, write_csv, write_image
+from ekman_expressions.core.images import decode_image
 from ekman_expressions.faces import LandmarkDetector, Survey, assign_folds, survey
-from ekman_expressions.faces.faces import Detect, UnusableImage, prepare_face, read_source
+from ekman_expressions.faces.faces import (
+    Detect,
+    UnusableImage,
+    align_neutral,
+    neutral_of,
+    prepare_face,
+    read_source,
+)
 from ekman_expressions.faces.landmarks import FEWEST, OUTLIER
 from ekman_expressions.study.experiment import Experiment
-from ekman_expressions.study.prepared import COLUMNS, face_path, landmarks_path, outlier_table
+from ekman_expressions.study.prepared import (
+    COLUMNS,
+    face_path,
+    landmarks_path,
+    neutral_path,
+    outlier_table,
+    read_transform,
+    source_landmarks,
+)
 from ekman_expressions.study.provenance import Run
 
 # Images named in a note; all are in the tables.
@@ -27,8 +43,9 @@ def faces(experiment: Experiment, run: Run) -> None:
     """Crop the faces of an experiment's databases and split them into subject-wise folds.
 
     Writes into ``experiment.faces_folder``: ``sources.csv`` (what the databases list),
-    ``faces/<image_id>.png``, ``landmarks/<image_id>.npz``, ``manifest.csv``, and
-    ``landmark_outliers.csv`` (see `outlier_table`). Faces that are done are skipped; one whose
+    ``faces/<image_id>.png``, ``landmarks/<image_id>.npz``, ``neutrals/<image_id>.png`` (the same person's
+    neutral face, aligned, where there is one), ``manifest.csv``, and ``landmark_outliers.csv`` (see
+    `outlier_table`). Faces that are done are skipped; one whose
     source image has changed is made again. Images that cannot be read or show no face are left
     out, by name. Of a database whose file names say who is seen, no path is written anywhere.
 
@@ -62,12 +79,18 @@ def faces(experiment: Experiment, run: Run) -> None:
             run.omit(f"{name}: {row.item}", row.reason)
         for note in found.notes:
             run.note(f"{name}: {note}")
-    for expression, count in listed.loc[~used, "expression"].value_counts().items():
+    listed["neutral"] = neutral_of(listed)
+    rows["neutral"] = listed["neutral"]
+    # Neutral images of these faces are prepared too, but are neither trained on nor explained.
+    neutral_rows = listed[listed["image_id"].isin(rows["neutral"])]
+    for expression, count in listed[~used].drop(neutral_rows.index)["expression"].value_counts().items():
         run.note(f"images of {expression}, not used: {count}")
     digests: dict[str, str] = {}
     second: list[str] = []
+    new: set[str] = set()
+    everyone = pd.concat([rows, neutral_rows])
     with LandmarkDetector() as detector:
-        for row in tqdm(rows.itertuples(), desc="Preparing faces", unit="image", total=len(rows)):
+        for row in tqdm(everyone.itertuples(), desc="Preparing faces", unit="image", total=len(everyone)):
             try:
                 digest, made, count, look = _prepare(experiment, row.image_id, row.path, detector.detect)
             except UnusableImage as error:
@@ -75,14 +98,20 @@ def faces(experiment: Experiment, run: Run) -> None:
                 continue
             digests[row.image_id] = digest
             files = face_path(experiment, row.image_id), landmarks_path(experiment, row.image_id)
-            (run.made if made else run.kept)(*files)
+            (run.made if made else run.kept)(*files, items=int(row.expression in EXPRESSIONS))
+            if made:
+                new.add(row.image_id)
             if count > 1:
                 run.note(f"{row.image_id} shows {count} faces: the largest is used")
             if look != "whole":
                 second.append(row.image_id)
+    _align_neutrals(
+        experiment, rows, dict(zip(listed["image_id"], listed["path"], strict=True)), digests, new, run
+    )
     if second:
         run.note(f"faces found on a second look only, {_first_of(second)}")
     manifest = rows[rows["image_id"].isin(digests)]
+    manifest = manifest.assign(neutral=manifest["neutral"].where(manifest["neutral"].isin(digests), ""))
     empty = [fold for fold in experiment.folds if fold not in set(manifest["fold"])]
     if empty:
         # The last ones: what databases leave out themselves comes first.
@@ -95,7 +124,10 @@ def faces(experiment: Experiment, run: Run) -> None:
         path=[f"faces/{image_id}.png" for image_id in manifest["image_id"]],
         sha256=manifest["image_id"].map(digests),
     )
-    columns = [*COLUMNS, *(["intensity"] if "intensity" in manifest else []), "sha256"]
+    more = [name for name in ("intensity",) if name in manifest] + ["neutral"] * bool(
+        manifest["neutral"].any()
+    )
+    columns = [*COLUMNS, *more, "sha256"]
     write_csv(experiment.manifest_path, manifest[columns].sort_values("image_id"))
     table = outlier_table(experiment)
     write_csv(folder / "landmark_outliers.csv", table)
@@ -135,6 +167,34 @@ def _prepare(
     arrays = {"points": points, "transform": transform, "faces": np.array(found.faces)}
     write_arrays(landmarks, arrays | {"look": np.array(found.look), "sha256": np.array(digest)})
     return digest, True, found.faces, found.look
+
+
+def _align_neutrals(
+    experiment: Experiment,
+    rows: pd.DataFrame,
+    path_of: dict[str, str],
+    digests: dict[str, str],
+    new: set[str],
+    run: Run,
+) -> None:
+    """Write ``neutrals/<image_id>.png``, the same person's neutral face aligned to each prepared face."""
+    known = rows[rows["image_id"].isin(digests) & rows["neutral"].isin(digests)]
+    for row in known.itertuples():
+        path = neutral_path(experiment, row.image_id)
+        if path.exists() and not {row.image_id, row.neutral} & new:
+            run.kept(path, items=0)
+            continue
+        points, of_face = (source_landmarks(experiment, image_id) for image_id in (row.neutral, row.image_id))
+        pixels = decode_image(read_source(path_of[row.neutral]))
+        face, transform = (
+            read_image(face_path(experiment, row.image_id)),
+            read_transform(experiment, row.image_id),
+        )
+        write_image(path, align_neutral(pixels, points, face, of_face, transform), compress_level=1)
+        run.made(path, items=0)
+    without = int((~rows["image_id"].isin(known["image_id"])).sum())
+    if len(known) and without:
+        run.note(f"faces without a neutral face of the same person: {without}")
 
 
 def _called(path: str, found: Survey) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ekman_expressions.core.errors import DataError, SettingsError, check_range
+from ekman_expressions.core.errors import DataError, MissingError, SettingsError, check_range
 from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import read_arrays, read_csv, read_image, require
 from ekman_expressions.faces import landmark_error, landmark_outliers, synthetic
@@ -17,7 +17,7 @@ from ekman_expressions.faces.folders import check_ids
 from ekman_expressions.study.experiment import Experiment
 
 COLUMNS = ("image_id", "path", "dataset", "subject", "expression", "fold")
-"""Columns that every prepared manifest has; ``intensity`` and ``sha256`` may follow."""
+"""Columns that every prepared manifest has; ``intensity``, ``neutral`` and ``sha256`` may follow."""
 
 DATABASE = "synthetic"
 """The name of the synthetic faces in an experiment's settings."""
@@ -30,6 +30,11 @@ def face_path(experiment: Experiment, image_id: str) -> Path:
     return experiment.faces_folder / "faces" / f"{image_id}.png"
 
 
+def neutral_path(experiment: Experiment, image_id: str) -> Path:
+    """The same person's neutral face, aligned to one image's crop."""
+    return experiment.faces_folder / "neutrals" / f"{image_id}.png"
+
+
 def landmarks_path(experiment: Experiment, image_id: str) -> Path:
     """The landmarks of one image, and how its crop was cut out."""
     return experiment.faces_folder / "landmarks" / f"{image_id}.npz"
@@ -38,7 +43,8 @@ def landmarks_path(experiment: Experiment, image_id: str) -> Path:
 def read_manifest(experiment: Experiment) -> pd.DataFrame:
     """Read the manifest: one row per face, sorted by `image_id`, with `COLUMNS` and more.
 
-    Those are ``intensity`` where a database states it, and ``sha256`` of the source image. `path` is
+    Those are ``intensity`` where a database states it, ``neutral`` (``image_id`` of the same person's neutral
+    image, empty without one), and ``sha256`` of the source image. `path` is
     relative to ``experiment.faces_folder``. Raises `MissingError` if the step 'faces' has not run, and
     `DataError` if the table is damaged or does not fit the experiment.
     """
@@ -69,28 +75,41 @@ def prepared_faces(experiment: Experiment, image_ids: Iterable[str] | None = Non
     table = read_manifest(experiment).drop(columns="path")
     if image_ids is not None:
         table = table.set_index("image_id").loc[list(image_ids)].reset_index()
-    images = [_read_face(experiment, image_id) for image_id in table["image_id"]]
+    images = np.array([_read_face(experiment, image_id) for image_id in table["image_id"]])
     landmarks = [read_landmarks(experiment, image_id) for image_id in table["image_id"]]
-    return Faces(np.array(images), np.array(landmarks), table)
+    neutrals = None
+    if "neutral" in table:
+        neutrals = np.zeros_like(images)
+        for place in np.flatnonzero(table["neutral"] != ""):
+            neutrals[place] = _read_face(experiment, table["image_id"][place], neutral=True)
+    return Faces(images, np.array(landmarks), table, neutrals=neutrals)
 
 
-def read_faces(experiment: Experiment, image_ids: Iterable[str], side: int) -> np.ndarray:
+def read_faces(
+    experiment: Experiment, image_ids: Iterable[str], side: int, *, neutral: bool = False
+) -> np.ndarray:
     """Read cropped faces at the size that a network wants, (N, side, side, 3) float32 RGB in [0, 1].
 
-    As ``prepared_faces(experiment, image_ids).at(side)``, with less memory. Raises `MissingError` if a
-    face has not been prepared, and `DataError` if it is damaged or not ``experiment.faces.size`` wide.
+    As ``prepared_faces(experiment, image_ids).at(side)``, with less memory; with `neutral`, the same persons'
+    neutral faces. Raises `MissingError` if a face has not been prepared, or has no neutral one, and
+    `DataError` if it is damaged or not ``experiment.faces.size`` wide.
     """
     check_range(side, "side", 1, integer=True)
     image_ids = list(image_ids)
     faces = np.empty((len(image_ids), side, side, 3), np.float32)
     for place, image_id in enumerate(image_ids):
-        faces[place] = resize_face(_read_face(experiment, image_id), side)
+        faces[place] = resize_face(_read_face(experiment, image_id, neutral=neutral), side)
     return faces
 
 
-def _read_face(experiment: Experiment, image_id: str) -> np.ndarray:
-    path, size = require(face_path(experiment, image_id), "faces"), experiment.faces.size
-    face = read_image(path)
+def _read_face(experiment: Experiment, image_id: str, *, neutral: bool = False) -> np.ndarray:
+    path, size = (neutral_path if neutral else face_path)(experiment, image_id), experiment.faces.size
+    if neutral and not path.exists():
+        raise MissingError(
+            f"{image_id} has no neutral face of the same person. Databases with neutral images have them; in "
+            "a manifest of your own, name it in the column 'neutral', or label it neutral."
+        )
+    face = read_image(require(path, "faces"))
     if face.shape != (size, size, 3):
         raise DataError(
             f"{path} should be {size} pixels square as the experiment says, but is {face.shape[1]} "
@@ -158,6 +177,7 @@ def known_faces(experiment: Experiment) -> pd.DataFrame:
             "the set has changed since. Run the step 'faces' again."
         )
     known = listed.loc[source_id].rename(columns={"path": "source_path"}).reset_index(names="source_id")
+    prepared = prepared.drop(columns="neutral", errors="ignore")
     return prepared.join(known[[name for name in known.columns if name not in prepared.columns]])
 
 

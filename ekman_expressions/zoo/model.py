@@ -29,8 +29,9 @@ PRECISIONS: tuple[str, ...] = ("float32", "bfloat16", "float16")
 SCORES = ("probability", "logit", "contrast")
 """What gradients are taken of; see `Model.gradients`."""
 
-HIDDEN = ("mean", "blur", "superpixel_mean")
-"""What hidden parts may look like, besides a gray value; see `background`."""
+HIDDEN = ("mean", "blur", "superpixel_mean", "neutral")
+"""What hidden parts may look like, besides a gray value; see `background`. ``neutral``: the same person's
+neutral face, which whoever explains puts in the place of the word."""
 
 BLUR = 1 / 20
 """Standard deviation of the blur in units of the image's shorter side: 11 pixels of 224.
@@ -439,6 +440,11 @@ def background(image: np.ndarray, hidden: Any, segments: np.ndarray | None = Non
             )
         return np.ascontiguousarray(hidden, np.float32)
     check_hidden(hidden, "hidden")
+    if hidden == "neutral":
+        raise SettingsError(
+            "hidden = 'neutral' needs the same person's neutral face, which this call was not given. Explain "
+            "faces that have one (Faces.neutrals), or give the picture itself as 'hidden'."
+        )
     if hidden == "superpixel_mean":
         if segments is None:
             raise SettingsError(

@@ -1,0 +1,222 @@
+"""A face's own neutral: found, aligned, used as what hidden parts show; and the causal explainer's known answers."""
+
+from itertools import product
+from math import comb
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import ekman_expressions as ee
+from ekman_expressions.core.errors import DataError, SettingsError
+from ekman_expressions.explainers import EXPLAINERS, face_parts, part_segments
+from ekman_expressions.faces.faces import align_neutral, crop_face, neutral_of
+from ekman_expressions.zoo import as_model
+
+SIDE = 48
+
+
+@pytest.fixture(scope="module")
+def faces():
+    return ee.example_faces(6, subjects=["id03"])
+
+
+@pytest.fixture(scope="module")
+def game(faces):
+    """One face, its neutral, and the mean of what changed in each of its parts."""
+    face, neutral = faces.at(SIDE)[0], faces.at(SIDE, neutral=True)[0]
+    segments, names = part_segments(faces.landmarks[0], (SIDE, SIDE))
+    return face, neutral, segments, names
+
+
+def model_of(game, value):
+    """A function whose first class is `value` of which parts are the face's (N, S): 1 where it is, 0 neutral."""
+    face, neutral, segments, names = game
+    difference = np.abs(face - neutral).sum(axis=-1)
+    # The pixel of each part that changed most tells whose the part is.
+    places = [
+        np.flatnonzero((segments == k).ravel())[difference[segments == k].argmax()] for k in range(len(names))
+    ]
+
+    def predict(images):
+        flat = images.reshape(len(images), -1, 3)[:, places]
+        kept = np.isclose(flat, face.reshape(-1, 3)[places], atol=1e-6).all(axis=-1)
+        first = value(kept)
+        return np.column_stack([first, *[(1 - first) / 5] * 5])
+
+    return predict
+
+
+def causal(game, value, faces, **settings):
+    face, neutral, *_ = game
+    (found,) = EXPLAINERS["causal"].explain(
+        model_of(game, value),
+        face[None],
+        [0],
+        seed=1,
+        landmarks=faces.landmarks[:1],
+        neutrals=neutral[None],
+        **settings,
+    )
+    return found
+
+
+def test_each_face_has_ten_parts(game):
+    assert len(face_parts()) == 10 == len(game[3])
+
+
+def test_a_network_that_reads_the_mouth_gives_all_to_the_mouth(game, faces):
+    mouth = game[3].index("mouth")
+    found = causal(game, lambda kept: 0.2 + 0.6 * kept[:, mouth], faces)
+    expected = np.zeros(10)
+    expected[mouth] = 0.6
+    np.testing.assert_allclose(found.weights, expected, atol=1e-6)
+
+
+def test_an_additive_network_gives_its_terms(game, faces):
+    terms = np.linspace(-0.08, 0.1, 10)
+    found = causal(game, lambda kept: 0.5 + kept @ terms, faces, samples=64)
+    np.testing.assert_allclose(found.weights, terms, atol=1e-6)
+    np.testing.assert_allclose(found.standard_errors, 0, atol=1e-5)
+
+
+def entangled(kept):
+    """Interactions of two and three parts."""
+    return (
+        0.1
+        + 0.3 * kept[:, 0] * kept[:, 8]
+        + 0.4 * kept[:, 1] * kept[:, 2] * kept[:, 9]
+        + 0.1 * (kept.sum(1) > 6)
+    )
+
+
+def brute_force(value, count):
+    every = np.array(list(product([False, True], repeat=count)))
+    of = dict(zip(map(bytes, every), value(every), strict=True))
+    shapley = np.zeros(count)
+    for kept in every:
+        for part in np.flatnonzero(~kept):
+            more = kept.copy()
+            more[part] = True
+            shapley[part] += (of[bytes(more)] - of[bytes(kept)]) / (count * comb(count - 1, int(kept.sum())))
+    return shapley
+
+
+def test_all_coalitions_give_exact_shapley_values_that_sum_to_the_change(game, faces):
+    found = causal(game, entangled, faces, samples=1024)
+    np.testing.assert_allclose(found.weights, brute_force(entangled, 10), atol=1e-6)
+    ends = entangled(np.array([[True] * 10, [False] * 10]))
+    assert found.weights.sum() == pytest.approx(ends[0] - ends[1], abs=1e-6)
+    assert found.passes == 1024 and not found.standard_errors.any()
+
+
+def test_samples_sum_to_the_change_and_standard_errors_equal_the_spread(game, faces):
+    face, neutral, segments, names = game
+    predict = model_of(game, entangled)
+    found = [
+        EXPLAINERS["causal"].explain(
+            predict,
+            face[None],
+            [0],
+            seed=seed,
+            landmarks=faces.landmarks[:1],
+            neutrals=neutral[None],
+            samples=128,
+        )[0]
+        for seed in range(40)
+    ]
+    weights = np.array([each.weights for each in found])
+    ends = entangled(np.array([[True] * 10, [False] * 10]))
+    np.testing.assert_allclose(weights.sum(axis=1), ends[0] - ends[1], atol=1e-6)
+    stated = np.sqrt(np.mean([each.standard_errors**2 for each in found], axis=0))
+    assert 0.75 < np.mean(stated / weights.std(axis=0)) < 1.4
+    assert np.abs(weights.mean(axis=0) - brute_force(entangled, 10)).max() < 0.02
+
+
+@pytest.mark.parametrize("name", ["lime", "kernel_shap", "superpixel_rise", "occlusion", "rise"])
+def test_hidden_parts_show_the_neutral_face(faces, name):
+    """Where nothing changed nothing can be found: only the neutral picture hides a part without a trace."""
+    few = {"rise": {"masks": 40, "cells": 4}}.get(name, {} if name == "occlusion" else {"samples": 60})
+    image = faces.at(SIDE)[:1]
+
+    def predict(images):
+        first = 0.1 + 0.8 * images.mean(axis=(1, 2, 3))
+        return np.column_stack([first, *[(1 - first) / 5] * 5])
+
+    found = EXPLAINERS[name].explain(predict, image, [0], seed=1, neutrals=image, hidden="neutral", **few)[0]
+    np.testing.assert_allclose(found.map, found.map.mean() if name in ("rise",) else 0, atol=1e-5)
+
+
+def test_integrated_gradients_from_the_neutral_sum_to_the_change(faces):
+    model = ee.example_model()
+    found = ee.explain(model, faces[:2], "integrated_gradients", hidden="neutral", tolerance=0.02)
+    for place, each in enumerate(found.explanations):
+        pair = model.predict(np.stack([faces.at(64)[place], faces.at(64, neutral=True)[place]]))[
+            :, each.target
+        ]
+        assert each.map.sum() == pytest.approx(pair[0] - pair[1], abs=float(0.03 * abs(pair[0] - pair[1]) + 1e-4))
+
+
+# Which neutral face, and where
+
+
+def test_the_neutral_of_a_face_is_named_or_the_same_subjects_first(faces):
+    assert faces.has_neutral.all() and set(faces.table["neutral"]) == {"synthetic_id03_neutral_0"}
+    rows = pd.DataFrame(
+        {
+            "image_id": ["n1", "n2", "a", "b", "c"],
+            "subject": ["S1", "S1", "S1", "S1", "S2"],
+            "expression": ["neutral", "neutral", "fear", "anger", "fear"],
+            "neutral": ["", "", "", "n2", "gone"],
+        }
+    )
+    assert neutral_of(rows).tolist() == ["", "", "n1", "n2", ""]
+
+
+def test_faces_keep_their_neutrals_when_they_are_indexed(faces):
+    part = faces[[4, 1]]
+    assert np.array_equal(part.neutrals, faces.neutrals[[4, 1]]) and part.has_neutral.all()
+
+
+def test_faces_without_a_neutral_are_named_and_left_out(faces):
+    table = faces.table.copy()
+    table.loc[1, "neutral"] = ""
+    some = ee.Faces(faces.images, faces.landmarks, table, neutrals=faces.neutrals)
+    with pytest.raises(DataError, match="1 faces have no neutral face.*id03_disgust_0"):
+        some.at(SIDE, neutral=True)
+
+    def predict(images):
+        return np.full((len(images), 6), 1 / 6)
+
+    with pytest.warns(UserWarning, match="1 faces have no neutral face .*id03_disgust_0"):
+        found = ee.explain(predict, some, "causal", targets="anger", samples=64)
+    assert len(found) == 5
+    with pytest.raises(DataError, match="None of the 6 faces"):
+        ee.explain(predict, ee.Faces(faces.images, faces.landmarks, faces.table), "causal", targets="anger")
+    with pytest.raises(SettingsError, match="needs the same person's neutral face"):
+        EXPLAINERS["lime"].query(
+            as_model(predict), faces.at(SIDE)[0], 0, seed=0, landmarks=None,
+            settings=EXPLAINERS["lime"].resolve(hidden="neutral"),
+        )  # fmt: skip
+
+
+def test_a_neutral_in_another_pose_and_light_is_brought_to_the_face():
+    """The face itself, turned, moved, enlarged and darkened, must come back as the face."""
+    import cv2
+
+    random = np.random.default_rng(0)
+    face = cv2.GaussianBlur(random.integers(0, 256, (200, 200, 3), np.uint8), (0, 0), 6)
+    face = cv2.normalize(face, None, 0, 255, cv2.NORM_MINMAX)
+    points = ee.example_faces(1).landmarks[0] * 120 + 40
+    crop, _, transform = crop_face(face, points, 96)
+    turn = np.array([[1.2, 0.25, -20.0], [-0.2, 1.15, 30.0]])
+    # In continuous coordinates, so half a pixel aside for OpenCV.
+    shift = turn.copy()
+    shift[:, 2] += turn[:, :2].sum(axis=1) / 2 - 0.5
+    moved = np.uint8(cv2.warpAffine(face, shift, (280, 280), borderMode=cv2.BORDER_REFLECT_101) * 0.6)
+    there = points @ turn[:, :2].T + turn[:, 2]
+    back = align_neutral(moved, there, crop, points, transform)
+    inner = slice(16, 80)
+    assert np.abs(back[inner, inner].astype(float) - crop[inner, inner]).mean() < 6
+    same = align_neutral(face, points + 0.3, crop, points, transform)
+    assert np.array_equal(same, crop)

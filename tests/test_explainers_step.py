@@ -1,6 +1,5 @@
 """The step "explainers": settings and folders of each explainer; through all steps, resumed, compared."""
 
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -72,7 +71,7 @@ def test_limes_artefacts_lie_as_in_the_study_and_others_below(experiment, tmp_pa
         ({"options": {"rise": {"mask": 9}}}, "'explanation.options.rise'.*'masks'.*but got 'mask'"),
         ({"options": {"rise": {"masks": 9.5}}}, "'explanation.options.rise.masks' must be of type Integral"),
         ({"options": {"rise": {"keep": 1}}}, r"in \[0.01, 0.99\], but got 1"),
-        ({"options": {"grad_cam": {"score": "odds"}}}, "'probability', 'logit', but got 'odds'"),
+        ({"options": {"grad_cam": {"score": "odds"}}}, "'probability', 'logit', 'contrast', but got 'odds'"),
         ({"options": {"integrated_gradients": {"superpixels": 1}}}, "must be of type bool, but got 1"),
     ],
 )

@@ -240,6 +240,11 @@ class Explainer:
             object.__setattr__(self, "estimate", partial(_map_as_it_is, self.name))
 
     @property
+    def gives_map(self) -> bool:
+        """Whether it explains pixels, not superpixels."""
+        return isinstance(self.estimate, partial)
+
+    @property
     def has_surrogate(self) -> bool:
         """Whether it fits LIME's weighted ridge regression, which can be resampled."""
         return "alpha" in self.shared

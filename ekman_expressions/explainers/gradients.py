@@ -1,7 +1,8 @@
 """Explainers that take gradients: Grad-CAM, integrated gradients and SmoothGrad.
 
-What is differentiated is the class' ``score``: its ``probability``, its ``logit`` (what goes into the softmax),
-or its ``contrast``, the logit less the mean logit of all classes; see `ekman_expressions.zoo.Model.gradients`.
+What is differentiated is the class' ``score``: its ``probability``, its ``logit`` (what goes into the
+softmax), or its ``contrast``, the logit less the mean logit of all classes; see
+`ekman_expressions.zoo.Model.gradients`.
 """
 
 from __future__ import annotations

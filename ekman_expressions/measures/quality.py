@@ -82,6 +82,18 @@ class Ranking:
         return cls(parts=segments, order=random.permutation(int(segments.max()) + 1))
 
     @classmethod
+    def like_map(cls, values: np.ndarray, parts: int, random: np.random.Generator) -> Ranking:
+        """Rank pixels by a random field with the spectrum of a map: a control of the same grain.
+
+        The map's Fourier transform, its phases replaced by those of white noise (Theiler et al. 1992,
+        doi:10.1016/0167-2789(92)90102-S).
+        """
+        noise = np.fft.rfft2(random.standard_normal(np.shape(values)))
+        sizes = np.abs(np.fft.rfft2(values - np.mean(values)))
+        field = np.fft.irfft2(sizes * noise / np.maximum(np.abs(noise), 1e-30), np.shape(values))
+        return cls.by_map(field, parts, random)
+
+    @classmethod
     def from_centre(cls, segments: np.ndarray) -> Ranking:
         """Rank superpixels by the distance of their centroids from the image's centre: a control, since the
         middle of a crop holds eyes, nose and mouth."""

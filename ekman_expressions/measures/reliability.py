@@ -165,15 +165,13 @@ def cross_validated_r2(
 
     Samples are divided into parts; the surrogate fitted to the others predicts each part, and is compared
     with the mean of the others, which predicts as well where the R² is 0 or less. Samples that were drawn
-    together lie in one part. NaN when the prediction is the same for all samples.
+    together lie in one part; with fewer samples than `parts`, each is a part.
+    NaN when the prediction is the same for all samples.
     """
     groups = pairs(len(record.samples), record.sampler)
     count = int(groups.max()) + 1
     check_range(parts, "parts", 2, integer=True)
-    if parts > count:
-        raise SettingsError(
-            f"'parts' must be no more than the {count} samples or pairs of the record, but got {parts}."
-        )
+    parts = min(parts, count)
     part_of = (np.random.default_rng(seed).permutation(count) % parts)[groups]
     predictions = record.predictions[:, target].astype(np.float64)
     y = predictions - predictions[0]

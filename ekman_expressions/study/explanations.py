@@ -1,4 +1,4 @@
-"""The steps "explanations" and "facespace": models are queried about faces; explanations are warped and gathered."""
+"""The steps "explanations" and "facespace": models are queried about faces, explanations gathered."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ from ekman_expressions.core.files import (
     write_csv,
 )
 from ekman_expressions.core.seeds import derive_seed
-from ekman_expressions.explainers import EXPLAINERS, Explanation, Stored
+from ekman_expressions.explainers import EXPLAINERS, Explanation, PerturbationRecord, Stored
 from ekman_expressions.explainers.explanation import needs_neutral
 from ekman_expressions.facespace.warp import SHAPE, normalise
+from ekman_expressions.measures.reliability import cross_validated_r2
 from ekman_expressions.study import evaluation, models, prepared
 from ekman_expressions.study.execution import Task, run_tasks, workers
 from ekman_expressions.study.experiment import Experiment
@@ -36,6 +37,9 @@ from ekman_expressions.zoo.model import Model
 
 _TASKS_PER_WORKER = 4
 """With so many tasks for each worker, none waits long for the last one."""
+
+_NAMED = 20
+"""So many faces are named in a note; the table of explanations has all."""
 
 
 def explanations(experiment: Experiment, run: Run) -> None:
@@ -108,17 +112,17 @@ def _explain_model(experiment: Experiment, network: str, fold: str, rows: pd.Dat
     """Query one model about its faces (``image_id, expression``), unless they are done."""
     run = Run()
     name = f"{network}_{fold}"
-    todo = []
+    todo, notes = [], {}
     for row in rows.itertuples():
         path = experiment.record_path(network, fold, row.image_id)
-        if _is_done(path, row.image_id, name):
+        done = _read_done(path, row.image_id, name)
+        if done is not None:
+            notes.setdefault(done.note, []).append(row.image_id)
             run.kept(path)
         else:
             todo.append((path, row.image_id, row.expression))
-    if not todo:
-        return run
     try:
-        model = load_model(experiment, network, fold)
+        model = load_model(experiment, network, fold) if todo else None
     except (DataError, MissingError, ModelError) as error:
         for _, image_id, _ in todo:
             run.omit(f"{name} {image_id}", error)
@@ -130,9 +134,14 @@ def _explain_model(experiment: Experiment, network: str, fold: str, rows: pd.Dat
             run.omit(f"{name} {image_id}", error)
             continue
         replace(stored, image_id=image_id, model=name).save(path)
+        notes.setdefault(stored.note, []).append(image_id)
         run.made(path)
-    for note in model.notes:
+    for note in model.notes if model else ():
         run.note(f"{name}: {note}")
+    for note, ids in notes.items():
+        if note:
+            more = f" and {len(ids) - _NAMED} more" if len(ids) > _NAMED else ""
+            run.note(f"{name}: {note} ({', '.join(ids[:_NAMED])}{more})")
     return run
 
 
@@ -146,17 +155,21 @@ def _parts(experiment: Experiment, rows: pd.DataFrame) -> list[pd.DataFrame]:
     return [rows.iloc[start : start + size] for start in range(0, len(rows), size)] or [rows]
 
 
-def _is_done(path: Path, image_id: str, model: str) -> bool:
+def _read_done(path: Path, image_id: str, model: str) -> Stored | None:
     try:
         found = Stored.load(path)
     except (FileNotFoundError, DataError):
-        return False
-    return (found.image_id, found.model) == (image_id, model)
+        return None
+    return found if (found.image_id, found.model) == (image_id, model) else None
 
 
-_NUMBERS = ("superpixels", "intercept", "r2", "largest_weight", "mean_standard_error")
-COLUMNS = ("network", "fold", "image_id", "expression", *_NUMBERS)
-"""Columns of ``explanations.csv``: which face was explained, for which class, and how well. What an
+_NUMBERS = (
+    *("superpixels", "intercept", "r2", "r2_unseen", "largest_weight", "mean_standard_error"),
+    *("completeness", "passes"),
+)
+COLUMNS = ("network", "fold", "image_id", "expression", "hidden", *_NUMBERS)
+"""Columns of ``explanations.csv``: which face was explained, for which class, what hidden parts looked like,
+how well. ``r2_unseen``: on samples that the fit has not seen; ``completeness``: see `Explanation`. What an
 explainer does not estimate is NaN; ``superpixels`` is 0 where pixels are explained."""
 
 _readers: dict[str, Callable[[str], np.ndarray]] = {}
@@ -243,16 +256,18 @@ def _normalise_cell(
     # A quarter of a megabyte each, and no second time as a list.
     maps, used = np.empty((len(sources), *SHAPE), np.float32), []
     numbers: dict[str, list[float]] = {name: [] for name in _NUMBERS}
+    explainer, values = EXPLAINERS[settings.explainer], settings_of_explainer(experiment)
     for image_id in sources:
         try:
-            found = read_explanation(experiment, network, fold, image_id, expression)
+            stored = Stored.load(experiment.record_path(network, fold, image_id))
+            found = explainer.estimate(stored, index(expression), values)
             # What speaks against the class is 0, as in the study.
             maps[len(used)] = normalise(np.maximum(found.map, 0), landmarks(image_id))
         except (DataError, MissingError) as error:
             run.omit(f"{network}_{fold} {image_id}", error)
             continue
         used.append(image_id)
-        for name, value in _numbers(found).items():
+        for name, value in _numbers(experiment, stored, found).items():
             numbers[name].append(value)
     if not used:
         # What an earlier run may have left would be taken for this one's.
@@ -263,21 +278,35 @@ def _normalise_cell(
     run.made(path, items=len(used))
 
 
-def _numbers(found: Explanation) -> dict[str, float]:
-    errors = found.standard_errors
+def unseen_r2(experiment: Experiment, record: PerturbationRecord, target: int) -> float:
+    """Return LIME's R² of a record on samples that the fit has not seen, by the settings of an experiment."""
+    return cross_validated_r2(
+        record,
+        target,
+        seed=derive_seed(experiment.seed, "unseen", record.model, record.image_id),
+        kernel_width=experiment.explanation.kernel_width,
+        alpha=experiment.explanation.alpha,
+    )
+
+
+def _numbers(experiment: Experiment, stored: Stored, found: Explanation) -> dict[str, float]:
+    errors, has_fit = found.standard_errors, EXPLAINERS[found.explainer].has_surrogate
     return {
         "superpixels": 0 if found.segments is None else len(found.weights),
         "intercept": found.intercept,
         "r2": found.r2,
+        "r2_unseen": unseen_r2(experiment, stored, found.target) if has_fit else np.nan,
         "largest_weight": found.weights.max(),
         "mean_standard_error": np.nan if errors is None else errors.mean(),
+        "completeness": found.completeness,
+        "passes": found.passes,
     }
 
 
 def _holds(path: Path, source: str, image_ids: list[str]) -> bool:
     """Say whether a file was made from `source`, and lacks none of `image_ids`."""
     try:
-        stored = read_arrays(path, ("image_ids", "source"))
+        stored = read_arrays(path, ("image_ids", "source", *_NUMBERS))
     except (FileNotFoundError, DataError):
         return False
     return str(stored["source"]) == source and stored["image_ids"].tolist() == image_ids
@@ -291,6 +320,7 @@ def _tabulate(experiment: Experiment, explained: pd.DataFrame) -> pd.DataFrame:
             if path.exists():
                 table = pd.DataFrame(read_arrays(path, ("image_ids", *_NUMBERS)))
                 table = table.rename(columns={"image_ids": "image_id"})
-                tables.append(table.assign(network=network, fold=fold, expression=expression))
+                about = {"network": network, "fold": fold, "expression": expression}
+                tables.append(table.assign(**about, hidden=experiment.explanation.hidden))
     # In the order of the faces that were chosen.
     return explained[list(COLUMNS[:4])].merge(pd.concat(tables[1:] or tables))[list(COLUMNS)]

@@ -1,10 +1,10 @@
-"""The step "quality": how good the explanations are, in four tables."""
+"""The step "quality": how good the explanations are, in six tables."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from functools import cache, lru_cache, partial, reduce
+from functools import lru_cache, partial, reduce
 from itertools import combinations, product
 from typing import Any
 
@@ -16,7 +16,7 @@ from ekman_expressions.core.errors import DataError, MissingError, ModelError
 from ekman_expressions.core.expressions import EXPRESSIONS, index
 from ekman_expressions.core.files import read_arrays, read_csv, require, write_arrays, write_csv
 from ekman_expressions.core.seeds import derive_seed, generator
-from ekman_expressions.explainers import EXPLAINERS, PerturbationRecord, superpixels
+from ekman_expressions.explainers import EXPLAINERS, PerturbationRecord, lime, superpixels
 from ekman_expressions.facespace.heatmaps import RunningMean, to_uint8
 from ekman_expressions.facespace.masks import ekman_mask
 from ekman_expressions.facespace.warp import normalise
@@ -32,16 +32,30 @@ from ekman_expressions.measures.scores import scores_at_otsu
 from ekman_expressions.study import evaluation, prepared
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.explainers import compared
-from ekman_expressions.study.explanations import load_model, read_explanation, settings_of_explainer
+from ekman_expressions.study.explanations import (
+    load_model,
+    read_explanation,
+    settings_of_explainer,
+    unseen_r2,
+)
 from ekman_expressions.study.provenance import Run
 from ekman_expressions.zoo.model import GROUP, Model, as_model
 
 QUALITY_TABLES: dict[str, tuple[str, ...]] = {
     "reliability": (
-        *("explainer", "network", "fold", "image_id", "expression", "superpixels", "mean_standard_error"),
-        *("r2", "r2_standard_error", "units", "flip_rate", "weighted_flip_rate"),
+        *("explainer", "network", "fold", "image_id", "expression", "hidden", "superpixels"),
+        *("mean_standard_error", "r2", "r2_standard_error", "r2_unseen", "units"),
+        *("flip_rate", "weighted_flip_rate"),
     ),
-    "curves": ("network", "fold", "image_id", "expression", "ranking", "deletion", "insertion", "passes"),
+    "hidden": ("network", "hidden", "faces", "r2", "r2_unseen", "described"),
+    "curves": (
+        *("network", "fold", "image_id", "expression", "ranking", "deletion", "insertion"),
+        *("random_deletion", "random_insertion", "passes"),
+    ),
+    "erasing": (
+        *("network", "ranking", "faces", "deletion", "deletion_gain", "deletion_error"),
+        *("insertion", "insertion_gain", "insertion_error"),
+    ),
     "untrained": (
         *("explainer", "network", "expression", "faces", "pearson", "spearman", "ssim"),
         *("iou_trained", "iou_untrained"),
@@ -56,12 +70,20 @@ QUALITY_TABLES: dict[str, tuple[str, ...]] = {
 CURVE_SHARES = np.linspace(0, 1, 21)
 """Shares of the pixels at which curves are kept, so that they can be averaged."""
 
+DESCRIBED = 0.5
+"""R² on unseen samples from which LIME is said to describe a network."""
+
+FEWEST_FACES = 10
+"""With fewer faces, curves are not averaged into a table."""
+
 AS_SET, OTHER_SAMPLES, UNTRAINED = "as set", "other samples", "untrained"
 _POINTS = tuple(f"{kind}_{share:.2f}" for kind in ("deletion", "insertion") for share in CURVE_SHARES)
-# All curves together take at most this share of the forward passes that LIME took for the same model.
+_COLOURS = {"black": 0.0, "mean": "mean", "blur": "blur", "superpixel_mean": "superpixel_mean"}
+# All curves together take about this share of the forward passes that LIME took for the same model, but those
+# of `FEWEST_FACES` faces of each network are always drawn.
 _SHARE = 0.1
-# Steps of a curve: fewer show no curve; more cost passes and show nothing new.
-_FEWEST, _MOST = 7, 19
+_STEPS = 8
+_AGAIN = ("untrained", "sensitivity", "hidden", "heatmaps")
 _FAILURES = (DataError, MissingError, ModelError)
 _Cell = tuple[str, str]
 
@@ -73,33 +95,36 @@ def quality(experiment: Experiment, run: Run) -> None:
     explainer in use: `QUALITY_TABLES`, and in ``parts`` those of single models, from which an interrupted
     run resumes.
 
-    - ``reliability``: weighted R², bootstrap standard errors, sign flips; no model call.
-    - ``curves``: deletion and insertion, against a random order and one from the centre, of as many
-      faces as a tenth of LIME's forward passes allows.
+    - ``reliability``: R², also on unseen samples, bootstrap standard errors, sign flips; no model call.
+    - ``curves``: deletion and insertion by blurring, beside a random order of the same grain and one from the
+      centre; ``erasing`` averages them, where there are `FEWEST_FACES` faces.
     - ``untrained``: heatmaps of untrained copies of the networks, of ``explanation.quality_faces``
       faces per network and expression, against those of the trained ones.
     - ``sensitivity``: the same faces, when other samples are drawn, hidden superpixels look otherwise,
       or the superpixels are others.
+    - ``hidden``: how well LIME describes each network by what hidden superpixels look like; the same faces.
     """
     tables: dict[str, list[pd.DataFrame]] = {name: [] for name in QUALITY_TABLES}
     for network, fold in tqdm(experiment.pairs, desc="Resampling", unit="model"):
-        tables["reliability"].append(_reliability(experiment, network, fold, run))
+        make = partial(_reliability, experiment, network, fold, run)
+        tables["reliability"] += _parts(experiment, run, f"{network}_{fold}", ("reliability",), make)
     for network in experiment.networks:
         # One at a time: five models of one network can be large.
         model = lru_cache(maxsize=1)(partial(load_model, experiment, network))
-        spare = 0
         for fold in experiment.folds:
-            table, spare = _curves(experiment, network, fold, model, spare, run)
-            tables["curves"].append(table)
-        untrained, sensitivity = _other_ways(experiment, network, model, run)
-        tables["untrained"].append(untrained)
-        tables["sensitivity"].append(sensitivity)
+            make = partial(_curves, experiment, network, fold, model, run)
+            tables["curves"] += _parts(experiment, run, f"{network}_{fold}", ("curves",), make)
+        make = partial(_explained_again, experiment, network, model, run)
+        for name, part in zip(_AGAIN, _parts(experiment, run, network, _AGAIN, make), strict=True):
+            tables.get(name, []).append(part)
+    tables["erasing"] = _averaged(_joined(tables["curves"], QUALITY_TABLES["curves"]), run)
     for name, parts in tables.items():
         path = experiment.quality_folder / f"{name}.csv"
         write_csv(path, _joined(parts, QUALITY_TABLES[name]))
         run.made(path, items=0)
-    faces = [part.drop_duplicates("image_id") for part in tables["curves"]]
-    run.note(f"deletion and insertion took {sum(int(part['passes'].sum()) for part in faces)} forward passes")
+    for network, rows in _joined(tables["hidden"], QUALITY_TABLES["hidden"]).groupby("network", sort=False):
+        found = ", ".join(f"{row.hidden} {row.r2:.2f} ({row.r2_unseen:.2f})" for row in rows.itertuples())
+        run.note(f"{network}: R² (on unseen samples) by what hidden superpixels look like: {found}")
 
 
 def read_quality(experiment: Experiment, table: str) -> pd.DataFrame:
@@ -175,22 +200,34 @@ def _joined(parts: list[pd.DataFrame], columns: tuple[str, ...]) -> pd.DataFrame
     return pd.concat(filled)[list(columns)] if filled else pd.DataFrame(columns=columns)
 
 
-def _part(experiment: Experiment, run: Run, name: str, make: Callable[[], Any], suffix: str = ".csv") -> Any:
-    """Make a part of the results, or read it if an interrupted run has made all of it."""
+def _parts(
+    experiment: Experiment, run: Run, name: str, kinds: tuple[str, ...], make: Callable[[], tuple]
+) -> list[Any]:
+    """Make parts of the results, or read them if an interrupted run has made all of them."""
     folder = experiment.quality_folder / "parts"
-    whole, incomplete = folder / f"{name}{suffix}", folder / f"{name}.incomplete{suffix}"
-    if run.resumed and whole.exists():
-        part = read_csv(whole, dtype={"image_id": str}) if suffix == ".csv" else read_arrays(whole)
-        run.kept(whole, items=len(part))
-        return part
-    before = len(run.omissions)
-    part = make()
-    # What was left out is to be tried, and listed, again.
-    path, other = (incomplete, whole) if len(run.omissions) > before else (whole, incomplete)
-    other.unlink(missing_ok=True)
-    (write_csv if suffix == ".csv" else write_arrays)(path, part)
-    run.made(path, items=len(part))
-    return part
+    suffixes = [".npz" if kind == "heatmaps" else ".csv" for kind in kinds]
+    pairs = list(zip(kinds, suffixes, strict=True))
+    whole, incomplete = (
+        [folder / f"{kind}-{name}{more}{suffix}" for kind, suffix in pairs] for more in ("", ".incomplete")
+    )
+    paths = whole
+    if run.resumed and all(path.exists() for path in whole):
+        for path in whole:
+            run.kept(path)
+    else:
+        before = len(run.omissions)
+        made = make()
+        # What was left out is to be tried, and listed, again.
+        paths, others = (incomplete, whole) if len(run.omissions) > before else (whole, incomplete)
+        for path, other, part in zip(paths, others, made, strict=True):
+            other.unlink(missing_ok=True)
+            (write_arrays if path.suffix == ".npz" else write_csv)(path, part)
+            run.made(path, items=len(part))
+    # As they are written, in so many digits.
+    return [
+        read_arrays(path) if path.suffix == ".npz" else read_csv(path, dtype={"image_id": str})
+        for path in paths
+    ]
 
 
 def _explained(experiment: Experiment, explainer: str, network: str, fold: str) -> pd.DataFrame:
@@ -214,15 +251,17 @@ def _explained_by_all(
     return table.sort_values(["turn", "place"], kind="stable", ignore_index=True)[["image_id", "expression"]]
 
 
-def _reliability(experiment: Experiment, network: str, fold: str, run: Run) -> pd.DataFrame:
+def _reliability(experiment: Experiment, network: str, fold: str, run: Run) -> tuple[pd.DataFrame]:
     """Bootstrap the explanations of a model by all explainers that fit LIME's regression."""
-    settings = experiment.explanation
-
-    def of_face(explainer: str, image_id: str, expression: str) -> tuple | None:
+    settings, rows = experiment.explanation, []
+    names = [name for name in compared(experiment) if EXPLAINERS[name].has_surrogate]
+    faces = [(n, *row) for n in names for row in _explained(experiment, n, network, fold).to_numpy()]
+    for explainer, image_id, expression in faces:
         item, by = f"{network}_{fold} {image_id}", experiment.explained_by(explainer)
         try:
+            record = PerturbationRecord.load(by.record_path(network, fold, image_id))
             found = bootstrap_weights(
-                PerturbationRecord.load(by.record_path(network, fold, image_id)),
+                record,
                 index(expression),
                 seed=derive_seed(experiment.seed, "bootstrap", explainer, item),
                 kernel_width=settings.kernel_width,
@@ -230,64 +269,35 @@ def _reliability(experiment: Experiment, network: str, fold: str, run: Run) -> p
             )
         except DataError as error:
             run.omit(f"{item}: reliability of {explainer}", error)
-            return None
+            continue
         if np.isnan(found.r2):
             reason = "the prediction is the same for all samples, so that there is nothing to explain"
             run.omit(f"{item}: R² and sign flips of {explainer}", reason)
-        about = (explainer, network, fold, image_id, expression, len(found.weights))
-        rates = (found.flip_rate, found.weighted_flip_rate)
-        return (*about, found.standard_errors.mean(), found.r2, found.r2_standard_error, found.units, *rates)
-
-    def make() -> pd.DataFrame:
-        names = [name for name in compared(experiment) if EXPLAINERS[name].has_surrogate]
-        faces = [(n, *row) for n in names for row in _explained(experiment, n, network, fold).to_numpy()]
-        rows = [row for face in faces if (row := of_face(*face)) is not None]
-        return pd.DataFrame(rows, columns=QUALITY_TABLES["reliability"])
-
-    return _part(experiment, run, f"reliability-{network}_{fold}", make)
+        about = (explainer, network, fold, image_id, expression, record.hidden, len(found.weights))
+        fit = (found.r2, found.r2_standard_error, unseen_r2(by, record, index(expression)))
+        rates = (found.units, found.flip_rate, found.weighted_flip_rate)
+        rows.append((*about, found.standard_errors.mean(), *fit, *rates))
+    return (pd.DataFrame(rows, columns=QUALITY_TABLES["reliability"]),)
 
 
 def _curves(
-    experiment: Experiment, network: str, fold: str, model: Callable[[str], Model], spare: int, run: Run
-) -> tuple[pd.DataFrame, int]:
-    """Draw the curves of as many of a model's faces as the forward passes allow; return also what is left.
-
-    With explainers to compare, half of the passes goes to faces that all have explained, and their
-    curves; the rest to further faces and the curves of the explainer in use alone.
-    """
-    own, *others = compared(experiment)
-
-    def passes(explainers: int) -> int:
-        # Two curves by each explainer and from the centre, and one in random order, whose deletion is the
-        # insertion of its reverse. All share their two ends.
-        return (2 * explainers + 3) * (steps - 1) + 2
-
-    rows = _explained_by_all(experiment, network, fold, [own])
-    left = spare + int(_SHARE * len(rows) * experiment.explanation.samples)
-    steps = int(np.clip((left / max(len(rows), 1) - 2) // 5 + 1, _FEWEST, _MOST))
-    plan: list[tuple[str, str, tuple[str, ...]]] = []
-    if others:
-        common = _explained_by_all(experiment, network, fold, [own, *others])
-        common = common.head(left // 2 // passes(1 + len(others)))
-        plan += [(*row, (own, *others)) for row in common.to_numpy()]
-        left -= passes(1 + len(others)) * len(common)
-        rows = rows[~rows["image_id"].isin(common["image_id"])]
-    rows = rows.head(left // passes(1))
-    plan += [(*row, (own,)) for row in rows.to_numpy()]
-
-    def make() -> pd.DataFrame:
-        found = []
-        for image_id, expression, names in tqdm(plan, desc=f"Curves of {network}_{fold}", unit="face"):
-            about = (network, fold, image_id, expression)
-            try:
-                found += [
-                    (*about, *row) for row in _curves_of_face(experiment, *about, names, steps, model(fold))
-                ]
-            except _FAILURES as error:
-                run.omit(f"{network}_{fold} {image_id}: deletion and insertion", error)
-        return pd.DataFrame(found, columns=[*QUALITY_TABLES["curves"], *_POINTS])
-
-    return _part(experiment, run, f"curves-{network}_{fold}", make), left - passes(1) * len(rows)
+    experiment: Experiment, network: str, fold: str, model: Callable[[str], Model], run: Run
+) -> tuple[pd.DataFrame]:
+    """Draw the curves of as many of a model's faces, of those that all have explained, as may be."""
+    names, found = compared(experiment), []
+    faces = _explained_by_all(experiment, network, fold, names)
+    # Two curves by each explainer and from the centre; one in random order for superpixels, and for each map.
+    per_face = (2 * len(names) + 3 + sum(EXPLAINERS[name].gives_map for name in names)) * (_STEPS - 1) + 2
+    passes = _SHARE * len(_explained(experiment, names[0], network, fold)) * experiment.explanation.samples
+    count = max(int(passes) // per_face, -(-FEWEST_FACES // len(experiment.folds)))
+    faces = faces.head(count)
+    for row in tqdm(faces.itertuples(), desc=f"Curves of {network}_{fold}", unit="face", total=len(faces)):
+        about = (network, fold, row.image_id, row.expression)
+        try:
+            found += [(*about, *line) for line in _curves_of_face(experiment, *about, names, model(fold))]
+        except _FAILURES as error:
+            run.omit(f"{network}_{fold} {row.image_id}: deletion and insertion", error)
+    return (pd.DataFrame(found, columns=[*QUALITY_TABLES["curves"], *_POINTS]),)
 
 
 def _curves_of_face(
@@ -297,37 +307,68 @@ def _curves_of_face(
     image_id: str,
     expression: str,
     explainers: tuple[str, ...],
-    steps: int,
     model: Model,
 ) -> list[tuple]:
-    """Return ``ranking, deletion, insertion, passes`` and the `_POINTS` by each explainer and control."""
-    settings, target = experiment.explanation, index(expression)
+    """Return a row per explainer and control: ``ranking`` to ``passes`` of the table, and the `_POINTS`."""
+    settings = experiment.explanation
     random = generator(experiment.seed, "quality", f"{network}_{fold}", image_id)
     image = prepared.read_faces(experiment, [image_id], experiment.side(network))[0]
     segments = superpixels(image, segments=settings.segments, compactness=settings.compactness)
     # The controls first, so that they do not depend on which explainers are compared.
     controls = {"random": Ranking.at_random(segments, random), "centre": Ranking.from_centre(segments)}
-    rankings = {}
+    rankings, control_of = {}, dict.fromkeys((*explainers, *controls), "random")
     for name in explainers:
         found = read_explanation(experiment.explained_by(name), network, fold, image_id, expression)
+        own = generator(experiment.seed, "quality", f"{network}_{fold}", image_id, name)
         if found.segments is None:
-            rankings[name] = Ranking.by_map(found.map, steps, random)
+            rankings[name] = Ranking.by_map(found.map, _STEPS, own)
+            control_of[name] = f"random {name}"
+            rankings[control_of[name]] = Ranking.like_map(found.map, _STEPS, own)
         else:
-            rankings[name] = Ranking.by_weights(found.segments, found.weights, random)
+            rankings[name] = Ranking.by_weights(found.segments, found.weights, own)
     rankings |= controls
-    curves, passes = deletion_insertion(model, image, target, rankings, steps=steps, hidden=settings.hidden)
+    random_names = tuple(set(control_of.values()))
+    # Blurred, whatever the explanations hide by: hiding by black favours maps of what is bright.
+    curves, passes = deletion_insertion(
+        model, image, index(expression), rankings, steps=_STEPS, hidden="blur", random=random_names
+    )
     rows = []
-    for name in rankings:
-        pair = curves[name, "deletion"], curves[name, "insertion"]
+    for name, control in control_of.items():
+        pair = [curves[name, kind] for kind in ("deletion", "insertion")]
+        areas = [curves[which, kind].area for which in (name, control) for kind in ("deletion", "insertion")]
         points = np.float32([curve.at(CURVE_SHARES) for curve in pair]).ravel()
-        rows.append((name, *(curve.area for curve in pair), passes, *points))
+        rows.append((name, *areas, passes, *points))
     return rows
 
 
-def _other_ways(
+def _averaged(curves: pd.DataFrame, run: Run) -> list[pd.DataFrame]:
+    """Average the areas over faces, and what each ranking gains over its control, with standard errors."""
+    rows = []
+    gains = curves.assign(
+        deletion_gain=curves["random_deletion"] - curves["deletion"],
+        insertion_gain=curves["insertion"] - curves["random_insertion"],
+    )
+    for (network, ranking), of in gains.groupby(["network", "ranking"], sort=False):
+        if len(of) >= FEWEST_FACES:
+            means = [
+                value
+                for kind in ("deletion", "insertion")
+                for value in (of[kind].mean(), of[f"{kind}_gain"].mean(), of[f"{kind}_gain"].sem())
+            ]
+            rows.append((network, ranking, len(of), *means))
+    for network, of in curves.groupby("network", sort=False):
+        faces = len(of.drop_duplicates(["fold", "image_id"]))
+        run.note(
+            f"{network}: deletion and insertion of {faces} faces"
+            + (f": no table of means, which takes {FEWEST_FACES}" if faces < FEWEST_FACES else "")
+        )
+    return [pd.DataFrame(rows, columns=QUALITY_TABLES["erasing"])]
+
+
+def _explained_again(
     experiment: Experiment, network: str, load: Callable[[str], Model], run: Run
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Explain some of a network's faces in other ways: the rows of "untrained" and "sensitivity".
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, dict[str, np.ndarray]]:
+    """Explain some of a network's faces in other ways: its parts of the tables `_AGAIN`.
 
     By the explainers that are estimated from LIME's records, and by those that take gradients, of which
     only untrained copies are explained.
@@ -337,73 +378,59 @@ def _other_ways(
     # By explainer and expression: the mean map of each way, and the correlations of faces' maps.
     means: dict[_Cell, dict[str, RunningMean]] = {cell: {} for cell in product(names, EXPRESSIONS)}
     related: dict[tuple[str, ...], list[float]] = {}
-
-    @cache
-    def explain_again() -> None:
-        faces = _faces_of_all_folds(experiment, network)
-        copy: list[Model | None] = []
-        for row in tqdm(
-            faces.itertuples(), desc=f"Explaining {network} again", unit="face", total=len(faces)
-        ):
-            try:
-                model = load(row.fold)
-                if not copy:
-                    # Made once, since it does not depend on the fold.
-                    copy.append(_untrained(experiment, network, faces["image_id"], model, run))
-                maps = _maps_of_face(experiment, network, row, names, model, copy[0])
-            except _FAILURES as error:
-                run.omit(f"{network}_{row.fold} {row.image_id}: explained again", error)
-                continue
-            for name, of_name in maps.items():
-                matrix = np.float32(correlations(np.stack(list(of_name.values()))))
-                for way, found in of_name.items():
-                    means[name, row.expression].setdefault(way, RunningMean()).add(found)
-                for (i, first), (j, second) in combinations(enumerate(of_name), 2):
-                    related.setdefault((name, row.expression, first, second), []).append(matrix[i, j])
-
-    def untrained() -> pd.DataFrame:
-        explain_again()
-        rows = []
-        for (explainer, expression), of_cell in means.items():
-            if UNTRAINED in of_cell:
-                pair = of_cell[AS_SET].mean, of_cell[UNTRAINED].mean
-                ious = [_iou(heatmap, expression) for heatmap in pair]
-                about = (explainer, network, expression, int(of_cell[UNTRAINED].weight))
-                rows.append((*about, *similarity(*pair).values(), *ious))
-        return pd.DataFrame(rows, columns=QUALITY_TABLES["untrained"])
-
-    def sensitivity() -> pd.DataFrame:
-        explain_again()
-        rows = []
-        for cell, of_cell in means.items():
-            matrix = correlations(np.stack([mean.mean for mean in of_cell.values()])) if of_cell else None
-            for (i, first), (j, second) in combinations(enumerate(of_cell), 2):
-                values = np.float32(related[*cell, first, second])
-                values = values[np.isfinite(values)]
-                mean = values.mean() if len(values) else np.nan
-                rows.append((cell[0], network, cell[1], first, second, len(values), mean, matrix[i, j]))
-        return pd.DataFrame(rows, columns=QUALITY_TABLES["sensitivity"])
-
-    def heatmaps() -> dict[str, np.ndarray]:
-        explain_again()
-        return {
-            f"{expression} {way}": np.float32(mean.mean)
-            for (explainer, expression), of_cell in means.items()
-            for way, mean in of_cell.items()
-            if explainer == experiment.explanation.explainer and way in (AS_SET, UNTRAINED)
-        }
-
-    tables = (
-        _part(experiment, run, f"untrained-{network}", untrained),
-        _part(experiment, run, f"sensitivity-{network}", sensitivity),
-    )
-    _part(experiment, run, f"heatmaps-{network}", heatmaps, ".npz")
-    return tables
+    fits: dict[str, list[tuple[float, float]]] = {}
+    faces = _faces_of_all_folds(experiment, network)
+    copies: list[Model | None] = []
+    for row in tqdm(faces.itertuples(), desc=f"Explaining {network} again", unit="face", total=len(faces)):
+        try:
+            model = load(row.fold)
+            if not copies:
+                # Made once, since it does not depend on the fold.
+                copies.append(_untrained(experiment, network, faces["image_id"], model, run))
+            maps, of_face = _maps_of_face(experiment, network, row, names, model, copies[0])
+        except _FAILURES as error:
+            run.omit(f"{network}_{row.fold} {row.image_id}: explained again", error)
+            continue
+        for colour, fit in of_face.items():
+            fits.setdefault(colour, []).append(fit)
+        for name, of_name in maps.items():
+            matrix = np.float32(correlations(np.stack(list(of_name.values()))))
+            for way, found in of_name.items():
+                means[name, row.expression].setdefault(way, RunningMean()).add(found)
+            for (i, first), (j, second) in combinations(enumerate(of_name), 2):
+                related.setdefault((name, row.expression, first, second), []).append(matrix[i, j])
+    untrained, sensitivity, heatmaps = [], [], {}
+    for (name, expression), of_cell in means.items():
+        about = (name, network, expression)
+        if UNTRAINED in of_cell:
+            pair = of_cell[AS_SET].mean, of_cell[UNTRAINED].mean
+            ious = [_iou(heatmap, expression) for heatmap in pair]
+            untrained.append((*about, int(of_cell[UNTRAINED].weight), *similarity(*pair).values(), *ious))
+        matrix = correlations(np.stack([mean.mean for mean in of_cell.values()])) if of_cell else None
+        for (i, first), (j, second) in combinations(enumerate(of_cell), 2):
+            values = np.float32(related[name, expression, first, second])
+            values = values[np.isfinite(values)]
+            mean = values.mean() if len(values) else np.nan
+            sensitivity.append((*about, first, second, len(values), mean, matrix[i, j]))
+        if name == experiment.explanation.explainer:
+            kept = {way: mean for way, mean in of_cell.items() if way in (AS_SET, UNTRAINED)}
+            heatmaps |= {f"{expression} {way}": np.float32(mean.mean) for way, mean in kept.items()}
+    hidden = []
+    for colour in sorted(fits, key=[*_COLOURS, *fits].index):
+        # Where the prediction never varies there is none, which pandas leaves out.
+        r2, unseen = pd.DataFrame(fits[colour]).mean()
+        hidden.append((network, colour, len(fits[colour]), r2, unseen, unseen >= DESCRIBED))
+    frames = {"untrained": untrained, "sensitivity": sensitivity, "hidden": hidden}
+    return *(pd.DataFrame(rows, columns=QUALITY_TABLES[name]) for name, rows in frames.items()), heatmaps
 
 
 def _iou(heatmap: np.ndarray, expression: str) -> float:
     # A constant heatmap marks nothing.
-    return scores_at_otsu(to_uint8(heatmap), ekman_mask(expression))["iou"] if np.ptp(heatmap) > 0 else float("nan")
+    return (
+        scores_at_otsu(to_uint8(heatmap), ekman_mask(expression))["iou"]
+        if np.ptp(heatmap) > 0
+        else float("nan")
+    )
 
 
 def _faces_of_all_folds(experiment: Experiment, network: str) -> pd.DataFrame:
@@ -436,9 +463,9 @@ def _untrained(
 def _variants(experiment: Experiment) -> dict[str, tuple[str, dict[str, Any]]]:
     """Return ways that differ from the settings: whose query (none: same superpixels), and what changes."""
     settings = experiment.explanation
-    colours = {"hidden black": 0.0, "hidden mean": "mean", "hidden blur": "blur"}
+    others = {name: colour for name, colour in _COLOURS.items() if colour != settings.hidden}
     return {
-        **{way: ("", {"hidden": colour}) for way, colour in colours.items() if colour != settings.hidden},
+        **{f"hidden {name}": ("", {"hidden": colour}) for name, colour in others.items()},
         **{f"{n} superpixels": ("lime", {"segments": n}) for n in (15, 30, 60) if n != settings.segments},
         "facial regions": ("facial_regions", {}),
     }
@@ -446,8 +473,9 @@ def _variants(experiment: Experiment) -> dict[str, tuple[str, dict[str, Any]]]:
 
 def _maps_of_face(
     experiment: Experiment, network: str, row: Any, names: list[str], model: Model, untrained: Model | None
-) -> dict[str, dict[str, np.ndarray]]:
-    """Return a face's maps in face space by explainer and way."""
+) -> tuple[dict[str, dict[str, np.ndarray]], dict[str, tuple[float, float]]]:
+    """Return a face's maps in face space by explainer and way; and by what is hidden by, LIME's R² and that
+    on unseen samples."""
     settings, target = experiment.explanation, index(row.expression)
     image = prepared.read_faces(experiment, [row.image_id], experiment.side(network))[0]
     landmarks = prepared.read_landmarks(experiment, row.image_id)
@@ -488,7 +516,14 @@ def _maps_of_face(
         maps[name] = {
             way: normalise(np.maximum(found.map, 0), landmarks) for way, found in explanations.items()
         }
-    return maps
+    as_set = next((n for n, colour in _COLOURS.items() if colour == settings.hidden), f"{settings.hidden}")
+    fits = {}
+    for way, record in records.items():
+        if way == AS_SET or way.startswith("hidden "):
+            found = lime(record, target, kernel_width=settings.kernel_width, alpha=settings.alpha)
+            colour = as_set if way == AS_SET else way.removeprefix("hidden ")
+            fits[colour] = found.r2, unseen_r2(experiment, record, target)
+    return maps, fits
 
 
 def _halves(record: PerturbationRecord, samples: int | None) -> dict[str, PerturbationRecord]:

@@ -125,7 +125,7 @@ def test_a_random_insertion_is_the_deletion_of_the_reverse_order():
 
 
 def test_the_control_of_a_map_has_its_grain():
-    """A random field with the map's spectrum: neighbours are as alike as in the map, and places are others."""
+    """A random field with the map's spectrum: neighbours are as alike as in the map, at other places."""
     from scipy.ndimage import gaussian_filter
 
     random = np.random.default_rng(0)

@@ -480,16 +480,19 @@ def _maps_of_face(
     image = prepared.read_faces(experiment, [row.image_id], experiment.side(network))[0]
     landmarks = prepared.read_landmarks(experiment, row.image_id)
     seed = derive_seed(experiment.seed, "again", f"{network}_{row.fold}", row.image_id)
+    behind = settings.hidden
+    if behind == "neutral":
+        behind = prepared.read_faces(experiment, [row.image_id], experiment.side(network), neutral=True)[0]
 
     def query_again(first: PerturbationRecord, way: str, name: str, change: dict) -> PerturbationRecord:
         if name:
-            values = settings_of_explainer(experiment.explained_by(name)) | {"samples": len(first.samples)}
+            values = settings_of_explainer(experiment.explained_by(name))
+            values |= {"samples": len(first.samples), "hidden": behind}
             kinds = {"seed": derive_seed(seed, way), "landmarks": landmarks, "settings": values | change}
             return EXPLAINERS[name].query(model, image, target, **kinds)
-        hidden = change.get("hidden", settings.hidden)
-        queried = untrained if way == UNTRAINED else model
+        queried, hidden = untrained if way == UNTRAINED else model, change.get("hidden", behind)
         predictions = queried.predict_hidden(image, first.segments, first.samples, hidden)
-        return replace(first, predictions=predictions, hidden=hidden)
+        return replace(first, predictions=predictions, none=None)
 
     records: dict[str, PerturbationRecord] = {}
     maps: dict[str, dict[str, np.ndarray]] = {}
@@ -500,6 +503,7 @@ def _maps_of_face(
             found = read_explanation(by, network, row.fold, row.image_id, row.expression)
             explanations = {AS_SET: found}
             if untrained is not None:
+                options |= {"hidden": behind} if "hidden" in options else {}
                 explained = explainer.explain(untrained, image[None], [target], seed=seed, **options)
                 explanations[UNTRAINED] = explained[0]
         else:

@@ -234,6 +234,13 @@ GALLERY = {
     ),
     "effort": lambda: figures.training_effort(_effort()),
     "cost of twelve": lambda: figures.cost_bars(_cost(NETWORKS), NAMES),
+    "hidden colours": lambda: figures.hidden_colours(
+        pd.DataFrame(
+            [(n, h, 0.3 + 0.2 * i, 0.9 * i - 1.2) for n in NETWORKS for i, h in enumerate(("black", "blur"))],
+            columns=["network", "hidden", "r2", "r2_unseen"],
+        ),
+        title="Which hidden colours can LIME describe?",
+    ),
     "region bars": lambda: figures.region_bars(_importance(), list(EKMAN), title="Facial regions"),
     "correlations": lambda: figures.annotated_matrix(
         _correlations(list(NAMES)[:3]), "Pearson's r", limits=(-1, 1), names=NAMES,

@@ -11,6 +11,7 @@ from ekman_expressions.figures._style import GROUP_COLOURS, PALETTE, network_kin
 from ekman_expressions.figures.bars import (
     barplot,
     cost_bars,
+    hidden_colours,
     interval_dots,
     rank_intervals,
     region_bars,
@@ -58,6 +59,7 @@ __all__ = [
     "causal_wall",
     "confusion_matrices",
     "cost_bars",
+    "hidden_colours",
     "dendrogram",
     "erasure_curves",
     "explained_faces",

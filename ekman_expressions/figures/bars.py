@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 from ekman_expressions.core.errors import DataError
 from ekman_expressions.figures._style import (
+    COLUMN,
     DASHES,
     PAGE,
     PALETTE,
@@ -339,6 +340,41 @@ def cost_bars(cost: pd.DataFrame, names: Mapping[str, str] | None = None) -> Fig
     _name_rows(left, [(names or {}).get(name, name) for name in explainers])
     right.grid(axis="x")
     _legend(figure, entries, 5)
+    return figure
+
+
+@_styled
+def hidden_colours(table: pd.DataFrame, *, enough: float = 0.5, title: str = "") -> Figure:
+    """Draw how well LIME describes each network, by what hidden superpixels look like.
+
+    Parameters
+    ----------
+    table : DataFrame
+        ``network, hidden, r2, r2_unseen``: the R² of the fit, a ring, and on samples that it has not seen, a
+        dot. What lies below -1 is drawn at -1.
+    enough : float
+        R² on unseen samples from which a network counts as described, a line.
+    """
+    _require(table, "R²")
+    networks, kinds = (list(dict.fromkeys(table[name])) for name in ("network", "hidden"))
+    step = 0.8 / len(kinds)
+    figure = _new_figure(COLUMN + 1.5, 1.3 + (0.16 * len(kinds) + 0.1) * len(networks), title)
+    axes = figure.subplots()
+    for row in table.itertuples():
+        place = networks.index(row.network) + (kinds.index(row.hidden) - (len(kinds) - 1) / 2) * step
+        fit, unseen = np.maximum([row.r2, row.r2_unseen], -1)
+        colour = PALETTE[kinds.index(row.hidden) % len(PALETTE)]
+        axes.plot([unseen, fit], [place, place], color=colour, linewidth=1)
+        axes.plot(fit, place, "o", color=colour, markerfacecolor="white", markersize=5)
+        axes.plot(unseen, place, "o", color=colour, markersize=5)
+    axes.axvline(enough, color="#777777", linestyle="--", linewidth=1)
+    axes.axvline(0, color="#777777", linewidth=0.6)
+    axes.set(xlim=(-1.05, 1.05), xlabel="R² of LIME's fit")
+    _name_rows(axes, networks)
+    entries = [_patch(name, PALETTE[place % len(PALETTE)]) for place, name in enumerate(kinds)]
+    look = {"color": "black", "marker": "o", "linestyle": "none"}
+    entries += [_line("of the fit", mfc="white", **look), _line("on unseen samples", **look)]
+    _legend(figure, entries, 3)
     return figure
 
 

@@ -161,15 +161,28 @@ def _quality(experiment: Experiment) -> Iterator[_Picture]:
             yield _Picture(
                 f"curves_{network}",
                 partial(figures.erasure_curves, cells, quality.CURVE_SHARES, **options),
-                "Mean predicted probability and ± one standard error, all folds together.",
+                "Mean predicted probability and ± one standard error, all folds together. What is erased is "
+                "blurred.",
                 f"Mean area under the curves of deletion and insertion: {'; '.join(pairs)}.",
             )
+    hidden = _table(experiment.quality_folder, "hidden")
+    if hidden is not None:
+        found = hidden.set_index(["network", "hidden"])["r2_unseen"]
+        yield _Picture(
+            "hidden",
+            partial(figures.hidden_colours, hidden, title="Which hidden colours can LIME describe?"),
+            "By what hidden superpixels look like: R² of LIME's fit (ring) and on samples that it has not seen "
+            f"(dot), means over {hidden['faces'].min()} or more faces.",
+            f"R² on unseen samples: {_listed(found.set_axis(found.index.map(' '.join)))}.",
+        )
     if table is not None:
         yield _Picture(
             "reliability",
             partial(figures.reliability_boxes, table, title="How well the explanations describe the models"),
-            "Boxes: quartiles over faces; whiskers: 5th to 95th percentile.",
-            f"Mean R²: {_listed(table.groupby('network', sort=False)['r2'].mean())}.",
+            "Boxes: quartiles over faces; whiskers: 5th to 95th percentile. Hidden superpixels: "
+            f"{_hidden(experiment)}.",
+            f"Mean R²: {_listed(table.groupby('network', sort=False)['r2'].mean())}; on unseen samples: "
+            f"{_listed(table.groupby('network', sort=False)['r2_unseen'].mean())}.",
         )
 
 
@@ -283,6 +296,13 @@ def _table(folder: Path, name: str) -> pd.DataFrame | None:
     path = folder / f"{name}.csv"
     table = read_csv(path) if path.is_file() else None
     return None if table is None or table.empty else table
+
+
+def _hidden(experiment: Experiment) -> str:
+    hidden = experiment.explanation.hidden
+    return {0.0: "black", "mean": "mean colour", "superpixel_mean": "each superpixel's mean colour"}.get(
+        hidden, f"{hidden}" if isinstance(hidden, str) else f"gray {hidden:g}"
+    )
 
 
 def _listed(values: pd.Series) -> str:

@@ -86,7 +86,7 @@ def test_which_hidden_colours_lime_can_describe(made):
     study, run = made
     table = read_quality(study, "hidden").set_index("hidden")
     assert list(table.index) == ["black", "mean", "blur", "superpixel_mean"] and set(table["faces"]) == {4}
-    faces = quality._faces_of_all_folds(study, "WeiNet")
+    faces = quality._faces_again(study, "WeiNet")
     fits = []
     for row in faces.itertuples():
         record = PerturbationRecord.load(study.record_path("WeiNet", row.fold, row.image_id))
@@ -115,7 +115,7 @@ def test_faces_explained_again(made):
     assert set(heatmaps) == {("WeiNet", "anger"), ("WeiNet", "fear")}
     # The mean as set is that of the first half of the samples of the two faces.
     maps = []
-    for row in quality._faces_of_all_folds(study, "WeiNet").query("expression == 'fear'").itertuples():
+    for row in quality._faces_again(study, "WeiNet").query("expression == 'fear'").itertuples():
         record = PerturbationRecord.load(study.record_path("WeiNet", row.fold, row.image_id))
         half = lime(quality._halves(record, None)[AS_SET], 2)
         points = read_arrays(study.faces_folder / "landmarks" / f"{row.image_id}.npz")["points"]

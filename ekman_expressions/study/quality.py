@@ -134,13 +134,8 @@ def read_quality(experiment: Experiment, table: str) -> pd.DataFrame:
 
 
 def read_curves(experiment: Experiment) -> dict[tuple[str, str], dict[str, np.ndarray]]:
-    """Read all deletion and insertion curves, the models of all folds together.
-
-    Returns
-    -------
-    dict of (network, expression) to dict of ranking to (N, 2, G) ndarray
-        The probabilities at the shares `CURVE_SHARES`, of deletion and of insertion, for N faces.
-    """
+    """Read all curves by (network, expression) and ranking: (N, 2, G) probabilities of N faces, of deletion
+    and of insertion, at the shares `CURVE_SHARES`; the models of all folds together."""
     folder, columns = experiment.quality_folder / "parts", list(_POINTS)
     names = [f"curves-{network}_{fold}.*csv" for network, fold in experiment.pairs]
     parts = [read_csv(path) for name in names for path in folder.glob(name)]
@@ -156,12 +151,8 @@ def read_curves(experiment: Experiment) -> dict[tuple[str, str], dict[str, np.nd
 
 
 def read_untrained_heatmaps(experiment: Experiment) -> dict[tuple[str, str], dict[str, np.ndarray]]:
-    """Read the heatmaps of trained networks and of their untrained copies, by the explainer in use.
-
-    Returns
-    -------
-    dict of (network, expression) to dict of {'as set', 'untrained'} to (275, 224) ndarray of float32
-    """
+    """Read the heatmaps by the explainer in use, of networks and of their untrained copies: by (network,
+    expression) and ``'as set'`` or ``'untrained'``."""
     found: dict[tuple[str, str], dict[str, np.ndarray]] = {}
     for network in experiment.networks:
         for path in (experiment.quality_folder / "parts").glob(f"heatmaps-{network}.*npz"):
@@ -174,15 +165,8 @@ def read_untrained_heatmaps(experiment: Experiment) -> dict[tuple[str, str], dic
 def sensitivity_matrices(
     experiment: Experiment,
 ) -> tuple[dict[tuple[str, str], np.ndarray], tuple[str, ...]]:
-    """Read the mean correlations of faces' maps that were made in different ways, by the explainer in use.
-
-    Returns
-    -------
-    dict of (network, expression) to (V, V) ndarray
-        NaN where there is none.
-    tuple of V str
-        The ways: all but the untrained copy.
-    """
+    """Read the mean correlations of faces' maps that were made in V ways, by the explainer in use: by
+    (network, expression) a (V, V) matrix, NaN where there is none; and the ways, no untrained copy."""
     names = (AS_SET, OTHER_SAMPLES, *_variants(experiment))
     table = read_quality(experiment, "sensitivity")
     table = table[table["explainer"] == experiment.explanation.explainer]
@@ -230,33 +214,34 @@ def _parts(
     ]
 
 
-def _explained(experiment: Experiment, explainer: str, network: str, fold: str) -> pd.DataFrame:
-    """Return ``image_id, expression`` of the faces of a model that an explainer has explained."""
-    by = experiment.explained_by(explainer)
-    rows = evaluation.read_explained(by).query("network == @network and fold == @fold")
-    # Those without a record are listed by the step that could not make it.
-    there = [by.record_path(network, fold, image_id).exists() for image_id in rows["image_id"]]
-    return rows.loc[np.array(there, bool), ["image_id", "expression"]]
-
-
-def _explained_by_all(
-    experiment: Experiment, network: str, fold: str, explainers: Iterable[str]
+def _faces(
+    experiment: Experiment, network: str, folds: Iterable[str], explainers: Iterable[str]
 ) -> pd.DataFrame:
-    """Return the faces of a model that all of the explainers have explained, in an order that is random but
-    always the same; expressions take turns."""
-    table = reduce(pd.merge, (_explained(experiment, name, network, fold) for name in explainers))
-    places = [derive_seed(experiment.seed, "quality", network, fold, name) for name in table["image_id"]]
-    table["place"] = np.array(places, np.uint64)
-    table["turn"] = table.groupby("expression")["place"].rank(method="first")
-    return table.sort_values(["turn", "place"], kind="stable", ignore_index=True)[["image_id", "expression"]]
+    """Return ``image_id, expression, fold`` of a network's faces that all of the explainers have explained.
+
+    In an order that is random but always the same; within a fold, and over all folds, expressions take turns.
+    """
+    tables = []
+    for by in map(experiment.explained_by, explainers):
+        rows = evaluation.read_explained(by).query("network == @network and fold in @folds")
+        # Those without a record are listed by the step that could not make it.
+        there = [by.record_path(network, row.fold, row.image_id).exists() for row in rows.itertuples()]
+        tables.append(rows.loc[np.array(there, bool), ["image_id", "expression", "fold"]])
+    table = reduce(pd.merge, tables)
+    names = zip(table["fold"], table["image_id"], strict=True)
+    table["place"] = [derive_seed(experiment.seed, "quality", network, *name) for name in names]
+    table = table.sort_values("place", kind="stable")
+    table["turn"] = table.groupby(["fold", "expression"]).cumcount()
+    return table.sort_values(["turn", "place"], kind="stable", ignore_index=True)
 
 
 def _reliability(experiment: Experiment, network: str, fold: str, run: Run) -> tuple[pd.DataFrame]:
     """Bootstrap the explanations of a model by all explainers that fit LIME's regression."""
     settings, rows = experiment.explanation, []
     names = [name for name in compared(experiment) if EXPLAINERS[name].has_surrogate]
-    faces = [(n, *row) for n in names for row in _explained(experiment, n, network, fold).to_numpy()]
-    for explainer, image_id, expression in faces:
+    tables = [_faces(experiment, network, [fold], [name]).assign(name=name) for name in names]
+    faces = pd.concat([*tables, pd.DataFrame(columns=["name", "image_id", "expression"])])
+    for explainer, image_id, expression in faces[["name", "image_id", "expression"]].to_numpy():
         item, by = f"{network}_{fold} {image_id}", experiment.explained_by(explainer)
         try:
             record = PerturbationRecord.load(by.record_path(network, fold, image_id))
@@ -285,12 +270,11 @@ def _curves(
 ) -> tuple[pd.DataFrame]:
     """Draw the curves of as many of a model's faces, of those that all have explained, as may be."""
     names, found = compared(experiment), []
-    faces = _explained_by_all(experiment, network, fold, names)
+    own, faces = (_faces(experiment, network, [fold], of) for of in (names[:1], names))
     # Two curves by each explainer and from the centre; one in random order for superpixels, and for each map.
     per_face = (2 * len(names) + 3 + sum(EXPLAINERS[name].gives_map for name in names)) * (_STEPS - 1) + 2
-    passes = _SHARE * len(_explained(experiment, names[0], network, fold)) * experiment.explanation.samples
-    count = max(int(passes) // per_face, -(-FEWEST_FACES // len(experiment.folds)))
-    faces = faces.head(count)
+    passes = int(_SHARE * len(own) * experiment.explanation.samples)
+    faces = faces.head(max(passes // per_face, -(-FEWEST_FACES // len(experiment.folds))))
     for row in tqdm(faces.itertuples(), desc=f"Curves of {network}_{fold}", unit="face", total=len(faces)):
         about = (network, fold, row.image_id, row.expression)
         try:
@@ -343,26 +327,20 @@ def _curves_of_face(
 
 def _averaged(curves: pd.DataFrame, run: Run) -> list[pd.DataFrame]:
     """Average the areas over faces, and what each ranking gains over its control, with standard errors."""
-    rows = []
-    gains = curves.assign(
+    kinds = ("deletion", "insertion")
+    table = curves.assign(
         deletion_gain=curves["random_deletion"] - curves["deletion"],
         insertion_gain=curves["insertion"] - curves["random_insertion"],
     )
-    for (network, ranking), of in gains.groupby(["network", "ranking"], sort=False):
-        if len(of) >= FEWEST_FACES:
-            means = [
-                value
-                for kind in ("deletion", "insertion")
-                for value in (of[kind].mean(), of[f"{kind}_gain"].mean(), of[f"{kind}_gain"].sem())
-            ]
-            rows.append((network, ranking, len(of), *means))
-    for network, of in curves.groupby("network", sort=False):
-        faces = len(of.drop_duplicates(["fold", "image_id"]))
-        run.note(
-            f"{network}: deletion and insertion of {faces} faces"
-            + (f": no table of means, which takes {FEWEST_FACES}" if faces < FEWEST_FACES else "")
-        )
-    return [pd.DataFrame(rows, columns=QUALITY_TABLES["erasing"])]
+    groups = table.groupby(["network", "ranking"], sort=False)
+    means = groups[[*kinds, *(f"{kind}_gain" for kind in kinds)]].mean()
+    for kind in kinds:
+        means[f"{kind}_error"] = groups[f"{kind}_gain"].sem()
+    means["faces"] = groups.size()
+    for network, faces in means.groupby("network", sort=False)["faces"].max().items():
+        few = f": no table of means, which takes {FEWEST_FACES}" if faces < FEWEST_FACES else ""
+        run.note(f"{network}: deletion and insertion of {faces} faces{few}")
+    return [means[means["faces"] >= FEWEST_FACES].reset_index()]
 
 
 def _explained_again(
@@ -377,9 +355,9 @@ def _explained_again(
     names = [row.name for row in rows if row.records_of == "lime" or row.gradients]
     # By explainer and expression: the mean map of each way, and the correlations of faces' maps.
     means: dict[_Cell, dict[str, RunningMean]] = {cell: {} for cell in product(names, EXPRESSIONS)}
-    related: dict[tuple[str, ...], list[float]] = {}
+    related: list[tuple] = []
     fits: dict[str, list[tuple[float, float]]] = {}
-    faces = _faces_of_all_folds(experiment, network)
+    faces = _faces_again(experiment, network)
     copies: list[Model | None] = []
     for row in tqdm(faces.itertuples(), desc=f"Explaining {network} again", unit="face", total=len(faces)):
         try:
@@ -398,7 +376,9 @@ def _explained_again(
             for way, found in of_name.items():
                 means[name, row.expression].setdefault(way, RunningMean()).add(found)
             for (i, first), (j, second) in combinations(enumerate(of_name), 2):
-                related.setdefault((name, row.expression, first, second), []).append(matrix[i, j])
+                related.append((name, row.expression, first, second, matrix[i, j]))
+    keys = ["explainer", "expression", "first", "second"]
+    correlated = pd.DataFrame(related, columns=[*keys, "value"]).groupby(keys)["value"].agg(["count", "mean"])
     untrained, sensitivity, heatmaps = [], [], {}
     for (name, expression), of_cell in means.items():
         about = (name, network, expression)
@@ -408,10 +388,9 @@ def _explained_again(
             untrained.append((*about, int(of_cell[UNTRAINED].weight), *similarity(*pair).values(), *ious))
         matrix = correlations(np.stack([mean.mean for mean in of_cell.values()])) if of_cell else None
         for (i, first), (j, second) in combinations(enumerate(of_cell), 2):
-            values = np.float32(related[name, expression, first, second])
-            values = values[np.isfinite(values)]
-            mean = values.mean() if len(values) else np.nan
-            sensitivity.append((*about, first, second, len(values), mean, matrix[i, j]))
+            sensitivity.append(
+                (*about, first, second, *correlated.loc[name, expression, first, second], matrix[i, j])
+            )
         if name == experiment.explanation.explainer:
             kept = {way: mean for way, mean in of_cell.items() if way in (AS_SET, UNTRAINED)}
             heatmaps |= {f"{expression} {way}": np.float32(mean.mean) for way, mean in kept.items()}
@@ -426,22 +405,13 @@ def _explained_again(
 
 def _iou(heatmap: np.ndarray, expression: str) -> float:
     # A constant heatmap marks nothing.
-    return (
-        scores_at_otsu(to_uint8(heatmap), ekman_mask(expression))["iou"]
-        if np.ptp(heatmap) > 0
-        else float("nan")
-    )
+    has_any = np.ptp(heatmap) > 0
+    return scores_at_otsu(to_uint8(heatmap), ekman_mask(expression))["iou"] if has_any else float("nan")
 
 
-def _faces_of_all_folds(experiment: Experiment, network: str) -> pd.DataFrame:
+def _faces_again(experiment: Experiment, network: str) -> pd.DataFrame:
     """Choose so many of a network's faces per expression, from all folds in turn."""
-    tables = []
-    for fold in experiment.folds:
-        rows = _explained_by_all(experiment, network, fold, compared(experiment))
-        place = [derive_seed(experiment.seed, "again", network, fold, name) for name in rows["image_id"]]
-        turn = rows.groupby("expression").cumcount()
-        tables.append(rows.assign(fold=fold, turn=turn, place=np.array(place, np.uint64)))
-    table = pd.concat(tables).sort_values(["turn", "place"], kind="stable")
+    table = _faces(experiment, network, experiment.folds, compared(experiment))
     table = table.groupby("expression", sort=False).head(experiment.explanation.quality_faces)
     # So that each model is loaded once.
     return table.sort_values("fold", key=lambda folds: folds.map(experiment.folds.index), kind="stable")

@@ -12,8 +12,10 @@ from tiny_study import SIDE, TINY, contents, make_study, tiny_model, written_at
 
 from ekman_expressions.core.errors import ConflictError, DataError, MissingError
 from ekman_expressions.core.files import read_arrays, read_json, write_json
+from ekman_expressions.core.seeds import derive_seed
 from ekman_expressions.explainers import EXPLAINERS, PerturbationRecord, StoredMap, lime
 from ekman_expressions.facespace.warp import SHAPE, normalise
+from ekman_expressions.measures import cross_validated_r2
 from ekman_expressions.study import explanations
 from ekman_expressions.study import run as run_steps
 from ekman_expressions.study.explanations import read_explanation, read_explanations
@@ -58,8 +60,33 @@ def test_explanations_and_face_space(study):
     assert row["r2"] == pytest.approx(one.r2) and row["superpixels"] == len(one.weights)
     assert row["largest_weight"] == pytest.approx(one.weights.max())
     assert row["mean_standard_error"] == pytest.approx(one.standard_errors.mean())
+    assert row["hidden"] == 0 and row["passes"] == 40 and np.isnan(row["completeness"])
+    unseen = cross_validated_r2(record, 2, seed=derive_seed(0, "unseen", "WeiNet_CV1", "face_CV1_1"))
+    assert row["r2_unseen"] == pytest.approx(unseen) and unseen < one.r2
     read = read_explanation(study, "WeiNet", "CV1", "face_CV1_1", "fear")
     assert np.array_equal(read.weights, one.weights) and read.model == "WeiNet_CV1"
+
+
+def test_what_is_to_be_known_of_explanations_is_noted_with_the_names_of_faces(study):
+    """Also when they were there before: too few samples for R², attributions that are not complete."""
+    for _ in range(2):
+        run = run_steps(study, "explanations")
+        (note,) = [note for note in run.notes if note.startswith("WeiNet_CV1")]
+        assert "fewer than 6 samples per superpixel" in note and "(face_CV1_0, face_CV1_1, " in note
+        unfinished(study.records_folder)
+    options = {"integrated_gradients": {"tolerance": 0.0, "steps": 256}}
+    never = changed(study, explainer="integrated_gradients", options=options)
+    run = run_steps(never, "explanations", "facespace")
+    (note,) = [note for note in run.notes if note.startswith("WeiNet_CV2")]
+    assert "within 0% after 256 steps (face_CV2_0, face_CV2_1, " in note
+    table = read_explanations(never)
+    assert (table["passes"] == 257).all() and (table["completeness"] > 0).all()
+    assert table[["r2", "r2_unseen"]].isna().all(axis=None)
+
+
+def test_an_explainer_without_superpixels_has_no_means_of_them(study):
+    run = run_steps(changed(study, explainer="rise", hidden="superpixel_mean"), "explanations")
+    assert len(run.omissions) == 12 and "needs superpixels" in run.omissions[0]["reason"]
 
 
 def test_a_second_run_makes_nothing_and_changes_nothing(study):

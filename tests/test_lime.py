@@ -199,12 +199,6 @@ def test_standard_errors_of_pairs_equal_the_spread(model, samples):
     assert np.sqrt((stated**2).sum() / (spread**2).sum()) == pytest.approx(1, abs=0.12)
 
 
-def test_one_superpixel():
-    explanation = lime(make_record(lambda kept: 0.25 + 0.5 * kept[:, 0], superpixels=1), 0, alpha=0)
-    np.testing.assert_allclose(explanation.weights, [0.5], atol=1e-6)
-    assert explanation.r2 == pytest.approx(1)
-
-
 def test_a_constant_model_has_no_weights_and_no_r2():
     explanation = lime(make_record(lambda kept: np.full(len(kept), 0.3)), 0)
     assert not explanation.weights.any() and not explanation.standard_errors.any()

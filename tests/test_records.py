@@ -138,13 +138,15 @@ def make_record(superpixel_count=6, samples=20, seed=0, **changes):
 @given(st.integers(1, 300), st.integers(1, 40))
 def test_a_record_comes_back_as_it_was(tmp_path_factory, superpixel_count, samples):
     sampler = NAMES[superpixel_count % 2]
-    record = make_record(superpixel_count, samples, sampler=sampler)
+    none = np.float32([0.5, 0.5, 0, 0, 0, 0]) if samples % 2 else None
+    record = make_record(superpixel_count, samples, sampler=sampler, none=none)
     path = tmp_path_factory.mktemp("records") / "record.npz"
     record.save(path)
     found = Stored.load(path)
     for name in ("image_id", "model", "hidden", "sampler", "passes"):
         assert getattr(found, name) == getattr(record, name)
-    for name in ("segments", "samples", "predictions"):
+    assert bool(found.note) == (samples < 6 * superpixel_count)
+    for name in ("segments", "samples", "predictions", "none"):
         assert np.array_equal(getattr(found, name), getattr(record, name))
     assert (found.samples.dtype, found.predictions.dtype) == (bool, np.float32)
 
@@ -194,6 +196,13 @@ def test_files_that_are_no_records(tmp_path):
             PerturbationRecord.load(path)
     with pytest.raises(FileNotFoundError):
         PerturbationRecord.load(tmp_path / "none.npz")
+
+
+def test_a_map_comes_back_with_its_note(tmp_path):
+    kinds = {"completeness": 0.25, "note": "not complete"}
+    StoredMap(image_id="a", model="m", target=2, map=np.ones((3, 4)), passes=9, **kinds).save(tmp_path / "m.npz")
+    found = Stored.load(tmp_path / "m.npz")
+    assert (found.target, found.passes, found.completeness, found.note) == (2, 9, 0.25, "not complete")
 
 
 def test_a_record_with_nan_is_refused():

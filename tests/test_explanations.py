@@ -60,7 +60,7 @@ def test_explanations_and_face_space(study):
     assert row["r2"] == pytest.approx(one.r2) and row["superpixels"] == len(one.weights)
     assert row["largest_weight"] == pytest.approx(one.weights.max())
     assert row["mean_standard_error"] == pytest.approx(one.standard_errors.mean())
-    assert row["hidden"] == 0 and row["passes"] == 40 and np.isnan(row["completeness"])
+    assert row["hidden"] == "black" and row["passes"] == 40 and np.isnan(row["completeness"])
     unseen = cross_validated_r2(record, 2, seed=derive_seed(0, "unseen", "WeiNet_CV1", "face_CV1_1"))
     assert row["r2_unseen"] == pytest.approx(unseen) and unseen < one.r2
     read = read_explanation(study, "WeiNet", "CV1", "face_CV1_1", "fear")

@@ -149,13 +149,16 @@ def _explanation(experiment: Experiment) -> str:
     text = (
         f"Explained by {EXPLAINERS[settings.explainer].title}: at most {settings.positives} faces per model "
         f"and expression, of those that the model itself predicts so; about {settings.segments} superpixels, "
-        f"{settings.samples} masked copies of each face"
+        f"{settings.samples} masked copies of each face (hidden: {settings.hides_by})"
     )
     path = experiment.facespace_folder / "explanations.csv"
     if not path.exists():
         return f"{text}."
-    r2 = read_csv(path, ("network", "r2")).groupby("network", sort=False)["r2"].agg(["size", "mean"])
-    found = (f"{name}: {row['size']:.0f} faces, mean R² {row['mean']:.2f}" for name, row in r2.iterrows())
+    found = [
+        f"{name}: {len(rows)} faces, mean R² {rows['r2'].mean():.2f}, on unseen samples "
+        f"{rows['r2_unseen'].mean():.2f}"
+        for name, rows in read_csv(path, ("network", "r2", "r2_unseen")).groupby("network", sort=False)
+    ]
     return f"{text} ({'; '.join(found)})."
 
 

@@ -321,6 +321,6 @@ def _tabulate(experiment: Experiment, explained: pd.DataFrame) -> pd.DataFrame:
                 table = pd.DataFrame(read_arrays(path, ("image_ids", *_NUMBERS)))
                 table = table.rename(columns={"image_ids": "image_id"})
                 about = {"network": network, "fold": fold, "expression": expression}
-                tables.append(table.assign(**about, hidden=experiment.explanation.hidden))
+                tables.append(table.assign(**about, hidden=experiment.explanation.hides_by))
     # In the order of the faces that were chosen.
     return explained[list(COLUMNS[:4])].merge(pd.concat(tables[1:] or tables))[list(COLUMNS)]

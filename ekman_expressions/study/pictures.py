@@ -153,7 +153,8 @@ def _quality(experiment: Experiment) -> Iterator[_Picture]:
         if cells:
             of_network = areas[areas["network"] == network]
             means = of_network.groupby("ranking", sort=False)[["deletion", "insertion"]].mean()
-            pairs = [
+            few = len(of_network["image_id"].unique()) < quality.FEWEST_FACES
+            pairs = ["too few faces for means"] if few else [
                 f"{_NAMES.get(name, name)} {row.deletion:.2f} and {row.insertion:.2f}"
                 for name, row in means.iterrows()
             ]
@@ -171,8 +172,8 @@ def _quality(experiment: Experiment) -> Iterator[_Picture]:
         yield _Picture(
             "hidden",
             partial(figures.hidden_colours, hidden, title="Which hidden colours can LIME describe?"),
-            "By what hidden superpixels look like: R² of LIME's fit (ring) and on samples that it has not seen "
-            f"(dot), means over {hidden['faces'].min()} or more faces.",
+            "By what hidden superpixels look like: R² of LIME's fit (ring), and on samples that it has not "
+            f"seen (dot), means over {hidden['faces'].min()} or more faces.",
             f"R² on unseen samples: {_listed(found.set_axis(found.index.map(' '.join)))}.",
         )
     if table is not None:
@@ -180,7 +181,7 @@ def _quality(experiment: Experiment) -> Iterator[_Picture]:
             "reliability",
             partial(figures.reliability_boxes, table, title="How well the explanations describe the models"),
             "Boxes: quartiles over faces; whiskers: 5th to 95th percentile. Hidden superpixels: "
-            f"{_hidden(experiment)}.",
+            f"{experiment.explanation.hides_by}.",
             f"Mean R²: {_listed(table.groupby('network', sort=False)['r2'].mean())}; on unseen samples: "
             f"{_listed(table.groupby('network', sort=False)['r2_unseen'].mean())}.",
         )
@@ -296,13 +297,6 @@ def _table(folder: Path, name: str) -> pd.DataFrame | None:
     path = folder / f"{name}.csv"
     table = read_csv(path) if path.is_file() else None
     return None if table is None or table.empty else table
-
-
-def _hidden(experiment: Experiment) -> str:
-    hidden = experiment.explanation.hidden
-    return {0.0: "black", "mean": "mean colour", "superpixel_mean": "each superpixel's mean colour"}.get(
-        hidden, f"{hidden}" if isinstance(hidden, str) else f"gray {hidden:g}"
-    )
 
 
 def _listed(values: pd.Series) -> str:

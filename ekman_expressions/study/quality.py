@@ -490,12 +490,11 @@ def _maps_of_face(
         maps[name] = {
             way: normalise(np.maximum(found.map, 0), landmarks) for way, found in explanations.items()
         }
-    as_set = next((n for n, colour in _COLOURS.items() if colour == settings.hidden), f"{settings.hidden}")
     fits = {}
     for way, record in records.items():
         if way == AS_SET or way.startswith("hidden "):
             found = lime(record, target, kernel_width=settings.kernel_width, alpha=settings.alpha)
-            colour = as_set if way == AS_SET else way.removeprefix("hidden ")
+            colour = settings.hides_by if way == AS_SET else way.removeprefix("hidden ")
             fits[colour] = found.r2, unseen_r2(experiment, record, target)
     return maps, fits
 

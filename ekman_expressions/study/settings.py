@@ -212,6 +212,13 @@ class ExplanationSettings(_Part):
         return self
 
     @property
+    def hides_by(self) -> str:
+        """What hidden parts look like, for captions and tables: black, mean, blur, gray 0.5 ..."""
+        if isinstance(self.hidden, str):
+            return self.hidden
+        return f"gray {self.hidden:g}" if self.hidden else "black"
+
+    @property
     def is_partial(self) -> bool:
         """Whether `compare_faces` limits the faces that `explainer` explains."""
         costly = EXPLAINERS[self.explainer].records_of != "lime"

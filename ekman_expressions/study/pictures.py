@@ -154,10 +154,14 @@ def _quality(experiment: Experiment) -> Iterator[_Picture]:
             of_network = areas[areas["network"] == network]
             means = of_network.groupby("ranking", sort=False)[["deletion", "insertion"]].mean()
             few = len(of_network["image_id"].unique()) < quality.FEWEST_FACES
-            pairs = ["too few faces for means"] if few else [
-                f"{_NAMES.get(name, name)} {row.deletion:.2f} and {row.insertion:.2f}"
-                for name, row in means.iterrows()
-            ]
+            pairs = (
+                ["too few faces for means"]
+                if few
+                else [
+                    f"{_NAMES.get(name, name)} {row.deletion:.2f} and {row.insertion:.2f}"
+                    for name, row in means.iterrows()
+                ]
+            )
             options = {"titles": _NAMES, "title": f"{network}: deletion and insertion"}
             yield _Picture(
                 f"curves_{network}",

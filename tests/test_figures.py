@@ -269,7 +269,10 @@ GALLERY = {
     "reliability of two": lambda: figures.reliability_boxes(
         pd.DataFrame(
             {"network": ["WeiNet", "MobileNetV3Large"] * 30, "expression": np.repeat(list(EKMAN), 10)}
-        ).assign(r2=RNG.random(60), mean_standard_error=0.1, weighted_flip_rate=RNG.random(60)),
+        ).assign(
+            r2=RNG.random(60), r2_unseen=RNG.normal(size=60), mean_standard_error=0.1,
+            weighted_flip_rate=RNG.random(60),
+        ),
     ),
     "areas of four": lambda: figures.area_curves(_areas(list(EKMAN)[:4]), folds=5, title="Four"),
     "null": lambda: figures.null_distribution(

@@ -29,6 +29,7 @@ from ekman_expressions.figures._style import (
 _CONTROLS = {"random": ("#777777", "--"), "centre": ("#777777", ":")}
 _RELIABILITY = {
     "r2": "R² of the\nsurrogate",
+    "r2_unseen": "R² on unseen\nsamples",
     "mean_standard_error": "std. error\nof a weight",
     "weighted_flip_rate": "sign flips, by\nsize of weight",
 }
@@ -118,7 +119,7 @@ def erasure_curves(
         upper.set(xlim=(0, 1), ylim=(0, 1), xticks=[0, 0.5, 1], xticklabels=["0", "½", "1"])
     for row, (kind, verb) in enumerate((("deletion", "hidden"), ("insertion", "shown"))):
         grid[row, 0].set_ylabel(f"{kind}\nprobability")
-        grid[row, columns // 2].set_xlabel(f"share of the pixels that are {verb}")
+        grid[row, columns // 2].set_xlabel(f"share of pixels {verb}")
         for axes, cell in zip(grid[row], curves.values(), strict=True):
             for name, found in cell.items():
                 if found.ndim != 3 or found.shape[1:] != (2, len(shares)):
@@ -144,8 +145,8 @@ def reliability_boxes(table: pd.DataFrame, *, title: str = "") -> Figure:
     Parameters
     ----------
     table : DataFrame
-        ``network, expression, r2, mean_standard_error, weighted_flip_rate``, a row per face; NaN is
-        left out.
+        ``network, expression, r2, r2_unseen, mean_standard_error, weighted_flip_rate``, a row per face;
+        NaN is left out.
     """
     _require(table, "explanations")
     networks, expressions = (list(dict.fromkeys(table[name])) for name in ("network", "expression"))

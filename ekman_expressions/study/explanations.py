@@ -140,8 +140,12 @@ def _explain_model(experiment: Experiment, network: str, fold: str, rows: pd.Dat
         run.note(f"{name}: {note}")
     for note, ids in notes.items():
         if note:
-            more = f" and {len(ids) - _NAMED} more" if len(ids) > _NAMED else ""
-            run.note(f"{name}: {note} ({', '.join(ids[:_NAMED])}{more})")
+            names = ", ".join(ids[:_NAMED])
+            if len(ids) > _NAMED:
+                names = (
+                    f"all {len(ids)} faces" if len(ids) == len(rows) else f"{len(ids)} faces: {names}, ..."
+                )
+            run.note(f"{name}: {note} ({names})")
     return run
 
 

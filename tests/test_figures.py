@@ -76,7 +76,7 @@ def assert_readable(figure):
         )
     width, height = figure.get_size_inches() * figure.dpi
     for text, box in texts:
-        assert box.x0 > -1.01 and box.y0 >= -1 and box.x1 <= width + 1 and box.y1 <= height + 1, (
+        assert box.x0 >= -1 and box.y0 >= -1 and box.x1 <= width + 1 and box.y1 <= height + 1, (
             f"{text!r} is cut off"
         )
     assert figure.get_figwidth() <= 9.6

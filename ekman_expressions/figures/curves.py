@@ -176,6 +176,7 @@ def reliability_boxes(table: pd.DataFrame, *, title: str = "") -> Figure:
             )
         axes.set_ylabel(label)
         axes.set_ylim(bottom=min(0, axes.get_ylim()[0]))
+        axes.yaxis.get_major_locator().set_params(nbins=4)
     grid[-1].set_xticks(range(len(networks)), networks, rotation=90 if len(networks) > 5 else 0)
     figure.align_ylabels()
     grid[-1].set_xlim(-0.5, len(networks) - 0.5)

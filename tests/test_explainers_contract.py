@@ -213,12 +213,6 @@ def test_bad_settings(name, settings, message, model, images):
         explain(name, model, images, [0, 1, 2], **settings)
 
 
-@pytest.mark.parametrize("name", ["lime", "kernel_shap", "superpixel_rise"])
-def test_one_superpixel_only(name, model, images):
-    maps = explain(name, model, images, [0, 1, 2], segments=1)
-    assert maps.shape == (3, SIDE, SIDE) and (np.ptp(maps, axis=(1, 2)) == 0).all()
-
-
 @pytest.mark.parametrize("name", ["kernel_shap", "superpixel_rise"])
 def test_estimators_query_the_same_samples_as_lime(name, images):
     seen = {"lime": [], name: []}

@@ -2,8 +2,6 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from tiny_network import SIDE, register
 
 from ekman_expressions.core.errors import DataError, ModelError, SettingsError
@@ -69,28 +67,6 @@ def test_parts_of_different_sizes_count_by_their_area():
     deletion = 0.1 + 0.15 * (7 / 12) / 2 + 0.6 * (7 / 12 + 1) / 2
     assert drawn["given", "deletion"].area == pytest.approx(deletion, abs=1e-6)
     assert drawn["given", "insertion"].area == pytest.approx(0.2 + 0.75 - deletion, abs=1e-6)
-
-
-@settings(max_examples=30)
-@given(st.integers(0, 10_000), st.integers(2, 12))
-def test_no_order_of_a_linear_model_is_better_than_that_of_its_coefficients(seed, steps):
-    random = np.random.default_rng(seed)
-    coefficients = random.uniform(-0.05, 0.07, 8)
-    model = Linear(SEGMENTS, coefficients, 0.42)
-    rankings = {
-        "explanation": Ranking.by_weights(SEGMENTS, coefficients, random),
-        "random": Ranking.at_random(SEGMENTS, random),
-        "centre": Ranking.from_centre(SEGMENTS),
-    }
-    drawn, _ = deletion_insertion(model, white((6, 8)), 0, rankings, steps=steps)
-    for control in ("random", "centre"):
-        assert drawn["explanation", "deletion"].area <= drawn[control, "deletion"].area + 1e-6
-        assert drawn["explanation", "insertion"].area >= drawn[control, "insertion"].area - 1e-6
-    for name in rankings:
-        # All curves of a kind have their two ends in common.
-        whole, none = 0.42 + coefficients.sum(), 0.42
-        assert drawn[name, "deletion"].probabilities[[0, -1]] == pytest.approx([whole, none], abs=1e-6)
-        assert drawn[name, "insertion"].probabilities[[0, -1]] == pytest.approx([none, whole], abs=1e-6)
 
 
 def test_a_map_of_pixels_is_cut_into_quantiles():
@@ -206,22 +182,6 @@ def test_a_linear_model_is_described_fully_and_flips_no_sign():
     assert found.standard_errors.max() < 1e-6 and found.r2_standard_error < 1e-9
     assert found.flip_rate == found.weighted_flip_rate == 0
     assert found.units == 299
-
-
-def test_each_replicate_is_the_fit_to_the_samples_that_it_drew():
-    record = make_record(curved, draw_samples(6, 60, 1))
-    replicates = 40
-    refitted = []
-    for picked in np.random.default_rng(5).integers(59, size=(replicates, 59)):
-        rows = np.concatenate([[0], 1 + picked])
-        again = make_record(curved, record.samples[rows])
-        refitted.append(lime(again, 0).weights)
-    found = of(record, seed=5, replicates=replicates)
-    np.testing.assert_allclose(
-        found.standard_errors, np.std(refitted, axis=0, ddof=1) * np.sqrt(59 / 58), atol=1e-9
-    )
-    flips = np.mean(np.sign(refitted) != np.sign(found.weights), axis=0)
-    np.testing.assert_allclose(found.flips, flips)
 
 
 def test_standard_errors_equal_the_spread_over_repeated_sampling():

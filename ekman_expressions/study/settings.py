@@ -188,7 +188,7 @@ class ExplanationSettings(_Part):
     """How the copies' superpixels are drawn: independently, or balanced, so that few copies do."""
     hidden: Any = 0.0
     """What hidden parts look like: a gray value in [0, 1] (0: black, as in the study), ``mean`` (the image's
-    mean colour), ``blur`` (the image blurred), ``superpixel_mean`` (each superpixel's own mean colour; not for
+    mean colour), ``blur`` (the image blurred), ``superpixel_mean`` (each superpixel's mean colour; not for
     explainers without superpixels) or ``neutral`` (the person's own neutral face). Which of them LIME can
     describe, the step "quality" says."""
     kernel_width: float = Field(0.25, ge=1e-6)

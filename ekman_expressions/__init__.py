@@ -9,11 +9,14 @@ The names here are what a notebook of one's own needs; each is loaded when it is
 
 import importlib
 import os
+import sys
 from typing import Any
 
 # Before TensorFlow is imported anywhere: its start-up notes would bury the progress bars.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+if sys.stderr is None:  # as under pythonw or a service: tqdm, which reads this when imported, could not write
+    os.environ.setdefault("TQDM_DISABLE", "1")
 
 __version__ = "0.2.0"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import sys
 import tomllib
 from collections.abc import Callable, Sequence
@@ -30,8 +31,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except EkmanExpressionsError as error:
         print(f"ekman-expressions: {error}", file=sys.stderr)
     except OSError as error:
-        print(f"ekman-expressions: {error}. Choose another folder with --root.", file=sys.stderr)
+        print(f"ekman-expressions: {error}.{_advice(error)}", file=sys.stderr)
+    except ImportError as error:
+        if "libGL" not in str(error):
+            raise
+        print(
+            f"ekman-expressions: OpenCV cannot be loaded ({error}). Either install the library (Debian, Ubuntu: "
+            "apt-get install libgl1), or replace OpenCV's wheels: pip uninstall opencv-python "
+            "opencv-contrib-python, then pip install opencv-python-headless.",
+            file=sys.stderr,
+        )
     return 2
+
+
+def _advice(error: OSError) -> str:
+    """Return what to do about an error of the file system."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return " Free some space, or choose a folder on another disk with --root; finished work is kept."
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return " Choose a folder that you may write to with --root."
+    return ""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -40,8 +59,10 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(required=True, metavar="COMMAND")
 
     run = _verb(verbs, _run, "run", "run a study, or some of its steps", root=True)
-    run.add_argument("--preset", default="demo", help=_EXPERIMENT)
-    run.add_argument("--steps", help="names separated by commas; default: all")
+    run.add_argument("experiment", nargs="?", metavar="EXPERIMENT", help=f"{_EXPERIMENT}; default: demo")
+    run.add_argument("--preset", help="the same as EXPERIMENT")
+    run.add_argument("--list", action="store_true", help="list the steps, and run nothing")
+    run.add_argument("--steps", help=f"names separated by commas; default: all of {', '.join(STEPS)}")
     run.add_argument("--from", dest="first", metavar="STEP", help="start with this step")
     run.add_argument(
         "--scheduler",
@@ -110,7 +131,13 @@ def _verb(
 
 
 def _run(options: argparse.Namespace) -> int:
-    experiment = Experiment.load(options.preset, root=options.root)
+    if options.list:
+        for step in STEPS.values():
+            print(f"{step.name:<14} {step.what}")
+        return 0
+    if options.experiment and options.preset:
+        raise SettingsError(f"Name one experiment, but got {options.experiment!r} and {options.preset!r}.")
+    experiment = Experiment.load(options.experiment or options.preset or "demo", root=options.root)
     names = [name.strip() for name in options.steps.split(",")] if options.steps else []
     with execution.using(options.scheduler):
         study.run(experiment, *names, first=options.first, steps=STEPS, echo=True)

@@ -11,6 +11,9 @@ from collections.abc import Iterator
 @contextlib.contextmanager
 def silent_stderr() -> Iterator[None]:
     """Send what is written to the process' standard error nowhere; exceptions still come out."""
+    if sys.stderr is None:  # as under pythonw or a service: descriptor 2 may be any other file
+        yield
+        return
     sys.stderr.flush()
     kept = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)

@@ -179,12 +179,13 @@ def rank_intervals(
     table : DataFrame
         ``network, rank, low, high``; see `uncertainty.rank_sets`.
     groups : dict of network to group, optional
-        Colours the networks.
+        Colours the networks and adds a legend.
     units : str
         What varies, and how many: "5 folds".
     """
     _require(table, "ranks")
-    figure = _new_figure(PAGE, 1.0 + 0.2 * len(table), title)
+    entries = _group_entries(groups, table["network"], marker="o", linewidth=2)
+    figure = _new_figure(PAGE, 1.0 + 0.2 * len(table) + (0.2 if entries else 0), title)
     axes = figure.add_subplot()
     for place, row in enumerate(table.to_dict("records")):
         colour = _group_colour(groups, row["network"])
@@ -193,6 +194,7 @@ def rank_intervals(
     axes.set_xlim(0.5, len(table) + 0.5)
     axes.set_xticks(range(1, len(table) + 1))
     axes.set_xlabel(f"rank and the ranks that are possible (95 % for all networks at once), {units}")
+    _legend(figure, entries)
     return figure
 
 

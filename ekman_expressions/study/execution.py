@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
@@ -226,6 +227,16 @@ def _close(name: str) -> None:
         opened.close()
 
 
+def _require_main_guard() -> None:
+    """Refuse to start processes from a script that each of them would run again from its first line."""
+    script = Path(getattr(sys.modules["__main__"], "__file__", None) or "")
+    if script.suffix == ".py" and script.is_file() and b"__name__" not in script.read_bytes():
+        raise ClusterError(
+            f"{script} starts processes that would each run the whole script again. Put what it does under "
+            "if __name__ == '__main__': and run it again."
+        )
+
+
 def _start(name: str) -> tuple[Any, Any]:
     try:
         import dask
@@ -237,6 +248,7 @@ def _start(name: str) -> tuple[Any, Any]:
         ) from error
     cluster = None
     if name.startswith("local"):
+        _require_main_guard()
         # A worker that dies takes a try from its task, as an exception does.
         dask.config.set({"distributed.scheduler.allowed-failures": TRIES - 1})
         cluster = LocalCluster(

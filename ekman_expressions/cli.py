@@ -36,8 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if "libGL" not in str(error):
             raise
         print(
-            f"ekman-expressions: OpenCV cannot be loaded ({error}). Either install the library (Debian, Ubuntu: "
-            "apt-get install libgl1), or replace OpenCV's wheels: pip uninstall opencv-python "
+            f"ekman-expressions: OpenCV cannot be loaded ({error}). Either install the library (Debian, "
+            "Ubuntu: apt-get install libgl1), or replace OpenCV's wheels: pip uninstall opencv-python "
             "opencv-contrib-python, then pip install opencv-python-headless.",
             file=sys.stderr,
         )

@@ -196,6 +196,8 @@ def _panels(figure: Figure, count: int, columns: int, **shared: Any) -> list[Axe
     grid = figure.subplots(-(-count // columns), columns, squeeze=False, **shared)
     for axes in grid.flat[count:]:
         axes.set_visible(False)
+    for axes in grid.flat[max(0, count - columns) : count]:
+        axes.tick_params(labelbottom=True)  # shared axes label the last row only, even where it is hidden
     return list(grid.flat[:count])
 
 

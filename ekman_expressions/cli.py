@@ -70,6 +70,12 @@ def _parser() -> argparse.ArgumentParser:
         help="'local:4': four processes here; 'tcp://host:8786': a Dask cluster; default: this process",
     )
 
+    init = _verb(verbs, _init, "init", "write a settings file to start your own experiment from")
+    init.add_argument(
+        "file", type=Path, metavar="FILE", help="such as mine.toml; its name names the experiment"
+    )
+    init.add_argument("--preset", choices=presets(), default="demo", help="copied; default: demo")
+
     databases = _verb(
         verbs, _datasets, "datasets", "list the databases and their terms of use, or check a copy of one"
     )
@@ -144,6 +150,17 @@ def _run(options: argparse.Namespace) -> int:
     print("Where to look:")
     for step in STEPS.values():
         print(f"  {step.name:<14} {folder_of(experiment, step)}: {step.what}")
+    return 0
+
+
+def _init(options: argparse.Namespace) -> int:
+    if options.file.suffix != ".toml" or options.file.exists():
+        raise SettingsError(f"FILE must be new and end in '.toml', but got {str(options.file)!r}.")
+    text = (Path(__file__).parent / "presets" / f"{options.preset}.toml").read_text(encoding="utf-8")
+    text = text.replace(f'name = "{options.preset}"', f'name = "{options.file.stem}"', 1)
+    Experiment(**tomllib.loads(text))  # refuses a name that folders cannot have
+    options.file.write_text(text, encoding="utf-8")
+    print(f"Edit {options.file}, then: ekman-expressions run {options.file}")
     return 0
 
 

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from ekman_expressions import cli
+from ekman_expressions.study.experiment import Experiment
 
 
 def _python(*arguments, shell_end=""):
@@ -74,3 +75,13 @@ def test_a_script_without_main_guard_is_told_so_before_processes_start(tmp_path)
     assert found.returncode == 1
     assert "ClusterError" in found.stderr.splitlines()[-1] and "__main__" in found.stderr.splitlines()[-1]
     assert "bootstrapping" not in found.stderr
+
+
+def test_init_writes_settings_that_load_under_the_name_of_the_file(tmp_path, capsys):
+    mine = tmp_path / "mine.toml"
+    assert cli.main(["init", str(mine), "--preset", "smoke"]) == 0
+    assert Experiment.load(mine).name == "mine"
+    assert cli.main(["init", str(mine)]) == 2
+    assert "must be new" in capsys.readouterr().err
+    assert cli.main(["init", str(tmp_path / "bad name.toml")]) == 2
+    assert not (tmp_path / "bad name.toml").exists()

@@ -20,7 +20,7 @@ from ekman_expressions.zoo.keras_internals import _fused_adam, _keras_seeded, _o
 HERE = str(Path(__file__).parent)
 # Every kind of state at once: Adam's moments, its count of steps in the schedule, dropout, batch
 # normalisation, the best epoch and its weights.
-HARD = {"epochs": 3, "schedule": "cosine", "augment": True, "patience": 3}
+HARD = {"epochs": 3, "schedule": "cosine", "augment": "all", "patience": 3}
 
 
 @pytest.fixture(autouse=True)
@@ -217,7 +217,7 @@ def test_images_lie_in_memory_or_on_disk(tmp_path, monkeypatch):
 def changed(images, seed=0):
     import tensorflow as tf
 
-    return training._augmentation()(tf.constant(images), tf.constant(seed, tf.int64)).numpy()
+    return training._augmentation("all")(tf.constant(images), tf.constant(seed, tf.int64)).numpy()
 
 
 def test_changes_depend_on_the_seed_alone_and_have_the_size_of_the_study():

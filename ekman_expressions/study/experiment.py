@@ -203,7 +203,7 @@ class Experiment(Settings):
     def side(self, network: str) -> int:
         """The side in pixels of the images that a network, or model of one's own, takes."""
         check_option(network, "network", self.networks)
-        return self.models[network].side if network in self.models else NETWORKS[network].side
+        return self.models[network].side if network in self.models else self.training.of(network)["side"]
 
     def model_path(self, network: str, fold: str) -> Path:
         """The file of one trained model."""

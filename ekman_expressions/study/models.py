@@ -45,7 +45,7 @@ def load_model(experiment: Experiment, network: str, fold: str, precision: str =
         model = saving.load(path)
     except ModelError as error:
         raise ModelError(f"{error} Delete it and run the step 'training' again.") from error
-    wanted = (NETWORKS[network].side, NETWORKS[network].side, 3)
+    wanted = (experiment.side(network), experiment.side(network), 3)
     received = model.input_shape[1:]
     if len(received) != 3 or any(has not in (None, side) for has, side in zip(received, wanted, strict=True)):
         raise ModelError(

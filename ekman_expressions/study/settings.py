@@ -77,6 +77,10 @@ class NetworkTraining(Settings):
     learning_rate: float | None = Field(None, ge=0, le=1)
     schedule: Literal["constant", "cosine"] | None = None
     """``cosine``: the learning rate falls to 0 by the last step."""
+    warmup: int | None = Field(None, ge=0)
+    """Steps in which the learning rate first rises from 0."""
+    side: int | None = Field(None, ge=32, le=1024)
+    """Side of the input in pixels."""
     epochs: int | None = Field(None, ge=1)
     batch_norm_momentum: float | None = Field(None, ge=0, le=1)
 
@@ -115,8 +119,9 @@ class TrainingSettings(_Part):
     """Share of the training subjects that are held out with ``subjects``; at least one."""
     patience: int = Field(3, ge=1)
     """With ``subjects``: epochs without a new lowest loss after which training stops."""
-    augment: bool = False
-    """Show the training images randomly flipped, turned, shifted and in another contrast."""
+    augment: Literal["none", "flips", "all"] = "none"
+    """Show the training images randomly flipped and shifted (``flips``), or also turned and in another contrast
+    (``all``)."""
     precision: Literal["float32", "mixed_float16"] = "float32"
     """``mixed_float16`` computes in 16 bits, faster on most GPUs; the weights have 32 bits in both cases."""
     devices: Literal["one", "all"] = "one"
@@ -149,6 +154,8 @@ class TrainingSettings(_Part):
             "optimizer": spec.optimizer,
             "learning_rate": spec.learning_rate,
             "schedule": "constant",
+            "warmup": 0,
+            "side": spec.side,
             "epochs": spec.epochs,
             "batch_norm_momentum": None,
             **changes.model_dump(exclude_none=True),

@@ -127,7 +127,7 @@ def train_model(
             rows, watched = split(experiment, prepared.read_manifest(experiment), fold)
         except DataError as error:
             raise DataError(f"{network}_{fold} cannot be trained: {error}") from error
-        side = NETWORKS[network].side
+        side = experiment.side(network)
         trained = train(
             network,
             _faces(experiment, rows, side),
@@ -314,7 +314,7 @@ def training_table(experiment: Experiment) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row per model: ``network, fold, epochs`` (run), ``epoch`` (whose weights the model
+        One row per model: ``network, fold, side`` (of the input, in pixels), ``epochs`` (run), ``epoch`` (whose weights the model
         has), ``loss, accuracy`` and, where images are watched, ``val_loss, val_accuracy`` of
         that epoch, the columns `_EFFORT` (empty where not known), and ``test_accuracy`` once the
         step 'evaluation' has run. Seconds are those of all epochs in all runs, compiling
@@ -332,12 +332,12 @@ def training_table(experiment: Experiment) -> pd.DataFrame:
         last = chosen.iloc[-1] if len(chosen) else curve.iloc[-1]
         effort = _effort_path(experiment, network, fold)
         taken = read_json(effort) if effort.exists() else {}
-        row = {"network": network, "fold": fold, "epochs": len(curve), "epoch": int(last["epoch"])}
+        row = {"network": network, "fold": fold, "side": experiment.side(network), "epochs": len(curve), "epoch": int(last["epoch"])}
         row |= {name: last[name] for name in (*HISTORY[1:], *WATCHED) if name in curve}
         rows.append(row | {name: taken.get(name) for name in _EFFORT})
     watched = WATCHED if experiment.training.validation != "none" else ()
     table = pd.DataFrame(
-        rows, columns=["network", "fold", "epochs", "epoch", *HISTORY[1:], *watched, *_EFFORT]
+        rows, columns=["network", "fold", "side", "epochs", "epoch", *HISTORY[1:], *watched, *_EFFORT]
     )
     table[list(_EFFORT)] = table[list(_EFFORT)].astype(float)
     tested = experiment.evaluation_folder / "accuracy_by_fold.csv"

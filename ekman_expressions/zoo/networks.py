@@ -53,6 +53,7 @@ class NetSpec:
         preprocessing: str = "paper",
         classes: int = 6,
         batch_norm_momentum: float | None = None,
+        side: int | None = None,
     ) -> keras.Model:
         """Build the network as one flat functional graph, from the image to the softmax.
 
@@ -69,6 +70,9 @@ class NetSpec:
             Outputs of the softmax.
         batch_norm_momentum : float, range [0, 1], optional
             Momentum of all batch normalisations; by default as the network has it.
+        side : int, >= 32, optional
+            Side of the input in pixels; by default the study's. A smaller one is faster, and where a network
+            ends in dense layers it has fewer parameters.
 
         Returns
         -------
@@ -93,7 +97,9 @@ class NetSpec:
             raise SettingsError(
                 f"{self.name} is trained from scratch: 'weights' must be 'none', but got {weights!r}."
             )
-        inputs = keras.Input((self.side, self.side, 3), name="image")
+        side = self.side if side is None else side
+        check_range(side, "side", 32, integer=True)
+        inputs = keras.Input((side, side, 3), name="image")
         if self.pretrained:
             values = _native(self.name, inputs) if preprocessing == "native" else inputs
             backbone = _backbone(self.name, values, weights)

@@ -39,6 +39,9 @@ HISTORY = ("epoch", "loss", "accuracy")
 WATCHED = ("val_loss", "val_accuracy")
 """Further columns where there are validation images."""
 
+AUGMENTATIONS = ("none", "flips", "all")
+"""Which changes images get at random while a network learns; see `train`."""
+
 TURN, SHIFT, CONTRAST = 0.03, 0.05, 0.1
 """Augmentation: largest rotation to either side, in full turns; largest shift along each axis, as a share of
 the side; largest relative change of the contrast."""
@@ -80,10 +83,12 @@ def train(
     optimizer: str | None = None,
     learning_rate: Any = None,
     schedule: str = "constant",
+    warmup: int = 0,
     epochs: int | None = None,
     batch_norm_momentum: float | None = None,
+    side: int | None = None,
     batch_size: int = 128,
-    augment: bool = False,
+    augment: str = "none",
     weights: str = "none",
     preprocessing: str = "paper",
     precision: str = "float32",
@@ -105,7 +110,7 @@ def train(
     network : str
         One of `NETWORKS`.
     images : (N, side, side, 3) ndarray of uint8
-        RGB, of the network's side.
+        RGB, of the side that the model takes.
     labels : sequence of str
         Each image's expression.
     validation : (images, labels), optional
@@ -118,10 +123,14 @@ def train(
     learning_rate : float or keras.optimizers.schedules.LearningRateSchedule, optional
     schedule : {'constant', 'cosine'}
         ``cosine`` lets the rate fall to 0 at the last step.
+    warmup : int
+        Steps in which the rate first rises from 0.
+    side : int, pixels, optional
+        Side of the images; by default the network's in the study.
     epochs, batch_size : int
         Passes over the images; images per step.
-    augment : bool
-        Flip, turn, shift and change the contrast of images at random.
+    augment : {'none', 'flips', 'all'}
+        Flip and shift images at random; with ``'all'``, turn them and change their contrast, too.
     weights, preprocessing, batch_norm_momentum
         See `NetSpec.build`.
     precision : {'float32', 'mixed_float16'}
@@ -160,9 +169,11 @@ def train(
     check_range(batch_size, "batch_size", 1, integer=True)
     note = note or (lambda text: warnings.warn(text, stacklevel=3))
     spec, name = NETWORKS[network], f"{network}_{fold}"
-    epochs = epochs or spec.epochs
-    targets = _one_hot(images, labels, spec.side, name)
-    watched = None if validation is None else (validation[0], _one_hot(*validation, spec.side, name))
+    check_option(augment, "augment", AUGMENTATIONS)
+    check_range(warmup, "warmup", 0, integer=True)
+    epochs, side = epochs or spec.epochs, side or spec.side
+    targets = _one_hot(images, labels, side, name)
+    watched = None if validation is None else (validation[0], _one_hot(*validation, side, name))
     keras.backend.clear_session()
     tf.config.experimental.enable_op_determinism()
     strategy = _strategy(devices)
@@ -182,13 +193,15 @@ def train(
         "optimizer": optimizer or spec.optimizer,
         "learning_rate": spec.learning_rate if learning_rate is None else learning_rate,
         "schedule": schedule,
+        "warmup": warmup,
+        "side": side,
         "precision": precision,
     }
     fingerprint = hash_of(
         {
             "model": [network, fold, seed],
             "settings": settings | {"weights": _identity(weights), "learning_rate": _identity(learning_rate)},
-            "epochs": [epochs, batch_size, bool(augment), patience],
+            "epochs": [epochs, batch_size, augment, patience],
             "images": [_digest(images, targets), _digest(*watched) if watched else None],
             "libraries": [metadata.version(name) for name in ("tensorflow", "keras", "numpy")],
             "replicas": replicas,
@@ -241,6 +254,8 @@ def _build_learner(
     optimizer: str = "adam",
     learning_rate: Any = 1e-4,
     schedule: str = "constant",
+    warmup: int = 0,
+    side: int | None = None,
     precision: str = "float32",
 ) -> tuple[keras.Model, keras.Model]:
     """Build a network, and the compiled model around the same layers that learns in its place.
@@ -251,9 +266,17 @@ def _build_learner(
     import keras
 
     check_option(optimizer, "optimizer", ("adam", "rmsprop"))
-    model = NETWORKS[network].build(weights, preprocessing, len(EXPRESSIONS), batch_norm_momentum)
-    if schedule == "cosine":
-        learning_rate = keras.optimizers.schedules.CosineDecay(float(learning_rate), steps)
+    model = NETWORKS[network].build(weights, preprocessing, len(EXPRESSIONS), batch_norm_momentum, side)
+    if schedule == "cosine" or warmup:
+        rate, warmup = float(learning_rate), min(warmup, steps - 1)
+        # With alpha = 1 nothing falls: the rate is constant after the warm-up.
+        learning_rate = keras.optimizers.schedules.CosineDecay(
+            0.0 if warmup else rate,
+            max(steps - warmup, 1),
+            alpha=0.0 if schedule == "cosine" else 1.0,
+            warmup_target=rate if warmup else None,
+            warmup_steps=warmup,
+        )
     # The fused Adam, since SilNet at batch 16 takes 4.1 GB with it and 6.6 GB with that of Keras.
     made: Any = (_fused_adam() if optimizer == "adam" else keras.optimizers.RMSprop)(learning_rate)
     if precision == "float32":
@@ -383,7 +406,7 @@ def _batches(
     order: Callable[[int], Iterator[tuple[np.ndarray, int]]],
     epochs: Iterable[int],
     steps: int,
-    augment: bool = False,
+    augment: str = "none",
 ) -> tf.data.Dataset:
     """Return batches of images (N, side, side, 3), uint8 made [0, 1], and one-hot targets (N, 6).
 
@@ -392,7 +415,7 @@ def _batches(
     import tensorflow as tf
 
     epochs = list(epochs)
-    change = _augmentation() if augment else None
+    change = None if augment == "none" else _augmentation(augment)
 
     def gathered() -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
         for epoch in epochs:
@@ -420,8 +443,8 @@ def _in_order(images: np.ndarray, targets: np.ndarray, size: int) -> tf.data.Dat
     return _batches(images, targets, lambda epoch: ((part, 0) for part in parts), [0], len(parts))
 
 
-def _augmentation() -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-    """Return the function (images, seed) that flips, turns, shifts and changes the contrast of a batch.
+def _augmentation(which: str) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    """Return the function (images, seed) that flips and shifts, or also turns and changes the contrast of a batch.
 
     The study's authors describe such changes; the `paper` preset leaves them out as the study did. White
     comes in where an image was turned or shifted away. The scalar int64 seed alone decides.
@@ -437,6 +460,7 @@ def _augmentation() -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
         # A single number would mean 1 ... 1.1 to Keras 3, not 0.9 ... 1.1 as in its documentation.
         keras.layers.RandomContrast((CONTRAST, CONTRAST), value_range=(0, 1), seed=0),
     ]
+    layers = [layers[0], layers[2]] if which == "flips" else layers
 
     def change(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         source = _given_seed(seed)

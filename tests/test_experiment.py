@@ -32,6 +32,8 @@ def test_paper_preset_has_the_numbers_of_the_study():
         "optimizer": "rmsprop",
         "learning_rate": 1e-4,
         "schedule": "constant",
+        "warmup": 0,
+        "side": 224,
         "epochs": 25,
         "batch_norm_momentum": None,
     }

@@ -20,7 +20,7 @@ from ekman_expressions.figures import network_kinds
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.zoo import NETWORKS
 
-_BY_FOLD = re.compile(r"(?P<network>.+)_(?P<fold>CV\d+)_(?P<expression>[A-Z][a-z]+)_heatmap")
+_BY_FOLD = re.compile(r"(?P<network>.+)_(?P<fold>CV\d+(_S\d+)?)_(?P<expression>[A-Z][a-z]+)_heatmap")
 _BY_NET = re.compile(r"(?P<network>.+)_(?P<expression>[A-Z][a-z]+)_heatmap")
 
 

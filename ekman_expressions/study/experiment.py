@@ -172,14 +172,24 @@ class Experiment(Settings):
         return cls(**values | ({} if root is None else {"root": root}))
 
     @property
-    def folds(self) -> tuple[str, ...]:
-        """Names of the folds, ``CV1`` ... ."""
+    def face_folds(self) -> tuple[str, ...]:
+        """Names of the folds of faces, ``CV1`` ... ."""
         return tuple(f"CV{number}" for number in range(1, self.faces.folds + 1))
 
     @property
+    def folds(self) -> tuple[str, ...]:
+        """Names of the trainings of each network: ``CV1`` ..., and with several seeds ``CV1_S1`` ... behind."""
+        repeats = range(1, self.training.seeds)
+        return (*self.face_folds, *(f"{fold}_S{seed}" for seed in repeats for fold in self.face_folds))
+
+    @property
     def pairs(self) -> tuple[tuple[str, str], ...]:
-        """All (network, fold) pairs, fold fastest: the names of all models, own ones included."""
-        return tuple((network, fold) for network in self.networks for fold in self.folds)
+        """All (network, fold) pairs, fold fastest: the names of all models, own ones (once per fold) included."""
+        return tuple(
+            (network, fold)
+            for network in self.networks
+            for fold in (self.face_folds if network in self.models else self.folds)
+        )
 
     @property
     def trained_networks(self) -> tuple[str, ...]:

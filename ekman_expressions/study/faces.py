@@ -112,7 +112,7 @@ def faces(experiment: Experiment, run: Run) -> None:
         run.note(f"faces found on a second look only, {_first_of(second)}")
     manifest = rows[rows["image_id"].isin(digests)]
     manifest = manifest.assign(neutral=manifest["neutral"].where(manifest["neutral"].isin(digests), ""))
-    empty = [fold for fold in experiment.folds if fold not in set(manifest["fold"])]
+    empty = [fold for fold in experiment.face_folds if fold not in set(manifest["fold"])]
     if empty:
         # The last ones: what databases leave out themselves comes first.
         reasons = "; ".join(f"{entry['item']}: {entry['reason']}" for entry in run.omissions[-5:])

@@ -54,7 +54,7 @@ def read_manifest(experiment: Experiment) -> pd.DataFrame:
     check_ids(table["image_id"], path)
     if "intensity" in table:
         table["intensity"] = pd.to_numeric(table["intensity"], errors="coerce")
-    for column, allowed in (("expression", EXPRESSIONS), ("fold", experiment.folds)):
+    for column, allowed in (("expression", EXPRESSIONS), ("fold", experiment.face_folds)):
         strange = sorted(set(table[column]) - set(allowed))
         if strange:
             raise DataError(

@@ -111,6 +111,9 @@ class TrainingSettings(_Part):
     """``paper``: pixels / 255 for every network; ``native``: what each was pre-trained with."""
     batch_size: int = Field(128, ge=1)
     """Images per training step."""
+    seeds: int = Field(1, ge=1)
+    """Trainings per network and fold, each a draw of its own (initial weights, order of the images, dropout):
+    models ``WeiNet_CV1``, ``WeiNet_CV1_S1``, ... Networks are then compared over folds and seeds."""
     validation: Literal["none", "test", "subjects"] = "none"
     """``none``: the epochs are fixed, nothing is watched. ``test``: loss and accuracy on the test fold,
     which the study watched, are logged after each epoch and decide nothing. ``subjects``: some training
@@ -120,7 +123,7 @@ class TrainingSettings(_Part):
     patience: int = Field(3, ge=1)
     """With ``subjects``: epochs without a new lowest loss after which training stops."""
     augment: Literal["none", "flips", "all"] = "none"
-    """Show the training images randomly flipped and shifted (``flips``), or also turned and in another contrast
+    """Show the training images randomly flipped (``flips``), or also turned, shifted and in another contrast
     (``all``)."""
     precision: Literal["float32", "mixed_float16"] = "float32"
     """``mixed_float16`` computes in 16 bits, faster on most GPUs; the weights have 32 bits in both cases."""

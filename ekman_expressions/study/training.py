@@ -14,6 +14,7 @@ from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import read_csv, read_json, require, sha256, write_csv, write_json
 from ekman_expressions.core.seeds import generator
 from ekman_expressions.core.startup import start_tensorflow
+from ekman_expressions.measures import fold_of
 from ekman_expressions.study import prepared
 from ekman_expressions.study.execution import Task, run_tasks
 from ekman_expressions.study.experiment import Experiment
@@ -180,7 +181,7 @@ def split(experiment: Experiment, manifest: pd.DataFrame, fold: str) -> tuple[pd
     manifest : DataFrame
         One row per face, in any order.
     fold : str
-        The test fold.
+        The test fold, or one of its trainings (``CV1_S1``).
 
     Returns
     -------
@@ -195,7 +196,7 @@ def split(experiment: Experiment, manifest: pd.DataFrame, fold: str) -> tuple[pd
         (with ``"test"``) no image in the test fold.
     """
     # Sorted, so that the order of the manifest's rows changes nothing.
-    rows = manifest.sort_values("image_id")
+    rows, fold = manifest.sort_values("image_id"), fold_of(fold)
     test, others = rows[rows["fold"] == fold], rows[rows["fold"] != fold]
     if others.empty:
         raise DataError(
@@ -251,7 +252,7 @@ def _look_ahead(experiment: Experiment, manifest: pd.DataFrame, run: Run) -> Non
     start_tensorflow()
     for note in device_notes(experiment.training.devices, experiment.training.precision):
         run.note(note)
-    for fold in experiment.folds:
+    for fold in experiment.face_folds:
         try:
             rows, _ = split(experiment, manifest, fold)
         except DataError as error:

@@ -17,6 +17,8 @@ from ekman_expressions.zoo.weights import _check_keras_file, _ways_out
 
 _CAFFE_MEANS = (103.939, 116.779, 123.68)
 _CAFFE = ("VGG16", "VGG19", "ResNet50")
+# Below this Keras Applications have nothing left to convolve.
+_SMALLEST = {"InceptionV3": 75, "Xception": 71}
 _SIGNED = ("InceptionV3", "ResNet101V2", "Xception")
 
 
@@ -70,8 +72,9 @@ class NetSpec:
             Outputs of the softmax.
         batch_norm_momentum : float, range [0, 1], optional
             Momentum of all batch normalisations; by default as the network has it.
-        side : int, >= 32, optional
-            Side of the input in pixels; by default the study's. A smaller one is faster, and where a network
+        side : int, optional
+            Side of the input in pixels; by default the study's. At least 32 (InceptionV3 75, Xception 71). A
+            smaller one is faster, and where a network
             ends in dense layers it has fewer parameters.
 
         Returns
@@ -97,8 +100,9 @@ class NetSpec:
             raise SettingsError(
                 f"{self.name} is trained from scratch: 'weights' must be 'none', but got {weights!r}."
             )
-        side = self.side if side is None else side
-        check_range(side, "side", 32, integer=True)
+        if side not in (None, self.side):
+            check_range(side, f"side of {self.name}", _SMALLEST.get(self.name, 32), integer=True)
+        side = side or self.side
         inputs = keras.Input((side, side, 3), name="image")
         if self.pretrained:
             values = _native(self.name, inputs) if preprocessing == "native" else inputs

@@ -192,7 +192,7 @@ class OwnModel(Settings):
         """Raise `SettingsError` unless names of models can be names of files, beside those of `networks`."""
         taken = {name.lower(): name for name in (*networks, *_RESERVED)}
         for name in models:
-            if not _NAME.fullmatch(name) or re.search(r"_CV\d+$", name):
+            if not _NAME.fullmatch(name) or re.search(r"_CV\d+(_S\d+)?$", name):
                 raise SettingsError(
                     "The name of a model must be made of letters, digits, '_' and '-', and not end like a "
                     f"fold (_CV1), but got {name!r}."

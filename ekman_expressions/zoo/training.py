@@ -130,7 +130,7 @@ def train(
     epochs, batch_size : int
         Passes over the images; images per step.
     augment : {'none', 'flips', 'all'}
-        Flip and shift images at random; with ``'all'``, turn them and change their contrast, too.
+        Flip images at random; with ``'all'``, turn and shift them and change their contrast, too.
     weights, preprocessing, batch_norm_momentum
         See `NetSpec.build`.
     precision : {'float32', 'mixed_float16'}
@@ -444,7 +444,7 @@ def _in_order(images: np.ndarray, targets: np.ndarray, size: int) -> tf.data.Dat
 
 
 def _augmentation(which: str) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-    """Return the function (images, seed) that flips and shifts, or also turns and changes the contrast of a batch.
+    """Return the function (images, seed) that flips a batch, or also turns, shifts and changes its contrast.
 
     The study's authors describe such changes; the `paper` preset leaves them out as the study did. White
     comes in where an image was turned or shifted away. The scalar int64 seed alone decides.
@@ -460,7 +460,7 @@ def _augmentation(which: str) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
         # A single number would mean 1 ... 1.1 to Keras 3, not 0.9 ... 1.1 as in its documentation.
         keras.layers.RandomContrast((CONTRAST, CONTRAST), value_range=(0, 1), seed=0),
     ]
-    layers = [layers[0], layers[2]] if which == "flips" else layers
+    layers = layers[:1] if which == "flips" else layers
 
     def change(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         source = _given_seed(seed)

@@ -1,4 +1,4 @@
-"""Several trainings per fold: what they are called, what they share with the first, and what not."""
+"""A small study with several trainings per fold, and a smaller input than the study's."""
 
 import numpy as np
 import pytest
@@ -18,9 +18,20 @@ def study(tmp_path_factory):
     smoke = Experiment.preset("smoke", root=tmp_path_factory.mktemp("seeds"))
     training = {"seeds": 2, "overrides": {"WeiNet": {"side": 32, "epochs": 1, "warmup": 3}}}
     small = smoke.replace(
-        networks=("WeiNet",), training=smoke.training.replace(**training), explanation=smoke.explanation.replace(compare=())
+        networks=("WeiNet",),
+        training=smoke.training.replace(**training),
+        explanation=smoke.explanation.replace(compare=()),
     )
-    for step in ("faces", "training", "evaluation", "explanations", "facespace", "heatmaps", "masks", "scores"):
+    for step in (
+        "faces",
+        "training",
+        "evaluation",
+        "explanations",
+        "facespace",
+        "heatmaps",
+        "masks",
+        "scores",
+    ):
         run(small, step)
     return small
 

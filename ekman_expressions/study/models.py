@@ -9,7 +9,7 @@ from ekman_expressions.core.errors import ModelError, check_option
 from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import require
 from ekman_expressions.study.experiment import Experiment
-from ekman_expressions.zoo import NETWORKS, saving
+from ekman_expressions.zoo import saving
 from ekman_expressions.zoo.model import Model, as_model
 from ekman_expressions.zoo.own_models import read_model
 

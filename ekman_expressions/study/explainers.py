@@ -13,7 +13,14 @@ from tqdm import tqdm
 from ekman_expressions.core.errors import DataError, MissingError, ModelError, SettingsError
 from ekman_expressions.core.expressions import EXPRESSIONS, index
 from ekman_expressions.core.files import read_arrays, read_csv, require, write_csv
-from ekman_expressions.explainers import EXPLAINERS, region_names, region_segments
+from ekman_expressions.explainers import (
+    EXPLAINERS,
+    face_parts,
+    part_segments,
+    region_names,
+    region_segments,
+)
+from ekman_expressions.measures.causal import AGREEMENT, causal_agreement, part_masses
 from ekman_expressions.measures.scores import AVERAGE
 from ekman_expressions.study import evaluation, prepared
 from ekman_expressions.study.experiment import Experiment
@@ -35,6 +42,9 @@ TABLES: dict[str, tuple[str, ...]] = {
     "cost": ("explainer", "network", "passes", "gradients", "seconds"),
     # With 'facial_regions' only; the network `ALL` stands for all of them together.
     "facial_regions/regions": ("network", "expression", "region", "faces", "importance", "standard_error"),
+    # With 'causal' only: how far each explainer agrees with it, per face; the Shapley values of each face's parts.
+    "causal": ("network", "explainer", "fold", "image_id", "subject", "expression", *AGREEMENT),
+    "causal_values": ("network", "fold", "image_id", "subject", "expression", *face_parts()),
 }
 """The tables of the comparison, ``<name>.csv``, and their columns."""
 
@@ -73,10 +83,46 @@ def explainers(experiment: Experiment, run: Run) -> None:
     }
     if "facial_regions" in names:
         tables["facial_regions/regions"] = _region_table(experiment.explained_by("facial_regions"), run)
+    if "causal" in names:
+        tables["causal"], tables["causal_values"] = _causal_tables(experiment, names, run)
     for name, table in tables.items():
         path = experiment.comparison_folder / f"{name}.csv"
         write_csv(path, table[list(TABLES[name])])
         run.made(path)
+
+
+def _causal_tables(
+    experiment: Experiment, names: tuple[str, ...], run: Run
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Compare each explainer with the causal one on the faces that both have explained; no forward pass."""
+    agreement, values = [], []
+    subject_of = prepared.read_manifest(experiment).set_index("image_id")["subject"]
+    for row in evaluation.read_explained(experiment.explained_by("causal")).itertuples():
+        face = row.network, row.fold, row.image_id
+        known = face + (subject_of[row.image_id], row.expression)
+        try:
+            truth = read_explanation(experiment.explained_by("causal"), *face, row.expression)
+            landmarks = prepared.read_landmarks(experiment, row.image_id)
+        except (DataError, MissingError) as error:
+            run.omit("_".join(face), error)
+            continue
+        parts = part_segments(landmarks, truth.segments.shape)[1]
+        values.append(dict(zip(TABLES["causal_values"], known, strict=False)))
+        values[-1] |= dict(zip(parts, truth.weights, strict=True))
+        for name in names:
+            by = experiment.explained_by(name)
+            if name == "causal" or not by.record_path(*face).exists():
+                continue
+            masses = part_masses(read_explanation(by, *face, row.expression).map, truth.segments)
+            agreement.append(
+                dict(zip(("network", "fold", "image_id", "subject", "expression"), known, strict=True))
+                | {"explainer": name}
+                | causal_agreement(truth, masses)
+            )
+    return (
+        pd.DataFrame(agreement, columns=list(TABLES["causal"])),
+        pd.DataFrame(values, columns=list(TABLES["causal_values"])),
+    )
 
 
 def read_table(experiment: Experiment, name: str) -> pd.DataFrame:

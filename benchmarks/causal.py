@@ -58,7 +58,9 @@ def faces_of(experiment: Experiment, network: str, fold: str, count: int) -> ee.
     return faces[[list(faces.table["image_id"]).index(image_id) for image_id in rows["image_id"]]]
 
 
-def single_replacement(model: ee.Model, face: np.ndarray, neutral: np.ndarray, segments: np.ndarray, target: int):
+def single_replacement(
+    model: ee.Model, face: np.ndarray, neutral: np.ndarray, segments: np.ndarray, target: int
+):
     """Return the fall of the prediction when each part alone is put back to neutral."""
     count = segments.max() + 1
     samples = np.concatenate([np.ones((1, count), bool), ~np.eye(count, dtype=bool)])
@@ -78,7 +80,10 @@ def measure(model: ee.Model, face: ee.Faces) -> list[dict[str, object]]:
     centre = -np.hypot(columns - middle[0], rows - middle[1])
     centre -= centre.min()
     values = {
-        "single replacement": (single_replacement(model, image, neutral, segments, truth.target), len(areas) + 1),
+        "single replacement": (
+            single_replacement(model, image, neutral, segments, truth.target),
+            len(areas) + 1,
+        ),
         "pixels changed": (changed, 0),
         "centre prior": (part_masses(centre, segments), 0),
         "area of the part": (areas, 0),
@@ -97,7 +102,9 @@ def measure(model: ee.Model, face: ee.Faces) -> list[dict[str, object]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--root", type=Path, required=True, help="artefact root that holds the experiment")
     parser.add_argument("--experiment", default="demo")
     parser.add_argument("--networks", nargs="*", default=None)
@@ -114,9 +121,7 @@ def main() -> None:
             faces = faces_of(experiment, network, fold, share)
             for number in tqdm(range(len(faces)), desc=f"{network} {fold}"):
                 face = faces[number]
-                if (
-                    (done["network"] == network) & (done["image_id"] == face.table["image_id"][0])
-                ).any():
+                if ((done["network"] == network) & (done["image_id"] == face.table["image_id"][0])).any():
                     continue
                 rows = pd.DataFrame(measure(model, face)).assign(network=network, fold=fold)
                 done = pd.concat([done, rows]) if len(done) else rows
@@ -125,7 +130,9 @@ def main() -> None:
     summary = summarise_agreement(done)
     passes = done.groupby(["network", "method"])["passes"].mean().rename("passes").reset_index()
     summary.merge(passes).round(4).to_csv(given.out, index=False)
-    print(summary.pivot_table(index=["network", "method"], columns="score", values="value", sort=False).round(3))
+    print(
+        summary.pivot_table(index=["network", "method"], columns="score", values="value", sort=False).round(3)
+    )
 
 
 if __name__ == "__main__":

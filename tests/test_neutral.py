@@ -8,9 +8,11 @@ import pandas as pd
 import pytest
 
 import ekman_expressions as ee
+import ekman_expressions.explainers
 from ekman_expressions.core.errors import DataError, SettingsError
 from ekman_expressions.explainers import EXPLAINERS, face_parts, part_segments
 from ekman_expressions.faces.faces import align_neutral, crop_face, neutral_of
+from ekman_expressions.measures.causal import causal_agreement, summarise_agreement
 from ekman_expressions.zoo import as_model
 
 SIDE = 48
@@ -154,7 +156,9 @@ def test_integrated_gradients_from_the_neutral_sum_to_the_change(faces):
         pair = model.predict(np.stack([faces.at(64)[place], faces.at(64, neutral=True)[place]]))[
             :, each.target
         ]
-        assert each.map.sum() == pytest.approx(pair[0] - pair[1], abs=float(0.03 * abs(pair[0] - pair[1]) + 1e-4))
+        assert each.map.sum() == pytest.approx(
+            pair[0] - pair[1], abs=float(0.03 * abs(pair[0] - pair[1]) + 1e-4)
+        )
 
 
 # Which neutral face, and where
@@ -220,3 +224,33 @@ def test_a_neutral_in_another_pose_and_light_is_brought_to_the_face():
     assert np.abs(back[inner, inner].astype(float) - crop[inner, inner]).mean() < 6
     same = align_neutral(face, points + 0.3, crop, points, transform)
     assert np.array_equal(same, crop)
+
+
+# Agreement with what parts cause
+
+
+def truth(*weights):
+    return ee.explainers.Explanation(
+        explainer="causal", target=0, weights=np.array(weights), segments=np.arange(len(weights))[None]
+    )
+
+
+def test_agreement_is_that_of_ranks_top_parts_and_signs():
+    found = causal_agreement(truth(0.5, 0.1, -0.2), [3.0, -1.0, -2.0])
+    assert found == pytest.approx({"spearman": 1, "top": 1, "sign": 0.7 / 0.8, "auc": 1})
+    found = causal_agreement(truth(0.5, 0.1, -0.2), [-1.0, 0.0, 2.0])
+    assert found == pytest.approx({"spearman": -1, "top": 0, "sign": 0, "auc": 0})
+    flat = causal_agreement(truth(0.5, 0.1, -0.2), [1.0, 1.0, 1.0])
+    assert np.isnan(flat["spearman"]) and (flat["top"], flat["auc"]) == (0, 0.5)
+    with pytest.raises(DataError, match="3 finite values"):
+        causal_agreement(truth(0.5, 0.1, -0.2), [1.0, np.nan, 1.0])
+
+
+def test_agreement_is_averaged_over_persons():
+    known = {"network": "A", "method": "m", "top": 1, "sign": 1, "auc": np.nan}
+    rows = [known | {"subject": f"S{n // 2}", "spearman": n % 2} for n in range(20)]
+    table = summarise_agreement(pd.DataFrame(rows)).set_index("score")
+    assert table.loc["spearman", ["value", "count", "subjects"]].tolist() == [0.5, 20, 10]
+    # Both values of each person average to the same, so nothing varies between persons.
+    assert table.loc["spearman", "low"] == pytest.approx(0.5) == table.loc["spearman", "high"]
+    assert "auc" not in table.index

@@ -5,9 +5,14 @@ import pytest
 
 from ekman_expressions import Experiment
 from ekman_expressions.core.errors import SettingsError
+from ekman_expressions.core.expressions import index
+from ekman_expressions.explainers import face_parts
+from ekman_expressions.facespace.heatmaps import heatmap_path
 from ekman_expressions.study import prepared, run
-from ekman_expressions.study.evaluation import read_predictions
+from ekman_expressions.study.evaluation import read_explained, read_predictions
+from ekman_expressions.study.explainers import read_table
 from ekman_expressions.study.heatmaps import read_counts
+from ekman_expressions.study.models import load_model
 from ekman_expressions.study.scores import read_scores_by_fold
 from ekman_expressions.study.training import split, training_table
 from ekman_expressions.zoo import NETWORKS, saving
@@ -20,19 +25,12 @@ def study(tmp_path_factory):
     small = smoke.replace(
         networks=("WeiNet",),
         training=smoke.training.replace(**training),
-        explanation=smoke.explanation.replace(compare=()),
+        explanation=smoke.explanation.replace(
+            compare=("causal",), compare_faces=1, options={"causal": {"samples": 64}}
+        ),
     )
-    for step in (
-        "faces",
-        "training",
-        "evaluation",
-        "explanations",
-        "facespace",
-        "heatmaps",
-        "masks",
-        "scores",
-    ):
-        run(small, step)
+    run(small, "faces", "training", "evaluation", "explanations", "facespace", "heatmaps", "masks", "scores")
+    run(small, "explainers")
     return small
 
 
@@ -66,3 +64,17 @@ def test_networks_take_images_of_other_sides_and_too_small_a_side_is_refused():
         assert NETWORKS[name].build(side=64).input_shape == (None, 64, 64, 3)
     with pytest.raises(SettingsError, match="'side of WeiNet' must be"):
         NETWORKS["WeiNet"].build(side=16)
+
+
+def test_causal_values_sum_to_the_change_from_the_neutral_face(study):
+    values = read_table(study, "causal_values")
+    assert len(values) == len(read_explained(study.explained_by("causal")))
+    row = values.iloc[0]
+    model = load_model(study, row["network"], row["fold"])
+    faces = prepared.prepared_faces(study, [row["image_id"]])
+    pair = model.predict(np.concatenate([faces.at(32), faces.at(32, neutral=True)]))
+    change = np.subtract(*pair[:, index(row["expression"])])
+    assert row[list(face_parts())].sum() == pytest.approx(change, abs=1e-5)
+    agreement = read_table(study, "causal")
+    assert set(agreement["explainer"]) == {"lime"} and agreement["spearman"].between(-1, 1).all()
+    assert heatmap_path(study.explained_by("causal").heatmaps_folder, row["expression"], "WeiNet").exists()

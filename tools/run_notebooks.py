@@ -115,7 +115,9 @@ def main() -> None:
     experiment = Experiment.load(preset, root=root)
     # The notebooks find the repository's own root themselves.
     parameters = {"preset": preset} | ({} if root == REPOSITORY else {"root": str(root)})
-    paths = sorted((REPOSITORY / "notebooks").glob("*.ipynb"), key=lambda path: int(path.name.split("_")[0]))
+    # The numbered ones in their order, after `start_here`.
+    number = {path: path.name.split("_")[0] for path in (REPOSITORY / "notebooks").glob("*.ipynb")}
+    paths = sorted(number, key=lambda path: int(number[path]) if number[path].isdigit() else -1)
     unknown = set(options.notebooks) - {path.name for path in paths}
     if unknown:
         parser.error(

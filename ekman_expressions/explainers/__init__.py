@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ekman_expressions.core.errors import check_option, check_type
-from ekman_expressions.explainers.causal import CAUSAL, face_parts, part_segments
+from ekman_expressions.explainers.causal import CAUSAL, face_parts, part_masks, part_segments
 from ekman_expressions.explainers.explanation import SHARED, Explainer, Explanation, Option
 from ekman_expressions.explainers.facial_regions import FACIAL_REGIONS, region_names, region_segments
 from ekman_expressions.explainers.gradients import GRAD_CAM, INTEGRATED_GRADIENTS, SMOOTH_GRAD
@@ -49,6 +49,7 @@ __all__ = [
     "lime",
     "paired_samples",
     "pairs",
+    "part_masks",
     "part_segments",
     "query_superpixels",
     "region_names",

@@ -43,6 +43,15 @@ def face_parts() -> tuple[str, ...]:
     return (*(name for name in atlas().groups if name not in _JOINED), BACKGROUND)
 
 
+def part_masks() -> dict[str, np.ndarray]:
+    """Return where the parts of `face_parts` lie in face space, (275, 224) bool each, but for what is outside."""
+    groups = {name: atlas().group(name) for name in atlas().groups}
+    joined = {name: groups[name].copy() for name in groups if name not in _JOINED}
+    for name, part in _JOINED.items():
+        joined[part] |= groups[name]
+    return joined
+
+
 def part_segments(landmarks: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, tuple[str, ...]]:
     """Divide an image into the parts of `face_parts`; as `region_segments`, with whose regions they are made.
 

@@ -401,7 +401,7 @@ GOOD = ("a", "a.png", "s", "anger")
     [
         ([GOOD, ("A", "b.png", "s", "fear")], {}, "more than once.*A, a"),
         ([("a/b", "a.png", "s", "anger")], {}, "image_id 'a/b'"),
-        ([("a", "a.png", "s", "smug")], {}, "image a: Unknown expression 'smug'"),
+        ([("a", "a.png", "s", "smug")], {}, "a: its label 'smug' is no expression"),
         ([("a", "../a.png", "s", "anger")], {}, "stay inside it"),
         ([("a", "x\\..\\..\\a.png", "s", "anger")], {}, "stay inside it"),
         ([("a", "/etc/a.png", "s", "anger")], {}, "must be relative"),
@@ -433,7 +433,7 @@ def test_missing_columns_roots_and_wrong_names(tmp_path):
     with pytest.raises(MissingError, match="no pair of folders like CV1 and CV1_test.*it holds pictures/"):
         survey("mine", tmp_path, {"layout": "cross_validation"})
     pd.DataFrame({"image_id": ["a"], "expression": ["anger"]}).to_csv(tmp_path / "manifest.csv", index=False)
-    with pytest.raises(DataError, match="lacks the columns path, subject"):
+    with pytest.raises(DataError, match="lacks the columns 'path', 'subject'"):
         survey("mine", tmp_path)
 
 
@@ -529,7 +529,7 @@ def test_names_that_are_no_utf8_are_left_out(tmp_path):
 
 def test_folds_of_the_studys_layout_are_taken_as_they_are(tmp_path):
     result = survey("study", cross_validation(tmp_path), {"subject": "p\\d+"})
-    assert len(result.rows) == 20 and result.left_out.empty and result.notes == ()
+    assert len(result.rows) == 20 and result.left_out.empty and result.notes == ("no image of disgust, fear, sadness, surprise",)
     for row in result.rows.itertuples():
         assert row.fold == f"CV{int(row.subject.removeprefix('study/p')) % 5 + 1}"
         assert f"{row.fold}_test" in row.path

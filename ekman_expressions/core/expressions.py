@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
+
 from ekman_expressions.core.errors import DataError, check_option
 
 EXPRESSIONS: tuple[str, ...] = ("anger", "disgust", "fear", "happiness", "sadness", "surprise")
@@ -13,12 +15,13 @@ NOT_EXPLAINED: tuple[str, ...] = ("neutral", "contempt")
 _SYNONYMS: dict[str, tuple[str, ...]] = {
     "anger": ("anger", "angry", "an", "ang"),
     "disgust": ("disgust", "disgusted", "di", "dis"),
-    "fear": ("fear", "afraid", "fearful", "fe", "fea"),
-    "happiness": ("happiness", "happy", "joy", "ha", "hap"),
+    # KDEF has AF.
+    "fear": ("fear", "afraid", "fearful", "fe", "fea", "af"),
+    "happiness": ("happiness", "happy", "joy", "joyful", "ha", "hap"),
     "sadness": ("sadness", "sad", "sa"),
     "surprise": ("surprise", "surprised", "su", "sur"),
     "neutral": ("neutral", "ne", "neu"),
-    "contempt": ("contempt", "co", "con"),
+    "contempt": ("contempt", "contemptuous", "co", "con"),
 }
 _CANONICAL = {name: key for key, names in _SYNONYMS.items() for name in names}
 
@@ -49,8 +52,12 @@ def parse_expression(name: str) -> str:
     try:
         return _CANONICAL[name.strip().lower()]
     except KeyError:
+        near = get_close_matches(
+            name.strip().lower(), [known for known in _CANONICAL if len(known) > 3], 1, 0.75
+        )
+        meant = f" Is {_CANONICAL[near[0]]} meant?" if near else ""
         known = ", ".join(sorted(_CANONICAL))
-        raise DataError(f"Unknown expression {name!r}. Use one of {known} (in any case).") from None
+        raise DataError(f"Unknown expression {name!r}.{meant} Use one of {known} (in any case).") from None
 
 
 def title(expression: str) -> str:

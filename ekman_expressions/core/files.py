@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import uuid
@@ -70,7 +71,8 @@ def read_csv(path: Path, columns: tuple[str, ...] = (), **options: Any) -> pd.Da
         If the file cannot be parsed or lacks columns; the message lists them.
     """
     try:
-        table = pd.read_csv(path, **options)
+        text = options.pop("encoding_text", None)
+        table = pd.read_csv(path if text is None else io.StringIO(text), **options)
     except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise DataError(f"{path} is not a readable CSV table ({error}).") from error
     missing = [column for column in columns if column not in table.columns]
@@ -78,6 +80,33 @@ def read_csv(path: Path, columns: tuple[str, ...] = (), **options: Any) -> pd.Da
         raise DataError(
             f"{path} lacks the columns {', '.join(missing)}. "
             f"It has {', '.join(map(str, table.columns))}; needed are {', '.join(columns)}."
+        )
+    return table
+
+
+def read_table(path: Path, columns: tuple[str, ...] = ()) -> pd.DataFrame:
+    """Read a table that somebody wrote by hand or with a spreadsheet program: all cells are texts, as they stand.
+
+    Separated by commas, semicolons or tabs; UTF-8 (also with a byte-order mark), UTF-16 or Windows' cp1252. Blanks
+    around names and cells are taken off. `DataError` as of `read_csv`.
+    """
+    data = Path(path).read_bytes()
+    encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError:
+        text = data.decode("cp1252", "replace")
+    first = text.partition("\n")[0]
+    separator = max(",;\t", key=first.count)
+    table = read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding_text=text)
+    table.columns = [str(name).strip() for name in table.columns]
+    for name in table.columns:
+        table[name] = table[name].str.strip()
+    missing = [column for column in columns if column not in table.columns]
+    if missing:
+        have, needed = (", ".join(map(repr, names)) for names in (table.columns, columns))
+        raise DataError(
+            f"{path} lacks the columns {', '.join(map(repr, missing))}. It has {have}; needed are {needed}."
         )
     return table
 

@@ -79,18 +79,26 @@ def _read_synthetic(search: _Search) -> None:
 
 
 def _by_file_name(
-    pattern: str, codes: Mapping[str, str], example: str, image_id: str
+    pattern: str,
+    codes: Mapping[str, str],
+    example: str,
+    image_id: str,
+    only: Mapping[str, str] | None = None,
 ) -> Callable[[_Search], None]:
     """Make the reader of a database whose file names tell all.
 
     `pattern` matches the end of a path without suffix and has the groups ``subject`` and ``code``,
-    whose expression `codes` gives; `example` is such a name; `image_id` makes an id of the groups.
+    whose expression `codes` gives; `example` is such a name; `image_id` makes an id of the groups; `only` are
+    the groups' values that are taken.
     """
+    codes = {code.upper(): expression for code, expression in codes.items()}
 
     def read(search: _Search) -> None:
         for path, parts in search.matches(pattern, example):
             parts = {key: value.upper() for key, value in parts.items()}
-            if parts["code"] in codes:
+            if any(parts[key] != value for key, value in (only or {}).items()):
+                search.omit(path, f"another view than {', '.join((only or {}).values())}")
+            elif parts["code"] in codes:
                 search.add(image_id.format(**parts), path, parts["subject"], codes[parts["code"]])
             else:
                 search.omit(path, f"the code {parts['code']} is none of {', '.join(codes)}")
@@ -110,6 +118,44 @@ _JAFFE = {
     "SU": "surprise",
     "NE": "neutral",
 }
+
+
+_KDEF = {**_JAFFE, "AF": "fear"}
+del _KDEF["FE"]
+_RAFD = ("angry", "disgusted", "fearful", "happy", "sad", "surprised", "neutral", "contemptuous")
+
+
+# RAF-DB
+
+_RAF_LABELS = dict(
+    zip("1234567", ("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral"), strict=True)
+)
+
+
+def _read_rafdb(search: _Search) -> None:
+    """Read the pictures that ``list_patition_label.txt`` (spelled so) lists; each counts as a person of its own."""
+    search.require_folder("list_patition_label.txt")
+    lists = [
+        path for path, _ in search.images(suffixes=("list_patition_label.txt", "list_partition_label.txt"))
+    ]
+    if not lists:
+        raise search.not_found("list_patition_label.txt")
+    pictures: dict[str, str] = {}
+    for path, relative in search.images():
+        key = os.path.splitext(os.path.basename(relative))[0].removesuffix("_aligned")
+        # Aligned crops before the photographs, which may show several people.
+        if key not in pictures or os.path.splitext(relative)[0].endswith("_aligned"):
+            pictures[key] = path
+    for number, line in enumerate(Path(lists[0]).read_text("utf-8").splitlines(), start=1):
+        name, _, label = line.strip().rpartition(" ")
+        key = os.path.splitext(name.strip())[0]
+        if key not in pictures or label not in _RAF_LABELS:
+            what = "no such picture" if key not in pictures else f"the label {label!r} is none of 1 to 7"
+            if line.strip():
+                search.omit(f"{os.path.basename(lists[0])}, line {number}", what)
+            continue
+        search.add(_safe_ids([key])[0], pictures[key], key, _RAF_LABELS[label])
+    search.notes.append("it does not tell persons: each picture counts as a person of its own")
 
 
 # CK+
@@ -406,6 +452,12 @@ def _check_subject(value: Any, setting: str) -> None:
         raise SettingsError(f"'{setting}' is no regular expression: {value!r} ({error}).") from None
 
 
+def _check_labels(value: Any, setting: str) -> None:
+    check_type(value, setting, Mapping)
+    for label, expression in value.items():
+        check_option(expression, f"{setting}.{label}", (*EXPRESSIONS, *NOT_EXPLAINED))
+
+
 _OWN = _Database(
     title="a folder of your own, under any other name",
     read=_read_own,
@@ -422,6 +474,10 @@ _OWN = _Database(
         "subject": _Option(
             _check_subject,
             "for folders: a regular expression that finds who is seen in the path, such as '(S\\d+)_'",
+        ),
+        "labels": _Option(
+            _check_labels,
+            'what the labels of the table, or the names of the folders, stand for: { "4" = "happiness" }',
         ),
     },
 )
@@ -470,6 +526,51 @@ DATABASES: dict[str, _Database] = {
         reference="Lyons, Akamatsu, Kamachi, Gyoba, Coding Facial Expressions with Gabor Wavelets, FG 1998",
         images=dict(zip(_JAFFE.values(), (30, 29, 32, 31, 31, 30, 30), strict=True)),
         subjects=10,
+    ),
+    "kdef": _Database(
+        title="Karolinska Directed Emotional Faces (KDEF)",
+        read=_by_file_name(
+            r"(?P<take>[AB])(?P<subject>[FM]\d\d)(?P<code>[A-Z]{2})(?P<angle>FL|HL|S|HR|FR)",
+            _KDEF,
+            "AF01ANS.JPG",
+            "{take}{subject}{code}{angle}",
+            only={"angle": "S"},
+        ),
+        layout="AF01/AF01ANS.JPG, at any depth; frontal pictures (S) are taken",
+        use="non-commercial research; publications may show only some of the persons, which its terms list",
+        access="by request at https://kdef.se",
+        reference="Lundqvist, Flykt, Öhman, The Karolinska Directed Emotional Faces, Karolinska Institutet, 1998",
+        images=dict.fromkeys((*EXPRESSIONS, "neutral"), 140),
+        subjects=70,
+    ),
+    "rafd": _Database(
+        title="Radboud Faces Database (RaFD)",
+        read=_by_file_name(
+            r"Rafd(?P<angle>\d{3})_(?P<subject>\d+)_(?P<origin>\w+?)_(?P<sex>female|male)_(?P<code>[a-z]+)_"
+            r"(?P<gaze>left|frontal|right)",
+            {name: name for name in _RAFD},
+            "Rafd090_01_Caucasian_female_angry_frontal.jpg",
+            "{angle}_{subject}_{code}_{gaze}",
+            only={"angle": "090"},
+        ),
+        layout="Rafd090_01_Caucasian_female_angry_frontal.jpg, at any depth; frontal pictures (090) are taken",
+        use="non-commercial research after an agreement; copies are not passed on",
+        access="by request at https://rafd.socsci.ru.nl",
+        reference="Langner et al., Presentation and validation of the Radboud Faces Database, Cognition and Emotion "
+        "24(8), 2010",
+        images=dict.fromkeys((*EXPRESSIONS, *NOT_EXPLAINED), 201),
+        subjects=67,
+    ),
+    "rafdb": _Database(
+        title="Real-world Affective Faces Database (RAF-DB), single labels",
+        read=_read_rafdb,
+        layout="list_patition_label.txt (lines 'train_00001.jpg 5') and Image/aligned/train_00001_aligned.jpg or "
+        "Image/original/train_00001.jpg",
+        use="non-commercial research after an agreement; copies are not passed on",
+        access="by request at http://www.whdeld.cn/RAF/model1.html",
+        reference="Li, Deng, Du, Reliable Crowdsourcing and Deep Locality-Preserving Learning for Expression "
+        "Recognition in the Wild, CVPR 2017",
+        images=dict(zip((*_RAF_LABELS.values(),), (1619, 355, 877, 5957, 2460, 867, 3204), strict=True)),
     ),
     "wsefep": _Database(
         title="Warsaw Set of Emotional Facial Expression Pictures (WSEFEP)",
@@ -662,9 +763,14 @@ def survey(name: str, root: Path | str | None = None, options: Mapping[str, Any]
         dataset=name,
     )
     if "neutral" in rows:
-        rows["neutral"] = [f"{name}_{image_id}" if image_id else "" for image_id in rows["neutral"].fillna("")]
+        rows["neutral"] = [
+            f"{name}_{image_id}" if image_id else "" for image_id in rows["neutral"].fillna("")
+        ]
     first = ["image_id", "path", "dataset", "subject", "expression"]
     rows = rows[first + [column for column in rows.columns if column not in first]]
+    lacking = [expression for expression in EXPRESSIONS if expression not in set(rows["expression"])]
+    if lacking:
+        search.notes.append(f"no image of {', '.join(lacking)}")
     return Survey(
         name=name,
         root=root,
@@ -753,7 +859,7 @@ def _search(name: str, known: _Database, root: Path | None, options: dict[str, A
                 f"{root} has a manifest.csv, which says what is used, so that the options of {name} "
                 f"({', '.join(options)}) have no effect. Remove one of them."
             )
-        search.rows = read_manifest(root)
+        search.rows = read_manifest(root, search.omit)
         search.notes.append("read by its manifest.csv, not by the names of its files")
         return search
     search.expected, search.expected_subjects = known.images, known.subjects

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,12 @@ import pandas as pd
 
 from ekman_expressions.core.errors import DataError, SettingsError, check_option, check_range, check_type
 from ekman_expressions.core.expressions import EXPRESSIONS, NOT_EXPLAINED, parse_expression
-from ekman_expressions.core.files import read_arrays, read_csv
+from ekman_expressions.core.files import read_arrays, read_table
 from ekman_expressions.core.images import decode_image
 from ekman_expressions.faces import synthetic
 from ekman_expressions.faces.databases import survey
 from ekman_expressions.faces.folders import (
+    _inside,
     _layout_of,
     _person_in,
     _read_own,
@@ -422,6 +423,7 @@ def load_faces(
     landmarks: np.ndarray | None = None,
     expressions: str | Sequence[str] | None = None,
     subjects: str | Sequence[str] | None = None,
+    labels: Mapping[str, str] | None = None,
 ) -> Faces:
     """Find the faces in images, cut them out alike, and keep their landmarks.
 
@@ -444,6 +446,9 @@ def load_faces(
         What the images show, one for all or one each, where `source` does not tell. For files, `subjects`
         may be a regular expression for the path, such as ``r"(S\\d+)_"``; by default each image counts
         as a person of its own.
+    labels : dict of str to str, optional
+        What the source's own labels stand for: ``{"4": "happiness"}``. Images with a label that is no
+        expression are left out, by name.
 
     Returns
     -------
@@ -466,16 +471,18 @@ def load_faces(
     Faces(1 of 256 x 256 pixels: 1 fear; 1 subjects)
     """
     check_range(size, "size", 1, integer=True)
-    table, items, omissions = _listed(source, subjects if isinstance(subjects, str) else None)
+    table, items, omissions = _listed(source, subjects if isinstance(subjects, str) else None, labels)
     if expressions is not None:
         each = [expressions] * len(items) if isinstance(expressions, str) else expressions
         table["expression"] = _one_each(each, "expressions", len(items))
     if subjects is not None and not isinstance(subjects, str):
         table["subject"] = _one_each(subjects, "subjects", len(items))
-    try:
-        table["expression"] = [parse_expression(name) if name else "" for name in table["expression"]]
-    except DataError as error:
-        raise DataError(f"The list of images is wrong: {error}") from None
+    unknown = {}
+    for place, name in enumerate(table["expression"]):
+        try:
+            table.loc[place, "expression"] = parse_expression((labels or {}).get(name, name)) if name else ""
+        except DataError as error:
+            unknown[place] = f"its label is no expression: {error}"
     if landmarks is not None:
         landmarks = np.asarray(_one_each(landmarks, "landmarks", len(items)), np.float64)
         if landmarks.shape[1:] != (68, 2):
@@ -488,6 +495,8 @@ def load_faces(
         for place, item in enumerate(tqdm(items, desc="Finding faces", unit="image", delay=1)):
             detect = detector.detect if landmarks is None else _known(landmarks[place])
             try:
+                if place in unknown:
+                    raise UnusableImage(unknown[place])
                 pixels = read_source(item) if isinstance(item, (str, os.PathLike)) else item
                 face = prepare_face(pixels, detect, size, crop=crop)
             except UnusableImage as error:
@@ -537,15 +546,17 @@ def _one_each(values: Any, name: str, count: int) -> list[Any]:
     return values
 
 
-def _listed(source: Any, pattern: str | None) -> tuple[pd.DataFrame, list[Any], list[tuple[str, str]]]:
+def _listed(
+    source: Any, pattern: str | None, labels: Any = None
+) -> tuple[pd.DataFrame, list[Any], list[tuple[str, str]]]:
     """Return the table of the listed images, with what to call them as ``_item``; images; omissions."""
     folder, omissions = Path(), []
     if isinstance(source, (str, os.PathLike)):
         path = Path(source).expanduser().resolve()
         if not path.is_file():
-            source, omissions = _from_folder(path, pattern)
+            source, omissions = _from_folder(path, pattern, labels)
         elif path.suffix.lower() == ".csv":
-            source, folder = read_csv(path, ("path",), dtype=str, keep_default_na=False), path.parent
+            source, folder = read_table(path, ("path",)), path.parent
         else:
             source = [path]
     if isinstance(source, pd.DataFrame):
@@ -555,7 +566,7 @@ def _listed(source: Any, pattern: str | None) -> tuple[pd.DataFrame, list[Any], 
                 f"and the columns {', '.join(map(str, source))}."
             )
         table = source.reset_index(drop=True)
-        items = [str(folder / path) for path in table.pop("path")]
+        items = [str(_inside(folder, path)) for path in table.pop("path")]
     else:
         items = list(source)
         table = pd.DataFrame(index=range(len(items)))
@@ -589,18 +600,18 @@ def _names(items: Sequence[Any]) -> tuple[list[str], list[str]]:
     return names, paths
 
 
-def _from_folder(root: Path, pattern: str | None) -> tuple[Any, list[tuple[str, str]]]:
+def _from_folder(root: Path, pattern: str | None, labels: Any) -> tuple[Any, list[tuple[str, str]]]:
     """Return the table or the list of a folder's images, and what is left out."""
     search = _Search(root, root.name)
     if not root.is_dir():
         raise search.not_found("folder of images", advice="Correct the path")
-    layout = _layout_of(search)
+    layout = _layout_of(search, labels)
     if layout != "manifest":
-        _read_own(search, layout=layout, subject=pattern or ".+")
+        _read_own(search, layout=layout, subject=pattern or ".+", labels=labels)
         rows = pd.DataFrame(search.rows).drop(columns="image_id")
         return rows if pattern else rows.drop(columns="subject"), search.left_out
     if (root / "manifest.csv").is_file():
-        return read_manifest(root), []
+        return read_manifest(root, search.omit, labels), search.left_out
     paths = [path for path, _ in search.images()]
     if not paths:
         raise search.not_found("image", advice="Name a folder with images")

@@ -7,7 +7,8 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
@@ -15,17 +16,42 @@ import pandas as pd
 
 from ekman_expressions.core.errors import DataError, MissingError, SettingsError
 from ekman_expressions.core.expressions import EXPRESSIONS, parse_expression
-from ekman_expressions.core.files import read_csv
+from ekman_expressions.core.files import read_table
 
 _COLUMNS = ("image_id", "path", "subject", "expression")
+_ADJECTIVES = ("angry", "disgusted", "fearful", "happy", "surprised", "contempt", "neutral")
 _LAYOUTS = ("manifest", "folders", "cross_validation")
-_IMAGES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp", ".webp")
+_IMAGES = (
+    *(
+        ".png",
+        ".tif",
+        ".tiff",
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".bmp",
+        ".webp",
+        ".gif",
+        ".pgm",
+        ".ppm",
+        ".pnm",
+    ),
+    *(".avif", ".jp2"),
+)
+# What lies beside images and is none; every other file is listed as left out.
+_NO_IMAGES = re.compile(
+    r".*\.(txt|csv|tsv|json|jsonl|xml|ya?ml|md|rst|pdf|rtf|docx?|xlsx?|html?|wrl|obj|bnd|npy|npz|mat|pts|pkl|log|ini|db|py|m|sh)"
+    r"|readme|licen[cs]e|copying",
+    re.IGNORECASE,
+)
+_ARCHIVES = (".zip", ".rar", ".7z", ".tar", ".gz", ".tgz")
 _IGNORED = {"thumbs.db", "desktop.ini", "__macosx", "icon\r"}
 _CLASS_FOLDER = f"folder named like an expression ({', '.join(EXPRESSIONS)}, or a synonym) with images"
 _FOLD_FOLDER = re.compile(r"CV([1-9]\d*)(_test)?")
 _FOLD_FOLDERS = "pair of folders like CV1 and CV1_test, with a folder per expression in each,"
 _IMAGE_ID = re.compile(r"[A-Za-z0-9._-]+")
-_LONGEST_ID = 120
+_LONGEST_ID, _LONGEST_GIVEN = 120, 200
 # Letters that Unicode does not decompose into a plain letter and a mark.
 _PLAIN = str.maketrans(
     {"ß": "ss", "ø": "o", "Ø": "O", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "ł": "l", "Ł": "L",
@@ -113,9 +139,17 @@ class _Search:
             seen.add((status.st_dev, status.st_ino))
             folders[:] = sorted(name for name in folders if not _is_ignored(name))
             for name in sorted(names):
-                if _is_ignored(name) or not name.lower().endswith(suffixes):
-                    continue
                 path = os.path.join(inside, name)
+                if _is_ignored(name) or not name.lower().endswith(suffixes):
+                    if suffixes is _IMAGES and not _is_ignored(name) and not _NO_IMAGES.fullmatch(name):
+                        ending = os.path.splitext(name)[1]
+                        what = (
+                            "an archive: unpack it"
+                            if ending.lower() in _ARCHIVES
+                            else "no image that can be read"
+                        )
+                        self.omit(path, what + ("" if self.private else f" ({ending or 'no suffix'})"))
+                    continue
                 relative = os.path.relpath(path, folder).replace(os.sep, "/")
                 try:
                     relative.encode()
@@ -161,6 +195,10 @@ class _Search:
                 found = f"it holds {folders} folders and {len(names) - folders} files"
             else:
                 found = f"it holds {', '.join(names[:10]) or 'nothing'}{' ...' if len(names) > 10 else ''}"
+            if any(item.suffix.lower() in _ARCHIVES for item in items):
+                advice = "Unpack the archives there"
+            elif any(item.is_dir() and _expression_of(item.name) for item in items):
+                advice += "; folders named like expressions are read under any other name, with the option 'subject'"
         return MissingError(f"There is no {wanted} in {self.root}: {found}. {advice}.")
 
 
@@ -194,6 +232,11 @@ def _safe_ids(names: Sequence[str]) -> list[str]:
 def check_ids(image_ids: Iterable[str], where: object) -> None:
     """Raise `DataError` unless ids can name files, in the folder where they belong and nowhere else."""
     for image_id in image_ids:
+        if len(image_id) > _LONGEST_GIVEN:
+            raise DataError(
+                f"{where} has an image_id of {len(image_id)} letters, {image_id[:30]}... It names files: use at "
+                f"most {_LONGEST_GIVEN}."
+            )
         if not _IMAGE_ID.fullmatch(image_id):
             raise DataError(
                 f"{where} has the image_id {image_id!r}. It names files: use letters, digits, "
@@ -204,29 +247,42 @@ def check_ids(image_ids: Iterable[str], where: object) -> None:
 # Tables
 
 
-def read_manifest(root: Path) -> pd.DataFrame:
+def read_manifest(
+    root: Path, omit: Callable[[str, object], None] | None = None, labels: Mapping[str, str] | None = None
+) -> pd.DataFrame:
     """Read ``manifest.csv`` in a folder of faces, with absolute paths and canonical expressions.
 
-    Raises `MissingError` if it is not there, and `DataError` if the table is not as it must be.
+    `labels` says what the table's own labels stand for; a row with a label that is no expression goes to `omit`,
+    with the reason. Raises `MissingError` if the table is not there, and `DataError` if it is not as it must be.
     """
     root = Path(root).expanduser().resolve()
     path = root / "manifest.csv"
     if not path.is_file():
         advice = f"Write one with the columns {', '.join(_COLUMNS)}, or correct the root in [faces.roots]"
         raise _Search(root).not_found("manifest.csv", advice=advice)
-    # Texts stay texts: "NA" may be a person, and "007" is not 7.
-    rows = read_csv(path, _COLUMNS, dtype=str, keep_default_na=False)
+    rows = read_table(path, _COLUMNS)
     for relative in rows["path"]:
         # Judged as Windows does, which knows both separators and drives.
         if ".." in PureWindowsPath(relative).parts or PureWindowsPath(relative).anchor:
             raise DataError(
                 f"{path} names the image {relative!r}. Paths must be relative to {root} and stay inside it."
             )
-    rows["path"] = [str(root / relative) for relative in rows["path"]]
-    return _check_table(rows, str(path))
+    rows["path"] = [str(_inside(root, relative)) for relative in rows["path"]]
+    return _check_table(rows, str(path), omit, labels)
 
 
-def _check_table(rows: pd.DataFrame, where: str) -> pd.DataFrame:
+def _inside(root: Path, relative: str) -> Path:
+    """Return a path below `root`, also of a name that Windows wrote."""
+    path = root / relative
+    return path if "\\" not in relative or path.exists() else root / relative.replace("\\", "/")
+
+
+def _check_table(
+    rows: pd.DataFrame,
+    where: str,
+    omit: Callable[[str, object], None] | None = None,
+    labels: Mapping[str, str] | None = None,
+) -> pd.DataFrame:
     """Return a table of images, all texts, with canonical expressions, or say what is wrong with it."""
     missing = [column for column in _COLUMNS if column not in rows.columns]
     if missing:
@@ -250,10 +306,15 @@ def _check_table(rows: pd.DataFrame, where: str) -> pd.DataFrame:
     expressions = []
     for image_id, name in zip(rows["image_id"], rows["expression"], strict=True):
         try:
-            expressions.append(parse_expression(name))
+            expressions.append(parse_expression((labels or {}).get(name, name)))
         except DataError as error:
-            raise DataError(f"{where}, image {image_id}: {error}") from None
+            number = " Say what numbers stand for by the option 'labels'." if name.strip().isdigit() else ""
+            if omit is None:
+                raise DataError(f"{where}, image {image_id}: {error}{number}") from None
+            omit(image_id, f"its label {name!r} is no expression.{number}")
+            expressions.append("")
     rows["expression"] = expressions
+    rows = rows[rows["expression"] != ""].reset_index(drop=True)
     if "intensity" in rows:
         given = rows["intensity"].astype(str).str.strip()
         rows["intensity"] = pd.to_numeric(given, errors="coerce")
@@ -269,39 +330,45 @@ def _check_table(rows: pd.DataFrame, where: str) -> pd.DataFrame:
 # A folder of one's own
 
 
-def _read_own(search: _Search, *, layout: str | None = None, subject: str | None = None) -> None:
+def _read_own(
+    search: _Search,
+    *,
+    layout: str | None = None,
+    subject: str | None = None,
+    labels: Mapping[str, str] | None = None,
+) -> None:
     """Read a folder of one's own: a manifest, a folder per expression, or folders of given folds.
 
     For folders, `subject` is a regular expression for each image's path relative to the root, see
     `_person_in`: ``"(S\\d+)_"`` finds S005 in ``happy/S005_001.png``.
     """
-    layout = layout or _layout_of(search)
+    layout = layout or _layout_of(search, labels)
     if layout == "cross_validation":
-        _read_given_folds(search, subject)
+        _read_given_folds(search, subject, labels)
     elif layout == "folders":
-        _read_class_folders(search, subject)
+        _read_class_folders(search, subject, labels)
     elif subject is not None:
         raise SettingsError("The option 'subject' has no effect on a manifest.csv: it has a column for that.")
     else:
-        search.rows = read_manifest(search.root)
+        search.rows = read_manifest(search.root, search.omit, labels)
 
 
-def _layout_of(search: _Search) -> str:
+def _layout_of(search: _Search, labels: Mapping[str, str] | None = None) -> str:
     """Say how a folder of one's own is laid out; a manifest comes first."""
     if search.root.is_dir() and not (search.root / "manifest.csv").is_file():
         if _fold_folders(search.root):
             return "cross_validation"
         found = _Search(search.root, search.name).images()
-        if _expression_depth([relative for _, relative in found]) is not None:
+        if _expression_depth([relative for _, relative in found], labels) is not None:
             return "folders"
     return "manifest"
 
 
-def _read_class_folders(search: _Search, subject: str | None) -> None:
+def _read_class_folders(search: _Search, subject: str | None, labels: Mapping[str, str] | None) -> None:
     """Read a tree with one folder per expression, at one depth: ``happy/``, ``train/happy/``."""
     search.require_folder(_CLASS_FOLDER)
     found = list(search.images())
-    depth = _expression_depth([relative for _, relative in found])
+    depth = _expression_depth([relative for _, relative in found], labels)
     if depth is None:
         raise search.not_found(_CLASS_FOLDER)
     if subject is None:
@@ -310,43 +377,61 @@ def _read_class_folders(search: _Search, subject: str | None) -> None:
             "expression for the path, such as subject = '(S\\d+)_'; or '.+' if each image shows "
             "another person. Without it, one person might be in training and test images."
         )
-    _add_images(search, found, depth, subject)
+    _add_images(search, found, depth, subject, labels)
 
 
-def _expression_depth(relatives: Sequence[str]) -> int | None:
+def _expression_depth(relatives: Sequence[str], labels: Mapping[str, str] | None = None) -> int | None:
     """Return at which depth of the paths the folders are named by expressions, 0 being the outermost.
 
-    Short names such as SA may be persons as well, so the depth with most images counts.
+    Short names such as SA may be persons as well, so the depth with most images counts, then that with most
+    expressions. `DataError` if two are alike.
     """
-    counts = Counter(
-        depth
+    found = [
+        (depth, part, expression)
         for relative in relatives
         for depth, part in enumerate(relative.split("/")[:-1])
-        if _expression_of(part)
-    )
-    return min(counts, key=lambda depth: (-counts[depth], depth)) if counts else None
+        if (expression := _expression_of(part, labels))
+    ]
+    counts = Counter(depth for depth, _, _ in found)
+    ranks = {depth: (counts[depth], len({e for d, _, e in found if d == depth})) for depth in counts}
+    best = [depth for depth in sorted(ranks) if ranks[depth] == max(ranks.values())]
+    if len(best) > 1:
+        names = [", ".join(sorted({part for d, part, _ in found if d == depth})[:6]) for depth in best[:2]]
+        raise DataError(
+            f"Folders at two depths are named like expressions: {names[0]}; and below them {names[1]}. Which are "
+            "persons? Rename those, or write a manifest.csv."
+        )
+    return best[0] if best else None
 
 
-def _expression_of(name: str) -> str | None:
+def _expression_of(name: str, labels: Mapping[str, str] | None = None) -> str | None:
     """Return the expression that a name stands for, or None."""
     try:
-        return parse_expression(name)
+        return parse_expression((labels or {}).get(name, name))
     except DataError:
         return None
 
 
 def _add_images(
-    search: _Search, found: Sequence[tuple[str, str]], depth: int, subject: str, **more: dict[str, Any]
+    search: _Search,
+    found: Sequence[tuple[str, str]],
+    depth: int,
+    subject: str,
+    labels: Mapping[str, str] | None = None,
+    **more: dict[str, Any],
 ) -> None:
     """Add the images (path, relative) in folders of expressions; `more`: columns by relative path."""
     kept = []
     for path, relative in found:
         parts = relative.split("/")[:-1]
-        expression = _expression_of(parts[depth]) if depth < len(parts) else None
+        expression = _expression_of(parts[depth], labels) if depth < len(parts) else None
         person = _person_in(relative, subject)
         if expression is None:
-            known = depth < len(parts)
-            reason = f"its folder {parts[depth]} is no expression" if known else "in no expression's folder"
+            reason = "in no expression's folder"
+            if depth < len(parts):
+                near = get_close_matches(parts[depth].lower(), (*EXPRESSIONS, *_ADJECTIVES), 1, 0.75)
+                meant = f" ({parse_expression(near[0])}?)" if near else ""
+                reason = f"its folder {parts[depth]} is no expression{meant}"
             search.omit(relative, reason)
         elif not person:
             search.omit(relative, f"the pattern {subject!r} for the subject finds nothing in its path")
@@ -370,7 +455,7 @@ def _person_in(relative: str, pattern: str) -> str | None:
     return match[1] if match.re.groups else match[0]
 
 
-def _read_given_folds(search: _Search, subject: str | None) -> None:
+def _read_given_folds(search: _Search, subject: str | None, labels: Mapping[str, str] | None) -> None:
     """Read the layout of the study's own files: ``CV1`` ... for training, ``CV1_test`` ... for test.
 
     Each image lies in one test folder, which is its fold, and in the training folders of the
@@ -384,7 +469,7 @@ def _read_given_folds(search: _Search, subject: str | None) -> None:
         raise search.not_found(f"test folder {absent[0]}" if absent else _FOLD_FOLDERS)
     held = {name: {rel: path for path, rel in search.images(search.root / name)} for name in names}
     images = sorted({relative for inside in held.values() for relative in inside})
-    depth = _expression_depth(images)
+    depth = _expression_depth(images, labels)
     if depth is None:
         raise search.not_found("folder named like an expression in CV1_test ...")
     kept, fold_of = [], {}
@@ -418,7 +503,7 @@ def _read_given_folds(search: _Search, subject: str | None) -> None:
             "no pattern for the subject is given: folds are as they are, and each image counts as a "
             "person of its own"
         )
-    _add_images(search, kept, depth, subject or ".+", fold=fold_of)
+    _add_images(search, kept, depth, subject or ".+", labels, fold=fold_of)
 
 
 def _fold_folders(root: Path) -> list[str]:

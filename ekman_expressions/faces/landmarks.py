@@ -112,7 +112,8 @@ class LandmarkDetector:
             )
         looks = {"whole": self._meshes, "margin": self._with_margin, "windows": self._in_windows}
         for name, look in looks.items():
-            meshes = look(image)
+            # One face may come back twice, nearly equal, when the head is turned.
+            meshes = _without_repeats(look(image), nearly_equal=True)
             if len(meshes):
                 largest = np.argmax(_areas(meshes))
                 return FaceLandmarks(points=meshes[largest][_mesh_indices()], faces=len(meshes), look=name)
@@ -160,14 +161,20 @@ def _areas(meshes: np.ndarray) -> np.ndarray:
     return np.prod(np.ptp(meshes, axis=1), axis=1)
 
 
-def _without_repeats(meshes: np.ndarray) -> np.ndarray:
-    """Keep, of faces that several windows show, the largest mesh of each, largest first."""
+def _without_repeats(meshes: np.ndarray, *, nearly_equal: bool = False) -> np.ndarray:
+    """Keep, of faces that several windows show (or of meshes that are nearly equal), the largest, largest first."""
     kept: list[np.ndarray] = []
     for mesh in meshes[np.argsort(-_areas(meshes), kind="stable")]:
-        middle = mesh.mean(axis=0)
-        if not any(((other.min(axis=0) < middle) & (middle < other.max(axis=0))).all() for other in kept):
+        middle, size = mesh.mean(axis=0), np.ptp(mesh, axis=0).max()
+        if nearly_equal:
+            repeated = any(np.abs(other - mesh).mean() < 0.1 * size for other in kept)
+        else:
+            repeated = any(
+                ((other.min(axis=0) < middle) & (middle < other.max(axis=0))).all() for other in kept
+            )
+        if not repeated:
             kept.append(mesh)
-    return np.array(kept)
+    return np.array(kept) if kept else meshes
 
 
 def _as_mediapipe(image: np.ndarray):

@@ -111,6 +111,7 @@ def faces(experiment: Experiment, run: Run) -> None:
     if second:
         run.note(f"faces found on a second look only, {_first_of(second)}")
     manifest = rows[rows["image_id"].isin(digests)]
+    _note_copies(manifest.assign(sha256=manifest["image_id"].map(digests)), run)
     manifest = manifest.assign(neutral=manifest["neutral"].where(manifest["neutral"].isin(digests), ""))
     empty = [fold for fold in experiment.face_folds if fold not in set(manifest["fold"])]
     if empty:
@@ -167,6 +168,27 @@ def _prepare(
     arrays = {"points": points, "transform": transform, "faces": np.array(found.faces)}
     write_arrays(landmarks, arrays | {"look": np.array(found.look), "sha256": np.array(digest)})
     return digest, True, found.faces, found.look
+
+
+def _note_copies(faces: pd.DataFrame, run: Run) -> None:
+    """Note images with the same bytes: in two folds they leak from training to test, with two labels one is wrong."""
+    copies = faces.groupby("sha256").agg(
+        folds=("fold", "nunique"),
+        labels=("expression", "nunique"),
+        first=("image_id", "first"),
+        size=("fold", "size"),
+    )
+    leaks, unclear = copies[copies["folds"] > 1], copies[copies["labels"] > 1]
+    if len(leaks):
+        run.note(
+            f"{int(leaks['size'].sum())} images are copies of each other in different folds (such as "
+            f"{leaks['first'].iloc[0]}), so that models are tested on faces that they were trained on: give copies one "
+            "subject, or take them out"
+        )
+    if len(unclear):
+        run.note(
+            f"{len(unclear)} images lie under two expressions with the same bytes, such as {unclear['first'].iloc[0]}"
+        )
 
 
 def _align_neutrals(

@@ -72,12 +72,15 @@ def _softmax(logits: np.ndarray) -> np.ndarray:
 class _FunctionBackend:
     """Any function from images, as `prepare` makes them, to outputs (N, C), of which `order` are the classes.
 
-    `prepare` takes (N, H, W, 3) images in [0, 1]; `output` says whether outputs are probabilities or logits.
+    `prepare` takes (N, H, W, 3) images in [0, 1]; `output` says whether outputs are probabilities or logits. A place
+    of -1 in `order` is a class that the model does not know: its probability is 0. `used`, set later, are the
+    outputs that are classes at all.
     """
 
     has_gradients = False
     # Replaced by the list of the `Model` that it belongs to.
     notes: Sequence[str] = ()
+    used: list[int] | None = None
 
     def __init__(
         self,
@@ -100,8 +103,12 @@ class _FunctionBackend:
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         found = self.raw(images)
+        found = found if self.used is None else found[:, self.used]
         found = _softmax(found) if self.output == "logits" else found
-        return found if self.order is None else found[:, self.order]
+        return found if self.order is None else np.pad(found, ((0, 0), (0, 1)))[:, self._places(found)]
+
+    def _places(self, found: Any) -> list[int]:
+        return [place if place >= 0 else found.shape[1] for place in self.order or ()]
 
     def hider(self, image: np.ndarray, segments: np.ndarray, behind: np.ndarray) -> Callable:
         return lambda samples: self.predict(
@@ -621,12 +628,18 @@ class _TorchBackend(_FunctionBackend):
         if not isinstance(found, torch.Tensor) or found.ndim != 2:
             received = tuple(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
             raise ModelError(f"The model must return one tensor (N, classes), but returned {received}.")
-        return found.float(), is_logits
+        return (found if self.used is None else found[:, self.used]).float(), is_logits
 
     def _forward(self, images: Any, precision: str | None = None) -> Any:
         found, is_logits = self._outputs(images, precision)
-        found = found.softmax(dim=1) if is_logits else found
-        return found if self.order is None else found[:, self.order]
+        return self._ordered(found.softmax(dim=1) if is_logits else found)
+
+    def _ordered(self, found: Any) -> Any:
+        import torch
+
+        if self.order is None:
+            return found
+        return torch.nn.functional.pad(found, (0, 1))[:, self._places(found)]
 
     def _scored(self, images: Any, target: int, score: str) -> tuple[Any, Any]:
         """Return predictions (n, C), and the class' scores (n,)."""
@@ -647,8 +660,7 @@ class _TorchBackend(_FunctionBackend):
             outputs, is_logits = self._outputs(images, "float32")
         found = outputs.softmax(dim=1) if is_logits else outputs
         logits = outputs if is_logits else next((given for given, made in ends if made is outputs), None)
-        if self.order is not None:
-            found, logits = found[:, self.order], None if logits is None else logits[:, self.order]
+        found, logits = self._ordered(found), None if logits is None else self._ordered(logits)
         # An index out of range is reported by `Model`.
         target = min(max(target, 0), found.shape[1] - 1)
         if score == "probability":

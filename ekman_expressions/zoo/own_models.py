@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import importlib.util
 import re
-from collections.abc import Callable, Iterable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +25,7 @@ from ekman_expressions.zoo import saving
 from ekman_expressions.zoo.backends import _FunctionBackend, _is_torch, _KerasBackend, _TorchBackend, is_keras
 from ekman_expressions.zoo.model import GROUP, PRECISIONS, Model
 from ekman_expressions.zoo.networks import NETWORKS
-from ekman_expressions.zoo.own_settings import OwnModel
+from ekman_expressions.zoo.own_settings import NOT_A_CLASS, OwnModel
 
 LUMINANCE = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in a gray value (ITU-R BT.601), as Pillow and OpenCV use them."""
@@ -187,8 +189,11 @@ def read_model(own: OwnModel, name: str, fold: str = "CV1", precision: str = "fl
             found, group = opener(name, own, source)
     face, prepare = (own.side, own.side), functools.partial(_prepare, own=own)
     if is_keras(found):
-        backend: Any = _KerasBackend(_adapt_keras(name, own, found), precision, "probabilities")
-        return Model(backend, name, own.ordered_classes)
+        adapted, notes = _adapt_keras(name, own, found)
+        backend: Any = _KerasBackend(adapted, precision, "probabilities")
+        model = Model(backend, name, own.ordered_classes)
+        model.notes += notes
+        return model
     if _is_torch(found):
         backend = _TorchBackend(found, precision, own.output, face, prepare, own.order)
     elif precision != "float32":
@@ -199,8 +204,12 @@ def read_model(own: OwnModel, name: str, fold: str = "CV1", precision: str = "fl
     else:
         backend = _FunctionBackend(found, own.output, face, prepare, own.order)
     model = Model(backend, name, own.ordered_classes, group=group)
-    (raw,) = model._in_groups("predictions", lambda images: (backend.raw(images),), _probe(own))
-    _check_raw(raw, name, own)
+    raw, again = (
+        model._in_groups("predictions", lambda images: (backend.raw(images),), _probe(own))[0]
+        for _ in range(2)
+    )
+    model.notes += _check_raw(raw, again, name, own)
+    backend.used = own.used
     return model
 
 
@@ -259,8 +268,8 @@ def _prepare(images: Any, own: OwnModel) -> Any:
     return np.ascontiguousarray(images, np.float32)
 
 
-def _adapt_keras(name: str, own: OwnModel, model: keras.Model) -> keras.Model:
-    """Wrap a Keras model into one of our form, all in one graph."""
+def _adapt_keras(name: str, own: OwnModel, model: keras.Model) -> tuple[keras.Model, list[str]]:
+    """Wrap a Keras model into one of our form, all in one graph; and what is to be known of it."""
     import keras
 
     # A subclassed model may not know its input before it is called.
@@ -284,9 +293,17 @@ def _adapt_keras(name: str, own: OwnModel, model: keras.Model) -> keras.Model:
             f"{name} must have one output (N, classes), but has {len(outputs)}, of shape {shapes}."
         )
     raw = keras.ops.cast(outputs[0], "float32")
-    _check_raw(np.asarray(keras.Model(images, raw)(_probe(own))), name, own)
+    whole = keras.Model(images, raw)
+    notes = _check_raw(*(np.asarray(whole(_probe(own))) for _ in range(2)), name, own)
+    if own.used is not None:
+        raw = keras.ops.take(raw, own.used, axis=-1)
     found = keras.ops.softmax(raw, axis=-1) if own.output == "logits" else raw
-    return keras.Model(images, keras.ops.take(found, list(own.order), axis=-1), name=name)
+    order = list(own.order)
+    if -1 in order:
+        # What the model does not know has no probability.
+        found = keras.ops.concatenate([found, found[:, :1] * 0], axis=-1)
+        order = [place if place >= 0 else found.shape[1] - 1 for place in order]
+    return keras.Model(images, keras.ops.take(found, order, axis=-1), name=name), notes
 
 
 def _probe(own: OwnModel) -> np.ndarray:
@@ -294,23 +311,51 @@ def _probe(own: OwnModel) -> np.ndarray:
     return np.concatenate([noise, 1 - noise, np.full_like(noise, 0.5)])
 
 
-def _check_raw(raw: np.ndarray, name: str, own: OwnModel) -> None:
-    """Raise `ModelError` unless a model's raw outputs are what `own` says of them."""
+def _check_raw(raw: np.ndarray, again: np.ndarray, name: str, own: OwnModel) -> list[str]:
+    """Raise `ModelError` unless a model's raw outputs for `_probe`, queried twice, are what `own` says of them.
+
+    Returns what is to be known of the model.
+    """
     if raw.ndim != 2 or raw.shape[1] != len(own.classes):
         raise ModelError(
             f"{name} returned an array of shape {raw.shape}, but 'classes' names {len(own.classes)} "
             f"({', '.join(own.classes)}): name all outputs in their order, those beyond the six as neutral, "
-            "contempt or other."
+            f"contempt or other, and what is no class (valence, arousal) as {NOT_A_CLASS!r}."
         )
-    if not np.isfinite(raw).all():
+    notes = []
+    raw, again = (found if own.used is None else found[:, own.used] for found in (raw, again))
+    finite = np.isfinite(raw).all(axis=1)
+    if finite[:2].all() and not finite[2]:
+        notes.append(
+            "it predicts NaN for an image of one colour, as models do that normalise each image by itself: "
+            "explanations that hide all of a face cannot be made"
+        )
+        raw, again = raw[:2], again[:2]
+    elif not finite.all():
         raise ModelError(
             f"{name} returned NaN or infinity. Is 'preprocessing' ({own.preprocessing!r}) what it was "
             "trained with, and is the file whole?"
+        )
+    if not np.allclose(raw, again, rtol=1e-3, atol=1e-4):
+        raise ModelError(
+            f"{name} predicts differently each time it is given the same images (by up to "
+            f"{np.nanmax(np.abs(raw - again)):.3g}): is dropout or random augmentation left on? Switch it off; "
+            "explanations of a random model are not reproducible."
+        )
+    if np.abs(raw - raw[0]).max() <= 1e-6 * max(1, np.abs(raw).max()):
+        notes.append(
+            "it predicts the same for three quite different images: is 'preprocessing' "
+            f"({own.preprocessing!r}) what it was trained with?"
         )
     sums = raw.sum(axis=1)
     is_probable = raw.min() >= -1e-3 and np.abs(sums - 1).max() <= _TOLERANCE
     worst = sums[np.abs(sums - 1).argmax()]
     seen = f"one row sums to {worst:.6g}, and all lie in [{raw.min():.6g}, {raw.max():.6g}]"
+    if raw.min() >= 0 and not is_probable and np.ptp(sums) <= _TOLERANCE * sums.mean():
+        raise ModelError(
+            f"{name} returned no probabilities, but numbers that sum to {sums.mean():.6g} in each row (percentages?). "
+            f"Divide them by it in a function around the model: lambda images: model(images) / {sums.mean():.6g}"
+        )
     if own.output == "probabilities" and not is_probable:
         raise ModelError(
             f"{name} returned no probabilities: {seen}. If these are logits, say output = 'logits'; outputs "
@@ -320,6 +365,19 @@ def _check_raw(raw: np.ndarray, name: str, own: OwnModel) -> None:
         raise ModelError(
             f"{name} returned probabilities already ({seen}), to which output = 'logits' would apply a "
             "second softmax. Say output = 'probabilities'."
+        )
+    missing = [expression for expression in EXPRESSIONS if expression not in own.classes]
+    if missing:
+        notes.append(f"it does not know {', '.join(missing)}, which it never predicts")
+    return notes
+
+
+def _check_whole_numbers(name: str, own: OwnModel) -> None:
+    """Raise `ModelError` where a model takes whole numbers, but pixels are not given as such."""
+    if own.preprocessing != "255":
+        raise ModelError(
+            f"{name} takes whole numbers, but preprocessing = {own.preprocessing!r} gives it fractions, which would "
+            "all become 0 or 1. Say preprocessing = '255'."
         )
 
 
@@ -372,8 +430,8 @@ def _advice(error: str) -> str:
             f"Its class {unknown[1]!r} is not known here: register it (keras.saving."
             "register_keras_serializable) in a file.py that loads the model, and give that as 'call'."
         )
-    # Keras quotes whole configurations.
-    short = error if len(error) < 300 else f"{error[:300]} ..."
+    # Keras quotes whole configurations, and says the reason at the end.
+    short = error if len(error) < 300 else f"... {error[-300:]}"
     return (
         f"({short}) A file of Keras 2 that Keras 3 cannot read can be saved as a SavedModel by the Keras "
         "that wrote it, model.export('folder'); give the folder as 'path'."
@@ -428,11 +486,14 @@ def _open_saved_model(name: str, own: OwnModel, folder: Path) -> tuple[Callable,
     _check_single(f"{name}: the signature of {folder}", inputs, outputs)
     ((argument, image),), (key,) = inputs.items(), outputs
     group = GROUP
+    if image.dtype.is_integer:
+        _check_whole_numbers(name, own)
     if image.shape.rank is not None:
         _check_shape(name, own, tuple(image.shape))
         group = image.shape[0] or GROUP
 
     def predict(images: np.ndarray) -> np.ndarray:
+        images = np.rint(images) if image.dtype.is_integer else images
         return signature(**{argument: tf.cast(images, image.dtype)})[key].numpy()
 
     # The signature lives no longer than what it belongs to.
@@ -464,6 +525,8 @@ def _open_onnx(name: str, own: OwnModel, path: Path) -> tuple[Callable, int]:
             f"{name}: {path} takes {image.type}, but must take images, one of {', '.join(_ONNX_TYPES)}."
         )
     kind = _ONNX_TYPES[image.type]
+    if kind is np.uint8:
+        _check_whole_numbers(name, own)
     _check_shape(name, own, tuple(image.shape))
 
     def predict(images: np.ndarray) -> np.ndarray:
@@ -473,6 +536,19 @@ def _open_onnx(name: str, own: OwnModel, path: Path) -> tuple[Callable, int]:
     return predict, image.shape[0] if isinstance(image.shape[0], int) else GROUP
 
 
+@contextlib.contextmanager
+def _as_script(module: Any, path: Path) -> Iterator[None]:
+    before = sys.modules.get(module.__name__)
+    sys.modules[module.__name__] = module
+    sys.path.insert(0, str(path.parent))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(path.parent))
+        if before is not None:
+            sys.modules[module.__name__] = before
+
+
 def _import(place: str) -> Callable:
     """Return a function by ``"package.module:function"`` or ``"file.py:function"``; runs that code."""
     module_name, _, function = place.rpartition(":")
@@ -480,9 +556,12 @@ def _import(place: str) -> Callable:
         if module_name.endswith(".py"):
             if not Path(module_name).is_file():
                 raise MissingError(f"There is no file {module_name}, which 'call' = {place!r} names.")
-            spec = importlib.util.spec_from_file_location(Path(module_name).stem, module_name)
+            path = Path(module_name).resolve()
+            spec = importlib.util.spec_from_file_location(path.stem, path)
             module = importlib.util.module_from_spec(spec)
-            spec.loader.exec_module(module)
+            # As for a script that is run: dataclasses look for the module, and its folder is where imports begin.
+            with _as_script(module, path):
+                spec.loader.exec_module(module)
         else:
             module = importlib.import_module(module_name)
         found = getattr(module, function)

@@ -15,6 +15,9 @@ from ekman_expressions.core.expressions import EXPRESSIONS, NOT_EXPLAINED, parse
 OTHER = "other"
 """The name of classes that are neither one of the six expressions nor neutral nor contempt."""
 
+NOT_A_CLASS = "not a class"
+"""The name of outputs that are no class, such as valence and arousal: they are cut off before the softmax."""
+
 _KINDS = {".keras": "keras", ".h5": "keras", ".hdf5": "keras", ".onnx": "onnx"}
 _KINDS |= {".pt": "torch", ".pth": "torch", ".pt2": "torch"}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
@@ -28,16 +31,17 @@ def _parse_classes(classes: Any) -> tuple[str, ...]:
     names = []
     for name in classes:
         try:
-            names.append(OTHER if name.strip().lower() == OTHER else parse_expression(name))
+            kept = name.strip().lower() in (OTHER, NOT_A_CLASS)
+            names.append(name.strip().lower() if kept else parse_expression(name))
         except DataError as error:
             raise SettingsError(
-                f"{error} Classes of any further kind are called '{OTHER}'; classes was {list(classes)}."
+                f"{error} Classes of any further kind are called '{OTHER}', outputs that are none "
+                f"'{NOT_A_CLASS}'; classes was {list(classes)}."
             ) from None
-    missing = [expression for expression in EXPRESSIONS if expression not in names]
-    if missing:
+    if len(set(EXPRESSIONS) & set(names)) < 2:
         raise SettingsError(
-            f"'classes' lacks {', '.join(missing)}: it must name all outputs in their order, and among them "
-            f"all six expressions, but got {list(classes)}."
+            f"'classes' must name all outputs in their order, and among them two or more of the six expressions, but "
+            f"got {list(classes)}."
         )
     twice = [name for name in (*EXPRESSIONS, *NOT_EXPLAINED) if names.count(name) > 1]
     if twice:
@@ -58,9 +62,10 @@ class OwnModel(Settings):
     side: int = Field(ge=8, le=4096)
     """Side of the square faces that it takes, in pixels."""
     classes: Annotated[tuple[str, ...], BeforeValidator(_parse_classes)]
-    """Its classes, in the order of its outputs: the six expressions, each once, by any name
-    that `ekman_expressions.core.expressions.parse_expression` knows, and any of ``neutral``,
-    ``contempt`` and ``other`` (which may come several times)."""
+    """Its classes, in the order of its outputs: the six expressions, or at least two of them, each once, by any
+    name that `ekman_expressions.core.expressions.parse_expression` knows; any of ``neutral``, ``contempt``
+    and ``other`` (which may come several times); and ``not a class`` for outputs that are none, such as valence
+    and arousal. An expression that it does not know is never predicted: the study's tables have no heatmap of it."""
     path: Annotated[Path | None, Field(strict=False)] = None
     """A Keras file (``.keras``, ``.h5``), an ONNX file (``.onnx``), TorchScript or an exported program
     (``.pt``, ``.pth``, ``.pt2``), or the folder of a TensorFlow SavedModel. With ``{fold}`` in it, one
@@ -70,7 +75,7 @@ class OwnModel(Settings):
     where to import it from, ``"package.module:function"`` or ``"file.py:function"``.
     Importing runs the code."""
     version: str = ""
-    """Needed with `call`: change it when the function, or a file it reads, changes. A
+    """Needed with `call`: change it when the function, or a file it reads or imports, changes. A
     function's behaviour cannot be hashed; files named by `path` or ``file.py`` can, and are."""
     channels: Literal["rgb", "bgr", "gray", "gray3", ""] = ""
     """Order of the colours; or one channel of luminance; or the same three times. Default
@@ -129,14 +134,23 @@ class OwnModel(Settings):
 
     @property
     def order(self) -> tuple[int, ...]:
-        """Which of its outputs to take, in our order: the six expressions, then the others."""
-        six = [self.classes.index(expression) for expression in EXPRESSIONS]
-        return (*six, *(place for place in range(len(self.classes)) if place not in six))
+        """Which of its classes to take, in our order: the six expressions (-1: it does not know it), the others."""
+        names = [name for name in self.classes if name != NOT_A_CLASS]
+        six = [names.index(expression) if expression in names else -1 for expression in EXPRESSIONS]
+        return (*six, *(place for place in range(len(names)) if place not in six))
+
+    @property
+    def used(self) -> list[int] | None:
+        """Which of its outputs are classes; None: all."""
+        found = [place for place, name in enumerate(self.classes) if name != NOT_A_CLASS]
+        return found if len(found) < len(self.classes) else None
 
     @property
     def ordered_classes(self) -> tuple[str, ...]:
         """Its classes in our `order`."""
-        return tuple(self.classes[place] for place in self.order)
+        names = [name for name in self.classes if name != NOT_A_CLASS]
+        others = self.order[len(EXPRESSIONS) :]
+        return (*EXPRESSIONS, *(names[place] for place in others))
 
     @property
     def channel_count(self) -> int:

@@ -6,6 +6,7 @@ import json
 import math
 import shutil
 import struct
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -85,6 +86,12 @@ def load(path: Path) -> keras.Model:
     import keras
 
     try:
+        if path.suffix != path.suffix.lower():
+            # Keras knows only small letters.
+            with tempfile.TemporaryDirectory() as folder:
+                link = Path(folder) / f"{path.stem}{path.suffix.lower()}"
+                shutil.copyfile(path, link)
+                return keras.saving.load_model(link, compile=False, safe_mode=True)
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:
         # Depending on where the damage is, Keras, zipfile, h5py or json raise.

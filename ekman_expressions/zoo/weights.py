@@ -89,7 +89,7 @@ def _load_weights(model: keras.Model, path: Path | str) -> None:
     if not path.is_file():
         raise MissingError(f"There is no weights file {path}.")
     try:
-        with h5py.File(path, "r") as file:
+        with h5py.File(path, "r", locking=False) as file:
             given = _layers_in(file)
             wanted = _layers_of(model)
             _compare(model.name, path, given, wanted)

@@ -1,0 +1,149 @@
+"""Models as people bring them: what normalises itself, is random, answers in per cent, knows fewer classes."""
+
+import numpy as np
+import pytest
+from made_models import FER2013, SIDE, function, keras_model, weights
+
+from ekman_expressions import EXPRESSIONS, load_model
+from ekman_expressions.core.errors import ModelError, SettingsError
+from ekman_expressions.zoo.own_models import predicted_expressions
+from ekman_expressions.zoo.own_settings import OwnModel
+
+MATRIX = weights(6)
+
+
+def with_softmax(logits):
+    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return odds / odds.sum(axis=1, keepdims=True)
+
+
+def load(model, **more):
+    return load_model(model, **{"classes": EXPRESSIONS, "side": SIDE} | more)
+
+
+@pytest.fixture
+def images():
+    return np.random.default_rng(1).random((5, SIDE, SIDE, 3), dtype=np.float32)
+
+
+def test_a_model_that_normalises_each_image_is_taken_with_a_note(images):
+    def model(x):
+        with np.errstate(all="ignore"):
+            x = (x - x.mean((1, 2, 3), keepdims=True)) / x.std((1, 2, 3), keepdims=True)
+        return with_softmax(x[:, ::4, ::4].reshape(len(x), -1)[:, :6])
+
+    found = load(model)
+    assert "image of one colour" in found.notes[0] and np.isfinite(found.predict(images)).all()
+    with pytest.raises(ModelError, match="NaN or infinity"):
+        load(lambda x: np.full((len(x), 6), np.nan))
+
+
+def test_whole_number_inputs_want_whole_pixels(tmp_path):
+    import tensorflow as tf
+
+    class Bytes(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec((None, SIDE, SIDE, 3), tf.uint8)])
+        def __call__(self, x):
+            return tf.nn.softmax(tf.reduce_mean(tf.cast(x, tf.float32), (1, 2)) @ tf.constant(MATRIX) / 255)
+
+    module = Bytes()
+    tf.saved_model.save(module, str(tmp_path / "bytes"), signatures=module.__call__)
+    with pytest.raises(ModelError, match="takes whole numbers.*Say preprocessing = '255'"):
+        load(tmp_path / "bytes")
+    found = load(tmp_path / "bytes", preprocessing="255")
+    noise = np.random.default_rng(0).random((2, SIDE, SIDE, 3), dtype=np.float32) * 0.49
+    assert np.abs(np.diff(found.predict(noise), axis=0)).max() > 1e-4
+
+
+def test_a_model_that_answers_all_alike_is_noted():
+    assert any(
+        "the same for three quite different images" in note
+        for note in load(lambda x: np.full((len(x), 6), 1 / 6)).notes
+    )
+    assert not load(function(MATRIX)).notes
+
+
+def test_a_random_model_is_refused():
+    random = np.random.default_rng(0)
+    with pytest.raises(ModelError, match="predicts differently each time.*dropout"):
+        load(lambda x: with_softmax(random.normal(size=(len(x), 6))))
+
+
+@pytest.mark.parametrize("output", ["probabilities", "logits"])
+def test_percentages_are_told_and_no_logits(output):
+    with pytest.raises(ModelError, match="sum to 100 in each row.*model\\(images\\) / 100"):
+        load(lambda x: 100 * function(MATRIX)(x), output=output)
+
+
+def test_code_in_a_file_may_have_dataclasses_and_neighbours(tmp_path, images):
+    (tmp_path / "helper_of_mine.py").write_text("K = 6\n")
+    (tmp_path / "my_code.py").write_text(
+        "from __future__ import annotations\nfrom dataclasses import dataclass\nimport numpy as np\n"
+        "from helper_of_mine import K\n\n@dataclass\nclass Config:\n    side: int = 48\n\n"
+        "def predict(x):\n    return np.full((len(x), K), 1 / K)\n"
+    )
+    found = load(f"{tmp_path / 'my_code.py'}:predict")
+    assert found.predict(images).shape == (5, 6)
+
+
+@pytest.mark.parametrize("form", ["function", "keras", "torch"])
+def test_a_model_of_fewer_classes_never_predicts_the_others(form, images):
+    classes = ["Neutral", "Happy", "Sad", "Surprise", "Fear"]
+    matrix = weights(5)
+    source = {"function": function, "keras": keras_model, "torch": _torch}[form](matrix)
+    found = load(source, classes=classes, output="logits" if form == "torch" else None)
+    assert found.classes == (*EXPRESSIONS, "neutral")
+    predictions = found.predict(images)
+    want = function(matrix)(images)
+    expected = np.zeros((5, 7))
+    expected[:, [6, 3, 4, 5, 2]] = want
+    np.testing.assert_allclose(predictions, expected, atol=1e-5)
+    assert any("does not know anger, disgust" in note for note in found.notes)
+    own = OwnModel(call=source, version="1", classes=classes, side=SIDE)
+    names, six = predicted_expressions(predictions, "Mine", own)
+    assert not set(names) & {"anger", "disgust"} and not six[:, :2].any()
+
+
+def _torch(matrix):
+    torch = pytest.importorskip("torch")
+
+    class Corner(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.matrix = torch.nn.Parameter(torch.tensor(matrix))
+
+        def forward(self, x):
+            half = x.shape[2] // 2
+            return x[:, :, :half, :half].mean(dim=(2, 3)) @ self.matrix
+
+    return Corner()
+
+
+@pytest.mark.parametrize("form", ["function", "keras"])
+def test_outputs_that_are_no_class_have_no_part_in_the_softmax(form, images):
+    matrix = weights(9)
+    classes = [*FER2013, "not a class", "Not a class"]
+    source = {"function": function, "keras": keras_model}[form](matrix, softmax=False)
+    found = load(source, classes=classes, output="logits")
+    seven = with_softmax(function(matrix, softmax=False)(images)[:, :7])
+    np.testing.assert_allclose(found.predict(images), seven[:, [0, 1, 2, 3, 4, 5, 6]], atol=1e-5)
+    # Whatever valence and arousal are, the classes' probabilities stay.
+    matrix[:, 7:] += 5
+    other = {"function": function, "keras": keras_model}[form](matrix, softmax=False)
+    np.testing.assert_allclose(
+        load(other, classes=classes, output="logits").predict(images), found.predict(images), atol=1e-6
+    )
+    with pytest.raises(ModelError, match="as 'not a class'"):
+        load(source, classes=FER2013, output="logits")
+
+
+def test_a_suffix_in_capitals(tmp_path, images):
+    keras_model(MATRIX).save(tmp_path / "net.keras")
+    (tmp_path / "net.keras").rename(tmp_path / "MODEL.KERAS")
+    found = load(tmp_path / "MODEL.KERAS")
+    np.testing.assert_allclose(found.predict(images), function(MATRIX)(images), atol=1e-6)
+
+
+def test_too_few_expressions_are_refused():
+    with pytest.raises(SettingsError, match="two or more of the six"):
+        load(function(weights(2)), classes=["neutral", "happy"])

@@ -1,4 +1,4 @@
-"""Known answers: planted maps, baselines by hand, masks under relabelling, and the step on a miniature."""
+"""Known answers: summaries by hand, chimeras, masks under relabelling, and the step on a miniature."""
 
 import numpy as np
 import pandas as pd
@@ -10,21 +10,26 @@ from test_figures import assert_readable
 
 from ekman_expressions import figures
 from ekman_expressions.core.errors import DataError, MissingError
-from ekman_expressions.core.expressions import EXPRESSIONS
+from ekman_expressions.core.expressions import EXPRESSIONS, index
 from ekman_expressions.core.files import read_csv, write_arrays
+from ekman_expressions.explainers import EXPLAINERS, StoredMap
+from ekman_expressions.faces.synthetic import chimeras
 from ekman_expressions.facespace.masks import atlas, ekman_mask
-from ekman_expressions.facespace.warp import SHAPE
-from ekman_expressions.measures.chance import centre_distance
+from ekman_expressions.facespace.warp import SHAPE, template_points
 from ekman_expressions.measures.known_answers import (
-    LOCALISATION_SCORES,
+    CENTRE,
+    ORACLE,
+    REFERENCES,
     changed_pixels,
-    localisation_scores,
     masks_against_movement,
+    most_changed,
+    share_above,
+    summarise_dissociation,
     summarise_localisation,
 )
 from ekman_expressions.study import known_answers
 from ekman_expressions.study import run as run_steps
-from ekman_expressions.study.prepared import known_faces
+from ekman_expressions.study.prepared import known_faces, read_landmarks
 
 HULL = atlas().hull
 read = known_answers.read_known_answers
@@ -37,24 +42,7 @@ def rows_of_canvas(start, stop):
     return canvas
 
 
-# One map
-
-
-def test_a_map_equal_to_the_changed_pixels_finds_them_all():
-    changed = rows_of_canvas(100, 140)
-    found = localisation_scores(np.float32(changed), changed, HULL)
-    area = changed[HULL].mean()
-    assert found == pytest.approx({"auc": 1, "mass": 1, "density": 1 / area, "area": area})
-    assert localisation_scores(1 - np.float32(changed), changed, HULL)["auc"] == 0
-
-
-def test_baselines_are_what_they_say():
-    prior, changed = np.exp(-2 * centre_distance() ** 2), rows_of_canvas(100, 175)
-    assert prior.max() == pytest.approx(1, abs=0.01) and prior[0, 0] < prior[137, 0] < prior[137, 112]
-    np.testing.assert_allclose(prior, prior[::-1, ::-1])
-    # One standard deviation is half of the way to the side.
-    assert prior[137, 56] == pytest.approx(np.exp(-0.5), abs=0.02)
-    assert localisation_scores(prior, changed, HULL)["auc"] > 0.5
+# The reference
 
 
 def test_each_unit_counts_by_its_own_range():
@@ -67,18 +55,68 @@ def test_each_unit_counts_by_its_own_range():
         changed_pixels({"au02": slight, "total": jaw})
 
 
+def test_the_pixels_that_changed_most_are_a_fifth_of_the_face():
+    marked = most_changed(RNG.random(SHAPE))
+    assert marked.sum() == pytest.approx(0.2 * HULL.sum(), rel=0.01) and not (marked & ~HULL).any()
+
+
 def test_summary_by_hand():
     rows = [
-        ("lime", "WeiNet", subject, correct, value, 0.5, np.nan, 0.1, 0.0)
-        for subject, correct, value in (("a", True, 0.6), ("a", False, 0.8), ("b", True, 0.5))
+        (name, network, reading, image_id, subject, value, value)
+        for name, network, reading, values in (
+            ("lime", "WeiNet", "positive", (0.6, 0.8, 0.5)),
+            (CENTRE, "none", "baseline", (0.5, 0.6, 0.55)),
+            (ORACLE, "none", "baseline", (0.9, 1.0, 0.8)),
+        )
+        for image_id, subject, value in zip("xyz", "aab", values, strict=True)
     ]
-    names = ["explainer", "network", "subject", "correct", *LOCALISATION_SCORES]
-    table = summarise_localisation(pd.DataFrame(rows, columns=names), seed=0).set_index(["faces", "score"])
-    assert table.loc[("all", "auc"), ["value", "count", "subjects"]].tolist() == pytest.approx(
-        [1.9 / 3, 3, 2]
+    names = ["explainer", "network", "reading", "image_id", "subject", *REFERENCES]
+    table = summarise_localisation(pd.DataFrame(rows, columns=names), seed=0)
+    found = table[table["reference"] == "displacement"].set_index("explainer")
+    lime = found.loc["lime"]
+    assert lime[["value", "fraction", "count", "subjects"]].tolist() == pytest.approx(
+        [1.9 / 3, 0.25 / 1.05, 3, 2]
     )
-    assert table.loc[("correct", "auc"), "value"] == pytest.approx(0.55)
-    assert table.loc[("all", "auc"), "low"] < 0.6 and ("all", "density") not in table.index
+    assert lime["low"] < 1.9 / 3 < lime["high"] and lime["fraction_low"] < 0.2 < lime["fraction_high"]
+    assert found["fraction"][[CENTRE, ORACLE]].tolist() == [0, 1]
+
+
+# Chimeras
+
+
+def test_explanations_of_a_function_that_reads_one_half_tell_it_from_the_other_half():
+    faces = np.float32(RNG.random((4, 8, 8, 3))).repeat(4, axis=1).repeat(4, axis=2)
+    landmarks = np.full((4, 68, 2), 0.5)
+    table = pd.DataFrame({"subject": list("aabb"), "variant": 0, "expression": ["fear", "anger"] * 2})
+    images, _, about = chimeras(faces, landmarks, table)
+    assert (
+        about[["subject", "upper", "lower"]].values.tolist()[1] == ["a", "fear", "anger"] and len(about) == 8
+    )
+    np.testing.assert_array_equal(images[1], np.concatenate([faces[0, :16], faces[1, 16:]]))
+
+    def reader(rows):
+        def model(batch):
+            bright = np.asarray(batch)[:, rows].mean(axis=(1, 2, 3))
+            return np.stack([bright, 1 - bright], axis=1)
+
+        return model
+
+    rows = []
+    for image, seam, subject in zip(images, about["seam"], about["subject"], strict=True):
+        for method, explain in (
+            ("lime", lambda m, i: EXPLAINERS["lime"].explain(m, i[None], [0], seed=0, samples=200)[0].map),
+            ("edges", lambda _, i: np.abs(np.diff(i.mean(axis=-1), axis=1))),
+        ):
+            upper, lower = (
+                share_above(explain(reader(half), image), seam)
+                for half in (slice(0, seam), slice(seam, None))
+            )
+            rows.append(("none", method, "positive", subject, upper, lower))
+    faces = pd.DataFrame(rows, columns=["head", "method", "reading", "subject", "U", "L"])
+    found = summarise_dissociation(faces, seed=0).set_index("method")
+    assert found.loc["lime", "value"] > 0.6 and found.loc["lime", "right"] == 1
+    assert found.loc["edges", ["value", "right", "faces", "subjects"]].tolist() == [0, 0, 8, 2]
+    assert np.isnan(share_above(np.zeros((4, 4)), 2))
 
 
 # The masks
@@ -122,16 +160,18 @@ def layers_of(rows):
 
 @pytest.fixture
 def experiment(tmp_path):
-    """Two persons, two expressions; LIME finds what moved exactly, KernelSHAP finds the rest."""
+    """Two persons, two expressions; occlusion finds what moved exactly, RISE finds the rest."""
     low, high = layers_of(slice(70, 80)), layers_of(slice(30, 40))
     faces = [(s, name, 0, 90, {}) for s in ("id00", "id01") for name in ("neutral",)]
     faces += [(s, e, 0, 90, at) for s in ("id00", "id01") for e, at in (("anger", high), ("happiness", low))]
     found = prepared(tmp_path, write_set(tmp_path / "set", faces))
-    found = found.replace(explanation=found.explanation.replace(compare=("kernel_shap", "rise")))
+    found = found.replace(
+        explanation=found.explanation.replace(explainer="occlusion", compare=("rise", "grad_cam"))
+    )
     truths = {}
     for row in known_faces(found).itertuples():
         truths[row.image_id] = row, changed_pixels(known_answers.warped_layers(found, row, ["au04"]))
-    for explainer, sign in (("lime", 1), ("kernel_shap", -1)):
+    for explainer, sign in (("occlusion", 1), ("rise", -1)):
         explained = found.explained_by(explainer)
         with stand_in(explained, "facespace"):
             for (_, fold), predicted in ((pair, e) for pair in found.pairs for e in ("anger", "happiness")):
@@ -140,27 +180,38 @@ def experiment(tmp_path):
                     for i, (row, truth) in truths.items()
                     if row.fold == fold and row.expression == predicted
                 ]
-                maps = np.stack([np.float32(truth if sign > 0 else ~truth) for _, truth in of_cell])
-                ids = np.array([i for i, _ in of_cell])
-                write_arrays(explained.maps_path("WeiNet", fold, predicted), {"maps": maps, "image_ids": ids})
+                for image_id, truth in of_cell:
+                    x, y = template_points(read_landmarks(found, image_id), (64, 64)).transpose(2, 0, 1)
+                    place = (
+                        np.nan_to_num(v).astype(int).clip(0, n - 1)
+                        for v, n in zip((y, x), SHAPE, strict=True)
+                    )
+                    map_ = np.float32(sign * (truth[*place] - 0.5))
+                    known = {"image_id": image_id, "model": f"WeiNet_{fold}", "target": index(predicted)}
+                    stored = StoredMap(**known, map=map_, passes=1)
+                    stored.save(explained.record_path("WeiNet", fold, image_id))
+                ids = {"image_ids": np.array([i for i, _ in of_cell])}
+                write_arrays(explained.maps_path("WeiNet", fold, predicted), ids)
     return found
 
 
 def test_step_scores_explainers_and_baselines_and_names_what_is_missing(experiment):
     run = run_steps(experiment, "known_answers")
     assert run.done == 2
-    assert [entry["item"] for entry in run.omissions if "explainer" in entry["item"]] == ["explainer rise"]
+    assert [entry["item"] for entry in run.omissions if "explainer" in entry["item"]] == [
+        "explainer grad_cam"
+    ]
     table = read(experiment, "localisation")
-    auc = table[(table["faces"] == "all") & (table["score"] == "auc")].set_index("explainer")["value"]
-    assert auc["lime"] == 1 and auc["kernel_shap"] == 0 and auc["photometric change"] == 1
-    assert auc["random pixels"] == pytest.approx(0.5, abs=0.03)
-    faces = read(experiment, "localisation_faces")
-    lime = faces[faces["explainer"] == "lime"]
-    assert lime["correct"].all() and len(lime) == 4 and (lime["mass"] == 1).all()
-    # Another face's explanation lies at the other expression's place.
-    assert (lime["over_another"] > 0.4).all()
-    prior = faces[faces["explainer"] == "centre prior"].set_index("image_id")["auc"]
-    np.testing.assert_allclose(lime.set_index("image_id")["over_centre"], 1 - prior[lime["image_id"]])
+    table = table[table["reference"] == "displacement"].set_index(["explainer", "reading"])
+    values = table["value"]
+    assert values["occlusion", "positive"] > 0.95 and values["rise", "positive"] < 0.05
+    # The sign is gone; both halves of the map are alike.
+    assert values["rise", "magnitude"] == values["occlusion", "magnitude"]
+    baselines = values[:, "baseline"]
+    assert baselines["movement of others"] > 0.95 and baselines["photometric change"] > 0.95
+    assert baselines["random pixels"] == pytest.approx(0.5, abs=0.2)
+    assert {CENTRE, ORACLE, "ellipse", "image edges"} < set(baselines.index)
+    assert table.loc[("occlusion", "positive"), "count"] == 4
     pairs, summary = read(experiment, "masks"), read(experiment, "masks_summary")
     assert len(pairs) == 4 and summary["statistic"].tolist() == ["own", "others", "difference"]
     again = run_steps(experiment, "known_answers")
@@ -201,11 +252,18 @@ def test_figures_are_readable_and_show_the_numbers(experiment):
     table = read(experiment, "localisation")
     figure = known_answers.localisation_figure(table)
     assert_readable(figure)
-    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["LIME", "KernelSHAP"]
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == [
+        "Occlusion, positive",
+        "Occlusion, magnitude",
+        "RISE, positive",
+        "RISE, magnitude",
+    ]
     dots = [line.get_xdata()[0] for line in figure.axes[0].lines if line.get_marker() == "o"]
-    assert dots == pytest.approx([1, 0])
+    assert (
+        dots == table["value"][(table["network"] != "none") & (table["reference"] == "displacement")].tolist()
+    )
     readable = known_answers.localisation_table(table)
-    assert readable.loc[("WeiNet", "lime"), "auc"].startswith("1.000 [")
+    assert readable.loc[("none", CENTRE, "baseline"), ("fraction", "displacement")].startswith("0.00 [")
     assert_readable(known_answers.masks_figure(read(experiment, "masks"), read(experiment, "masks_summary")))
     with pytest.raises(DataError, match="no explained faces"):
         known_answers.localisation_figure(table[table["network"] == "none"])

@@ -50,20 +50,20 @@ def test_the_least_and_the_most_alike_explainers_are_named(experiment):
 
 def test_the_best_localisation_is_named(experiment):
     rows = [
-        (*pair, "all", score, value, value - 0.02, value + 0.02, 12, 6)
-        for pair, value in {
-            ("centre prior", "none"): 0.55,
-            ("lime", "SilNet"): 0.53,
-            ("rise", "WeiNet"): 0.61,
+        (*names, reference, value, value - 0.02, value + 0.02, 12, 6)
+        for names, value in {
+            ("centre prior", "none", "baseline"): 0.55,
+            ("lime", "SilNet", "positive"): 0.53,
+            ("rise", "WeiNet", "magnitude"): 0.61,
         }.items()
-        for score in ("auc", "density")
+        for reference in ("displacement", "photometric")
     ]
     folder = experiment.known_answers_folder
-    columns = ["explainer", "network", "faces", "score", "value", "low", "high", "count", "subjects"]
+    columns = ["explainer", "network", "reading", "reference", "value", "low", "high", "count", "subjects"]
     table = pd.DataFrame(rows, columns=columns)
     write_csv(folder / "localisation.csv", table)
     (texts,) = drawn(experiment, "known_answers", folder).values()
-    assert "Highest AUC: RISE on WeiNet, 0.610 (0.590 to 0.630)" in texts["Description"]
+    assert "Highest AUC: RISE (magnitude) on WeiNet, 0.610 (0.590 to 0.630)" in texts["Description"]
 
 
 def test_the_densest_regions_are_named(experiment):

@@ -11,8 +11,10 @@ from ekman_expressions.measures.heatmap_set import HeatmapSet, assess, known_fig
 from ekman_expressions.measures.known_answers import (
     changed_pixels,
     iou_at_equal_area,
-    localisation_scores,
     masks_against_movement,
+    most_changed,
+    share_above,
+    summarise_dissociation,
     summarise_localisation,
 )
 from ekman_expressions.measures.quality import (
@@ -82,7 +84,6 @@ __all__ = [
     "known_figures",
     "layout",
     "linkage",
-    "localisation_scores",
     "mask_scores",
     "masks_against_movement",
     "pair_matrix",
@@ -105,6 +106,9 @@ __all__ = [
     "split_half",
     "split_test",
     "summarise",
+    "most_changed",
+    "share_above",
+    "summarise_dissociation",
     "summarise_localisation",
     "untrained_copy",
 ]

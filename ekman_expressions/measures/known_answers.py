@@ -9,14 +9,16 @@ import pandas as pd
 
 from ekman_expressions.core.errors import DataError
 from ekman_expressions.core.seeds import derive_seed
+from ekman_expressions.facespace.masks import atlas
 from ekman_expressions.facespace.warp import SHAPE
 from ekman_expressions.measures.chance import relabelling_test
-from ekman_expressions.measures.scores import auc, relevance_mass
-from ekman_expressions.measures.uncertainty import _cluster_bootstrap, interval_of, resample_counts
+from ekman_expressions.measures.uncertainty import RESAMPLES, _cluster_bootstrap, interval_of, resample_counts
 
-LOCALISATION_SCORES = ("auc", "mass", "density", "over_centre", "over_another")
-"""AUC, mass and density: see `localisation_scores`; AUC less that of the centre prior on the same face, and
-less that of the same model's explanation of a face with another expression."""
+REFERENCES = ("displacement", "photometric")
+"""What explanations are held against: pixels that moved, and pixels whose colour changed most."""
+
+CENTRE, ORACLE = "centre prior", "oracle on superpixels"
+"""Baselines between which results are placed: a bell in the middle, and the answer itself in superpixels."""
 
 _PART = 0.5
 _LEAST_MM = 0.5
@@ -53,56 +55,49 @@ def changed_pixels(layers: Mapping[str, np.ndarray]) -> np.ndarray:
     return changed
 
 
-def localisation_scores(found: np.ndarray, changed: np.ndarray, within: np.ndarray) -> dict[str, float]:
-    """Score a map in face space against the pixels that changed, within the face hull.
-
-    All are (275, 224); see `changed_pixels` and `Atlas.hull`. Errors as of `scores.auc`.
-
-    Returns
-    -------
-    dict
-        ``auc``: see `scores.auc`, 0.5 by chance; ``mass``: the share of the positive mass on changed pixels;
-        ``density``: that share over the share of pixels that changed, 1 by chance (both NaN where the map is
-        nowhere positive); ``area``: the latter share.
-    """
-    area = float(changed[within].mean())
-    scores = {"auc": auc(found, changed, within), "mass": np.nan, "density": np.nan, "area": area}
-    if (found[within] > 0).any():
-        scores["mass"] = relevance_mass(found, changed, within)
-        scores["density"] = scores["mass"] / area
-    return scores
+def most_changed(change: np.ndarray, share: float = 0.2) -> np.ndarray:
+    """Return the `share` of the face hull's pixels whose colour changed most; all (275, 224)."""
+    hull = atlas().hull
+    return hull & (change > np.quantile(change[hull], 1 - share))
 
 
 def summarise_localisation(faces: pd.DataFrame, *, seed: int) -> pd.DataFrame:
-    """Average the scores of faces, with 95 % intervals over subjects.
+    """Average the AUCs of faces, with 95 % intervals over subjects.
 
     Parameters
     ----------
     faces : DataFrame
-        One row per explained face: ``explainer, network, subject, correct`` and `LOCALISATION_SCORES`.
+        A row per explained face, reading and explainer: ``explainer, network, reading, image_id, subject`` and
+        the AUC for each of `REFERENCES`. Baselines have the network "none"; `CENTRE` and `ORACLE` must be there.
     seed : int
 
     Returns
     -------
     DataFrame
-        ``explainer, network, faces ('all' or 'correct'), score, value, low, high, count, subjects``: for
-        each explainer and network, all faces and those that were classified correctly, and each score.
+        ``explainer, network, reading, reference, value, low, high``, the mean AUC; ``fraction, fraction_low,
+        fraction_high``, its place between the centre prior (0) and the oracle (1) on the same faces; ``count,
+        subjects``.
     """
+    ends = [faces[faces["explainer"] == name].set_index("image_id") for name in (CENTRE, ORACLE)]
     rows = []
-    for (explainer, network), of_pair in faces.groupby(["explainer", "network"], sort=False):
-        for which, chosen in (("all", of_pair), ("correct", of_pair[of_pair["correct"].astype(bool)])):
-            for name in LOCALISATION_SCORES:
-                known = chosen[np.isfinite(chosen[name].astype(float))]
-                if known.empty:
-                    continue
-                interval = _cluster_bootstrap(
-                    known[name].to_numpy(float),
-                    known["subject"].to_numpy(),
-                    seed=derive_seed(seed, "localisation", explainer, network, which, name),
-                )
-                ends = (interval.estimate, interval.low, interval.high)
-                rows.append((explainer, network, which, name, *ends, len(known), interval.units))
-    columns = ["explainer", "network", "faces", "score", "value", "low", "high", "count", "subjects"]
+    for names, of_cell in faces.groupby(["explainer", "network", "reading"], sort=False):
+        codes, subjects = pd.factorize(of_cell["subject"])
+        own_seed = derive_seed(seed, "localisation", *names)
+        counts = resample_counts(len(subjects), RESAMPLES, seed=own_seed)
+        # The first row is the data themselves: every subject once.
+        counts = np.vstack([np.ones(len(subjects), int), counts])
+        for reference in REFERENCES:
+            columns = (of_cell[reference], *(end.loc[of_cell["image_id"], reference] for end in ends))
+            value, low, high = (
+                counts @ np.bincount(codes, column) / (counts @ np.bincount(codes)) for column in columns
+            )
+            with np.errstate(divide="ignore", invalid="ignore"):
+                found = value, (value - low) / (high - low)
+            intervals = [interval_of(float(each[0]), each[1:], len(subjects)) for each in found]
+            row = [number for each in intervals for number in (each.estimate, each.low, each.high)]
+            rows.append((*names, reference, *row, len(of_cell), len(subjects)))
+    columns = ["explainer", "network", "reading", "reference", "value", "low", "high"]
+    columns += ["fraction", "fraction_low", "fraction_high", "count", "subjects"]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -210,3 +205,38 @@ def masks_against_movement(
         pd.DataFrame(pairs, columns=["mask", "causal_map", "iou", "low", "high", "subjects"]),
         pd.DataFrame(summary, columns=["statistic", "value", "low", "high", "p", "subjects"]),
     )
+
+
+def share_above(found: np.ndarray, seam: int) -> float:
+    """Return the share of a map's positive mass in the rows above `seam`; NaN where it is nowhere positive.
+
+    Of a map that is made of the image alone it is the same for every model: the difference of two models
+    whose answers rest on different halves needs no mask and no threshold.
+
+    Examples
+    --------
+    >>> share_above(np.array([[3.0, -9.0], [1.0, 0.0]]), 1)
+    0.75
+    """
+    positive = np.maximum(found, 0)
+    total = positive.sum(dtype=np.float64)
+    return float(positive[:seam].sum(dtype=np.float64) / total) if total > 0 else np.nan
+
+
+def summarise_dissociation(faces: pd.DataFrame, *, seed: int) -> pd.DataFrame:
+    """Average the share above the seam of network U minus L, with 95 % intervals over subjects.
+
+    `faces` has ``head, method, reading, subject`` and `share_above` of both networks' maps, ``U`` and ``L``.
+    Returns ``head, method, reading, value, low, high, right`` (the share of faces on which U has more above than
+    L), ``faces`` (on which both maps are somewhere positive), ``subjects``.
+    """
+    rows = []
+    for names, of_cell in faces.groupby(["head", "method", "reading"], sort=False):
+        apart = (of_cell["U"] - of_cell["L"]).dropna()
+        found = _cluster_bootstrap(
+            apart.to_numpy(), of_cell.loc[apart.index, "subject"].to_numpy(), seed=derive_seed(seed, *names)
+        )
+        ends = (found.estimate, found.low, found.high)
+        rows.append((*names, *ends, (apart > 0).mean(), len(apart), found.units))
+    columns = ["head", "method", "reading", "value", "low", "high", "right", "faces", "subjects"]
+    return pd.DataFrame(rows, columns=columns)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -17,23 +17,27 @@ from ekman_expressions.core.errors import DataError, MissingError
 from ekman_expressions.core.expressions import EXPRESSIONS, title
 from ekman_expressions.core.files import read_arrays, read_csv, require, sha256, write_csv
 from ekman_expressions.core.seeds import derive_seed
-from ekman_expressions.explainers import EXPLAINERS
+from ekman_expressions.explainers import EXPLAINERS, superpixels
 from ekman_expressions.faces.synthetic import PHOTOMETRIC, PIXELS, TOTAL, read_layers
 from ekman_expressions.facespace.heatmaps import RunningMean
 from ekman_expressions.facespace.masks import atlas, ekman_mask
 from ekman_expressions.facespace.warp import SHAPE, normalise
-from ekman_expressions.measures.chance import centre_distance
+from ekman_expressions.measures.chance import centre_distance, centre_ellipse
 from ekman_expressions.measures.known_answers import (
-    LOCALISATION_SCORES,
+    CENTRE,
+    ORACLE,
+    REFERENCES,
     changed_pixels,
     iou_at_equal_area,
-    localisation_scores,
     masks_against_movement,
+    most_changed,
     summarise_localisation,
 )
+from ekman_expressions.measures.scores import auc
 from ekman_expressions.study import prepared
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.explainers import compared
+from ekman_expressions.study.explanations import read_explanation
 from ekman_expressions.study.provenance import Run, finished_entry
 
 if TYPE_CHECKING:
@@ -63,27 +67,10 @@ class CausalMaps:
 
 
 def warped_layers(experiment: Experiment, row: Any, names: Iterable[str]) -> dict[str, np.ndarray]:
-    """Read layers of the causal mask of one prepared face, in face space.
+    """Read layers of the causal mask of one prepared face, in face space: name to (275, 224) float32.
 
-    Parameters
-    ----------
-    experiment : Experiment
-    row : row of `prepared.known_faces`
-        As ``itertuples`` yields it.
-    names : iterable of str
-        Which layers.
-
-    Returns
-    -------
-    dict of str to (275, 224) ndarray of float32
-        In face space.
-
-    Raises
-    ------
-    MissingError
-        If the source image, the mask or the prepared face is not there.
-    DataError
-        If one of them is damaged, has changed, or the mask lacks a layer.
+    `row` is of `prepared.known_faces`, as ``itertuples`` yields it. `MissingError` if a file is not there,
+    `DataError` if one is damaged, has changed, or the mask lacks a layer.
     """
     source = Path(row.source_path)
     if not source.is_file():
@@ -103,17 +90,8 @@ def warped_layers(experiment: Experiment, row: Any, names: Iterable[str]) -> dic
 def causal_maps(experiment: Experiment) -> CausalMaps:
     """Average the causal masks of an experiment's synthetic faces per expression, in face space.
 
-    Images whose mask or landmarks cannot be read, or whose source image has changed since it was
-    prepared, are left out by name.
-
-    Raises
-    ------
-    SettingsError
-        If the experiment has no synthetic faces.
-    MissingError
-        If the step 'faces' has not run.
-    DataError
-        If the set has no layers, or no image could be used.
+    Images whose mask or landmarks cannot be read, or whose source image has changed since then, are
+    left out by name. `DataError` if no image could be used; other errors as of `prepared.known_faces`.
     """
     rows = prepared.known_faces(experiment)
     means: dict[tuple[str, str], RunningMean] = {}
@@ -143,18 +121,7 @@ def causal_maps(experiment: Experiment) -> CausalMaps:
 
 
 def mask_agreement(means: Mapping[str, np.ndarray]) -> pd.DataFrame:
-    """Compare each Ekman mask with the mean causal map of its own and of the other expressions.
-
-    Parameters
-    ----------
-    means : dict of expression to (275, 224) ndarray of float
-        Such as ``causal_maps(experiment).means``.
-
-    Returns
-    -------
-    DataFrame
-        A row per mask, a column per causal map: see `iou_at_equal_area`.
-    """
+    """Return the `iou_at_equal_area` of each Ekman mask (rows) with each mean causal map (columns)."""
     masks = {name: ekman_mask(name) for name in means}
     return pd.DataFrame(
         {name: [iou_at_equal_area(found, mask) for mask in masks.values()] for name, found in means.items()},
@@ -163,18 +130,7 @@ def mask_agreement(means: Mapping[str, np.ndarray]) -> pd.DataFrame:
 
 
 def mean_faces(experiment: Experiment) -> dict[str, np.ndarray]:
-    """Average the synthetic faces of each expression in face space, subjects counting alike.
-
-    Returns
-    -------
-    dict of expression to (275, 224, 3) ndarray of float32, range [0, 1]
-        RGB.
-
-    Raises
-    ------
-    SettingsError, MissingError, DataError
-        As `causal_maps`.
-    """
+    """Average the synthetic faces of each expression in face space, subjects alike: RGB in [0, 1]."""
     found = {}
     for expression, of_expression in prepared.known_faces(experiment).groupby("expression"):
         over_subjects = RunningMean()
@@ -193,9 +149,8 @@ def _layer_in_face_space(
 ) -> np.ndarray:
     """Warp a layer (112, 112) of a causal mask into face space, as explanations of the crop are warped.
 
-    `transform`, (2, 3), is from continuous source pixels to those of the crop, whose side is `size` pixels;
-    `landmarks`, (68, 2), are in units of that side. Where the crop reaches beyond the source image, the
-    layer is reflected as the image is.
+    `transform`, (2, 3), is from continuous source pixels to those of the crop, whose side is `size` pixels.
+    Where the crop reaches beyond the source image, the layer is reflected as the image is.
     """
     import cv2
 
@@ -210,12 +165,14 @@ def _layer_in_face_space(
     return normalise(crop, landmarks)
 
 
-_CENTRE, _RANDOM, _CHANGE = "centre prior", "random pixels", "photometric change"
+_BLUR = SHAPE[1] / 16  # common resolution of all maps: standard deviation in pixels of face space
+_ELLIPSE = 0.4
 _FACES = (
-    *("explainer", "network", "fold", "image_id", "subject", "expression", "predicted", "correct", "area"),
-    *LOCALISATION_SCORES,
+    *("explainer", "network", "fold", "image_id", "subject", "expression", "predicted", "correct", "reading"),
+    *REFERENCES,
 )
-_PANELS = {"auc": "AUC within the face", "density": "density on changed pixels"}
+_READINGS = {"positive": lambda found: np.maximum(found, 0), "magnitude": np.abs}
+_PANELS = {"displacement": "AUC, pixels that moved", "photometric": "AUC, pixels whose colour changed"}
 
 
 def nothing_known(experiment: Experiment) -> str:
@@ -231,11 +188,11 @@ def nothing_known(experiment: Experiment) -> str:
 def known_answers(experiment: Experiment, run: Run) -> None:
     """Compare all explanations, and the Ekman masks, with what moved.
 
-    Of ``explanation.explainer`` and each of ``explanation.compare``. Writes ``localisation_faces.csv``, a row
-    per explained face, and ``localisation.csv`` (see `summarise_localisation`), ``masks.csv`` and
-    ``masks_summary.csv`` (see `masks_against_movement`). Baselines have no network. Faces of other databases
-    are passed over. Explainers whose explanations are not there, and faces whose masks cannot be used, are
-    left out.
+    Of ``explanation.explainer`` and each of ``explanation.compare``, in two readings (positive part and
+    magnitude), all blurred alike. Writes ``localisation_faces.csv``, a row per explained face and reading, and
+    ``localisation.csv`` (see `summarise_localisation`), ``masks.csv`` and ``masks_summary.csv`` (see
+    `masks_against_movement`). Baselines have no network. Faces of other databases are passed over. Explainers
+    whose explanations are not there, and faces whose masks cannot be used, are left out.
 
     Raises
     ------
@@ -243,89 +200,119 @@ def known_answers(experiment: Experiment, run: Run) -> None:
         If no explainer has explanations in face space.
     """
     rows = {row.image_id: row for row in prepared.known_faces(experiment).itertuples()}
-    within = atlas().hull
-
-    @cache
-    def known(image_id: str) -> tuple[np.ndarray, dict[str, dict[str, float]]] | None:
-        """Return the changed pixels of a face and the scores of the baselines on it."""
-        units = [name for name in rows[image_id].layers.split() if name.startswith("au")]
-        try:
-            layers = warped_layers(experiment, rows[image_id], [*units, PHOTOMETRIC])
-            changed = changed_pixels(layers)
-        except (DataError, MissingError) as error:
-            run.omit(image_id, error)
-            return None
-        seed = derive_seed(experiment.seed, "random pixels", image_id)
-        baselines = {
-            # A normal density with the canvas' proportions: a map that knows nothing but the middle.
-            _CENTRE: np.exp(-2 * centre_distance() ** 2),
-            _RANDOM: np.random.default_rng(seed).random(SHAPE),
-            _CHANGE: layers[PHOTOMETRIC],
-        }
-        return changed, {name: localisation_scores(m, changed, within) for name, m in baselines.items()}
-
-    def line(about: tuple, image_id: str, predicted: str, scores: dict[str, float], other: float) -> tuple:
-        expression, (_, baselines) = rows[image_id].expression, known(image_id)
-        scores = scores | {"over_centre": scores["auc"] - baselines[_CENTRE]["auc"], "over_another": other}
-        values = (scores[name] for name in ("area", *LOCALISATION_SCORES))
-        subject = rows[image_id].subject
-        return (*about, image_id, subject, expression, predicted, expression == predicted, *values)
-
-    def of_explainer(name: str) -> list[tuple]:
-        lines = []
-        by = experiment.explained_by(name)
-        for network, fold in experiment.pairs:
-            maps, image_ids, predicted = _read_maps(by, network, fold)
-            places = [place for place, image_id in enumerate(image_ids) if image_id in rows]
-            random = np.random.default_rng(derive_seed(experiment.seed, "another face", name, network, fold))
-            for place in places:
-                image_id = image_ids[place]
-                # The same model's explanation of a face with another expression.
-                expression = rows[image_id].expression
-                others = [other for other in places if rows[image_ids[other]].expression != expression]
-                other = others[random.integers(len(others))] if others else None
-                if known(image_id) is None:
-                    continue
-                changed, _ = known(image_id)
-                try:
-                    scores = localisation_scores(maps[place], changed, within)
-                except DataError as error:
-                    run.omit(f"{name} {network}_{fold} {image_id}", error)
-                    continue
-                over_other = np.nan
-                if other is not None and np.isfinite(maps[other]).all():
-                    over_other = scores["auc"] - localisation_scores(maps[other], changed, within)["auc"]
-                lines.append(line((name, network, fold), image_id, predicted[place], scores, over_other))
-        return lines
-
-    explained, lacking = [], []
-    for name in tqdm(compared(experiment), desc="Scoring explanations", unit="explainer"):
+    names, lacking = [], []
+    for name in compared(experiment):
         try:
             finished_entry(experiment.explained_by(name).facespace_folder, "facespace")
+            names.append(name)
         except MissingError as error:
             run.omit(f"explainer {name}", error)
             lacking.append(str(error))
-            continue
-        of_name = of_explainer(name)
-        explained += of_name
-        run.done += bool(of_name)
-    if len(lacking) == len(compared(experiment)):
+    if not names:
         raise MissingError(f"There is nothing to compare: {'; '.join(lacking)}")
-    baselines = [
-        line((name, "none", rows[image_id].fold), image_id, rows[image_id].expression, scores, np.nan)
-        for image_id in sorted({face[3] for face in explained})
-        for name, scores in known(image_id)[1].items()
-    ]
-    faces = pd.DataFrame([*baselines, *explained], columns=_FACES)
+    try:
+        movement = causal_maps(experiment)
+    except DataError as error:
+        run.omit("Ekman masks", error)
+        movement = CausalMaps({}, {})
+    for image_id, reason in movement.omissions:
+        run.omit(f"causal map {image_id}", reason)
+
+    @cache
+    def known(image_id: str) -> dict[str, np.ndarray] | None:
+        """Return which pixels of a face moved, and which changed colour most."""
+        units = [name for name in rows[image_id].layers.split() if name.startswith("au")]
+        try:
+            layers = warped_layers(experiment, rows[image_id], [*units, PHOTOMETRIC])
+            changed = {
+                "displacement": changed_pixels(layers),
+                "photometric": most_changed(layers[PHOTOMETRIC]),
+            }
+        except (DataError, MissingError) as error:
+            run.omit(image_id, error)
+            return None
+        baselines[image_id] = _score_baselines(
+            experiment, rows[image_id], layers[PHOTOMETRIC], changed, movement
+        )
+        return changed
+
+    baselines: dict[str, list[tuple[str, dict[str, float]]]] = {}
+    faces = []
+    for name in tqdm(names, desc="Scoring explanations", unit="explainer"):
+        by, before = experiment.explained_by(name), len(faces)
+        for network, fold in experiment.pairs:
+            for image_id, predicted in _explained(by, network, fold):
+                if image_id not in rows or known(image_id) is None:
+                    continue
+                row = rows[image_id]
+                about = (image_id, row.subject, row.expression, predicted, row.expression == predicted)
+                try:
+                    found = read_explanation(by, network, fold, image_id, predicted).map
+                    found = normalise(found, prepared.read_landmarks(experiment, image_id))
+                    for reading, read in _READINGS.items():
+                        scores = _score(read(found), known(image_id)).values()
+                        faces.append((name, network, fold, *about, reading, *scores))
+                except (DataError, MissingError) as error:
+                    run.omit(f"{name} {network}_{fold} {image_id}", error)
+        run.done += len(faces) > before
+    for image_id, scored in sorted(baselines.items()):
+        row = rows[image_id]
+        about = (row.fold, image_id, row.subject, row.expression, row.expression, True, "baseline")
+        faces += [(name, "none", *about, *scores.values()) for name, scores in scored]
+    table = pd.DataFrame(faces, columns=_FACES)
     tables = {
-        "localisation_faces": faces,
-        "localisation": summarise_localisation(faces, seed=experiment.seed),
-        **_mask_tables(experiment, run),
+        "localisation_faces": table,
+        "localisation": summarise_localisation(table, seed=experiment.seed),
+        **_mask_tables(experiment, movement, run),
     }
     for name, table in tables.items():
         path = experiment.known_answers_folder / f"{name}.csv"
         write_csv(path, table)
         run.made(path, items=0)
+
+
+def _score(found: np.ndarray, changed: dict[str, np.ndarray]) -> dict[str, float]:
+    """Return the AUC of a map, blurred to the common resolution, for each reference, within the face hull."""
+    import cv2
+
+    blurred = cv2.GaussianBlur(np.float32(found), (0, 0), _BLUR)
+    return {name: auc(blurred, changed[name], atlas().hull) for name in REFERENCES}
+
+
+def _score_baselines(
+    experiment: Experiment, row: Any, change: np.ndarray, changed: dict[str, np.ndarray], movement: CausalMaps
+) -> list[tuple[str, dict[str, float]]]:
+    """Score what knows nothing of a network on one face; the oracle knows the answer, in superpixels."""
+    import cv2
+
+    face = prepared.read_faces(experiment, [row.image_id], _SIDE)[0]
+    landmarks = prepared.read_landmarks(experiment, row.image_id)
+    gray = cv2.cvtColor(np.float32(face), cv2.COLOR_RGB2GRAY)
+    edges = np.hypot(cv2.Sobel(gray, -1, 1, 0), cv2.Sobel(gray, -1, 0, 1))
+    seed = derive_seed(experiment.seed, "random pixels", row.image_id)
+    maps = {
+        CENTRE: np.exp(-2 * centre_distance() ** 2),
+        "ellipse": centre_ellipse(_ELLIPSE),
+        "random pixels": np.random.default_rng(seed).random(SHAPE),
+        "image edges": normalise(edges, landmarks),
+        "photometric change": change,
+    }
+    own = movement.by_subject.get(row.expression, {})
+    others = [found for subject, found in own.items() if subject != row.subject]
+    if others:
+        maps["movement of others"] = np.mean(others, axis=0)
+    settings = experiment.explanation
+    segments = superpixels(face, segments=settings.segments, compactness=settings.compactness)
+    parts = np.stack([normalise(segments == part, landmarks) for part in range(segments.max() + 1)])
+    # In face space a pixel belongs to the superpixel that covers most of it.
+    labels, hull = parts.argmax(axis=0), atlas().hull
+    sizes = np.maximum(np.bincount(labels[hull], minlength=len(parts)), 1)
+    best = {
+        name: (np.bincount(labels[hull], truth[hull], len(parts)) / sizes)[labels]
+        for name, truth in changed.items()
+    }
+    scored = [(name, _score(found, changed)) for name, found in maps.items()]
+    return [*scored, (ORACLE, {name: _score(best[name], changed)[name] for name in REFERENCES})]
 
 
 def read_known_answers(experiment: Experiment, table: str) -> pd.DataFrame:
@@ -334,29 +321,20 @@ def read_known_answers(experiment: Experiment, table: str) -> pd.DataFrame:
     return read_csv(require(path, "known_answers"), dtype={"image_id": str})
 
 
-def _read_maps(
-    experiment: Experiment, network: str, fold: str
-) -> tuple[list[np.ndarray], list[str], list[str]]:
-    """Return all maps of a model, with the image and the predicted expression of each."""
-    maps, image_ids, predicted = [], [], []
+def _explained(experiment: Experiment, network: str, fold: str) -> Iterator[tuple[str, str]]:
+    """Yield the faces that a model's explanations in face space are of, and the predicted expression."""
     for expression in EXPRESSIONS:
         path = experiment.maps_path(network, fold, expression)
         if path.exists():
-            stored = read_arrays(path, ("maps", "image_ids"))
-            maps += list(stored["maps"])
-            image_ids += stored["image_ids"].tolist()
-            predicted += [expression] * len(stored["image_ids"])
-    return maps, image_ids, predicted
+            for image_id in read_arrays(path, ("image_ids",))["image_ids"].tolist():
+                yield image_id, expression
 
 
-def _mask_tables(experiment: Experiment, run: Run) -> dict[str, pd.DataFrame]:
+def _mask_tables(experiment: Experiment, movement: CausalMaps, run: Run) -> dict[str, pd.DataFrame]:
     try:
-        maps = causal_maps(experiment)
-        for image_id, reason in maps.omissions:
-            run.omit(f"causal map {image_id}", reason)
-        masks = {name: ekman_mask(name) for name in maps.means}
+        masks = {name: ekman_mask(name) for name in movement.means}
         seed = derive_seed(experiment.seed, "reference masks")
-        pairs, summary = masks_against_movement(maps.by_subject, masks, seed=seed)
+        pairs, summary = masks_against_movement(movement.by_subject, masks, seed=seed)
     except DataError as error:
         run.omit("Ekman masks", error)
         pairs, summary = (
@@ -367,51 +345,51 @@ def _mask_tables(experiment: Experiment, run: Run) -> dict[str, pd.DataFrame]:
 
 
 def localisation_figure(table: pd.DataFrame) -> Figure:
-    """Draw the benchmark: explainers as rows, networks as colours, baselines as bands.
+    """Draw the benchmark: explainers and readings as rows, networks as colours, baselines as bands.
 
-    Parameters
-    ----------
-    table : DataFrame
-        See `summarise_localisation`; all explained faces are drawn.
-
-    Raises
-    ------
-    DataError
-        If the table has no explained faces.
+    `table` is that of `summarise_localisation`; `DataError` if it has no explained faces.
     """
-    chosen = table[(table["faces"] == "all") & table["score"].isin(_PANELS)]
-    dots = chosen[chosen["network"] != "none"]
+    dots = table[table["network"] != "none"]
     if dots.empty:
         raise DataError("The table has no explained faces to draw.")
-    names = {name: EXPLAINERS[name].title if name in EXPLAINERS else name for name in dots["explainer"]}
+    names = [f"{EXPLAINERS[row.explainer].title}, {row.reading}" for row in dots.itertuples()]
     bands = {
-        (row.score, row.explainer): (row.low, row.high)
-        for row in chosen[chosen["explainer"].isin([_CENTRE, _CHANGE])].itertuples()
+        (row.reference, row.explainer): (row.low, row.high)
+        for row in table[table["explainer"].isin([CENTRE, "movement of others", ORACLE])].itertuples()
     }
     return figures.interval_dots(
-        dots.assign(panel=dots["score"], explainer=dots["explainer"].map(names)),
+        dots.assign(panel=dots["reference"], row=names),
         panels=_PANELS,
-        row="explainer",
+        row="row",
         colour="network",
-        chance={"auc": 0.5, "density": 1.0},
+        chance=dict.fromkeys(_PANELS, 0.5),
         bands=bands,
-        title="Do explanations find the pixels that the active action units changed?",
+        title="Do explanations find what changed in the face?",
         note=f"95 % intervals over subjects ({_span(dots['subjects'])}); {_span(dots['count'])} faces a dot",
     )
 
 
 def localisation_table(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the benchmark for readers: a row per explainer, columns by score.
+    """Return the benchmark for readers: a row per network, explainer and reading; baselines come last.
 
-    Cells read ``0.571 [0.552, 0.590]``: mean and 95 % interval over subjects. Baselines come last.
+    Cells read ``0.571 [0.552, 0.590]``: mean and 95 % interval over subjects, of the AUC and of its place
+    between the centre prior (0) and the oracle (1).
     """
-    columns = ["auc", "over_centre", "mass", "density"]
-    chosen = table[(table["faces"] == "all") & table["score"].isin(columns)]
-    cells = [f"{row.value:.3f} [{row.low:.3f}, {row.high:.3f}]" for row in chosen.itertuples()]
-    wide = chosen.assign(cell=cells).pivot(index=["network", "explainer"], columns="score", values="cell")
-    order = list(dict.fromkeys(zip(chosen["network"], chosen["explainer"], strict=True)))
-    order = sorted(order, key=lambda pair: pair[0] == "none")
-    return wide.loc[order, [name for name in columns if name in wide]]
+    keys = ["network", "explainer", "reading"]
+    cells = {
+        "AUC": [f"{row.value:.3f} [{row.low:.3f}, {row.high:.3f}]" for row in table.itertuples()],
+        "fraction": [
+            f"{row.fraction:.2f} [{row.fraction_low:.2f}, {row.fraction_high:.2f}]"
+            for row in table.itertuples()
+        ],
+    }
+    wide = (
+        table[[*keys, "reference"]].assign(**cells).pivot(index=keys, columns="reference", values=list(cells))
+    )
+    order = sorted(
+        dict.fromkeys(table[keys].itertuples(index=False, name=None)), key=lambda row: row[0] == "none"
+    )
+    return wide.loc[order, [(cell, name) for name in REFERENCES for cell in cells]]
 
 
 def masks_figure(pairs: pd.DataFrame, summary: pd.DataFrame) -> Figure:

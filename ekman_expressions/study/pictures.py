@@ -275,15 +275,16 @@ def _known_answers(experiment: Experiment) -> Iterator[_Picture]:
     folder = experiment.known_answers_folder
     table = _table(folder, "localisation")
     if table is not None and (table["network"] != "none").any():
-        rows = table[(table["faces"] == "all") & (table["score"] == "auc") & (table["network"] != "none")]
+        rows = table[(table["reference"] == "displacement") & (table["network"] != "none")]
         best = rows.loc[rows["value"].idxmax()]
         yield _Picture(
             "localisation",
             partial(known_answers.localisation_figure, table),
-            "AUC: how often a changed pixel is hotter than another, 0.5 by chance. Density: the mass on "
-            "changed pixels for their area, 1 by chance. Bands: the centre prior, and the image's change.",
-            f"Dots with intervals. Highest AUC: {_NAMES.get(best['explainer'], best['explainer'])} on "
-            f"{best['network']}, {best['value']:.3f} ({best['low']:.3f} to {best['high']:.3f}).",
+            "AUC: how often a changed pixel is hotter than another, 0.5 by chance; all maps blurred alike. "
+            "Bands know no network: the middle of the face, how others move, the answer in superpixels.",
+            f"Dots with intervals. Highest AUC: {_NAMES.get(best['explainer'], best['explainer'])} "
+            f"({best['reading']}) on {best['network']}, {best['value']:.3f} ({best['low']:.3f} to "
+            f"{best['high']:.3f}).",
         )
     pairs, summary = _table(folder, "masks"), _table(folder, "masks_summary")
     if pairs is not None and summary is not None:

@@ -5,7 +5,8 @@
 Chimeras join the upper half of one expression with the lower half of another: same person, pose and light.
 Network U learns the upper label, network L the lower one, of the same pictures and from the same initial
 weights. Any map made of the image alone has the same share above the seam for both. `--folder` gets
-faces_<head>.csv (a row per face and method; a face that is done is kept) and chimeras.csv, the summary.
+faces_<head>.csv (a row per face and method; a face that is done is kept), accuracy_<head>.csv, and the
+summary, chimeras.csv and chimeras.png.
 """
 
 from __future__ import annotations
@@ -22,13 +23,14 @@ from ekman_expressions.core.files import read_arrays, write_csv
 from ekman_expressions.core.startup import start_tensorflow
 from ekman_expressions.explainers import EXPLAINERS
 from ekman_expressions.faces import load_faces, survey, synthetic
-from ekman_expressions.figures import interval_dots
+from ekman_expressions.figures import interval_dots, save
 from ekman_expressions.measures.known_answers import share_above, summarise_dissociation
 from ekman_expressions.zoo import NETWORKS, as_model
 
 SIDE = 48
 LABELS = ("anger", "happiness", "surprise")
 HEADS = {"flatten": "WeiNet (flattened head)", "pool": "global average pooling"}
+EPOCHS = {"flatten": 5, "pool": 8}
 _LIME = {"samples": 128, "sampler": "orthogonal"}
 EXACT = "Each half made neutral (exact)"
 READINGS = {"positive": lambda values: np.maximum(values, 0), "magnitude": np.abs}
@@ -78,7 +80,7 @@ def _build(head: str) -> Any:
     return keras.Sequential([*blocks, layers.Dense(len(LABELS), activation="softmax")])
 
 
-def trained(head: str, name: str, images: np.ndarray, labels: np.ndarray, folder: Path, epochs: int) -> Any:
+def trained(head: str, name: str, images: np.ndarray, labels: np.ndarray, folder: Path) -> Any:
     """Train a network, or read the one that has been trained."""
     import keras
 
@@ -88,12 +90,12 @@ def trained(head: str, name: str, images: np.ndarray, labels: np.ndarray, folder
     model = _build(head)
     rate = 3e-4 if head == "flatten" else 1e-3
     model.compile(keras.optimizers.Adam(rate), "sparse_categorical_crossentropy")
-    model.fit(images, labels, batch_size=32, epochs=epochs, verbose=2)
+    model.fit(images, labels, batch_size=32, epochs=EPOCHS[head], verbose=2)
     model.save(path)
     return model
 
 
-def run_head(head: str, folder: Path, count: int, epochs: int) -> None:
+def run_head(head: str, folder: Path, count: int) -> None:
     """Train U and L, and explain both on faces of persons whom they have not seen."""
     images, landmarks, table = made_chimeras()
     subjects = sorted(set(table["subject"]))
@@ -104,7 +106,7 @@ def run_head(head: str, folder: Path, count: int, epochs: int) -> None:
     learn, seen = np.flatnonzero(labelled & ~test), np.flatnonzero(labelled & test)
     models, rights = {}, []
     for name, side in (("U", "upper"), ("L", "lower")):
-        models[name] = as_model(trained(head, name, images[learn], truth[side][learn], folder, epochs))
+        models[name] = as_model(trained(head, name, images[learn], truth[side][learn], folder))
         said = models[name].predict(images[seen]).argmax(axis=1)
         for other in ("upper", "lower"):
             rights.append((head, name, other, (said == truth[other][seen]).mean(), len(seen)))
@@ -199,15 +201,15 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("results") / "chimeras")
     parser.add_argument("--heads", nargs="+", default=list(HEADS), choices=HEADS)
     parser.add_argument("--faces", type=int, default=24, help="faces to explain per head")
-    parser.add_argument("--epochs", type=int, default=8)
     given = parser.parse_args()
     start_tensorflow()
     given.folder.mkdir(parents=True, exist_ok=True)
     for head in given.heads:
-        run_head(head, given.folder, given.faces, given.epochs)
+        run_head(head, given.folder, given.faces)
     faces = pd.concat(map(pd.read_csv, sorted(given.folder.glob("faces_*.csv"))), ignore_index=True)
     summary = summarise_dissociation(pd.concat([exact_shares(faces), faces]), seed=0)
     write_csv(given.folder / "chimeras.csv", summary.round(4))
+    save(chimeras_figure(summary), given.folder / "chimeras.png")
     print(summary.round(3).to_string(index=False))
 
 

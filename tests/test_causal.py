@@ -164,7 +164,7 @@ def test_table_compares_each_mask_with_all_maps():
     "causal_map, mask, message",
     [
         (np.ones(SHAPE), rows_of_canvas(0, 9), "constant"),
-        (np.eye(*SHAPE), rows_of_canvas(0, 0), "empty"),
+        (np.eye(*SHAPE), rows_of_canvas(0, 0), "neither empty"),
         (np.eye(*SHAPE), np.eye(*SHAPE), "float64"),
         (np.eye(9), rows_of_canvas(0, 9), r"\(9, 9\)"),
     ],

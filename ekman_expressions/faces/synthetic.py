@@ -60,10 +60,7 @@ def load(root: Path | str | None = None) -> pd.DataFrame:
         eyes, ``yaw, pitch, roll`` and the light's angles in degrees, and the intensity of each FACS
         action unit, ``au01`` ... ``au64``.
 
-    Raises
-    ------
-    MissingError, DataError
-        If there is no such table, or it is not as it must be.
+    `MissingError`, `DataError` if there is no such table, or it is not as it must be.
 
     Examples
     --------
@@ -101,12 +98,7 @@ def read_layers(image_id: str, root: Path | str | None = None) -> dict[str, np.n
         mean absolute difference of RGB to the neutral image as a part of the range, [0, 0.5]. A
         layer's pixel (r, c) covers the image's pixels [2r, 2r + 2] x [2c, 2c + 2]. Empty for neutral.
 
-    Raises
-    ------
-    SettingsError
-        If the set has no such image.
-    DataError
-        If its mask file does not hold what the table says.
+    `SettingsError` if the set has no such image, `DataError` if its mask file is not as the table says.
 
     Examples
     --------
@@ -180,19 +172,15 @@ def chimeras(
 
     Parameters
     ----------
-    images : (N, S, S, 3) ndarray
-        Faces, of which those of a person and variant (one pose and light) are cut out alike.
-    landmarks : (N, 68, 2) ndarray of float
-        In units of the side; the seam lies at the tip of the nose of the upper face.
+    images, landmarks : (N, S, S, 3), (N, 68, 2) ndarray
+        Faces, those of a person and variant cut out alike, and landmarks in units of the side.
     table : DataFrame
         ``subject, variant, expression`` of each.
 
     Returns
     -------
-    images : (M, S, S, 3) ndarray
-        All pairs of a person's and variant's faces, each with itself too.
-    landmarks : (M, 68, 2) ndarray of float
-        Those of the upper face above the seam, of the lower one below.
+    images, landmarks : (M, S, S, 3), (M, 68, 2) ndarray
+        All pairs, each face with itself too, joined at the height of the tip of the upper one's nose.
     table : DataFrame
         ``subject, variant, upper, lower`` (expressions) and ``seam``, the first row of the lower half.
 
@@ -201,8 +189,8 @@ def chimeras(
     >>> faces = np.stack([np.zeros((8, 8, 3)), np.ones((8, 8, 3))])
     >>> rows = pd.DataFrame({"subject": "id00", "variant": 0, "expression": ["fear", "anger"]})
     >>> joined, _, about = chimeras(faces, np.full((2, 68, 2), 0.5), rows)
-    >>> about.loc[1, ["upper", "lower", "seam"]].tolist(), joined[1, :, 0, 0].tolist()
-    (['fear', 'anger', 4], [0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0])
+    >>> about.loc[1, ["upper", "lower"]].tolist(), joined[1, :, 0, 0].tolist()
+    (['fear', 'anger'], [0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0])
     """
     made, points, rows = [], [], []
     for (subject, variant), places in table.groupby(["subject", "variant"]).indices.items():

@@ -12,9 +12,6 @@ from ekman_expressions.measures.known_answers import (
     changed_pixels,
     iou_at_equal_area,
     masks_against_movement,
-    most_changed,
-    share_above,
-    summarise_dissociation,
     summarise_localisation,
 )
 from ekman_expressions.measures.quality import (
@@ -106,9 +103,6 @@ __all__ = [
     "split_half",
     "split_test",
     "summarise",
-    "most_changed",
-    "share_above",
-    "summarise_dissociation",
     "summarise_localisation",
     "untrained_copy",
 ]

@@ -67,16 +67,15 @@ def summarise_localisation(faces: pd.DataFrame, *, seed: int) -> pd.DataFrame:
     Parameters
     ----------
     faces : DataFrame
-        A row per explained face, reading and explainer: ``explainer, network, reading, image_id, subject`` and
-        the AUC for each of `REFERENCES`. Baselines have the network "none"; `CENTRE` and `ORACLE` must be there.
+        A row per explained face, reading and explainer: ``explainer, network, reading, image_id, subject``
+        and the AUC for each of `REFERENCES`; baselines, `CENTRE` and `ORACLE` among them, are of no network.
     seed : int
 
     Returns
     -------
     DataFrame
         ``explainer, network, reading, reference, value, low, high``, the mean AUC; ``fraction, fraction_low,
-        fraction_high``, its place between the centre prior (0) and the oracle (1) on the same faces; ``count,
-        subjects``.
+        fraction_high``, its place between centre prior (0) and oracle (1); ``count, subjects``.
     """
     ends = [faces[faces["explainer"] == name].set_index("image_id") for name in (CENTRE, ORACLE)]
     rows = []
@@ -113,14 +112,11 @@ def iou_at_equal_area(causal_map: np.ndarray, mask: np.ndarray) -> float:
     >>> iou_at_equal_area(ramp, ramp >= 30800)
     1.0
     """
-    if mask.shape != SHAPE or causal_map.shape != SHAPE or mask.dtype != bool:
+    if mask.shape != SHAPE or causal_map.shape != SHAPE or mask.dtype != bool or mask.all() or not mask.any():
         raise DataError(
-            f"Mask and causal map must be (275, 224), the mask of bool, but got {mask.shape} of {mask.dtype} "
-            f"and {causal_map.shape}."
+            f"Mask and causal map must be (275, 224), the mask of bool and neither empty nor full, but got "
+            f"{mask.shape} of {mask.dtype} with {np.count_nonzero(mask)} pixels, and {causal_map.shape}."
         )
-    if not mask.any() or mask.all():
-        kind = "full" if mask.any() else "empty"
-        raise DataError(f"The mask is {kind}, so there is nothing to compare.")
     if not np.isfinite(causal_map).all() or np.ptp(causal_map) == 0:
         raise DataError("The causal map is constant or not finite, so no pixel is higher.")
     area = int(mask.sum())
@@ -143,21 +139,18 @@ def masks_against_movement(
     Parameters
     ----------
     by_subject : dict of expression to dict of subject to (275, 224) ndarray of float
-        Causal maps; see `CausalMaps.by_subject`.
+        Causal maps; see `CausalMaps`.
     masks : dict of expression to (275, 224) ndarray of bool
         One per expression of `by_subject`, of which there are two or more.
-    seed : int
-    resamples : int
+    seed, resamples : int
         Draws of subjects, the same for all expressions; each costs 36 comparisons.
 
     Returns
     -------
-    pairs : DataFrame
-        ``mask, causal_map, iou, low, high, subjects``: see `iou_at_equal_area`, with 95 % intervals
-        over subjects.
-    summary : DataFrame
-        ``statistic, value, low, high, p, subjects``: the mean IoU with the map of the ``own`` expression,
-        with those of the ``others``, and their ``difference`` with the exact p of all relabellings.
+    pairs, summary : DataFrame
+        ``mask, causal_map, iou, low, high, subjects``: see `iou_at_equal_area`, with 95 % intervals over
+        subjects; ``statistic, value, low, high, p, subjects``: the mean IoU with the map of the ``own``
+        expression, with the ``others``, and their ``difference`` with the exact p of all relabellings.
     """
     names = list(by_subject)
     if len(names) < 2 or set(names) - set(masks):
@@ -210,8 +203,8 @@ def masks_against_movement(
 def share_above(found: np.ndarray, seam: int) -> float:
     """Return the share of a map's positive mass in the rows above `seam`; NaN where it is nowhere positive.
 
-    Of a map that is made of the image alone it is the same for every model: the difference of two models
-    whose answers rest on different halves needs no mask and no threshold.
+    Of a map made of the image alone it is the same for every model, so that models are told apart by it only
+    if the map depends on them.
 
     Examples
     --------
@@ -226,9 +219,8 @@ def share_above(found: np.ndarray, seam: int) -> float:
 def summarise_dissociation(faces: pd.DataFrame, *, seed: int) -> pd.DataFrame:
     """Average the share above the seam of network U minus L, with 95 % intervals over subjects.
 
-    `faces` has ``head, method, reading, subject`` and `share_above` of both networks' maps, ``U`` and ``L``.
-    Returns ``head, method, reading, value, low, high, right`` (the share of faces on which U has more above than
-    L), ``faces`` (on which both maps are somewhere positive), ``subjects``.
+    `faces`: ``head, method, reading, subject`` and `share_above` of both networks' maps, ``U`` and ``L``.
+    Also ``right``, the share of faces on which U has more above, and ``faces`` where both are positive.
     """
     rows = []
     for names, of_cell in faces.groupby(["head", "method", "reading"], sort=False):

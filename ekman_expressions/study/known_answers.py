@@ -49,16 +49,10 @@ _SIDE = 224
 
 @dataclass(frozen=True)
 class CausalMaps:
-    """Mean causal maps in face space: displacement of the visible surface, in mm.
+    """Mean displacement of the visible surface in face space, (275, 224) in mm, by expression.
 
-    Attributes
-    ----------
-    means : dict of expression to (275, 224) ndarray of float32
-        The mean over a subject's images first, then over subjects.
-    by_subject : dict of expression to dict of subject to (275, 224) ndarray of float32
-        The mean over each subject's images.
-    omissions : tuple of (str, str)
-        Images that were left out, and why.
+    ``means`` over each subject's images first, then over subjects; ``by_subject`` by expression and subject;
+    ``omissions``: images that were left out, and why.
     """
 
     means: dict[str, np.ndarray]
@@ -131,16 +125,18 @@ def mask_agreement(means: Mapping[str, np.ndarray]) -> pd.DataFrame:
 
 def mean_faces(experiment: Experiment) -> dict[str, np.ndarray]:
     """Average the synthetic faces of each expression in face space, subjects alike: RGB in [0, 1]."""
+
+    def warped(image_id: str) -> np.ndarray:
+        face = prepared.read_faces(experiment, [image_id], _SIDE)[0]
+        return normalise(face, prepared.read_landmarks(experiment, image_id))
+
     found = {}
     for expression, of_expression in prepared.known_faces(experiment).groupby("expression"):
-        over_subjects = RunningMean()
-        for _, of_subject in of_expression.groupby("subject"):
-            over_images = RunningMean()
-            for image_id in of_subject["image_id"]:
-                face = prepared.read_faces(experiment, [image_id], 224)[0]
-                over_images.add(normalise(face, prepared.read_landmarks(experiment, image_id)))
-            over_subjects.add(over_images.mean)
-        found[expression] = np.float32(over_subjects.mean)
+        persons = [
+            np.mean([warped(image_id) for image_id in of_subject["image_id"]], axis=0)
+            for _, of_subject in of_expression.groupby("subject")
+        ]
+        found[expression] = np.float32(np.mean(persons, axis=0))
     return {name: found[name] for name in EXPRESSIONS if name in found}
 
 
@@ -188,16 +184,11 @@ def nothing_known(experiment: Experiment) -> str:
 def known_answers(experiment: Experiment, run: Run) -> None:
     """Compare all explanations, and the Ekman masks, with what moved.
 
-    Of ``explanation.explainer`` and each of ``explanation.compare``, in two readings (positive part and
-    magnitude), all blurred alike. Writes ``localisation_faces.csv``, a row per explained face and reading, and
-    ``localisation.csv`` (see `summarise_localisation`), ``masks.csv`` and ``masks_summary.csv`` (see
-    `masks_against_movement`). Baselines have no network. Faces of other databases are passed over. Explainers
-    whose explanations are not there, and faces whose masks cannot be used, are left out.
-
-    Raises
-    ------
-    MissingError
-        If no explainer has explanations in face space.
+    Of ``explanation.explainer`` and each of ``explanation.compare``, in two readings, all blurred alike.
+    Writes ``localisation_faces.csv``, a row per explained face and reading, ``localisation.csv`` (see
+    `summarise_localisation`), ``masks.csv`` and ``masks_summary.csv`` (see `masks_against_movement`).
+    Baselines have no network. Faces that are not synthetic are passed over; explainers without explanations
+    (`MissingError` if none has any) and faces whose masks cannot be used are left out.
     """
     rows = {row.image_id: row for row in prepared.known_faces(experiment).itertuples()}
     names, lacking = [], []
@@ -218,25 +209,22 @@ def known_answers(experiment: Experiment, run: Run) -> None:
     for image_id, reason in movement.omissions:
         run.omit(f"causal map {image_id}", reason)
 
+    baselines: dict[str, list[tuple[str, dict[str, float]]]] = {}
+
     @cache
     def known(image_id: str) -> dict[str, np.ndarray] | None:
         """Return which pixels of a face moved, and which changed colour most."""
         units = [name for name in rows[image_id].layers.split() if name.startswith("au")]
         try:
             layers = warped_layers(experiment, rows[image_id], [*units, PHOTOMETRIC])
-            changed = {
-                "displacement": changed_pixels(layers),
-                "photometric": most_changed(layers[PHOTOMETRIC]),
-            }
+            change = layers[PHOTOMETRIC]
+            changed = {"displacement": changed_pixels(layers), "photometric": most_changed(change)}
+            baselines[image_id] = _score_baselines(experiment, rows[image_id], change, changed, movement)
         except (DataError, MissingError) as error:
             run.omit(image_id, error)
             return None
-        baselines[image_id] = _score_baselines(
-            experiment, rows[image_id], layers[PHOTOMETRIC], changed, movement
-        )
         return changed
 
-    baselines: dict[str, list[tuple[str, dict[str, float]]]] = {}
     faces = []
     for name in tqdm(names, desc="Scoring explanations", unit="explainer"):
         by, before = experiment.explained_by(name), len(faces)
@@ -337,10 +325,8 @@ def _mask_tables(experiment: Experiment, movement: CausalMaps, run: Run) -> dict
         pairs, summary = masks_against_movement(movement.by_subject, masks, seed=seed)
     except DataError as error:
         run.omit("Ekman masks", error)
-        pairs, summary = (
-            pd.DataFrame(columns=["mask", "causal_map", "iou"]),
-            pd.DataFrame(columns=["statistic"]),
-        )
+        pairs = pd.DataFrame(columns=["mask", "causal_map", "iou"])
+        summary = pd.DataFrame(columns=["statistic"])
     return {"masks": pairs, "masks_summary": summary}
 
 

@@ -12,11 +12,13 @@ from ekman_expressions import Experiment, figures
 from ekman_expressions.core.expressions import EXPRESSIONS, title
 from ekman_expressions.core.files import read_image
 from ekman_expressions.faces import synthetic
+from ekman_expressions.explainers import part_masks
 from ekman_expressions.facespace import heatmaps, masks, warp
 from ekman_expressions.figures import _style as style
 from ekman_expressions.figures import faces
 from ekman_expressions.measures.scores import AVERAGE
 from ekman_expressions.study import evaluation, explanations, known_answers, prepared
+from ekman_expressions.study.explainers import read_table
 from ekman_expressions.study.scores import read_scores
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -81,6 +83,82 @@ def draw_movement(experiment: Experiment) -> None:
     figures.save(figure, REPOSITORY / "resources" / "movement.png")
 
 
+def draw_causal(experiment: Experiment) -> None:
+    """Draw what the change of each part does to the predictions, all networks together."""
+    values = read_table(experiment, "causal_values")
+    parts = part_masks()
+    means = values.groupby("expression")[list(parts)].mean()
+    counts = values.groupby("expression").size()
+    figure = figures.region_faces(
+        {
+            ("all networks", title(name)): means.loc[name].to_dict()
+            for name in EXPRESSIONS
+            if name in means.index
+        },
+        parts,
+        scale="weight",
+        outlines={title(name): masks.ekman_mask(name) for name in EXPRESSIONS},
+        title="What the change of each part from the person's neutral face does to the prediction",
+        note=f"Shapley values, means of {counts.min()} to {counts.max()} faces per expression; outlines: Ekman masks",
+    )
+    figures.save(figure, REPOSITORY / "resources" / "causal.png")
+
+
+def write_pages(experiment: Experiment) -> None:
+    """Write README.md into the folders of figures, so that they can be browsed on a web page."""
+    name = experiment.name
+    titles = [title(expression) for expression in EXPRESSIONS]
+
+    def page(
+        folder: str, heading: str, text: str, rows: list[tuple[str, list[str]]], columns: list[str]
+    ) -> None:
+        lines = [f"# {heading}", "", text, ""]
+        lines += ["| | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
+        for label, images in rows:
+            there = [
+                f"![{label}]({image})" if (REPOSITORY / folder / image).exists() else "" for image in images
+            ]
+            lines.append(f"| {label} | " + " | ".join(there) + " |")
+        (REPOSITORY / folder / "README.md").write_text("\n".join(lines) + "\n", "utf-8")
+
+    jet = f"{name}/COLORMAP_JET"
+    rows = [("Ekman mask", [f"GROUND_TRUTH/{t}_gt.png" for t in titles])]
+    rows += [("all networks", [f"{jet}/heatmaps_total/{t}_heatmap.png" for t in titles])]
+    rows += [
+        (network, [f"{jet}/heatmaps_by_net/{network}_{t}_heatmap.png" for t in titles])
+        for network in experiment.networks
+    ]
+    page(
+        "heatmaps",
+        "Heatmaps of the demo",
+        "Where each network looks, by expression: the mean of LIME's explanations in face space, each stretched to its own "
+        "maximum. Above, the Ekman masks: a reference, not a truth. `GRAY` and `THRESHOLD` have the same heatmaps in gray "
+        "and cut at Otsu's threshold.\n\n![With the outlines of the Ekman masks](../resources/heatmaps.png)",
+        rows,
+        titles,
+    )
+    for folder, heading, text in (
+        (
+            "barplots",
+            "Scores of the demo",
+            "IoU of heatmaps with the Ekman masks, by network and by fold; dashed: an all-white mask.",
+        ),
+        (
+            "dendograms",
+            "Dendrograms of the demo",
+            "Which networks look at the same places: 1 − Pearson's r between heatmaps, average linkage.",
+        ),
+    ):
+        rows = [(t, [f"{name}/{t}_by_net.png", f"{name}/{t}_by_CV.png"]) for t in titles]
+        page(
+            folder,
+            heading,
+            f"{text}\n\n![By expression]({name}/By_expression.png)",
+            rows,
+            ["by network", "by fold"],
+        )
+
+
 @style._styled
 def overview_figure(
     face: np.ndarray,
@@ -132,6 +210,8 @@ def main() -> None:
     draw_overview(experiment)
     draw_heatmaps(experiment)
     draw_movement(experiment)
+    draw_causal(experiment)
+    write_pages(experiment)
 
 
 if __name__ == "__main__":

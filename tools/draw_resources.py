@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from ekman_expressions import Experiment, figures
 from ekman_expressions.core.expressions import EXPRESSIONS, title
 from ekman_expressions.core.files import read_image
-from ekman_expressions.faces import synthetic
 from ekman_expressions.explainers import part_masks
+from ekman_expressions.faces import synthetic
 from ekman_expressions.facespace import heatmaps, masks, warp
 from ekman_expressions.figures import _style as style
 from ekman_expressions.figures import faces

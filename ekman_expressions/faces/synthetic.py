@@ -170,19 +170,10 @@ def chimeras(
 ) -> tuple[np.ndarray, np.ndarray, pd.DataFrame]:
     """Join the upper half of each face with the lower half of each, of the same person and variant.
 
-    Parameters
-    ----------
-    images, landmarks : (N, S, S, 3), (N, 68, 2) ndarray
-        Faces, those of a person and variant cut out alike, and landmarks in units of the side.
-    table : DataFrame
-        ``subject, variant, expression`` of each.
-
-    Returns
-    -------
-    images, landmarks : (M, S, S, 3), (M, 68, 2) ndarray
-        All pairs, each face with itself too, joined at the height of the tip of the upper one's nose.
-    table : DataFrame
-        ``subject, variant, upper, lower`` (expressions) and ``seam``, the first row of the lower half.
+    `images`, (N, S, S, 3), those of a person and variant cut out alike; `landmarks`, (N, 68, 2), in units of
+    the side; `table` with ``subject, variant, expression``. Returns the same of all pairs, each face with
+    itself too, joined at the height of the tip of the upper one's nose; the table has ``subject, variant,
+    upper, lower`` (expressions) and ``seam``, the first row of the lower half.
 
     Examples
     --------

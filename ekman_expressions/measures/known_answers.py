@@ -27,18 +27,9 @@ _LEAST_MM = 0.5
 def changed_pixels(layers: Mapping[str, np.ndarray]) -> np.ndarray:
     """Return the pixels that the active action units changed: the reference of the benchmark.
 
-    Each unit counts by its own range, so that a jaw that drops by 12 mm does not hide brows raised by 3.
-
-    Parameters
-    ----------
-    layers : dict of str to (275, 224) ndarray of float, mm
-        Layers of a causal mask in face space; those of action units count.
-
-    Returns
-    -------
-    (275, 224) ndarray of bool
-        The union, over units that move something by 0.5 mm or more, of the pixels that the unit moves by at
-        least half of the farthest that it moves any. `DataError` if there is no such unit.
+    `layers` are those of a causal mask in face space, (275, 224) in mm. Returns the union, over action
+    units that move something by 0.5 mm or more (else `DataError`), of the pixels that the unit moves by at
+    least half of the farthest that it moves any: a jaw that drops by 12 mm hides no brows raised by 3.
 
     Examples
     --------

@@ -162,7 +162,6 @@ def _layer_in_face_space(
 
 
 _BLUR = SHAPE[1] / 16  # common resolution of all maps: standard deviation in pixels of face space
-_ELLIPSE = 0.4
 _FACES = (
     *("explainer", "network", "fold", "image_id", "subject", "expression", "predicted", "correct", "reading"),
     *REFERENCES,
@@ -280,7 +279,7 @@ def _score_baselines(
     seed = derive_seed(experiment.seed, "random pixels", row.image_id)
     maps = {
         CENTRE: np.exp(-2 * centre_distance() ** 2),
-        "ellipse": centre_ellipse(_ELLIPSE),
+        "ellipse": centre_ellipse(0.4),
         "random pixels": np.random.default_rng(seed).random(SHAPE),
         "image edges": normalise(edges, landmarks),
         "photometric change": change,

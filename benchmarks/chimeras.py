@@ -187,9 +187,10 @@ def chimeras_figure(table: pd.DataFrame) -> Any:
         row="method",
         colour="head",
         chance={"positive": 0.0, "magnitude": 0.0},
-        title="Do explanations tell a network that reads the upper face from one that reads the lower?",
+        title="Do explanations tell a network of the upper face from one of the lower?",
         note=(
-            "share of the map above the seam, upper-face network less lower-face network, same picture\n"
+            "share of the map above the seam, upper-face network less lower-face network, same picture "
+            "(0: a map of the image alone)\n"
             f"95 % intervals over {table['subjects'].max()} persons; up to {table['faces'].max()} faces a dot"
         ),
     )

@@ -1,8 +1,11 @@
 """Models as people bring them: what normalises itself, is random, answers in per cent, knows fewer classes."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
-from made_models import FER2013, SIDE, function, keras_model, weights
+from made_models import FER2013, SIDE, function, keras_model, weights, write_onnx
 
 from ekman_expressions import EXPRESSIONS, load_model
 from ekman_expressions.core.errors import ModelError, SettingsError
@@ -147,3 +150,110 @@ def test_a_suffix_in_capitals(tmp_path, images):
 def test_too_few_expressions_are_refused():
     with pytest.raises(SettingsError, match="two or more of the six"):
         load(function(weights(2)), classes=["neutral", "happy"])
+
+
+_KERAS_2 = """
+import numpy as np, tf_keras as keras
+L = keras.layers
+def separable():
+    x = keras.Input((16, 16, 1))
+    h = L.BatchNormalization()(L.Conv2D(8, 3)(x))
+    h = L.SeparableConv2D(8, 3, kernel_regularizer=keras.regularizers.l2(0.01))(h)
+    h = L.GlobalAveragePooling2D()(L.Conv2D(7, 3)(L.DepthwiseConv2D(3)(h)))
+    return keras.Model(x, L.Activation("softmax")(h))
+def backbone(side):
+    x = keras.Input((side, side, 1))
+    return keras.Model(x, L.GlobalAveragePooling2D()(L.Conv2D(4, 3, activation="relu")(x)))
+def nested():
+    x = keras.Input((16, 16, 1))
+    return keras.Model(x, L.Dense(7, "softmax")(backbone(16)(x)))
+def twice():
+    x, inner = keras.Input((16, 16, 1)), backbone(8)
+    parts = [inner(L.Cropping2D(crop)(x)) for crop in (((0, 8), (0, 8)), ((8, 0), (8, 0)))]
+    return keras.Model(x, L.Dense(7, "softmax")(L.Concatenate()(parts)))
+def deep():
+    inner = keras.Sequential([L.Conv2D(4, 3), L.GlobalAveragePooling2D()])
+    return keras.Sequential([L.Input((16, 16, 1)), inner, L.Dense(7, "softmax")])
+"""
+
+
+@pytest.fixture(scope="module")
+def keras_2(tmp_path_factory):
+    """Files of Keras 2, what it predicts for gray images, and its weights; then the first model in memory."""
+    folder = tmp_path_factory.mktemp("keras_2")
+    names = ["separable", "nested", "twice", "deep"]
+    code = f"""{_KERAS_2}
+gray = np.random.default_rng(1).random((5, 16, 16, 1)).astype("float32")
+keep = dict(gray=gray)
+for name in {names}:
+    model = globals()[name]()
+    model.set_weights([w + np.random.default_rng(2).random(w.shape) / 4 for w in model.get_weights()])
+    model.save(name + ".hdf5")
+    keep[name] = model.predict(gray)
+np.savez("kept.npz", **keep)
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=folder, check=True, capture_output=True)
+    return folder, dict(np.load(folder / "kept.npz"))
+
+
+@pytest.mark.parametrize("name", ["separable", "nested", "twice", "deep"])
+def test_files_of_keras_2_with_separable_convolutions_and_models_inside(keras_2, name):
+    folder, kept = keras_2
+    found = load(folder / f"{name}.hdf5", classes=FER2013, channels="gray")
+    np.testing.assert_allclose(found.predict(kept["gray"].repeat(3, axis=3)), kept[name], atol=1e-5)
+    assert found.has_gradients
+
+
+def test_a_file_that_another_program_has_locked(keras_2):
+    fcntl = pytest.importorskip("fcntl")
+    folder, kept = keras_2
+    keras_model(MATRIX).save(folder / "locked.h5")
+    code = (
+        "import fcntl, sys, time\nfile = open('locked.h5', 'r+b')\nfcntl.flock(file, fcntl.LOCK_EX)\n"
+        "print('locked', flush=True)\nsys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout.readline() == b"locked\n"
+        assert load(folder / "locked.h5").has_gradients
+        other.stdin.close()
+
+
+def test_a_model_of_keras_2_in_memory_has_gradients(keras_2):
+    pytest.importorskip("tf_keras")
+    space = {}
+    exec(_KERAS_2, space)
+    model = space["separable"]()
+    found = load(model, classes=FER2013, channels="gray", side=None)
+    gray = keras_2[1]["gray"]
+    np.testing.assert_allclose(
+        found.predict(gray.repeat(3, axis=3)), model.predict(gray, verbose=0), atol=1e-5
+    )
+    activations, gradients = found.features(gray[0].repeat(3, axis=2), 2)
+    assert activations.shape == gradients.shape and np.abs(gradients).max() > 0
+
+
+def test_a_branch_that_runs_twice_names_the_way_out():
+    import keras
+
+    layers = keras.layers
+    inner = keras.Input((8, 8, 3))
+    branch = keras.Model(inner, layers.ReLU(name="r")(layers.Conv2D(4, 3)(inner)))
+    x = keras.Input((SIDE, SIDE, 3))
+    parts = [branch(layers.Cropping2D(crop)(x)) for crop in (((0, 8), (0, 8)), ((8, 0), (8, 0)))]
+    joined = layers.Concatenate()([layers.GlobalAveragePooling2D()(part) for part in parts])
+    model = load(keras.Model(x, layers.Dense(6, "softmax")(joined)))
+    with pytest.raises(ModelError, match="'r' runs 2 times.*option 'layer'.*integrated_gradients"):
+        model.features(np.zeros((SIDE, SIDE, 3), np.float32), 2)
+
+
+def test_weights_in_a_file_beside_that_is_lost(tmp_path):
+    onnx = pytest.importorskip("onnx")
+    write_onnx(tmp_path / "whole.onnx", weights(6))
+    parts = {"save_as_external_data": True, "location": "net.onnx.data", "size_threshold": 60}
+    onnx.save(onnx.load(tmp_path / "whole.onnx"), tmp_path / "net.onnx", **parts)
+    assert load(tmp_path / "net.onnx").side == (SIDE, SIDE)
+    (tmp_path / "net.onnx.data").unlink()
+    with pytest.raises(ModelError, match=r"net\.onnx\.data"):
+        load(tmp_path / "net.onnx")

@@ -239,7 +239,12 @@ class _KerasBackend:
                     finally:
                         layer.call = usual
                 if len(seen) != 1:
-                    raise ModelError(f"The layer {layer.name!r} runs {len(seen)} times, but must run once.")
+                    others = [other.name for other in _flat_layers(self.model) if _is_spatial(other)]
+                    raise ModelError(
+                        f"The layer {layer.name!r} runs {len(seen)} times (a shared branch?), but must run once. Name "
+                        f"another with the option 'layer' (in space: {', '.join(others)}), or use an explainer that "
+                        "needs no layer, such as 'integrated_gradients' or 'lime'."
+                    )
                 gradient = tape.gradient(value, seen[0])
                 if gradient is None:
                     raise ModelError(

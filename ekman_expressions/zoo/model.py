@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ekman_expressions.core.errors import DataError, ModelError, SettingsError, check_option, check_range
-from ekman_expressions.zoo import backends
+from ekman_expressions.zoo import backends, saving
 
 GROUP = 25
 """Images in each forward pass: always so many, the last batch filled up. The usual numbers of samples
@@ -386,6 +386,8 @@ def as_model(
         return model
     check_option(precision, "precision", PRECISIONS)
     check_option(output, "output", ("probabilities", "logits"))
+    if saving.is_keras_2(model):
+        model = saving.from_keras_2(model)
     if backends.is_keras(model):
         backend = backends._KerasBackend(model, precision, output)
     elif backends._is_torch(model):

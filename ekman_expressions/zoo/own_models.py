@@ -128,7 +128,11 @@ def load_model(
         classes = [settings.id2label[place] for place in sorted(settings.id2label)]
     if side is None and isinstance(getattr(settings, "image_size", None), int):
         side = settings.image_size
-    if side is None and is_keras(source) and isinstance(getattr(source, "input_shape", None), tuple):
+    if (
+        side is None
+        and (is_keras(source) or saving.is_keras_2(source))
+        and isinstance(getattr(source, "input_shape", None), tuple)
+    ):
         side = source.input_shape[2]
     for given, what in ((classes, "classes"), (side, "side")):
         if given is None:
@@ -176,8 +180,9 @@ def read_model(own: OwnModel, name: str, fold: str = "CV1", precision: str = "fl
     name = f"{name}_{fold}" if own.per_fold else name
     group = GROUP
     if own.kind == "call":
-        found = _import(source) if isinstance(source, str) else source
+        found, notes = _from_keras_2(_import(source) if isinstance(source, str) else source)
     else:
+        notes = []
         if not source.exists():
             raise MissingError(f"There is no model {source}, the 'path' of {name}.")
         if own.kind == "keras":
@@ -189,10 +194,10 @@ def read_model(own: OwnModel, name: str, fold: str = "CV1", precision: str = "fl
             found, group = opener(name, own, source)
     face, prepare = (own.side, own.side), functools.partial(_prepare, own=own)
     if is_keras(found):
-        adapted, notes = _adapt_keras(name, own, found)
+        adapted, more = _adapt_keras(name, own, found)
         backend: Any = _KerasBackend(adapted, precision, "probabilities")
         model = Model(backend, name, own.ordered_classes)
-        model.notes += notes
+        model.notes += notes + more
         return model
     if _is_torch(found):
         backend = _TorchBackend(found, precision, own.output, face, prepare, own.order)
@@ -208,9 +213,21 @@ def read_model(own: OwnModel, name: str, fold: str = "CV1", precision: str = "fl
         model._in_groups("predictions", lambda images: (backend.raw(images),), _probe(own))[0]
         for _ in range(2)
     )
-    model.notes += _check_raw(raw, again, name, own)
+    model.notes += notes + _check_raw(raw, again, name, own)
     backend.used = own.used
     return model
+
+
+def _from_keras_2(model: Any) -> tuple[Any, list[str]]:
+    """Return a tf_keras model as one of Keras 3, which has gradients, or as it is with a note."""
+    if not saving.is_keras_2(model):
+        return model, []
+    try:
+        return saving.from_keras_2(model), []
+    except ModelError:
+        return functools.partial(model.predict_on_batch), [
+            "it is a tf_keras (Keras 2) model that Keras 3 cannot read, so that it predicts but has no gradients"
+        ]
 
 
 def predicted_expressions(found: np.ndarray, name: str, own: OwnModel) -> tuple[np.ndarray, np.ndarray]:

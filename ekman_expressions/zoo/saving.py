@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import shutil
 import struct
+import sys
 import tempfile
+import warnings
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -85,17 +88,103 @@ def load(path: Path) -> keras.Model:
     start_tensorflow()
     import keras
 
-    try:
-        if path.suffix != path.suffix.lower():
-            # Keras knows only small letters.
-            with tempfile.TemporaryDirectory() as folder:
-                link = Path(folder) / f"{path.stem}{path.suffix.lower()}"
-                shutil.copyfile(path, link)
-                return keras.saving.load_model(link, compile=False, safe_mode=True)
+    def read(path: Path) -> keras.Model:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
+
+    suffix = path.suffix.lower()
+    try:
+        if suffix == path.suffix:
+            try:
+                return read(path)
+            except Exception:
+                if suffix == ".keras" or not path.is_file():
+                    raise
+                # Locked, or written by Keras 2. If neither helps, the first reason is the one to tell.
+                with contextlib.suppress(Exception):
+                    return _read_copy(path, read)
+                raise
+        return _read_copy(path, read)
     except Exception as error:
         # Depending on where the damage is, Keras, zipfile, h5py or json raise.
         raise ModelError(f"{path} cannot be loaded as a Keras model ({error}).") from error
+
+
+def from_keras_2(model: Any) -> Any:
+    """Return a tf_keras model (Keras 2) as a Keras 3 model with its weights; `ModelError` if that cannot be."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.h5"
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                model.save(path, include_optimizer=False)
+        except Exception as error:
+            # Subclassed models raise NotImplementedError, layers whatever their get_config raises.
+            raise ModelError(f"A tf_keras (Keras 2) model cannot be saved as a file ({error}).") from error
+        return load(path)
+
+
+def is_keras_2(model: Any) -> bool:
+    """Whether a model is one of tf_keras, without importing it."""
+    tf_keras = sys.modules.get("tf_keras")
+    return tf_keras is not None and isinstance(model, tf_keras.Model)
+
+
+def _read_copy(path: Path, read: Callable) -> Any:
+    """Read a copy, whose suffix is in small letters as Keras wants it, and whose configuration is of Keras 3."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / f"{path.stem}{path.suffix.lower()}"
+        shutil.copyfile(path, copy)
+        if copy.suffix != ".keras":
+            import h5py
+
+            with h5py.File(copy, "r+", locking=False) as file:
+                if "model_config" in file.attrs:
+                    file.attrs["model_config"] = json.dumps(
+                        _as_keras_3(json.loads(file.attrs["model_config"]))
+                    )
+        return read(copy)
+
+
+# Arguments that Keras 2 writes for layers that have no use for them, and Keras 3 refuses.
+_UNUSED = {
+    "DepthwiseConv2D": ("groups", "kernel_initializer", "kernel_regularizer", "kernel_constraint"),
+    "SeparableConv2D": ("groups", "kernel_initializer", "kernel_regularizer", "kernel_constraint"),
+}
+
+
+def _as_keras_3(config: Any) -> Any:
+    """Turn the configuration of a Keras 2 model into one that Keras 3 reads."""
+    if isinstance(config, list):
+        return [_as_keras_3(item) for item in config]
+    if not isinstance(config, dict):
+        return config
+    config = {key: _as_keras_3(value) for key, value in config.items()}
+    inner = config.get("config")
+    if isinstance(inner, dict):
+        for key in _UNUSED.get(config.get("class_name"), ()):
+            inner.pop(key, None)
+        # A model inside a model counts its own graph as its first call in Keras 2.
+        models = [layer["config"]["name"] for layer in inner.get("layers", ()) if "layers" in layer["config"]]
+        calls = [call for call in _calls(inner) if call[0] in models]
+        firsts = {name: min(call[1] for call in calls if call[0] == name) for name, *_ in calls}
+        for call in calls:
+            call[1] -= firsts[call[0]]
+    return config
+
+
+def _calls(graph: dict) -> list[list]:
+    """List the references [layer, call, output ...] between the layers of a model, not those in models inside."""
+    found, open_ = (
+        [],
+        [graph.get("output_layers"), *(layer.get("inbound_nodes") for layer in graph.get("layers", ()))],
+    )
+    while open_:
+        item = open_.pop()
+        if isinstance(item, list) and [type(part) for part in item[:3]] == [str, int, int]:
+            found.append(item)
+        if isinstance(item, (list, dict)):
+            open_ += item.values() if isinstance(item, dict) else item
+    return found
 
 
 @dataclass

@@ -13,6 +13,7 @@ from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import read_json
 from ekman_expressions.study import evaluation
 from ekman_expressions.study import run as run_steps
+from ekman_expressions.study.provenance import Run
 from ekman_expressions.study.settings import ExplanationSettings
 
 COLOURS = np.array([[number % 2, number // 2 % 2, number // 4] for number in range(6)], np.float32)
@@ -220,7 +221,7 @@ def test_models_that_answer_nonsense_are_left_out_by_name(experiment):
     layers = [keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(7, activation="softmax")]
     _save(experiment, "WeiNet", "CV1", layers)
     with pytest.raises(ModelError, match=r"WeiNet_CV1 must predict 6 probabilities.*\(12, 7\)"):
-        evaluation._predict_model(experiment, "WeiNet", "CV1", print)
+        evaluation._predict_model(experiment, "WeiNet", "CV1", Run())
     nan = keras.layers.Dense(6, kernel_initializer=keras.initializers.Constant(np.nan))
     _save(experiment, "WeiNet", "CV1", [keras.layers.GlobalAveragePooling2D(), nan])
     run = run_steps(experiment, "evaluation")

@@ -87,6 +87,14 @@ def test_code_in_a_file_may_have_dataclasses_and_neighbours(tmp_path, images):
     )
     found = load(f"{tmp_path / 'my_code.py'}:predict")
     assert found.predict(images).shape == (5, 6)
+    # A neighbour of the same name in another folder is another module.
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "helper_of_mine.py").write_text("K = 7\n")
+    (tmp_path / "other" / "my_code.py").write_text((tmp_path / "my_code.py").read_text())
+    assert load(f"{tmp_path / 'other' / 'my_code.py'}:predict", classes=FER2013).predict(images).shape == (
+        5,
+        7,
+    )
 
 
 @pytest.mark.parametrize("form", ["function", "keras", "torch"])
@@ -205,7 +213,7 @@ def test_files_of_keras_2_with_separable_convolutions_and_models_inside(keras_2,
 
 
 def test_a_file_that_another_program_has_locked(keras_2):
-    fcntl = pytest.importorskip("fcntl")
+    pytest.importorskip("fcntl")
     folder, kept = keras_2
     keras_model(MATRIX).save(folder / "locked.h5")
     code = (

@@ -16,7 +16,7 @@ from ekman_expressions.core.files import read_csv, read_json, write_arrays
 from ekman_expressions.explainers.record import PerturbationRecord
 from ekman_expressions.facespace.heatmaps import heatmap_path
 from ekman_expressions.facespace.warp import POINTS
-from ekman_expressions.study import evaluation
+from ekman_expressions.study import evaluation, execution
 from ekman_expressions.study import run as run_steps
 from ekman_expressions.study.settings import ExplanationSettings, TrainingSettings
 
@@ -188,6 +188,41 @@ def test_a_model_that_fails_does_not_stop_the_others(tmp_path):
     experiment.faces_folder.rename(alone.faces_folder)
     with pytest.raises(ModelError, match="No model of other could be evaluated.*There is no model"):
         run_steps(alone, "evaluation")
+
+
+def test_a_model_of_fewer_classes_takes_part_for_what_it_knows(tmp_path):
+    write_onnx(tmp_path / "my.onnx", reader()[:, :5], side=SIDE)
+    five = described(tmp_path / "my.onnx", classes=CLASSES[:5])
+    experiment = prepare(tmp_path, networks=("Five",), models={"Five": five})
+    evaluated = run_steps(experiment, "evaluation")
+    assert any("does not know anger, disgust" in note for note in evaluated.notes)
+    run_steps(experiment, *STEPS)
+    assert set(evaluation.read_explained(experiment)["expression"]) <= {*EXPRESSIONS} - {"anger", "disgust"}
+    assert len(read_csv(experiment.scores_folder / "scores.csv"))
+    assert heatmap_path(experiment.heatmaps_folder, "sadness", "Five").exists()
+    assert not heatmap_path(experiment.heatmaps_folder, "anger", "Five").exists()
+
+
+def test_code_with_neighbours_runs_in_workers(tmp_path):
+    pytest.importorskip("distributed")
+    np.save(tmp_path / "matrix.npy", reader())
+    (tmp_path / "helper_of_mine.py").write_text(
+        "import numpy as np\nfrom pathlib import Path\n"
+        "matrix = np.load(Path(__file__).with_name('matrix.npy'))\n"
+    )
+    (tmp_path / "my_code.py").write_text(
+        "from __future__ import annotations\nfrom dataclasses import dataclass\nimport numpy as np\n"
+        "from helper_of_mine import matrix\n\n@dataclass\nclass Config:\n    side: int = 48\n\n"
+        "def predict(x):\n    half = Config().side // 2\n"
+        "    odds = np.exp(x[:, :half, :half].mean(axis=(1, 2)) @ matrix)\n"
+        "    return odds / odds.sum(axis=1, keepdims=True)\n"
+    )
+    mine = OwnModel(call=f"{tmp_path / 'my_code.py'}:predict", version="1", side=SIDE, classes=CLASSES)
+    experiment = prepare(tmp_path, networks=("Mine",), models={"Mine": mine})
+    run_steps(experiment, "evaluation")
+    with execution.using("local:2"):
+        run = run_steps(experiment, "explanations")
+    assert run.done == len(evaluation.read_explained(experiment)) and not run.omissions
 
 
 # --- the guide

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +47,7 @@ def evaluation(experiment: Experiment, run: Run) -> None:
             run.kept(path)
         else:
             try:
-                write_csv(path, _predict_model(experiment, network, fold, run.omit))
+                write_csv(path, _predict_model(experiment, network, fold, run))
                 run.made(path)
             except (ModelError, MissingError) as error:
                 run.omit(f"{network}_{fold}", error)
@@ -78,14 +77,16 @@ def _predict_model(
     experiment: Experiment,
     network: str,
     fold: str,
-    omit: Callable[[str, Exception], None],
+    run: Run,
 ) -> pd.DataFrame:
     """Query one model about the faces of its test fold: the table `PREDICTIONS`, sorted by image.
 
     `predicted` is the most probable expression, or for models of one's own what `own_models.OwnModel.extra`
-    says. `omit` is called with the name and the error of each face that cannot be read.
+    says. `run` is told which faces cannot be read, and what is to be known of the model.
     """
     model = models.load_model(experiment, network, fold)
+    for note in getattr(model, "notes", ()):
+        run.note(f"{network}_{fold}: {note}")
     # As many faces at a time as in a batch of the training.
     predict = getattr(model.source, "predict_on_batch", model.predict)
     manifest = prepared.read_manifest(experiment)
@@ -98,7 +99,7 @@ def _predict_model(
                 faces.append(prepared.read_faces(experiment, [image_id], experiment.side(network)))
                 readable.append(image_id)
             except (DataError, MissingError) as error:
-                omit(f"{network}_{fold} {image_id}", error)
+                run.omit(f"{network}_{fold} {image_id}", error)
         if faces:
             found.append(np.asarray(predict(np.concatenate(faces))))
     if not readable:

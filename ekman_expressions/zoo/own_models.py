@@ -555,15 +555,21 @@ def _open_onnx(name: str, own: OwnModel, path: Path) -> tuple[Callable, int]:
 
 @contextlib.contextmanager
 def _as_script(module: Any, path: Path) -> Iterator[None]:
-    before = sys.modules.get(module.__name__)
+    """Let a module run as a script would: known by its name, with its folder first where imports are looked for."""
+    before, usual = dict(sys.modules), sys.path[:]
     sys.modules[module.__name__] = module
     sys.path.insert(0, str(path.parent))
     try:
         yield
     finally:
-        sys.path.remove(str(path.parent))
-        if before is not None:
-            sys.modules[module.__name__] = before
+        sys.path[:] = usual
+        # A neighbour of the same name beside another file must not be taken for this one.
+        for name in set(sys.modules) - set(before) - {module.__name__}:
+            file = getattr(sys.modules[name], "__file__", None)
+            if file and Path(file).parent == path.parent:
+                del sys.modules[name]
+        if module.__name__ in before:
+            sys.modules[module.__name__] = before[module.__name__]
 
 
 def _import(place: str) -> Callable:

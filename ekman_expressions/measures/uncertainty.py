@@ -205,7 +205,7 @@ def compare_networks(scores: np.ndarray, networks: Sequence[str], replicates: Se
     Examples
     --------
     >>> compare_networks([[0.7, 0.8, 0.75], [0.5, 0.6, 0.57]], ["a", "b"], ["CV1", "CV2", "CV3"])["p"].round(3)
-    0    0.008
+    0    0.003
     Name: p, dtype: float64
     """
     scores = np.asarray(scores, np.float64)

@@ -39,6 +39,7 @@ from ekman_expressions.study.explanations import (
     unseen_r2,
 )
 from ekman_expressions.study.provenance import Run
+from ekman_expressions.zoo.backends import is_keras
 from ekman_expressions.zoo.model import GROUP, Model, as_model
 
 QUALITY_TABLES: dict[str, tuple[str, ...]] = {
@@ -420,7 +421,11 @@ def _faces_again(experiment: Experiment, network: str) -> pd.DataFrame:
 def _untrained(
     experiment: Experiment, network: str, image_ids: Iterable[str], model: Model, run: Run
 ) -> Model | None:
-    """Return an untrained copy of a network; None, and listed, if there can be none."""
+    """Return an untrained copy of a network; None, and listed or noted, if there can be none."""
+    if not is_keras(model.source):
+        # No omission: trying again would change nothing.
+        run.note(f"{network}: no untrained copy, since only Keras models have weights that can be drawn anew")
+        return None
     try:
         faces = prepared.read_faces(experiment, sorted(image_ids)[:GROUP], experiment.side(network))
         copy = untrained_copy(model, faces, seed=derive_seed(experiment.seed, "untrained", network))

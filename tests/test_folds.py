@@ -116,3 +116,16 @@ def test_given_folds_stay_and_other_databases_are_dealt_out():
 def test_given_folds_that_cannot_be_used(rows, folds, error, message):
     with pytest.raises(error, match=message):
         assign_folds(rows, folds, seed=0)
+
+
+def test_no_fold_is_empty_with_few_subjects():
+    rows = pd.DataFrame(
+        {
+            "image_id": [f"i{n}" for n in range(9)],
+            "subject": [f"S{n % 5}" for n in range(9)],
+            "expression": ["anger"] * 6 + ["fear"] * 3,
+        }
+    )
+    for seed in range(60):
+        folds = assign_folds(rows, 5, seed=seed)
+        assert folds.nunique() == 5 and folds.groupby(rows["subject"]).nunique().max() == 1

@@ -102,4 +102,10 @@ def _computed(rows: pd.DataFrame, folds: int, seed: int) -> pd.Series:
         splits = splitter.split(ordered, ordered["expression"], ordered["subject"])
         for number, (_, test) in enumerate(splits, start=1):
             names.iloc[test] = f"CV{number}"
+    for number in range(1, folds + 1):
+        if not (names == f"CV{number}").any():
+            # With few subjects the splitter may leave a fold empty: a subject of the fold with most moves there.
+            several = ordered["subject"].groupby(names).agg(lambda found: sorted(set(found)))
+            fullest = max(several.index, key=lambda fold: (len(several[fold]), fold))
+            names[ordered["subject"] == several[fullest][0]] = f"CV{number}"
     return names.reindex(rows.index)

@@ -26,14 +26,15 @@ from ekman_expressions.measures.chance import centre_distance, centre_ellipse
 from ekman_expressions.measures.known_answers import (
     CENTRE,
     ORACLE,
+    READINGS,
     REFERENCES,
     changed_pixels,
     iou_at_equal_area,
+    localisation_auc,
     masks_against_movement,
     most_changed,
     summarise_localisation,
 )
-from ekman_expressions.measures.scores import auc
 from ekman_expressions.study import prepared
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.explainers import compared
@@ -161,12 +162,10 @@ def _layer_in_face_space(
     return normalise(crop, landmarks)
 
 
-_BLUR = SHAPE[1] / 16  # common resolution of all maps: standard deviation in pixels of face space
 _FACES = (
     *("explainer", "network", "fold", "image_id", "subject", "expression", "predicted", "correct", "reading"),
     *REFERENCES,
 )
-_READINGS = {"positive": lambda found: np.maximum(found, 0), "magnitude": np.abs}
 _PANELS = {"displacement": "AUC, pixels that moved", "photometric": "AUC, pixels whose colour changed"}
 
 
@@ -236,8 +235,8 @@ def known_answers(experiment: Experiment, run: Run) -> None:
                 try:
                     found = read_explanation(by, network, fold, image_id, predicted).map
                     found = normalise(found, prepared.read_landmarks(experiment, image_id))
-                    for reading, read in _READINGS.items():
-                        scores = _score(read(found), known(image_id)).values()
+                    for reading, read in READINGS.items():
+                        scores = localisation_auc(read(found), known(image_id)).values()
                         faces.append((name, network, fold, *about, reading, *scores))
                 except (DataError, MissingError) as error:
                     run.omit(f"{name} {network}_{fold} {image_id}", error)
@@ -256,14 +255,6 @@ def known_answers(experiment: Experiment, run: Run) -> None:
         path = experiment.known_answers_folder / f"{name}.csv"
         write_csv(path, table)
         run.made(path, items=0)
-
-
-def _score(found: np.ndarray, changed: dict[str, np.ndarray]) -> dict[str, float]:
-    """Return the AUC of a map, blurred to the common resolution, for each reference, within the face hull."""
-    import cv2
-
-    blurred = cv2.GaussianBlur(np.float32(found), (0, 0), _BLUR)
-    return {name: auc(blurred, changed[name], atlas().hull) for name in REFERENCES}
 
 
 def _score_baselines(
@@ -298,8 +289,8 @@ def _score_baselines(
         name: (np.bincount(labels[hull], truth[hull], len(parts)) / sizes)[labels]
         for name, truth in changed.items()
     }
-    scored = [(name, _score(found, changed)) for name, found in maps.items()]
-    return [*scored, (ORACLE, {name: _score(best[name], changed)[name] for name in REFERENCES})]
+    scored = [(name, localisation_auc(found, changed)) for name, found in maps.items()]
+    return [*scored, (ORACLE, {name: localisation_auc(best[name], changed)[name] for name in REFERENCES})]
 
 
 def read_known_answers(experiment: Experiment, table: str) -> pd.DataFrame:

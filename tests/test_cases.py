@@ -91,29 +91,39 @@ def test_kdefs_code_for_fear_in_folders_and_in_names(tmp_path):
     assert len(result.left_out) == 7 and "another view" in result.left_out["reason"][0]
 
 
-def test_rafd_and_raf_db(tmp_path):
+def test_rafd_takes_frontal_pictures(tmp_path):
     for code in ("angry", "contemptuous", "fearful", "neutral"):
         put(tmp_path / "rafd" / f"Rafd090_01_Caucasian_female_{code}_frontal.jpg")
         put(tmp_path / "rafd" / f"Rafd045_01_Caucasian_female_{code}_left.jpg")
     result = survey("rafd", tmp_path / "rafd")
     assert sorted(result.rows["expression"]) == ["anger", "contempt", "fear", "neutral"]
-    root = tmp_path / "rafdb"
+
+
+def test_raf_db_uses_or_lists_every_picture(tmp_path):
     put(
-        root / "EmoLabel" / "list_patition_label.txt",
-        "train_00001.jpg 5\ntest_0002.jpg 1\ntest_0003.jpg 9\ntest_0004.jpg 2\n",
+        tmp_path / "EmoLabel" / "list_patition_label.txt",
+        "train_00001.jpg 5\ntest_0002.jpg 1\ntest_0003.jpg 9\ntest_0004.jpg 2\n\ntest_0002.jpg 2\n",
     )
     for name in (
         "aligned/train_00001_aligned.jpg",
         "original/train_00001.jpg",
         "original/test_0002.jpg",
         "original/test_0003.jpg",
+        "original/test_0009.jpg",
     ):
-        put(root / "Image" / name)
-    result = survey("rafdb", root)
+        put(tmp_path / "Image" / name)
+    result = survey("rafdb", tmp_path)
     rows = result.rows.set_index("image_id")
     assert rows["expression"].to_dict() == {"rafdb_test_0002": "surprise", "rafdb_train_00001": "sadness"}
     assert rows["path"]["rafdb_train_00001"].endswith("train_00001_aligned.jpg")
-    assert len(result.left_out) == 2
+    table = "EmoLabel/list_patition_label.txt, line"
+    assert reasons(result) == {
+        "Image/original/train_00001.jpg": "another file of the same picture is used",
+        "Image/original/test_0009.jpg": "not in list_patition_label.txt",
+        f"{table} 3": "the label '9' is none of 1 to 7",
+        f"{table} 4": "no picture test_0004.jpg",
+        f"{table} 6": "test_0002.jpg is listed twice",
+    }
 
 
 def test_two_depths_named_like_expressions_are_refused_where_they_tie(tmp_path):

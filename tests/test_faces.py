@@ -65,6 +65,8 @@ def test_what_is_no_faces_is_refused():
     ):
         with pytest.raises(DataError, match=message):
             Faces(*parts)
+    with pytest.raises(DataError, match="need the column 'neutral' in their table"):
+        Faces(faces.images, faces.landmarks, faces.table.drop(columns="neutral"), neutrals=faces.images)
 
 
 def test_files_and_arrays(tmp_path):

@@ -133,28 +133,32 @@ _RAF_LABELS = dict(
 
 
 def _read_rafdb(search: _Search) -> None:
-    """Read the pictures that ``list_patition_label.txt`` (spelled so) lists; each counts as a person of its own."""
-    search.require_folder("list_patition_label.txt")
-    lists = [
-        path for path, _ in search.images(suffixes=("list_patition_label.txt", "list_partition_label.txt"))
-    ]
+    """Read the pictures that ``list_patition_label.txt`` (spelled so) lists; each counts as a person."""
+    wanted = "list_patition_label.txt"
+    search.require_folder(wanted)
+    lists = [path for path, _ in search.images(suffixes=(wanted, "list_partition_label.txt"))]
     if not lists:
-        raise search.not_found("list_patition_label.txt")
-    pictures: dict[str, str] = {}
-    for path, relative in search.images():
-        key = os.path.splitext(os.path.basename(relative))[0].removesuffix("_aligned")
-        # Aligned crops before the photographs, which may show several people.
-        if key not in pictures or os.path.splitext(relative)[0].endswith("_aligned"):
-            pictures[key] = path
+        raise search.not_found(wanted)
+    # Aligned crops before the photographs, which may show several people.
+    found = sorted(search.images(), key=lambda image: "_aligned." not in image[1])
+    pictures = search.by_picture(found, lambda name: _picture(name).removesuffix("_aligned"))
+    listed = set()
     for number, line in enumerate(Path(lists[0]).read_text("utf-8").splitlines(), start=1):
         name, _, label = line.strip().rpartition(" ")
-        key = os.path.splitext(name.strip())[0]
-        if key not in pictures or label not in _RAF_LABELS:
-            what = "no such picture" if key not in pictures else f"the label {label!r} is none of 1 to 7"
-            if line.strip():
-                search.omit(f"{os.path.basename(lists[0])}, line {number}", what)
-            continue
-        search.add(_safe_ids([key])[0], pictures[key], key, _RAF_LABELS[label])
+        key = _picture(name)
+        if label not in _RAF_LABELS:
+            reason = f"the label {label!r} is none of 1 to 7" if line.strip() else ""
+        elif key in listed:
+            reason = f"{name} is listed twice"
+        else:
+            reason = "" if key in pictures else f"no picture {name}"
+        listed.add(key)
+        if reason:
+            search.omit(f"{search.relative(lists[0])}, line {number}", reason)
+        elif line.strip():
+            search.add(_safe_ids([key])[0], pictures[key], key, _RAF_LABELS[label])
+    for key in (key for key in pictures if key not in listed):
+        search.omit(pictures[key], f"not in {os.path.basename(lists[0])}")
     search.notes.append("it does not tell persons: each picture counts as a person of its own")
 
 
@@ -248,11 +252,7 @@ def _read_wsefep(search: _Search, *, sheet: str | None = None) -> None:
     """Read the pictures that the norms sheet labels, and who is seen (MK and MK1 are two people)."""
     search.require_folder(_SHEET)
     path, rows = _norms_sheet(search, sheet)
-    pictures: dict[str, str] = {}
-    for image, relative in search.images():
-        first = pictures.setdefault(_picture(os.path.basename(relative)), image)
-        if first is not image:
-            search.omit(image, f"a second file for one picture; {search.relative(first)} is used")
+    pictures = search.by_picture(search.images(), _picture)
     persons = {displayer.lower() for _, displayer, _, _ in rows}
     named: dict[str, list[tuple[int, str, str]]] = {}
     for line, displayer, name, display in rows:

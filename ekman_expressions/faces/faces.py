@@ -95,6 +95,11 @@ class Faces:
                 f"The table of {len(images)} faces needs a row for each, a unique image_id, and the columns "
                 f"{', '.join(_FIRST)}, but has {len(table)} rows and lacks {', '.join(missing) or 'none'}."
             )
+        if self.neutrals is not None and "neutral" not in table:
+            raise DataError(
+                "Faces with 'neutrals' need the column 'neutral' in their table: the image_id of each face's "
+                "neutral picture, empty where there is none."
+            )
         object.__setattr__(self, "landmarks", points.astype(np.float32, copy=False))
         object.__setattr__(self, "table", table.reset_index(drop=True))
 

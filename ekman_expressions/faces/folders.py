@@ -158,6 +158,14 @@ class _Search:
                     continue
                 yield path, unicodedata.normalize("NFC", relative)
 
+    def by_picture(self, files: Iterable[tuple[str, str]], key: Callable[[str], str]) -> dict[str, str]:
+        """Return the first file (path, relative) of each picture, by the `key` of its name; omit the others."""
+        first: dict[str, str] = {}
+        for path, relative in files:
+            if first.setdefault(key(os.path.basename(relative)), path) is not path:
+                self.omit(path, "another file of the same picture is used")
+        return first
+
     def matches(
         self, pattern: str, example: str, suffixes: tuple[str, ...] = _IMAGES
     ) -> list[tuple[str, dict[str, str]]]:

@@ -18,8 +18,7 @@ from ekman_expressions.core.errors import MissingError
 from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import read_csv, write_image
 from ekman_expressions.facespace import heatmaps, masks
-from ekman_expressions.report import data, pages, step
-from ekman_expressions.report.source import Source
+from ekman_expressions.report import data, pages
 from ekman_expressions.study.provenance import Run
 from ekman_expressions.study.settings import FaceSettings
 
@@ -62,7 +61,7 @@ def test_scripts_cannot_be_broken_out_of():
 
 
 def test_every_heatmap_is_in_the_report(made):
-    source = Source.of_experiment(made)
+    source = data._Source.of_experiment(made)
     wanted = {f"{heatmaps.heatmap_name(*cell)}.js" for cell in source.cells("lime")}
     assert {path.name for path in (made.report_folder / "data" / "lime").iterdir()} == wanted
     assert len(wanted) == 4 * (1 + 2 + 4)
@@ -132,14 +131,14 @@ def test_runs_of_a_package_without_a_checkout_have_no_commit(made, tmp_path):
 
 def test_single_faces_of_licensed_data_are_off_unless_asked_for(made, tmp_path):
     licensed = made.replace(faces=FaceSettings(datasets=("jaffe",), folds=2, size=32))
-    source = Source.of_experiment(licensed)
-    assert not source.shareable and Source.of_experiment(made).shareable
-    page = step._faces_page(source, tmp_path, Run(), False)
+    source = data._Source.of_experiment(licensed)
+    assert not source.shareable and data._Source.of_experiment(made).shareable
+    page = pages._faces_page(source, tmp_path, Run(), False)
     assert page["models"] == [] and page["scripts"] == ()
     assert list(tmp_path.iterdir()) == []
     # Four persons: their mean would still be a portrait.
-    assert data.write_background(source, tmp_path / "face.webp") == "a drawing of the template's landmarks"
-    assert data.write_background(Source.of_experiment(made), tmp_path / "face.webp").startswith(
+    assert data._write_background(source, tmp_path / "face.webp") == "a drawing of the template's landmarks"
+    assert data._write_background(data._Source.of_experiment(made), tmp_path / "face.webp").startswith(
         "the mean of 24 faces of 4"
     )
 
@@ -150,7 +149,7 @@ def test_heatmaps_alone_make_a_report_without_what_needs_more(released, tmp_path
     assert str(output / "index.html") in capsys.readouterr().out
     names = {path.name for path in output.glob("*.html")}
     assert names == {"index.html", "wall.html", "explorer.html"}
-    source = Source.of_heatmaps(released, "set")
+    source = data._Source.of_heatmaps(released, "set")
     assert (source.networks, source.folds) == (("SilNet", "VGG16"), ("CV1", "CV2"))
     assert source.kinds == {"SilNet": "from scratch", "VGG16": "pre-trained"}
     assert "set" in (output / "index.html").read_text("utf-8")

@@ -7,6 +7,6 @@ another host: data lie in scripts beside the pages.
 
 from __future__ import annotations
 
-from ekman_expressions.report.step import STEP, make, make_of_heatmaps
+from ekman_expressions.report.pages import STEP, make, make_of_heatmaps
 
 __all__ = ["STEP", "make", "make_of_heatmaps"]

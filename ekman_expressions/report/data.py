@@ -1,10 +1,16 @@
-"""A report's heatmaps and faces as scripts, which a page opened from disk may load; files it may not read."""
+"""What a report is made of, and its heatmaps and faces as scripts.
+
+A page opened from disk may load scripts; files it may not read.
+"""
 
 from __future__ import annotations
 
 import base64
 import json
+import re
 import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -15,27 +21,162 @@ from tqdm import tqdm
 
 from ekman_expressions.core.errors import DataError, MissingError
 from ekman_expressions.core.expressions import EXPRESSIONS, title
-from ekman_expressions.core.files import atomic_path, write_image
-from ekman_expressions.facespace import masks
+from ekman_expressions.core.files import atomic_path, read_csv, write_image
+from ekman_expressions.explainers import EXPLAINERS
+from ekman_expressions.faces import databases
+from ekman_expressions.facespace import heatmaps, masks
 from ekman_expressions.facespace.heatmaps import RunningMean, heatmap_name, threshold_otsu, to_jet
 from ekman_expressions.facespace.warp import POINTS, SHAPE, normalise
+from ekman_expressions.figures import network_kinds
 from ekman_expressions.figures.faces import CONTOURS
 from ekman_expressions.measures import scores
-from ekman_expressions.report.source import Source
 from ekman_expressions.study import evaluation, explanations, prepared
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.provenance import Run
+from ekman_expressions.zoo import NETWORKS
+
+_BY_FOLD = re.compile(r"(?P<network>.+)_(?P<fold>CV\d+(_S\d+)?)_(?P<expression>[A-Z][a-z]+)_heatmap")
+_BY_NET = re.compile(r"(?P<network>.+)_(?P<expression>[A-Z][a-z]+)_heatmap")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Source:
+    """What a report is made of: an experiment with whatever its steps have written, or heatmaps alone.
+
+    `heatmaps`: for each explainer a folder laid out like ``heatmaps/<experiment>``; `masks`: the reference of
+    each expression, (275, 224) bool; `kinds`: of each network, see `figures.network_kinds`.
+    """
+
+    name: str
+    networks: tuple[str, ...]
+    folds: tuple[str, ...]
+    heatmaps: Mapping[str, Path]
+    masks: Mapping[str, np.ndarray]
+    kinds: Mapping[str, str]
+    experiment: Experiment | None = None
+
+    @property
+    def explainer(self) -> str:
+        """The explainer that the report shows first."""
+        return next(iter(self.heatmaps))
+
+    @property
+    def shareable(self) -> bool:
+        """Whether all faces come from databases that are bundled, and so may be passed on."""
+        known, names = databases.DATABASES, self.experiment.faces.datasets if self.experiment else ()
+        return all(name in known and known[name].bundled for name in names)
+
+    @property
+    def titles(self) -> dict[str, str]:
+        """What the explainers are called."""
+        return {name: EXPLAINERS[name].title if name in EXPLAINERS else name for name in self.heatmaps}
+
+    @property
+    def levels(self) -> tuple[tuple[str | None, str | None], ...]:
+        """All (network, fold), None standing for all: first all, then each network, then the folds."""
+        pairs = [(network, fold) for network in self.networks for fold in self.folds]
+        return ((None, None), *((network, None) for network in self.networks), *pairs)
+
+    def cells(self, explainer: str) -> Iterator[tuple[str, str | None, str | None]]:
+        """Yield (expression, network, fold) of the heatmaps of an explainer that are there."""
+        folder = self.heatmaps[explainer]
+        for network, fold in self.levels:
+            for expression in EXPRESSIONS:
+                if heatmaps.heatmap_path(folder, expression, network, fold).exists():
+                    yield expression, network, fold
+
+    def counts(self, explainer: str) -> dict[tuple[str, str | None, str | None], int]:
+        """Return how many faces each heatmap is the mean of, where that is known."""
+        path = self.heatmaps[explainer] / "counts.csv"
+        if not path.exists():
+            return {}
+        table = read_csv(path, ("network", "fold", "expression", "images"))
+        table = table[table["network"].isin(self.networks) & table["fold"].isin(self.folds)]
+        counts: dict[tuple[str, str | None, str | None], int] = {}
+        for row in table.itertuples():
+            for level in ((row.network, row.fold), (row.network, None), (None, None)):
+                counts[row.expression, *level] = counts.get((row.expression, *level), 0) + int(row.images)
+        return counts
+
+    def table(self, folder: str, name: str) -> pd.DataFrame | None:
+        """Read a table of one of the experiment's folders; None if it is not there."""
+        path = getattr(self.experiment, folder) / f"{name}.csv" if self.experiment else None
+        return read_csv(path) if path is not None and path.is_file() else None
+
+    @classmethod
+    def of_experiment(cls, experiment: Experiment) -> _Source:
+        """Return an experiment's files as the source of a report; `MissingError` without any heatmap."""
+        base = experiment.root / "heatmaps" / experiment.name
+        main = experiment.explanation.explainer
+        folders = {main: experiment.heatmaps_folder}
+        if main != "lime":
+            folders["lime"] = base
+        others = base / "explainers"
+        if others.is_dir():
+            for folder in sorted(others.iterdir()):
+                folders.setdefault(folder.name, folder)
+        folders = {name: folder for name, folder in folders.items() if _has_heatmaps(folder)}
+        if not folders:
+            raise MissingError(
+                f"{base} holds no heatmaps. They are written by the step 'heatmaps': run it first."
+            )
+        return cls(
+            name=experiment.name,
+            networks=experiment.networks,
+            folds=experiment.folds,
+            heatmaps=folders,
+            masks=_masks(experiment.masks_folder),
+            kinds=network_kinds(experiment.networks, experiment.training.weights),
+            experiment=experiment,
+        )
+
+    @classmethod
+    def of_heatmaps(cls, folder: Path, name: str) -> _Source:
+        """Return a folder of heatmaps laid out like the released ones as the source of a report.
+
+        Networks and folds are those that the names of the files tell; `MissingError` without any heatmap.
+        """
+        folder = Path(folder)
+        if not _has_heatmaps(folder):
+            raise MissingError(
+                f"{folder} holds no heatmaps. Name a folder with GRAY/heatmaps_by_cv, "
+                "GRAY/heatmaps_by_net or GRAY/heatmaps_total, such as the released one."
+            )
+        networks, folds = set(), set()
+        for path in (folder / "GRAY" / "heatmaps_by_cv").glob("*.png"):
+            if found := _BY_FOLD.fullmatch(path.stem):
+                networks.add(found["network"])
+                folds.add(found["fold"])
+        for path in (folder / "GRAY" / "heatmaps_by_net").glob("*.png"):
+            if found := _BY_NET.fullmatch(path.stem):
+                networks.add(found["network"])
+        known = [network for network in NETWORKS if network in networks]
+        ordered = (*known, *sorted(networks - set(known)))
+        return cls(
+            name=name,
+            networks=ordered,
+            folds=tuple(sorted(folds, key=lambda fold: int(fold[2:]))),
+            heatmaps={"lime": folder},
+            masks=_masks(folder / "GROUND_TRUTH"),
+            kinds=network_kinds(ordered, "imagenet"),
+        )
+
+
+def _has_heatmaps(folder: Path) -> bool:
+    return any((folder / "GRAY").glob("heatmaps_*/*_heatmap.png"))
+
+
+def _masks(folder: Path) -> dict[str, np.ndarray]:
+    """Read the masks that lie in a folder; if one is missing, those of the package."""
+    drawn = all((folder / f"{title(name)}_gt.png").exists() for name in EXPRESSIONS)
+    return {name: masks.read_mask(folder, name) if drawn else masks.ekman_mask(name) for name in EXPRESSIONS}
+
 
 _COLOUR_MAPS = ("viridis", "cividis", "magma", "gray", "jet")
 """The colour maps that a reader may choose, the first by default."""
 
 
-def write_heatmaps(source: Source, folder: Path, run: Run) -> None:
-    """Write each heatmap, and what wall and explorer share, as scripts below ``data/``."""
-    _write_common(source, folder, _write_cells(source, folder, run))
-
-
-def _write_cells(source: Source, folder: Path, run: Run) -> dict[str, Any]:
+def _write_cells(source: _Source, folder: Path, run: Run) -> dict[str, Any]:
     """Write each heatmap; return, by ``<explainer>/<name>``, what pages know without loading it.
 
     ``otsu``, the level; ``iou`` at it (None where nothing is marked); ``faces``, of how many it is the
@@ -48,7 +189,7 @@ def _write_cells(source: Source, folder: Path, run: Run) -> dict[str, Any]:
         name = heatmap_name(expression, network, fold)
         key = f"{explainer}/{name}"
         try:
-            gray = source.read(expression, network, fold, explainer)
+            gray = heatmaps.read_gray(source.heatmaps[explainer], expression, network, fold)
         except DataError as error:
             run.omit(key, error)
             continue
@@ -63,7 +204,7 @@ def _write_cells(source: Source, folder: Path, run: Run) -> dict[str, Any]:
     return cells
 
 
-def _write_common(source: Source, folder: Path, cells: dict[str, Any]) -> None:
+def _write_common(source: _Source, folder: Path, cells: dict[str, Any]) -> None:
     """Write names, masks, regions and colour maps."""
     atlas = masks.atlas()
     _write_call(
@@ -148,11 +289,8 @@ _FEWEST_PERSONS = 20
 _SIDE = 224
 
 
-def write_faces(source: Source, folder: Path, run: Run) -> list[dict[str, Any]]:
-    """Write one script per model below ``faces/``, and return which models have how many faces.
-
-    Each a dict: ``network, fold, script, faces, of`` (explained faces, shown and in all).
-    """
+def _write_faces(source: _Source, folder: Path, run: Run) -> list[dict[str, Any]]:
+    """Write one script per model below ``faces/``, and return each model's explained faces, shown and in all."""
     experiment = source.experiment
     table = explanations.read_explanations(experiment)
     predictions = evaluation.read_predictions(experiment).set_index(["network", "fold", "image_id"])
@@ -213,7 +351,7 @@ def _write_face(experiment: Experiment, image_id: str, folder: Path) -> None:
     write_image(folder / "faces" / f"{image_id}.webp", np.round(face * 255).astype(np.uint8), quality=85)
 
 
-def write_background(source: Source, path: Path) -> str:
+def _write_background(source: _Source, path: Path) -> str:
     """Write the picture, (275, 224), and return in words what it is."""
     chosen = _choose_for_mean(source)
     mean, count = _mean(source.experiment, chosen) if chosen is not None else (None, 0)
@@ -236,7 +374,7 @@ def _drawing() -> np.ndarray:
     return canvas
 
 
-def _choose_for_mean(source: Source) -> pd.DataFrame | None:
+def _choose_for_mean(source: _Source) -> pd.DataFrame | None:
     experiment = source.experiment
     if experiment is None or not experiment.manifest_path.exists():
         return None

@@ -1,32 +1,235 @@
-"""What pages say: the experiment in words, its main table, its provenance, and what the steps drew."""
+"""The step "report": gather what there is, write data, link pictures, fill the pages' templates."""
 
 from __future__ import annotations
 
 import json
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from ekman_expressions.core.files import read_csv, read_json, write_csv
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+from ekman_expressions import __version__, figures, study
+from ekman_expressions.core.errors import DataError, MissingError
+from ekman_expressions.core.expressions import EXPRESSIONS, title
+from ekman_expressions.core.files import atomic_path, read_csv, read_json, write_csv
 from ekman_expressions.explainers import EXPLAINERS
+from ekman_expressions.facespace.heatmaps import read_gray
 from ekman_expressions.measures import scores
-from ekman_expressions.report.source import Source
+from ekman_expressions.report.data import (
+    MOST,
+    _Source,
+    _write_background,
+    _write_cells,
+    _write_common,
+    _write_faces,
+)
 from ekman_expressions.study import prepared
-from ekman_expressions.study.experiment import Experiment
+from ekman_expressions.study.experiment import Experiment, find_root
 from ekman_expressions.study.explainers import compared
+from ekman_expressions.study.provenance import Run
 from ekman_expressions.study.runner import folder_of
 from ekman_expressions.study.scores import read_scores, read_scores_by_fold
-from ekman_expressions.study.steps import STEPS
+from ekman_expressions.study.steps import STEPS, Step
+
+_OWNED = ("assets", "data", "faces", "figures", "tables")
+_STATIC, _TEMPLATES = Path(__file__).parent / "static", Path(__file__).parent / "templates"
+
+
+def report(experiment: Experiment, run: Run, *, show_faces: bool | None = None) -> None:
+    """Write ``results/<experiment>/report/index.html`` from what the steps have left.
+
+    At least the step "heatmaps" has come to its end; each further section appears when its step has.
+
+    Parameters
+    ----------
+    experiment : Experiment
+    run : Run
+    show_faces : bool, optional
+        Whether the pages show single faces. By default only if all come from bundled
+        databases: the terms of others forbid copies to be passed on.
+    """
+    source = _Source.of_experiment(experiment)
+    allowed = source.shareable if show_faces is None else show_faces
+    _write(source, experiment.report_folder, run, show_faces=allowed)
+
+
+def _templates(experiment: Experiment) -> dict[str, Path]:
+    """Return templates, styles and scripts: when they change, reports are made again."""
+    paths = (path for folder in (_STATIC, _TEMPLATES) for path in sorted(folder.iterdir()) if path.is_file())
+    return {f"report/{path.parent.name}/{path.name}": path for path in paths}
+
+
+STEP = Step(
+    "report",
+    report,
+    "report_folder",
+    "offline HTML report: open its index.html",
+    reads=("heatmaps",),
+    also=tuple(name for name in STEPS if name != "heatmaps"),
+    every_explainer=True,
+    files=_templates,
+)
+"""The last step, of a table of its own: the study knows nothing of reports."""
+
+
+def make(experiment: Experiment, *, show_faces: bool | None = None) -> Run:
+    """Run the step "report", see `report`, and say what it did."""
+    options = {} if show_faces is None else {"show_faces": show_faces}
+    return study.run(experiment, STEP.name, steps={STEP.name: STEP}, **options)
+
+
+def make_of_heatmaps(
+    heatmaps: Path | str, *, name: str | None = None, folder: Path | str | None = None
+) -> tuple[Run, Path]:
+    """Write a report of heatmaps alone: no faces, no models, no predictions.
+
+    Parameters
+    ----------
+    heatmaps : Path
+        A folder laid out like the released one: ``GRAY/heatmaps_by_cv``, ``GRAY/heatmaps_by_net``,
+        ``GRAY/heatmaps_total`` (any of them), and ``GROUND_TRUTH``; without that the package's masks.
+    name : str, optional
+        What the report is called; by default the name of the folder, or of the one above if
+        that is "heatmaps".
+    folder : Path, optional
+        Where it is written; by default ``results/<name>/report``.
+
+    Returns
+    -------
+    Run, Path
+        What was made and left out, and the page to open.
+
+    Raises
+    ------
+    MissingError
+        If there is no heatmap in the folder.
+    """
+    heatmaps = Path(heatmaps).resolve()
+    name = name or (heatmaps.parent.name if heatmaps.name == "heatmaps" else heatmaps.name)
+    folder = Path(folder) if folder is not None else find_root() / "results" / name / "report"
+    run = Run()
+    _write(_Source.of_heatmaps(heatmaps, name), folder, run, show_faces=False)
+    return run, folder / "index.html"
+
+
+def _write(source: _Source, folder: Path, run: Run, *, show_faces: bool) -> None:
+    for name in _OWNED:
+        shutil.rmtree(folder / name, ignore_errors=True)
+    for page in folder.glob("*.html"):
+        page.unlink()
+    _write_common(source, folder, _write_cells(source, folder, run))
+    under = _write_background(source, folder / "assets" / "face.webp")
+    steps = _provenance(source)
+    pages = [
+        {
+            "file": "index.html",
+            "title": "Overview",
+            "steps": steps,
+            "omitted": sum(len(entry["omissions"]) for entry in steps),
+            **_overview(source, folder),
+        },
+        {
+            "file": "wall.html",
+            "title": "Heatmap wall",
+            "about": "All heatmaps side by side, networks × expressions, folds on demand.",
+            "under": under,
+            "explainer": source.titles[source.explainer],
+            "printed": _draw_wall(source, folder),
+            "scripts": ("core.js", "wall.js"),
+        },
+        {
+            "file": "explorer.html",
+            "title": "Explorer",
+            "about": "One heatmap, or two with their difference: move the threshold and watch the scores.",
+            "under": under,
+            "scripts": ("core.js", "explorer.js"),
+        },
+    ]
+    if source.experiment is not None:
+        if (source.experiment.facespace_folder / "explanations.csv").exists():
+            pages.append(_faces_page(source, folder, run, show_faces))
+        pages += [{"template": "figures.html", **page} for page in _linked_pages(source.experiment, folder)]
+    if steps:
+        about = "Versions, settings, times, and what was left out and why."
+        pages.append({"file": "provenance.html", "title": "Provenance", "about": about, "steps": steps})
+    _write_pages(pages, folder, source.name)
+    run.made(*(path for path in folder.rglob("*") if path.is_file() and path.name != "run.json"), items=0)
+
+
+def _draw_wall(source: _Source, folder: Path) -> str:
+    """Draw the wall of networks × expressions for print, of the explainer that is shown first."""
+    rows = {"all networks": None} | {network: network for network in source.networks}
+    images = {
+        (row, title(expression)): _read_usable(source, expression, network)
+        for row, network in rows.items()
+        for expression in EXPRESSIONS
+    }
+    if all(image is None for image in images.values()):
+        return ""
+    outlines = {title(name): mask for name, mask in source.masks.items()}
+    figures.save(figures.heatmap_wall(images, outlines=outlines), folder / "figures" / "wall.png")
+    return "figures/wall.png"
+
+
+def _read_usable(source: _Source, expression: str, network: str | None) -> np.ndarray | None:
+    with suppress(DataError, MissingError):
+        return read_gray(source.heatmaps[source.explainer], expression, network)
+    return None
+
+
+def _faces_page(source: _Source, folder: Path, run: Run, show_faces: bool) -> dict[str, Any]:
+    models = _write_faces(source, folder, run) if show_faces else []
+    return {
+        "file": "faces.html",
+        "title": "Explained faces",
+        "about": "Single faces: superpixels, weights with standard errors, R².",
+        "models": models,
+        "allowed": show_faces,
+        "most": MOST,
+        "databases": ", ".join(source.experiment.faces.datasets),
+        "scripts": ("core.js", "faces.js") if models else (),
+    }
+
+
+def _write_pages(pages: list[dict[str, Any]], folder: Path, name: str) -> None:
+    """Write all pages, each with a menu of all, and the styles and scripts that they share."""
+    for path in sorted(_STATIC.iterdir()):
+        if path.is_file():
+            shutil.copyfile(path, folder / "assets" / path.name)
+    for page in pages:
+        template = _environment().get_template(page.get("template", page["file"]))
+        with atomic_path(folder / page["file"]) as temporary:
+            text = template.render(page=page, pages=pages, name=name, version=__version__)
+            temporary.write_text(text, encoding="utf-8")
+
+
+@cache
+def _environment() -> Environment:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    return Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+
 
 WHITE = "all-white mask (no information)"
 _BASELINES = ("random_pixels", "ellipse_30", "other_masks")
 
 
-def overview(source: Source, folder: Path) -> dict[str, Any]:
+def _overview(source: _Source, folder: Path) -> dict[str, Any]:
     """Write the main table into ``tables/main.csv``, and return the values of the page."""
     table, unit = _main_table(source)
     write_csv(folder / "tables" / "main.csv", table)
@@ -39,7 +242,7 @@ def overview(source: Source, folder: Path) -> dict[str, Any]:
     }
 
 
-def _main_table(source: Source) -> tuple[pd.DataFrame, str]:
+def _main_table(source: _Source) -> tuple[pd.DataFrame, str]:
     """Return a row per network, then baselines; and over what the intervals are, if there are any.
 
     Accuracies where there are predictions; scores of heatmaps at Otsu's threshold, means over folds and
@@ -84,7 +287,7 @@ def _main_table(source: Source) -> tuple[pd.DataFrame, str]:
     return pd.concat([table, pd.DataFrame(rows)], ignore_index=True), unit
 
 
-def _words(source: Source) -> list[str]:
+def _words(source: _Source) -> list[str]:
     """Say in sentences what was done, as far as the files tell."""
     count, names = len(source.networks), source.networks
     listed = " and ".join(names) if count < 3 else f"{', '.join(names[:-1])} and {names[-1]}"
@@ -105,7 +308,7 @@ def _words(source: Source) -> list[str]:
     return sentences
 
 
-def provenance(source: Source) -> list[dict[str, Any]]:
+def _provenance(source: _Source) -> list[dict[str, Any]]:
     """Return what each step's ``run.json`` says, in the order of the flow."""
     experiment = source.experiment
     if experiment is None:
@@ -248,7 +451,7 @@ _PAGES = (
 )
 
 
-def linked_pages(experiment: Experiment, folder: Path) -> Iterator[dict[str, Any]]:
+def _linked_pages(experiment: Experiment, folder: Path) -> Iterator[dict[str, Any]]:
     """Copy the pictures and tables of the steps into a report, and yield each page's values.
 
     A page without either is left out.

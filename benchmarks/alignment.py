@@ -19,7 +19,7 @@ import pandas as pd
 import ekman_expressions as ee
 from ekman_expressions.explainers import part_segments
 from ekman_expressions.facespace.warp import normalise, template_points
-from ekman_expressions.measures.causal import causal_agreement
+from ekman_expressions.measures.known_answers import causal_agreement
 
 
 def through_face_space(neutral: ee.Faces, face: ee.Faces) -> np.ndarray:

@@ -20,7 +20,7 @@ import ekman_expressions as ee
 from ekman_expressions import Experiment
 from ekman_expressions.explainers import part_segments
 from ekman_expressions.facespace.warp import POINTS
-from ekman_expressions.measures.causal import causal_agreement, part_masses, summarise_agreement
+from ekman_expressions.measures.known_answers import causal_agreement, part_masses, summarise_agreement
 from ekman_expressions.study import evaluation
 from ekman_expressions.study.models import load_model
 

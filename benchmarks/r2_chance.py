@@ -4,7 +4,7 @@
 
 Printed per network, as means over its explained faces: the R² of the fit; the R² when the predictions are
 permuted over the samples, which is chance; and the R² on samples that the fit has not seen (0 or
-less: the mean prediction would fit as well). See `ekman_expressions.measures.reliability`.
+less: the mean prediction would fit as well). See `ekman_expressions.measures.quality`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ekman_expressions import Experiment
 from ekman_expressions.core.expressions import index
 from ekman_expressions.explainers.lime import lime
 from ekman_expressions.explainers.record import PerturbationRecord
-from ekman_expressions.measures.reliability import cross_validated_r2, permuted_r2
+from ekman_expressions.measures.quality import cross_validated_r2, permuted_r2
 from ekman_expressions.study import evaluation
 
 

@@ -11,7 +11,7 @@ import tifffile
 from PIL import Image
 
 from ekman_expressions.core.errors import DataError
-from ekman_expressions.core.images import decode_image
+from ekman_expressions.core.files import decode_image
 
 COLOURS = np.random.default_rng(0).integers(0, 256, (7, 9, 3)).astype(np.uint8)
 GRAY = COLOURS[..., 0]

@@ -8,12 +8,14 @@ from ekman_expressions.core.errors import DataError, ModelError, SettingsError
 from ekman_expressions.explainers import PerturbationRecord, draw_samples, lime
 from ekman_expressions.measures.quality import (
     Ranking,
+    bootstrap_weights,
     correlations,
+    cross_validated_r2,
     deletion_insertion,
+    permuted_r2,
     similarity,
     untrained_copy,
 )
-from ekman_expressions.measures.reliability import bootstrap_weights, cross_validated_r2, permuted_r2
 from ekman_expressions.zoo import NETWORKS
 
 SEGMENTS = np.arange(48).reshape(6, 8) % 8 // 2 + 4 * (np.arange(6)[:, None] // 3)

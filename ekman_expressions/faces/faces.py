@@ -15,8 +15,7 @@ import pandas as pd
 
 from ekman_expressions.core.errors import DataError, SettingsError, check_option, check_range, check_type
 from ekman_expressions.core.expressions import EXPRESSIONS, NOT_EXPLAINED, parse_expression
-from ekman_expressions.core.files import read_arrays, read_table
-from ekman_expressions.core.images import decode_image
+from ekman_expressions.core.files import decode_image, read_arrays, read_table
 from ekman_expressions.faces import synthetic
 from ekman_expressions.faces.databases import survey
 from ekman_expressions.faces.folders import (

@@ -16,13 +16,15 @@ from ekman_expressions.measures.known_answers import (
 )
 from ekman_expressions.measures.quality import (
     Ranking,
+    bootstrap_weights,
     correlations,
+    cross_validated_r2,
     deletion_insertion,
+    permuted_r2,
     similarity,
     untrained_copy,
 )
 from ekman_expressions.measures.regions import region_masses, region_table, regions_of_heatmaps
-from ekman_expressions.measures.reliability import bootstrap_weights, cross_validated_r2, permuted_r2
 from ekman_expressions.measures.scores import (
     auc,
     iou_table,

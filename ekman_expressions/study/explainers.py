@@ -20,7 +20,7 @@ from ekman_expressions.explainers import (
     region_names,
     region_segments,
 )
-from ekman_expressions.measures.causal import AGREEMENT, causal_agreement, part_masses
+from ekman_expressions.measures.known_answers import AGREEMENT, causal_agreement, part_masses
 from ekman_expressions.measures.scores import AVERAGE
 from ekman_expressions.study import evaluation, prepared
 from ekman_expressions.study.experiment import Experiment

@@ -28,7 +28,7 @@ from ekman_expressions.core.seeds import derive_seed
 from ekman_expressions.explainers import EXPLAINERS, Explanation, PerturbationRecord, Stored
 from ekman_expressions.explainers.explanation import needs_neutral
 from ekman_expressions.facespace.warp import SHAPE, normalise
-from ekman_expressions.measures.reliability import cross_validated_r2
+from ekman_expressions.measures.quality import cross_validated_r2
 from ekman_expressions.study import evaluation, models, prepared
 from ekman_expressions.study.execution import Task, run_tasks, workers
 from ekman_expressions.study.experiment import Experiment

@@ -11,8 +11,14 @@ import pandas as pd
 
 from ekman_expressions.core.errors import DataError
 from ekman_expressions.core.expressions import EXPRESSIONS
-from ekman_expressions.core.files import read_arrays, read_image, write_arrays, write_csv, write_image
-from ekman_expressions.core.images import decode_image
+from ekman_expressions.core.files import (
+    decode_image,
+    read_arrays,
+    read_image,
+    write_arrays,
+    write_csv,
+    write_image,
+)
 from ekman_expressions.faces import LandmarkDetector, Survey, assign_folds, survey
 from ekman_expressions.faces.faces import (
     Detect,

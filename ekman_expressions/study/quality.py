@@ -22,12 +22,12 @@ from ekman_expressions.facespace.masks import ekman_mask
 from ekman_expressions.facespace.warp import normalise
 from ekman_expressions.measures.quality import (
     Ranking,
+    bootstrap_weights,
     correlations,
     deletion_insertion,
     similarity,
     untrained_copy,
 )
-from ekman_expressions.measures.reliability import bootstrap_weights
 from ekman_expressions.measures.scores import scores_at_otsu
 from ekman_expressions.study import evaluation, prepared
 from ekman_expressions.study.experiment import Experiment

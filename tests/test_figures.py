@@ -3,6 +3,7 @@
 import itertools
 import subprocess
 import sys
+from io import BytesIO
 
 import matplotlib
 import numpy as np
@@ -12,6 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgba
 from matplotlib.patches import Rectangle
+from PIL import Image
 
 from ekman_expressions import figures
 from ekman_expressions.core.errors import DataError, SettingsError
@@ -310,6 +312,16 @@ def test_equal_figures_give_equal_bytes_also_after_they_were_shown(tmp_path, suf
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         f"{name}{suffix}" for name in ("again", "one", "other")
     ]
+
+
+def test_a_notebook_shows_a_figure_at_its_size_with_twice_as_many_dots():
+    png, shown = GALLERY["bars by network"]()._repr_png_()
+    with Image.open(BytesIO(png)) as image:
+        np.testing.assert_allclose(image.size, [2 * shown["width"], 2 * shown["height"]], atol=1)
+
+
+def test_a_note_says_how_many_faces_there_are():
+    assert [figures.span(counts) for counts in ([3.0, 3], [40, 36, 38])] == ["3", "36 to 40"]
 
 
 def test_style_does_not_leak_and_no_window_library_is_touched():

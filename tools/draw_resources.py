@@ -99,7 +99,7 @@ def draw_causal(experiment: Experiment) -> None:
         scale="weight",
         outlines={title(name): masks.ekman_mask(name) for name in EXPRESSIONS},
         title="What the change of each part from the person's neutral face does to the prediction",
-        note=f"Shapley values, means of {counts.min()} to {counts.max()} faces per expression; outlines: Ekman masks",
+        note=f"Shapley values, means of {figures.span(counts)} faces per expression; outlines: Ekman masks",
     )
     figures.save(figure, REPOSITORY / "resources" / "causal.png")
 

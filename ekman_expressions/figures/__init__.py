@@ -7,7 +7,7 @@ nothing to draw, or shapes, names or numbers do not fit one another, all raise `
 
 from __future__ import annotations
 
-from ekman_expressions.figures._style import GROUP_COLOURS, PALETTE, network_kinds, save
+from ekman_expressions.figures._style import GROUP_COLOURS, PALETTE, network_kinds, save, span
 from ekman_expressions.figures.bars import (
     barplot,
     cost_bars,
@@ -78,6 +78,7 @@ __all__ = [
     "save",
     "score_intervals",
     "sensitivity_matrices",
+    "span",
     "training_effort",
     "warp",
 ]

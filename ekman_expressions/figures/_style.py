@@ -113,6 +113,13 @@ def network_kinds(networks: Iterable[str], weights: str) -> dict[str, str]:
     return {network: kind(network) for network in networks}
 
 
+def span(counts: Iterable[float]) -> str:
+    """Return how many there are, for the notes of figures: "36", or "36 to 40" where counts differ."""
+    counts = list(counts)
+    low, high = min(counts), max(counts)
+    return f"{low:.0f}" if low == high else f"{low:.0f} to {high:.0f}"
+
+
 def save(figure: Figure, path: Path, *, caption: str = "", alt: str = "") -> None:
     """Write a figure atomically, in the format of the suffix; equal figures give equal bytes.
 
@@ -172,10 +179,12 @@ def _picture_class() -> type[Figure]:
     class Picture(Figure):
         """A figure that notebooks show although pyplot, which teaches them to, was never imported."""
 
-        def _repr_png_(self) -> bytes:
+        def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
             memory = io.BytesIO()
-            self.savefig(memory, format="png", dpi=SCREEN_DPI, metadata={"Software": None})
-            return memory.getvalue()
+            # Twice as fine as it is wide, for screens with two dots a pixel.
+            self.savefig(memory, format="png", dpi=2 * SCREEN_DPI, metadata={"Software": None})
+            wide, high = (round(side * SCREEN_DPI) for side in self.get_size_inches())
+            return memory.getvalue(), {"width": wide, "height": high}
 
     return Picture
 

@@ -341,7 +341,8 @@ def localisation_figure(table: pd.DataFrame) -> Figure:
         chance=dict.fromkeys(_PANELS, 0.5),
         bands=bands,
         title="Do explanations find what changed in the face?",
-        note=f"95 % intervals over subjects ({_span(dots['subjects'])}); {_span(dots['count'])} faces a dot",
+        note=f"95 % intervals over subjects ({figures.span(dots['subjects'])}); "
+        f"{figures.span(dots['count'])} faces a dot",
     )
 
 
@@ -387,8 +388,3 @@ def masks_figure(pairs: pd.DataFrame, summary: pd.DataFrame) -> Figure:
             f"p = {difference['p']:.3f} over all relabellings"
         ),
     )
-
-
-def _span(values: pd.Series) -> str:
-    low, high = int(values.min()), int(values.max())
-    return str(low) if low == high else f"{low} to {high}"

@@ -177,7 +177,7 @@ def _quality(experiment: Experiment) -> Iterator[_Picture]:
             "hidden",
             partial(figures.hidden_colours, hidden, title="Which hidden colours can LIME describe?"),
             "By what hidden superpixels look like: R² of LIME's fit (ring), and on samples that it has not "
-            f"seen (dot), means over {hidden['faces'].min()} or more faces.",
+            f"seen (dot), means over {figures.span(hidden['faces'])} faces.",
             f"R² on unseen samples: {_listed(found.set_axis(found.index.map(' '.join)))}.",
         )
     if table is not None:
@@ -250,8 +250,6 @@ def _regions(experiment: Experiment) -> Iterator[_Picture]:
     }
     means = table[table["network"] == table["network"].iloc[-1]].groupby("region")["density"].mean()
     densest = means.nlargest(3).rename(lambda name: name.replace("_", " "))
-    low, high = table["units"].min(), table["units"].max()
-    count = f"{low}" if low == high else f"{low} to {high}"
     yield _Picture(
         "regions",
         partial(
@@ -263,7 +261,7 @@ def _regions(experiment: Experiment) -> Iterator[_Picture]:
                 for cell, rows in cells.items()
             },
             title="Mass for the size of the region",
-            note=f"95 % intervals over {count} {table['unit'].iloc[0]}",
+            note=f"95 % intervals over {figures.span(table['units'])} {table['unit'].iloc[0]}",
         ),
         "Red regions hold more of the heatmap's mass than their size would give, blue ones less. A thick "
         "outline: more than a bell in the middle of the canvas has, p < 0.05 corrected for the regions.",

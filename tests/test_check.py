@@ -9,8 +9,14 @@ from ekman_expressions import cli
 from ekman_expressions.core.errors import DataError, MissingError
 from ekman_expressions.facespace import heatmaps
 from ekman_expressions.study import evaluation, prepared, run
-from ekman_expressions.study.check import check, compare_numbers, expected_path, read_expected, update_numbers
-from ekman_expressions.study.runner import experiment_lock
+from ekman_expressions.study.check import (
+    _read_expected,
+    check,
+    compare_numbers,
+    expected_path,
+    update_numbers,
+)
+from ekman_expressions.study.runner import _experiment_lock
 
 NAMES = ("evaluation", "explanations", "facespace", "heatmaps", "masks")
 
@@ -52,7 +58,7 @@ def test_damaged_files_are_named(experiment):
     left.touch()
     assert set(_found(experiment, "damaged")) == {record, table, heatmap, left}
     assert not _found(experiment, "foreign")
-    with experiment_lock(experiment):
+    with _experiment_lock(experiment):
         # It may be a file of the run that goes on.
         assert set(_found(experiment, "damaged")) == {record, table, heatmap}
 
@@ -128,4 +134,4 @@ def test_tables_of_expected_numbers_are_checked(experiment, tmp_path):
         with pytest.raises(DataError, match=message):
             compare_numbers(experiment, table)
     for name in ("smoke", "demo"):
-        assert len(read_expected(expected_path(name))) > 5
+        assert len(_read_expected(expected_path(name))) > 5

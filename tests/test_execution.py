@@ -9,7 +9,7 @@ import pytest
 
 from ekman_expressions.core.errors import ConflictError, DataError, MissingError, SettingsError
 from ekman_expressions.study import execution
-from ekman_expressions.study.execution import Task, run_tasks, using
+from ekman_expressions.study.execution import Task, _run_tasks, using
 from ekman_expressions.study.provenance import Run
 
 
@@ -55,7 +55,7 @@ def _tries(folder, name):
 def _run(*tasks):
     run = Run()
     made = [Task(name=name, function=function, arguments=(*rest,)) for name, function, *rest in tasks]
-    run_tasks(made, run, desc="Testing", unit="task")
+    _run_tasks(made, run, desc="Testing", unit="task")
     return run
 
 

@@ -17,7 +17,7 @@ from ekman_expressions.study import heatmaps as heatmaps_step
 from ekman_expressions.study import run as run_steps
 from ekman_expressions.study.explainers import TABLES, common_heatmaps, read_table, summarise_regions
 from ekman_expressions.study.explanations import read_explanation
-from ekman_expressions.study.provenance import settings_of
+from ekman_expressions.study.provenance import _settings_of
 from ekman_expressions.study.scores import read_scores_by_fold
 from ekman_expressions.study.settings import ExplanationSettings
 
@@ -82,12 +82,12 @@ def test_bad_settings_say_what_was_received(settings, message):
 
 def test_only_the_options_of_the_explainer_in_use_are_compared(experiment):
     few = with_(experiment, options={"rise": {"masks": 5}, "occlusion": {"stride": 0.5}})
-    kept = settings_of(few.explained_by("rise"), "explanation")["explanation"]
+    kept = _settings_of(few.explained_by("rise"), "explanation")["explanation"]
     assert kept["options"] == {"masks": 5, "cells": 7, "keep": 0.5}
     assert "kernel_width" not in kept and "samples" in kept
-    default = settings_of(experiment.explained_by("grad_cam"), "explanation")
-    assert settings_of(few.explained_by("grad_cam"), "explanation") == default
-    assert "options" not in settings_of(few, "explanation")["explanation"]
+    default = _settings_of(experiment.explained_by("grad_cam"), "explanation")
+    assert _settings_of(few.explained_by("grad_cam"), "explanation") == default
+    assert "options" not in _settings_of(few, "explanation")["explanation"]
 
 
 def test_few_faces_for_those_that_need_forward_passes(experiment):

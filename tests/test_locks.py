@@ -9,13 +9,13 @@ import pytest
 from ekman_expressions import Experiment
 from ekman_expressions.core.errors import ConflictError
 from ekman_expressions.study import runner
-from ekman_expressions.study.runner import experiment_lock, holder
+from ekman_expressions.study.runner import _experiment_lock, holder
 
 HOLD = """
 import sys, time
 from ekman_expressions import Experiment
-from ekman_expressions.study.runner import experiment_lock
-with experiment_lock(Experiment.preset("smoke", root=sys.argv[1])):
+from ekman_expressions.study.runner import _experiment_lock
+with _experiment_lock(Experiment.preset("smoke", root=sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -32,7 +32,7 @@ def test_a_second_process_is_refused_and_a_killed_one_is_not_in_the_way(experime
     )
     try:
         assert process.stdout.readline() == "held\n"
-        with pytest.raises(ConflictError, match="wait for it") as error, experiment_lock(experiment):
+        with pytest.raises(ConflictError, match="wait for it") as error, _experiment_lock(experiment):
             pass
         assert f"process {process.pid} on" in str(error.value)
         found = holder(experiment)
@@ -42,7 +42,7 @@ def test_a_second_process_is_refused_and_a_killed_one_is_not_in_the_way(experime
         process.wait()
         process.stdout.close()
     assert holder(experiment) is None
-    with experiment_lock(experiment):
+    with _experiment_lock(experiment):
         assert holder(experiment)["pid"] == os.getpid()
     assert holder(experiment) is None
 
@@ -50,8 +50,8 @@ def test_a_second_process_is_refused_and_a_killed_one_is_not_in_the_way(experime
 def test_one_process_may_take_it_twice_and_other_experiments_have_their_own(experiment):
     other = Experiment.preset("demo", root=experiment.root)
     assert holder(experiment) is None and not experiment.results_folder.exists()
-    with experiment_lock(experiment):
-        with experiment_lock(experiment), experiment_lock(other):
+    with _experiment_lock(experiment):
+        with _experiment_lock(experiment), _experiment_lock(other):
             assert holder(other)["pid"] == os.getpid()
         assert holder(experiment)["pid"] == os.getpid() and holder(other) is None
 
@@ -60,7 +60,7 @@ def test_one_process_may_take_it_twice_and_other_experiments_have_their_own(expe
 def test_a_description_that_was_cut_off_is_in_nobodys_way(experiment, text):
     experiment.results_folder.mkdir(parents=True)
     (experiment.results_folder / ".lock.json").write_text(text)
-    with experiment_lock(experiment):
+    with _experiment_lock(experiment):
         (experiment.results_folder / ".lock.json").write_text(text)
         assert holder(experiment) == {}
     assert holder(experiment) is None
@@ -73,5 +73,5 @@ def test_where_nothing_may_be_written_nothing_is_locked(experiment, monkeypatch)
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(runner.FileLock, "acquire", refuse)
-    with experiment_lock(experiment):
+    with _experiment_lock(experiment):
         assert holder(experiment) is None

@@ -25,7 +25,7 @@ from ekman_expressions.core.errors import MissingError, ModelError, SettingsErro
 from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import read_json
 from ekman_expressions.faces import example_faces
-from ekman_expressions.study.models import own_files
+from ekman_expressions.study.models import _own_files
 from ekman_expressions.zoo.own_models import (
     EXAMPLE,
     _preprocess,
@@ -549,7 +549,7 @@ def test_files_beside_an_onnx_file_and_in_a_saved_model_belong_to_it(tmp_path):
         "Saved": own(call=None, path=tmp_path / "saved"),
         "Absent": own(call=None, path=tmp_path / "absent"),
     }
-    found = own_files(Experiment(name="x", models=models, root=tmp_path))
+    found = _own_files(Experiment(name="x", models=models, root=tmp_path))
     assert found["model Onnx"] == tmp_path / "my.onnx" and found["model Onnx my.onnx.data"].exists()
     assert (
         found["model Saved saved_model.pb"].exists()

@@ -11,7 +11,7 @@ from PIL import Image
 from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import write_csv
 from ekman_expressions.facespace.masks import atlas
-from ekman_expressions.study.pictures import draw_pictures
+from ekman_expressions.study.pictures import _draw_pictures
 from ekman_expressions.study.provenance import Run
 
 
@@ -23,7 +23,7 @@ def experiment(tmp_path):
 def drawn(experiment, step, folder):
     """Draw a step's pictures; their words by their names."""
     run = Run(folder)
-    draw_pictures(experiment, step, folder, run)
+    _draw_pictures(experiment, step, folder, run)
     assert run.done == 0 and not run.omissions and set(run.outputs) == set(folder.glob("*.png"))
     texts = {}
     for path in folder.glob("*.png"):

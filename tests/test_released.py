@@ -220,8 +220,8 @@ def test_training_downloads_all_files_of_one_commit(weinet, hub, tmp_path, monke
     hub.files |= {f"WeiNet_{fold}_weights.h5": content for fold in released.FOLDS}
     run = run_steps(experiment, "training")
     assert (run.done, run.skipped, run.omissions) == (4, 1, [])
-    assert len(training.released_sources(experiment)) == 5
-    for entry in training.released_sources(experiment).values():
+    assert len(training._released_sources(experiment)) == 5
+    for entry in training._released_sources(experiment).values():
         assert entry["repository"] == "Xavi3398/ekman_expressions"
         assert (entry["revision"], entry["commit"]) == ("main", begun)
     notes = read_json(experiment.models_folder / "run.json")["notes"]

@@ -8,7 +8,7 @@ from ekman_expressions.core.errors import ConflictError, DataError, MissingError
 from ekman_expressions.core.files import read_json, sha256
 from ekman_expressions.core.seeds import derive_seed, generator
 from ekman_expressions.study import STEPS, Run, Step, run
-from ekman_expressions.study.provenance import settings_of
+from ekman_expressions.study.provenance import _settings_of
 
 
 @pytest.fixture
@@ -221,9 +221,9 @@ def test_settings_without_effect_on_results_may_change(experiment, kitchen):
     kitchen.run(experiment)
     kitchen.run(with_(experiment, "faces", roots={"synthetic": "/elsewhere"}))
     assert kitchen.calls == []
-    kept = settings_of(experiment, "explanation")
+    kept = _settings_of(experiment, "explanation")
     assert (
-        settings_of(with_(experiment, "explanation", compare=("rise",), quality_faces=7), "explanation") == kept
+        _settings_of(with_(experiment, "explanation", compare=("rise",), quality_faces=7), "explanation") == kept
     )
 
 

@@ -11,7 +11,7 @@ from ekman_expressions.core.errors import DataError, MissingError, SettingsError
 from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import write_arrays, write_image
 from ekman_expressions.faces import landmark_error, synthetic
-from ekman_expressions.study.prepared import error_table, known_faces, read_transform, source_landmarks
+from ekman_expressions.study.prepared import _read_transform, _source_landmarks, error_table, known_faces
 
 LAYERS = {"total": flat(255), "photometric": flat(51), "au04": flat(17)}
 
@@ -126,7 +126,7 @@ def test_wrong_landmarks_of_the_mesh_are_refused(root):
 
 def test_landmarks_of_prepared_faces_go_back_into_their_source_images(root, tmp_path):
     experiment = prepared(tmp_path, root)
-    found = source_landmarks(experiment, "synthetic_id00_anger_0")
+    found = _source_landmarks(experiment, "synthetic_id00_anger_0")
     np.testing.assert_allclose(found, LANDMARKS, atol=1e-4)
     rows = known_faces(experiment)
     assert list(rows["source_id"]) == ["id00_anger_0", "id01_fear_0"]
@@ -138,7 +138,7 @@ def test_damaged_transforms_are_refused(root, tmp_path):
     path = experiment.faces_folder / "landmarks" / "synthetic_id00_anger_0.npz"
     write_arrays(path, {"points": np.zeros((68, 2)), "transform": np.zeros((2, 3))})
     with pytest.raises(DataError, match="invertible"):
-        read_transform(experiment, "synthetic_id00_anger_0")
+        _read_transform(experiment, "synthetic_id00_anger_0")
 
 
 def test_faces_of_other_databases_or_sets_are_refused(root, tmp_path):

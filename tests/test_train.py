@@ -134,9 +134,6 @@ def test_a_checkpoint_of_another_training_or_a_damaged_one_is_not_used(tmp_path,
         with pytest.warns(UserWarning, match=f"{message}.*not used: the training starts at the first epoch"):
             trained = tiny_train(checkpoint=path, **change)
         assert len(trained.curve) == 3 and (digest(trained) == straight) == (not change)
-    path.write_bytes(flipped)
-    with pytest.raises(ModelError, match="is damaged, or of another network"):
-        saving.read_checkpoint_weights(path, NETWORKS["Tiny"].build())
 
 
 def test_validation_chooses_the_epoch_or_nothing():
@@ -406,10 +403,9 @@ def test_nan_after_good_epochs_keeps_the_last_good_one(tmp_path, monkeypatch):
     # Twelve images in batches of 5 are 3 steps: a cosine over 6 steps is at half after 3, and step 4 follows.
     assert "The loss of Tiny_CV1 became nan in epoch 2, step 1, at learning rate 0.0025" in message
     assert f"What it was after epoch 1 is kept in {path}" in message and "Lower the rate" in message
-    model = NETWORKS["Tiny"].build()
-    assert saving.read_checkpoint_weights(path, model) == 1
-    for weight, good in zip(model.get_weights(), kept[0], strict=True):
-        np.testing.assert_array_equal(weight, good)
+    with np.load(path) as stored:
+        for number, good in enumerate(kept[0]):
+            np.testing.assert_array_equal(stored[f"weights/{number}"], good)
 
 
 def test_weights_that_the_last_step_spoilt_are_not_kept(tmp_path, monkeypatch):

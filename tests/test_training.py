@@ -202,8 +202,8 @@ def test_initial_weights_come_from_a_folder_and_count_as_inputs(tmp_path):
         run_steps(experiment, "training")
     path = folder / "MobileNetV3Large.weights.h5"
     path.write_bytes(b"first")
-    assert training.initial_weights(experiment, "MobileNetV3Large") == str(path)
-    assert training.initial_weights(experiment, "WeiNet") == "none"
+    assert training._initial_weights(experiment, "MobileNetV3Large") == str(path)
+    assert training._initial_weights(experiment, "WeiNet") == "none"
     with stand_in(experiment, "training"):
         experiment.models_folder.mkdir(parents=True, exist_ok=True)
         for model in experiment.pairs:

@@ -17,8 +17,8 @@ from ekman_expressions.core.errors import DataError, EkmanExpressionsError, Miss
 from ekman_expressions.core.files import leftovers, read_csv, sha256, write_csv
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.explainers import compared
-from ekman_expressions.study.provenance import by_reason, other_settings, read_entry, settings_of
-from ekman_expressions.study.runner import choices_of, folder_of, holder, inputs_of, owner
+from ekman_expressions.study.provenance import _by_reason, _other_settings, _read_entry, _settings_of
+from ekman_expressions.study.runner import _choices_of, _inputs_of, folder_of, holder, owner
 from ekman_expressions.study.steps import STEPS, Step
 
 KINDS = ("missing", "stale", "foreign", "damaged")
@@ -133,7 +133,7 @@ def _read(path: Path, report: Report, reason: str = "") -> dict[str, Any] | None
         report.findings[path] = ("missing", reason)
         return None
     try:
-        return read_entry(path)
+        return _read_entry(path)
     except DataError as error:
         report.findings[path] = ("damaged", str(error))
         return None
@@ -148,20 +148,20 @@ def _check_entry(
     report: Report,
 ) -> None:
     if entry.get("omissions"):
-        report.omissions.setdefault(step.name, []).extend(by_reason(entry["omissions"]))
+        report.omissions.setdefault(step.name, []).extend(_by_reason(entry["omissions"]))
     reasons = []
     if entry["end"] is None:
         reasons.append(f"the step '{step.name}' was stopped before its end")
-    now = settings_of(experiment, *step.settings)
-    for key, old, new in other_settings(entry, now):
+    now = _settings_of(experiment, *step.settings)
+    for key, old, new in _other_settings(entry, now):
         reasons.append(f"made with {key} = {old!r}, but the experiment now says {new!r}")
-    for key, new in choices_of(experiment, step).items():
+    for key, new in _choices_of(experiment, step).items():
         if (old := entry["choices"].get(key)) != new:
             reasons.append(f"made with {key} = {old!r}, but the experiment now says {new!r}")
     if not reasons:
         # A step that has not run is missing, and one of other settings stale, where it lies.
         with suppress(EkmanExpressionsError):
-            inputs = inputs_of(experiment, step, steps)
+            inputs = _inputs_of(experiment, step, steps)
             changed = sorted(
                 name
                 for name in inputs.keys() | entry["inputs"]
@@ -216,13 +216,7 @@ class Comparison:
 
 
 def expected_path(name: str) -> Path:
-    """Return the table that comes with the package for a preset.
-
-    Raises
-    ------
-    MissingError
-        If there is none.
-    """
+    """Return the table that comes with the package for a preset, or raise `MissingError`."""
     folder = resources.files("ekman_expressions").joinpath("data")
     path = Path(str(folder.joinpath(f"expected_{name}.csv")))
     if not path.is_file():
@@ -249,7 +243,7 @@ def compare_numbers(experiment: Experiment, table: Path | str | None = None) -> 
     DataError
         If the table is not as it must be. A number that is not there is no error, but differs.
     """
-    wanted = read_expected(expected_path(experiment.name) if table is None else Path(table))
+    wanted = _read_expected(expected_path(experiment.name) if table is None else Path(table))
     rows = []
     for row in wanted.itertuples(index=False):
         obtained, reason = math.nan, ""
@@ -271,7 +265,7 @@ def update_numbers(experiment: Experiment, table: Path) -> None:
     write_csv(table, found.table.assign(expected=found.table["obtained"])[list(_COLUMNS)])
 
 
-def read_expected(path: Path) -> pd.DataFrame:
+def _read_expected(path: Path) -> pd.DataFrame:
     """Read a table of expected numbers, and check it."""
     if not path.is_file():
         raise MissingError(f"There is no table of expected numbers {path}.")

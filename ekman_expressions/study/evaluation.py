@@ -16,7 +16,7 @@ from ekman_expressions.faces.folders import check_ids
 from ekman_expressions.measures import fold_of
 from ekman_expressions.study import models, prepared, training
 from ekman_expressions.study.experiment import Experiment
-from ekman_expressions.study.provenance import Run, finished_entry
+from ekman_expressions.study.provenance import Run, _finished_entry
 from ekman_expressions.zoo.own_models import predicted_expressions
 
 PROBABILITIES = tuple(f"p_{expression}" for expression in EXPRESSIONS)
@@ -38,7 +38,7 @@ def evaluation(experiment: Experiment, run: Run) -> None:
     ``confusion.csv``, ``confusion_by_fold.csv``, ``training.csv`` and ``explained.csv``. Models that were not
     trained, cannot be loaded or predict no probabilities are left out; `ModelError` if none remains.
     """
-    for remark in models.own_notes(experiment):
+    for remark in models._own_notes(experiment):
         run.note(remark)
     tables = []
     for network, fold in tqdm(experiment.pairs, desc="Evaluating", unit="model"):
@@ -207,7 +207,7 @@ def _tables(predictions: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def _evaluated(experiment: Experiment) -> Path:
-    finished_entry(experiment.evaluation_folder, "evaluation")
+    _finished_entry(experiment.evaluation_folder, "evaluation")
     return experiment.evaluation_folder
 
 

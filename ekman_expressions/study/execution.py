@@ -93,20 +93,13 @@ def workers() -> int:
     return 1 if scheduler() == "serial" else max(1, sum(_hosts(_client()).values()))
 
 
-def run_tasks(tasks: Sequence[Task], run: Run, *, desc: str, unit: str, own_bars: bool = False) -> None:
+def _run_tasks(tasks: Sequence[Task], run: Run, *, desc: str, unit: str, own_bars: bool = False) -> None:
     """Do tasks, wherever `using` says, and gather in `run` what they did, in the order of `tasks`.
 
-    A task that raises something unexpected, or whose worker dies, is tried again: `TRIES` times
-    in all, then it is left out, with the reason. `DataError`, `ModelError` and `MissingError` leave it
-    out at once. Errors that concern all that is to come (a full disk, other settings) end the step.
-
-    Results must not depend on the order of tasks. `own_bars` says whether tasks show bars themselves, when
-    they run in this process.
-
-    Raises
-    ------
-    ClusterError
-        If the cluster cannot be reached or goes away. What was done is kept.
+    A task that raises something unexpected, or whose worker dies, is tried again: `TRIES` times in all, then
+    it is left out, with the reason. `DataError`, `ModelError` and `MissingError` leave it out at once. Errors
+    that concern all that is to come (a full disk, other settings, `ClusterError`) end the step. `own_bars`
+    says whether tasks show bars themselves, when they run in this process.
     """
     serial = scheduler() == "serial"
     total, outcomes = sum(task.weight for task in tasks), {}

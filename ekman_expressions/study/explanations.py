@@ -30,7 +30,7 @@ from ekman_expressions.explainers.explanation import needs_neutral
 from ekman_expressions.facespace.warp import SHAPE, normalise
 from ekman_expressions.measures.quality import cross_validated_r2
 from ekman_expressions.study import evaluation, models, prepared
-from ekman_expressions.study.execution import Task, run_tasks, workers
+from ekman_expressions.study.execution import Task, _run_tasks, workers
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.provenance import Run
 from ekman_expressions.zoo.model import Model
@@ -62,7 +62,7 @@ def explanations(experiment: Experiment, run: Run) -> None:
             )
             for part in _parts(experiment, rows)
         ]
-    run_tasks(tasks, run, desc="Explaining", unit="image", own_bars=True)
+    _run_tasks(tasks, run, desc="Explaining", unit="image", own_bars=True)
 
 
 def settings_of_explainer(experiment: Experiment) -> dict[str, Any]:
@@ -200,7 +200,7 @@ def facespace(experiment: Experiment, run: Run) -> None:
                 weight=len(rows),
             )
         )
-    run_tasks(tasks, run, desc="Warping into face space", unit="image")
+    _run_tasks(tasks, run, desc="Warping into face space", unit="image")
     path = experiment.facespace_folder / "explanations.csv"
     if run.begun or not path.exists():
         write_csv(path, _tabulate(experiment, explained))

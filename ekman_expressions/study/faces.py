@@ -32,12 +32,12 @@ from ekman_expressions.faces.landmarks import FEWEST, OUTLIER
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.prepared import (
     COLUMNS,
+    _read_transform,
+    _source_landmarks,
     face_path,
     landmarks_path,
     neutral_path,
     outlier_table,
-    read_transform,
-    source_landmarks,
 )
 from ekman_expressions.study.provenance import Run
 
@@ -212,11 +212,11 @@ def _align_neutrals(
         if path.exists() and not {row.image_id, row.neutral} & new:
             run.kept(path, items=0)
             continue
-        points, of_face = (source_landmarks(experiment, image_id) for image_id in (row.neutral, row.image_id))
+        points, of_face = (_source_landmarks(experiment, image_id) for image_id in (row.neutral, row.image_id))
         pixels = decode_image(read_source(path_of[row.neutral]))
         face, transform = (
             read_image(face_path(experiment, row.image_id)),
-            read_transform(experiment, row.image_id),
+            _read_transform(experiment, row.image_id),
         )
         write_image(path, align_neutral(pixels, points, face, of_face, transform), compress_level=1)
         run.made(path, items=0)

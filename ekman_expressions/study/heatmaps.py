@@ -142,7 +142,7 @@ def masks(experiment: Experiment, run: Run) -> None:
     run.made(path, items=0)
 
 
-def mask_sources(experiment: Experiment) -> dict[str, Path]:
+def _mask_sources(experiment: Experiment) -> dict[str, Path]:
     """Return the files that come with the package and of which the masks are made, by name."""
     data = resources.files("ekman_expressions") / "data"
     return {name: Path(str(data / name)) for name in ("facial_regions.json", "template_landmarks.csv")}

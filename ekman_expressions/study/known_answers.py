@@ -39,7 +39,7 @@ from ekman_expressions.study import prepared
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.explainers import compared
 from ekman_expressions.study.explanations import read_explanation
-from ekman_expressions.study.provenance import Run, finished_entry
+from ekman_expressions.study.provenance import Run, _finished_entry
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -76,7 +76,7 @@ def warped_layers(experiment: Experiment, row: Any, names: Iterable[str]) -> dic
     lacking = sorted(set(names) - set(layers))
     if lacking:
         raise DataError(f"its mask has no layer {', '.join(lacking)}, only {row.layers or 'none'}")
-    transform = prepared.read_transform(experiment, row.image_id)
+    transform = prepared._read_transform(experiment, row.image_id)
     landmarks = prepared.read_landmarks(experiment, row.image_id)
     size = experiment.faces.size
     return {name: _layer_in_face_space(layers[name], transform, landmarks, size) for name in names}
@@ -192,7 +192,7 @@ def known_answers(experiment: Experiment, run: Run) -> None:
     names, lacking = [], []
     for name in compared(experiment):
         try:
-            finished_entry(experiment.explained_by(name).facespace_folder, "facespace")
+            _finished_entry(experiment.explained_by(name).facespace_folder, "facespace")
             names.append(name)
         except MissingError as error:
             run.omit(f"explainer {name}", error)

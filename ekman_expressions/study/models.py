@@ -35,7 +35,7 @@ def load_model(experiment: Experiment, network: str, fold: str, precision: str =
     ModelError
         If the file is damaged.
     """
-    check_model(experiment, network, fold)
+    _check_model(experiment, network, fold)
     if network in experiment.models:
         found = read_model(experiment.models[network], network, fold, precision)
         found.name = f"{network}_{fold}"
@@ -55,20 +55,16 @@ def load_model(experiment: Experiment, network: str, fold: str, precision: str =
     return as_model(model, name=f"{network}_{fold}", classes=EXPRESSIONS, precision=precision)
 
 
-def check_model(experiment: Experiment, network: str, fold: str) -> None:
+def _check_model(experiment: Experiment, network: str, fold: str) -> None:
     """Raise `SettingsError` unless the experiment has the network and the fold."""
     check_option(network, "network", experiment.networks)
     check_option(fold, "fold", experiment.folds)
 
 
-def own_files(experiment: Experiment) -> dict[str, Path]:
-    """Return the files of the models of one's own that are there.
+def _own_files(experiment: Experiment) -> dict[str, Path]:
+    """Return the files of the models of one's own that are there, by the model: ``model Mine_CV1``.
 
-    Returns
-    -------
-    dict of str to Path
-        By the model, ``model Mine_CV1``; a model that is the same for all folds by its name
-        alone, and if it has several files, each with its own name behind.
+    A model that is the same for all folds goes by its name alone; one of several files, with each file's name.
     """
     found = {}
     for network, fold in experiment.pairs:
@@ -84,7 +80,7 @@ def own_files(experiment: Experiment) -> dict[str, Path]:
     return found
 
 
-def own_notes(experiment: Experiment) -> list[str]:
+def _own_notes(experiment: Experiment) -> list[str]:
     """Say of each model of one's own what a reader of its results must know."""
     remarks = []
     for name, own in experiment.models.items():

@@ -52,7 +52,7 @@ class _Picture(NamedTuple):
     alt: str
 
 
-def draw_pictures(experiment: Experiment, step: str, folder: Path, run: Run) -> None:
+def _draw_pictures(experiment: Experiment, step: str, folder: Path, run: Run) -> None:
     """Draw the pictures of a step into its folder, as PNG with their captions as metadata.
 
     A picture that cannot be drawn is listed in `run`, and the others are drawn.

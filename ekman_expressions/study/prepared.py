@@ -129,7 +129,7 @@ def read_landmarks(experiment: Experiment, image_id: str) -> np.ndarray:
     return points
 
 
-def read_transform(experiment: Experiment, image_id: str) -> np.ndarray:
+def _read_transform(experiment: Experiment, image_id: str) -> np.ndarray:
     """Read how a crop was cut out of its source image, (2, 3) float64; see `crop_face`."""
     path = require(landmarks_path(experiment, image_id), "faces")
     transform = read_arrays(path, ("transform",))["transform"]
@@ -204,12 +204,12 @@ def error_table(experiment: Experiment) -> pd.DataFrame:
             f"landmarks.npz of the synthetic set lacks {len(missing)} of the prepared faces, such as "
             f"{missing[0]}. Take all files of the set from one version."
         )
-    detected = [source_landmarks(experiment, image_id) for image_id in rows["image_id"]]
+    detected = [_source_landmarks(experiment, image_id) for image_id in rows["image_id"]]
     return landmark_error(np.array(detected), np.array([truth[image_id] for image_id in rows["source_id"]]))
 
 
-def source_landmarks(experiment: Experiment, image_id: str) -> np.ndarray:
+def _source_landmarks(experiment: Experiment, image_id: str) -> np.ndarray:
     """Return the landmarks of a prepared face in its source image, (68, 2) float64 in continuous pixels."""
-    transform = read_transform(experiment, image_id)
+    transform = _read_transform(experiment, image_id)
     crop = np.float64(read_landmarks(experiment, image_id)) * experiment.faces.size
     return np.linalg.solve(transform[:, :2], (crop - transform[:, 2]).T).T

@@ -79,7 +79,7 @@ class Run:
         """Register files that were written now: together one item, or `items`."""
         self.done += items
         for path in map(Path, paths):
-            self.outputs[path] = described(path)
+            self.outputs[path] = _described(path)
             if self._known.get(path, {}).get("sha256") != self.outputs[path]["sha256"]:
                 self.begin()
 
@@ -116,20 +116,15 @@ class Run:
         if self.omissions:
             parts.append(f"{len(self.omissions)} left out")
         lines = [", ".join(parts) + "."]
-        lines += [f"  left out, {text}" for text in by_reason(self.omissions)]
+        lines += [f"  left out, {text}" for text in _by_reason(self.omissions)]
         lines += [f"  note: {text}" for text in self.notes]
         return "\n".join(lines)
 
 
-def by_reason(omissions: Iterable[Mapping[str, str]]) -> list[str]:
+def _by_reason(omissions: Iterable[Mapping[str, str]]) -> list[str]:
     """Say of each reason how many items were left out for it, and which, the most frequent first.
 
     Reasons that differ in nothing but the name of the item count as one.
-
-    Examples
-    --------
-    >>> by_reason([{"item": "WeiNet_CV1 face_7", "reason": "face_7.png is damaged"}])
-    ['1: face_7.png is damaged (WeiNet_CV1 face_7)']
     """
     groups: dict[str, list[Mapping[str, str]]] = {}
     for entry in omissions:
@@ -146,17 +141,11 @@ def by_reason(omissions: Iterable[Mapping[str, str]]) -> list[str]:
     return lines
 
 
-def settings_of(experiment: Experiment, *parts: str) -> dict[str, Any]:
-    """Return the seed and the named parts of the settings that determine results.
+def _settings_of(experiment: Experiment, *parts: str) -> dict[str, Any]:
+    """Return the seed and the named parts of the settings on which a step's results depend.
 
-    Parameters
-    ----------
-    experiment : Experiment
-        The settings.
-    *parts : {'faces', 'training', 'models', 'explanation', 'records'} or str
-        The parts on which the step's results depend. ``records`` are the settings of explanations
-        without those of LIME's regression, for every value of which a record holds. Other names are
-        single settings: ``explanation.positives``.
+    ``records`` are the settings of explanations without those of LIME's regression, for every value of which
+    a record holds. Other names than sections are single settings: ``explanation.positives``.
     """
     settings: dict[str, Any] = {"seed": experiment.seed}
     for part in parts:
@@ -173,34 +162,34 @@ def settings_of(experiment: Experiment, *parts: str) -> dict[str, Any]:
             settings[part] = experiment.training.recorded(experiment.trained_networks)
         else:
             settings[part] = getattr(experiment, part).recorded()
-    return plain(settings)
+    return _plain(settings)
 
 
-def plain(value: Any) -> Any:
+def _plain(value: Any) -> Any:
     """Turn tuples into lists, as JSON would, so that stored and given settings compare equal."""
     if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
+        return [_plain(item) for item in value]
     return value
 
 
-def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+def _merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     """Return nested settings in which those of `new` replace or join those of `old`."""
     result = dict(old)
     for key, value in new.items():
         both = isinstance(value, Mapping) and isinstance(old.get(key), Mapping)
-        result[key] = merged(old[key], value) if both else value
+        result[key] = _merged(old[key], value) if both else value
     return result
 
 
-def described(path: Path) -> Output:
+def _described(path: Path) -> Output:
     """Return what run.json keeps of a file."""
     status = path.stat()
     return {"sha256": sha256(path), "size": status.st_size, "mtime_ns": status.st_mtime_ns}
 
 
-def hash_now(path: Path, output: Output) -> str | None:
+def _hash_now(path: Path, output: Output) -> str | None:
     """Return the hash of a file as it is now, None without it; it is read only if it seems changed."""
     try:
         status = path.stat()
@@ -210,7 +199,7 @@ def hash_now(path: Path, output: Output) -> str | None:
     return output["sha256"] if same else sha256(path)
 
 
-def read_entry(path: Path) -> dict[str, Any]:
+def _read_entry(path: Path) -> dict[str, Any]:
     """Read a ``run.json``, or raise `DataError` if it is damaged or none of ours."""
     entry = read_json(path)
     tables = ("settings", "choices", "inputs", "known_settings", "known_inputs", "outputs")
@@ -227,10 +216,10 @@ def read_entry(path: Path) -> dict[str, Any]:
     )
 
 
-def finished_entry(folder: Path, step: str) -> dict[str, Any]:
+def _finished_entry(folder: Path, step: str) -> dict[str, Any]:
     """Read a step's ``run.json``, or raise `MissingError` unless the step came to its end."""
     path = require(Path(folder) / "run.json", step)
-    entry = read_entry(path)
+    entry = _read_entry(path)
     if entry["end"] is None:
         raise MissingError(
             f"The step '{entry['step']}' was stopped before its end ({path}): run it again first."
@@ -238,7 +227,7 @@ def finished_entry(folder: Path, step: str) -> dict[str, Any]:
     return entry
 
 
-def other_settings(entry: Mapping[str, Any], settings: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+def _other_settings(entry: Mapping[str, Any], settings: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
     """Return each setting that differs from a ``run.json``'s: its name, the value there, and the one now.
 
     Only settings that both have are compared: a network may be added to an experiment.
@@ -247,9 +236,9 @@ def other_settings(entry: Mapping[str, Any], settings: Mapping[str, Any]) -> lis
     return [(key, old[key], new[key]) for key in sorted(old.keys() & new.keys()) if old[key] != new[key]]
 
 
-def refuse_other_settings(folder: Path, before: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+def _refuse_other_settings(folder: Path, before: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
     """Raise `ConflictError` if a folder's ``run.json``, read as `before`, and `settings` disagree."""
-    for key, old, new in other_settings(before, settings):
+    for key, old, new in _other_settings(before, settings):
         raise ConflictError(
             f"{folder} was made with {key} = {old!r}, but the experiment now says "
             f"{new!r}. Either give the experiment another name, or delete {folder} "
@@ -274,7 +263,7 @@ _LIBRARIES = """
 _VARIABLES = ("EKMAN_", "TF_", "CUDA_", "KERAS_", "OMP_", "OPENBLAS_", "MKL_", "DASK_", "SLURM_", "XLA_")
 
 
-def environment() -> dict[str, Any]:
+def _environment() -> dict[str, Any]:
     """Return versions, platform and device: what a reader needs to judge or repeat a run."""
     # Asking TensorFlow would import it; a step that has not done so ran on the CPU.
     tensorflow = sys.modules.get("tensorflow")
@@ -290,7 +279,7 @@ def environment() -> dict[str, Any]:
 
 
 def info() -> dict[str, Any]:
-    """Return all that a bug report needs: `environment`, the machine, and what the package finds on it.
+    """Return all that a bug report needs: versions, platform, device, the machine, and what the package finds on it.
 
     Of environment variables only those that bear on the package and its libraries are named.
     """
@@ -298,7 +287,7 @@ def info() -> dict[str, Any]:
     import keras
     from threadpoolctl import threadpool_info
 
-    root, found = find_root(), environment()
+    root, found = find_root(), _environment()
     existing = next(folder for folder in (root, *root.parents) if folder.exists())
     writable = "writable" if os.access(existing, os.W_OK) else "read-only"
     blas = {

@@ -24,18 +24,18 @@ from ekman_expressions.core.files import hash_of, read_json, remove_leftovers, s
 from ekman_expressions.explainers import EXPLAINERS
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.explainers import compared
-from ekman_expressions.study.pictures import draw_pictures
+from ekman_expressions.study.pictures import _draw_pictures
 from ekman_expressions.study.provenance import (
     Run,
-    described,
-    environment,
-    finished_entry,
-    hash_now,
-    merged,
-    plain,
-    read_entry,
-    refuse_other_settings,
-    settings_of,
+    _described,
+    _environment,
+    _finished_entry,
+    _hash_now,
+    _merged,
+    _plain,
+    _read_entry,
+    _refuse_other_settings,
+    _settings_of,
 )
 from ekman_expressions.study.steps import STEPS, Step
 
@@ -91,7 +91,7 @@ def run(
     order = list(steps)
     chosen = [name for name in order[order.index(first) if first else 0 :] if not names or name in names]
     total = Run()
-    with experiment_lock(experiment):
+    with _experiment_lock(experiment):
         for number, name in enumerate(chosen, start=1):
             start = time.monotonic()
             if echo:
@@ -109,29 +109,24 @@ def folder_of(experiment: Experiment, step: Step) -> Path:
     return getattr(experiment, step.folder)
 
 
-def inputs_of(experiment: Experiment, step: Step, steps: Mapping[str, Step] = STEPS) -> dict[str, str]:
+def _inputs_of(experiment: Experiment, step: Step, steps: Mapping[str, Step] = STEPS) -> dict[str, str]:
     """Return the hash of all that a step reads, by name.
 
-    Raises
-    ------
-    MissingError
-        If a step that is read has not come to its end.
-    ConflictError
-        If it was made with other settings.
+    `MissingError` if a step that is read has not come to its end, `ConflictError` if its settings were others.
     """
     inputs = {name: sha256(path) for name, path in (step.files(experiment) if step.files else {}).items()}
     for label, upstream, by, pattern in _upstream(experiment, step, steps):
         folder = folder_of(by, upstream)
         try:
-            entry = finished_entry(folder, upstream.name)
+            entry = _finished_entry(folder, upstream.name)
         except MissingError:
             if upstream.name in step.also:
                 continue
             raise
-        refuse_other_settings(folder, entry, _settings(by, step))
+        _refuse_other_settings(folder, entry, _settings(by, step))
         # As they are now: somebody may have put others there.
         found = {
-            name: hash_now(folder / name, output)
+            name: _hash_now(folder / name, output)
             for name, output in sorted(entry["outputs"].items())
             if fnmatchcase(name, pattern or "*")
         }
@@ -140,9 +135,9 @@ def inputs_of(experiment: Experiment, step: Step, steps: Mapping[str, Step] = ST
     return inputs
 
 
-def choices_of(experiment: Experiment, step: Step) -> dict[str, Any]:
+def _choices_of(experiment: Experiment, step: Step) -> dict[str, Any]:
     """Return the values of the settings that may change between two runs of a step."""
-    return plain({name: attrgetter(name)(experiment) for name in step.choices})
+    return _plain({name: attrgetter(name)(experiment) for name in step.choices})
 
 
 def owner(experiment: Experiment, step: Step) -> Experiment:
@@ -172,7 +167,7 @@ def _upstream(
 
 
 def _settings(experiment: Experiment, step: Step) -> dict[str, Any]:
-    return settings_of(experiment, *step.settings) if step.settings else {}
+    return _settings_of(experiment, *step.settings) if step.settings else {}
 
 
 def _run_step(experiment: Experiment, step: Step, steps: Mapping[str, Step], options: Mapping) -> Run:
@@ -182,15 +177,16 @@ def _run_step(experiment: Experiment, step: Step, steps: Mapping[str, Step], opt
         return total
     if step.first:
         # Before hours of other explainers: what this one lacks.
-        inputs_of(experiment, dataclasses.replace(step, every_explainer=False), steps)
+        _inputs_of(experiment, dataclasses.replace(step, every_explainer=False), steps)
         for name in compared(experiment)[1:]:
             _run_first(experiment.explained_by(name), step, steps, total)
     experiment = owner(experiment, step)
     folder = folder_of(experiment, step)
-    settings, inputs = _settings(experiment, step), inputs_of(experiment, step, steps)
-    about = {"settings": settings, "choices": choices_of(experiment, step) | plain(options), "inputs": inputs}
+    settings, inputs = _settings(experiment, step), _inputs_of(experiment, step, steps)
+    choices = _choices_of(experiment, step) | _plain(options)
+    about = {"settings": settings, "choices": choices, "inputs": inputs}
     remove_leftovers(folder)
-    before = read_entry(folder / "run.json") if (folder / "run.json").exists() else None
+    before = _read_entry(folder / "run.json") if (folder / "run.json").exists() else None
     _refuse(folder, step, before, settings, inputs)
     outputs = {folder / name: output for name, output in before["outputs"].items()} if before else {}
     finished = before is not None and before["end"] is not None
@@ -212,7 +208,7 @@ def _run_step(experiment: Experiment, step: Step, steps: Mapping[str, Step], opt
             path.unlink()
     step.function(experiment, run, **options)
     if step is STEPS.get(step.name):
-        draw_pictures(experiment, step.name, folder, run)
+        _draw_pictures(experiment, step.name, folder, run)
     remove_leftovers(folder)
     record.end(run)
     total.add(run)
@@ -235,7 +231,7 @@ def _run_first(experiment: Experiment, step: Step, steps: Mapping[str, Step], to
 
 def _is_other(path: Path, output: Mapping[str, Any]) -> bool:
     """Say whether a file is not there any more, or not as it was when run.json was written."""
-    return hash_now(path, output) != output["sha256"]
+    return _hash_now(path, output) != output["sha256"]
 
 
 def _refuse(
@@ -250,7 +246,7 @@ def _refuse(
                 f"they were made. Delete {folder} to make them again, or give the experiment another name."
             )
         return
-    refuse_other_settings(folder, before, settings)
+    _refuse_other_settings(folder, before, settings)
     known = before["known_inputs"]
     changed = [
         name
@@ -278,10 +274,10 @@ class _Record:
         before = self._before or {"known_settings": {}, "known_inputs": {}, "outputs": {}}
         self._entry = {
             "step": self._step.name,
-            **environment(),
+            **_environment(),
             **self._about,
             # What earlier runs did for networks that are not asked for now stays on record.
-            "known_settings": merged(before["known_settings"], self._about["settings"]),
+            "known_settings": _merged(before["known_settings"], self._about["settings"]),
             "known_inputs": before["known_inputs"] | self._about["inputs"],
             "start": datetime.now(UTC).isoformat(timespec="seconds"),
             "end": None,
@@ -296,7 +292,7 @@ class _Record:
         for path, output in sorted(run.outputs.items()):
             name = path.relative_to(self._folder).as_posix()
             if output is None:
-                output = described(path) if name not in known or _is_other(path, known[name]) else known[name]
+                output = _described(path) if name not in known or _is_other(path, known[name]) else known[name]
             outputs[name] = output
         if not self._step.resumes:
             # What another run left, and this one did not make, would be taken for this one's.
@@ -326,16 +322,11 @@ _NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 @contextmanager
-def experiment_lock(experiment: Experiment) -> Iterator[None]:
-    """Hold the lock of an experiment, so that no second run writes over the first.
+def _experiment_lock(experiment: Experiment) -> Iterator[None]:
+    """Hold the lock of an experiment, so that no second run writes over the first; else `ConflictError`.
 
     One process may take it several times. The system gives it back when the process ends, however it ends.
     Where the folder may not be written to, nothing is locked: nothing can be written over either.
-
-    Raises
-    ------
-    ConflictError
-        If another process holds it; the message says which, on which machine.
     """
     lock, path = _lock(experiment)
     try:

@@ -12,13 +12,13 @@ from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.explainers import explainers, nothing_to_compare
 from ekman_expressions.study.explanations import explanations, facespace
 from ekman_expressions.study.faces import faces
-from ekman_expressions.study.heatmaps import heatmaps, mask_sources, masks
+from ekman_expressions.study.heatmaps import _mask_sources, heatmaps, masks
 from ekman_expressions.study.known_answers import known_answers, nothing_known
-from ekman_expressions.study.models import own_files
+from ekman_expressions.study.models import _own_files
 from ekman_expressions.study.quality import quality
 from ekman_expressions.study.scores import barplots, scores
 from ekman_expressions.study.statistics import regions, statistics
-from ekman_expressions.study.training import nothing_to_train, training, weight_files
+from ekman_expressions.study.training import _nothing_to_train, _weight_files, training
 
 _ALL = ("faces", "training", "models", "explanation")
 
@@ -43,7 +43,7 @@ class Step:
     also: tuple[str, ...] = ()
     """Steps that are read where they have come to their end."""
     settings: tuple[str, ...] = _ALL
-    """Parts of the settings that determine the results, see `provenance.settings_of`. Once the step has run
+    """Parts of the settings that determine the results, see `provenance._settings_of`. Once the step has run
     they cannot change."""
     choices: tuple[str, ...] = ("networks",)
     """Settings that may change: the step is then made again, or goes on."""
@@ -72,20 +72,20 @@ _STEPS = (
          settings=("faces",), choices=(), resumes=True, always=True),
     Step("training", training, "models_folder", "a model per network and fold",
          reads=("faces/manifest.csv",), settings=("faces", "training"), resumes=True,
-         files=weight_files, idle=nothing_to_train),
+         files=_weight_files, idle=_nothing_to_train),
     Step("evaluation", evaluation, "evaluation_folder", "predictions, accuracies, the faces to explain",
          reads=("faces/manifest.csv", "training/*.keras"),
-         settings=("faces", "training", "models", "explanation.positives"), resumes=True, files=own_files),
+         settings=("faces", "training", "models", "explanation.positives"), resumes=True, files=_own_files),
     Step("explanations", explanations, "records_folder", "a perturbation record, or a map, per model and face",
          reads=("faces/manifest.csv", "training/*.keras", "evaluation"),
          settings=("faces", "training", "models", "records"),
-         choices=("networks", "explanation.compare_faces"), resumes=True, files=own_files),
+         choices=("networks", "explanation.compare_faces"), resumes=True, files=_own_files),
     Step("facespace", facespace, "facespace_folder", "explanations estimated, and warped into face space",
          reads=("faces", "explanations"), resumes=True),
     Step("heatmaps", heatmaps, "heatmaps_folder", "means of explanations",
          reads=("facespace",)),
     Step("masks", masks, "masks_folder", "the Ekman masks as pictures",
-         settings=(), choices=(), files=mask_sources),
+         settings=(), choices=(), files=_mask_sources),
     Step("scores", scores, "scores_folder", "heatmaps against the Ekman masks",
          reads=("heatmaps", "masks")),
     Step("barplots", barplots, "barplots_folder", "scores as bars",

@@ -16,9 +16,9 @@ from ekman_expressions.core.seeds import generator
 from ekman_expressions.core.startup import start_tensorflow
 from ekman_expressions.measures import fold_of
 from ekman_expressions.study import prepared
-from ekman_expressions.study.execution import Task, run_tasks
+from ekman_expressions.study.execution import Task, _run_tasks
 from ekman_expressions.study.experiment import Experiment
-from ekman_expressions.study.models import check_model
+from ekman_expressions.study.models import _check_model
 from ekman_expressions.study.provenance import Run
 from ekman_expressions.zoo import NETWORKS, preprocessing_warning, saving, train
 from ekman_expressions.zoo.released import FOLDS, REPOSITORY, download, file_name, load_released, origin
@@ -61,18 +61,20 @@ def training(experiment: Experiment, run: Run) -> None:
     tasks = [
         Task(name="_".join(pair), function=_train_one, arguments=(experiment, *pair)) for pair in trained
     ]
-    run_tasks(tasks, run, desc="Training", unit="model")
+    _run_tasks(tasks, run, desc="Training", unit="model")
     # What an interrupted or failed training can resume from.
-    checkpoints = [_checkpoint_path(experiment, *pair) for pair in trained]
+    checkpoints = [_beside(experiment, *pair, "checkpoint.npz") for pair in trained]
     run.kept(*(path for path in checkpoints if path.exists()), items=0)
-    run.made(_write_training_table(experiment), items=0)
+    path = experiment.models_folder / "training.csv"
+    write_csv(path, training_table(experiment).drop(columns="test_accuracy", errors="ignore"))
+    run.made(path, items=0)
     for note in _released_notes(experiment):
         run.note(note)
 
 
-def weight_files(experiment: Experiment) -> dict[str, Path]:
+def _weight_files(experiment: Experiment) -> dict[str, Path]:
     """Return the files of weights from which the networks of an experiment start, by name."""
-    weights = {name: initial_weights(experiment, name) for name in experiment.trained_networks}
+    weights = {name: _initial_weights(experiment, name) for name in experiment.trained_networks}
     return {
         f"weights of {name}": Path(path)
         for name, path in weights.items()
@@ -80,7 +82,7 @@ def weight_files(experiment: Experiment) -> dict[str, Path]:
     }
 
 
-def nothing_to_train(experiment: Experiment) -> str:
+def _nothing_to_train(experiment: Experiment) -> str:
     """Say why there is nothing to train; an empty text if there is."""
     return "" if experiment.trained_networks else "all models are the user's own: nothing to train"
 
@@ -118,9 +120,9 @@ def train_model(
     SavingError
         If the disk is full. What was written before is whole, and the training can resume.
     """
-    check_model(experiment, network, fold)
+    _check_model(experiment, network, fold)
     settings = experiment.training
-    path = _checkpoint_path(experiment, network, fold)
+    path = _beside(experiment, network, fold, "checkpoint.npz")
     if settings.weights == "released":
         model, curve = _released_model(experiment, network, fold), pd.DataFrame(columns=HISTORY)
     else:
@@ -140,7 +142,7 @@ def train_model(
             **settings.of(network),
             batch_size=settings.batch_size,
             augment=settings.augment,
-            weights=initial_weights(experiment, network),
+            weights=_initial_weights(experiment, network),
             preprocessing=settings.preprocessing,
             precision=settings.precision,
             devices=settings.devices,
@@ -157,10 +159,11 @@ def train_model(
             "seconds": round(seconds, 3),
             "images_per_second": round(len(rows) * len(curve) / seconds, 1) if seconds else None,
         }
-        with saving.disk_errors(_effort_path(experiment, network, fold)):
-            write_json(_effort_path(experiment, network, fold), taken | effort())
+        took = _beside(experiment, network, fold, "training.json")
+        with saving.disk_errors(took):
+            write_json(took, taken | effort())
     # The model comes last: where it is, all is there.
-    history = _history_path(experiment, network, fold)
+    history = _beside(experiment, network, fold, "history.csv")
     with saving.disk_errors(history):
         write_csv(history, curve)
     saving.save(model, experiment.model_path(network, fold))
@@ -238,11 +241,11 @@ def _train_one(experiment: Experiment, network: str, fold: str) -> Run:
     if experiment.model_path(network, fold).exists():
         register = run.kept
         # Left when the process was killed between the model and the end.
-        saving.remove_checkpoint(_checkpoint_path(*place))
+        saving.remove_checkpoint(_beside(*place, "checkpoint.npz"))
     else:
         train_model(*place, run.note)
         register = run.made
-    beside = (_history_path(*place), _effort_path(*place), _source_path(*place))
+    beside = [_beside(*place, ending) for ending in ("history.csv", "training.json", "source.json")]
     register(experiment.model_path(network, fold), *(path for path in beside if path.exists()))
     return run
 
@@ -288,7 +291,7 @@ def learning_curves(experiment: Experiment) -> pd.DataFrame:
         columns += WATCHED
     curves = []
     for network, fold in experiment.pairs:
-        path = _history_path(experiment, network, fold)
+        path = _beside(experiment, network, fold, "history.csv")
         trained = network not in experiment.models and experiment.model_path(network, fold).exists()
         # A model that was put there by hand has no history.
         if not trained or not path.exists():
@@ -315,12 +318,12 @@ def training_table(experiment: Experiment) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row per model: ``network, fold, side`` (of the input, in pixels), ``epochs`` (run), ``epoch`` (whose weights the model
-        has), ``loss, accuracy`` and, where images are watched, ``val_loss, val_accuracy`` of
-        that epoch, the columns `_EFFORT` (empty where not known), and ``test_accuracy`` once the
-        step 'evaluation' has run. Seconds are those of all epochs in all runs, compiling
-        included, reading images and writing checkpoints not. The peak of memory is that of the
-        process since its start, in MB (10^6 bytes): earlier models of the same run count in.
+        One row per model: ``network, fold, side`` (of the input, in pixels), ``epochs`` (run), ``epoch`` (whose
+        weights the model has), ``loss, accuracy`` and, where images are watched, ``val_loss, val_accuracy`` of
+        that epoch, the columns `_EFFORT` (empty where not known), and ``test_accuracy`` once the step
+        'evaluation' has run. Seconds are those of all epochs in all runs, compiling included, reading images
+        and writing checkpoints not. The peak of memory is that of the process since its start, in MB (10^6
+        bytes): earlier models of the same run count in.
 
     Raises
     ------
@@ -331,9 +334,10 @@ def training_table(experiment: Experiment) -> pd.DataFrame:
     for (network, fold), curve in learning_curves(experiment).groupby(["network", "fold"], sort=False):
         chosen = curve[curve["chosen"].astype(bool)] if "chosen" in curve else curve
         last = chosen.iloc[-1] if len(chosen) else curve.iloc[-1]
-        effort = _effort_path(experiment, network, fold)
+        effort = _beside(experiment, network, fold, "training.json")
         taken = read_json(effort) if effort.exists() else {}
-        row = {"network": network, "fold": fold, "side": experiment.side(network), "epochs": len(curve), "epoch": int(last["epoch"])}
+        row = {"network": network, "fold": fold, "side": experiment.side(network)}
+        row |= {"epochs": len(curve), "epoch": int(last["epoch"])}
         row |= {name: last[name] for name in (*HISTORY[1:], *WATCHED) if name in curve}
         rows.append(row | {name: taken.get(name) for name in _EFFORT})
     watched = WATCHED if experiment.training.validation != "none" else ()
@@ -377,24 +381,8 @@ def training_summary(experiment: Experiment) -> pd.DataFrame:
     return summary.reset_index()
 
 
-def _write_training_table(experiment: Experiment) -> Path:
-    """Write `training_table`, without test accuracies, as ``training.csv`` beside the models."""
-    path = experiment.models_folder / "training.csv"
-    table = training_table(experiment).drop(columns="test_accuracy", errors="ignore")
-    write_csv(path, table)
-    return path
-
-
 def _check_released(experiment: Experiment) -> None:
-    """See to it that released models can stand for the trained ones of an experiment.
-
-    Raises
-    ------
-    SettingsError
-        If it has not the five folds of the study.
-    MissingError
-        If the folder that is named lacks files; all are listed.
-    """
+    """Raise unless released models can stand for the trained ones: five folds, and all files there."""
     if experiment.folds != FOLDS:
         raise SettingsError(
             f"The released models are of {len(FOLDS)} folds, but faces.folds is {experiment.faces.folds}. "
@@ -416,36 +404,25 @@ def _check_released(experiment: Experiment) -> None:
 def _released_model(experiment: Experiment, network: str, fold: str) -> keras.Model:
     """Fetch and load the released model of a network and fold, as an experiment's settings say.
 
-    Writes where it is from (file, SHA-256; repository and commit when downloaded) to
-    `_source_path`. A commit that another model of the experiment is from is kept, so that a
-    branch that moves on does not mix revisions.
-
-    Raises
-    ------
-    MissingError, ModelError
-        As `download` and `load_released`.
+    Writes where it is from beside it. A commit that another model of the experiment is from is kept, so that
+    a branch that moves on does not mix revisions.
     """
     training = experiment.training
     source: dict[str, Any] = {"file": file_name(network, fold)}
     if training.released_folder is not None:
         path = Path(training.released_folder).expanduser() / source["file"]
     else:
-        commits = [entry["commit"] for entry in released_sources(experiment).values() if "commit" in entry]
+        commits = [entry["commit"] for entry in _released_sources(experiment).values() if "commit" in entry]
         path, commit = download(network, fold, commits[0] if commits else training.released_revision)
         source |= {"repository": REPOSITORY, "revision": training.released_revision, "commit": commit}
     loaded = load_released(network, path, preprocessing=training.preprocessing)
-    write_json(_source_path(experiment, network, fold), source | {"sha256": sha256(path)})
+    write_json(_beside(experiment, network, fold, "source.json"), source | {"sha256": sha256(path)})
     return loaded
 
 
-def _source_path(experiment: Experiment, network: str, fold: str) -> Path:
-    """The file that says where the weights of one model are from."""
-    return experiment.models_folder / f"{network}_{fold}_source.json"
-
-
-def released_sources(experiment: Experiment) -> dict[str, dict[str, str]]:
+def _released_sources(experiment: Experiment) -> dict[str, dict[str, str]]:
     """Read where the released models of an experiment are from, by model (``SongNet_CV3``)."""
-    paths = {"_".join(pair): _source_path(experiment, *pair) for pair in experiment.pairs}
+    paths = {"_".join(pair): _beside(experiment, *pair, "source.json") for pair in experiment.pairs}
     return {name: read_json(path) for name, path in paths.items() if path.exists()}
 
 
@@ -453,7 +430,7 @@ def _released_notes(experiment: Experiment) -> list[str]:
     """Say for ``run.json`` where each model is from, and what that means for its accuracy."""
     lines = [
         f"{name}: released weights {entry['file']} ({origin(entry)}, sha256 {entry['sha256']})"
-        for name, entry in released_sources(experiment).items()
+        for name, entry in _released_sources(experiment).items()
     ]
     if lines:
         lines.append(
@@ -463,12 +440,8 @@ def _released_notes(experiment: Experiment) -> list[str]:
     return lines
 
 
-def initial_weights(experiment: Experiment, network: str) -> str:
-    """Say where a network's weights start: ``"none"``, ``"imagenet"``, ``"released"`` or the path of a file.
-
-    The networks that are trained from scratch always start at random, unless their released
-    weights are taken.
-    """
+def _initial_weights(experiment: Experiment, network: str) -> str:
+    """Say where weights start: ``"none"``, ``"imagenet"``, ``"released"`` or the path of a file."""
     weights = experiment.training.weights
     if weights == "released":
         return weights
@@ -477,16 +450,10 @@ def initial_weights(experiment: Experiment, network: str) -> str:
     return weights if weights == "imagenet" else str(weights_file(weights, network))
 
 
-def _history_path(experiment: Experiment, network: str, fold: str) -> Path:
-    """The file of one model's learning curve."""
-    return experiment.models_folder / f"{network}_{fold}_history.csv"
+def _beside(experiment: Experiment, network: str, fold: str, ending: str) -> Path:
+    """Return a file of one model.
 
-
-def _checkpoint_path(experiment: Experiment, network: str, fold: str) -> Path:
-    """The file that keeps the last finished epoch of a model while it is trained."""
-    return experiment.models_folder / f"{network}_{fold}_checkpoint.npz"
-
-
-def _effort_path(experiment: Experiment, network: str, fold: str) -> Path:
-    """The file of what one model's training took: time and memory, which differ from run to run."""
-    return experiment.models_folder / f"{network}_{fold}_training.json"
+    ``history.csv``: its learning curve; ``checkpoint.npz``: its last finished epoch while it is trained;
+    ``training.json``: the time and memory that it took; ``source.json``: where released weights are from.
+    """
+    return experiment.models_folder / f"{network}_{fold}_{ending}"

@@ -220,34 +220,23 @@ def _read_checkpoint(path: Path, fingerprint: str, learner: keras.Model) -> _Pro
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            content = _read_progress(archive)
+            # All checksums first, so that damage is found before anything is changed.
+            damaged = archive.testzip()
+            if damaged is not None:
+                raise zipfile.BadZipFile(f"the checksum of {damaged} does not agree")
+            content = json.loads(archive.read(_PROGRESS))
             if content.pop("fingerprint") != fingerprint:
                 raise DataError(
                     f"{path} is of a training with other settings, images, library versions or devices."
                 )
-            _assign(archive, _variables(learner))
+            for name, variable in _variables(learner):
+                variable.assign(_read_array(archive, name))
             best = [] if content["best_epoch"] is None else range(len(learner.weights))
             return _Progress(**content, best=[_read_array(archive, f"best/{number}") for number in best])
     except DataError:
         raise
     except _DAMAGE as error:
         raise DataError(f"{path} is damaged ({error}).") from error
-
-
-def read_checkpoint_weights(path: Path, model: keras.Model) -> int:
-    """Bring a model's weights into the state that a checkpoint keeps, and return its epoch, from 1.
-
-    Raises `ModelError` if the file is damaged, or of another network.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            content = _read_progress(archive)
-            _assign(archive, _numbered("weights", model.weights))
-            return len(content["curve"])
-    except _DAMAGE as error:
-        raise ModelError(
-            f"{path} is damaged, or of another network ({error}). Delete it to train from the beginning."
-        ) from error
 
 
 def remove_checkpoint(path: Path) -> None:
@@ -299,19 +288,6 @@ def _write_variable(archive: zipfile.ZipFile, name: str, variable: Any) -> None:
 def _read_array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
     with archive.open(f"{name}.npy") as file:
         return np.lib.format.read_array(file, allow_pickle=False)
-
-
-def _read_progress(archive: zipfile.ZipFile) -> dict[str, Any]:
-    # All checksums first, so that damage is found before anything is changed.
-    damaged = archive.testzip()
-    if damaged is not None:
-        raise zipfile.BadZipFile(f"the checksum of {damaged} does not agree")
-    return json.loads(archive.read(_PROGRESS))
-
-
-def _assign(archive: zipfile.ZipFile, variables: Iterator[tuple[str, Any]]) -> None:
-    for name, variable in variables:
-        variable.assign(_read_array(archive, name))
 
 
 def _without_addresses(config: Any) -> Any:

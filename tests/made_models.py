@@ -39,9 +39,9 @@ def function(matrix, *, softmax=True, layout="NHWC"):
     """The function in NumPy, for images in the model's own form."""
 
     def answer(images):
-        half = images.shape[2] // 2
         images = images if layout == "NHWC" else images.transpose(0, 2, 3, 1)
-        logits = images[:, :half, :half].mean(axis=(1, 2)) @ matrix
+        height, width = images.shape[1:3]
+        logits = images[:, : height // 2, : width // 2].mean(axis=(1, 2)) @ matrix
         odds = np.exp(logits - logits.max(axis=1, keepdims=True))
         return odds / odds.sum(axis=1, keepdims=True) if softmax else logits
 
@@ -49,15 +49,16 @@ def function(matrix, *, softmax=True, layout="NHWC"):
 
 
 def keras_model(matrix, *, softmax=True, layout="NHWC", side=SIDE):
-    """The same as a Keras model."""
+    """The same as a Keras model; `side` may be height and width."""
     import keras
 
     channels, classes = matrix.shape
-    shape = (side, side, channels) if layout == "NHWC" else (channels, side, side)
+    height, width = np.broadcast_to(side, 2).tolist()
+    shape = (height, width, channels) if layout == "NHWC" else (channels, height, width)
     images = given = keras.Input(shape)
     if layout == "NCHW":
         given = keras.layers.Permute((2, 3, 1))(given)
-    given = keras.layers.Cropping2D(((0, side - side // 2), (0, side - side // 2)))(given)
+    given = keras.layers.Cropping2D(((0, height - height // 2), (0, width - width // 2)))(given)
     given = keras.layers.GlobalAveragePooling2D()(given)
     activation = "softmax" if softmax else None
     dense = keras.layers.Dense(classes, activation=activation, use_bias=False)

@@ -294,15 +294,15 @@ def test_a_new_explainer_is_two_functions_and_a_row(images, tmp_path, monkeypatc
 # --- known answers
 
 
-def reading_a_square():
+def reading_a_square(width):
     """A network of two classes that reads how much brighter than 0.6 a square of its input is."""
     import keras
 
     model = keras.Sequential(
         [
-            keras.Input((SIDE, SIDE, 3)),
+            keras.Input((SIDE, width, 3)),
             keras.layers.Conv2D(1, 1, activation="relu"),
-            keras.layers.Cropping2D(((12, SIDE - 24), (24, SIDE - 36))),
+            keras.layers.Cropping2D(((12, SIDE - 24), (24, width - 36))),
             keras.layers.GlobalAveragePooling2D(),
             keras.layers.Dense(2, activation="softmax"),
         ]
@@ -313,20 +313,21 @@ def reading_a_square():
     return model
 
 
-def test_every_explainer_finds_a_planted_region(name):
-    image = np.full((1, SIDE, SIDE, 3), 0.6, np.float32)
+@pytest.mark.parametrize("width", [SIDE, 60])
+def test_every_explainer_finds_a_planted_region(name, width):
+    image = np.full((1, SIDE, width, 3), 0.6, np.float32)
     image[:, 12:24, 24:36] = 0.9
     more = {
         # Square, equal superpixels of 12 pixels, and enough samples for each.
-        **dict.fromkeys(("lime", "kernel_shap", "superpixel_rise"), {"segments": 16, "samples": 400}),
+        **dict.fromkeys(("lime", "kernel_shap", "superpixel_rise"), {"segments": width // 3, "samples": 600}),
         "rise": {"masks": 4000, "cells": 8},
         "occlusion": {"patch": 0.25, "stride": 0.125},
         "smooth_grad": {"noise": 0.05},
         "facial_regions": {"samples": 400},
         "causal": {"samples": 1024},
     }
-    (found,) = np.maximum(explain(name, reading_a_square(), image, [0], **more.get(name, {})), 0)
-    inside = np.zeros((SIDE, SIDE), bool)
+    (found,) = np.maximum(explain(name, reading_a_square(width), image, [0], **more.get(name, {})), 0)
+    inside = np.zeros((SIDE, width), bool)
     inside[12:24, 24:36] = True
     # A region of the face may be larger than the square, and blurred masks reach beyond it.
     blurred = name in ("rise", "occlusion", "facial_regions", "causal")

@@ -20,7 +20,7 @@ from made_models import (
     write_saved_model,
 )
 
-from ekman_expressions import Experiment, OwnModel
+from ekman_expressions import Experiment, OwnModel, explain
 from ekman_expressions.core.errors import MissingError, ModelError, SettingsError
 from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import read_json
@@ -105,6 +105,45 @@ def test_a_keras_model_answers_by_hand(coloured, channels, preprocessing, layout
     )
     odds = np.exp(form @ matrix)
     np.testing.assert_allclose(model.predict(coloured), [odds / odds.sum()] * 6, atol=1e-6)
+
+
+@pytest.mark.parametrize("keras", [False, True])
+@pytest.mark.parametrize(
+    ("channels", "preprocessing", "mean", "std", "expected"),
+    [
+        ("rgb", "unit", [0.1, 0.2, 0.3], [0.5, 0.25, 0.1], (0.2, 0.8, 3)),
+        ("bgr", "255", [104, 117, 123], [], (49, -15, -72)),
+        ("bgr", "255", [], [3, 2, 1], (51, 51, 51)),
+        ("gray", "minus_one_one", 0.126, 0.5, (-0.8,)),
+        ("gray3", "unit", [0.363, 0.263, 0.163], 2, (0, 0.05, 0.1)),
+    ],
+)
+def test_a_mean_and_deviation_of_its_own_for_each_channel(
+    coloured, channels, preprocessing, mean, std, expected, keras
+):
+    matrix = weights(6, len(expected)) / max(1, np.abs(expected).max())
+    source = (keras_model if keras else function)(matrix)
+    more = {"channels": channels, "preprocessing": preprocessing, "mean": mean, "std": std}
+    model = load_model(source, classes=EXPRESSIONS, side=SIDE, **more)
+    odds = np.exp(np.array(expected) @ matrix)
+    np.testing.assert_allclose(model.predict(coloured), [odds / odds.sum()] * 6, atol=1e-6)
+
+
+@pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
+def test_faces_that_are_not_square(layout):
+    matrix, faces = weights(6), example_faces(2)
+    source = keras_model(matrix, side=(24, 16), layout=layout)
+    found = load_model(source, classes=EXPRESSIONS, layout=layout)
+    assert found.side == (24, 16)
+    expected = function(matrix)(faces.at((24, 16)))
+    np.testing.assert_allclose(found.predict(faces.at(found.side)), expected, atol=1e-6)
+    assert explain(found, faces, "lime", samples=10).explanations[0].map.shape == (24, 16)
+    same = load_model(function(matrix, layout=layout), classes=EXPRESSIONS, side=[24, 16], layout=layout)
+    np.testing.assert_allclose(same.predict(faces.at((24, 16))), expected, atol=1e-6)
+    with pytest.raises(ModelError, match="the image has"):
+        found.predict(faces.at((16, 24)))
+    assert own(side=(24, 16)).recorded()["side"] == [24, 16] and own(side=[9, 9]).side == 9
+    assert "mean" not in own().recorded() and own(mean=0.5).recorded()["mean"] == [0.5]
 
 
 def test_caffe_is_blue_first_unless_said_otherwise():
@@ -453,7 +492,13 @@ def test_the_example_model_predicts_persons_that_it_has_not_seen():
         ({"classes": "fer2013"}, "'classes' must be a list of names, but got 'fer2013'"),
         ({"classes": [0, 1, 2, 3, 4, 5]}, "'classes' must be a list of names"),
         ({"side": 0}, "'side'"),
-        ({"side": (48, 48)}, "'side'"),
+        ({"side": (48, 48, 3)}, "'side' must be the side of a square, or \\[height, width\\]"),
+        ({"side": (48, 4)}, "'side'"),
+        ({"side": "48"}, "'side'"),
+        ({"mean": [0.5, 0.5]}, "'mean' must have one number, or one for each of 3"),
+        ({"mean": "half"}, "'mean'"),
+        ({"std": [1, 0, 1]}, "above 0"),
+        ({"std": 0.5, "preprocessing": "imagenet"}, "has a mean of its own"),
         ({"call": None}, "either a 'path' or a 'call', but neither"),
         ({"path": "my.keras"}, "either a 'path' or a 'call', but got both"),
         ({"version": " "}, "'call' needs a 'version'"),

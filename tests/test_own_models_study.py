@@ -191,8 +191,8 @@ def test_a_model_that_fails_does_not_stop_the_others(tmp_path):
 
 
 def test_a_model_of_fewer_classes_takes_part_for_what_it_knows(tmp_path):
-    write_onnx(tmp_path / "my.onnx", reader()[:, :5], side=SIDE)
-    five = described(tmp_path / "my.onnx", classes=CLASSES[:5])
+    keras_model(reader()[:, :5], side=(SIDE, 30)).save(tmp_path / "my.keras")
+    five = described(tmp_path / "my.keras", classes=CLASSES[:5], side=[SIDE, 30])
     experiment = prepare(tmp_path, networks=("Five",), models={"Five": five})
     evaluated = run_steps(experiment, "evaluation")
     assert any("does not know anger, disgust" in note for note in evaluated.notes)

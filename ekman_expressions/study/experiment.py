@@ -210,8 +210,8 @@ class Experiment(Settings):
         """Return the same experiment with another explainer: all paths below are that one's."""
         return self.replace(explanation=self.explanation.replace(explainer=explainer))
 
-    def side(self, network: str) -> int:
-        """The side in pixels of the images that a network, or model of one's own, takes."""
+    def side(self, network: str) -> int | tuple[int, int]:
+        """The side in pixels of the images that a network, or model of one's own, takes; or height and width."""
         check_option(network, "network", self.networks)
         return self.models[network].side if network in self.models else self.training.of(network)["side"]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ekman_expressions.core.errors import DataError, MissingError, SettingsError, check_range
+from ekman_expressions.core.errors import DataError, MissingError, SettingsError
 from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import read_arrays, read_csv, read_image, require
 from ekman_expressions.faces import landmark_error, landmark_outliers, synthetic
@@ -86,17 +86,16 @@ def prepared_faces(experiment: Experiment, image_ids: Iterable[str] | None = Non
 
 
 def read_faces(
-    experiment: Experiment, image_ids: Iterable[str], side: int, *, neutral: bool = False
+    experiment: Experiment, image_ids: Iterable[str], side: int | tuple[int, int], *, neutral: bool = False
 ) -> np.ndarray:
-    """Read cropped faces at the size that a network wants, (N, side, side, 3) float32 RGB in [0, 1].
+    """Read cropped faces at the side, or height and width, that a network wants, (N, h, w, 3) float32 RGB in [0, 1].
 
     As ``prepared_faces(experiment, image_ids).at(side)``, with less memory; with `neutral`, the same persons'
     neutral faces. Raises `MissingError` if a face has not been prepared, or has no neutral one, and
     `DataError` if it is damaged or not ``experiment.faces.size`` wide.
     """
-    check_range(side, "side", 1, integer=True)
     image_ids = list(image_ids)
-    faces = np.empty((len(image_ids), side, side, 3), np.float32)
+    faces = np.empty((len(image_ids), *((side,) * 2 if np.ndim(side) == 0 else side), 3), np.float32)
     for place, image_id in enumerate(image_ids):
         faces[place] = resize_face(_read_face(experiment, image_id, neutral=neutral), side)
     return faces

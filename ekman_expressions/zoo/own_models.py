@@ -63,9 +63,11 @@ def load_model(
     source: Any,
     *,
     classes: Sequence[str] | None = None,
-    side: int | None = None,
+    side: int | tuple[int, int] | None = None,
     channels: str = "",
     preprocessing: str = "unit",
+    mean: float | Sequence[float] = (),
+    std: float | Sequence[float] = (),
     layout: str | None = None,
     output: str | None = None,
     precision: str = "float32",
@@ -80,7 +82,7 @@ def load_model(
     source : path, str, callable, keras.Model or torch.nn.Module
         A file or folder as in `OwnModel.path`; a Keras model, torch module or function in memory; or where to
         import one from, ``"package.module:function"`` or ``"file.py:function"`` (importing runs the code).
-    classes, side, channels, preprocessing
+    classes, side, channels, preprocessing, mean, std
         See `OwnModel`. `side` may be left out where the model in memory says it, `classes` for an image
         classifier of Hugging Face.
     layout, output
@@ -133,7 +135,8 @@ def load_model(
         and (is_keras(source) or saving.is_keras_2(source))
         and isinstance(getattr(source, "input_shape", None), tuple)
     ):
-        side = source.input_shape[2]
+        side = source.input_shape[2:] if layout == "NCHW" else source.input_shape[1:3]
+        side = None if None in side else side
     for given, what in ((classes, "classes"), (side, "side")):
         if given is None:
             raise SettingsError(f"'{what}' must be given, since {name} does not say it itself.")
@@ -146,6 +149,8 @@ def load_model(
         version="" if is_path else "in memory",
         channels=channels,
         preprocessing=preprocessing,
+        mean=mean,
+        std=std,
         layout=layout or ("NCHW" if torch else "NHWC"),
         output=output or ("logits" if torch else "probabilities"),
     )
@@ -192,7 +197,7 @@ def read_model(own: OwnModel, name: str, fold: str = "CV1", precision: str = "fl
         else:
             opener = {"saved_model": _open_saved_model, "onnx": _open_onnx}[own.kind]
             found, group = opener(name, own, source)
-    face, prepare = (own.side, own.side), functools.partial(_prepare, own=own)
+    face, prepare = own.size, functools.partial(_prepare, own=own)
     if is_keras(found):
         adapted, more = _adapt_keras(name, own, found)
         backend: Any = _KerasBackend(adapted, precision, "probabilities")
@@ -260,7 +265,11 @@ def _preprocess(images: Any, own: OwnModel) -> Any:
 
     Only operators are used, so that one definition serves NumPy, Keras and torch.
     """
-    scale, shift = (np.broadcast_to(np.float32(values), 3) for values in _RANGES[own.preprocessing])
+    scale, shift = (np.broadcast_to(np.float64(values), 3) for values in _RANGES[own.preprocessing])
+    # Their order is the model's, that of the table is red, green, blue.
+    step = -1 if own.channels == "bgr" else 1
+    shift = shift - np.array(own.mean or (0,))[::step]
+    scale, shift = (np.float32(values / np.array(own.std or (1,))[::step]) for values in (scale, shift))
     if own.channels.startswith("gray"):
         weights = np.float32(LUMINANCE)
         images = sum(images[..., place : place + 1] * weights[place] for place in range(3))
@@ -269,7 +278,7 @@ def _preprocess(images: Any, own: OwnModel) -> Any:
     if hasattr(images, "new_tensor"):
         scale, shift = images.new_tensor(scale), images.new_tensor(shift)
     # Gray values are copied by being scaled three times.
-    images = images * scale if own.preprocessing != "unit" or own.channels == "gray3" else images
+    images = images * scale if any(scale != 1) or own.channels == "gray3" else images
     images = images + shift if any(shift) else images
     if own.channels != "bgr":
         return images
@@ -294,7 +303,7 @@ def _adapt_keras(name: str, own: OwnModel, model: keras.Model) -> tuple[keras.Mo
         if len(inputs) != 1:
             raise ModelError(f"{name} must have one input, images, but has {len(inputs)}.")
         _check_shape(name, own, tuple(inputs[0].shape))
-    images = keras.Input((own.side, own.side, 3), name="faces")
+    images = keras.Input((*own.size, 3), name="faces")
     given = _preprocess(images, own)
     if own.layout == "NCHW":
         given = keras.ops.transpose(given, (0, 3, 1, 2))
@@ -324,7 +333,7 @@ def _adapt_keras(name: str, own: OwnModel, model: keras.Model) -> tuple[keras.Mo
 
 
 def _probe(own: OwnModel) -> np.ndarray:
-    noise = np.random.default_rng(0).random((1, own.side, own.side, 3), dtype=np.float32)
+    noise = np.random.default_rng(0).random((1, *own.size, 3), dtype=np.float32)
     return np.concatenate([noise, 1 - noise, np.full_like(noise, 0.5)])
 
 
@@ -400,8 +409,7 @@ def _check_whole_numbers(name: str, own: OwnModel) -> None:
 
 def _check_shape(name: str, own: OwnModel, wanted: tuple[Any, ...]) -> None:
     """Raise `ModelError` unless images as `own` describes them fit an input; what is no int in it is free."""
-    face = (own.side, own.side)
-    given = (own.channel_count, *face) if own.layout == "NCHW" else (*face, own.channel_count)
+    given = (own.channel_count, *own.size) if own.layout == "NCHW" else (*own.size, own.channel_count)
     if len(wanted) == 4 and all(
         not isinstance(want, int) or want == have for want, have in zip(wanted[1:], given, strict=True)
     ):

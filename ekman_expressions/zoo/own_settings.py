@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from ekman_expressions.core.errors import DataError, Settings, SettingsError
+from ekman_expressions.core.errors import DataError, Settings, SettingsError, check_range
 from ekman_expressions.core.expressions import EXPRESSIONS, NOT_EXPLAINED, parse_expression
 
 OTHER = "other"
@@ -49,6 +49,20 @@ def _parse_classes(classes: Any) -> tuple[str, ...]:
     return tuple(names)
 
 
+def _parse_side(side: Any) -> Any:
+    sides = side if isinstance(side, (list, tuple)) else (side,)
+    if len(sides) not in (1, 2):
+        raise ValueError("must be the side of a square, or [height, width]")
+    for value in sides:
+        check_range(value, "side", 8, 4096, integer=True)
+    return sides[0] if sides[0] == sides[-1] else tuple(sides)
+
+
+def _parse_numbers(values: Any) -> Any:
+    values = (values,) if isinstance(values, (int, float)) else values
+    return tuple(map(float, values)) if all(isinstance(value, (int, float)) for value in values) else values
+
+
 class OwnModel(Settings):
     """A model that was trained elsewhere, and how to query it.
 
@@ -59,8 +73,8 @@ class OwnModel(Settings):
     (6, 5, 4, 3, 2, 1, 0)
     """
 
-    side: int = Field(ge=8, le=4096)
-    """Side of the square faces that it takes, in pixels."""
+    side: Annotated[int | tuple[int, int], BeforeValidator(_parse_side)]
+    """Side of the square faces that it takes, in pixels; or height and width, to which faces are stretched."""
     classes: Annotated[tuple[str, ...], BeforeValidator(_parse_classes)]
     """Its classes, in the order of its outputs: the six expressions, or at least two of them, each once, by any
     name that `ekman_expressions.core.expressions.parse_expression` knows; any of ``neutral``, ``contempt``
@@ -83,6 +97,11 @@ class OwnModel(Settings):
     preprocessing: Literal["unit", "255", "minus_one_one", "imagenet", "caffe"] = "unit"
     """Values of the pixels: [0, 1]; [0, 255]; [-1, 1]; [0, 1] less ImageNet's mean, divided by its
     standard deviation, per colour; [0, 255] less ImageNet's mean."""
+    mean: Annotated[tuple[float, ...], BeforeValidator(_parse_numbers)] = ()
+    """What is then taken off, in the range of `preprocessing`: one number, or one for each channel in the
+    model's order."""
+    std: Annotated[tuple[float, ...], BeforeValidator(_parse_numbers)] = ()
+    """What is then divided by, likewise."""
     layout: Literal["NHWC", "NCHW"] = "NHWC"
     """Whether channels come last (Keras) or before rows and columns (PyTorch)."""
     output: Literal["probabilities", "logits"] = "probabilities"
@@ -119,7 +138,25 @@ class OwnModel(Settings):
                 "channels = 'gray' is one channel. Use 'unit', '255' or 'minus_one_one', or channels = "
                 "'gray3'."
             )
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if values and self.preprocessing in ("imagenet", "caffe"):
+                raise SettingsError(
+                    f"preprocessing = {self.preprocessing!r} has a mean of its own: leave out '{name}', or use "
+                    "'unit'."
+                )
+            if len(values) not in (0, 1, self.channel_count) or (
+                name == "std" and min(values, default=1) <= 0
+            ):
+                raise SettingsError(
+                    f"'{name}' must have one number, or one for each of {self.channel_count} channels "
+                    f"('std': above 0), but got {list(values)}."
+                )
         return self
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the faces that it takes, in pixels."""
+        return self.side if isinstance(self.side, tuple) else (self.side, self.side)
 
     @property
     def kind(self) -> str:
@@ -174,7 +211,12 @@ class OwnModel(Settings):
             # Where a file lies does not matter, but which function of it does.
             place, _, function = self.call.rpartition(":")
             values["call"] = f"{Path(place).name}:{function}"
-        return values | {name: getattr(self, name) for name in names}
+        # A mean only where there is one, so that results of models without stay valid.
+        names += tuple(name for name in ("mean", "std") if getattr(self, name))
+        for name in names:
+            value = getattr(self, name)
+            values[name] = list(value) if isinstance(value, tuple) else value
+        return values
 
     def files(self, fold: str) -> list[Path]:
         """Return the files that make up the model of one fold, as far as they are there and can be known."""

@@ -2,18 +2,20 @@
 
     python benchmarks/passes.py --root DEMO --out benchmarks/results/passes.csv [--networks ...] [--faces 120]
 
-The question behind a heatmap is about *people*, so its error is its distance from the heatmap of other people.
-Test faces that a network predicts as one expression are explained by LIME with 257 orthogonal samples. Persons are
-divided in two halves at random, 40 times: one gives the population (all its faces, all samples); of the other,
-n faces are drawn, and LIME is estimated from the first s samples of each. The table has the mean of Pearson's r
-between the two heatmaps, for each n and s, with weights as they are and shrunk by their standard error.
-Records are kept in memory only; a network and expression that is done is kept in the file.
+The question behind a heatmap is about *people*, so its error is its distance from the heatmap of other
+people. Test faces that a network predicts as one expression are explained by LIME with 257 orthogonal
+samples. Persons are divided in two halves at random, 40 times: one gives the population (all its faces, all
+samples); of the other, n faces are drawn, and LIME is estimated from the first s samples of each. The table
+has the mean of Pearson's r between the two heatmaps, for each n and s, with weights as they are and shrunk
+by their standard error. Records are kept in memory only; a network and expression that is done is kept in
+the file.
 """
 
 from __future__ import annotations
 
 import argparse
 from dataclasses import replace
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -43,10 +45,10 @@ def explained(
     rows = rows.sample(frac=1, random_state=0)[:count].sort_values("fold")
     settings = experiment.explanation
     fit = {"kernel_width": settings.kernel_width, "alpha": settings.alpha}
+    load = lru_cache(maxsize=1)(partial(load_model, experiment, network))
     maps = np.empty((len(SAMPLES), 2, len(rows), 69 * 56), np.float32)
     for place, row in enumerate(tqdm(rows.itertuples(), total=len(rows), desc=f"{network} {expression}")):
-        if not place or row.fold != fold:
-            fold, model = row.fold, load_model(experiment, network, row.fold)
+        model = load(row.fold)
         image = prepared.read_faces(experiment, [row.image_id], model.side)[0]
         segments = superpixels(image, segments=settings.segments, compactness=settings.compactness)
         random = generator(experiment.seed, "passes", network, row.image_id)

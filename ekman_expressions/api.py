@@ -28,6 +28,7 @@ from ekman_expressions.measures.uncertainty import (
     interval_of,
     resample_counts,
     resampled_scores,
+    split_half,
 )
 from ekman_expressions.zoo import Model, as_model
 
@@ -331,6 +332,14 @@ class Heatmap:
         return np.sqrt((residuals**2).sum(axis=0) / (len(names) * (len(names) - 1))).astype(np.float32)
 
     @cached_property
+    def reliability(self) -> float:
+        """How far the heatmap of as many other people would be like this one, 0 ... 1; NaN for one subject.
+
+        See `measures.split_half`. Below 0.8, explain more people before you interpret it.
+        """
+        return split_half(self.maps, self.subjects, seed=0)
+
+    @cached_property
     def gray(self) -> np.ndarray:
         """The heatmap as an 8-bit picture, (275, 224) uint8, stretched by minimum and maximum."""
         return to_uint8(self.values)
@@ -403,7 +412,9 @@ class Heatmap:
 
         if mask is not None or self.expression in EXPRESSIONS:
             mask = self._mask(mask)
-        title = " · ".join(part for part in (self.name, self.expression, _count(len(self), "face")) if part)
+        known = f"reliability {self.reliability:.2f}" if np.isfinite(self.reliability) else ""
+        about = (self.name, self.expression, _count(len(self), "face"), known)
+        title = " · ".join(part for part in about if part)
         return figures.heatmap_figure(
             self.values, mask, self.face if face is None else face, label="mean weight", title=title
         )

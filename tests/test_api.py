@@ -102,6 +102,16 @@ def test_scores_stand_beside_what_chance_gives(found):
     np.testing.assert_allclose(scores["random"][list(means.index)], means, atol=2e-3)
 
 
+def test_reliability_is_that_of_people_who_share_a_part_of_their_maps():
+    # Each person's map is a shared one plus noise of twice its variance: two means of n agree with
+    # r = 1 / (1 + 2 / n), which halves and Spearman-Brown must give back.
+    random = np.random.default_rng(0)
+    maps = random.normal(size=SHAPE) + np.sqrt(2) * random.normal(size=(12, *SHAPE))
+    heatmap = ee.Heatmap(maps=maps, subjects=[f"S{n}" for n in range(12)])
+    assert heatmap.reliability == pytest.approx(1 / (1 + 2 / 12), abs=0.01)
+    assert np.isnan(ee.Heatmap(maps=maps, subjects=["S1"] * 12).reliability)
+
+
 def test_the_standard_error_is_that_of_a_mean_over_subjects():
     random = np.random.default_rng(1)
     values = random.normal(size=10)

@@ -203,6 +203,11 @@ GALLERY = {
         _wall(["WeiNet", "untrained"], dtype=float),
         notes={("untrained", name): "r -0.95\nSSIM 0.95" for name in EKMAN},
     ),
+    "faces": lambda: figures.heatmap_wall({("id00", name): RNG.random((96, 96, 3)) for name in EKMAN}),
+    "agreement": lambda: figures.agreement_wall(
+        {(row, name): EKMAN["Fear"] if row == "WeiNet" else None for row in ("WeiNet", "SongNet") for name in EKMAN},
+        EKMAN, notes={("WeiNet", name): "IoU 0.25" for name in EKMAN}, title="Thresholded heatmaps",
+    ),
     "masks in rows": lambda: figures.masks_wall(EKMAN, TEMPLATE[:68], columns=3),
     "atlas": lambda: figures.atlas(ATLAS, TEMPLATE[:68]),
     "regions": lambda: figures.region_faces(

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from made_steps import stand_in
+from matplotlib import colormaps
 from PIL import Image
 
 from ekman_expressions import Experiment
@@ -117,6 +118,20 @@ def test_otsu_refuses_what_is_no_8_bit_heatmap():
     for bad in (np.zeros((3, 3)), np.zeros((3, 3, 3), np.uint8), np.zeros((0, 3), np.uint8)):
         with pytest.raises(DataError, match="uint8"):
             heatmaps.threshold_otsu(bad)
+
+
+def test_an_overlay_has_the_face_the_outline_of_the_mask_and_a_scale():
+    gray, mask = np.zeros((40, 30), np.uint8), np.zeros((40, 30), bool)
+    gray[:, 15:], mask[10:20, 5:25] = 255, True
+    face = np.zeros((40, 30, 3))
+    face[30:] = 1
+    found = heatmaps.to_overlay(gray, face, mask).astype(int)
+    assert found.shape == (40, 46, 3)
+    low, high = (0.6 * np.multiply(255, colormaps["viridis"](end)[:3]) for end in (0, 255))
+    for (row, column), colour in {(0, 0): low, (0, 29): high, (15, 14): low, (39, 0): low + 102}.items():
+        np.testing.assert_allclose(found[row, column], colour, atol=2)
+    assert (found[10, 5:25] == 255).all() and (found[10:20, 24] == 255).all()
+    np.testing.assert_allclose(found[[0, -1], -1] * 0.6, [high, low], atol=2)
 
 
 def test_levels_are_weighted_means_and_all_files_are_written(experiment):

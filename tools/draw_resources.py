@@ -15,7 +15,7 @@ from ekman_expressions.explainers import part_masks
 from ekman_expressions.faces import synthetic
 from ekman_expressions.facespace import heatmaps, masks, warp
 from ekman_expressions.figures import _style as style
-from ekman_expressions.figures import faces
+from ekman_expressions.figures import faces, walls
 from ekman_expressions.measures.scores import AVERAGE
 from ekman_expressions.study import evaluation, explanations, known_answers, prepared
 from ekman_expressions.study.explainers import read_table
@@ -121,19 +121,21 @@ def write_pages(experiment: Experiment) -> None:
             lines.append(f"| {label} | " + " | ".join(there) + " |")
         (REPOSITORY / folder / "README.md").write_text("\n".join(lines) + "\n", "utf-8")
 
-    jet = f"{name}/COLORMAP_JET"
     rows = [("Ekman mask", [f"GROUND_TRUTH/{t}_gt.png" for t in titles])]
-    rows += [("all networks", [f"{jet}/heatmaps_total/{t}_heatmap.png" for t in titles])]
+    for kind, what in (("OVERLAY", ""), ("COLORMAP_JET", ", in the study's colours")):
+        total = f"{name}/{kind}/heatmaps_total"
+        rows += [(f"all networks{what}", [f"{total}/{t}_heatmap.png" for t in titles])]
     rows += [
-        (network, [f"{jet}/heatmaps_by_net/{network}_{t}_heatmap.png" for t in titles])
+        (network, [f"{name}/OVERLAY/heatmaps_by_net/{network}_{t}_heatmap.png" for t in titles])
         for network in experiment.networks
     ]
     page(
         "heatmaps",
         "Heatmaps of the demo",
         "Where each network looks, by expression: the mean of LIME's explanations in face space, each stretched to its own "
-        "maximum. Above, the Ekman masks: a reference, not a truth. `GRAY` and `THRESHOLD` have the same heatmaps in gray "
-        "and cut at Otsu's threshold.\n\n![With the outlines of the Ekman masks](../resources/heatmaps.png)",
+        "maximum, over the mean face of the expression, with the outline of the Ekman mask (a reference, not a truth); the strip "
+        "at the right is the scale, from the lowest value to the highest. `COLORMAP_JET`, `GRAY` and `THRESHOLD` have the same "
+        "heatmaps in the study's colours, in gray, and cut at Otsu's threshold.\n\n![With the outlines of the Ekman masks](../resources/heatmaps.png)",
         rows,
         titles,
     )
@@ -188,17 +190,8 @@ def overview_figure(
         grid[2], normalised, "3  in face\nspace", cmap=style.UNSIGNED, vmin=0, vmax=normalised.max() or 1
     )
     style._show(grid[3], heatmap, f"4  mean of many:\n{what}", cmap=style.UNSIGNED, vmin=0, vmax=255)
-    agreement = np.full((*mask.shape, 3), 1.0)
-    entries = []
-    for where, colour, label in (
-        (above & ~mask, (0.34, 0.71, 0.91), "heatmap above threshold only"),
-        (mask & ~above, (0.90, 0.62, 0.00), "Ekman mask only"),
-        (above & mask, (0.15, 0.15, 0.15), "both"),
-    ):
-        agreement[where] = colour
-        entries.append(style._patch(label, colour))
-    style._show(grid[4], agreement, f"5  against the\nmask: IoU {iou:.2f}")
-    style._legend(figure, entries, loc="outside lower right")
+    style._show(grid[4], walls._agreement(above, mask), f"5  against the\nmask: IoU {iou:.2f}")
+    style._legend(figure, walls._agreement_entries(), loc="outside lower right")
     return figure
 
 

@@ -9,6 +9,7 @@ from ekman_expressions.facespace.heatmaps import (
     read_gray,
     threshold_otsu,
     to_jet,
+    to_overlay,
     to_uint8,
 )
 from ekman_expressions.facespace.masks import Atlas, Region, atlas, ekman_mask, mask_path, read_mask
@@ -45,6 +46,7 @@ __all__ = [
     "template_points",
     "threshold_otsu",
     "to_jet",
+    "to_overlay",
     "to_uint8",
     "triangles",
 ]

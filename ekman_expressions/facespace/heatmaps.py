@@ -11,7 +11,7 @@ from ekman_expressions.core.expressions import title
 from ekman_expressions.core.files import read_arrays, read_image, require
 from ekman_expressions.facespace.warp import SHAPE
 
-KINDS: tuple[str, ...] = ("GRAY", "COLORMAP_JET", "THRESHOLD")
+KINDS: tuple[str, ...] = ("GRAY", "COLORMAP_JET", "THRESHOLD", "OVERLAY")
 """The pictures that are written of each heatmap, and their folders."""
 
 
@@ -127,6 +127,35 @@ def to_jet(gray: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(cv2.applyColorMap(gray, cv2.COLORMAP_JET), cv2.COLOR_BGR2RGB)
 
 
+def to_overlay(gray: np.ndarray, face: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Lay an 8-bit heatmap in the colours of viridis over a face, with a mask's outline and a scale.
+
+    Parameters
+    ----------
+    gray : (H, W) ndarray of uint8
+    face : (H, W, 3) ndarray of float in [0, 1]
+        RGB, such as a mean face in face space.
+    mask : (H, W) ndarray of bool
+        Outlined in white, such as the Ekman mask.
+
+    Returns
+    -------
+    (H, W + 16, 3) ndarray of uint8
+        RGB; the strip at the right is the scale, from 0 at its lower end to 255.
+    """
+    import cv2
+
+    def coloured(values: np.ndarray) -> np.ndarray:
+        return cv2.cvtColor(cv2.applyColorMap(values, cv2.COLORMAP_VIRIDIS), cv2.COLOR_BGR2RGB)
+
+    picture = 0.4 * 255 * face.mean(axis=-1, keepdims=True) + 0.6 * coloured(gray)
+    inner = cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
+    picture[mask & ~inner] = 255
+    high = len(gray)
+    scale = np.repeat(np.linspace(255, 0, high).astype(np.uint8)[:, None], 12, axis=1)
+    return np.hstack([picture.astype(np.uint8), np.full((high, 4, 3), 255, np.uint8), coloured(scale)])
+
+
 def heatmap_path(
     folder: Path | str,
     expression: str,
@@ -145,7 +174,7 @@ def heatmap_path(
         One of `EXPRESSIONS`.
     network, fold : str, optional
         Both: the heatmap of a fold. Only `network`: of a network. Neither: of the expression.
-    kind : {'GRAY', 'COLORMAP_JET', 'THRESHOLD'}
+    kind : {'GRAY', 'COLORMAP_JET', 'THRESHOLD', 'OVERLAY'}
     """
     check_option(kind, "kind", KINDS)
     if fold is not None and network is None:

@@ -39,6 +39,7 @@ from ekman_expressions.figures.matrices import (
     sensitivity_matrices,
 )
 from ekman_expressions.figures.walls import (
+    agreement_wall,
     atlas,
     causal_wall,
     heatmap_figure,
@@ -50,6 +51,7 @@ from ekman_expressions.figures.walls import (
 __all__ = [
     "GROUP_COLOURS",
     "PALETTE",
+    "agreement_wall",
     "alignment_page",
     "annotated_matrix",
     "area_curves",

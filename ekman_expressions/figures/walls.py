@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -111,10 +112,10 @@ def heatmap_wall(
 
     Parameters
     ----------
-    heatmaps : dict of (row, column) to (H, W) ndarray
+    heatmaps : dict of (row, column) to (H, W) or (H, W, 3) ndarray
         Rows and columns in the order in which they first occur. What is absent or None is marked as
         missing. 8-bit heatmaps share the scale from 0 to 255; of others each is stretched to its own
-        lowest and highest value.
+        lowest and highest value. Pictures in RGB, such as faces, are drawn as they are, without a scale.
     outlines : dict of column to (H, W) ndarray of bool, optional
         The borders of these masks are drawn in white over every heatmap of the column.
     notes : dict of (row, column) to str, optional
@@ -127,11 +128,11 @@ def heatmap_wall(
         raise DataError(f"A wall needs heatmaps of one shape, but got {sorted(shapes) or 'none'}.")
     shape = shapes.pop()
     for column, mask in (outlines or {}).items():
-        if mask.shape != shape:
+        if mask.shape != shape[:2]:
             raise DataError(f"The outline of {column} has shape {mask.shape}, but its heatmap {shape}.")
     eight_bit = all(image.dtype == np.uint8 for image in present)
     # Pictures are never so narrow that a note of 16 letters would run into the next.
-    figure, cells = _wall(rows, columns, shape, title, below=0.28 if notes else 0)
+    figure, cells = _wall(rows, columns, shape[:2], title, below=0.28 if notes else 0)
     for (row, column), axes in cells.items():
         image = heatmaps.get((row, column))
         if notes:
@@ -143,10 +144,66 @@ def heatmap_wall(
         _show(axes, image, vmin=limits[0], vmax=limits[1])
         if outlines and column in outlines:
             _outline(axes, outlines[column], "white")
+    if len(shape) == 3:
+        return figure
     shown = next(axes.images[0] for axes in cells.values() if axes.images)
     ticks = ["0: lowest", "255: highest"] if eight_bit else ["lowest", "highest"]
     _colour_bar(figure, shown, list(cells.values())).set_ticks(shown.get_clim(), labels=ticks)
     return figure
+
+
+@_styled
+def agreement_wall(
+    marked: Mapping[tuple[str, str], np.ndarray | None],
+    masks: Mapping[str, np.ndarray],
+    *,
+    notes: Mapping[tuple[str, str], str] | None = None,
+    title: str = "",
+) -> Figure:
+    """Draw thresholded heatmaps on their masks: what only one of them marks, and what both do.
+
+    Parameters
+    ----------
+    marked : dict of (row, column) to (H, W) ndarray of bool
+        Where each heatmap is above its threshold; what is None is marked as missing.
+    masks : dict of column to (H, W) ndarray of bool
+        Such as the Ekman masks.
+    notes : dict of (row, column) to str, optional
+        Written below, such as the IoU.
+    """
+    _require(marked, "thresholded heatmaps")
+    rows, columns = (list(dict.fromkeys(key[axis] for key in marked)) for axis in (0, 1))
+    shape = next(iter(masks.values())).shape
+    figure, cells = _wall(rows, columns, shape, title, below=0.28 if notes else 0)
+    for (row, column), axes in cells.items():
+        above = marked.get((row, column))
+        if above is None:
+            _mark_missing(axes)
+        else:
+            _show(axes, _agreement(above, masks[column]))
+        if notes:
+            axes.set_xlabel(notes.get((row, column), ""), fontsize=9, labelpad=2)
+    _legend(figure, _agreement_entries())
+    return figure
+
+
+_AGREEMENT = {
+    "heatmap above threshold only": (0.34, 0.71, 0.91),
+    "mask only": (0.90, 0.62, 0.00),
+    "both": (0.15, 0.15, 0.15),
+}
+
+
+def _agreement(above: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Return the picture (H, W, 3), in [0, 1], of which of two masks marks what."""
+    picture = np.full((*mask.shape, 3), 0.96)
+    for where, colour in zip((above & ~mask, mask & ~above, above & mask), _AGREEMENT.values(), strict=True):
+        picture[where] = colour
+    return picture
+
+
+def _agreement_entries() -> list[Artist]:
+    return [_patch(label, colour) for label, colour in _AGREEMENT.items()]
 
 
 @_styled

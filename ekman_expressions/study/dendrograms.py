@@ -55,7 +55,7 @@ def dendrograms(experiment: Experiment, run: Run) -> None:
     folder = experiment.dendrograms_folder
     kinds = figures.network_kinds(experiment.networks, experiment.training.weights)
     leaf_kinds = kinds | {f"{network}_{fold}": kinds[network] for network, fold in experiment.pairs}
-    pairs, branches, found = [], [], {}
+    pairs, branches, found, pair_only = [], [], {}, []
     for file, heading, level, expression, leaves in tqdm(
         list(_trees(experiment)), desc="Drawing dendrograms", unit="figure"
     ):
@@ -70,17 +70,22 @@ def dendrograms(experiment: Experiment, run: Run) -> None:
         # A leaf that is of one fold cannot be made from other folds.
         support = None if level == "by_cv" else _support(experiment, level, of_tree, tree)
         groups = None if level == "by_expression" else leaf_kinds
-        figure = figures.dendrogram(tree, names, groups=groups, support=support, title=heading)
         rows, columns = np.triu_indices(len(names), k=1)
         first, second = np.array(names)[rows], np.array(names)[columns]
         leaf_pairs = pd.DataFrame({"first": first, "second": second, "distance": matrix[rows, columns]})
-        near, far = (leaf_pairs.iloc[leaf_pairs["distance"].argsort(kind="stable").iloc[k]] for k in (0, -1))
-        alt = (
-            f"Dendrogram of {len(maps)} heatmaps. Most alike: {near['first']} and {near['second']} "
-            f"({near['distance']:.3f}); least: {far['first']} and {far['second']} ({far['distance']:.3f})."
-        )
-        figures.save(figure, folder / file, caption=_CAPTION, alt=alt)
-        run.made(folder / file)
+        if len(maps) > 2:
+            order = leaf_pairs.sort_values("distance", kind="stable")
+            near, far = (order.iloc[place] for place in (0, -1))
+            alt = (
+                f"Dendrogram of {len(maps)} heatmaps. Most alike: {near['first']} and {near['second']} "
+                f"({near['distance']:.3f}); least: {far['first']} and {far['second']} ({far['distance']:.3f})."
+            )
+            figure = figures.dendrogram(tree, names, groups=groups, support=support, title=heading)
+            figures.save(figure, folder / file, caption=_CAPTION, alt=alt)
+            run.made(folder / file)
+        else:
+            (folder / file).unlink(missing_ok=True)
+            pair_only.append(file)
         where = {"level": level, "expression": expression}
         pairs.append(leaf_pairs.assign(**where))
         if support is not None:
@@ -88,6 +93,9 @@ def dendrograms(experiment: Experiment, run: Run) -> None:
             branch = pd.DataFrame({"leaves": below, "height": tree[:, 2], "support": support})
             branches.append(branch.assign(**where))
         found[level, expression] = (matrix, of_tree, tree)
+    if pair_only:
+        names = ", ".join(pair_only)
+        run.note(f"a tree of two leaves says no more than their distance, and is not drawn: {names}")
     statistics = pd.DataFrame(_statistics(found, kinds, experiment.seed), columns=STATISTICS)
     for name, tables, columns in (
         ("distances.csv", pairs, DISTANCES),

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from ekman_expressions.core.errors import DataError
+from ekman_expressions.core.errors import DataError, MissingError
 from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import read_arrays, read_csv, require, write_arrays, write_csv, write_image
 from ekman_expressions.facespace.heatmaps import (
@@ -19,14 +19,17 @@ from ekman_expressions.facespace.heatmaps import (
     heatmap_path,
     threshold_otsu,
     to_jet,
+    to_overlay,
     to_uint8,
 )
 from ekman_expressions.facespace.masks import atlas, ekman_mask, mask_path
-from ekman_expressions.facespace.warp import SHAPE
+from ekman_expressions.facespace.warp import SHAPE, normalise
+from ekman_expressions.study import prepared
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.provenance import Run
 
 _STEP = "heatmaps"
+_FACES = 30
 
 
 def read_counts(experiment: Experiment) -> pd.DataFrame:
@@ -62,6 +65,7 @@ def heatmaps(experiment: Experiment, run: Run) -> None:
 
 def _make_expression(experiment: Experiment, expression: str, run: Run, bar: tqdm) -> list[tuple]:
     counts = []
+    face = mean_face(experiment, expression)
     total = RunningMean()
     # Sorted: the order in which networks are named must not change the last bit of a sum.
     for network in sorted(experiment.networks):
@@ -69,16 +73,32 @@ def _make_expression(experiment: Experiment, expression: str, run: Run, bar: tqd
         for fold in experiment.folds:
             maps = experiment.maps_path(network, fold, expression)
             of_fold = _mean_of(maps, run)
-            _write(experiment, of_fold, run, expression, network, fold)
+            _write(experiment, of_fold, run, face, expression, network, fold)
             if of_fold.weight:
                 over_folds.add(of_fold.mean, of_fold.weight)
             counts.append((network, fold, expression, int(of_fold.weight)))
             bar.update()
-        _write(experiment, over_folds, run, expression, network)
+        _write(experiment, over_folds, run, face, expression, network)
         if over_folds.weight:
             total.add(over_folds.mean, over_folds.weight)
-    _write(experiment, total, run, expression)
+    _write(experiment, total, run, face, expression)
     return counts
+
+
+def mean_face(experiment: Experiment, expression: str) -> np.ndarray:
+    """Average about 30 faces of an expression in face space: (275, 224, 3) RGB in [0, 1], gray without any."""
+    try:
+        table = prepared.read_manifest(experiment)
+    except MissingError:
+        table = pd.DataFrame(columns=["image_id", "expression"])
+    ids = table["image_id"][table["expression"] == expression]
+    ids = ids[:: max(1, len(ids) // _FACES)]
+    faces = prepared.read_faces(experiment, ids, SHAPE[1])
+    warped = [
+        normalise(face, prepared.read_landmarks(experiment, name))
+        for face, name in zip(faces, ids, strict=True)
+    ]
+    return np.mean(warped, axis=0) if warped else np.full((*SHAPE, 3), 0.5)
 
 
 def _mean_of(path: Path, run: Run) -> RunningMean:
@@ -105,6 +125,7 @@ def _write(
     experiment: Experiment,
     running: RunningMean,
     run: Run,
+    face: np.ndarray,
     expression: str,
     network: str | None = None,
     fold: str | None = None,
@@ -128,6 +149,7 @@ def _write(
     write_image(paths["GRAY"], gray)
     write_image(paths["COLORMAP_JET"], to_jet(gray))
     write_image(paths["THRESHOLD"], threshold_otsu(gray)[1].astype(np.uint8) * 255)
+    write_image(paths["OVERLAY"], to_overlay(gray, face, ekman_mask(expression)))
     run.made(*paths.values(), floats)
 
 

@@ -336,7 +336,8 @@ def test_a_manifest_in_the_root_of_a_known_database_comes_first(tmp_path):
     [
         ({"ckplus": {"frame": 3}}, "Unknown option 'frame' in faces.options.ckplus. Known are frames"),
         ({"ckplus": {"frames": 0}}, "'faces.options.ckplus.frames' must be a whole number >= 1"),
-        ({"jaffe": {"frames": 1}}, "This database has no options"),
+        ({"jaffe": {"frames": 1}}, "Unknown option 'frames' .* Known are landmarks, crop"),
+        ({"jaffe": {"crop": 0}}, "faces.options.jaffe.crop"),
         ({"bu4dfe": {"frames": []}}, "one or more different frames"),
         ({"bu4dfe": {"frames": [1, "2"]}}, "faces.options.bu4dfe.frames"),
         ({"fega": {"person": "age"}}, "'name', 'name_sex_age', but got 'age'"),

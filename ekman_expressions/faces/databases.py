@@ -39,6 +39,7 @@ from ekman_expressions.faces.folders import (
     _Search,
     read_manifest,
 )
+from ekman_expressions.faces.landmarks import read_landmarks
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _SHOWN, _WIDTH = 5, 100
@@ -483,6 +484,19 @@ _OWN = _Database(
 )
 """What every name that is not in `DATABASES` stands for."""
 
+_ANY = {
+    "landmarks": _Option(
+        lambda value, setting: check_type(value, setting, str),
+        "a file of 68 landmarks for each picture, in its pixels, relative to the root (.csv, .npz); then "
+        "nothing is detected",
+    ),
+    "crop": _Option(
+        lambda value, setting: check_type(value, setting, bool),
+        "false: the pictures, square, are cropped already, so that each is taken whole",
+    ),
+}
+"""Options of every database."""
+
 DATABASES: dict[str, _Database] = {
     "synthetic": _Database(
         title="rendered faces with known action units",
@@ -642,8 +656,8 @@ class Survey:
         The database's name in the settings; its folder, None for the bundled one.
     rows : DataFrame
         One row per image, sorted by ``image_id``, which carries the database's name like ``subject``;
-        ``path`` (absolute), ``dataset``, ``expression`` (neutral and contempt included), and what else the
-        database tells, such as ``intensity`` or given folds, ``fold``.
+        ``path`` (absolute), ``dataset``, ``expression`` (neutral and contempt included), and what else is
+        told, such as ``intensity``, given folds, ``fold``, or given ``landmarks`` (`FaceLandmarks`).
     left_out : DataFrame
         Columns ``item`` (path relative to the root; a hash where `private`) and ``reason``.
     notes : tuple of str
@@ -652,6 +666,8 @@ class Survey:
         Images per expression and persons in a complete copy; empty and None where unknown.
     private : bool
         Whether ``path`` says who is seen: it must not be shown, logged or written then.
+    crop : bool
+        Whether faces are to be cut out; else each image is a crop already.
     """
 
     name: str
@@ -662,6 +678,7 @@ class Survey:
     expected: Mapping[str, int]
     expected_subjects: int | None
     private: bool
+    crop: bool = True
 
     @property
     def subjects(self) -> int:
@@ -748,6 +765,7 @@ def survey(name: str, root: Path | str | None = None, options: Mapping[str, Any]
         )
     if root is not None:
         root = Path(root).expanduser().resolve()
+    landmarks, crop = options.pop("landmarks", None), options.pop("crop", True)
     search = _search(name, known, root, options)
     where = f"The database {name!r}" if root is None or known.private else f"The database {name!r} in {root}"
     if not len(search.rows):
@@ -756,6 +774,8 @@ def survey(name: str, root: Path | str | None = None, options: Mapping[str, Any]
     rows = search.rows
     if isinstance(rows, list):
         rows = _check_table(pd.DataFrame(rows), where)
+    if landmarks is not None:
+        rows = _with_landmarks(rows, (root or synthetic.folder()) / landmarks, search)
     # Databases reuse ids: the name in front keeps them apart when several are combined.
     rows = rows.assign(
         image_id=[f"{name}_{image_id}" for image_id in rows["image_id"]],
@@ -780,20 +800,30 @@ def survey(name: str, root: Path | str | None = None, options: Mapping[str, Any]
         expected=dict(search.expected),
         expected_subjects=search.expected_subjects,
         private=known.private,
+        crop=crop,
     )
+
+
+def _with_landmarks(rows: pd.DataFrame, path: Path, search: _Search) -> pd.DataFrame:
+    """Return the rows for which a file has landmarks, with the column ``landmarks``; leave out the others."""
+    found, others = read_landmarks(path, list(rows["image_id"]), list(rows["path"]))
+    if others:
+        named = "" if search.private else f", such as {others[0]}"
+        search.notes.append(f"{path.name} has landmarks of {len(others)} pictures that are not used{named}")
+    for picture, face in zip(rows["path"], found, strict=True):
+        if face is None:
+            search.omit(picture, f"{path.name} has no landmarks of it")
+    return rows.assign(landmarks=found)[[face is not None for face in found]]
 
 
 def check_options(name: str, options: Mapping[str, Any]) -> None:
     """Raise `SettingsError` unless `options` are choices that the database `name` offers."""
-    known = _database(name).options
+    known = _database(name).options | _ANY
     where = f"faces.options.{name}"
     check_type(options, where, Mapping)
     for key, value in options.items():
         if key not in known:
-            raise SettingsError(
-                f"Unknown option {key!r} in {where}. "
-                + (f"Known are {', '.join(known)}." if known else "This database has no options.")
-            )
+            raise SettingsError(f"Unknown option {key!r} in {where}. Known are {', '.join(known)}.")
         known[key].check(value, f"{where}.{key}")
 
 
@@ -828,7 +858,7 @@ def catalogue(name: str | None = None) -> str:
 def _card(name: str, known: _Database) -> list[str]:
     lines = [f"{name}: {known.title}"]
     facts = {"layout": known.layout, "terms": known.use, "access": known.access, "cite": known.reference}
-    facts |= {f"option {key}": option.help for key, option in known.options.items()}
+    facts |= {f"option {key}": option.help for key, option in (known.options | _ANY).items()}
     for key, text in facts.items():
         lines += textwrap.wrap(
             text,

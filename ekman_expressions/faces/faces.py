@@ -28,7 +28,7 @@ from ekman_expressions.faces.folders import (
     check_ids,
     read_manifest,
 )
-from ekman_expressions.faces.landmarks import FaceLandmarks, LandmarkDetector
+from ekman_expressions.faces.landmarks import FaceLandmarks, LandmarkDetector, read_landmarks
 
 Detect = Callable[[np.ndarray], FaceLandmarks | None]
 
@@ -193,21 +193,21 @@ def read_source(path: Path | str) -> bytes:
 
 
 def prepare_face(
-    source: bytes | np.ndarray, detect: Detect, size: int, *, crop: bool = True
+    source: bytes | np.ndarray, detect: Detect | FaceLandmarks | None, size: int, *, crop: bool = True
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, FaceLandmarks]:
     """Find the largest face in an image file's bytes, or in RGB pixels (H, W, 3) of uint8, and cut it out.
 
-    Returns crop, landmarks and transform as `crop_face`, and what `detect` (such as
-    `LandmarkDetector.detect`) found in the whole image, which is taken whole where `crop` is False. Raises
-    `UnusableImage` if the image cannot be decoded or shows no face.
+    Returns crop, landmarks and transform as `crop_face`, and what `detect` (`LandmarkDetector.detect`, or
+    landmarks that are known) found in the whole image, which is taken whole where `crop` is False. Raises
+    `UnusableImage` if the image cannot be decoded, shows no face, or has no landmarks.
     """
     try:
         image = decode_image(source) if isinstance(source, bytes) else _as_rgb(source)
     except DataError as error:
         raise UnusableImage(f"the image cannot be read: {error}") from error
-    found = detect(image)
+    found = detect(image) if callable(detect) else detect
     if found is None:
-        raise UnusableImage("no face found")
+        raise UnusableImage("no face found" if callable(detect) else "no landmarks are given for it")
     if crop:
         try:
             return *crop_face(image, found.points, size), found
@@ -424,7 +424,7 @@ def load_faces(
     *,
     size: int = 256,
     crop: bool = True,
-    landmarks: np.ndarray | None = None,
+    landmarks: np.ndarray | Path | str | None = None,
     expressions: str | Sequence[str] | None = None,
     subjects: str | Sequence[str] | None = None,
     labels: Mapping[str, str] | None = None,
@@ -443,9 +443,10 @@ def load_faces(
         Side of the crops.
     crop : bool
         False takes each image whole, as a crop that is made already; it must be square.
-    landmarks : (N, 68, 2) array_like of float, optional
-        Landmarks of each listed image in its pixels, iBUG order; by default they are detected. Of
-        several faces in an image, the largest is taken.
+    landmarks : (N, 68, 2) array_like of float, or path, optional
+        Landmarks of each listed image in its pixels, iBUG order, or a file of them (``.csv`` or ``.npz``, see
+        `read_landmarks`); nothing is detected then, and images without landmarks are left out. By default
+        they are detected. Of several faces in an image, the largest is taken.
     expressions, subjects : str, or sequence of str, optional
         What the images show, one for all or one each, where `source` does not tell. For files, `subjects`
         may be a regular expression for the path, such as ``r"(S\\d+)_"``; by default each image counts
@@ -487,21 +488,25 @@ def load_faces(
             table.loc[place, "expression"] = parse_expression((labels or {}).get(name, name)) if name else ""
         except DataError as error:
             unknown[place] = f"its label is no expression: {error}"
-    if landmarks is not None:
+    given = table.pop("landmarks") if "landmarks" in table else None
+    if isinstance(landmarks, (str, os.PathLike)):
+        given, _ = read_landmarks(landmarks, list(table["image_id"]), [_path_of(item) for item in items])
+    elif landmarks is not None:
         landmarks = np.asarray(_one_each(landmarks, "landmarks", len(items)), np.float64)
         if landmarks.shape[1:] != (68, 2):
             raise DataError(f"'landmarks' must be ({len(items)}, 68, 2), but is {landmarks.shape}.")
+        given = [FaceLandmarks(face, 1, "given") if np.isfinite(face).all() else None for face in landmarks]
     images, points, cuts, kept = [], [], [], []
     names = table.pop("_item")
     from tqdm import tqdm
 
     with LandmarkDetector() as detector:
         for place, item in enumerate(tqdm(items, desc="Finding faces", unit="image", delay=1)):
-            detect = detector.detect if landmarks is None else _known(landmarks[place])
             try:
                 if place in unknown:
                     raise UnusableImage(unknown[place])
-                pixels = read_source(item) if isinstance(item, (str, os.PathLike)) else item
+                pixels = read_source(item) if _path_of(item) else item
+                detect = detector.detect if given is None else given[place]
                 face = prepare_face(pixels, detect, size, crop=crop)
             except UnusableImage as error:
                 omissions.append((names[place], str(error)))
@@ -531,16 +536,15 @@ def load_faces(
         if image_id:
             other = place_of[image_id]
             item = items[kept[other]]
-            pixels = (
-                decode_image(read_source(item)) if isinstance(item, (str, os.PathLike)) else _as_rgb(item)
-            )
+            pixels = decode_image(read_source(item)) if _path_of(item) else _as_rgb(item)
             transform, whole = cuts[place]
             neutrals[place] = align_neutral(pixels, cuts[other][1], images[place], whole, transform)
     return Faces(np.stack(images), np.float32(points), table.assign(neutral=neutral), left_out, neutrals)
 
 
-def _known(points: np.ndarray) -> Detect:
-    return lambda _: FaceLandmarks(points, faces=1) if np.isfinite(points).all() else None
+def _path_of(item: Any) -> str:
+    """Return an item's path; nothing for an array."""
+    return os.path.abspath(item) if isinstance(item, (str, os.PathLike)) else ""
 
 
 def _one_each(values: Any, name: str, count: int) -> list[Any]:
@@ -591,7 +595,7 @@ def _listed(
 
 def _names(items: Sequence[Any]) -> tuple[list[str], list[str]]:
     """Return a name for each image, as short as can be, and its path, or nothing for arrays."""
-    paths = [os.path.abspath(item) if isinstance(item, (str, os.PathLike)) else "" for item in items]
+    paths = [_path_of(item) for item in items]
     known = [path for path in paths if path]
     common = os.path.commonpath([os.path.dirname(path) for path in known]) if known else ""
     short = {path: os.path.relpath(path, common).replace(os.sep, "/") for path in known}

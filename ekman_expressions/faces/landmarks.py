@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
+import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata, resources
@@ -14,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from ekman_expressions.core.errors import DataError, MissingError
-from ekman_expressions.core.files import sha256
+from ekman_expressions.core.files import read_arrays, read_table, sha256
 from ekman_expressions.core.startup import silent_stderr
 
 PARTS = {
@@ -57,8 +60,8 @@ class FaceLandmarks:
         MediaPipe counts from the middle of pixels: expect an offset of up to half a pixel.
     faces : int, >= 1
         How many faces the image shows, of at most 5.
-    look : {'whole', 'margin', 'windows'}
-        On which look the face was found; see `LandmarkDetector.detect`.
+    look : {'whole', 'margin', 'windows', 'given'}
+        On which look the face was found, see `LandmarkDetector.detect`; or that another program found it.
     """
 
     points: np.ndarray
@@ -149,6 +152,102 @@ class LandmarkDetector:
             if len(meshes):
                 return _without_repeats(meshes)
         return np.empty((0, 478, 2))
+
+
+# Landmarks that another program found
+
+
+def read_landmarks(
+    path: Path | str, image_ids: Sequence[str], pictures: Sequence[str]
+) -> tuple[list[FaceLandmarks | None], list[str]]:
+    """Read the 68 landmarks of pictures that dlib, OpenFace, FAN or another program found.
+
+    Parameters
+    ----------
+    path : Path or str
+        ``.csv`` with a column ``image_id`` or ``path``, and ``x_0`` ... ``x_67``, ``y_0`` ... ``y_67`` as
+        OpenFace writes them; or ``.npz`` with an array of names and one of points (N, 68, 2). In pixels of
+        the upright picture, iBUG order.
+    image_ids, pictures : sequences of str
+        What each picture is called, and its path. The file may name it by either; of a path, the end will do.
+
+    Returns
+    -------
+    found : list of FaceLandmarks or None
+        For each picture; of several faces, the largest. None where the file has no finite landmarks for it.
+    others : list of str
+        Names in the file that are no picture's.
+
+    Raises
+    ------
+    MissingError
+        If there is no such file.
+    DataError
+        If it is not as it must be, or names none of the pictures.
+    """
+    if not Path(path).is_file():
+        raise MissingError(f"There is no file of landmarks {path}.")
+    names, points = (_from_npz if str(path).lower().endswith(".npz") else _from_csv)(Path(path))
+    if np.isfinite(points).any() and np.nanmax(np.abs(points)) <= 2:
+        raise DataError(f"{path}: landmarks must be in pixels of the picture, but all are within [-2, 2].")
+    place_of = {image_id: place for place, image_id in enumerate(image_ids)}
+    by_name: dict[str, list[int]] = {}
+    stems = [_stem(picture) for picture in pictures]
+    for place, stem in enumerate(stems):
+        by_name.setdefault(stem.rpartition("/")[2], []).append(place)
+    faces: dict[int, list[np.ndarray]] = {}
+    others = []
+    for name, face in zip(names, points, strict=True):
+        stem = _stem(name)
+        places = by_name.get(stem.rpartition("/")[2], [])
+        if len(places) > 1:
+            places = [place for place in places if f"/{stems[place]}".endswith(f"/{stem}")]
+        place = place_of.get(name, places[0] if len(places) == 1 else None)
+        if place is None:
+            others.append(name)
+        # OpenFace writes zeros where it finds no face.
+        elif np.isfinite(face).all() and np.ptp(face, axis=0).all():
+            faces.setdefault(place, []).append(face)
+    if len(others) == len(names):
+        raise DataError(
+            f"{path} names none of the {len(image_ids)} pictures. Name them by image_id, or by path."
+        )
+    found: list[FaceLandmarks | None] = [None] * len(image_ids)
+    for place, theirs in faces.items():
+        largest = theirs[int(np.argmax(_areas(np.array(theirs))))]
+        found[place] = FaceLandmarks(largest, len(theirs), "given")
+    return found, others
+
+
+def _stem(name: str) -> str:
+    return unicodedata.normalize("NFC", os.path.splitext(name.replace("\\", "/"))[0])
+
+
+def _from_csv(path: Path) -> tuple[list[str], np.ndarray]:
+    table = read_table(path)
+    # Small letters: OpenFace's X_0 is a point in space.
+    columns = [[name for name in table if re.fullmatch(rf"{axis}_?\d+", name)] for axis in "xy"]
+    columns = [sorted(names, key=lambda name: int(name.lstrip("xy_"))) for names in columns]
+    named = next((name for name in ("image_id", "path") if name in table), None)
+    if named is None or [len(names) for names in columns] != [68, 68]:
+        raise DataError(
+            f"{path} needs the column 'image_id' or 'path', and x_0 ... x_67, y_0 ... y_67, but has "
+            f"{', '.join(map(repr, table.columns[:5]))} ..., {len(columns[0])} x and {len(columns[1])} y."
+        )
+    numbers = [table[names].apply(pd.to_numeric, errors="coerce").to_numpy(float) for names in columns]
+    return list(table[named]), np.stack(numbers, axis=-1)
+
+
+def _from_npz(path: Path) -> tuple[list[str], np.ndarray]:
+    arrays = read_arrays(path)
+    points = [array for array in arrays.values() if array.ndim == 3 and array.shape[1:] == (68, 2)]
+    names = [array for array in arrays.values() if array.ndim == 1 and array.dtype.kind == "U"]
+    if len(points) != 1 or len(names) != 1 or len(names[0]) != len(points[0]):
+        shapes = ", ".join(f"{name} {array.shape} {array.dtype}" for name, array in arrays.items())
+        raise DataError(
+            f"{path} needs one array of names (N,) of texts and one of points (N, 68, 2), but has {shapes}."
+        )
+    return [str(name) for name in names[0]], points[0].astype(np.float64)
 
 
 def _starts(length: int, side: int) -> list[int]:

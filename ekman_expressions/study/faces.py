@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,7 +29,7 @@ from ekman_expressions.faces.faces import (
     prepare_face,
     read_source,
 )
-from ekman_expressions.faces.landmarks import FEWEST, OUTLIER
+from ekman_expressions.faces.landmarks import FEWEST, OUTLIER, FaceLandmarks
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.prepared import (
     COLUMNS,
@@ -98,7 +99,9 @@ def faces(experiment: Experiment, run: Run) -> None:
     with LandmarkDetector() as detector:
         for row in tqdm(everyone.itertuples(), desc="Preparing faces", unit="image", total=len(everyone)):
             try:
-                digest, made, count, look = _prepare(experiment, row.image_id, row.path, detector.detect)
+                known = getattr(row, "landmarks", None)
+                detect = known if isinstance(known, FaceLandmarks) else detector.detect
+                digest, made, count, look = _prepare(experiment, row, detect, surveys[row.dataset].crop)
             except UnusableImage as error:
                 run.omit(row.image_id, _called(row.path, surveys[row.dataset]) + str(error))
                 continue
@@ -109,7 +112,7 @@ def faces(experiment: Experiment, run: Run) -> None:
                 new.add(row.image_id)
             if count > 1:
                 run.note(f"{row.image_id} shows {count} faces: the largest is used")
-            if look != "whole":
+            if look in ("margin", "windows"):
                 second.append(row.image_id)
     _align_neutrals(
         experiment, rows, dict(zip(listed["image_id"], listed["path"], strict=True)), digests, new, run
@@ -149,30 +152,33 @@ def faces(experiment: Experiment, run: Run) -> None:
 
 
 def _prepare(
-    experiment: Experiment, image_id: str, source: str, detect: Detect
+    experiment: Experiment, row: Any, detect: Detect | FaceLandmarks, crop: bool
 ) -> tuple[str, bool, int, str]:
-    """Crop one face, unless that is done already from the same source.
+    """Crop one face, unless that is done already from the same source and with the same given landmarks.
 
     Writes the crop, then an ``.npz`` with `points` (68, 2) in units of the crop, `transform`
     (2, 3) from continuous source pixels to those of the crop, `faces` found, the `look` that
-    found them and the source's `sha256`. Returns the latter, whether it was made now, faces and look.
+    found them and the `sha256` of what it was made of. Returns the source's, whether it was made now, faces
+    and look.
     """
-    data = read_source(source)
-    digest = hashlib.sha256(data).hexdigest()
-    face, landmarks = face_path(experiment, image_id), landmarks_path(experiment, image_id)
+    data = read_source(row.path)
+    digest = made_of = hashlib.sha256(data).hexdigest()
+    if isinstance(detect, FaceLandmarks):
+        made_of = hashlib.sha256(digest.encode() + detect.points.tobytes()).hexdigest()
+    face, landmarks = face_path(experiment, row.image_id), landmarks_path(experiment, row.image_id)
     if landmarks.exists() and face.exists():
         # A damaged file is made again.
         with suppress(DataError):
             before = read_arrays(landmarks, ("points", "sha256", "faces", "look"))
-            if before["sha256"] == digest:
+            if before["sha256"] == made_of:
                 return digest, False, int(before["faces"]), str(before["look"])
-    crop, points, transform, found = prepare_face(data, detect, experiment.faces.size)
+    cut, points, transform, found = prepare_face(data, detect, experiment.faces.size, crop=crop)
     # Removed first and written last, since its presence says that the face is done.
     landmarks.unlink(missing_ok=True)
     # Compressing harder saves a tenth and takes longer than finding the face.
-    write_image(face, crop, compress_level=1)
+    write_image(face, cut, compress_level=1)
     arrays = {"points": points, "transform": transform, "faces": np.array(found.faces)}
-    write_arrays(landmarks, arrays | {"look": np.array(found.look), "sha256": np.array(digest)})
+    write_arrays(landmarks, arrays | {"look": np.array(found.look), "sha256": np.array(made_of)})
     return digest, True, found.faces, found.look
 
 

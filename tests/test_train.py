@@ -1,5 +1,6 @@
 """Training of one model from arrays: the same bytes, resuming, what each epoch shows, what goes wrong."""
 
+import functools
 import hashlib
 import json
 import math
@@ -45,6 +46,12 @@ def digest(trained):
     return hashlib.sha256(content + trained.curve.to_csv().encode()).hexdigest()
 
 
+@functools.cache
+def straight(**options):
+    """The digest of a training that nothing interrupts."""
+    return digest(tiny_train(**options))
+
+
 def interrupt(monkeypatch, path, after, **options):
     """Train until so many epochs are kept, then stop as Ctrl-C does."""
     kept, write = [], saving._write_checkpoint
@@ -67,11 +74,12 @@ def interrupt(monkeypatch, path, after, **options):
 def test_what_came_before_changes_nothing_and_seed_and_fold_do():
     import keras
 
-    first = tiny_train(**HARD)
+    before = straight(**HARD)
     keras.layers.Dense(3), keras.layers.Conv2D(2, 3)
     np.random.random(7)
-    assert digest(tiny_train(**HARD)) == digest(first)
-    assert len({digest(tiny_train(epochs=1, **change)) for change in ({}, {"seed": 1}, {"fold": "CV2"})}) == 3
+    first = tiny_train(**HARD)
+    assert digest(first) == before
+    assert len({straight(**change) for change in ({}, {"seed": 1}, {"fold": "CV2"})}) == 3
     assert list(first.curve.columns) == ["epoch", "loss", "accuracy", "val_loss", "val_accuracy"]
     assert not first.model.compiled and first.seconds > 0
 
@@ -101,7 +109,7 @@ def test_a_killed_training_resumes_to_the_same_bytes(tmp_path):
     assert died.returncode == -signal.SIGKILL
     with pytest.warns(UserWarning, match="checkpoint.npz: the training resumes after epoch 1"):
         resumed = tiny_train(checkpoint=path, **HARD)
-    assert digest(resumed) == digest(tiny_train(**HARD))
+    assert digest(resumed) == straight(**HARD)
     # And what is complete is not trained again.
     notes = []
     assert digest(tiny_train(checkpoint=path, note=notes.append, **HARD)) == digest(resumed)
@@ -115,13 +123,13 @@ def test_rmsprop_resumes_too(tmp_path, monkeypatch):
     interrupt(monkeypatch, path, 1, **options)
     with pytest.warns(UserWarning, match="resumes after epoch 1"):
         resumed = tiny_train(checkpoint=path, **options)
-    assert digest(resumed) == digest(tiny_train(**options))
+    assert digest(resumed) == straight(**options)
 
 
 def test_a_checkpoint_of_another_training_or_a_damaged_one_is_not_used(tmp_path, monkeypatch):
     path = tmp_path / "checkpoint.npz"
     interrupt(monkeypatch, path, 1)
-    whole, straight = path.read_bytes(), digest(tiny_train())
+    whole = path.read_bytes()
     flipped = bytearray(whole)
     flipped[len(whole) // 2] ^= 1
     for content, change, message in (
@@ -133,7 +141,7 @@ def test_a_checkpoint_of_another_training_or_a_damaged_one_is_not_used(tmp_path,
         path.write_bytes(content)
         with pytest.warns(UserWarning, match=f"{message}.*not used: the training starts at the first epoch"):
             trained = tiny_train(checkpoint=path, **change)
-        assert len(trained.curve) == 3 and (digest(trained) == straight) == (not change)
+        assert len(trained.curve) == 3 and (digest(trained) == straight()) == (not change)
 
 
 def test_validation_chooses_the_epoch_or_nothing():
@@ -476,7 +484,7 @@ def test_a_full_disk_leaves_no_half_file_and_training_goes_on(tmp_path):
     assert "Make room on the disk" in first and nothing == "[]"
     assert kept == still == "['checkpoint.npz']"
     assert "model.keras could not be written" in second
-    assert same == digest(tiny_train())
+    assert same == straight()
 
 
 def test_arguments_that_do_not_fit():

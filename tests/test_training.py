@@ -23,7 +23,7 @@ from ekman_expressions.zoo import NetSpec
 
 def _settings(network="WeiNet", *, batch_size=8, **override):
     return TrainingSettings(
-        weights="none", batch_size=batch_size, overrides={network: {"epochs": 2, **override}}
+        weights="none", batch_size=batch_size, overrides={network: {"epochs": 2, "side": 32, **override}}
     )
 
 
@@ -57,7 +57,7 @@ def test_each_fold_gets_a_model_and_a_learning_curve(trained):
 
 def test_loaded_models_answer_probabilities_and_carry_no_optimiser(trained):
     model = load_model(trained, "WeiNet", "CV1").source
-    images = prepared.read_faces(trained, prepared.read_manifest(trained)["image_id"][:3], 64)
+    images = prepared.read_faces(trained, prepared.read_manifest(trained)["image_id"][:3], 32)
     answers = model(images).numpy()
     assert answers.shape == (3, 6)
     np.testing.assert_allclose(answers.sum(axis=1), 1, rtol=1e-5)
@@ -73,7 +73,8 @@ def test_another_process_writes_the_same_bytes(trained, tmp_path):
         "import sys; sys.path.insert(0, sys.argv[2]);"
         "from made_faces import make_experiment; from ekman_expressions.study import training;"
         "from ekman_expressions.study.settings import TrainingSettings;"
-        "settings = TrainingSettings(weights='none', batch_size=8, overrides={'WeiNet': {'epochs': 2}});"
+        "numbers = {'WeiNet': {'epochs': 2, 'side': 32}};"
+        "settings = TrainingSettings(weights='none', batch_size=8, overrides=numbers);"
         "training.train_model(make_experiment(sys.argv[1], training=settings), 'WeiNet', 'CV2')"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path), str(Path(__file__).parent)], check=True)
@@ -227,6 +228,6 @@ def test_a_network_learns_what_colours_tell(tmp_path):
     curve = train_model(experiment, "WeiNet", "CV1")
     assert curve["loss"].iloc[-1] < 0.3 * curve["loss"].iloc[0]
     test = manifest[manifest["fold"] == "CV1"]
-    faces = prepared.read_faces(experiment, test["image_id"], 64)
+    faces = prepared.read_faces(experiment, test["image_id"], 32)
     predicted = np.asarray(load_model(experiment, "WeiNet", "CV1").source(faces)).argmax(axis=1)
     assert predicted.tolist() == [{"anger": 0, "fear": 2}[name] for name in test["expression"]]

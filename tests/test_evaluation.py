@@ -105,24 +105,17 @@ def test_confusion_counts_shown_by_predicted():
             _predictions(["fear"], ["anger"], fold="CV2"),
         ]
     )
-    by_fold = evaluation._confusion(predictions, ("network", "fold"))
-    assert len(by_fold) == 72 and by_fold["images"].sum() == 4
-    summed = evaluation._confusion(predictions, by=("network",))
+    summed = evaluation._confusion(predictions)
+    assert len(summed) == 36 and summed["images"].sum() == 4
     cells = summed.set_index(["expression", "predicted"])["images"]
     assert (cells["fear", "anger"], cells["anger", "fear"], cells["fear", "fear"]) == (2, 0, 1)
     assert list(summed.columns) == ["network", "expression", "predicted", "images"]
 
 
 def test_confusion_has_a_column_for_none_of_the_six_where_there_are_such():
-    predictions = pd.concat(
-        [
-            _predictions(["anger", "fear", "fear"], ["neutral", "contempt", "fear"]),
-            _predictions(["fear"], ["anger"], fold="CV2"),
-        ]
-    )
-    by_fold = evaluation._confusion(predictions, ("network", "fold"))
-    cells = by_fold[by_fold["fold"] == "CV1"].set_index(["expression", "predicted"])["images"]
-    assert (len(cells), len(by_fold)) == (42, 78)
+    predictions = _predictions(["anger", "fear", "fear"], ["neutral", "contempt", "fear"])
+    cells = evaluation._confusion(predictions).set_index(["expression", "predicted"])["images"]
+    assert len(cells) == 42
     assert cells[cells > 0].to_dict() == {
         ("anger", "none of the six"): 1, ("fear", "none of the six"): 1, ("fear", "fear"): 1
     }  # fmt: skip
@@ -191,7 +184,7 @@ def test_second_run_asks_no_model_and_a_killed_one_goes_on(experiment):
     run_steps(experiment, "evaluation")
     folder = experiment.evaluation_folder
     before = {path.name: path.read_bytes() for path in folder.glob("*.csv")}
-    assert {"predictions.csv", "accuracy.csv", "report.csv", "confusion_by_fold.csv"} < set(before)
+    assert {"predictions.csv", "accuracy.csv", "report.csv", "confusion.csv"} < set(before)
     run = run_steps(experiment, "evaluation")
     assert (run.done, run.skipped) == (0, 2)
     (folder / "predictions" / "WeiNet_CV2.csv").unlink()

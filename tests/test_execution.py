@@ -9,7 +9,7 @@ import pytest
 
 from ekman_expressions.core.errors import ConflictError, DataError, MissingError, SettingsError
 from ekman_expressions.study import execution
-from ekman_expressions.study.execution import Task, _run_tasks, using
+from ekman_expressions.study.execution import _run_tasks, _Task, using
 from ekman_expressions.study.provenance import Run
 
 
@@ -54,7 +54,7 @@ def _tries(folder, name):
 
 def _run(*tasks):
     run = Run()
-    made = [Task(name=name, function=function, arguments=(*rest,)) for name, function, *rest in tasks]
+    made = [_Task(name=name, function=function, arguments=(*rest,)) for name, function, *rest in tasks]
     _run_tasks(made, run, desc="Testing", unit="task")
     return run
 

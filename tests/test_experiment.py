@@ -1,8 +1,6 @@
 """Settings: presets, TOML files, validation, and the paths that follow from them."""
 
 import pickle
-import subprocess
-import sys
 
 import pytest
 
@@ -155,13 +153,3 @@ def test_root_is_found_from_a_subfolder(tmp_path, monkeypatch):
     assert find_root() == tmp_path
     monkeypatch.setenv("EKMAN_EXPRESSIONS_ROOT", str(tmp_path / "elsewhere"))
     assert find_root() == tmp_path / "elsewhere"
-
-
-def test_importing_the_package_imports_no_heavy_library():
-    code = (
-        "import sys, ekman_expressions; from ekman_expressions import cli;"
-        "heavy = {'tensorflow', 'keras', 'mediapipe', 'matplotlib', 'cv2', 'sklearn', 'skimage'};"
-        "print(sorted(heavy & set(sys.modules)))"
-    )
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert answer.stdout.strip() == "[]"

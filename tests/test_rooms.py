@@ -15,6 +15,6 @@ def test_each_room_imports_only_from_those_below_it():
 
 
 def test_importing_the_package_loads_no_heavy_library():
-    code = f"import sys, ekman_expressions; print([name for name in {HEAVY!r} if name in sys.modules])"
+    code = f"import sys, ekman_expressions.cli; print([name for name in {HEAVY!r} if name in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert loaded.stdout.strip() == "[]"

@@ -53,26 +53,9 @@ def part_masks() -> dict[str, np.ndarray]:
 
 
 def part_segments(landmarks: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Divide an image into the parts of `face_parts`; as `region_segments`, with whose regions they are made.
+    """Divide an image into the parts of `face_parts`, made of regions as `region_segments` finds them.
 
-    Parameters
-    ----------
-    landmarks : (68, 2) array_like
-        x and y in units of the image's sides.
-    shape : (int, int)
-        Rows and columns of the image.
-
-    Returns
-    -------
-    segments : (H, W) ndarray of int32
-        0 ... S - 1, each occurring.
-    names : tuple of S str
-        What each segment is.
-
-    Raises
-    ------
-    DataError
-        If the landmarks cannot be used.
+    Arguments and returns as there: (H, W) int32, and the part of each segment.
     """
     group_of = {region.name: _JOINED.get(region.group, region.group) for region in atlas().regions}
     parts = face_parts()

@@ -18,7 +18,7 @@ from ekman_expressions.core.files import leftovers, read_csv, sha256, write_csv
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.explainers import compared
 from ekman_expressions.study.provenance import _by_reason, _other_settings, _read_entry, _settings_of
-from ekman_expressions.study.runner import _choices_of, _inputs_of, folder_of, holder, owner
+from ekman_expressions.study.runner import _choices_of, _holder, _inputs_of, folder_of, owner
 from ekman_expressions.study.steps import STEPS, Step
 
 KINDS = ("missing", "stale", "foreign", "damaged")
@@ -29,7 +29,7 @@ _SHOWN = 20
 
 
 @dataclass(kw_only=True)
-class Report:
+class _Report:
     """What `check` found.
 
     Attributes
@@ -70,14 +70,14 @@ class Report:
         return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
 
 
-def check(experiment: Experiment, steps: Mapping[str, Step] = STEPS) -> Report:
+def check(experiment: Experiment, steps: Mapping[str, Step] = STEPS) -> _Report:
     """Look at every file of an experiment, and change nothing.
 
     Each step's ``run.json`` is held against the settings and inputs as they are now, and each file
     that it names against the hash that it had when it was made. All other files are foreign.
     """
-    report = Report()
-    if (run := holder(experiment)) is not None:
+    report = _Report()
+    if (run := _holder(experiment)) is not None:
         report.notes.append(
             f"a run holds the lock (process {run.get('pid')} on {run.get('host')}): what it writes now may "
             "count as foreign, and its temporary files are passed over"
@@ -128,7 +128,7 @@ def _steps_to_check(experiment: Experiment, steps: Mapping[str, Step]) -> Iterat
         yield from ((owner(by, steps[each]), steps[each]) for step in steps.values() for each in step.first)
 
 
-def _read(path: Path, report: Report, reason: str = "") -> dict[str, Any] | None:
+def _read(path: Path, report: _Report, reason: str = "") -> dict[str, Any] | None:
     if not path.exists():
         report.findings[path] = ("missing", reason)
         return None
@@ -145,7 +145,7 @@ def _check_entry(
     steps: Mapping[str, Step],
     folder: Path,
     entry: Mapping[str, Any],
-    report: Report,
+    report: _Report,
 ) -> None:
     if entry.get("omissions"):
         report.omissions.setdefault(step.name, []).extend(_by_reason(entry["omissions"]))
@@ -185,7 +185,7 @@ _NUMBER_KINDS = ("deterministic", "stochastic")
 
 
 @dataclass(frozen=True)
-class Comparison:
+class _Comparison:
     """Expected numbers beside the obtained ones.
 
     Attributes
@@ -228,7 +228,7 @@ def expected_path(name: str) -> Path:
     return path
 
 
-def compare_numbers(experiment: Experiment, table: Path | str | None = None) -> Comparison:
+def compare_numbers(experiment: Experiment, table: Path | str | None = None) -> _Comparison:
     """Compare an experiment's numbers with those that are expected.
 
     Parameters
@@ -253,7 +253,7 @@ def compare_numbers(experiment: Experiment, table: Path | str | None = None) -> 
             reason = str(error)
         ok = bool(abs(obtained - row.expected) <= row.tolerance)
         rows.append({**row._asdict(), "obtained": obtained, "ok": ok, "reason": reason})
-    return Comparison(pd.DataFrame(rows, columns=[*_COLUMNS, "obtained", "ok", "reason"]))
+    return _Comparison(pd.DataFrame(rows, columns=[*_COLUMNS, "obtained", "ok", "reason"]))
 
 
 def update_numbers(experiment: Experiment, table: Path) -> None:

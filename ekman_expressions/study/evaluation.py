@@ -35,8 +35,8 @@ def evaluation(experiment: Experiment, run: Run) -> None:
 
     Writes ``predictions/<network>_<fold>.csv`` as each model is done, then ``predictions.csv`` (all of
     them), ``accuracy_by_fold.csv``, ``accuracy.csv`` (means over folds), ``report.csv`` (per expression),
-    ``confusion.csv``, ``confusion_by_fold.csv``, ``training.csv`` and ``explained.csv``. Models that were not
-    trained, cannot be loaded or predict no probabilities are left out; `ModelError` if none remains.
+    ``confusion.csv``, ``training.csv`` and ``explained.csv``. Models that were not trained, cannot be loaded or
+    predict no probabilities are left out; `ModelError` if none remains.
     """
     for remark in models._own_notes(experiment):
         run.note(remark)
@@ -201,8 +201,7 @@ def _tables(predictions: pd.DataFrame) -> dict[str, pd.DataFrame]:
         "accuracy_by_fold": scores,
         "accuracy": scores.groupby("network", sort=False)[list(SCORES)].mean().reset_index(),
         "report": _report(predictions),
-        "confusion_by_fold": _confusion(predictions, ("network", "fold")),
-        "confusion": _confusion(predictions, ("network",)),
+        "confusion": _confusion(predictions),
     }
 
 
@@ -250,22 +249,21 @@ def _report(predictions: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def _confusion(predictions: pd.DataFrame, by: tuple[str, ...]) -> pd.DataFrame:
-    """Count how often each expression was taken for each: 36 rows for each of `by`.
+def _confusion(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Count how often each expression was taken for each: 36 rows for each network.
 
     Where a model takes images for a class beyond the six, 42: they count as `NONE_OF_THEM`.
     """
     from sklearn.metrics import confusion_matrix
 
     tables = []
-    for names, rows in predictions.groupby(list(by), sort=False):
+    for network, rows in predictions.groupby("network", sort=False):
         predicted = rows["predicted"].where(rows["predicted"].isin(EXPRESSIONS), NONE_OF_THEM)
         classes = EXPRESSIONS if predicted.isin(EXPRESSIONS).all() else (*EXPRESSIONS, NONE_OF_THEM)
         # No image shows none of the six: that row of the square matrix is empty.
         counts = confusion_matrix(rows["expression"], predicted, labels=classes)[: len(EXPRESSIONS)]
         pairs = pd.MultiIndex.from_product([EXPRESSIONS, classes], names=["expression", "predicted"])
         table = pd.DataFrame({"images": counts.ravel()}, index=pairs).reset_index()
-        for place, (column, name) in enumerate(zip(by, names, strict=True)):
-            table.insert(place, column, name)
+        table.insert(0, "network", network)
         tables.append(table)
     return pd.concat(tables, ignore_index=True)

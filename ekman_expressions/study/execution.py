@@ -1,6 +1,6 @@
 """Where the work of a step is done: in this process, or by the workers of a Dask cluster.
 
-The only module that knows. A step hands in `Task` s and gets counts, names and reasons back; faces,
+The only module that knows. A step hands in `_Task` s and gets counts, names and reasons back; faces,
 models and maps are read and written by the task itself, in the folder that all share.
 """
 
@@ -45,7 +45,7 @@ class ClusterError(EkmanExpressionsError, RuntimeError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task:
+class _Task:
     """A part of a step that depends on no other."""
 
     name: str
@@ -93,7 +93,7 @@ def workers() -> int:
     return 1 if scheduler() == "serial" else max(1, sum(_hosts(_client()).values()))
 
 
-def _run_tasks(tasks: Sequence[Task], run: Run, *, desc: str, unit: str, own_bars: bool = False) -> None:
+def _run_tasks(tasks: Sequence[_Task], run: Run, *, desc: str, unit: str, own_bars: bool = False) -> None:
     """Do tasks, wherever `using` says, and gather in `run` what they did, in the order of `tasks`.
 
     A task that raises something unexpected, or whose worker dies, is tried again: `TRIES` times in all, then
@@ -128,7 +128,7 @@ def _checked(value: str, name: str) -> str:
     return value
 
 
-def _serially(tasks: Sequence[Task]) -> Iterator[tuple[int, Any]]:
+def _serially(tasks: Sequence[_Task]) -> Iterator[tuple[int, Any]]:
     for number, task in enumerate(tasks):
         for _ in range(TRIES):
             try:
@@ -139,7 +139,7 @@ def _serially(tasks: Sequence[Task]) -> Iterator[tuple[int, Any]]:
         yield number, outcome
 
 
-def _on_cluster(tasks: Sequence[Task]) -> Iterator[tuple[int, Any]]:
+def _on_cluster(tasks: Sequence[_Task]) -> Iterator[tuple[int, Any]]:
     from distributed import as_completed
     from distributed.client import FutureCancelledError
 
@@ -162,7 +162,7 @@ def _on_cluster(tasks: Sequence[Task]) -> Iterator[tuple[int, Any]]:
         client.cancel(list(futures), reason="the step has ended")
 
 
-def _do(task: Task, hosts: dict[str, int] | None = None) -> Run | Exception:
+def _do(task: _Task, hosts: dict[str, int] | None = None) -> Run | Exception:
     """Do a task; errors that another try would not change are returned, not raised."""
     # Loaded before the limit, which holds for what is loaded.
     import scipy.linalg  # noqa: F401

@@ -30,7 +30,7 @@ from ekman_expressions.explainers.explanation import needs_neutral
 from ekman_expressions.facespace.warp import SHAPE, normalise
 from ekman_expressions.measures.quality import cross_validated_r2
 from ekman_expressions.study import evaluation, models, prepared
-from ekman_expressions.study.execution import Task, _run_tasks, workers
+from ekman_expressions.study.execution import _run_tasks, _Task, workers
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.provenance import Run
 from ekman_expressions.zoo.model import Model
@@ -54,7 +54,7 @@ def explanations(experiment: Experiment, run: Run) -> None:
     for network, fold in experiment.pairs:
         rows = explained[(explained["network"] == network) & (explained["fold"] == fold)]
         tasks += [
-            Task(
+            _Task(
                 name=f"{network}_{fold}",
                 function=_explain_model,
                 arguments=(experiment, network, fold, part),
@@ -193,7 +193,7 @@ def facespace(experiment: Experiment, run: Run) -> None:
     for network, fold in experiment.pairs:
         rows = explained[(explained["network"] == network) & (explained["fold"] == fold)]
         tasks.append(
-            Task(
+            _Task(
                 name=f"{network}_{fold}",
                 function=_normalise_model,
                 arguments=(experiment, network, fold, rows, token),

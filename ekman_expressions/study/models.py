@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ekman_expressions.core.errors import ModelError, check_option
 from ekman_expressions.core.expressions import EXPRESSIONS
@@ -12,9 +11,6 @@ from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.zoo import saving
 from ekman_expressions.zoo.model import Model, as_model
 from ekman_expressions.zoo.own_models import read_model
-
-if TYPE_CHECKING:
-    from ekman_expressions.study.experiment import Experiment
 
 
 def load_model(experiment: Experiment, network: str, fold: str, precision: str = "float32") -> Model:

@@ -38,7 +38,7 @@ _HOW_TO_PASS = (
 
 
 @dataclass(frozen=True)
-class Report:
+class _Report:
     """What `verify` found."""
 
     folder: Path
@@ -109,7 +109,7 @@ def _released_files() -> dict[str, str]:
     return dict(zip(table["file"], table["sha256"], strict=True))
 
 
-def verify(path: Path | str | None = None) -> Report:
+def verify(path: Path | str | None = None) -> _Report:
     """Recompute every published score from the released heatmaps and masks.
 
     Parameters
@@ -144,7 +144,7 @@ def verify(path: Path | str | None = None) -> Report:
     known = _table("known_figures.csv", dtype={"known": str})
     known["obtained"] = known["figure"].map(known_figures(found))
     known["agrees"] = known["obtained"].between(known["low"], known["high"])
-    return Report(folder=folder, cells=cells, pooled=summarise(pooled), known=known, changed=changed)
+    return _Report(folder=folder, cells=cells, pooled=summarise(pooled), known=known, changed=changed)
 
 
 def locate(path: Path | str | None = None, *, download: bool = True) -> Path | None:
@@ -201,7 +201,7 @@ def _download(
     return folder
 
 
-def render(report: Report) -> str:
+def render(report: _Report) -> str:
     """Write a report for a terminal: expected against obtained, the largest difference, both readings."""
     lines = []
     if report.changed:

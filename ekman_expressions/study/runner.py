@@ -357,7 +357,7 @@ def _experiment_lock(experiment: Experiment) -> Iterator[None]:
         lock.release()
 
 
-def holder(experiment: Experiment) -> dict[str, Any] | None:
+def _holder(experiment: Experiment) -> dict[str, Any] | None:
     """Return ``pid``, ``host``, ``command`` and ``since`` of the run that works on an experiment, or None."""
     lock, path = _lock(experiment)
     if not lock.is_locked:

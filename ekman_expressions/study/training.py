@@ -16,7 +16,7 @@ from ekman_expressions.core.seeds import generator
 from ekman_expressions.core.startup import start_tensorflow
 from ekman_expressions.measures import fold_of
 from ekman_expressions.study import prepared
-from ekman_expressions.study.execution import Task, _run_tasks
+from ekman_expressions.study.execution import _run_tasks, _Task
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.models import _check_model
 from ekman_expressions.study.provenance import Run
@@ -59,7 +59,7 @@ def training(experiment: Experiment, run: Run) -> None:
         if warning := preprocessing_warning(network, settings.preprocessing, settings.weights):
             run.note(warning)
     tasks = [
-        Task(name="_".join(pair), function=_train_one, arguments=(experiment, *pair)) for pair in trained
+        _Task(name="_".join(pair), function=_train_one, arguments=(experiment, *pair)) for pair in trained
     ]
     _run_tasks(tasks, run, desc="Training", unit="model")
     # What an interrupted or failed training can resume from.

@@ -386,8 +386,8 @@ def as_model(
         return model
     check_option(precision, "precision", PRECISIONS)
     check_option(output, "output", ("probabilities", "logits"))
-    if saving.is_keras_2(model):
-        model = saving.from_keras_2(model)
+    if saving._is_keras_2(model):
+        model = saving._from_keras_2(model)
     if backends.is_keras(model):
         backend = backends._KerasBackend(model, precision, output)
     elif backends._is_torch(model):

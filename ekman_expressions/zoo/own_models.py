@@ -132,7 +132,7 @@ def load_model(
         side = settings.image_size
     if (
         side is None
-        and (is_keras(source) or saving.is_keras_2(source))
+        and (is_keras(source) or saving._is_keras_2(source))
         and isinstance(getattr(source, "input_shape", None), tuple)
     ):
         side = source.input_shape[2:] if layout == "NCHW" else source.input_shape[1:3]
@@ -225,10 +225,10 @@ def read_model(own: OwnModel, name: str, fold: str = "CV1", precision: str = "fl
 
 def _from_keras_2(model: Any) -> tuple[Any, list[str]]:
     """Return a tf_keras model as one of Keras 3, which has gradients, or as it is with a note."""
-    if not saving.is_keras_2(model):
+    if not saving._is_keras_2(model):
         return model, []
     try:
-        return saving.from_keras_2(model), []
+        return saving._from_keras_2(model), []
     except ModelError:
         return functools.partial(model.predict_on_batch), [
             "it is a tf_keras (Keras 2) model that Keras 3 cannot read, so that it predicts but has no gradients"

@@ -109,7 +109,7 @@ def load(path: Path) -> keras.Model:
         raise ModelError(f"{path} cannot be loaded as a Keras model ({error}).") from error
 
 
-def from_keras_2(model: Any) -> Any:
+def _from_keras_2(model: Any) -> Any:
     """Return a tf_keras model (Keras 2) as a Keras 3 model with its weights; `ModelError` if that cannot be."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.h5"
@@ -123,7 +123,7 @@ def from_keras_2(model: Any) -> Any:
         return load(path)
 
 
-def is_keras_2(model: Any) -> bool:
+def _is_keras_2(model: Any) -> bool:
     """Whether a model is one of tf_keras, without importing it."""
     tf_keras = sys.modules.get("tf_keras")
     return tf_keras is not None and isinstance(model, tf_keras.Model)

@@ -149,7 +149,7 @@ def to_overlay(gray: np.ndarray, face: np.ndarray, mask: np.ndarray) -> np.ndarr
         return cv2.cvtColor(cv2.applyColorMap(values, cv2.COLORMAP_VIRIDIS), cv2.COLOR_BGR2RGB)
 
     picture = 0.4 * 255 * face.mean(axis=-1, keepdims=True) + 0.6 * coloured(gray)
-    inner = cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
+    inner = cv2.erode(mask.astype(np.uint8), np.ones((5, 5), np.uint8)).astype(bool)
     picture[mask & ~inner] = 255
     high = len(gray)
     scale = np.repeat(np.linspace(255, 0, high).astype(np.uint8)[:, None], 12, axis=1)

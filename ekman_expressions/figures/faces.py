@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 from ekman_expressions.core.errors import DataError, check_range
 from ekman_expressions.figures._style import (
+    COLUMN,
     MOVEMENT,
     PAGE,
     PALETTE,
@@ -179,8 +180,9 @@ def explained_faces(
     _require(faces and names, "explained faces")
     columns = min(len(names) + 1, 7)
     lines = -(-(len(names) + 1) // columns)
-    side = PAGE / columns
-    figure = _new_figure(PAGE, 0.1 + (side + 0.3) * lines * len(faces), title)
+    side = min(PAGE / columns, 1.4)
+    high = side * max(face.shape[0] / face.shape[1] for face in faces.values()) + 0.3
+    figure = _new_figure(max(side * columns, COLUMN), 0.1 + high * lines * len(faces), title)
     grid = figure.subplots(lines * len(faces), columns, squeeze=False)
     for cells, (row, face) in zip(grid.reshape(len(faces), -1), faces.items(), strict=True):
         _show(cells[0], face)

@@ -10,6 +10,7 @@ import ekman_expressions as ee
 from ekman_expressions.core.errors import DataError, MissingError, SettingsError
 from ekman_expressions.core.expressions import parse_expression
 from ekman_expressions.faces import LandmarkDetector, survey
+from ekman_expressions.faces.landmarks import _Found
 from ekman_expressions.study import run
 
 ONE_EACH = {"subject": ".+"}
@@ -168,11 +169,11 @@ def test_copies_in_two_folds_and_under_two_labels_are_noted(tmp_path):
 
 
 def test_one_face_that_comes_back_twice_is_one_face():
-    mesh = np.random.default_rng(0).random((478, 2)) * 100 + 50
+    mesh = np.random.default_rng(0).random((478, 3)) * 100 + 50
 
     class Twice(LandmarkDetector):
         def _meshes(self, image):
-            return np.stack([mesh, 1.02 * mesh + 1, mesh * 0.5 + 300])
+            return [_Found(each, {}) for each in (mesh, 1.02 * mesh + 1, mesh * 0.5 + 300)]
 
     with Twice() as detector:
         assert detector.detect(np.zeros((500, 500, 3), np.uint8)).faces == 2

@@ -10,7 +10,7 @@ from test_figures import assert_readable
 from ekman_expressions import figures
 from ekman_expressions.core.errors import DataError, SettingsError
 from ekman_expressions.core.expressions import EXPRESSIONS
-from ekman_expressions.faces.faces import _crop_transform
+from ekman_expressions.faces.faces import crop_transform
 from ekman_expressions.facespace import masks, warp
 from ekman_expressions.facespace.warp import POINTS, SHAPE
 from ekman_expressions.measures.known_answers import iou_at_equal_area
@@ -21,7 +21,7 @@ HULL = polygon2mask(SHAPE, POINTS[[*range(17), 26, 24, 19, 17]][:, ::-1] - 0.5)
 
 def in_face_space(layer, size=96, landmarks=LANDMARKS):
     """Warp a layer of the source image whose face has these landmarks."""
-    transform = _crop_transform(landmarks, size)
+    transform = crop_transform(landmarks, size)
     units = (landmarks @ transform[:, :2].T + transform[:, 2]) / size
     return known_answers._layer_in_face_space(np.float32(layer), transform, units, size)
 

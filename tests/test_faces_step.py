@@ -8,9 +8,11 @@ import pytest
 from made_databases import BUNDLED, contents, experiment_on, small_database, write_database
 from PIL import Image
 
+from ekman_expressions import Experiment
 from ekman_expressions.core import files
 from ekman_expressions.core.errors import ConflictError, DataError, MissingError, SettingsError
 from ekman_expressions.core.files import read_arrays, read_image, read_json
+from ekman_expressions.faces.faces import UnusableImage
 from ekman_expressions.study import faces
 from ekman_expressions.study import run as run_steps
 from ekman_expressions.study.prepared import (
@@ -22,6 +24,7 @@ from ekman_expressions.study.prepared import (
     read_landmarks,
     read_manifest,
 )
+from ekman_expressions.study.settings import FaceSettings
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +54,39 @@ def test_prepare_writes_faces_landmarks_and_manifest(prepared):
     lacks = [note for note in run.notes if "has no image of disgust, fear, happiness, sadness" in note]
     assert len(lacks) == 2
     assert read_json(experiment.faces_folder / "run.json")["notes"] == run.notes
+
+
+def test_strange_neutral_faces_are_noted_and_those_turned_too_far_left_out(tmp_path, monkeypatch):
+    """A smile that is called neutral; another person's neutral face; one that cannot be aligned."""
+    named = {
+        "id03_anger_0": "id03_happiness_0",
+        "id05_anger_0": "id18_neutral_0",
+        "id07_anger_0": "id07_neutral_0",
+    }
+    rows = []
+    for number, (face, neutral) in enumerate(named.items()):
+        for name, expression in ((face, "anger"), (neutral, "neutral")):
+            shutil.copy(BUNDLED / "images" / f"{name}.webp", tmp_path)
+            rows.append((name, f"{name}.webp", str(number), expression))
+    write_database(tmp_path, rows, neutral=[named.get(row[0], "") for row in rows])
+    faces_of = FaceSettings(datasets=("mine",), roots={"mine": str(tmp_path)}, folds=3, size=64)
+    experiment = Experiment(name="trial", networks=("WeiNet",), faces=faces_of, root=tmp_path / "root")
+    align = faces.align_neutral
+
+    def align_but_one(pixels, points, face, of_face, transform):
+        if np.array_equal(face, read_image(face_path(experiment, "mine_id07_anger_0"))):
+            raise UnusableImage("turned too far")
+        return align(pixels, points, face, of_face, transform)
+
+    monkeypatch.setattr(faces, "align_neutral", align_but_one)
+    run = run_steps(experiment, "faces")
+    assert "neutral faces that do not look neutral, 1: mine_id03_happiness_0" in run.notes
+    assert "faces whose neutral face may be another person's, 1: mine_id05_anger_0" in run.notes
+    assert run.omissions == [{"item": "neutral face of mine_id07_anger_0", "reason": "turned too far"}]
+    table = read_manifest(experiment).set_index("image_id")["neutral"]
+    assert table["mine_id07_anger_0"] == "" and table["mine_id05_anger_0"] == "mine_id18_neutral_0"
+    actions = pd.read_csv(experiment.faces_folder / "blendshapes.csv", index_col="image_id")
+    assert actions.shape == (6, 52) and actions["mouthSmileLeft"].idxmax() == "mine_id03_happiness_0"
 
 
 def test_faces_are_read_at_any_size_in_the_order_asked(prepared):

@@ -11,7 +11,7 @@ from ekman_expressions.core import files
 from ekman_expressions.core.errors import DataError, MissingError
 from ekman_expressions.core.files import read_image
 from ekman_expressions.faces import landmarks
-from ekman_expressions.faces.landmarks import LandmarkDetector, _mesh_indices, find_model, landmark_outliers
+from ekman_expressions.faces.landmarks import LandmarkDetector, find_model, landmark_outliers, mesh_indices
 from ekman_expressions.faces.synthetic import folder
 from ekman_expressions.facespace.warp import POINTS as TEMPLATE
 
@@ -97,17 +97,23 @@ def test_points_are_continuous_pixels_of_the_largest_face():
     """A stand-in mesh with known coordinates, in an image that is not square."""
 
     def mesh(scale):
-        return [SimpleNamespace(x=scale * number / 478, y=scale * (number % 7) / 7) for number in range(478)]
+        return [SimpleNamespace(x=scale * n / 478, y=scale * (n % 7) / 7, z=scale) for n in range(478)]
 
     detector = LandmarkDetector()
     detector._landmarker = SimpleNamespace(
-        detect=lambda _: SimpleNamespace(face_landmarks=[mesh(0.1), mesh(0.8), mesh(0.4)]), close=lambda: None
+        detect=lambda _: SimpleNamespace(
+            face_landmarks=[mesh(0.1), mesh(0.8), mesh(0.4)],
+            face_blendshapes=[[SimpleNamespace(category_name="jawOpen", score=s)] for s in (0.1, 0.8, 0.4)],
+        ),
+        close=lambda: None,
     )
     with detector:
         found = detector.detect(np.zeros((300, 500, 3), np.uint8))
     assert found.faces == 3
-    wanted = np.column_stack([_mesh_indices() / 478 * 0.8 * 500, _mesh_indices() % 7 / 7 * 0.8 * 300])
+    wanted = np.column_stack([mesh_indices() / 478 * 0.8 * 500, mesh_indices() % 7 / 7 * 0.8 * 300])
     np.testing.assert_allclose(found.points, wanted)
+    np.testing.assert_allclose(found.mesh[:, 2], 0.8 * 500)
+    assert found.blendshapes == {"jawOpen": 0.8}
 
 
 def test_landmarks_lie_where_the_face_is(detector, face):

@@ -28,7 +28,7 @@ from ekman_expressions.faces.folders import (
     check_ids,
     read_manifest,
 )
-from ekman_expressions.faces.landmarks import FaceLandmarks, LandmarkDetector, read_landmarks
+from ekman_expressions.faces.landmarks import STILL, FaceLandmarks, LandmarkDetector, read_landmarks
 
 Detect = Callable[[np.ndarray], FaceLandmarks | None]
 
@@ -237,8 +237,8 @@ def _as_rgb(array: np.ndarray) -> np.ndarray:
 # Square crops: eyes level, forehead to chin, alike on all faces
 
 
-def _crop_transform(points: np.ndarray, size: int) -> np.ndarray:
-    """Return the similarity (2, 3) that takes source coordinates to those of the crop."""
+def crop_transform(points: np.ndarray, size: int) -> np.ndarray:
+    """Return the similarity (2, 3) that takes source coordinates to those of the crop, `size` units wide."""
     points = np.asarray(points, np.float64)
     left, right = (points[eye].mean(axis=0) for eye in _EYES)
     eyes = (left + right) / 2
@@ -280,7 +280,7 @@ def crop_face(image: np.ndarray, points: np.ndarray, size: int) -> tuple[np.ndar
         If the landmarks leave no distance from eyes to mouth, or between the eyes.
     """
     check_range(size, "size", 1, integer=True)
-    transform = _crop_transform(points, size)
+    transform = crop_transform(points, size)
     landmarks = (np.asarray(points, np.float64) @ transform[:, :2].T + transform[:, 2]) / size
     return _cut(image, transform, size), landmarks.astype(np.float32), transform
 
@@ -350,10 +350,10 @@ def _reflected(places: np.ndarray, length: int) -> np.ndarray:
 
 # The same person's neutral face
 
-# Landmarks that expressions hardly move: jaw beside the ears, bridge and base of the nose, corners of the eyes.
-_STILL = [0, 1, 2, 14, 15, 16, 27, 28, 29, 30, 33, 36, 39, 42, 45]
-# In units of the distance between the eyes: below this the pictures count as one shot.
-_SAME_SHOT = 0.045
+# How far landmarks that expressions hardly move lie apart, in units of the distance between the eyes: below
+# the first the pictures count as one shot; above the second, after the affine map, they cannot be aligned.
+# A degree by which the head is turned away adds 0.01 to the latter.
+_SAME_SHOT, _FARTHEST = 0.045, 0.35
 
 
 def align_neutral(
@@ -379,14 +379,26 @@ def align_neutral(
     Returns
     -------
     (S, S, 3) ndarray of uint8
+
+    Raises
+    ------
+    UnusableImage
+        If those landmarks still lie 0.35 of the distance between the eyes apart after the affine map: about
+        where the head is turned by 30 degrees more in one picture than in the other.
     """
-    ones = np.ones((len(_STILL), 1))
-    start = np.hstack([np.asarray(points, np.float64)[_STILL], ones])
-    wanted = np.asarray(face_points, np.float64)[_STILL]
+    ones = np.ones((len(STILL), 1))
+    start = np.hstack([np.asarray(points, np.float64)[STILL], ones])
+    wanted = np.asarray(face_points, np.float64)[STILL]
     eyes = math.dist(face_points[_EYES[0]].mean(axis=0), face_points[_EYES[1]].mean(axis=0))
     if np.sqrt(((start[:, :2] - wanted) ** 2).sum(axis=1).mean()) < _SAME_SHOT * eyes:
         return _cut(neutral, transform, len(face))
     affine = np.linalg.lstsq(start, wanted, rcond=None)[0].T
+    misfit = np.sqrt(((start @ affine.T - wanted) ** 2).sum(axis=1).mean()) / eyes
+    if misfit > _FARTHEST:
+        raise UnusableImage(
+            f"its neutral picture shows the head turned too far away from it (about {100 * misfit:.0f} degrees, "
+            f"at most {100 * _FARTHEST:.0f}), or another head"
+        )
     to_crop = np.column_stack(
         [transform[:, :2] @ affine[:, :2], transform[:, :2] @ affine[:, 2] + transform[:, 2]]
     )
@@ -538,7 +550,12 @@ def load_faces(
             item = items[kept[other]]
             pixels = decode_image(read_source(item)) if _path_of(item) else _as_rgb(item)
             transform, whole = cuts[place]
-            neutrals[place] = align_neutral(pixels, cuts[other][1], images[place], whole, transform)
+            try:
+                neutrals[place] = align_neutral(pixels, cuts[other][1], images[place], whole, transform)
+            except UnusableImage as error:
+                neutral[place] = ""
+                left_out.loc[len(left_out)] = (f"neutral face of {table['image_id'][place]}", str(error))
+                warnings.warn(f"{table['image_id'][place]}: {error}. It has no neutral face.", stacklevel=2)
     return Faces(np.stack(images), np.float32(points), table.assign(neutral=neutral), left_out, neutrals)
 
 

@@ -7,11 +7,12 @@ import math
 import os
 import re
 import unicodedata
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import metadata, resources
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -28,6 +29,9 @@ PARTS = {
     "mouth": slice(48, 68),
 }
 """The landmarks (iBUG order) of each part of the face."""
+
+STILL = [0, 1, 2, 14, 15, 16, 27, 28, 29, 30, 33, 36, 39, 42, 45]
+"""Landmarks that expressions hardly move: jaw beside the ears, bridge and base of the nose, eyes' corners."""
 
 OUTLIER, FEWEST = 6.0, 20
 """Faces with a `landmark_outliers` score above `OUTLIER` deserve a look, if there are `FEWEST` or more."""
@@ -62,15 +66,28 @@ class FaceLandmarks:
         How many faces the image shows, of at most 5.
     look : {'whole', 'margin', 'windows', 'given'}
         On which look the face was found, see `LandmarkDetector.detect`; or that another program found it.
+    mesh : (478, 3) ndarray of float64 or None
+        All points of MediaPipe's mesh, the last ten those of the irises: x and y as in `points`, z in the
+        same unit, larger away from the camera. None where the landmarks were given.
+    blendshapes : dict of str to float, range [0, 1]
+        How far the face does each of 52 actions, as the landmark model sees it: ``jawOpen``,
+        ``mouthSmileLeft`` ...; empty where the landmarks were given.
     """
 
     points: np.ndarray
     faces: int
     look: str = "whole"
+    mesh: np.ndarray | None = None
+    blendshapes: Mapping[str, float] = field(default_factory=dict)
+
+
+class _Found(NamedTuple):
+    mesh: np.ndarray
+    blendshapes: dict[str, float]
 
 
 @cache
-def _mesh_indices() -> np.ndarray:
+def mesh_indices() -> np.ndarray:
     """Return, for each of the 68 landmarks, its index among MediaPipe's 478 points."""
     text = resources.files("ekman_expressions").joinpath("data/mediapipe_to_68.json").read_text("utf-8")
     return np.array(json.loads(text)["indices"])
@@ -116,42 +133,48 @@ class LandmarkDetector:
         looks = {"whole": self._meshes, "margin": self._with_margin, "windows": self._in_windows}
         for name, look in looks.items():
             # One face may come back twice, nearly equal, when the head is turned.
-            meshes = _without_repeats(look(image), nearly_equal=True)
-            if len(meshes):
-                largest = np.argmax(_areas(meshes))
-                return FaceLandmarks(points=meshes[largest][_mesh_indices()], faces=len(meshes), look=name)
+            faces = _without_repeats(look(image), nearly_equal=True)
+            if faces:
+                mesh, blendshapes = faces[0]
+                points = mesh[mesh_indices(), :2]
+                return FaceLandmarks(points, len(faces), name, mesh, blendshapes)
         return None
 
-    def _meshes(self, image: np.ndarray) -> np.ndarray:
-        """Return the points (faces, 478, 2) of all faces that one look finds, in pixels."""
+    def _meshes(self, image: np.ndarray) -> list[_Found]:
+        """Return all faces that one look finds, in pixels."""
         if self._landmarker is None:
             self._landmarker = _create(find_model())
         height, width = image.shape[:2]
-        faces = self._landmarker.detect(_as_mediapipe(image)).face_landmarks
-        points = [[(point.x, point.y) for point in face] for face in faces]
-        return np.array(points).reshape(-1, 478, 2) * (width, height)
+        found = self._landmarker.detect(_as_mediapipe(image))
+        return [
+            _Found(
+                np.array([(point.x, point.y, point.z) for point in face]) * (width, height, width),
+                {action.category_name: action.score for action in actions},
+            )
+            for face, actions in zip(found.face_landmarks, found.face_blendshapes, strict=True)
+        ]
 
-    def _with_margin(self, image: np.ndarray) -> np.ndarray:
+    def _with_margin(self, image: np.ndarray) -> list[_Found]:
         import cv2
 
         margin = math.ceil(_MARGIN * max(image.shape[:2]))
         wide = cv2.copyMakeBorder(image, *[margin] * 4, cv2.BORDER_CONSTANT, value=(128, 128, 128))
-        return self._meshes(wide) - margin
+        return [face._replace(mesh=face.mesh - (margin, margin, 0)) for face in self._meshes(wide)]
 
-    def _in_windows(self, image: np.ndarray) -> np.ndarray:
+    def _in_windows(self, image: np.ndarray) -> list[_Found]:
         for part in (2, 4):
             side = max(image.shape[:2]) // part
             if side < _SMALLEST:
                 break
             found = [
-                self._meshes(image[top : top + side, left : left + side]) + (left, top)
+                face._replace(mesh=face.mesh + (left, top, 0))
                 for top in _starts(image.shape[0], side)
                 for left in _starts(image.shape[1], side)
+                for face in self._meshes(image[top : top + side, left : left + side])
             ]
-            meshes = np.concatenate(found)
-            if len(meshes):
-                return _without_repeats(meshes)
-        return np.empty((0, 478, 2))
+            if found:
+                return _without_repeats(found)
+        return []
 
 
 # Landmarks that another program found
@@ -214,7 +237,7 @@ def read_landmarks(
         )
     found: list[FaceLandmarks | None] = [None] * len(image_ids)
     for place, theirs in faces.items():
-        largest = theirs[int(np.argmax(_areas(np.array(theirs))))]
+        largest = max(theirs, key=_area)
         found[place] = FaceLandmarks(largest, len(theirs), "given")
     return found, others
 
@@ -256,24 +279,25 @@ def _starts(length: int, side: int) -> list[int]:
     return np.linspace(0, max(length - side, 0), count).astype(int).tolist()
 
 
-def _areas(meshes: np.ndarray) -> np.ndarray:
-    return np.prod(np.ptp(meshes, axis=1), axis=1)
+def _area(points: np.ndarray) -> float:
+    return float(np.prod(np.ptp(points[:, :2], axis=0)))
 
 
-def _without_repeats(meshes: np.ndarray, *, nearly_equal: bool = False) -> np.ndarray:
+def _without_repeats(faces: list[_Found], *, nearly_equal: bool = False) -> list[_Found]:
     """Keep, of faces that several windows show (or of meshes that are nearly equal), the largest, largest first."""
-    kept: list[np.ndarray] = []
-    for mesh in meshes[np.argsort(-_areas(meshes), kind="stable")]:
+    kept: list[_Found] = []
+    for face in sorted(faces, key=lambda face: -_area(face.mesh)):
+        mesh, others = face.mesh[:, :2], [other.mesh[:, :2] for other in kept]
         middle, size = mesh.mean(axis=0), np.ptp(mesh, axis=0).max()
         if nearly_equal:
-            repeated = any(np.abs(other - mesh).mean() < 0.1 * size for other in kept)
+            repeated = any(np.abs(other - mesh).mean() < 0.1 * size for other in others)
         else:
             repeated = any(
-                ((other.min(axis=0) < middle) & (middle < other.max(axis=0))).all() for other in kept
+                ((other.min(axis=0) < middle) & (middle < other.max(axis=0))).all() for other in others
             )
         if not repeated:
-            kept.append(mesh)
-    return np.array(kept) if kept else meshes
+            kept.append(face)
+    return kept
 
 
 def _as_mediapipe(image: np.ndarray):
@@ -296,6 +320,7 @@ def _create(model: Path):
                 # Read here, since MediaPipe cannot open every path (letters outside ASCII on Windows).
                 base_options=BaseOptions(model_asset_buffer=model.read_bytes()),
                 num_faces=_MOST_FACES,
+                output_face_blendshapes=True,
             )
         )
 
@@ -360,6 +385,43 @@ def _carried(package: str) -> Path | None:
         return Path(metadata.distribution(package).locate_file(_CARRIERS[package]))
     except metadata.PackageNotFoundError:
         return None
+
+
+def turned_like(mesh: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, float]:
+    """Turn a face's mesh in space, scale and move it so that it lies as another mesh of the same head.
+
+    The similarity in three dimensions under which the landmarks `STILL`, that expressions hardly move, lie
+    nearest to each other.
+
+    Parameters
+    ----------
+    mesh, other : (478, 3) ndarray of float
+        As in `FaceLandmarks`; each in units of its own.
+
+    Returns
+    -------
+    turned : (478, 3) ndarray of float64
+        `mesh`, in the units of `other`.
+    misfit : float
+        Root mean square distance of those landmarks in the picture afterwards, in units of the distance
+        between the eyes' outer corners. On the synthetic faces at most 0.03 for 99 % of pictures of one
+        person, whatever their pose, and above it for 42 % of those of two.
+    """
+    from scipy.spatial.transform import Rotation
+
+    start, wanted = (each[mesh_indices()[STILL]] for each in (mesh, other))
+    middle, target = start.mean(axis=0), wanted.mean(axis=0)
+    rotation, _ = Rotation.align_vectors(wanted - target, start - middle)
+    still = rotation.apply(start - middle)
+    scale = (still * (wanted - target)).sum() / (still**2).sum()
+    left = np.linalg.norm((scale * still + target - wanted)[:, :2], axis=1)
+    misfit = math.sqrt((left**2).mean()) / eye_distance(other)
+    return scale * rotation.apply(mesh - middle) + target, misfit
+
+
+def eye_distance(mesh: np.ndarray) -> float:
+    """Return the distance between the eyes' outer corners in the picture, in units of the mesh (478, 3)."""
+    return math.dist(*mesh[mesh_indices()[[36, 45]], :2])
 
 
 # Outliers, and the error where the truth is known

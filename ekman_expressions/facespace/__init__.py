@@ -13,6 +13,7 @@ from ekman_expressions.facespace.heatmaps import (
     to_uint8,
 )
 from ekman_expressions.facespace.masks import Atlas, Region, atlas, ekman_mask, mask_path, read_mask
+from ekman_expressions.facespace.movement import movement
 from ekman_expressions.facespace.warp import (
     JAW,
     LANDMARKS,
@@ -38,6 +39,7 @@ __all__ = [
     "heatmap_name",
     "heatmap_path",
     "mask_path",
+    "movement",
     "normalise",
     "read_float",
     "read_gray",

@@ -146,7 +146,7 @@ def normalise(image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     points = source_points(landmarks)
     # From the centre of the first pixel, in pixels; columns apart are twice as fast as together.
     x, y = (
-        (_corner_shares() @ (points[:, axis] * side - 0.5)).astype(np.float32)
+        source_positions(points[:, axis] * side - 0.5).astype(np.float32)
         for axis, side in enumerate((width, height))
     )
     if max(height, width) < _LONGEST and _remap_is_exact():
@@ -156,6 +156,11 @@ def normalise(image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
         whole = warped[0] if len(warped) == 1 else np.stack(warped, axis=-1)
         return whole.reshape(*SHAPE, *image.shape[2:])
     return _sample(image, x, y).reshape(*SHAPE, *image.shape[2:])
+
+
+def source_positions(points: np.ndarray) -> np.ndarray:
+    """Return where each pixel of face space lies in an image: (61600[, 2]), of its `source_points` (89[, 2])."""
+    return _corner_shares() @ points
 
 
 def template_points(landmarks: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

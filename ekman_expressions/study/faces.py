@@ -29,7 +29,7 @@ from ekman_expressions.faces.faces import (
     prepare_face,
     read_source,
 )
-from ekman_expressions.faces.landmarks import FEWEST, OUTLIER, FaceLandmarks
+from ekman_expressions.faces.landmarks import FEWEST, OUTLIER, FaceLandmarks, turned_like
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.prepared import (
     COLUMNS,
@@ -39,11 +39,20 @@ from ekman_expressions.study.prepared import (
     landmarks_path,
     neutral_path,
     outlier_table,
+    read_mesh,
 )
 from ekman_expressions.study.provenance import Run
 
 # Images named in a note; all are in the tables.
 _SHOWN = 10
+# Blendshapes that are low on neutral faces (others, such as mouthPucker, are not): one of them is above so
+# much on 3 % of the neutral synthetic faces, and on 4 % (disgust) to 86 % (happiness) of the others.
+_TELLING, _ACTS = (
+    ("jawOpen", "mouthSmile", "mouthFrown", "mouthShrugLower", "browInnerUp", "eyeWide", "eyeBlink"),
+    0.4,
+)
+# See `turned_like`.
+_MISFIT = 0.03
 
 
 def faces(experiment: Experiment, run: Run) -> None:
@@ -51,13 +60,15 @@ def faces(experiment: Experiment, run: Run) -> None:
 
     Writes into ``experiment.faces_folder``: ``sources.csv`` (what the databases list),
     ``faces/<image_id>.png``, ``landmarks/<image_id>.npz``, ``neutrals/<image_id>.png`` (the same person's
-    neutral face, aligned, where there is one), ``manifest.csv``, and ``landmark_outliers.csv`` (see
-    `outlier_table`). Faces that are done are skipped; one whose
-    source image has changed is made again. Images that cannot be read or show no face are left
-    out, by name. Of a database whose file names say who is seen, no path is written anywhere.
+    neutral face, aligned, where there is one), ``manifest.csv``, ``landmark_outliers.csv`` (see
+    `outlier_table`), and ``blendshapes.csv`` (`FaceLandmarks.blendshapes` of all, the neutral ones too,
+    but where landmarks were given). Faces that are done are skipped; one whose source image has changed is made again. Images that cannot
+    be read or show no face are left out, by name. Of a database whose file names say who is seen, no path
+    is written anywhere.
 
     Notes of the run: the databases' own, unused expressions, images with several faces, faces found
-    on a second look only, landmark outliers, folds that lack an expression.
+    on a second look only, neutral faces that do not look neutral or may be another person's, landmark
+    outliers, folds that lack an expression. Neutral faces that are turned too far away are left out by name.
 
     Raises
     ------
@@ -114,14 +125,13 @@ def faces(experiment: Experiment, run: Run) -> None:
                 run.note(f"{row.image_id} shows {count} faces: the largest is used")
             if look in ("margin", "windows"):
                 second.append(row.image_id)
-    _align_neutrals(
-        experiment, rows, dict(zip(listed["image_id"], listed["path"], strict=True)), digests, new, run
-    )
+    path_of = dict(zip(listed["image_id"], listed["path"], strict=True))
+    aligned = _align_neutrals(experiment, rows, path_of, digests, new, run)
     if second:
         run.note(f"faces found on a second look only, {_first_of(second)}")
     manifest = rows[rows["image_id"].isin(digests)]
     _note_copies(manifest.assign(sha256=manifest["image_id"].map(digests)), run)
-    manifest = manifest.assign(neutral=manifest["neutral"].where(manifest["neutral"].isin(digests), ""))
+    manifest = manifest.assign(neutral=manifest["neutral"].where(manifest["image_id"].isin(aligned), ""))
     empty = [fold for fold in experiment.face_folds if fold not in set(manifest["fold"])]
     if empty:
         # The last ones: what databases leave out themselves comes first.
@@ -139,6 +149,10 @@ def faces(experiment: Experiment, run: Run) -> None:
     )
     columns = [*COLUMNS, *more, "sha256"]
     write_csv(experiment.manifest_path, manifest[columns].sort_values("image_id"))
+    actions = _blendshapes(experiment, sorted(digests))
+    _note_strange_neutrals(experiment, manifest, actions, run)
+    write_csv(folder / "blendshapes.csv", actions.reset_index())
+    run.made(folder / "blendshapes.csv", items=0)
     table = outlier_table(experiment)
     write_csv(folder / "landmark_outliers.csv", table)
     run.made(experiment.manifest_path, folder / "landmark_outliers.csv", items=0)
@@ -158,8 +172,8 @@ def _prepare(
 
     Writes the crop, then an ``.npz`` with `points` (68, 2) in units of the crop, `transform`
     (2, 3) from continuous source pixels to those of the crop, `faces` found, the `look` that
-    found them and the `sha256` of what it was made of. Returns the source's, whether it was made now, faces
-    and look.
+    found them, `mesh` and `blendshapes` of `FaceLandmarks` where they are known, and the `sha256` of what it
+    was made of. Returns the source's, whether it was made now, faces and look.
     """
     data = read_source(row.path)
     digest = made_of = hashlib.sha256(data).hexdigest()
@@ -169,7 +183,8 @@ def _prepare(
     if landmarks.exists() and face.exists():
         # A damaged file is made again.
         with suppress(DataError):
-            before = read_arrays(landmarks, ("points", "sha256", "faces", "look"))
+            needed = () if made_of != digest else ("mesh", "blendshapes")
+            before = read_arrays(landmarks, ("points", "sha256", "faces", "look", *needed))
             if before["sha256"] == made_of:
                 return digest, False, int(before["faces"]), str(before["look"])
     cut, points, transform, found = prepare_face(data, detect, experiment.faces.size, crop=crop)
@@ -178,6 +193,10 @@ def _prepare(
     # Compressing harder saves a tenth and takes longer than finding the face.
     write_image(face, cut, compress_level=1)
     arrays = {"points": points, "transform": transform, "faces": np.array(found.faces)}
+    if found.mesh is not None:
+        names = [(name, np.float32) for name in found.blendshapes]
+        arrays["mesh"] = np.float32(found.mesh)
+        arrays["blendshapes"] = np.array([tuple(found.blendshapes.values())], names)
     write_arrays(landmarks, arrays | {"look": np.array(found.look), "sha256": np.array(made_of)})
     return digest, True, found.faces, found.look
 
@@ -210,8 +229,11 @@ def _align_neutrals(
     digests: dict[str, str],
     new: set[str],
     run: Run,
-) -> None:
-    """Write ``neutrals/<image_id>.png``, the same person's neutral face aligned to each prepared face."""
+) -> set[str]:
+    """Write ``neutrals/<image_id>.png``, the same person's neutral face aligned to each prepared face.
+
+    Returns the ids of the faces that have one.
+    """
     known = rows[rows["image_id"].isin(digests) & rows["neutral"].isin(digests)]
     for row in known.itertuples():
         path = neutral_path(experiment, row.image_id)
@@ -224,11 +246,45 @@ def _align_neutrals(
             read_image(face_path(experiment, row.image_id)),
             _read_transform(experiment, row.image_id),
         )
-        write_image(path, align_neutral(pixels, points, face, of_face, transform), compress_level=1)
+        try:
+            neutral = align_neutral(pixels, points, face, of_face, transform)
+        except UnusableImage as error:
+            path.unlink(missing_ok=True)
+            run.omit(f"neutral face of {row.image_id}", error)
+            known = known[known["image_id"] != row.image_id]
+            continue
+        write_image(path, neutral, compress_level=1)
         run.made(path, items=0)
     without = int((~rows["image_id"].isin(known["image_id"])).sum())
     if len(known) and without:
         run.note(f"faces without a neutral face of the same person: {without}")
+    return set(known["image_id"])
+
+
+def _blendshapes(experiment: Experiment, image_ids: list[str]) -> pd.DataFrame:
+    """Return the blendshapes of prepared faces by ``image_id``, without those whose landmarks were given."""
+    read = {image_id: read_arrays(landmarks_path(experiment, image_id)) for image_id in image_ids}
+    rows = {name: arrays["blendshapes"] for name, arrays in read.items() if "blendshapes" in arrays}
+    table = pd.DataFrame(np.concatenate(list(rows.values())) if rows else None)
+    return table.set_index(pd.Index(list(rows), name="image_id", dtype=object)).round(4)
+
+
+def _note_strange_neutrals(
+    experiment: Experiment, manifest: pd.DataFrame, actions: pd.DataFrame, run: Run
+) -> None:
+    """Note neutral faces on which the landmark model sees an action, or whose head is not the face's."""
+    known = manifest[manifest["neutral"].isin(actions.index) & manifest["image_id"].isin(actions.index)]
+    seen = actions.loc[sorted(set(known["neutral"]))]
+    acting = seen[[name for name in seen if name.startswith(_TELLING)]].max(axis=1) > _ACTS
+    if acting.any():
+        run.note(f"neutral faces that do not look neutral, {_first_of(list(acting.index[acting]))}")
+    others = [
+        row.image_id
+        for row in known.itertuples()
+        if turned_like(read_mesh(experiment, row.neutral), read_mesh(experiment, row.image_id))[1] > _MISFIT
+    ]
+    if others:
+        run.note(f"faces whose neutral face may be another person's, {_first_of(others)}")
 
 
 def _called(path: str, found: Survey) -> str:

@@ -128,6 +128,14 @@ def read_landmarks(experiment: Experiment, image_id: str) -> np.ndarray:
     return points
 
 
+def read_mesh(experiment: Experiment, image_id: str) -> np.ndarray:
+    """Read the mesh of one prepared face, or of a neutral one, in its source image; see `FaceLandmarks`."""
+    arrays = read_arrays(require(landmarks_path(experiment, image_id), "faces"))
+    if "mesh" not in arrays:
+        raise MissingError(f"{image_id} has no mesh: its landmarks were given, or found by an earlier version")
+    return arrays["mesh"]
+
+
 def _read_transform(experiment: Experiment, image_id: str) -> np.ndarray:
     """Read how a crop was cut out of its source image, (2, 3) float64; see `crop_face`."""
     path = require(landmarks_path(experiment, image_id), "faces")

@@ -1,0 +1,95 @@
+"""Movement of the landmarks from the neutral face: known by construction, whatever the pose."""
+
+from contextlib import nullcontext
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from ekman_expressions.core.errors import DataError
+from ekman_expressions.core.files import read_image
+from ekman_expressions.faces import LandmarkDetector, crop_face, synthetic
+from ekman_expressions.faces.faces import UnusableImage, align_neutral
+from ekman_expressions.faces.landmarks import STILL, eye_distance, mesh_indices, turned_like
+from ekman_expressions.facespace import POINTS, SHAPE, atlas, movement, source_points
+from ekman_expressions.facespace.warp import source_positions
+from ekman_expressions.study.known_answers import _layer_in_face_space
+
+LOWEST = POINTS[STILL, 1].max()
+
+
+@pytest.fixture(scope="module")
+def neutral():
+    """A bowl with the template's landmarks, other points at random among them."""
+    random = np.random.default_rng(0)
+    flat = random.uniform(POINTS[:68].min(axis=0), POINTS[:68].max(axis=0), (478, 2))
+    flat[mesh_indices()] = POINTS[:68]
+    return np.column_stack([flat, ((flat - flat.mean(axis=0)) ** 2).sum(axis=1) / 300])
+
+
+def turned(mesh, degrees):
+    turn = Rotation.from_euler("yxz", [degrees, degrees / 2, 10], degrees=True)
+    return 1.7 * turn.apply(mesh - mesh.mean(axis=0)) + (300, 200, 0)
+
+
+@pytest.mark.parametrize("degrees", [0, 35])
+def test_movement_is_what_was_moved_whatever_the_neutrals_pose(neutral, degrees):
+    mesh = neutral.copy()
+    # Below the lowest landmark that is still, sideways, the farther down the more.
+    mesh[:, 0] += 0.2 * np.maximum(neutral[:, 1] - LOWEST, 0)
+    found = movement(mesh, turned(neutral, degrees))
+    # The template's crop is the template, so that the picture's height is known for each pixel of face space.
+    height = (
+        source_positions(source_points(mesh[mesh_indices(), :2] / SHAPE[::-1]))[:, 1].reshape(SHAPE)
+        * SHAPE[0]
+    )
+    expected = 0.2 * np.maximum(height - LOWEST, 0) / eye_distance(mesh)
+    inner = atlas().hull & (height > LOWEST + 20) & (found > 0)
+    assert inner.sum() > 5000 and expected[inner].max() > 0.15
+    np.testing.assert_allclose(found[inner], expected[inner], atol=0.02)
+    assert np.median(found[atlas().hull & (height < LOWEST)]) < 1e-6
+
+
+def test_the_same_head_fits_itself_and_another_does_not(neutral):
+    back, misfit = turned_like(turned(neutral, 25), neutral)
+    np.testing.assert_allclose(back, neutral, atol=1e-6)
+    assert misfit < 1e-9
+    long = turned(neutral * (1, 1.3, 1), 25)
+    assert turned_like(long, neutral)[1] > 0.03
+
+
+@pytest.mark.parametrize("wrong", [np.zeros((68, 2)), np.full((478, 3), np.nan)])
+def test_meshes_must_be_whole(neutral, wrong):
+    with pytest.raises(DataError, match="478 finite points"):
+        movement(neutral, wrong)
+
+
+@pytest.fixture(scope="module")
+def detected():
+    """A surprised face, the neutral one of its shot, and one of another."""
+    names = ("surprise_0", "neutral_0", "neutral_1")
+    with LandmarkDetector() as detector:
+        return [
+            detector.detect(read_image(synthetic.folder() / "images" / f"id03_{name}.webp")) for name in names
+        ]
+
+
+def test_movement_is_that_of_the_rendered_surface(detected):
+    face, *neutrals = detected
+    _, landmarks, transform = crop_face(np.zeros((224, 224, 3), np.uint8), face.points, 224)
+    truth = _layer_in_face_space(synthetic.read_layers("id03_surprise_0")["total"], transform, landmarks, 224)
+    for neutral in neutrals:
+        found = movement(face.mesh, neutral.mesh)
+        assert np.corrcoef(found[atlas().hull], truth[atlas().hull])[0, 1] > 0.8
+
+
+@pytest.mark.parametrize("degrees", [20, 45])
+def test_a_neutral_face_that_is_turned_too_far_is_refused(detected, degrees):
+    """The limit is about 30 degrees."""
+    face = np.zeros((96, 96, 3), np.uint8)
+    turn = Rotation.from_euler("y", degrees, degrees=True)
+    away = turn.apply(detected[1].mesh)[mesh_indices(), :2]
+    with (
+        pytest.raises(UnusableImage, match="turned too far .* at most 35") if degrees > 35 else nullcontext()
+    ):
+        align_neutral(face, away, face, detected[1].points, np.eye(2, 3))

@@ -8,15 +8,16 @@ from tiny_study import contents, make_study, written_at
 
 from ekman_expressions import Experiment
 from ekman_expressions.core.errors import SettingsError
-from ekman_expressions.core.files import read_arrays, write_csv
-from ekman_expressions.explainers import EXPLAINERS, StoredMap, region_names
+from ekman_expressions.core.files import read_arrays, write_csv, write_image
+from ekman_expressions.explainers import EXPLAINERS, StoredMap, face_parts, region_names
 from ekman_expressions.facespace import heatmaps
 from ekman_expressions.facespace.warp import SHAPE
-from ekman_expressions.study import evaluation
+from ekman_expressions.study import evaluation, explainers
 from ekman_expressions.study import heatmaps as heatmaps_step
 from ekman_expressions.study import run as run_steps
 from ekman_expressions.study.explainers import TABLES, common_heatmaps, read_table, summarise_regions
 from ekman_expressions.study.explanations import read_explanation
+from ekman_expressions.study.prepared import neutral_path, read_manifest
 from ekman_expressions.study.provenance import _settings_of
 from ekman_expressions.study.scores import read_scores_by_fold
 from ekman_expressions.study.settings import ExplanationSettings
@@ -267,3 +268,59 @@ def test_region_means_and_their_errors():
     assert table.loc[("all", "left_eye"), ["faces", "importance"]].tolist() == [3, 3]
     assert table.loc[("all", "left_eye"), "standard_error"] == pytest.approx(2 / np.sqrt(3))
     assert np.isnan(table.loc[("B", "background"), "standard_error"])
+
+
+# The causal explainer, and faces without what it needs
+
+
+@pytest.mark.parametrize("explainer, compare", [("lime", "causal"), ("causal", "kernel_shap")])
+def test_without_neutral_faces_every_step_lists_what_is_left_out(tmp_path, explainer, compare):
+    study = make_study(tmp_path)
+    study = study.replace(explanation=study.explanation.replace(explainer=explainer, compare=(compare,)))
+    more = ("statistics", "regions") if explainer == "causal" else ()
+    omitted = {}
+    for step in (*BEFORE, "dendrograms", "explainers", "quality", *more):
+        omitted[step] = {
+            entry["item"]
+            for entry in run_steps(study, step).omissions
+            if "has no neutral face of the same person" in entry["reason"]
+        }
+    where = "explainers" if compare == "causal" else "explanations"
+    assert len([item for item in omitted[where] if "face_CV" in item]) == 12
+    values = read_table(study, "causal_values")
+    assert values.empty and read_table(study, "causal").empty
+
+
+def test_causal_tables_name_what_cannot_be_read_and_count_predictions_that_fall(tmp_path):
+    study = make_study(tmp_path)
+    random = np.random.default_rng(1)
+    for row in read_manifest(study).itertuples():
+        write_image(neutral_path(study, row.image_id), random.integers(0, 256, (64, 64, 3), dtype=np.uint8))
+    settings = study.explanation.replace(compare=("causal",), options={"causal": {"samples": 64}})
+    study = study.replace(explanation=settings)
+    for step in (*BEFORE, "dendrograms"):
+        run_steps(study, step)
+    # Damaged between the steps, which only the comparison of explainers notices.
+    path = study.record_path("WeiNet", "CV1", "face_CV1_2")
+    whole, estimate = path.read_bytes(), explainers.read_explanation
+
+    def read(by, network, fold, image_id, expression):
+        if by.explanation.explainer == "lime" and image_id == "face_CV1_2":
+            path.write_bytes(whole[:100])
+        try:
+            return estimate(by, network, fold, image_id, expression)
+        finally:
+            path.write_bytes(whole)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(explainers, "read_explanation", read)
+        run = run_steps(study, "explainers")
+    assert [entry["item"] for entry in run.omissions if "damaged" in entry["reason"]] == [
+        "lime WeiNet_CV1_face_CV1_2"
+    ]
+    assert len(read_table(study, "causal")) == 11
+    falls = (read_table(study, "causal_values")[list(face_parts())].sum(axis=1) < 0).sum()
+    assert 0 < falls < 12
+    assert [note for note in run.notes if note.startswith("causal:")] == [
+        f"causal: {falls} of 12 faces on WeiNet are predicted less as their class than their neutral face is"
+    ]

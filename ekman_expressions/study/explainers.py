@@ -110,19 +110,27 @@ def _causal_tables(
         values.append(dict(zip(TABLES["causal_values"], known, strict=False)))
         values[-1] |= dict(zip(parts, truth.weights, strict=True))
         for name in names:
-            by = experiment.explained_by(name)
-            if name == "causal" or not by.record_path(*face).exists():
+            if name == "causal":
                 continue
-            masses = part_masses(read_explanation(by, *face, row.expression).map, truth.segments)
+            try:
+                found = read_explanation(experiment.explained_by(name), *face, row.expression)
+                masses = part_masses(found.map, truth.segments)
+            except (DataError, MissingError) as error:
+                run.omit(f"{name} {'_'.join(face)}", error)
+                continue
             agreement.append(
                 dict(zip(("network", "fold", "image_id", "subject", "expression"), known, strict=True))
                 | {"explainer": name}
                 | causal_agreement(truth, masses)
             )
-    return (
-        pd.DataFrame(agreement, columns=list(TABLES["causal"])),
-        pd.DataFrame(values, columns=list(TABLES["causal_values"])),
-    )
+    table = pd.DataFrame(values, columns=list(TABLES["causal_values"]))
+    for network, changes in table.set_index("network")[list(face_parts())].sum(axis=1).groupby(level=0):
+        if (changes < 0).any():
+            run.note(
+                f"causal: {(changes < 0).sum()} of {len(changes)} faces on {network} are predicted less as "
+                "their class than their neutral face is"
+            )
+    return pd.DataFrame(agreement, columns=list(TABLES["causal"])), table
 
 
 def read_table(experiment: Experiment, name: str) -> pd.DataFrame:

@@ -101,7 +101,7 @@ def write_onnx(
         [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-    onnx.checker._check_model(model)
+    onnx.checker.check_model(model)
     onnx.save(model, path)
 
 

@@ -44,6 +44,9 @@ def test_a_model_that_normalises_each_image_is_taken_with_a_note(images):
 def test_whole_number_inputs_want_whole_pixels(tmp_path):
     import tensorflow as tf
 
+    # Of half as bright an image "unit" would make 0 of every pixel.
+    noise = np.random.default_rng(0).random((2, SIDE, SIDE, 3), dtype=np.float32) * 0.49
+
     class Bytes(tf.Module):
         @tf.function(input_signature=[tf.TensorSpec((None, SIDE, SIDE, 3), tf.uint8)])
         def __call__(self, x):
@@ -54,8 +57,16 @@ def test_whole_number_inputs_want_whole_pixels(tmp_path):
     with pytest.raises(ModelError, match="takes whole numbers.*Say preprocessing = '255'"):
         load(tmp_path / "bytes")
     found = load(tmp_path / "bytes", preprocessing="255")
-    noise = np.random.default_rng(0).random((2, SIDE, SIDE, 3), dtype=np.float32) * 0.49
     assert np.abs(np.diff(found.predict(noise), axis=0)).max() > 1e-4
+    onnx = pytest.importorskip("onnx")
+    write_onnx(tmp_path / "bytes.onnx", MATRIX / 255, kind=onnx.TensorProto.UINT8)
+    for preprocessing in ("unit", "minus_one_one"):
+        with pytest.raises(ModelError, match="takes whole numbers.*Say preprocessing = '255'"):
+            load(tmp_path / "bytes.onnx", preprocessing=preprocessing)
+    with pytest.raises(ModelError, match="takes whole numbers"):
+        load(tmp_path / "bytes.onnx", preprocessing="255", std=255)
+    found = load(tmp_path / "bytes.onnx", preprocessing="255")
+    np.testing.assert_allclose(found.predict(noise), function(MATRIX)(np.rint(noise * 255) / 255), atol=1e-6)
 
 
 def test_a_model_that_answers_all_alike_is_noted():
@@ -265,3 +276,68 @@ def test_weights_in_a_file_beside_that_is_lost(tmp_path):
     (tmp_path / "net.onnx.data").unlink()
     with pytest.raises(ModelError, match=r"net\.onnx\.data"):
         load(tmp_path / "net.onnx")
+
+
+def test_the_onnx_zoos_ferplus(tmp_path):
+    """IR 3 lists initialisers among the inputs; one gray face of 64 x 64 in [0, 255] a time, eight logits."""
+    onnx = pytest.importorskip("onnx")
+    make, kind = onnx.helper, onnx.TensorProto
+    kernel, matrix = np.float32(weights(5).reshape(5, 1, 1, 3)), weights(8, 5) / 400
+    inputs = {"kernel": kernel, "shape": np.array([1, 5]), "matrix": matrix}
+    graph = make.make_graph(
+        [
+            make.make_node("Conv", ["face", "kernel"], ["found"], kernel_shape=[1, 3]),
+            make.make_node("Relu", ["found"], ["positive"]),
+            make.make_node("GlobalAveragePool", ["positive"], ["means"]),
+            make.make_node("Reshape", ["means", "shape"], ["flat"]),
+            make.make_node("MatMul", ["flat", "matrix"], ["logits"]),
+        ],
+        "ferplus",
+        [
+            make.make_tensor_value_info("face", kind.FLOAT, [1, 1, 64, 64]),
+            *(
+                make.make_tensor_value_info(name, make.np_dtype_to_tensor_dtype(value.dtype), value.shape)
+                for name, value in inputs.items()
+            ),
+        ],
+        [make.make_tensor_value_info("logits", kind.FLOAT, [1, 8])],
+        [onnx.numpy_helper.from_array(value, name) for name, value in inputs.items()],
+    )
+    model = make.make_model(graph, opset_imports=[make.make_opsetid("", 8)], ir_version=3)
+    onnx.checker.check_model(model)
+    onnx.save(model, tmp_path / "ferplus.onnx")
+    names = ["neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt"]
+    more = {"side": 64, "channels": "gray", "preprocessing": "255", "layout": "NCHW", "output": "logits"}
+    found = load(tmp_path / "ferplus.onnx", classes=names, **more)
+    gray = np.random.default_rng(0).random((3, 64, 64), dtype=np.float32)
+    pixels = np.lib.stride_tricks.sliding_window_view(gray * 255, 3, axis=2)
+    means = np.maximum(pixels @ kernel[:, 0, 0].T, 0).mean(axis=(1, 2))
+    expected = with_softmax(means @ matrix)
+    assert np.ptp(expected, axis=0).max() > 1e-3
+    predicted = found.predict(gray[..., None].repeat(3, axis=3))
+    np.testing.assert_allclose(predicted, expected[:, [4, 5, 6, 1, 3, 2, 0, 7]], atol=1e-5)
+
+
+def test_the_end_of_a_long_message_of_keras_is_shown(tmp_path):
+    keras = pytest.importorskip("keras")
+
+    class Odd(keras.layers.Layer):
+        def __init__(self, table=(), **more):
+            super().__init__(**more)
+            if list(table) == [1] * 300:
+                raise ValueError("Here is the reason.")
+            self.table = [1] * 300
+
+        def call(self, images):
+            return images
+
+        def get_config(self):
+            return super().get_config() | {"table": self.table}
+
+    Odd = keras.saving.register_keras_serializable("tests_of_models")(Odd)
+    images = keras.Input((SIDE, SIDE, 3))
+    pooled = keras.layers.GlobalAveragePooling2D()(Odd()(images))
+    keras.Model(images, keras.layers.Dense(6, "softmax")(pooled)).save(tmp_path / "odd.keras")
+    with pytest.raises(ModelError, match=r"(?s)\(\.\.\. .*Here is the reason\..*\) A file of Keras 2") as caught:
+        load(tmp_path / "odd.keras")
+    assert len(str(caught.value)) < 800

@@ -400,10 +400,13 @@ def _check_raw(raw: np.ndarray, again: np.ndarray, name: str, own: OwnModel) -> 
 
 def _check_whole_numbers(name: str, own: OwnModel) -> None:
     """Raise `ModelError` where a model takes whole numbers, but pixels are not given as such."""
-    if own.preprocessing != "255":
+    if own.preprocessing != "255" or own.mean or own.std:
+        given = f"preprocessing = {own.preprocessing!r}" + (
+            ", with a mean or std," if own.mean or own.std else ""
+        )
         raise ModelError(
-            f"{name} takes whole numbers, but preprocessing = {own.preprocessing!r} gives it fractions, which would "
-            "all become 0 or 1. Say preprocessing = '255'."
+            f"{name} takes whole numbers, but {given} gives it fractions, which would be cut off. "
+            "Say preprocessing = '255', and leave out mean and std."
         )
 
 

@@ -44,7 +44,7 @@ def baselines():
 def test_scores_stand_beside_their_intervals_and_baselines(intervals, baselines):
     styled = tables.scores_table(intervals, baselines)
     cells = styled.data
-    assert list(cells.index[:3]) == list(NETWORKS) and list(cells.columns) == list(NAMES)
+    assert list(cells.index[:3]) == list(NETWORKS) and list(cells.columns) == [NAMES[-1], *NAMES[:-1]]
     assert cells.loc["WeiNet", "Anger"] == "0.600 [0.550, 0.650]"
     assert cells.loc["VGG16", "Fear"] == "–"
     assert cells.loc["an all-white mask", "Fear"] == "0.250"

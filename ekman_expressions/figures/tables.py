@@ -30,8 +30,8 @@ ROWS: tuple[str, ...] = ("white", "random_pixels", "ellipse_30", "other_masks", 
 
 _STYLES = [
     {"selector": "caption", "props": "caption-side: top; text-align: left; padding-bottom: 0.6em"},
-    {"selector": "td", "props": "text-align: right"},
-    {"selector": "th.row_heading", "props": "min-width: 11em"},
+    {"selector": "td, th", "props": "text-align: right; padding: 0.3em"},
+    {"selector": "th.row_heading", "props": "min-width: 10em"},
 ]
 _BASELINE = "color: #666666; font-style: italic"
 
@@ -84,7 +84,7 @@ def scores_table(
         _with_interval(*values)
         for values in chosen[["estimate", f"{unit}_low", f"{unit}_high"]].itertuples(index=False)
     ]
-    networks, expressions = (list(dict.fromkeys(chosen[name])) for name in ("network", "expression"))
+    networks, expressions = list(dict.fromkeys(chosen["network"])), _average_first(chosen["expression"])
     chosen = chosen.assign(text=text, weight=np.where(above, "font-weight: bold", ""))
     cells, weights = (
         chosen.pivot(index="network", columns="expression", values=name).loc[networks, expressions]
@@ -113,7 +113,7 @@ def baselines_table(baselines: pd.DataFrame, score: str = "iou") -> Styler:
     """
     check_option(score, "score", baselines["score"].unique())
     chosen = baselines[(baselines["score"] == score) & baselines["value"].notna()]
-    expressions, names = (list(dict.fromkeys(chosen[name])) for name in ("expression", "meaning"))
+    expressions, names = _average_first(chosen["expression"]), list(dict.fromkeys(chosen["meaning"]))
     text = [
         _number(row.value) if np.isnan(row.low) else _with_interval(row.value, row.low, row.high)
         for row in chosen.itertuples()
@@ -184,6 +184,11 @@ def _styled(cells: pd.DataFrame, weights: pd.DataFrame, caption: str) -> Styler:
     weights = weights.rename_axis(index=None, columns=None)
     styled = cells.style.apply(lambda _: weights, axis=None).format(_unbroken)
     return styled.set_caption(caption).set_table_styles(_STYLES)
+
+
+def _average_first(expressions: pd.Series) -> list[str]:
+    # Where a page is too narrow for the table, it is the last column that is out of sight.
+    return sorted(dict.fromkeys(expressions), key=lambda name: name != AVERAGE)
 
 
 def _unbroken(cell: str) -> str:

@@ -29,6 +29,7 @@ from ekman_expressions.figures._style import (
     _patch,
     _require,
     _styled,
+    span,
 )
 
 _FOLD = {
@@ -276,8 +277,9 @@ def training_effort(table: pd.DataFrame) -> Figure:
     if table.empty or not measures:
         raise DataError(f"There is nothing to draw: the table needs rows, and any of {', '.join(_EFFORT)}.")
     networks = list(dict.fromkeys(table["network"]))
-    figure = _new_figure(PAGE, 0.95 + 0.2 * len(networks))
     groups = table.groupby("network", sort=False)
+    title = f"Mean ± standard deviation, n = {span(groups.size())} models"
+    figure = _new_figure(PAGE, 0.95 + 0.2 * len(networks), title)
     grid = figure.subplots(1, len(measures), sharey=True, squeeze=False)[0]
     for axes, (name, label) in zip(grid, measures.items(), strict=True):
         means, spreads = groups[name].mean()[networks], groups[name].std()[networks].fillna(0)

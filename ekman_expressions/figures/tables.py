@@ -30,7 +30,7 @@ ROWS: tuple[str, ...] = ("white", "random_pixels", "ellipse_30", "other_masks", 
 
 _STYLES = [
     {"selector": "caption", "props": "caption-side: top; text-align: left; padding-bottom: 0.6em"},
-    {"selector": "td, th", "props": "text-align: right; padding: 0.3em"},
+    {"selector": "td, th", "props": "text-align: right; padding: 0.3em; font-size: 11px"},
     {"selector": "th.row_heading", "props": "min-width: 10em"},
 ]
 _BASELINE = "color: #666666; font-style: italic"

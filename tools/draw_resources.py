@@ -16,10 +16,13 @@ from ekman_expressions.faces import synthetic
 from ekman_expressions.facespace import heatmaps, masks, warp
 from ekman_expressions.figures import _style as style
 from ekman_expressions.figures import faces, walls
+from ekman_expressions.measures.chance import centre_ellipse
+from ekman_expressions.measures.heatmap_set import assess, read_heatmaps
 from ekman_expressions.measures.scores import AVERAGE
-from ekman_expressions.study import evaluation, explanations, known_answers, prepared
+from ekman_expressions.study import evaluation, explanations, known_answers, prepared, published
 from ekman_expressions.study.explainers import read_table
 from ekman_expressions.study.scores import read_scores
+from ekman_expressions.zoo import NETWORKS
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -102,6 +105,49 @@ def draw_causal(experiment: Experiment) -> None:
         note=f"Shapley values, means of {figures.span(counts)} faces per expression; outlines: Ekman masks",
     )
     figures.save(figure, REPOSITORY / "resources" / "causal.png")
+
+
+def draw_published() -> None:
+    """Draw the published IoU beside what knows nothing, and, where the released heatmaps are, what remains."""
+    table = published.scores()
+    rows = table[(table["network"] != AVERAGE) & (table["expression"] != AVERAGE)]
+    drawn = np.array([masks.ekman_mask(name) for name in EXPRESSIONS])
+    centre = centre_ellipse(0.3)
+    references = {
+        "all-white mask": drawn.mean(),
+        "ellipse in the middle of the canvas": np.mean(
+            [(centre & mask).sum() / (centre | mask).sum() for mask in drawn]
+        ),
+    }
+    figure = figures.barplot(
+        rows,
+        label="network",
+        value="iou",
+        points="expression",
+        groups=figures.network_kinds(NETWORKS, weights="imagenet"),
+        references=references,
+        title="Published IoU with the Ekman masks (means of 5 folds; dots: expressions)",
+        axis_label="IoU",
+    )
+    figures.save(figure, REPOSITORY / "resources" / "published.png")
+    folder = published.locate()
+    if folder is None:
+        print("The released heatmaps are not here: published_cells.png stays as it is.")
+        return
+    folds = [f"CV{number}" for number in range(1, 6)]
+    released = read_heatmaps(folder, drawn, list(NETWORKS), folds, omit=print)
+    cells = assess(released, seed=0)["cells"].query("kind == 'network'")
+    cells = cells.assign(above=cells["above_mean_map"] - cells["chance"])
+    wide = cells.pivot(index="network", columns="expression", values=["above", "p_corrected"])
+    wide = wide.loc[list(dict.fromkeys(cells["network"]))]
+    figure = figures.annotated_matrix(
+        wide["above"],
+        "IoU above the network's mean map",
+        p=wide["p_corrected"],
+        title="What remains of the released heatmaps once each network's mean map is taken out",
+        note="chance 0; n = 5 folds\n* p < 0.05 against random facial regions, corrected for all cells",
+    )
+    figures.save(figure, REPOSITORY / "resources" / "published_cells.png")
 
 
 def write_pages(experiment: Experiment) -> None:
@@ -204,6 +250,7 @@ def main() -> None:
     draw_heatmaps(experiment)
     draw_movement(experiment)
     draw_causal(experiment)
+    draw_published()
     write_pages(experiment)
 
 

@@ -22,6 +22,8 @@ from ekman_expressions.explainers.explanation import needs_neutral
 from ekman_expressions.faces import Faces
 from ekman_expressions.facespace import SHAPE, atlas, ekman_mask, normalise, threshold_otsu, to_uint8
 from ekman_expressions.measures.chance import centre_distance, centre_ellipse, random_pixels
+from ekman_expressions.measures.regions import region_masses
+from ekman_expressions.measures.reliability import cross_validated_r2
 from ekman_expressions.measures.scores import METRICS, auc, mask_scores
 from ekman_expressions.measures.uncertainty import (
     SUBJECT_RESAMPLES,
@@ -110,7 +112,7 @@ def explain(
             "Name its classes: load_model(model, classes=[...])."
         )
     chosen = _targets(targets, classes, predictions)
-    explanations = []
+    explanations, unseen = [], []
     for place, image_id in enumerate(tqdm(faces.table["image_id"], desc=row.title, unit="face", delay=1)):
         stored = row.query(
             model,
@@ -121,12 +123,17 @@ def explain(
             settings=settings | {"hidden": neutrals[place]} if neutral else settings,
         )
         explanations.append(row.estimate(stored, int(chosen[place]), settings))
+        if row.has_surrogate:
+            of_fit = {name: settings[name] for name in ("kernel_width", "alpha")}
+            of_fit["seed"] = derive_seed(seed, "unseen", model.name, image_id)
+            unseen.append(cross_validated_r2(stored, int(chosen[place]), **of_fit))
     return Explanations(
         explainer=explainer,
         model=model,
         faces=faces,
         explanations=tuple(explanations),
         predictions=predictions,
+        r2_unseen=tuple(unseen) or (np.nan,) * len(faces),
     )
 
 
@@ -161,6 +168,8 @@ class Explanations:
         In the order of the faces.
     predictions : (N, C) ndarray of float32
         The model's probabilities.
+    r2_unseen : tuple of N float
+        The surrogate's R² on samples that its fit has not seen (10-fold cross-validation); NaN without one.
     """
 
     explainer: str
@@ -168,6 +177,7 @@ class Explanations:
     faces: Faces
     explanations: tuple[Explanation, ...]
     predictions: np.ndarray
+    r2_unseen: tuple[float, ...]
 
     def __len__(self) -> int:
         return len(self.explanations)
@@ -188,8 +198,8 @@ class Explanations:
         """One row per face: who, what was predicted and explained, and how well the surrogate fits.
 
         ``image_id, subject, expression`` (the label, if known), ``predicted``, ``probability`` (of the
-        predicted class), ``explained`` (the class), ``r2`` (NaN without a surrogate) and ``passes`` (forward
-        passes).
+        predicted class), ``explained`` (the class), ``r2`` and `r2_unseen` (NaN without a surrogate) and
+        ``passes`` (forward passes).
         """
         predicted = self.predictions.argmax(axis=1)
         return self.faces.table[["image_id", "subject", "expression"]].assign(
@@ -197,6 +207,7 @@ class Explanations:
             probability=self.predictions.max(axis=1),
             explained=[self.classes[found.target] for found in self.explanations],
             r2=[found.r2 for found in self.explanations],
+            r2_unseen=self.r2_unseen,
             passes=[found.passes for found in self.explanations],
         )
 
@@ -205,6 +216,16 @@ class Explanations:
         """Each explanation in face space, negative weights set to 0 as in the study: (N, 275, 224) float32."""
         pairs = zip(self.explanations, self.faces.landmarks, strict=True)
         return np.stack([normalise(np.maximum(found.map, 0), points) for found, points in pairs])
+
+    @cached_property
+    def regions(self) -> pd.DataFrame:
+        """The share of each part of the face in each explanation: N rows that sum to 1.
+
+        NaN where nothing speaks for the class. A column for each of the atlas' groups, from the forehead down,
+        and ``elsewhere``.
+        """
+        masses = region_masses(self.maps, "group").set_axis(self.faces.table["image_id"])
+        return masses.div(masses.sum(axis=1).where(lambda sums: sums > 0), axis=0)
 
     def heatmap(self, expression: str | None = None, *, by: str = "predicted") -> Heatmap:
         """Average explanations in face space.
@@ -230,19 +251,22 @@ class Explanations:
         if not taken.any():
             counts = self.table[by].value_counts().to_dict()
             raise DataError(f"No face has {by} = {expression!r}; there are {counts}.")
-        points, images = self.faces.landmarks[taken], self.faces.images[taken]
         return Heatmap(
             maps=self.maps[taken],
             subjects=self.faces.table["subject"].to_numpy(str)[taken],
             expression=expression or "",
             name=f"{EXPLAINERS[self.explainer].title} of {self.model.name}",
-            face=np.mean(
-                [normalise(np.float32(i) / 255, p) for i, p in zip(images, points, strict=True)], axis=0
-            ),
+            face=_mean_face(self.faces[taken]),
         )
 
+    @cached_property
+    def _face(self) -> np.ndarray:
+        return _mean_face(self.faces)
+
     def plot(self, place: int = 0) -> Figure:
-        """Draw the explanation of one face.
+        """Draw one face with its landmarks, its explanation, and that in face space.
+
+        There it lies over the mean of all faces, with the outline of the class's Ekman mask.
 
         Parameters
         ----------
@@ -253,12 +277,22 @@ class Explanations:
 
         check_range(place, "place", 0, len(self) - 1, integer=True)
         found, row = self.explanations[place], self.table.iloc[place]
+        parts = [
+            f"{row.image_id}: {row.explained} {self.predictions[place, found.target]:.2f}",
+            f"{EXPLAINERS[self.explainer].title} of {self.model.name}",
+        ]
+        if np.isfinite(row.r2_unseen):
+            parts.append(f"R² {row.r2_unseen:.2f} on unseen samples")
         image = self.faces[place].at(found.map.shape)[0]
-        title = f"{row.image_id}: {row.explained}, {EXPLAINERS[self.explainer].title} of {self.model.name}"
-        if found.segments is None:
-            return figures.heatmap_figure(found.map, face=image, label="weight", title=title)
-        return figures.explanation(
-            image, found.segments, found.weights, standard_errors=found.standard_errors, title=title
+        return figures.explained_face(
+            image,
+            self.faces.landmarks[place],
+            found.map,
+            self.maps[place],
+            self._face,
+            mask=ekman_mask(row.explained) if row.explained in EXPRESSIONS else None,
+            segments=found.segments,
+            title=" · ".join(parts),
         )
 
 
@@ -442,6 +476,12 @@ class Heatmap:
         counts = resample_counts(len(names), SUBJECT_RESAMPLES, seed=derive_seed(seed, "subjects"))
         replicates = resampled_scores(self.maps, codes, counts, mask, atlas().hull)
         return {name: interval_of(values[name], found, len(names)) for name, found in replicates.items()}
+
+
+def _mean_face(faces: Faces) -> np.ndarray:
+    """Return the mean of faces in face space: (275, 224, 3) float, range [0, 1]."""
+    pairs = zip(faces.images, faces.landmarks, strict=True)
+    return np.mean([normalise(np.float32(image) / 255, points) for image, points in pairs], axis=0)
 
 
 def _targets(targets: Any, classes: Sequence[str], predictions: np.ndarray) -> np.ndarray:

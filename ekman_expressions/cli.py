@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import argparse
 import errno
+import math
 import sys
 import tomllib
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from ekman_expressions import __version__, report, study
-from ekman_expressions.core.errors import EkmanExpressionsError, SettingsError
+from ekman_expressions.api import explain
+from ekman_expressions.core.errors import EkmanExpressionsError, SettingsError, check_option
+from ekman_expressions.explainers import EXPLAINERS
+from ekman_expressions.faces import load_faces
 from ekman_expressions.study import execution
 from ekman_expressions.study.check import check, compare_numbers, update_numbers
 from ekman_expressions.study.experiment import Experiment, presets
 from ekman_expressions.study.provenance import info
 from ekman_expressions.study.runner import folder_of
+from ekman_expressions.zoo import example_model, load_model
+from ekman_expressions.zoo.own_settings import OwnModel
 
 _EXPERIMENT = f"one of {', '.join(presets())}, or a settings file (.toml)"
 # The report comes last, of all that the study has left.
@@ -49,7 +56,7 @@ def _advice(error: OSError) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return " Free some space, or choose a folder on another disk with --root; finished work is kept."
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return " Choose a folder that you may write to with --root."
+        return " Choose a folder that you may write to with --root or --out."
     return ""
 
 
@@ -69,6 +76,8 @@ def _parser() -> argparse.ArgumentParser:
         metavar="WHERE",
         help="'local:4': four processes here; 'tcp://host:8786': a Dask cluster; default: this process",
     )
+
+    _explain_verb(verbs)
 
     init = _verb(verbs, _init, "init", "write a settings file to start your own experiment from")
     init.add_argument(
@@ -134,6 +143,89 @@ def _verb(
     if root:
         verb.add_argument("--root", type=Path, help="where datasets/, models/, results/ ... lie")
     return verb
+
+
+def _explain_verb(verbs: Any) -> None:
+    about = "explain what a network sees in pictures of faces, in one command"
+    verb = _verb(verbs, _explain, "explain", about)
+    verb.add_argument(
+        "pictures", nargs="+", metavar="PICTURE", help="image files, or one folder or table (CSV)"
+    )
+    verb.add_argument("--out", type=Path, default=Path("explained.png"), metavar="FILE", help=(
+        "the figure (.png, .svg, .pdf); each of several faces gets one, with its name; default: explained.png"
+    ))  # fmt: skip
+    verb.add_argument("--no-crop", action="store_true", help="the pictures are square crops of faces already")
+    verb.add_argument("--explainer", default="lime", help=f"one of {', '.join(EXPLAINERS)}; default: lime")
+    verb.add_argument("--target", metavar="CLASS", help="the class to explain; default: the predicted one")
+    verb.add_argument("--seed", type=int, default=0, help="of the random samples; default: 0")
+    verb.add_argument(
+        "--option", action="append", default=[], metavar="KEY=VALUE",
+        help="a setting of the explainer, such as samples=500 or hidden=mean; may be repeated",
+    )  # fmt: skip
+    verb.add_argument(
+        "--model", metavar="FILE",
+        help="Keras, ONNX, torch or SavedModel, or file.py:function; default: a small example network that "
+        "learned synthetic faces. What follows describes it, see docs/own_model.md",
+    )  # fmt: skip
+    verb.add_argument("--classes", metavar="A,B,...", type=_names, help="all its outputs, in their order")
+    verb.add_argument("--side", type=int, metavar="PIXELS", help="of the square images that it takes")
+    for name in ("channels", "preprocessing", "layout", "output"):
+        field = OwnModel.model_fields[name]
+        choices = [choice for choice in get_args(field.annotation) if choice]
+        verb.add_argument(f"--{name}", choices=choices, help=field.description.replace("`", ""))
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from ekman_expressions import figures
+
+    described = ("classes", "side", "channels", "preprocessing", "layout", "output")
+    given = {name: value for name in described if (value := getattr(options, name)) is not None}
+    if given and options.model is None:
+        raise SettingsError(f"--{next(iter(given))} describes a network: name its file with --model.")
+    check_option(options.explainer, "--explainer", EXPLAINERS)
+    check_option(options.out.suffix, "the suffix of --out", (".png", ".svg", ".pdf"))
+    settings = dict(_choice(text) for text in options.option)
+    if "hidden" in EXPLAINERS[options.explainer].shared:
+        settings.setdefault("hidden", "blur")
+    model = load_model(options.model, **given) if options.model else example_model()
+    source = options.pictures if len(options.pictures) > 1 else options.pictures[0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of faces left out: they are all listed below
+        faces = load_faces(source, crop=not options.no_crop)
+    for row in faces.omissions.itertuples():
+        print(f"left out: {row.item}: {row.reason}")
+    found = explain(model, faces, options.explainer, targets=options.target, seed=options.seed, **settings)
+    if options.model is None:
+        print("The example network learned synthetic faces: of photographs it knows little. Yours: --model")
+    for place, row in enumerate(found.table.itertuples()):
+        name = (
+            options.out.name if len(found) == 1 else f"{options.out.stem}_{row.image_id}{options.out.suffix}"
+        )
+        figures.save(found.plot(place), options.out.with_name(name))
+        known = f", labelled {row.expression}" if row.expression else ""
+        print(f"{row.image_id}: {row.predicted}, probability {row.probability:.2f}{known}")
+        print(f"  {row.explained} explained by {EXPLAINERS[options.explainer].title}: {_reliability(row)}")
+        shares = found.regions.iloc[place].dropna().nlargest(5)
+        print(
+            "  "
+            + (", ".join(f"{part} {share:.0%}" for part, share in shares.items()) or "nothing speaks for it")
+        )
+        print(f"  {options.out.with_name(name)}")
+    return 0
+
+
+def _reliability(row: Any) -> str:
+    """Say how far one explanation describes the network."""
+    if math.isnan(row.r2):
+        return "how reliable it is cannot be told from it alone (the step 'quality' of a study does)"
+    verdict = "the weights tell more than half of what hiding parts does"
+    if row.r2_unseen < 0.5:
+        verdict = "less than half of what hiding parts does; try --option samples=5000 or hidden=mean"
+    return f"R² {row.r2:.2f}, on unseen samples {row.r2_unseen:.2f}: {verdict}"
 
 
 def _run(options: argparse.Namespace) -> int:

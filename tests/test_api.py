@@ -62,7 +62,12 @@ def test_tables_say_who_was_explained_and_how_well(found):
     table = found.table
     assert len(table) == len(found) == 12
     assert set(table["explained"]) == {"happiness"} and (table["passes"] == 120).all()
-    assert table["r2"].between(0, 1).all()
+    assert table["r2"].between(0, 1).all() and (table["r2_unseen"] < table["r2"]).all()
+    # Each part's share is its part of the map's mass.
+    mouth, maps = ee.atlas().group("mouth"), found.maps
+    np.testing.assert_allclose(
+        found.regions["mouth"], maps[:, mouth].sum(axis=1) / maps.sum(axis=(1, 2)), rtol=1e-3
+    )
     np.testing.assert_allclose(table["probability"], found.predictions.max(axis=1))
     assert "12 faces by LIME of mouth_reader" in repr(found)
 

@@ -1,12 +1,17 @@
 """The command line and scripts in odd surroundings: one plain line says what to do."""
 
 import errno
+import re
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from ekman_expressions import cli
+from ekman_expressions.faces import synthetic
 from ekman_expressions.study.experiment import Experiment
 
 
@@ -85,3 +90,76 @@ def test_init_writes_settings_that_load_under_the_name_of_the_file(tmp_path, cap
     assert "must be new" in capsys.readouterr().err
     assert cli.main(["init", str(tmp_path / "bad name.toml")]) == 2
     assert not (tmp_path / "bad name.toml").exists()
+
+
+MOUTH_READER = """
+import numpy as np
+
+def predict(images):
+    rows, columns = images.shape[1:3]
+    patch = images[:, int(0.66 * rows) : int(0.82 * rows), int(0.35 * columns) : int(0.65 * columns)]
+    happy = patch.mean(axis=(1, 2, 3))[:, None]
+    return np.hstack([happy, 1 - happy])
+"""
+
+
+def test_pictures_are_explained_in_one_command(tmp_path, capsys):
+    import matplotlib
+    from skimage import data
+
+    pictures, out = tmp_path / "pictures", tmp_path / "new" / "folder" / "figure.png"
+    pictures.mkdir()
+    sample = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
+    for path in (synthetic.folder() / "images" / "id08_anger_2.webp", sample):
+        (pictures / path.name).write_bytes(path.read_bytes())
+    for name, pixels in (("astronaut", data.astronaut()), ("noise", np.zeros((64, 64), np.uint8))):
+        Image.fromarray(pixels).save(pictures / f"{name}.png")
+    (tmp_path / "net.py").write_text(MOUTH_READER)
+    options = ["--model", f"{tmp_path / 'net.py'}:predict", "--classes", "happy, sad", "--side", "64"]
+    options += [
+        "--explainer",
+        "facial_regions",
+        "--option",
+        "samples=200",
+        "--option",
+        "hidden=0.0",
+        "--target",
+        "happiness",
+        "--out",
+        str(out),
+    ]
+    assert cli.main(["explain", str(pictures), *options]) == 0
+    told = capsys.readouterr().out
+    assert "left out: noise.png: no face found" in told
+    assert re.findall(r"^  (\w+) \d+%", told, re.MULTILINE) == ["mouth"] * 3
+    assert len(re.findall(r"R² \d.\d\d, on unseen samples \d.\d\d: the weights tell more", told)) == 3
+    figures = [f"figure_{name}.png" for name in ("astronaut", "grace_hopper", "id08_anger_2")]
+    assert sorted(path.name for path in out.parent.iterdir()) == figures
+    assert all((out.parent / name).stat().st_size > 10_000 for name in figures)
+    # One face, and the network that comes with the package.
+    one = ["explain", str(pictures / "id08_anger_2.webp"), "--explainer", "occlusion", "--out", str(out)]
+    assert cli.main(one) == 0
+    told = capsys.readouterr().out
+    assert out.is_file() and "id08_anger_2: anger, probability 1.00" in told and "cannot be told" in told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "advice"),
+    [
+        (["noise.png"], "no face found). Faces are found where they are upright"),
+        (["noise.png", "--explainer", "limes"], "Allowed values are 'lime'"),
+        (["noise.png", "--out", "figure.bmp"], "Allowed values are '.png'"),
+        (["noise.png", "--side", "64"], "name its file with --model"),
+        (["noise.png", "--model", "no.onnx", "--classes", "happy,sad", "--side", "64"], "There is no model"),
+        (["missing.png"], "missing.png"),
+    ],
+)
+def test_pictures_that_cannot_be_explained_are_told_in_one_line(
+    tmp_path, monkeypatch, capsys, arguments, advice
+):
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(np.zeros((64, 64), np.uint8)).save("noise.png")
+    assert cli.main(["explain", *arguments]) == 2
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told.startswith("ekman-expressions: ") and advice in told
+    assert [path.name for path in tmp_path.iterdir()] == ["noise.png"]

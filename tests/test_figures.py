@@ -182,6 +182,10 @@ GALLERY = {
         FACE, np.arange(4096).reshape(64, 64) // 512, np.linspace(-0.4, 1, 8),
         standard_errors=np.full(8, 0.1), title="MobileNetV3Large_CV1: id00_anger_0 as anger",
     ),
+    "explained face": lambda: figures.explained_face(
+        FACE, POINTS[:68], np.linspace(-0.4, 1, 4096).reshape(64, 64), MOVED["Fear"],
+        RNG.random((*SHAPE, 3)), mask=EKMAN["Fear"], title="id00_fear_0: fear 0.98",
+    ),
     "explained faces": lambda: figures.explained_faces(
         {f"{net}: happiness": FACE for net in ("WeiNet", "MobileNetV3Large")},
         {

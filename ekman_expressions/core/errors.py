@@ -75,7 +75,9 @@ def check_range(
 class Settings(BaseModel):
     """Settings that are frozen and know no other keys; all faults are told in one `SettingsError`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
     section: ClassVar[str] = ""
     """The section of a settings file that holds them, for messages."""
 

@@ -530,7 +530,11 @@ def load_faces(
     left_out = pd.DataFrame(omissions, columns=["item", "reason"], dtype=str)
     reasons = "; ".join(f"{item}: {reason}" for item, reason in omissions[:_SHOWN])
     if not kept:
-        raise DataError(f"No image has a usable face: {len(omissions)} left out ({reasons}).")
+        raise DataError(
+            f"No image has a usable face: {len(omissions)} left out ({reasons}). "
+            "Faces are found where they are upright, seen mostly from the front, and whole; give the others' "
+            "'landmarks'."
+        )
     if omissions:
         warnings.warn(
             f"{len(omissions)} images have no usable face and are left out ({reasons}). The attribute "

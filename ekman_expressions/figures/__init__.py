@@ -28,6 +28,7 @@ from ekman_expressions.figures.curves import (
 from ekman_expressions.figures.faces import (
     alignment_page,
     causal_layers,
+    explained_face,
     explained_faces,
     explanation,
     warp,
@@ -64,6 +65,7 @@ __all__ = [
     "hidden_colours",
     "dendrogram",
     "erasure_curves",
+    "explained_face",
     "explained_faces",
     "explanation",
     "heatmap_figure",

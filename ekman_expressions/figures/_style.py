@@ -256,6 +256,17 @@ def _lay_over(face: np.ndarray, share: np.ndarray, colours: str = UNSIGNED) -> n
     return np.clip(0.4 * gray[..., None] + 0.6 * colormaps[colours](share)[..., :3], 0, 1)
 
 
+def _outline(axes: Axes, mask: np.ndarray, colour: str, linewidth: float = 0.9) -> None:
+    """Draw the border of a mask."""
+    from contourpy import contour_generator
+    from matplotlib.collections import LineCollection
+
+    high, wide = mask.shape
+    middles = np.arange(wide) + 0.5, np.arange(high) + 0.5
+    lines = contour_generator(*middles, mask.astype(float)).lines(0.5)
+    axes.add_collection(LineCollection(lines, colors=colour, linewidths=linewidth), autolim=False)
+
+
 def _colour_bar(
     figure: Figure, shown: ScalarMappable, axes: Any, label: str = "", **options: Any
 ) -> Colorbar:

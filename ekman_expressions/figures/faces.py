@@ -24,6 +24,7 @@ from ekman_expressions.figures._style import (
     _legend,
     _mark_missing,
     _new_figure,
+    _outline,
     _panels,
     _require,
     _show,
@@ -156,6 +157,60 @@ def explanation(
             elinewidth=1,
         )
         grid[3].set(title="± standard error", xlabel="superpixel by rank", box_aspect=1)
+    return figure
+
+
+@_styled
+def explained_face(
+    image: np.ndarray,
+    points: np.ndarray,
+    explained: np.ndarray,
+    normalised: np.ndarray,
+    mean_face: np.ndarray,
+    *,
+    mask: np.ndarray | None = None,
+    segments: np.ndarray | None = None,
+    title: str = "",
+) -> Figure:
+    """Draw one face's way to face space: its landmarks, its explanation, and that over the mean face.
+
+    Parameters
+    ----------
+    image : (H, W, 3) ndarray of float in [0, 1] or uint8
+    points : (68, 2) ndarray of float
+        Landmarks (x, y) in units of the image's width and height.
+    explained : (H, W) ndarray of float
+        The explanation; negative values speak against the class.
+    normalised : (275, 224) ndarray of float, >= 0
+        What speaks for the class, in face space.
+    mean_face : (275, 224, 3) ndarray of float in [0, 1]
+    mask : (275, 224) ndarray of bool, optional
+        Its border is drawn, such as the Ekman mask's.
+    segments : (H, W) ndarray of int, optional
+        The superpixel of each pixel, whose borders are drawn.
+    """
+    if explained.shape != image.shape[:2] or normalised.shape != mean_face.shape[:2]:
+        raise DataError(
+            f"The explanation has shape {explained.shape}, its face {image.shape[:2]}; in face space "
+            f"{normalised.shape} and {mean_face.shape[:2]}: these do not fit."
+        )
+    figure = _new_figure(PAGE, PAGE / 3 + 0.35, title)
+    face, weights, common = _panels(figure, 3, 3)
+    _show(face, image, "face and landmarks")
+    _draw_contours(face, points, image.shape)
+    # Pale, so that the colours of the weights stay readable on dark skin and in shadow.
+    _show(weights, 0.6 + 0.4 * _to_unit(image).mean(axis=2), "explanation", cmap="gray", vmin=0, vmax=1)
+    limit = max(float(np.abs(explained).max()), np.finfo(float).tiny)
+    painted = _show(weights, explained, cmap=SIGNED, vmin=-limit, vmax=limit, alpha=0.7)
+    if segments is not None:
+        _draw_borders(weights, segments, "#444444")
+    bar = _colour_bar(figure, painted, weights, shrink=0.8, aspect=14)
+    bar.set_ticks([-limit, 0, limit], labels=["against", "0", "for"])
+    highest = max(float(normalised.max()), np.finfo(float).tiny)
+    _show(common, _lay_over(mean_face, normalised / highest), "in face space")
+    if mask is not None:
+        _outline(common, mask, "white", 1.5)
+        common.set_xlabel("white: Ekman mask", fontsize=9)
     return figure
 
 

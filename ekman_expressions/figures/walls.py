@@ -29,6 +29,7 @@ from ekman_expressions.figures._style import (
     _legend,
     _mark_missing,
     _new_figure,
+    _outline,
     _panels,
     _patch,
     _require,
@@ -454,14 +455,3 @@ def _wall(
             axes.set_ylabel(rows[r], rotation=0, ha="right", va="center", fontsize=9)
         cells[rows[r], columns[c]] = axes
     return figure, cells
-
-
-def _outline(axes: Axes, mask: np.ndarray, colour: str, linewidth: float = 0.9) -> None:
-    """Draw the border of a mask."""
-    from contourpy import contour_generator
-    from matplotlib.collections import LineCollection
-
-    high, wide = mask.shape
-    middles = np.arange(wide) + 0.5, np.arange(high) + 0.5
-    lines = contour_generator(*middles, mask.astype(float)).lines(0.5)
-    axes.add_collection(LineCollection(lines, colors=colour, linewidths=linewidth), autolim=False)

@@ -28,19 +28,21 @@ ALL = "all"
 """The name of all networks together."""
 
 
-def region_masses(maps: np.ndarray) -> pd.DataFrame:
+def region_masses(maps: np.ndarray, level: str = "region") -> pd.DataFrame:
     """Add up the mass of maps in each region of the atlas.
 
     Parameters
     ----------
     maps : (N, 275, 224) ndarray
         Heatmaps or explanations in face space; negative values hold no mass.
+    level : {'region', 'group'}
+        The atlas' 49 single regions, or its 11 groups, such as the brows.
 
     Returns
     -------
     DataFrame
-        N rows, a column for each of the atlas' 49 regions from the forehead down, `ELSEWHERE` last; a row
-        adds up to the map's whole mass.
+        N rows, a column for each region from the forehead down, `ELSEWHERE` last; a row adds up to the map's
+        whole mass.
 
     Raises
     ------
@@ -55,7 +57,14 @@ def region_masses(maps: np.ndarray) -> pd.DataFrame:
     places, columns = atlas().labels.ravel(), [ELSEWHERE, *atlas().names]
     sums = [np.bincount(places, one.ravel(), len(columns)) for one in np.maximum(maps, 0)]
     masses = pd.DataFrame(np.reshape(sums, (len(maps), len(columns))), columns=columns)
-    return masses[[*atlas().names, ELSEWHERE]]
+    masses = masses[[*atlas().names, ELSEWHERE]]
+    return _grouped(masses) if level == "group" else masses
+
+
+def _grouped(masses: pd.DataFrame) -> pd.DataFrame:
+    """Return the sums over the regions of each group, which do not overlap."""
+    group_of = {region.name: region.group for region in atlas().regions} | {ELSEWHERE: ELSEWHERE}
+    return masses.T.groupby(group_of, sort=False).sum().T
 
 
 @cache
@@ -76,13 +85,9 @@ def _region_shares(
     codes = pd.factorize(np.asarray(clusters))[0]
     if len(masses) != len(codes):
         raise DataError(f"There must be a cluster for each map, but got {len(codes)} for {len(masses)}.")
-    pixels = pd.Series(np.bincount(atlas().labels.ravel()), index=[ELSEWHERE, *atlas().names])
-    baselines = _baselines()
+    pixels, baselines = region_masses(np.ones((1, *SHAPE))), _baselines()
     if level == "group":
-        # Groups are unions of regions that do not overlap.
-        group_of = {region.name: region.group for region in atlas().regions} | {ELSEWHERE: ELSEWHERE}
-        masses, baselines = (of.T.groupby(group_of, sort=False).sum().T for of in (masses, baselines))
-        pixels = pixels.groupby(group_of, sort=False).sum()
+        masses, baselines, pixels = map(_grouped, (masses, baselines, pixels))
     sums = masses.groupby(codes).sum().to_numpy()
     if not sums.sum() > 0:
         raise DataError(f"The {len(masses)} maps have no mass to share out.")
@@ -98,7 +103,7 @@ def _region_shares(
     ]
     low, high = np.clip(centre[:, None] + [(found.low, found.high) for found in intervals], 0, 1).T
     p = [found.p for found in intervals]
-    area = (pixels[masses.columns] / pixels.sum()).to_numpy()
+    area = (pixels[masses.columns].iloc[0] / pixels.iloc[0].sum()).to_numpy()
     table = {"region": masses.columns, "area": area, "share": share, "share_low": low, "share_high": high}
     densities = {"density": share / area, "density_low": low / area, "density_high": high / area}
     chance = {"centre_prior": centre / area, "even_face": hull / area, "p": p, "p_holm": _holm(p)}

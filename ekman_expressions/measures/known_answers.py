@@ -1,4 +1,4 @@
-"""Against known answers: what moved in synthetic faces, and what parts of a face cause (explainer ``causal``)."""
+"""Against known answers: what moved in a face, and what its parts cause (explainer ``causal``)."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from ekman_expressions.measures.chance import relabelling_test
 from ekman_expressions.measures.scores import auc
 from ekman_expressions.measures.uncertainty import RESAMPLES, _cluster_bootstrap, interval_of, resample_counts
 
-REFERENCES = ("displacement", "photometric")
-"""What explanations are held against: pixels that moved, and pixels whose colour changed most."""
+REFERENCES = ("displacement", "photometric", "landmarks")
+"""What explanations are held against: pixels that moved, and pixels whose colour changed most, in synthetic
+faces; in others the pixels that moved most from the person's neutral face, by the mesh of landmarks."""
 
 CENTRE, ORACLE = "centre prior", "oracle on superpixels"
 """Baselines between which results are placed: a bell in the middle, and the answer itself in superpixels."""
@@ -61,8 +62,8 @@ def most_changed(change: np.ndarray, share: float = 0.2) -> np.ndarray:
 def localisation_auc(found: np.ndarray, changed: Mapping[str, np.ndarray]) -> dict[str, float]:
     """Return how often a changed pixel of the face hull is hotter than another, by reference.
 
-    `found` is a map in face space, (275, 224), and `changed` has such an array of bool for each of
-    `REFERENCES`. The map is blurred by a Gaussian of 14 pixels, since AUC rewards smooth maps.
+    `found` is a map in face space, (275, 224), and `changed` has such an array of bool for each of the
+    `REFERENCES` that is known. The map is blurred by a Gaussian of 14 pixels, since AUC rewards smooth maps.
 
     Examples
     --------
@@ -74,7 +75,7 @@ def localisation_auc(found: np.ndarray, changed: Mapping[str, np.ndarray]) -> di
     import cv2
 
     blurred = cv2.GaussianBlur(np.float32(found), (0, 0), _BLUR)
-    return {name: auc(blurred, changed[name], atlas().hull) for name in REFERENCES}
+    return {name: auc(blurred, pixels, atlas().hull) for name, pixels in changed.items()}
 
 
 def summarise_localisation(faces: pd.DataFrame, *, seed: int) -> pd.DataFrame:
@@ -84,7 +85,8 @@ def summarise_localisation(faces: pd.DataFrame, *, seed: int) -> pd.DataFrame:
     ----------
     faces : DataFrame
         A row per explained face, reading and explainer: ``explainer, network, reading, image_id, subject``
-        and the AUC for each of `REFERENCES`; baselines, `CENTRE` and `ORACLE` among them, are of no network.
+        and the AUC for those of `REFERENCES` that are known; baselines, `CENTRE` and `ORACLE` among them, are
+        of no network.
     seed : int
 
     Returns
@@ -101,7 +103,7 @@ def summarise_localisation(faces: pd.DataFrame, *, seed: int) -> pd.DataFrame:
         counts = resample_counts(len(subjects), RESAMPLES, seed=own_seed)
         # The first row is the data themselves: every subject once.
         counts = np.vstack([np.ones(len(subjects), int), counts])
-        for reference in REFERENCES:
+        for reference in [name for name in REFERENCES if name in faces]:
             columns = (of_cell[reference], *(end.loc[of_cell["image_id"], reference] for end in ends))
             value, low, high = (
                 counts @ np.bincount(codes, column) / (counts @ np.bincount(codes)) for column in columns

@@ -111,7 +111,7 @@ class Experiment(Settings):
     quality_folder = _folder("results/{name}{explainer}/quality", "How good the explanations are.")
     comparison_folder = _folder("results/{name}/explainers", "Tables that compare explainers.")
     known_answers_folder = _folder(
-        "results/{name}/known_answers", "Explanations against what moved in synthetic faces."
+        "results/{name}/known_answers", "Explanations against what moved in the faces."
     )
     barplots_folder = _folder("barplots/{name}{explainer}", "Barplots of the scores.")
     dendrograms_folder = _folder(

@@ -1,4 +1,4 @@
-"""The step "known_answers": explanations and Ekman masks against what moved in synthetic faces."""
+"""The step "known_answers": explanations and Ekman masks against what moved in the faces."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from ekman_expressions.explainers import EXPLAINERS, superpixels
 from ekman_expressions.faces.synthetic import PHOTOMETRIC, PIXELS, TOTAL, read_layers
 from ekman_expressions.facespace.heatmaps import RunningMean
 from ekman_expressions.facespace.masks import atlas, ekman_mask
+from ekman_expressions.facespace.movement import movement
 from ekman_expressions.facespace.warp import SHAPE, normalise
 from ekman_expressions.measures.chance import centre_distance, centre_ellipse
 from ekman_expressions.measures.known_answers import (
@@ -50,7 +51,7 @@ _SIDE = 224
 
 @dataclass(frozen=True)
 class CausalMaps:
-    """Mean displacement of the visible surface in face space, (275, 224) in mm, by expression.
+    """Mean displacement in face space, (275, 224), by expression; of the surface in mm, or of landmarks.
 
     ``means`` over each subject's images first, then over subjects; ``by_subject`` by expression and subject;
     ``omissions``: images that were left out, and why.
@@ -82,18 +83,31 @@ def warped_layers(experiment: Experiment, row: Any, names: Iterable[str]) -> dic
     return {name: _layer_in_face_space(layers[name], transform, landmarks, size) for name in names}
 
 
+def _moving_faces(experiment: Experiment) -> pd.DataFrame:
+    """Return the faces of which it is known how they moved: the synthetic; else those with a neutral face."""
+    if not prepared.any_known(experiment):
+        rows = prepared.read_manifest(experiment)
+        if "neutral" in rows:
+            return rows[rows["neutral"] != ""]
+    return prepared.known_faces(experiment)
+
+
 def causal_maps(experiment: Experiment) -> CausalMaps:
     """Average the causal masks of an experiment's synthetic faces per expression, in face space.
 
+    If it has none, how far the landmarks moved from each person's neutral face (`facespace.movement`).
     Images whose mask or landmarks cannot be read, or whose source image has changed since then, are
     left out by name. `DataError` if no image could be used; other errors as of `prepared.known_faces`.
     """
-    rows = prepared.known_faces(experiment)
+    rows = _moving_faces(experiment)
     means: dict[tuple[str, str], RunningMean] = {}
     omissions = []
     for row in tqdm(rows.itertuples(), desc="Averaging causal masks", unit="face", total=len(rows)):
         try:
-            layer = warped_layers(experiment, row, [TOTAL])[TOTAL]
+            if hasattr(row, "source_id"):
+                layer = warped_layers(experiment, row, [TOTAL])[TOTAL]
+            else:
+                layer = _landmarks_moved(experiment, row)
         except (DataError, MissingError) as error:
             omissions.append((row.image_id, str(error)))
             continue
@@ -113,6 +127,10 @@ def causal_maps(experiment: Experiment) -> CausalMaps:
         by_subject=by_subject,
         omissions=tuple(omissions),
     )
+
+
+def _landmarks_moved(experiment: Experiment, row: Any) -> np.ndarray:
+    return movement(*(prepared.read_mesh(experiment, image_id) for image_id in (row.image_id, row.neutral)))
 
 
 def mask_agreement(means: Mapping[str, np.ndarray]) -> pd.DataFrame:
@@ -163,19 +181,32 @@ def _layer_in_face_space(
 
 
 _FACES = (
-    *("explainer", "network", "fold", "image_id", "subject", "expression", "predicted", "correct", "reading"),
-    *REFERENCES,
+    "explainer",
+    "network",
+    "fold",
+    "image_id",
+    "subject",
+    "expression",
+    "predicted",
+    "correct",
+    "reading",
 )
-_PANELS = {"displacement": "AUC, pixels that moved", "photometric": "AUC, pixels whose colour changed"}
+_PANELS = {
+    "displacement": "AUC, pixels that moved",
+    "photometric": "AUC, pixels whose colour changed",
+    "landmarks": "AUC, pixels where landmarks moved",
+}
+# Of the face: about as much as the pixels that rendered action units move.
+_MOVED = 1 / 3
 
 
 def nothing_known(experiment: Experiment) -> str:
     """Say why nothing is known of an experiment's faces; an empty text if something is."""
-    if prepared.any_known(experiment):
+    if prepared.any_known(experiment) or "neutral" in prepared.read_manifest(experiment):
         return ""
     return (
-        f"the prepared faces (of {', '.join(experiment.faces.datasets)}) have no known answers, since "
-        "none is synthetic: nobody knows which of their pixels an expression changed"
+        f"the prepared faces (of {', '.join(experiment.faces.datasets)}) have no known answers, since none "
+        "is synthetic or has a neutral face: nobody knows which of their pixels an expression changed"
     )
 
 
@@ -185,10 +216,14 @@ def known_answers(experiment: Experiment, run: Run) -> None:
     Of ``explanation.explainer`` and each of ``explanation.compare``, in two readings, all blurred alike.
     Writes ``localisation_faces.csv``, a row per explained face and reading, ``localisation.csv`` (see
     `summarise_localisation`), ``masks.csv`` and ``masks_summary.csv`` (see `masks_against_movement`).
-    Baselines have no network. Faces that are not synthetic are passed over; explainers without explanations
-    (`MissingError` if none has any) and faces whose masks cannot be used are left out.
+    Baselines have no network. Where no face is synthetic, what moved is taken from the landmarks. Else
+    faces that are not synthetic are passed over; explainers without explanations
+    (`MissingError` if none has any) and faces whose masks or meshes cannot be used are left out.
     """
-    rows = {row.image_id: row for row in prepared.known_faces(experiment).itertuples()}
+    rows = {row.image_id: row for row in _moving_faces(experiment).itertuples()}
+    synthetic = prepared.any_known(experiment)
+    if not synthetic:
+        run.note("no face is synthetic: what moved is taken from the landmarks, less the neutral face's")
     names, lacking = [], []
     for name in compared(experiment):
         try:
@@ -200,24 +235,28 @@ def known_answers(experiment: Experiment, run: Run) -> None:
     if not names:
         raise MissingError(f"There is nothing to compare: {'; '.join(lacking)}")
     try:
-        movement = causal_maps(experiment)
+        moved = causal_maps(experiment)
     except DataError as error:
         run.omit("Ekman masks", error)
-        movement = CausalMaps({}, {})
-    for image_id, reason in movement.omissions:
+        moved = CausalMaps({}, {})
+    for image_id, reason in moved.omissions:
         run.omit(f"causal map {image_id}", reason)
 
     baselines: dict[str, list[tuple[str, dict[str, float]]]] = {}
 
     @cache
     def known(image_id: str) -> dict[str, np.ndarray] | None:
-        """Return which pixels of a face moved, and which changed colour most."""
-        units = [name for name in rows[image_id].layers.split() if name.startswith("au")]
+        """Return which pixels of a face moved, and which changed colour most, where that is known."""
+        row, change = rows[image_id], None
         try:
-            layers = warped_layers(experiment, rows[image_id], [*units, PHOTOMETRIC])
-            change = layers[PHOTOMETRIC]
-            changed = {"displacement": changed_pixels(layers), "photometric": most_changed(change)}
-            baselines[image_id] = _score_baselines(experiment, rows[image_id], change, changed, movement)
+            if synthetic:
+                units = [name for name in row.layers.split() if name.startswith("au")]
+                layers = warped_layers(experiment, row, [*units, PHOTOMETRIC])
+                change = layers[PHOTOMETRIC]
+                changed = {"displacement": changed_pixels(layers), "photometric": most_changed(change)}
+            else:
+                changed = {"landmarks": most_changed(_landmarks_moved(experiment, row), _MOVED)}
+            baselines[image_id] = _score_baselines(experiment, row, change, changed, moved)
         except (DataError, MissingError) as error:
             run.omit(image_id, error)
             return None
@@ -245,11 +284,12 @@ def known_answers(experiment: Experiment, run: Run) -> None:
         row = rows[image_id]
         about = (row.fold, image_id, row.subject, row.expression, row.expression, True, "baseline")
         faces += [(name, "none", *about, *scores.values()) for name, scores in scored]
-    table = pd.DataFrame(faces, columns=_FACES)
+    references = REFERENCES[:2] if synthetic else REFERENCES[2:]
+    table = pd.DataFrame(faces, columns=[*_FACES, *references])
     tables = {
         "localisation_faces": table,
         "localisation": summarise_localisation(table, seed=experiment.seed),
-        **_mask_tables(experiment, movement, run),
+        **_mask_tables(experiment, moved, run),
     }
     for name, table in tables.items():
         path = experiment.known_answers_folder / f"{name}.csv"
@@ -258,7 +298,11 @@ def known_answers(experiment: Experiment, run: Run) -> None:
 
 
 def _score_baselines(
-    experiment: Experiment, row: Any, change: np.ndarray, changed: dict[str, np.ndarray], movement: CausalMaps
+    experiment: Experiment,
+    row: Any,
+    change: np.ndarray | None,
+    changed: dict[str, np.ndarray],
+    moved: CausalMaps,
 ) -> list[tuple[str, dict[str, float]]]:
     """Score what knows nothing of a network on one face; the oracle knows the answer, in superpixels."""
     import cv2
@@ -273,9 +317,10 @@ def _score_baselines(
         "ellipse": centre_ellipse(0.4),
         "random pixels": np.random.default_rng(seed).random(SHAPE),
         "image edges": normalise(edges, landmarks),
-        "photometric change": change,
     }
-    own = movement.by_subject.get(row.expression, {})
+    if change is not None:
+        maps["photometric change"] = change
+    own = moved.by_subject.get(row.expression, {})
     others = [found for subject, found in own.items() if subject != row.subject]
     if others:
         maps["movement of others"] = np.mean(others, axis=0)
@@ -290,7 +335,7 @@ def _score_baselines(
         for name, truth in changed.items()
     }
     scored = [(name, localisation_auc(found, changed)) for name, found in maps.items()]
-    return [*scored, (ORACLE, {name: localisation_auc(best[name], changed)[name] for name in REFERENCES})]
+    return [*scored, (ORACLE, {name: localisation_auc(best[name], changed)[name] for name in changed})]
 
 
 def read_known_answers(experiment: Experiment, table: str) -> pd.DataFrame:
@@ -308,11 +353,11 @@ def _explained(experiment: Experiment, network: str, fold: str) -> Iterator[tupl
                 yield image_id, expression
 
 
-def _mask_tables(experiment: Experiment, movement: CausalMaps, run: Run) -> dict[str, pd.DataFrame]:
+def _mask_tables(experiment: Experiment, moved: CausalMaps, run: Run) -> dict[str, pd.DataFrame]:
     try:
-        masks = {name: ekman_mask(name) for name in movement.means}
+        masks = {name: ekman_mask(name) for name in moved.means}
         seed = derive_seed(experiment.seed, "reference masks")
-        pairs, summary = masks_against_movement(movement.by_subject, masks, seed=seed)
+        pairs, summary = masks_against_movement(moved.by_subject, masks, seed=seed)
     except DataError as error:
         run.omit("Ekman masks", error)
         pairs = pd.DataFrame(columns=["mask", "causal_map", "iou"])
@@ -333,12 +378,13 @@ def localisation_figure(table: pd.DataFrame) -> Figure:
         (row.reference, row.explainer): (row.low, row.high)
         for row in table[table["explainer"].isin([CENTRE, "movement of others", ORACLE])].itertuples()
     }
+    panels = {name: title for name, title in _PANELS.items() if (dots["reference"] == name).any()}
     return figures.interval_dots(
         dots.assign(panel=dots["reference"], row=names),
-        panels=_PANELS,
+        panels=panels,
         row="row",
         colour="network",
-        chance=dict.fromkeys(_PANELS, 0.5),
+        chance=dict.fromkeys(panels, 0.5),
         bands=bands,
         title="Do explanations find what changed in the face?",
         note=f"95 % intervals over subjects ({figures.span(dots['subjects'])}); "
@@ -366,7 +412,8 @@ def localisation_table(table: pd.DataFrame) -> pd.DataFrame:
     order = sorted(
         dict.fromkeys(table[keys].itertuples(index=False, name=None)), key=lambda row: row[0] == "none"
     )
-    return wide.loc[order, [(cell, name) for name in REFERENCES for cell in cells]]
+    known = [name for name in REFERENCES if (table["reference"] == name).any()]
+    return wide.loc[order, [(cell, name) for name in known for cell in cells]]
 
 
 def masks_figure(pairs: pd.DataFrame, summary: pd.DataFrame) -> Figure:

@@ -273,7 +273,7 @@ def _known_answers(experiment: Experiment) -> Iterator[_Picture]:
     folder = experiment.known_answers_folder
     table = _table(folder, "localisation")
     if table is not None and (table["network"] != "none").any():
-        rows = table[(table["reference"] == "displacement") & (table["network"] != "none")]
+        rows = table[(table["reference"] == table["reference"].iloc[0]) & (table["network"] != "none")]
         best = rows.loc[rows["value"].idxmax()]
         yield _Picture(
             "localisation",

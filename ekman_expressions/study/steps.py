@@ -103,7 +103,7 @@ _STEPS = (
     Step("regions", regions, "regions_folder", "the heatmaps' mass by region of the face",
          reads=("faces", "facespace")),
     Step("known_answers", known_answers, "known_answers_folder",
-         "explanations against what moved in synthetic faces",
+         "explanations against what moved in the faces",
          reads=("faces",), also=("facespace",), every_explainer=True, idle=nothing_known),
 )
 # fmt: on

@@ -3,10 +3,10 @@
     python benchmarks/movement.py --out benchmarks/results/movement.csv
 
 For each of the 960 faces `movement` from the neutral face of the same shot, and from that of another (other
-pose and light), is correlated within the face hull with how far the visible surface moved by construction: as it
-is, both blurred to the resolution at which explanations are compared, and the means over faces of each
-expression. Then the AUC of blendshapes for each action unit that was rendered, over all 1,120 faces, as they are
-and less the neutral face's.
+pose and light), is correlated within the face hull with how far the visible surface moved by construction: as
+it is, both blurred to the resolution at which explanations are compared, and the means over faces of each
+expression. Then the AUC of blendshapes for each action unit that was rendered, over all 1,120 faces, as they
+are and less the neutral face's.
 """
 
 from __future__ import annotations
@@ -61,6 +61,14 @@ def correlations(rows: pd.DataFrame, found: dict) -> pd.DataFrame:
     return pd.DataFrame(table, columns=["image_id", "expression", "neutral", "correlation", "blurred"])
 
 
+def summarise(table: pd.DataFrame) -> pd.DataFrame:
+    """Average the correlations over the faces of each expression, beside that of their means."""
+    keys = ["neutral", "expression"]
+    faces, means = table[table["image_id"] != ""], table[table["image_id"] == ""]
+    found = faces.groupby(keys)[["correlation", "blurred"]].mean()
+    return found.assign(means=means.set_index(keys)["correlation"]).round(3).reset_index()
+
+
 def blendshape_auc(rows: pd.DataFrame, found: dict) -> pd.DataFrame:
     """Return how well the blendshape of each action unit tells faces on which it was rendered from others."""
     scores = pd.DataFrame({image_id: each.blendshapes for image_id, each in found.items()}).T
@@ -87,15 +95,10 @@ def main() -> None:
             row.image_id: detector.detect(read_image(Path(row.path)))
             for row in tqdm(rows.itertuples(), total=len(rows), desc="Finding faces")
         }
-    table = correlations(rows, found)
-    table.round(4).to_csv(given.out, index=False)
-    of_means = table[table["image_id"] == ""].pivot(
-        index="expression", columns="neutral", values="correlation"
-    )
-    faces = table[table["image_id"] != ""]
-    of_faces = faces.groupby(["expression", "neutral"])[["correlation", "blurred"]].mean().unstack()
-    print(of_faces.join(pd.concat({"means": of_means}, axis=1)).round(2).to_string())
-    print(faces.groupby("neutral")[["correlation", "blurred"]].mean().round(3), of_means.mean().round(3))
+    summary = summarise(correlations(rows, found))
+    summary.to_csv(given.out, index=False)
+    print(summary.to_string(index=False))
+    print(summary.groupby("neutral")[["correlation", "blurred", "means"]].mean().round(3))
     print(blendshape_auc(rows, found).round(2).to_string(index=False))
 
 

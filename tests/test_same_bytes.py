@@ -151,9 +151,9 @@ for name, few in options.items():
 
 def test_explanations_do_not_depend_on_the_number_of_threads():
     made = []
-    for threads in ("1", "2", "4"):
+    for threads in ("1", "4"):
         env = {**os.environ, "TF_NUM_INTRAOP_THREADS": threads, "TF_NUM_INTEROP_THREADS": threads}
         made.append(subprocess.run([sys.executable, "-c", ANSWERS], env=env, capture_output=True, text=True))
-    assert [answer.returncode for answer in made] == [0, 0, 0], made[0].stderr
+    assert [answer.returncode for answer in made] == [0, 0], made[0].stderr
     assert len(made[0].stdout.splitlines()) == 4
-    assert made[0].stdout == made[1].stdout == made[2].stdout
+    assert made[0].stdout == made[1].stdout

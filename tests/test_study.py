@@ -101,16 +101,17 @@ def test_every_step_leaves_its_artefacts(by_command):
     assert len(scores.dropna()) == len(cells)
 
 
-def test_a_second_run_finds_all_done(by_command):
+def test_a_second_run_finds_all_done(by_command, capsys):
     before = _files(by_command)
-    report = _run("-m", "ekman_expressions.cli", "run", "--preset", "smoke", "--root", str(by_command))
+    assert cli.main(["run", "--preset", "smoke", "--root", str(by_command)]) == 0
+    report = capsys.readouterr().out
     made = [line.strip() for line in report.splitlines() if " made" in line]
     assert len(made) == len(cli.STEPS)
     assert all(line.startswith("0 items made") for line in made), made
     assert _files(by_command) == before
 
 
-def test_the_study_is_sound_and_gives_the_expected_numbers(by_command):
-    report = _run("-m", "ekman_expressions.cli", "check", "smoke", "--root", str(by_command))
-    assert "0 missing, 0 stale, 0 foreign, 0 damaged" in report
-    assert "as expected" in _run("-m", "ekman_expressions.cli", "expect", "smoke", "--root", str(by_command))
+def test_the_study_is_sound_and_gives_the_expected_numbers(by_command, capsys):
+    assert cli.main(["check", "smoke", "--root", str(by_command)]) == 0
+    assert "0 missing, 0 stale, 0 foreign, 0 damaged" in capsys.readouterr().out
+    assert cli.main(["expect", "smoke", "--root", str(by_command)]) == 0

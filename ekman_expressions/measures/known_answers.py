@@ -218,40 +218,6 @@ def masks_against_movement(
     )
 
 
-def share_above(found: np.ndarray, seam: int) -> float:
-    """Return the share of a map's positive mass in the rows above `seam`; NaN where it is nowhere positive.
-
-    Of a map made of the image alone it is the same for every model, so that models are told apart by it only
-    if the map depends on them.
-
-    Examples
-    --------
-    >>> share_above(np.array([[3.0, -9.0], [1.0, 0.0]]), 1)
-    0.75
-    """
-    positive = np.maximum(found, 0)
-    total = positive.sum(dtype=np.float64)
-    return float(positive[:seam].sum(dtype=np.float64) / total) if total > 0 else np.nan
-
-
-def summarise_dissociation(faces: pd.DataFrame, *, seed: int) -> pd.DataFrame:
-    """Average the share above the seam of network U minus L, with 95 % intervals over subjects.
-
-    `faces`: ``head, method, reading, subject`` and `share_above` of both networks' maps, ``U`` and ``L``.
-    Also ``right``, the share of faces on which U has more above, and ``faces`` where both are positive.
-    """
-    rows = []
-    for names, of_cell in faces.groupby(["head", "method", "reading"], sort=False):
-        apart = (of_cell["U"] - of_cell["L"]).dropna()
-        found = _cluster_bootstrap(
-            apart.to_numpy(), of_cell.loc[apart.index, "subject"].to_numpy(), seed=derive_seed(seed, *names)
-        )
-        ends = (found.estimate, found.low, found.high)
-        rows.append((*names, *ends, (apart > 0).mean(), len(apart), found.units))
-    columns = ["head", "method", "reading", "value", "low", "high", "right", "faces", "subjects"]
-    return pd.DataFrame(rows, columns=columns)
-
-
 AGREEMENT = ("spearman", "top", "sign", "auc")
 """Columns of `causal_agreement`."""
 

@@ -32,32 +32,16 @@ from ekman_expressions.explainers.record import (
 )
 from ekman_expressions.explainers.rise import RISE, SUPERPIXEL_RISE, superpixel_rise
 
-__all__ = [
-    "EXPLAINERS",
-    "SAMPLERS",
-    "SHARED",
-    "Explainer",
-    "Explanation",
-    "Option",
-    "PerturbationRecord",
-    "Stored",
-    "StoredMap",
-    "check_options",
-    "draw_samples",
-    "face_parts",
-    "kernel_shap",
-    "lime",
-    "paired_samples",
-    "pairs",
-    "part_masks",
-    "part_segments",
-    "query_superpixels",
-    "region_names",
-    "region_segments",
-    "sample_weights",
-    "superpixel_rise",
-    "superpixels",
-]
+__all__ = (
+    ["face_parts", "part_masks", "part_segments"]
+    + ["Explainer", "Explanation", "Option", "SHARED"]
+    + ["region_names", "region_segments"]
+    + ["kernel_shap", "paired_samples"]
+    + ["lime", "query_superpixels", "sample_weights"]
+    + ["PerturbationRecord", "SAMPLERS", "Stored", "StoredMap", "draw_samples", "pairs", "superpixels"]
+    + ["superpixel_rise"]
+    + ["EXPLAINERS", "check_options"]
+)
 
 EXPLAINERS: dict[str, Explainer] = {
     row.name: row

@@ -49,40 +49,13 @@ from ekman_expressions.figures.walls import (
     region_faces,
 )
 
-__all__ = [
-    "GROUP_COLOURS",
-    "PALETTE",
-    "agreement_wall",
-    "alignment_page",
-    "annotated_matrix",
-    "area_curves",
-    "atlas",
-    "barplot",
-    "causal_layers",
-    "causal_wall",
-    "confusion_matrices",
-    "cost_bars",
-    "hidden_colours",
-    "dendrogram",
-    "erasure_curves",
-    "explained_face",
-    "explained_faces",
-    "explanation",
-    "heatmap_figure",
-    "heatmap_wall",
-    "interval_dots",
-    "learning_curves",
-    "masks_wall",
-    "network_kinds",
-    "null_distribution",
-    "rank_intervals",
-    "region_bars",
-    "region_faces",
-    "reliability_boxes",
-    "save",
-    "score_intervals",
-    "sensitivity_matrices",
-    "span",
-    "training_effort",
-    "warp",
-]
+__all__ = (
+    ["GROUP_COLOURS", "PALETTE", "network_kinds", "save", "span"]
+    + ["barplot", "cost_bars", "hidden_colours", "interval_dots", "rank_intervals", "region_bars"]
+    + ["score_intervals", "training_effort"]
+    + ["area_curves", "erasure_curves", "learning_curves", "null_distribution", "reliability_boxes"]
+    + ["alignment_page", "causal_layers", "explained_face", "explained_faces", "explanation", "warp"]
+    + ["annotated_matrix", "confusion_matrices", "dendrogram", "sensitivity_matrices"]
+    + ["agreement_wall", "atlas", "causal_wall", "heatmap_figure", "heatmap_wall", "masks_wall"]
+    + ["region_faces"]
+)

@@ -57,54 +57,16 @@ from ekman_expressions.measures.uncertainty import (
     split_half,
 )
 
-__all__ = [
-    "HeatmapSet",
-    "Interval",
-    "Ranking",
-    "SubjectReplicates",
-    "assess",
-    "auc",
-    "bootstrap_weights",
-    "branch_support",
-    "branches",
-    "centre_distance",
-    "centre_ellipse",
-    "changed_pixels",
-    "compare_networks",
-    "correlations",
-    "cross_validated_r2",
-    "deletion_insertion",
-    "distances",
-    "fold_of",
-    "fold_reliability",
-    "interval_of",
-    "iou_at_equal_area",
-    "iou_table",
-    "known_figures",
-    "layout",
-    "linkage",
-    "mask_scores",
-    "masks_against_movement",
-    "pair_matrix",
-    "permuted_r2",
-    "random_pixels",
-    "rank_sets",
-    "read_heatmaps",
-    "region_masses",
-    "region_table",
-    "regions_of_heatmaps",
-    "relabelling_test",
-    "relevance_mass",
-    "resample_counts",
-    "resampled_scores",
-    "score_heatmaps",
-    "scores_at_otsu",
-    "scores_without_threshold",
-    "shift_null",
-    "similarity",
-    "split_half",
-    "split_test",
-    "summarise",
-    "summarise_localisation",
-    "untrained_copy",
-]
+__all__ = (
+    ["centre_distance", "centre_ellipse", "random_pixels", "relabelling_test", "shift_null"]
+    + ["HeatmapSet", "assess", "known_figures", "read_heatmaps"]
+    + ["changed_pixels", "iou_at_equal_area", "masks_against_movement", "summarise_localisation"]
+    + ["Ranking", "bootstrap_weights", "correlations", "cross_validated_r2", "deletion_insertion"]
+    + ["permuted_r2", "similarity", "untrained_copy"]
+    + ["region_masses", "region_table", "regions_of_heatmaps"]
+    + ["auc", "iou_table", "layout", "mask_scores", "relevance_mass", "score_heatmaps", "scores_at_otsu"]
+    + ["scores_without_threshold", "summarise"]
+    + ["branch_support", "branches", "distances", "fold_reliability", "linkage", "pair_matrix", "split_test"]
+    + ["Interval", "SubjectReplicates", "compare_networks", "fold_of", "interval_of", "rank_sets"]
+    + ["resample_counts", "resampled_scores", "split_half"]
+)

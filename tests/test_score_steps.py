@@ -65,10 +65,6 @@ def test_score_writes_every_table(scored):
     read_csv(scored.scores_folder / "table_precision_recall.csv", ("Fear Precision", "Average Recall"))
 
 
-def _bytes(experiment):
-    return {path.name: path.read_bytes() for path in experiment.scores_folder.glob("*.csv")}
-
-
 def test_score_of_fewer_networks_has_tables_of_those_only(scored):
     run_steps(scored, "scores")
     alone = scored.replace(networks=("MobileNetV3Large",))

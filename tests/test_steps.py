@@ -301,12 +301,6 @@ def test_unknown_preset_and_step_are_told_in_one_line(tmp_path, capsys):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_step_without_the_earlier_ones_names_them(tmp_path, capsys):
-    assert cli.main(["run", "--preset", "smoke", "--root", str(tmp_path), "--steps", "training"]) == 2
-    message = capsys.readouterr().err
-    assert  "the step 'faces'" in message
-
-
 def test_the_study_starts_with_the_step_that_is_named(tmp_path, capsys):
     assert cli.main(["run", "--preset", "smoke", "--root", str(tmp_path), "--from", "scores"]) == 2
     told = capsys.readouterr()

@@ -91,6 +91,55 @@ def fega(root, people=(("Zenobia", "F", 31), ("Ósgood", "M", 44)), repeats=2):
     return root
 
 
+def ckplus48(root):
+    """981 pictures of 118 people: three frames of each sequence with a label, in folders by class."""
+    folders = ("anger", "contempt", "disgust", "fear", "happy", "sadness", "surprise")
+    number = itertools.count()
+    for folder, count in zip(folders, CKPLUS_COUNTS.values(), strict=True):
+        for sequence in itertools.islice(number, count):
+            for frame in (17, 18, 19):
+                name = f"S{10 + sequence % 118:03d}_{1 + sequence // 118:03d}_{frame:08d}.png"
+                put(root / "CK+48" / folder / name)
+    return root
+
+
+def fer_rows(pictures, labels, usage=True, separator=","):
+    """The lines of a table of pixels as FER2013's, or, with blanks after the commas, of the competition's."""
+    names = ("emotion", "Usage", "pixels") if separator == ", " else ("emotion", "pixels", "Usage")
+    lines = [separator.join(names[: 3 if usage else 2])]
+    for place, (picture, label) in enumerate(zip(pictures, labels, strict=True)):
+        cells = {"emotion": str(label), "pixels": " ".join(map(str, np.ravel(picture)))}
+        cells["Usage"] = ("Training", "PublicTest", "PrivateTest")[place % 3]
+        lines.append(",".join(cells[name] for name in names[: 3 if usage else 2]))
+    return "\n".join(lines) + "\n"
+
+
+def affectnet(root, labels):
+    """The tables and folders of the manually annotated pictures; where the last is validated."""
+    names = [f"{place % 3 + 1}/{place:056x}.{'JPG' if place % 4 else 'png'}" for place in range(len(labels))]
+    head = "subDirectory_filePath,face_x,face_y,face_width,face_height,facial_landmarks,expression,valence,"
+    head += "arousal"
+    lines = [
+        f"{name},1,1,9,9,{';'.join(['1.5'] * 136)},{label},0.1,-2"
+        for name, label in zip(names, labels, strict=True)
+    ]
+    for file, rows in (("training", lines[:-1]), ("validation", lines[-1:])):
+        put(root / "Manually_Annotated_file_lists" / f"{file}.csv", "\n".join([head, *rows]) + "\n")
+    for name in names:
+        put(root / "Manually_Annotated" / "Manually_Annotated_Images" / name)
+    return names
+
+
+def affectnet_by_annotation(root, labels):
+    """The layout of eight classes: numbered pictures, the same numbers in both sets, an array for each."""
+    for part in ("train_set", "val_set"):
+        for place, label in enumerate(labels):
+            put(root / part / "images" / f"{place}.jpg")
+            (root / part / "annotations").mkdir(exist_ok=True)
+            for kind, value in (("exp", label), ("val", "0.5"), ("lnd", np.ones(136))):
+                np.save(root / part / "annotations" / f"{place}_{kind}.npy", value)
+
+
 def cross_validation(root, folds=5, people=10, expressions=("Anger", "Happy")):
     """Each image in one test folder, p % folds, and in the training folders of the other folds."""
     for person, expression in itertools.product(range(people), expressions):

@@ -120,10 +120,10 @@ def test_raf_db_uses_or_lists_every_picture(tmp_path):
     table = "EmoLabel/list_patition_label.txt, line"
     assert reasons(result) == {
         "Image/original/train_00001.jpg": "another file of the same picture is used",
-        "Image/original/test_0009.jpg": "not in list_patition_label.txt",
-        f"{table} 3": "the label '9' is none of 1 to 7",
-        f"{table} 4": "no picture test_0004.jpg",
-        f"{table} 6": "test_0002.jpg is listed twice",
+        "Image/original/test_0009.jpg": "not in the list",
+        f"{table} 3: test_0003.jpg": "the label '9' is no expression",
+        f"{table} 4: test_0004.jpg": "there is no such picture",
+        f"{table} 6: test_0002.jpg": "its picture is listed before",
     }
 
 

@@ -9,10 +9,14 @@ import pandas as pd
 import pytest
 from database_replicas import (
     PIXEL,
+    affectnet,
+    affectnet_by_annotation,
     bu4dfe,
     ckplus,
+    ckplus48,
     cross_validation,
     fega,
+    fer_rows,
     found,
     ids,
     jaffe,
@@ -28,7 +32,9 @@ from made_databases import write_database
 
 from ekman_expressions import EXPRESSIONS, Experiment, cli
 from ekman_expressions.core.errors import DataError, MissingError, SettingsError
+from ekman_expressions.core.files import decode_image
 from ekman_expressions.faces import survey
+from ekman_expressions.faces.faces import UnusableImage, read_source
 from ekman_expressions.faces.folders import _IMAGE_ID, _safe_ids
 from ekman_expressions.study.settings import FaceSettings
 
@@ -148,6 +154,79 @@ def test_ckplus_without_labels_or_with_none_that_can_be_used(tmp_path):
     sequence(tmp_path, "S005/001", "9")
     with pytest.raises(DataError, match="no usable image: 1 left out .S005/001: its label 9"):
         survey("ckplus", tmp_path)
+
+
+def test_ckplus48_tells_persons_by_the_names_of_its_pictures(tmp_path):
+    put(ckplus48(tmp_path) / "CK+48" / "anger" / "Thumbs.db")
+    put(tmp_path / "CK+48" / "smug" / "S010_004_00000017.png")
+    result = survey("ckplus48", tmp_path)
+    assert (result.counts()["found"] == result.counts()["expected"]).all() and len(result.rows) == 981
+    assert found(result)["contempt"] == 54 and result.subjects == result.expected_subjects == 118
+    assert reasons(result)["CK+48/smug/S010_004_00000017.png"].startswith("the code SMUG is none of NEUTRAL")
+
+
+# FER2013
+
+
+@pytest.mark.parametrize(
+    "name, separator, usage",
+    [("fer2013/fer2013.csv", ",", True), ("icml_face_data.csv", ", ", True), ("train.csv", ",", False)],
+)
+def test_fer2013_reads_each_row_as_a_picture(tmp_path, name, separator, usage):
+    pictures = np.random.default_rng(0).integers(0, 256, (9, 48, 48), dtype=np.uint8)
+    table = fer_rows(pictures, [0, 1, 2, 3, 4, 5, 6, 7, ""], usage, separator)
+    put(tmp_path / name, table.replace("\n", "\r\n") if usage else table)
+    if usage:
+        put(tmp_path / "train.csv", "emotion,pixels\n0,1\n")
+    result = survey("fer2013", tmp_path)
+    assert list(result.rows["expression"]) == [*EXPRESSIONS, "neutral"]
+    assert ids(result, "fer2013") == [f"{number:05d}" for number in range(1, 8)] and result.subjects == 7
+    assert reasons(result) == {
+        f"{name}, row 8": "the label '7' is none of 0 to 6",
+        f"{name}, row 9": "the label '' is none of 0 to 6",
+    }
+    assert result.rows["usage"][2] == ("PrivateTest" if usage else "")
+    for path, picture in zip(result.rows["path"], pictures, strict=False):
+        np.testing.assert_array_equal(decode_image(read_source(path), gray=True), picture)
+
+
+def test_fer2013_rows_that_are_no_picture_are_left_out_by_the_step(tmp_path):
+    put(tmp_path / "fer2013.csv", "emotion,pixels\n0,1 2 3\n1,1 2 300 4\n2,x\n")
+    paths = survey("fer2013", tmp_path).rows["path"]
+    for path, message in zip(paths, ("3 pixels, which make no", "something else", "something"), strict=True):
+        with pytest.raises(UnusableImage, match=message):
+            read_source(path)
+    put(tmp_path / "fer2013.csv", "label,pixels\n")
+    with pytest.raises(DataError, match="needs the columns emotion and pixels, but has label, pixels"):
+        survey("fer2013", tmp_path)
+
+
+# AffectNet
+
+
+def test_affectnet_by_its_tables(tmp_path):
+    names = affectnet(tmp_path, [*range(11), 6])
+    (tmp_path / "Manually_Annotated" / "Manually_Annotated_Images" / names[0]).unlink()
+    put(tmp_path / "Manually_Annotated" / "Manually_Annotated_Images" / "9" / "unlisted.jpg")
+    put(tmp_path / "readme.csv", "a,b\n1,2\n")
+    result = survey("affectnet", tmp_path)
+    assert found(result) == dict.fromkeys([*EXPRESSIONS, "contempt"], 1) | {"neutral": 0, "anger": 2}
+    assert result.subjects == len(result.rows) == 8
+    lists = "Manually_Annotated_file_lists/training.csv"
+    assert reasons(result) == {
+        f"{lists}: {names[0]}": "there is no such picture",
+        "Manually_Annotated/Manually_Annotated_Images/9/unlisted.jpg": "not in the list",
+    } | {f"{lists}: {names[code]}": f"the label '{code}' is no expression" for code in (8, 9, 10)}
+
+
+def test_affectnet_by_the_annotations_beside_the_pictures(tmp_path):
+    affectnet_by_annotation(tmp_path, ["6", 1, np.array("9"), np.array(["x"], object)])
+    result = survey("affectnet", tmp_path)
+    assert ids(result, "affectnet") == [f"{part}_set_images_{n}" for part in ("train", "val") for n in (0, 1)]
+    assert list(result.rows["expression"]) == ["anger", "happiness"] * 2
+    why = reasons(result)
+    assert len(why) == 4 and why["val_set/annotations/2_exp.npy"] == "the label '9' is no expression"
+    assert "allow_pickle" in why["train_set/annotations/3_exp.npy"]
 
 
 # WSEFEP
@@ -310,6 +389,9 @@ def test_fega_a_wrong_root_tells_no_name(tmp_path):
         ("jaffe", "KA.AN1.39.tiff"),
         ("wsefep", "norms sheet"),
         ("bu4dfe", "F001/Angry"),
+        ("fer2013", "fer2013.csv or icml_face_data.csv"),
+        ("affectnet", "training.csv"),
+        ("ckplus48", "anger/S010_004_00000017.png"),
     ],
 )
 def test_a_wrong_root_says_what_was_looked_for_and_what_is_there(tmp_path, name, looked_for):

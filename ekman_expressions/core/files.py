@@ -84,18 +84,23 @@ def read_csv(path: Path, columns: tuple[str, ...] = (), **options: Any) -> pd.Da
     return table
 
 
-def read_table(path: Path, columns: tuple[str, ...] = ()) -> pd.DataFrame:
-    """Read a table that somebody wrote by hand or with a spreadsheet program: all cells are texts, as they stand.
-
-    Separated by commas, semicolons or tabs; UTF-8 (also with a byte-order mark), UTF-16 or Windows' cp1252. Blanks
-    around names and cells are taken off. `DataError` as of `read_csv`.
-    """
+def read_text(path: Path) -> str:
+    """Read a text in UTF-8 (also with a byte-order mark), UTF-16 or Windows' cp1252."""
     data = Path(path).read_bytes()
     encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     try:
-        text = data.decode(encoding)
+        return data.decode(encoding)
     except UnicodeDecodeError:
-        text = data.decode("cp1252", "replace")
+        return data.decode("cp1252", "replace")
+
+
+def read_table(path: Path, columns: tuple[str, ...] = ()) -> pd.DataFrame:
+    """Read a table that somebody wrote by hand or with a spreadsheet program; cells are texts as they stand.
+
+    Separated by commas, semicolons or tabs; encoded as `read_text` reads. Blanks around names and cells are
+    taken off. `DataError` as of `read_csv`.
+    """
+    text = read_text(path)
     first = text.partition("\n")[0]
     separator = max(",;\t", key=first.count)
     table = read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding_text=text)

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import io
 import os
 import re
 import textwrap
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from ekman_expressions.core.errors import (
@@ -29,6 +30,7 @@ from ekman_expressions.core.errors import (
     check_type,
 )
 from ekman_expressions.core.expressions import EXPRESSIONS, NOT_EXPLAINED
+from ekman_expressions.core.files import read_csv, read_text
 from ekman_expressions.faces import synthetic
 from ekman_expressions.faces.folders import (
     _LAYOUTS,
@@ -134,7 +136,7 @@ _RAF_LABELS = dict(
 
 
 def _read_rafdb(search: _Search) -> None:
-    """Read the pictures that ``list_patition_label.txt`` (spelled so) lists; each counts as a person."""
+    """Read the pictures that ``list_patition_label.txt`` (spelled so) lists."""
     wanted = "list_patition_label.txt"
     search.require_folder(wanted)
     lists = [path for path, _ in search.images(suffixes=(wanted, "list_partition_label.txt"))]
@@ -143,24 +145,117 @@ def _read_rafdb(search: _Search) -> None:
     # Aligned crops before the photographs, which may show several people.
     found = sorted(search.images(), key=lambda image: "_aligned." not in image[1])
     pictures = search.by_picture(found, lambda name: _picture(name).removesuffix("_aligned"))
-    listed = set()
-    for number, line in enumerate(Path(lists[0]).read_text("utf-8").splitlines(), start=1):
-        name, _, label = line.strip().rpartition(" ")
-        key = _picture(name)
-        if label not in _RAF_LABELS:
-            reason = f"the label {label!r} is none of 1 to 7" if line.strip() else ""
-        elif key in listed:
-            reason = f"{name} is listed twice"
+    entries = []
+    for number, line in enumerate(read_text(lists[0]).splitlines(), start=1):
+        if line.strip():
+            name, _, label = line.strip().rpartition(" ")
+            entries.append((f"{search.relative(lists[0])}, line {number}: {name}", _picture(name), label))
+    _add_listed(search, pictures, entries, _RAF_LABELS)
+
+
+def _add_listed(
+    search: _Search,
+    pictures: Mapping[str, str],
+    entries: Sequence[tuple[str, str, str]],
+    labels: Mapping[str, str],
+) -> None:
+    """Add the pictures, path by key, that a list labels, each as a person of its own; leave out the others.
+
+    An entry of the list says where it stands, the picture's key, and the label.
+    """
+    kept: dict[str, str] = {}
+    known = set()
+    for where, key, label in entries:
+        if key not in pictures:
+            search.omit(where, "there is no such picture")
+        elif key in known:
+            search.omit(where, "its picture is listed before")
+        elif label not in labels:
+            search.omit(where, f"the label {label!r} is no expression")
         else:
-            reason = "" if key in pictures else f"no picture {name}"
-        listed.add(key)
-        if reason:
-            search.omit(f"{search.relative(lists[0])}, line {number}", reason)
-        elif line.strip():
-            search.add(_safe_ids([key])[0], pictures[key], key, _RAF_LABELS[label])
-    for key in (key for key in pictures if key not in listed):
-        search.omit(pictures[key], f"not in {os.path.basename(lists[0])}")
-    search.notes.append("it does not tell persons: each picture counts as a person of its own")
+            kept[key] = labels[label]
+        known.add(key)
+    for image_id, key in zip(_safe_ids([f"{key}.png" for key in kept]), kept, strict=True):
+        search.add(image_id, pictures[key], key, kept[key])
+    for key, path in pictures.items():
+        if key not in known:
+            search.omit(path, "not in the list")
+    search.notes.append(_EACH_A_PERSON)
+
+
+_EACH_A_PERSON = "it does not tell persons: each picture counts as a person of its own"
+
+
+# AffectNet
+
+_AFFECT_LABELS = dict(
+    zip(
+        "01234567",
+        ("neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger", "contempt"),
+        strict=True,
+    )
+)
+_AFFECT_LAYOUT = (
+    "training.csv (columns subDirectory_filePath, expression) and Manually_Annotated_Images/689/<name>.jpg, "
+    "or train_set/annotations/0_exp.npy and train_set/images/0.jpg"
+)
+
+
+def _read_affectnet(search: _Search) -> None:
+    """Read what tables, or annotations beside the pictures, label 0 to 7; 8 to 10 are no expression."""
+    search.require_folder(_AFFECT_LAYOUT)
+    pictures = {os.path.splitext(relative)[0]: path for path, relative in search.images()}
+    entries = []
+    inside = {"/".join(key.split("/")[-2:]): key for key in pictures}
+    columns = ("subDirectory_filePath", "expression")
+    for path, relative in search.images(suffixes=(".csv",)):
+        with suppress(DataError):
+            table = read_csv(path, columns, usecols=lambda name: name in columns, dtype=str)
+            for name, label in zip(*(table[column] for column in columns), strict=True):
+                entries.append((f"{relative}: {name}", inside.get(os.path.splitext(name)[0], ""), label))
+    for path, relative in search.images(suffixes=("_exp.npy",)):
+        folder, _, name = relative.removesuffix("_exp.npy").rpartition("/")
+        try:
+            label = f"{float(np.load(path, allow_pickle=False).item()):g}"
+        except (OSError, ValueError) as error:
+            label = f"({error})"
+        entries.append((relative, f"{folder.removesuffix('annotations')}images/{name}", label))
+    if not entries:
+        raise search.not_found(_AFFECT_LAYOUT)
+    _add_listed(search, pictures, entries, _AFFECT_LABELS)
+
+
+# FER2013
+
+_FER_LABELS = dict(zip("0123456", (*EXPRESSIONS, "neutral"), strict=True))
+_FER_TABLES = ("fer2013.csv", "icml_face_data.csv", "train.csv")
+
+
+def _read_fer2013(search: _Search) -> None:
+    """Read the rows of the table of pixels; a path ends in ``#`` and where in the file its row begins."""
+    wanted = f"{_FER_TABLES[0]} or {_FER_TABLES[1]} (columns emotion, pixels)"
+    search.require_folder(wanted)
+    tables = [path for path, _ in search.images(suffixes=_FER_TABLES)]
+    if not tables:
+        raise search.not_found(wanted)
+    # The competition's archive holds three tables, one with all rows.
+    path = min(tables, key=lambda path: _FER_TABLES.index(os.path.basename(path).lower()))
+    with open(path, "rb") as file:
+        names = [name.strip().lower() for name in file.readline().decode("utf-8-sig").split(",")]
+        if not {"emotion", "pixels"} <= set(names):
+            raise DataError(f"{path} needs the columns emotion and pixels, but has {', '.join(names)}.")
+        place = file.tell()
+        for number, line in enumerate(file, start=1):
+            cells = dict(zip(names, line.decode("ascii", "replace").strip().split(","), strict=False))
+            label, row = cells["emotion"].strip(' "'), f"{number:05d}"
+            if label in _FER_LABELS:
+                usage = cells.get("usage", "").strip(' "')
+                search.add(row, f"{path}#{place}", row, _FER_LABELS[label], usage=usage)
+            elif line.strip():
+                where = f"{search.relative(path)}, row {number}"
+                search.omit(where, f"the label {label!r} is none of 0 to 6")
+            place += len(line)
+    search.notes.append(_EACH_A_PERSON)
 
 
 # CK+
@@ -310,29 +405,16 @@ def _norms_sheet(search: _Search, given: str | None) -> tuple[Path, list[tuple[i
 
 def _sheet_rows(path: Path) -> list[tuple[int, str, str, str]] | None:
     """Read a table that a spreadsheet program may have written; None if its first lines name no columns."""
-    data = path.read_bytes()
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        text = data.decode("utf-16", "replace")
-    else:
-        try:
-            text = data.decode("utf-8-sig")
-        except UnicodeDecodeError:
-            text = data.decode("cp1252", "replace")
-    for separator in (",", ";", "\t"):
-        reader = csv.reader(io.StringIO(text), delimiter=separator)
-        rows, places = [], None
-        for number, cells in enumerate(reader):
-            cells = [cell.strip() for cell in cells]
-            headings = [" ".join(cell.replace("_", " ").lower().split()) for cell in cells]
-            if places is not None and any(cells):
-                found = (cells[place] if place < len(cells) else "" for place in places)
-                rows.append((reader.line_num, *found))
-            elif places is None and set(_SHEET_COLUMNS) <= set(headings):
-                places = [headings.index(column) for column in _SHEET_COLUMNS]
-            elif places is None and number >= 20:
-                break
-        if places is not None:
-            return rows
+    lines = read_text(path).splitlines(keepends=True)
+    for number, line in enumerate(lines[:20], start=1):
+        separator = max(",;\t", key=line.count)
+        cells = next(csv.reader([line], delimiter=separator), [])
+        headings = [" ".join(cell.replace("_", " ").lower().split()) for cell in cells]
+        if set(_SHEET_COLUMNS) <= set(headings):
+            places = [headings.index(column) for column in _SHEET_COLUMNS]
+            reader = csv.reader(lines[number:], delimiter=separator)
+            rows = ((number + reader.line_num, [*cells, *[""] * len(headings)]) for cells in reader)
+            return [(at, *(cells[place].strip() for place in places)) for at, cells in rows if any(cells)]
     return None
 
 
@@ -525,6 +607,21 @@ DATABASES: dict[str, _Database] = {
             )
         },
     ),
+    "ckplus48": _Database(
+        title="CK+48: the last three frames of CK+'s sequences, cropped to 48 pixels",
+        read=_by_file_name(
+            r"(?P<code>[^/]+)/(?P<image>(?P<subject>S\d{3})_\d{3}_\d{8})",
+            {**{name: name for name in _CK_CODES}, "happy": "happiness"},
+            "anger/S010_004_00000017.png",
+            "{image}",
+        ),
+        layout="anger/S010_004_00000017.png (anger contempt disgust fear happy sadness surprise)",
+        use="as CK+, of which it is made",
+        access="as CK+",
+        reference="Lucey et al., The Extended Cohn-Kanade Dataset (CK+), CVPR Workshops 2010",
+        images={name: 3 * count for name, count in _CK_LABELLED.items()},
+        subjects=118,
+    ),
     "jaffe": _Database(
         title="Japanese Female Facial Expression (JAFFE)",
         # Converters like to keep the first suffix: KA.AN1.39.tiff.png.
@@ -585,6 +682,32 @@ DATABASES: dict[str, _Database] = {
         reference="Li, Deng, Du, Reliable Crowdsourcing and Deep Locality-Preserving Learning for Expression "
         "Recognition in the Wild, CVPR 2017",
         images=dict(zip((*_RAF_LABELS.values(),), (1619, 355, 877, 5957, 2460, 867, 3204), strict=True)),
+    ),
+    "affectnet": _Database(
+        title="AffectNet, manually annotated",
+        read=_read_affectnet,
+        layout=_AFFECT_LAYOUT,
+        use="non-commercial research after an agreement; copies are not passed on",
+        access="by request of M. Mahoor, University of Denver: http://mohammadmahoor.com/affectnet/",
+        reference="Mollahosseini, Hasani, Mahoor, AffectNet: A Database for Facial Expression, Valence, and "
+        "Arousal Computing in the Wild, IEEE Transactions on Affective Computing 10(1), 2019",
+        images=dict(
+            zip(
+                _AFFECT_LABELS.values(),
+                (75_374, 134_915, 25_959, 14_590, 6_878, 4_303, 25_382, 4_250),
+                strict=True,
+            )
+        ),
+    ),
+    "fer2013": _Database(
+        title="FER2013, a table of pictures of 48 x 48 gray pixels",
+        read=_read_fer2013,
+        layout="fer2013.csv or icml_face_data.csv (columns emotion, pixels, Usage), at any depth",
+        use="research; the pictures were found on the web, and belong to whom they belong",
+        access="Kaggle: Challenges in Representation Learning: Facial Expression Recognition Challenge",
+        reference="Goodfellow et al., Challenges in Representation Learning: A Report on Three Machine "
+        "Learning Contests, Neural Networks 64, 2015",
+        images=dict(zip(_FER_LABELS.values(), (4953, 547, 5121, 8989, 6077, 4002, 6198), strict=True)),
     ),
     "wsefep": _Database(
         title="Warsaw Set of Emotional Facial Expression Pictures (WSEFEP)",

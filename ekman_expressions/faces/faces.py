@@ -182,14 +182,33 @@ class UnusableImage(DataError):
 
 
 def read_source(path: Path | str) -> bytes:
-    """Return the bytes of an image file, or raise `UnusableImage`."""
+    """Return the bytes of an image file, or raise `UnusableImage`.
+
+    ``fer2013.csv#815`` is the row of that table which begins at byte 815: its pixels, written as a PGM file.
+    """
+    table, _, place = str(path).rpartition("#")
     try:
-        return Path(path).read_bytes()
+        return _read_row(table, int(place)) if table.endswith(".csv") else Path(path).read_bytes()
     except FileNotFoundError:
         raise UnusableImage("there is no such image") from None
     except OSError as error:
         # Not the error itself: it holds the path, which may say who is seen.
         raise UnusableImage(f"the image cannot be opened: {error.strerror}") from None
+
+
+def _read_row(table: str, place: int) -> bytes:
+    with open(table, "rb") as file:
+        file.seek(place)
+        # The pixels are by far the longest cell.
+        cell = max(file.readline().split(b","), key=len)
+    try:
+        pixels = bytes(map(int, cell.strip(b' "\r\n').split()))
+    except ValueError:
+        raise UnusableImage("its row holds something else than pixels from 0 to 255") from None
+    side = math.isqrt(len(pixels))
+    if not side or side * side != len(pixels):
+        raise UnusableImage(f"its row has {len(pixels)} pixels, which make no square")
+    return b"P5 %d %d 255\n" % (side, side) + pixels
 
 
 def prepare_face(

@@ -89,7 +89,7 @@ def faces(experiment: Experiment, run: Run) -> None:
     rows = _limited(listed[used], experiment.faces.subjects)
     # Before any face is looked for: mistakes in the settings should not cost an hour.
     rows["fold"] = assign_folds(rows, experiment.faces.folds, seed=experiment.seed)
-    known = ("image_id", "dataset", "subject", "expression", "intensity", "fold")
+    known = ("image_id", "dataset", "subject", "expression", "intensity", "fold", "usage")
     write_csv(folder / "sources.csv", listed[[column for column in known if column in listed]])
     run.made(folder / "sources.csv", items=0)
     for name, found in surveys.items():

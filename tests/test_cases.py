@@ -1,17 +1,22 @@
 """Files as people really bring them: nothing is lost in silence, names are read as they stand, and reasons are given."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
-from database_replicas import ids, put, reasons
-from made_databases import experiment_on, small_database, write_database
+from database_replicas import fer_rows, ids, put, reasons
+from made_databases import BUNDLED, experiment_on, small_database, write_database
+from PIL import Image
 
 import ekman_expressions as ee
 from ekman_expressions.core.errors import DataError, MissingError, SettingsError
 from ekman_expressions.core.expressions import parse_expression
 from ekman_expressions.faces import LandmarkDetector, survey
 from ekman_expressions.faces.landmarks import _Found
+from ekman_expressions.facespace import normalise, template_points
 from ekman_expressions.study import run
+from ekman_expressions.study.prepared import read_manifest
 
 ONE_EACH = {"subject": ".+"}
 
@@ -166,6 +171,67 @@ def test_copies_in_two_folds_and_under_two_labels_are_noted(tmp_path):
     notes = " ".join(run(experiment_on(tmp_path, folds=4), "faces").notes)
     assert "3 images are copies of each other in different folds" in notes
     assert "1 images lie under two expressions with the same bytes" in notes
+
+
+def test_copies_are_one_person_where_each_picture_counts_as_one(tmp_path):
+    """So that no picture is in training and test images, as in collections whose halves share pictures."""
+    for expression in ("anger", "surprise"):
+        for person in range(3):
+            picture = (BUNDLED / "images" / f"id0{person}_{expression}_0.webp").read_bytes()
+            for half in ("train", "test"):
+                put(tmp_path / "mine" / half / expression / f"im_{half}_{person}.webp", picture)
+    experiment = experiment_on(tmp_path, options={"mine": {"subject": ".+"}})
+    result = run(experiment, "faces")
+    assert "6 images are copies of others, byte by byte, and count as the same person" in result.notes
+    manifest = read_manifest(experiment)
+    assert len(manifest) == 12 and manifest["subject"].nunique() == 6
+    assert (manifest.groupby("sha256")["fold"].nunique() == 1).all() and manifest["fold"].nunique() == 2
+    assert not any("copies of each other in different folds" in note for note in result.notes)
+
+
+@pytest.mark.parametrize("side", [48, 64])
+def test_gray_pictures_cut_to_the_face_are_found_or_listed(tmp_path, side):
+    """As FER2013's: detectors fail on faces that are cropped already, so they get a margin."""
+    faces = ee.example_faces(12)
+    crops = []
+    for image, points in zip(faces.images, faces.landmarks * 256, strict=True):
+        left, top = (points.min(axis=0) - 5).clip(0).astype(int)
+        right, bottom = (points.max(axis=0) + 5).astype(int)
+        crops.append(Image.fromarray(image[top:bottom, left:right]).convert("L").resize((side, side)))
+    table = fer_rows([*crops, np.zeros((side, side), int)], [0, 1, 2, 3, 4, 5, 6, 0, 1, 2, 3, 4, 5])
+    put(tmp_path / "fer2013" / "fer2013.csv", table)
+    rows = survey("fer2013", tmp_path / "fer2013").rows
+    with pytest.warns(UserWarning, match="no usable face"):
+        found = ee.load_faces(rows)
+    assert len(found) >= 10 and len(found) + len(found.omissions) == 13
+    assert dict(found.omissions.to_numpy())["fer2013_00013"] == "no face found"
+
+
+def test_one_more_face_than_asked_for_is_looked_for(monkeypatch):
+    """Where MediaPipe is asked for one face, it may find none in a picture of two."""
+    from mediapipe.tasks.python import vision
+
+    asked = {}
+    found = SimpleNamespace(face_landmarks=[], face_blendshapes=[])
+    nothing = SimpleNamespace(detect=lambda _: found, close=lambda: None)
+    monkeypatch.setattr(vision, "FaceLandmarkerOptions", lambda **options: asked.update(options))
+    monkeypatch.setattr(vision.FaceLandmarker, "create_from_options", lambda options: nothing)
+    with LandmarkDetector() as detector:
+        assert detector.detect(np.zeros((300, 300, 3), np.uint8)) is None
+    assert asked["num_faces"] > 1
+
+
+def test_closed_eyes_and_mouth_make_flat_triangles_and_no_nan():
+    """Landmarks that fall together leave triangles without area."""
+    faces = ee.example_faces(1)
+    points = faces.landmarks[0].copy()
+    points[60:68], points[37:42], points[43:48] = points[60], points[36], points[42]
+    warped = normalise(np.float32(faces.images[0]) / 255, points)
+    assert np.isfinite(warped).all() and warped.max() > 0.3
+    places = template_points(points, (256, 256))
+    x, y = np.moveaxis(places[np.isfinite(places).all(axis=-1)], -1, 0).astype(int)
+    labels = ee.atlas().labels[y.clip(0, 274), x.clip(0, 223)]
+    assert len(labels) > 200**2 and set(labels) <= set(np.unique(ee.atlas().labels))
 
 
 def test_one_face_that_comes_back_twice_is_one_face():

@@ -93,21 +93,19 @@ def test_an_explicit_file_that_is_missing_or_wrong_is_no_reason_to_look_elsewher
         find_model()
 
 
-def test_points_are_continuous_pixels_of_the_largest_face():
+def test_points_are_continuous_pixels_of_the_largest_face(monkeypatch):
     """A stand-in mesh with known coordinates, in an image that is not square."""
 
     def mesh(scale):
         return [SimpleNamespace(x=scale * n / 478, y=scale * (n % 7) / 7, z=scale) for n in range(478)]
 
-    detector = LandmarkDetector()
-    detector._landmarker = SimpleNamespace(
-        detect=lambda _: SimpleNamespace(
-            face_landmarks=[mesh(0.1), mesh(0.8), mesh(0.4)],
-            face_blendshapes=[[SimpleNamespace(category_name="jawOpen", score=s)] for s in (0.1, 0.8, 0.4)],
-        ),
-        close=lambda: None,
+    found = SimpleNamespace(
+        face_landmarks=[mesh(0.1), mesh(0.8), mesh(0.4)],
+        face_blendshapes=[[SimpleNamespace(category_name="jawOpen", score=s)] for s in (0.1, 0.8, 0.4)],
     )
-    with detector:
+    made = SimpleNamespace(detect=lambda _: found, close=lambda: None)
+    monkeypatch.setattr(landmarks, "_create", lambda model: made)
+    with LandmarkDetector() as detector:
         found = detector.detect(np.zeros((300, 500, 3), np.uint8))
     assert found.faces == 3
     wanted = np.column_stack([mesh_indices() / 478 * 0.8 * 500, mesh_indices() % 7 / 7 * 0.8 * 300])

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import re
+import threading
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -96,7 +97,8 @@ def mesh_indices() -> np.ndarray:
 class LandmarkDetector:
     """Finds faces and their 68 landmarks; a context manager, made once for many images.
 
-    The model is loaded when the first image comes; earlier images have no influence on later ones.
+    The model is loaded when the first image comes, once for each thread that brings some; earlier images have
+    no influence on later ones.
 
     Examples
     --------
@@ -107,15 +109,24 @@ class LandmarkDetector:
     """
 
     def __init__(self) -> None:
-        self._landmarker = None
+        self._of_thread, self._lock, self._open = threading.local(), threading.Lock(), []
 
     def __enter__(self) -> LandmarkDetector:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._landmarker is not None:
-            self._landmarker.close()
-            self._landmarker = None
+        while self._open:
+            self._open.pop().close()
+        self._of_thread = threading.local()
+
+    def _landmarker(self):
+        """Return this thread's own landmarker: one serves one thread at a time."""
+        if not hasattr(self._of_thread, "landmarker"):
+            # One after the other: the first may have to download the model.
+            with self._lock:
+                self._of_thread.landmarker = _create(find_model())
+                self._open.append(self._of_thread.landmarker)
+        return self._of_thread.landmarker
 
     def detect(self, image: np.ndarray) -> FaceLandmarks | None:
         """Return the landmarks of the largest face, or None if no face is found.
@@ -142,10 +153,8 @@ class LandmarkDetector:
 
     def _meshes(self, image: np.ndarray) -> list[_Found]:
         """Return all faces that one look finds, in pixels."""
-        if self._landmarker is None:
-            self._landmarker = _create(find_model())
         height, width = image.shape[:2]
-        found = self._landmarker.detect(_as_mediapipe(image))
+        found = self._landmarker().detect(_as_mediapipe(image))
         return [
             _Found(
                 np.array([(point.x, point.y, point.z) for point in face]) * (width, height, width),

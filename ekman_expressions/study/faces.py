@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from contextlib import suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,11 @@ from ekman_expressions.faces.faces import (
     UnusableImage,
     align_neutral,
     neutral_of,
+    on_all_cores,
     prepare_face,
     read_source,
 )
+from ekman_expressions.faces.folds import join_copies
 from ekman_expressions.faces.landmarks import FEWEST, OUTLIER, FaceLandmarks, turned_like
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.prepared import (
@@ -77,16 +79,23 @@ def faces(experiment: Experiment, run: Run) -> None:
     DataError
         If a database's table is not as it must be, or no image shows a face.
     """
-    from tqdm import tqdm
-
     folder = experiment.faces_folder
     surveys = {
         name: survey(name, experiment.faces.roots.get(name), experiment.faces.options.get(name))
         for name in experiment.faces.datasets
     }
     listed = _joined(surveys)
+    listed["neutral"] = neutral_of(listed)
     used = listed["expression"].isin(EXPRESSIONS)
     rows = _limited(listed[used], experiment.faces.subjects)
+    # Neutral images of these faces are prepared too, but are neither trained on nor explained.
+    neutral_rows = listed[listed["image_id"].isin(rows["neutral"])]
+    paths = pd.concat([rows, neutral_rows]).set_index("image_id")["path"]
+    digest_of = dict(zip(paths.index, on_all_cores(_digest, list(paths), "Reading images"), strict=True))
+    persons = join_copies(rows, rows["image_id"].map(digest_of))
+    if joined := int((persons != rows["subject"]).sum()):
+        run.note(f"{joined} images are copies of others, byte by byte, and count as the same person")
+    rows["subject"] = persons
     # Before any face is looked for: mistakes in the settings should not cost an hour.
     rows["fold"] = assign_folds(rows, experiment.faces.folds, seed=experiment.seed)
     known = ("image_id", "dataset", "subject", "expression", "intensity", "fold", "usage")
@@ -97,26 +106,30 @@ def faces(experiment: Experiment, run: Run) -> None:
             run.omit(f"{name}: {row.item}", row.reason)
         for note in found.notes:
             run.note(f"{name}: {note}")
-    listed["neutral"] = neutral_of(listed)
-    rows["neutral"] = listed["neutral"]
-    # Neutral images of these faces are prepared too, but are neither trained on nor explained.
-    neutral_rows = listed[listed["image_id"].isin(rows["neutral"])]
     for expression, count in listed[~used].drop(neutral_rows.index)["expression"].value_counts().items():
         run.note(f"images of {expression}, not used: {count}")
     digests: dict[str, str] = {}
     second: list[str] = []
     new: set[str] = set()
-    everyone = pd.concat([rows, neutral_rows])
-    with LandmarkDetector() as detector:
-        for row in tqdm(everyone.itertuples(), desc="Preparing faces", unit="image", total=len(everyone)):
+    everyone = list(pd.concat([rows, neutral_rows]).itertuples())
+    with ExitStack() as stack:
+        detector = stack.enter_context(LandmarkDetector())
+
+        def prepared(row: Any) -> Any:
+            known = getattr(row, "landmarks", None)
+            detect = known if isinstance(known, FaceLandmarks) else detector.detect
             try:
-                known = getattr(row, "landmarks", None)
-                detect = known if isinstance(known, FaceLandmarks) else detector.detect
-                digest, made, count, look = _prepare(experiment, row, detect, surveys[row.dataset].crop)
+                return _prepare(experiment, row, digest_of[row.image_id], detect, surveys[row.dataset].crop)
             except UnusableImage as error:
-                run.omit(row.image_id, _called(row.path, surveys[row.dataset]) + str(error))
+                return error
+
+        outcomes = stack.enter_context(closing(on_all_cores(prepared, everyone, "Preparing faces")))
+        for row, outcome in zip(everyone, outcomes, strict=True):
+            if isinstance(outcome, UnusableImage):
+                run.omit(row.image_id, _called(row.path, surveys[row.dataset]) + str(outcome))
                 continue
-            digests[row.image_id] = digest
+            made, count, look = outcome
+            digests[row.image_id] = digest_of[row.image_id]
             files = face_path(experiment, row.image_id), landmarks_path(experiment, row.image_id)
             (run.made if made else run.kept)(*files, items=int(row.expression in EXPRESSIONS))
             if made:
@@ -165,28 +178,36 @@ def faces(experiment: Experiment, run: Run) -> None:
             run.note(f"{fold} has no image of {', '.join(lacking)}")
 
 
+def _digest(path: str) -> str:
+    """Return the SHA-256 of an image's bytes; nothing where it cannot be read."""
+    try:
+        return hashlib.sha256(read_source(path)).hexdigest()
+    except UnusableImage:
+        return ""
+
+
 def _prepare(
-    experiment: Experiment, row: Any, detect: Detect | FaceLandmarks, crop: bool
-) -> tuple[str, bool, int, str]:
+    experiment: Experiment, row: Any, digest: str, detect: Detect | FaceLandmarks, crop: bool
+) -> tuple[bool, int, str]:
     """Crop one face, unless that is done already from the same source and with the same given landmarks.
 
     Writes the crop, then an ``.npz`` with `points` (68, 2) in units of the crop, `transform`
     (2, 3) from continuous source pixels to those of the crop, `faces` found, the `look` that
     found them, `mesh` and `blendshapes` of `FaceLandmarks` where they are known, and the `sha256` of what it
-    was made of. Returns the source's, whether it was made now, faces and look.
+    was made of. Returns whether it was made now, faces and look.
     """
-    data = read_source(row.path)
-    digest = made_of = hashlib.sha256(data).hexdigest()
+    made_of = digest
     if isinstance(detect, FaceLandmarks):
         made_of = hashlib.sha256(digest.encode() + detect.points.tobytes()).hexdigest()
     face, landmarks = face_path(experiment, row.image_id), landmarks_path(experiment, row.image_id)
-    if landmarks.exists() and face.exists():
+    if digest and landmarks.exists() and face.exists():
         # A damaged file is made again.
         with suppress(DataError):
             needed = () if made_of != digest else ("mesh", "blendshapes")
             before = read_arrays(landmarks, ("points", "sha256", "faces", "look", *needed))
             if before["sha256"] == made_of:
-                return digest, False, int(before["faces"]), str(before["look"])
+                return False, int(before["faces"]), str(before["look"])
+    data = read_source(row.path)
     cut, points, transform, found = prepare_face(data, detect, experiment.faces.size, crop=crop)
     # Removed first and written last, since its presence says that the face is done.
     landmarks.unlink(missing_ok=True)
@@ -198,7 +219,7 @@ def _prepare(
         arrays["mesh"] = np.float32(found.mesh)
         arrays["blendshapes"] = np.array([tuple(found.blendshapes.values())], names)
     write_arrays(landmarks, arrays | {"look": np.array(found.look), "sha256": np.array(made_of)})
-    return digest, True, found.faces, found.look
+    return True, found.faces, found.look
 
 
 def _note_copies(faces: pd.DataFrame, run: Run) -> None:
@@ -235,26 +256,31 @@ def _align_neutrals(
     Returns the ids of the faces that have one.
     """
     known = rows[rows["image_id"].isin(digests) & rows["neutral"].isin(digests)]
-    for row in known.itertuples():
+
+    def aligned(row: Any) -> bool | UnusableImage:
         path = neutral_path(experiment, row.image_id)
         if path.exists() and not {row.image_id, row.neutral} & new:
-            run.kept(path, items=0)
-            continue
+            return False
         points, of_face = (_source_landmarks(experiment, image_id) for image_id in (row.neutral, row.image_id))
         pixels = decode_image(read_source(path_of[row.neutral]))
-        face, transform = (
-            read_image(face_path(experiment, row.image_id)),
-            _read_transform(experiment, row.image_id),
-        )
+        face = read_image(face_path(experiment, row.image_id))
+        transform = _read_transform(experiment, row.image_id)
         try:
             neutral = align_neutral(pixels, points, face, of_face, transform)
         except UnusableImage as error:
             path.unlink(missing_ok=True)
-            run.omit(f"neutral face of {row.image_id}", error)
-            known = known[known["image_id"] != row.image_id]
-            continue
+            return error
         write_image(path, neutral, compress_level=1)
-        run.made(path, items=0)
+        return True
+
+    faces, refused = list(known.itertuples()), []
+    for row, outcome in zip(faces, on_all_cores(aligned, faces, "Aligning neutral faces"), strict=True):
+        if isinstance(outcome, UnusableImage):
+            run.omit(f"neutral face of {row.image_id}", outcome)
+            refused.append(row.image_id)
+        else:
+            (run.made if outcome else run.kept)(neutral_path(experiment, row.image_id), items=0)
+    known = known[~known["image_id"].isin(refused)]
     without = int((~rows["image_id"].isin(known["image_id"])).sum())
     if len(known) and without:
         run.note(f"faces without a neutral face of the same person: {without}")

@@ -22,8 +22,8 @@ from ekman_expressions.explainers.explanation import needs_neutral
 from ekman_expressions.faces import Faces
 from ekman_expressions.facespace import SHAPE, atlas, ekman_mask, normalise, threshold_otsu, to_uint8
 from ekman_expressions.measures.chance import centre_distance, centre_ellipse, random_pixels
+from ekman_expressions.measures.quality import cross_validated_r2
 from ekman_expressions.measures.regions import region_masses
-from ekman_expressions.measures.reliability import cross_validated_r2
 from ekman_expressions.measures.scores import METRICS, auc, mask_scores
 from ekman_expressions.measures.uncertainty import (
     SUBJECT_RESAMPLES,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from numbers import Real
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -59,8 +60,10 @@ def _parse_side(side: Any) -> Any:
 
 
 def _parse_numbers(values: Any) -> Any:
-    values = (values,) if isinstance(values, (int, float)) else values
-    return tuple(map(float, values)) if all(isinstance(value, (int, float)) for value in values) else values
+    numbers = (values,) if isinstance(values, Real) else values
+    if isinstance(numbers, Iterable) and all(isinstance(number, Real) for number in numbers):
+        return tuple(map(float, numbers))
+    return values
 
 
 class OwnModel(Settings):

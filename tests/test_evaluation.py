@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import stub_study
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_faces import make_experiment
@@ -10,11 +11,13 @@ from made_steps import stand_in
 
 from ekman_expressions.core.errors import ConflictError, MissingError, ModelError
 from ekman_expressions.core.expressions import EXPRESSIONS
-from ekman_expressions.core.files import read_json
+from ekman_expressions.core.files import read_json, write_image
 from ekman_expressions.study import evaluation
 from ekman_expressions.study import run as run_steps
+from ekman_expressions.study.prepared import face_path, read_manifest
 from ekman_expressions.study.provenance import Run
 from ekman_expressions.study.settings import ExplanationSettings
+from ekman_expressions.zoo.own_settings import OwnModel
 
 COLOURS = np.array([[number % 2, number // 2 % 2, number // 4] for number in range(6)], np.float32)
 
@@ -252,3 +255,27 @@ def test_a_damaged_face_is_left_out_and_the_others_go_on(experiment):
     assert [entry["item"] for entry in run.omissions] == ["WeiNet_CV1 made_s0_fear"]
     predictions = evaluation.read_predictions(experiment)
     assert len(predictions) == 23 and "made_s0_fear" not in set(predictions["image_id"])
+
+
+def _dark_is_neutral(images):
+    answers = np.full((len(images), 7), 0.1)
+    dark = np.asarray(images).mean(axis=(1, 2, 3)) < 0.5
+    answers[np.arange(len(images)), np.where(dark, 6, 3)] = 0.4
+    return answers
+
+
+def test_neutral_faces_that_a_model_does_not_take_for_neutral_are_noted(tmp_path):
+    study = stub_study.make_study(tmp_path, networks=1)
+    manifest = read_manifest(study)
+    ids = manifest["image_id"].where(manifest["expression"] == "anger", "")
+    with stand_in(study, "faces"):
+        for place, image_id in enumerate(sorted(set(ids) - {""})):
+            shade = np.full((stub_study.SIDE, stub_study.SIDE, 3), 200 if place == 1 else 20, np.uint8)
+            write_image(face_path(study, image_id), shade)
+        manifest.assign(neutral=ids).to_csv(study.manifest_path, index=False)
+    own = OwnModel(
+        side=stub_study.SIDE, classes=(*EXPRESSIONS, "neutral"), call=_dark_is_neutral, version="1"
+    )
+    run = run_steps(study.replace(models={"Stub01": own}), "evaluation")
+    assert "Stub01_CV1: 1 of 2 neutral faces are not neutral to it, such as CV1_anger_0001" in run.notes
+    assert not any(note.startswith("Stub01_CV2") and "neutral to it" in note for note in run.notes)

@@ -17,6 +17,7 @@ from ekman_expressions.measures import fold_of
 from ekman_expressions.study import models, prepared, training
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.provenance import Run, _finished_entry
+from ekman_expressions.zoo.model import Model
 from ekman_expressions.zoo.own_models import predicted_expressions
 
 PROBABILITIES = tuple(f"p_{expression}" for expression in EXPRESSIONS)
@@ -113,7 +114,30 @@ def _predict_model(
         predicted = np.array(EXPRESSIONS)[probabilities.argmax(axis=1)]
     table = rows[["image_id", "expression"]].assign(network=network, fold=fold, predicted=predicted)
     table[list(PROBABILITIES)] = probabilities
+    if "neutral" in model.classes and "neutral" in rows:
+        _note_neutrals(experiment, model, network, sorted(set(rows["neutral"]) - {""}), run)
     return table[list(PREDICTIONS)].reset_index(drop=True)
+
+
+def _note_neutrals(
+    experiment: Experiment, model: Model, network: str, image_ids: list[str], run: Run
+) -> None:
+    """Note persons' neutral faces that a model, which knows the class, does not take for neutral."""
+    strange, size = [], experiment.training.batch_size
+    for start in range(0, len(image_ids), size):
+        ids = image_ids[start : start + size]
+        try:
+            found = model.predict(prepared.read_faces(experiment, ids, experiment.side(network)))
+        except (DataError, MissingError) as error:
+            run.omit(f"neutral faces of {model.name}", error)
+            continue
+        answers = np.array(model.classes)[found.argmax(axis=1)]
+        strange += [image_id for image_id, answer in zip(ids, answers, strict=True) if answer != "neutral"]
+    if strange:
+        run.note(
+            f"{model.name}: {len(strange)} of {len(image_ids)} neutral faces are not neutral to it, "
+            f"such as {', '.join(strange[:3])}"
+        )
 
 
 def _choose_positives(predictions: pd.DataFrame, positives: int, *, seed: int) -> pd.DataFrame:

@@ -208,14 +208,16 @@ def test_affectnet_by_its_tables(tmp_path):
     names = affectnet(tmp_path, [*range(11), 6])
     (tmp_path / "Manually_Annotated" / "Manually_Annotated_Images" / names[0]).unlink()
     put(tmp_path / "Manually_Annotated" / "Manually_Annotated_Images" / "9" / "unlisted.jpg")
+    put(tmp_path / "Manually_Annotated" / "Manually_Annotated_Images" / f"{names[1][:-4]}.png")
     put(tmp_path / "readme.csv", "a,b\n1,2\n")
-    result = survey("affectnet", tmp_path)
+    result, folder = survey("affectnet", tmp_path), "Manually_Annotated/Manually_Annotated_Images"
     assert found(result) == dict.fromkeys([*EXPRESSIONS, "contempt"], 1) | {"neutral": 0, "anger": 2}
     assert result.subjects == len(result.rows) == 8
     lists = "Manually_Annotated_file_lists/training.csv"
     assert reasons(result) == {
         f"{lists}: {names[0]}": "there is no such picture",
-        "Manually_Annotated/Manually_Annotated_Images/9/unlisted.jpg": "not in the list",
+        f"{folder}/9/unlisted.jpg": "not in the list",
+        f"{folder}/{names[1][:-4]}.png": "another file of the same picture is used",
     } | {f"{lists}: {names[code]}": f"the label '{code}' is no expression" for code in (8, 9, 10)}
 
 
@@ -307,10 +309,12 @@ def test_bu4dfe_traps(tmp_path):
     bu4dfe(tmp_path / "part 2", ("m002",), frames=45)
     put(tmp_path / "part 1" / "F003" / "HAPPY" / "20.png")
     put(tmp_path / "part 1" / "F003" / "Smug" / "20.png")
+    put(tmp_path / "part 1" / "F003" / "HAPPY" / "020.tif")
     result = survey("bu4dfe", tmp_path)
     assert len(result.rows) == 6 * 5 + 6 * 6 + 1
     assert set(result.rows["subject"]) == {"bu4dfe/F001", "bu4dfe/M002", "bu4dfe/F003"}
     why = reasons(result)
+    assert why["part 1/F003/HAPPY/20.png"] == "a second file for one frame"
     assert why["F001/Angry/040"] == "no such frame" and why["F003/Fear"] == "no such sequence"
     assert "not like F001/Angry/000.jpg" in why["part 1/F003/Smug/20.png"]
 
@@ -472,6 +476,9 @@ def test_a_table_of_ones_own(tmp_path):
     assert list(rows["path"]) == [str(root / name) for name in ("x/a.png", "b.png", "c.png")]
     np.testing.assert_array_equal(rows["intensity"], [0.5, np.nan, 1])
     assert list(rows["fold"]) == ["CV2", "CV1", "CV1"]
+    put(root / "x" / "more.png")
+    notes = survey("mine", root).notes
+    assert "manifest.csv does not name 1 pictures that lie there, such as x/more.png" in notes
     with pytest.raises(SettingsError, match="'subject' has no effect on a manifest.csv"):
         survey("mine", root, {"subject": "a"})
 

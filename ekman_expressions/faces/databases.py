@@ -144,7 +144,7 @@ def _read_rafdb(search: _Search) -> None:
         raise search.not_found(wanted)
     # Aligned crops before the photographs, which may show several people.
     found = sorted(search.images(), key=lambda image: "_aligned." not in image[1])
-    pictures = search.by_picture(found, lambda name: _picture(name).removesuffix("_aligned"))
+    pictures = search.by_picture(found, lambda relative: _picture(relative).removesuffix("_aligned"))
     entries = []
     for number, line in enumerate(read_text(lists[0]).splitlines(), start=1):
         if line.strip():
@@ -204,7 +204,7 @@ _AFFECT_LAYOUT = (
 def _read_affectnet(search: _Search) -> None:
     """Read what tables, or annotations beside the pictures, label 0 to 7; 8 to 10 are no expression."""
     search.require_folder(_AFFECT_LAYOUT)
-    pictures = {os.path.splitext(relative)[0]: path for path, relative in search.images()}
+    pictures = search.by_picture(search.images(), lambda relative: os.path.splitext(relative)[0])
     entries = []
     inside = {"/".join(key.split("/")[-2:]): key for key in pictures}
     columns = ("subDirectory_filePath", "expression")
@@ -419,8 +419,8 @@ def _sheet_rows(path: Path) -> list[tuple[int, str, str, str]] | None:
 
 
 def _picture(name: str) -> str:
-    """Return a picture's id without suffix, in lower case: sheets spell it in several ways."""
-    return re.sub(r"\.(jpe?g|png|tiff?|bmp|webp)$", "", name.strip().lower()).strip()
+    """Return a picture's id without folder and suffix, in lower case: sheets spell it in several ways."""
+    return re.sub(r"\.(jpe?g|png|tiff?|bmp|webp)$", "", os.path.basename(name).strip().lower()).strip()
 
 
 # BU-4DFE
@@ -439,7 +439,8 @@ def _read_bu4dfe(search: _Search, *, frames: Sequence[int] = _BU_FRAMES) -> None
     sequences: dict[tuple[str, str], dict[int, str]] = {}
     for path, parts in search.matches(_BU_NAME, "F001/Angry/000.jpg"):
         key = parts["subject"].upper(), parts["code"].capitalize()
-        sequences.setdefault(key, {}).setdefault(int(parts["frame"]), path)
+        if sequences.setdefault(key, {}).setdefault(int(parts["frame"]), path) is not path:
+            search.omit(path, "a second file for one frame")
     for subject in sorted({subject for subject, _ in sequences}):
         for code, expression in _BU_CODES.items():
             numbered = sequences.get((subject, code))
@@ -1012,7 +1013,7 @@ def _search(name: str, known: _Database, root: Path | None, options: dict[str, A
                 f"{root} has a manifest.csv, which says what is used, so that the options of {name} "
                 f"({', '.join(options)}) have no effect. Remove one of them."
             )
-        search.rows = read_manifest(root, search.omit)
+        search.rows = read_manifest(root, search)
         search.notes.append("read by its manifest.csv, not by the names of its files")
         return search
     search.expected, search.expected_subjects = known.images, known.subjects

@@ -682,7 +682,7 @@ def _from_folder(root: Path, pattern: str | None, labels: Any) -> tuple[Any, lis
         rows = pd.DataFrame(search.rows).drop(columns="image_id")
         return rows if pattern else rows.drop(columns="subject"), search.left_out
     if (root / "manifest.csv").is_file():
-        return read_manifest(root, search.omit, labels), search.left_out
+        return read_manifest(root, search, labels), search.left_out
     paths = [path for path, _ in search.images()]
     if not paths:
         raise search.not_found("image", advice="Name a folder with images")

@@ -159,10 +159,10 @@ class _Search:
                 yield path, unicodedata.normalize("NFC", relative)
 
     def by_picture(self, files: Iterable[tuple[str, str]], key: Callable[[str], str]) -> dict[str, str]:
-        """Return the first file (path, relative) of each picture, by the `key` of its name; omit the others."""
+        """Return the first file (path, relative) of each picture, by its `key`; leave out the others."""
         first: dict[str, str] = {}
         for path, relative in files:
-            if first.setdefault(key(os.path.basename(relative)), path) is not path:
+            if first.setdefault(key(relative), path) is not path:
                 self.omit(path, "another file of the same picture is used")
         return first
 
@@ -256,12 +256,13 @@ def check_ids(image_ids: Iterable[str], where: object) -> None:
 
 
 def read_manifest(
-    root: Path, omit: Callable[[str, object], None] | None = None, labels: Mapping[str, str] | None = None
+    root: Path, search: _Search | None = None, labels: Mapping[str, str] | None = None
 ) -> pd.DataFrame:
     """Read ``manifest.csv`` in a folder of faces, with absolute paths and canonical expressions.
 
-    `labels` says what the table's own labels stand for; a row with a label that is no expression goes to `omit`,
-    with the reason. Raises `MissingError` if the table is not there, and `DataError` if it is not as it must be.
+    `labels` says what the table's own labels stand for. `search` gets the rows with a label that is no
+    expression, and a note of how many pictures lie there that the table does not name. Raises `MissingError` if
+    the table is not there, and `DataError` if it is not as it must be.
     """
     root = Path(root).expanduser().resolve()
     path = root / "manifest.csv"
@@ -276,7 +277,14 @@ def read_manifest(
                 f"{path} names the image {relative!r}. Paths must be relative to {root} and stay inside it."
             )
     rows["path"] = [str(_inside(root, relative)) for relative in rows["path"]]
-    return _check_table(rows, str(path), omit, labels)
+    if search is not None:
+        named = set(rows["path"])
+        others = [relative for path, relative in _Search(root).images() if path not in named]
+        if others:
+            search.notes.append(
+                f"manifest.csv does not name {len(others)} pictures that lie there, such as {others[0]}"
+            )
+    return _check_table(rows, str(path), search and search.omit, labels)
 
 
 def _inside(root: Path, relative: str) -> Path:
@@ -358,7 +366,7 @@ def _read_own(
     elif subject is not None:
         raise SettingsError("The option 'subject' has no effect on a manifest.csv: it has a column for that.")
     else:
-        search.rows = read_manifest(search.root, search.omit, labels)
+        search.rows = read_manifest(search.root, search, labels)
 
 
 def _layout_of(search: _Search, labels: Mapping[str, str] | None = None) -> str:

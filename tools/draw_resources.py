@@ -164,17 +164,16 @@ def write_pages(experiment: Experiment) -> None:
             there = [
                 f"![{label}]({image})" if (REPOSITORY / folder / image).exists() else "" for image in images
             ]
-            lines.append(f"| {label} | " + " | ".join(there) + " |")
+            if any(there):
+                lines.append(f"| {label} | " + " | ".join(there) + " |")
         (REPOSITORY / folder / "README.md").write_text("\n".join(lines) + "\n", "utf-8")
 
     rows = [("Ekman mask", [f"GROUND_TRUTH/{t}_gt.png" for t in titles])]
-    for kind, what in (("OVERLAY", ""), ("COLORMAP_JET", ", in the study's colours")):
-        total = f"{name}/{kind}/heatmaps_total"
-        rows += [(f"all networks{what}", [f"{total}/{t}_heatmap.png" for t in titles])]
-    rows += [
-        (network, [f"{name}/OVERLAY/heatmaps_by_net/{network}_{t}_heatmap.png" for t in titles])
-        for network in experiment.networks
-    ]
+    for network in (None, *experiment.networks):
+        level, prefix = ("total", "") if network is None else ("by_net", f"{network}_")
+        for kind, what in (("OVERLAY", ""), ("COLORMAP_JET", ", in the study's colours")):
+            images = [f"{name}/{kind}/heatmaps_{level}/{prefix}{t}_heatmap.png" for t in titles]
+            rows.append(((network or "all networks") + what, images))
     page(
         "heatmaps",
         "Heatmaps of the demo",

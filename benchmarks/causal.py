@@ -70,7 +70,9 @@ def single_replacement(
 
 def measure(model: ee.Model, face: ee.Faces) -> list[dict[str, object]]:
     """Return a row per method of one face."""
-    truth = ee.explain(model, face, "causal", samples=1024).explanations[0]
+    # Right is the most probable of the six; of all classes, neutral may be more probable.
+    targets = list(face.table["expression"])
+    truth = ee.explain(model, face, "causal", targets=targets, samples=1024).explanations[0]
     image, neutral = face.at(model.side)[0], face.at(model.side, neutral=True)[0]
     segments, names = part_segments(face.landmarks[0], image.shape[:2])
     areas = np.bincount(segments.ravel())
@@ -89,7 +91,7 @@ def measure(model: ee.Model, face: ee.Faces) -> list[dict[str, object]]:
         "area of the part": (areas, 0),
     }
     for name, (explainer, settings) in METHODS.items():
-        found = ee.explain(model, face, explainer, **settings).explanations[0]
+        found = ee.explain(model, face, explainer, targets=targets, **settings).explanations[0]
         masses = found.weights if explainer == "causal" else part_masses(found.map, segments)
         values[name] = masses, found.passes
     known = face.table.iloc[0][["image_id", "subject", "expression"]].to_dict()

@@ -82,29 +82,24 @@ def _read_synthetic(search: _Search) -> None:
 
 
 def _by_file_name(
-    pattern: str,
-    codes: Mapping[str, str],
-    example: str,
-    image_id: str,
-    only: Mapping[str, str] | None = None,
+    pattern: str, example: str, image_id: str, only: Mapping[str, str] | None = None
 ) -> Callable[[_Search], None]:
     """Make the reader of a database whose file names tell all.
 
-    `pattern` matches the end of a path without suffix and has the groups ``subject`` and ``code``,
-    whose expression `codes` gives; `example` is such a name; `image_id` makes an id of the groups; `only` are
-    the groups' values that are taken.
+    `pattern` matches the end of a path without suffix and has the groups ``subject`` and ``code``, any usual
+    name of an expression; `example` is such a path; `image_id` makes an id of the groups; `only` says which
+    values of groups are taken.
     """
-    codes = {code.upper(): expression for code, expression in codes.items()}
 
     def read(search: _Search) -> None:
         for path, parts in search.matches(pattern, example):
             parts = {key: value.upper() for key, value in parts.items()}
             if any(parts[key] != value for key, value in (only or {}).items()):
                 search.omit(path, f"another view than {', '.join((only or {}).values())}")
-            elif parts["code"] in codes:
-                search.add(image_id.format(**parts), path, parts["subject"], codes[parts["code"]])
+            elif expression := _expression_of(parts["code"]):
+                search.add(image_id.format(**parts), path, parts["subject"], expression)
             else:
-                search.omit(path, f"the code {parts['code']} is none of {', '.join(codes)}")
+                search.omit(path, f"the code {parts['code']} is no expression")
         # The original format first, where one was converted.
         search.rows.sort(key=lambda row: (not row["path"].lower().endswith((".tif", ".tiff")), row["path"]))
         search.omit_second_files()
@@ -112,27 +107,19 @@ def _by_file_name(
     return read
 
 
-_JAFFE = {
-    "AN": "anger",
-    "DI": "disgust",
-    "FE": "fear",
-    "HA": "happiness",
-    "SA": "sadness",
-    "SU": "surprise",
-    "NE": "neutral",
-}
+def _numbered(names: str, start: int = 0) -> dict[str, str]:
+    """Return which expression each number stands for, as a text."""
+    return {str(number): name for number, name in enumerate(names.split(), start)}
 
 
-_KDEF = {**_JAFFE, "AF": "fear"}
-del _KDEF["FE"]
-_RAFD = ("angry", "disgusted", "fearful", "happy", "sad", "surprised", "neutral", "contemptuous")
+def _counts(*counts: int) -> dict[str, int]:
+    """Return how many images of the six expressions there are, then of neutral and of contempt if given."""
+    return dict(zip((*EXPRESSIONS, *NOT_EXPLAINED), counts, strict=False))
 
 
 # RAF-DB
 
-_RAF_LABELS = dict(
-    zip("1234567", ("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral"), strict=True)
-)
+_RAF_LABELS = _numbered("surprise fear disgust happiness sadness anger neutral", start=1)
 
 
 def _read_rafdb(search: _Search) -> None:
@@ -188,13 +175,7 @@ _EACH_A_PERSON = "it does not tell persons: each picture counts as a person of i
 
 # AffectNet
 
-_AFFECT_LABELS = dict(
-    zip(
-        "01234567",
-        ("neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger", "contempt"),
-        strict=True,
-    )
-)
+_AFFECT_LABELS = _numbered("neutral happiness sadness surprise fear disgust anger contempt")
 _AFFECT_LAYOUT = (
     "training.csv (columns subDirectory_filePath, expression) and Manually_Annotated_Images/689/<name>.jpg, "
     "or train_set/annotations/0_exp.npy and train_set/images/0.jpg"
@@ -227,7 +208,7 @@ def _read_affectnet(search: _Search) -> None:
 
 # FER2013
 
-_FER_LABELS = dict(zip("0123456", (*EXPRESSIONS, "neutral"), strict=True))
+_FER_LABELS = _numbered(" ".join((*EXPRESSIONS, "neutral")))
 _FER_TABLES = ("fer2013.csv", "icml_face_data.csv", "train.csv")
 
 
@@ -382,25 +363,23 @@ def _read_wsefep(search: _Search, *, sheet: str | None = None) -> None:
 
 def _norms_sheet(search: _Search, given: str | None) -> tuple[Path, list[tuple[int, str, str, str]]]:
     """Return the norms sheet and its rows: line number, displayer, picture and display."""
+    tables = [path for path, _ in search.images(suffixes=(".csv", ".txt", ".tsv"))]
     if given is not None:
-        path = search.root / given
-        if not path.is_file():
+        tables = [search.root / given]
+        if not tables[0].is_file():
             raise search.not_found(f"sheet {given}")
-        rows = _sheet_rows(path)
-        if rows is None:
-            raise DataError(f"{path} has no line with the columns Displayer ID, Picture ID and Display.")
-        return path, rows
-    tables = [Path(path) for path, _ in search.images(suffixes=(".csv", ".txt", ".tsv"))]
-    sheets = [(path, rows) for path in sorted(tables) if (rows := _sheet_rows(path)) is not None]
-    if not sheets:
-        books = [os.path.basename(path) for path, _ in search.images(suffixes=(".xls", ".xlsx"))]
-        raise search.not_found(_SHEET + (f" (save {books[0]} as CSV)" if books else ""))
-    if len(sheets) > 1:
+    sheets = [(Path(path), rows) for path in sorted(tables) if (rows := _sheet_rows(path)) is not None]
+    if len(sheets) == 1:
+        return sheets[0]
+    if given is not None:
+        raise DataError(f"{tables[0]} has no line with the columns Displayer ID, Picture ID and Display.")
+    if sheets:
         names = ", ".join(search.relative(path) for path, _ in sheets)
         raise SettingsError(
             f"{search.root} has several norms sheets: {names}. Name one as the option 'sheet'."
         )
-    return sheets[0]
+    books = [os.path.basename(path) for path, _ in search.images(suffixes=(".xls", ".xlsx"))]
+    raise search.not_found(_SHEET + (f" (save {books[0]} as CSV)" if books else ""))
 
 
 def _sheet_rows(path: Path) -> list[tuple[int, str, str, str]] | None:
@@ -612,7 +591,6 @@ DATABASES: dict[str, _Database] = {
         title="CK+48: the last three frames of CK+'s sequences, cropped to 48 pixels",
         read=_by_file_name(
             r"(?P<code>[^/]+)/(?P<image>(?P<subject>S\d{3})_\d{3}_\d{8})",
-            {**{name: name for name in _CK_CODES}, "happy": "happiness"},
             "anger/S010_004_00000017.png",
             "{image}",
         ),
@@ -628,7 +606,6 @@ DATABASES: dict[str, _Database] = {
         # Converters like to keep the first suffix: KA.AN1.39.tiff.png.
         read=_by_file_name(
             r"(?P<subject>[A-Z]{2})[._](?P<code>[A-Z]{2})(?P<take>\d+)[._](?P<number>\d+)(?:\.TIFF?)?",
-            _JAFFE,
             "KA.AN1.39.tiff",
             "{subject}.{code}{take}.{number}",
         ),
@@ -636,14 +613,13 @@ DATABASES: dict[str, _Database] = {
         use="non-commercial scientific research; copies are not passed on; each publication cites the source",
         access="by request, following the instructions at https://zenodo.org/record/3451524",
         reference="Lyons, Akamatsu, Kamachi, Gyoba, Coding Facial Expressions with Gabor Wavelets, FG 1998",
-        images=dict(zip(_JAFFE.values(), (30, 29, 32, 31, 31, 30, 30), strict=True)),
+        images=_counts(30, 29, 32, 31, 31, 30, 30),
         subjects=10,
     ),
     "kdef": _Database(
         title="Karolinska Directed Emotional Faces (KDEF)",
         read=_by_file_name(
             r"(?P<take>[AB])(?P<subject>[FM]\d\d)(?P<code>[A-Z]{2})(?P<angle>FL|HL|S|HR|FR)",
-            _KDEF,
             "AF01ANS.JPG",
             "{take}{subject}{code}{angle}",
             only={"angle": "S"},
@@ -660,7 +636,6 @@ DATABASES: dict[str, _Database] = {
         read=_by_file_name(
             r"Rafd(?P<angle>\d{3})_(?P<subject>\d+)_(?P<origin>\w+?)_(?P<sex>female|male)_(?P<code>[a-z]+)_"
             r"(?P<gaze>left|frontal|right)",
-            {name: name for name in _RAFD},
             "Rafd090_01_Caucasian_female_angry_frontal.jpg",
             "{angle}_{subject}_{code}_{gaze}",
             only={"angle": "090"},
@@ -682,7 +657,7 @@ DATABASES: dict[str, _Database] = {
         access="by request at http://www.whdeld.cn/RAF/model1.html",
         reference="Li, Deng, Du, Reliable Crowdsourcing and Deep Locality-Preserving Learning for Expression "
         "Recognition in the Wild, CVPR 2017",
-        images=dict(zip((*_RAF_LABELS.values(),), (1619, 355, 877, 5957, 2460, 867, 3204), strict=True)),
+        images=_counts(867, 877, 355, 5957, 2460, 1619, 3204),
     ),
     "affectnet": _Database(
         title="AffectNet, manually annotated",
@@ -692,13 +667,7 @@ DATABASES: dict[str, _Database] = {
         access="by request of M. Mahoor, University of Denver: http://mohammadmahoor.com/affectnet/",
         reference="Mollahosseini, Hasani, Mahoor, AffectNet: A Database for Facial Expression, Valence, and "
         "Arousal Computing in the Wild, IEEE Transactions on Affective Computing 10(1), 2019",
-        images=dict(
-            zip(
-                _AFFECT_LABELS.values(),
-                (75_374, 134_915, 25_959, 14_590, 6_878, 4_303, 25_382, 4_250),
-                strict=True,
-            )
-        ),
+        images=_counts(25_382, 4_303, 6_878, 134_915, 25_959, 14_590, 75_374, 4_250),
     ),
     "fer2013": _Database(
         title="FER2013, a table of pictures of 48 x 48 gray pixels",
@@ -708,7 +677,7 @@ DATABASES: dict[str, _Database] = {
         access="Kaggle: Challenges in Representation Learning: Facial Expression Recognition Challenge",
         reference="Goodfellow et al., Challenges in Representation Learning: A Report on Three Machine "
         "Learning Contests, Neural Networks 64, 2015",
-        images=dict(zip(_FER_LABELS.values(), (4953, 547, 5121, 8989, 6077, 4002, 6198), strict=True)),
+        images=_counts(4953, 547, 5121, 8989, 6077, 4002, 6198),
     ),
     "wsefep": _Database(
         title="Warsaw Set of Emotional Facial Expression Pictures (WSEFEP)",

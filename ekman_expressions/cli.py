@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import argparse
 import errno
+import logging
 import math
+import shutil
 import sys
 import tomllib
+import traceback
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from functools import partialmethod
 from pathlib import Path
+from textwrap import indent
 from typing import Any, get_args
+
+from tqdm import tqdm
 
 from ekman_expressions import __version__, report, study
 from ekman_expressions.api import explain
@@ -21,7 +29,7 @@ from ekman_expressions.study import execution
 from ekman_expressions.study.check import check, compare_numbers, update_numbers
 from ekman_expressions.study.experiment import Experiment, presets
 from ekman_expressions.study.provenance import info
-from ekman_expressions.study.runner import folder_of
+from ekman_expressions.study.runner import folder_of, plan
 from ekman_expressions.zoo import example_model, load_model
 from ekman_expressions.zoo.own_settings import OwnModel
 
@@ -33,9 +41,14 @@ STEPS = {**study.STEPS, report.STEP.name: report.STEP}
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
     options = _parser().parse_args(arguments)
+    if options.verbose:
+        logging.basicConfig(level=logging.INFO)
     try:
-        return options.command(options)
+        with _no_bars() if options.quiet else nullcontext():
+            return options.command(options)
     except EkmanExpressionsError as error:
+        if options.verbose:
+            traceback.print_exc()
         print(f"ekman-expressions: {error}", file=sys.stderr)
     except OSError as error:
         print(f"ekman-expressions: {error}.{_advice(error)}", file=sys.stderr)
@@ -51,6 +64,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 2
 
 
+@contextmanager
+def _no_bars() -> Iterator[None]:
+    before = tqdm.__init__
+    tqdm.__init__ = partialmethod(before, disable=True)
+    try:
+        yield
+    finally:
+        tqdm.__init__ = before
+
+
 def _advice(error: OSError) -> str:
     """Return what to do about an error of the file system."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -61,14 +84,20 @@ def _advice(error: OSError) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="ekman-expressions", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="ekman-expressions",
+        description="Where on the face does an expression classifier look? "
+        "'ekman-expressions COMMAND --help' has examples of each command.",
+    )
     parser.add_argument("--version", action="version", version=__version__)
     verbs = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    run = _verb(verbs, _run, "run", "run a study, or some of its steps", root=True)
+    about = "run a study, or some of its steps; what is done is skipped"
+    run = _verb(verbs, _run, "run", about, "run demo", "run mine.toml --from heatmaps --dry-run", root=True)
     run.add_argument("experiment", nargs="?", metavar="EXPERIMENT", help=f"{_EXPERIMENT}; default: demo")
     run.add_argument("--preset", help="the same as EXPERIMENT")
     run.add_argument("--list", action="store_true", help="list the steps, and run nothing")
+    run.add_argument("--dry-run", action="store_true", help="say what would run, and why; run nothing")
     run.add_argument("--steps", help=f"names separated by commas; default: all of {', '.join(STEPS)}")
     run.add_argument("--from", dest="first", metavar="STEP", help="start with this step")
     run.add_argument(
@@ -79,15 +108,16 @@ def _parser() -> argparse.ArgumentParser:
 
     _explain_verb(verbs)
 
-    init = _verb(verbs, _init, "init", "write a settings file to start your own experiment from")
+    about = "write a settings file to start your own experiment from"
+    init = _verb(verbs, _init, "init", about, "init mine.toml", "init mine.toml --preset paper")
     init.add_argument(
         "file", type=Path, metavar="FILE", help="such as mine.toml; its name names the experiment"
     )
     init.add_argument("--preset", choices=presets(), default="demo", help="copied; default: demo")
 
-    databases = _verb(
-        verbs, _datasets, "datasets", "list the databases and their terms of use, or check a copy of one"
-    )
+    about = "list the databases and their terms of use, or check a copy of one"
+    examples = "datasets", "datasets ckplus /data/CK+", "datasets lab /data/lab --option 'subject=(S\\d+)_'"
+    databases = _verb(verbs, _datasets, "datasets", about, *examples)
     databases.add_argument("name", nargs="?", metavar="NAME", help="any other name is a folder of yours")
     databases.add_argument(
         "folder", nargs="?", type=Path, metavar="ROOT", help="the folder where its copy lies"
@@ -100,7 +130,9 @@ def _parser() -> argparse.ArgumentParser:
         help="an option of the database, as in [faces.options.NAME]; may be repeated",
     )
 
-    pages = _verb(verbs, _report, "report", "make pages of an experiment that open from disk", root=True)
+    about = "make pages of an experiment that open from disk"
+    examples = "report demo", "report --heatmaps /data/heatmaps --output pages"
+    pages = _verb(verbs, _report, "report", about, *examples, root=True)
     pages.add_argument("experiment", nargs="?", metavar="EXPERIMENT", help=_EXPERIMENT)
     pages.add_argument(
         "--heatmaps",
@@ -115,7 +147,8 @@ def _parser() -> argparse.ArgumentParser:
         help="show single faces; by default only those of bundled databases, see the terms of the others",
     )
 
-    verify = _verb(verbs, _verify, "verify", "recompute the published scores from the released heatmaps")
+    about = "recompute the published scores from the released heatmaps"
+    verify = _verb(verbs, _verify, "verify", about, "verify", "verify --published /data/heatmaps")
     verify.add_argument(
         "--published",
         type=Path,
@@ -123,12 +156,18 @@ def _parser() -> argparse.ArgumentParser:
         help="folder with GRAY/heatmaps_by_cv and GROUND_TRUTH; default: look for it, else download",
     )
 
-    _verb(verbs, _info, "info", "say all that a bug report needs: versions, machine, paths")
+    _verb(verbs, _info, "info", "say all that a bug report needs: versions, machine, paths", "info")
+
+    about = "copy the study's notebooks into a folder, to be run and changed there"
+    copies = _verb(verbs, _notebooks, "notebooks", about, "notebooks my_notebooks")
+    copies.add_argument("folder", type=Path, metavar="DIR", help="made if needed; no file in it is replaced")
 
     about = "look at every artefact of an experiment: missing, stale, foreign, damaged"
-    _verb(verbs, _check, "check", about, root=True).add_argument("experiment", help=_EXPERIMENT)
+    verb = _verb(verbs, _check, "check", about, "check demo", root=True)
+    verb.add_argument("experiment", help=_EXPERIMENT)
 
-    expect = _verb(verbs, _expect, "expect", "compare an experiment's numbers with expected ones", root=True)
+    about = "compare an experiment's numbers with expected ones"
+    expect = _verb(verbs, _expect, "expect", about, "expect demo", root=True)
     expect.add_argument("experiment", help=_EXPERIMENT)
     expect.add_argument("--table", type=Path, help="expected numbers (CSV); default: those of the preset")
     expect.add_argument("--update", action="store_true", help="write the obtained numbers into --table")
@@ -136,10 +175,21 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _verb(
-    verbs: Any, command: Callable[..., int], name: str, what: str, *, root: bool = False
+    verbs: Any, command: Callable[..., int], name: str, what: str, *examples: str, root: bool = False
 ) -> argparse.ArgumentParser:
-    verb = verbs.add_parser(name, help=what)
+    lines = "\n".join(f"ekman-expressions {example}" for example in examples)
+    verb = verbs.add_parser(
+        name,
+        help=what,
+        description=f"{what[0].upper()}{what[1:]}.",
+        epilog=f"examples:\n{indent(lines, '  ')}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     verb.set_defaults(command=command)
+    verb.add_argument("-q", "--quiet", action="store_true", help="no progress bars, as for a log file")
+    verb.add_argument(
+        "-v", "--verbose", action="store_true", help="where an error arose, and what libraries log"
+    )
     if root:
         verb.add_argument("--root", type=Path, help="where datasets/, models/, results/ ... lie")
     return verb
@@ -147,7 +197,12 @@ def _verb(
 
 def _explain_verb(verbs: Any) -> None:
     about = "explain what a network sees in pictures of faces, in one command"
-    verb = _verb(verbs, _explain, "explain", about)
+    examples = (
+        "explain photo.jpg --out figure.png",
+        "explain photos/ --model net.onnx --classes angry,happy,sad --side 48 --channels gray",
+        "explain photo.jpg --explainer integrated_gradients --target fear",
+    )
+    verb = _verb(verbs, _explain, "explain", about, *examples)
     verb.add_argument(
         "pictures", nargs="+", metavar="PICTURE", help="image files, or one folder or table (CSV)"
     )
@@ -236,7 +291,11 @@ def _run(options: argparse.Namespace) -> int:
     if options.experiment and options.preset:
         raise SettingsError(f"Name one experiment, but got {options.experiment!r} and {options.preset!r}.")
     experiment = Experiment.load(options.experiment or options.preset or "demo", root=options.root)
-    names = [name.strip() for name in options.steps.split(",")] if options.steps else []
+    names = _names(options.steps or "")
+    if options.dry_run:
+        for name, verdict in plan(experiment, *names, first=options.first, steps=STEPS).items():
+            print(f"{name:<14} {verdict}")
+        return 0
     with execution.using(options.scheduler):
         study.run(experiment, *names, first=options.first, steps=STEPS, echo=True)
     print("Where to look:")
@@ -259,6 +318,22 @@ def _init(options: argparse.Namespace) -> int:
 def _info(options: argparse.Namespace) -> int:
     for name, value in info().items():
         print(f"{name:<18} {value}")
+    return 0
+
+
+def _notebooks(options: argparse.Namespace) -> int:
+    installed = Path(__file__).parent / "data" / "notebooks"
+    source = installed if installed.is_dir() else Path(__file__).parents[1] / "notebooks"
+    options.folder.mkdir(parents=True, exist_ok=True)
+    copied = 0
+    for path in sorted(source.glob("*.ipynb")):
+        target = options.folder / path.name
+        if target.exists():
+            print(f"left as it is: {target}")
+        else:
+            shutil.copyfile(path, target)
+            copied += 1
+    print(f"{copied} notebooks in {options.folder}. Open them: jupyter lab {options.folder}")
     return 0
 
 

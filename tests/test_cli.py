@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tqdm import tqdm
 
 from ekman_expressions import cli
+from ekman_expressions.core.errors import SettingsError
 from ekman_expressions.faces import synthetic
 from ekman_expressions.study.experiment import Experiment
 
@@ -80,6 +82,42 @@ def test_a_script_without_main_guard_is_told_so_before_processes_start(tmp_path)
     assert found.returncode == 1
     assert "ClusterError" in found.stderr.splitlines()[-1] and "__main__" in found.stderr.splitlines()[-1]
     assert "bootstrapping" not in found.stderr
+
+
+@pytest.mark.parametrize("command", ["run", "explain", "init", "datasets", "report", "check", "notebooks"])
+def test_the_help_of_each_command_has_an_example(command, capsys):
+    with pytest.raises(SystemExit):
+        cli.main([command, "--help"])
+    assert f"examples:\n  ekman-expressions {command}" in capsys.readouterr().out
+
+
+def test_a_dry_run_runs_nothing(tmp_path, capsys):
+    assert cli.main(["run", "smoke", "--steps", "faces, training", "--dry-run", "--root", str(tmp_path)]) == 0
+    told = capsys.readouterr().out.split("\n")
+    assert told[:2] == ["faces          run: it has not run", "training       run: after faces"]
+    assert not any(tmp_path.iterdir())
+
+
+def test_quiet_draws_no_bars_and_verbose_says_where_an_error_arose(monkeypatch, capsys):
+    def count():
+        list(tqdm(range(3)))
+        raise SettingsError("something is wrong")
+
+    monkeypatch.setattr(cli, "info", count)
+    for option, bars, trace in (([], True, False), (["-q"], False, False), (["-q", "-v"], False, True)):
+        assert cli.main(["info", *option]) == 2
+        told = capsys.readouterr().err
+        assert ("3/3" in told, "in count" in told) == (bars, trace) and "something is wrong" in told
+
+
+def test_notebooks_are_copied_and_none_is_replaced(tmp_path, capsys):
+    mine = tmp_path / "mine" / "start_here.ipynb"
+    mine.parent.mkdir()
+    mine.write_text("changed")
+    assert cli.main(["notebooks", str(mine.parent)]) == 0
+    assert mine.read_text() == "changed" and f"left as it is: {mine}" in capsys.readouterr().out
+    copied = {path.name for path in mine.parent.iterdir()}
+    assert {"start_here.ipynb", "0_datasets.ipynb"} <= copied
 
 
 def test_init_writes_settings_that_load_under_the_name_of_the_file(tmp_path, capsys):

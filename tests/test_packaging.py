@@ -30,6 +30,7 @@ faces = example_faces(2)
 assert example_model().predict(faces.at(64)).shape == (2, 6)
 assert (synthetic.folder() / "README.md").is_file()
 assert Experiment.preset("demo").name == "demo"
+assert (home / "data" / "notebooks" / "start_here.ipynb").is_file()
 assert all((home / "report" / name).is_file() for name in ("static/report.css", "templates/base.html"))
 data = resources.files("ekman_expressions").joinpath("data")
 print("\\n".join(sorted(item.name for item in data.iterdir() if item.is_file())))
@@ -42,7 +43,7 @@ print("\\n".join(sorted(item.name for item in data.iterdir() if item.is_file()))
 def test_an_unpacked_wheel_works_alone(tmp_path):
     source = tmp_path / "source"
     ignore = shutil.ignore_patterns("__pycache__")
-    for folder in ("ekman_expressions", "datasets/synthetic"):
+    for folder in ("ekman_expressions", "datasets/synthetic", "notebooks"):
         shutil.copytree(REPOSITORY / folder, source / folder, ignore=ignore)
     for name in ("pyproject.toml", "setup.py", "requirements.txt", "README.md", "LICENSE"):
         shutil.copy(REPOSITORY / name, source / name)

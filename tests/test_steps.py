@@ -1,6 +1,5 @@
 """The table of steps and its runner: what is done, made again, refused, and kept in run.json."""
 
-
 import pytest
 
 from ekman_expressions import Experiment, cli
@@ -9,6 +8,7 @@ from ekman_expressions.core.files import read_json, sha256
 from ekman_expressions.core.seeds import derive_seed, generator
 from ekman_expressions.study import STEPS, Run, Step, run
 from ekman_expressions.study.provenance import _settings_of
+from ekman_expressions.study.runner import plan
 
 
 @pytest.fixture
@@ -73,6 +73,28 @@ def _entry(folder):
 
 def with_(experiment, part, **values):
     return experiment.replace(**{part: getattr(experiment, part).replace(**values)})
+
+
+def test_the_plan_says_what_a_run_would_do(experiment, kitchen, tmp_path):
+    def planned(experiment):
+        return plan(experiment, steps=kitchen.steps)
+
+    new = {"first": "run: it has not run", "kept": "run: after first", "again": "run: after first"}
+    assert planned(experiment) == new and not any(tmp_path.iterdir())
+    kitchen.run(experiment)
+    assert planned(experiment) == dict.fromkeys(new, "done")
+    (experiment.evaluation_folder / "d.txt").unlink()
+    assert planned(experiment)["again"] == "run: 1 of its files are gone or changed, such as d.txt"
+    kitchen.run(experiment)
+    assert kitchen.calls == ["again"]
+    (experiment.faces_folder / "b.txt").write_text("another")
+    told = planned(experiment)
+    assert "such as b.txt" in told["first"] and told["kept"] == "run: if what first makes differs"
+    assert told["again"] == "run: changed since: first"
+    other = planned(with_(experiment, "faces", folds=3))
+    assert all(verdict.startswith("refused: ") and "folds" in verdict for verdict in other.values())
+    with pytest.raises(SettingsError, match="Unknown step firts"):
+        plan(experiment, "firts", steps=kitchen.steps)
 
 
 def test_run_json_says_how_each_file_came_about(experiment, kitchen):
@@ -223,7 +245,8 @@ def test_settings_without_effect_on_results_may_change(experiment, kitchen):
     assert kitchen.calls == []
     kept = _settings_of(experiment, "explanation")
     assert (
-        _settings_of(with_(experiment, "explanation", compare=("rise",), quality_faces=7), "explanation") == kept
+        _settings_of(with_(experiment, "explanation", compare=("rise",), quality_faces=7), "explanation")
+        == kept
     )
 
 

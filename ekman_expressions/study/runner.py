@@ -19,7 +19,13 @@ from typing import Any
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from ekman_expressions.core.errors import ConflictError, DataError, MissingError, SettingsError
+from ekman_expressions.core.errors import (
+    ConflictError,
+    DataError,
+    EkmanExpressionsError,
+    MissingError,
+    SettingsError,
+)
 from ekman_expressions.core.files import hash_of, read_json, remove_leftovers, sha256, write_json
 from ekman_expressions.explainers import EXPLAINERS
 from ekman_expressions.study.experiment import Experiment
@@ -85,12 +91,7 @@ def run(
     >>> demo = Experiment.preset("demo")
     >>> run(demo, "heatmaps", "scores")  # doctest: +SKIP
     """
-    unknown = [name for name in (*names, first) if name is not None and name not in steps]
-    if unknown:
-        raise SettingsError(f"Unknown step {', '.join(unknown)}. The steps are {', '.join(steps)}.")
-    order = list(steps)
-    chosen = [name for name in order[order.index(first) if first else 0 :] if not names or name in names]
-    total = Run()
+    chosen, total = _chosen(names, first, steps), Run()
     with _experiment_lock(experiment):
         for number, name in enumerate(chosen, start=1):
             start = time.monotonic()
@@ -102,6 +103,55 @@ def run(
                 seconds = time.monotonic() - start
                 print(f"    {done.summary('items')} ({seconds:.1f} s)", flush=True)
     return total
+
+
+def plan(
+    experiment: Experiment, *names: str, first: str | None = None, steps: Mapping[str, Step] = STEPS
+) -> dict[str, str]:
+    """Say of each step what `run` would do, and change nothing.
+
+    Returns
+    -------
+    dict of str to str
+        In order: ``run:`` and why, ``done``, ``nothing to do:`` and why, or ``refused:`` and the error that a
+        run would raise.
+    """
+    found: dict[str, str] = {}
+    for name in _chosen(names, first, steps):
+        step = steps[name]
+        waits = [read for read in (read.partition("/")[0] for read in step.reads) if _runs(found.get(read))]
+        if step.first and not waits:
+            others = [plan(experiment.explained_by(by), *step.first) for by in compared(experiment)[1:]]
+            waits = [read for each in others for read, verdict in each.items() if _runs(verdict)][:1]
+        try:
+            if idle := step.idle(experiment) if step.idle else "":
+                found[name] = f"nothing to do: {idle}"
+                continue
+            reason = _reason(step, *_found(experiment, step, steps, {})[2:])
+        except EkmanExpressionsError as error:
+            if waits and isinstance(error, MissingError):
+                found[name] = f"run: after {', '.join(waits)}"
+            else:
+                found[name] = f"refused: {error}"
+        else:
+            done = f"run: if what {', '.join(waits)} makes differs" if waits else "done"
+            found[name] = f"run: {reason}" if reason else done
+    return found
+
+
+_LOOKS = "it looks for itself what is to be done"
+
+
+def _runs(verdict: str | None) -> bool:
+    return verdict is not None and verdict.startswith("run") and not verdict.endswith(_LOOKS)
+
+
+def _chosen(names: tuple[str, ...], first: str | None, steps: Mapping[str, Step]) -> list[str]:
+    unknown = [name for name in (*names, first) if name is not None and name not in steps]
+    if unknown:
+        raise SettingsError(f"Unknown step {', '.join(unknown)}. The steps are {', '.join(steps)}.")
+    order = list(steps)
+    return [name for name in order[order.index(first) if first else 0 :] if not names or name in names]
 
 
 def folder_of(experiment: Experiment, step: Step) -> Path:
@@ -181,26 +231,17 @@ def _run_step(experiment: Experiment, step: Step, steps: Mapping[str, Step], opt
         for name in compared(experiment)[1:]:
             _run_first(experiment.explained_by(name), step, steps, total)
     experiment = owner(experiment, step)
-    folder = folder_of(experiment, step)
-    settings, inputs = _settings(experiment, step), _inputs_of(experiment, step, steps)
-    choices = _choices_of(experiment, step) | _plain(options)
-    about = {"settings": settings, "choices": choices, "inputs": inputs}
-    remove_leftovers(folder)
-    before = _read_entry(folder / "run.json") if (folder / "run.json").exists() else None
-    _refuse(folder, step, before, settings, inputs)
-    outputs = {folder / name: output for name, output in before["outputs"].items()} if before else {}
-    finished = before is not None and before["end"] is not None
-    resumed = before is not None and all(before.get(name) == value for name, value in about.items())
-    same = finished and resumed
-    broken = [path for path, output in outputs.items() if finished and _is_other(path, output)]
-    if same and not broken and not step.always and not (step.resumes and before["omissions"]):
+    remove_leftovers(folder_of(experiment, step))
+    folder, outputs, about, before, broken = _found(experiment, step, steps, options)
+    if not _reason(step, about, before, broken):
         total.skipped += before["done"] + before["skipped"]
         total.omissions += before["omissions"]
         total.notes += before["notes"]
         return total
     record = _Record(folder, step, about, before)
+    resumed = before is not None and not _changed(about, before)
     run = Run(folder, outputs, record.begin, resumed=resumed)
-    if not same or broken:
+    if not resumed or before["end"] is None or broken:
         run.begin()
     for path in broken:
         if path.exists() and step.resumes and not (step.keeps or step.always):
@@ -213,6 +254,47 @@ def _run_step(experiment: Experiment, step: Step, steps: Mapping[str, Step], opt
     record.end(run)
     total.add(run)
     return total
+
+
+def _found(
+    experiment: Experiment, step: Step, steps: Mapping[str, Step], options: Mapping
+) -> tuple[Path, dict[Path, Any], dict[str, Any], dict[str, Any] | None, list[Path]]:
+    """Return a step's folder, its known outputs, what it depends on, its run.json, and which outputs differ."""
+    experiment = owner(experiment, step)
+    folder = folder_of(experiment, step)
+    settings, inputs = _settings(experiment, step), _inputs_of(experiment, step, steps)
+    choices = _choices_of(experiment, step) | _plain(options)
+    about = {"settings": settings, "choices": choices, "inputs": inputs}
+    before = _read_entry(folder / "run.json") if (folder / "run.json").exists() else None
+    _refuse(folder, step, before, settings, inputs)
+    outputs = {folder / name: output for name, output in before["outputs"].items()} if before else {}
+    finished = before is not None and before["end"] is not None
+    broken = [path for path, output in outputs.items() if finished and _is_other(path, output)]
+    return folder, outputs, about, before, broken
+
+
+def _changed(about: Mapping[str, Any], before: Mapping[str, Any]) -> list[str]:
+    """Return which settings, choices and inputs are not those of a run.json."""
+    pairs = [(values, before[part]) for part, values in about.items()]
+    return [name for new, old in pairs for name in {**old, **new} if new.get(name, ...) != old.get(name, ...)]
+
+
+def _reason(
+    step: Step, about: Mapping[str, Any], before: Mapping[str, Any] | None, broken: list[Path]
+) -> str:
+    """Say why a step runs; nothing where it is done."""
+    if before is None:
+        return "it has not run"
+    if before["end"] is None:
+        return "it was stopped before its end"
+    if changed := _changed(about, before):
+        return f"changed since: {', '.join(changed)}"
+    if broken:
+        return f"{len(broken)} of its files are gone or changed, such as {broken[0].name}"
+    if step.always:
+        return _LOOKS
+    again = len(before["omissions"]) if step.resumes else 0
+    return f"{again} left out, which are tried again" if again else ""
 
 
 def _run_first(experiment: Experiment, step: Step, steps: Mapping[str, Step], total: Run) -> None:
@@ -292,7 +374,9 @@ class _Record:
         for path, output in sorted(run.outputs.items()):
             name = path.relative_to(self._folder).as_posix()
             if output is None:
-                output = _described(path) if name not in known or _is_other(path, known[name]) else known[name]
+                output = (
+                    _described(path) if name not in known or _is_other(path, known[name]) else known[name]
+                )
             outputs[name] = output
         if not self._step.resumes:
             # What another run left, and this one did not make, would be taken for this one's.

@@ -257,7 +257,14 @@ class Explanations:
             expression=expression or "",
             name=f"{EXPLAINERS[self.explainer].title} of {self.model.name}",
             face=_mean_face(self.faces[taken]),
+            reference=self._reference(expression),
         )
+
+    def _reference(self, name: str | None) -> np.ndarray | None:
+        """Return where a class shows, by the model's own masks, or else its Ekman mask; None: not known."""
+        if regions := self.model.masks.get(name):
+            return atlas().mask(regions)
+        return ekman_mask(name) if name in EXPRESSIONS else None
 
     @cached_property
     def _face(self) -> np.ndarray:
@@ -290,7 +297,7 @@ class Explanations:
             found.map,
             self.maps[place],
             self._face,
-            mask=ekman_mask(row.explained) if row.explained in EXPRESSIONS else None,
+            mask=self._reference(row.explained),
             segments=found.segments,
             title=" · ".join(parts),
         )
@@ -312,6 +319,8 @@ class Heatmap:
         What explained which model, for titles.
     face : (275, 224, 3) ndarray of float, range [0, 1], optional
         The mean face, to lie under pictures.
+    reference : (275, 224) ndarray of bool, optional
+        The mask that it is compared with; by default the Ekman mask of `expression`, if there is one.
 
     Raises
     ------
@@ -331,8 +340,11 @@ class Heatmap:
     expression: str = ""
     name: str = ""
     face: np.ndarray | None = field(default=None)
+    reference: np.ndarray | None = field(default=None)
 
     def __post_init__(self) -> None:
+        if self.reference is None and self.expression in EXPRESSIONS:
+            object.__setattr__(self, "reference", ekman_mask(self.expression))
         shape = np.shape(self.maps)
         if len(shape) != 3 or shape[1:] != SHAPE or not shape[0] or len(self.subjects) != shape[0]:
             raise DataError(
@@ -389,7 +401,7 @@ class Heatmap:
         Parameters
         ----------
         mask : (275, 224) ndarray of bool, optional
-            The reference; by default the Ekman mask of `expression`.
+            By default `reference`.
         seed : int
             Of the resamples of subjects.
 
@@ -405,7 +417,7 @@ class Heatmap:
         Raises
         ------
         SettingsError
-            If there is no mask, since `expression` is none of the six.
+            If there is no mask: none was given, and there is no `reference`.
         DataError
             If the mask is not of face space, or the heatmap is constant.
         """
@@ -444,7 +456,7 @@ class Heatmap:
         """Draw the heatmap over the mean face, with the outline of the Ekman mask, or of another mask."""
         from ekman_expressions import figures
 
-        if mask is not None or self.expression in EXPRESSIONS:
+        if mask is not None or self.reference is not None:
             mask = self._mask(mask)
         known = f"reliability {self.reliability:.2f}" if np.isfinite(self.reliability) else ""
         about = (self.name, self.expression, _count(len(self), "face"), known)
@@ -455,12 +467,12 @@ class Heatmap:
 
     def _mask(self, mask: np.ndarray | None) -> np.ndarray:
         if mask is None:
-            if self.expression not in EXPRESSIONS:
+            if self.reference is None:
                 raise SettingsError(
-                    f"There is no Ekman mask of {self.expression or 'all expressions together'!r}. Take the "
-                    "heatmap of one of the six expressions, or give a 'mask'."
+                    f"There is no mask of {self.expression or 'all expressions together'!r}. Take the heatmap of "
+                    "one of the six expressions, give a 'mask', or say where it shows: load_model(masks=...)."
                 )
-            return ekman_mask(self.expression)
+            return self.reference
         mask = np.asarray(mask)
         if mask.shape != SHAPE or mask.dtype != bool:
             raise DataError(

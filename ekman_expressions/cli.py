@@ -223,6 +223,10 @@ def _explain_verb(verbs: Any) -> None:
         "learned synthetic faces. What follows describes it, see docs/own_model.md",
     )  # fmt: skip
     verb.add_argument("--classes", metavar="A,B,...", type=_names, help="all its outputs, in their order")
+    verb.add_argument(
+        "--mask", action="append", default=[], metavar="CLASS=REGION,...",
+        help="where a class of your own shows, as parts of the face (mouth,brows,...); may be repeated",
+    )  # fmt: skip
     verb.add_argument("--side", type=int, metavar="PIXELS", help="of the square images that it takes")
     for name in ("channels", "preprocessing", "layout", "output"):
         field = OwnModel.model_fields[name]
@@ -239,6 +243,10 @@ def _explain(options: argparse.Namespace) -> int:
 
     described = ("classes", "side", "channels", "preprocessing", "layout", "output")
     given = {name: value for name in described if (value := getattr(options, name)) is not None}
+    if options.mask:
+        given["masks"] = {
+            name: _names(regions) for name, _, regions in (text.partition("=") for text in options.mask)
+        }
     if given and options.model is None:
         raise SettingsError(f"--{next(iter(given))} describes a network: name its file with --model.")
     check_option(options.explainer, "--explainer", EXPLAINERS)

@@ -212,6 +212,41 @@ def test_the_snippet_of_the_readme_runs_as_pasted(tmp_path, monkeypatch, capsys)
     assert len(variables["found"].table) == 6
 
 
+def test_classes_of_ones_own_are_compared_with_masks_of_ones_own():
+    def pain_reader(images):
+        happy = mouth_reader(images)[:, 3:4]
+        return np.hstack([1.9 * happy, 1 - happy, 1 - 0.9 * happy]) / 2
+
+    masks = {"Pain": ["mouth"], "no pain": [], "happiness": ["mouth", "right_eye"]}
+    model = ee.load_model(pain_reader, classes=["pain", "No pain", "Happy"], masks=masks, side=64)
+    assert model.classes == (*ee.EXPRESSIONS, "pain", "no pain")
+    found = ee.explain(model, ee.example_faces(4), samples=100, targets="pain", seed=0)
+    assert list(found.table["explained"]) == ["pain"] * 4
+    assert np.isin(found.table["predicted"], ["pain", "no pain", "happiness"]).all()
+    mouth = ee.atlas().group("mouth")
+    for name in found.table["predicted"].unique():
+        heatmap = found.heatmap(name)
+        if name == "no pain":
+            assert heatmap.reference is None and heatmap.plot() is not None
+            with pytest.raises(SettingsError, match="no mask of 'no pain'.*masks="):
+                heatmap.scores()
+        else:
+            regions = masks.get(name, ["mouth"])
+            assert (heatmap.reference == ee.atlas().mask(regions)).all() and heatmap.reference[mouth].all()
+            pd.testing.assert_frame_equal(heatmap.scores(), heatmap.scores(ee.atlas().mask(regions)))
+    assert (
+        "pain" in found.table["predicted"].to_list()
+        and found.heatmap("pain").scores().loc["auc", "value"] > 0.8
+    )
+    for classes, masks, message in (
+        (["pain", "happy"], {"pain": ["mouht"]}, "'mouth'.*'mouht'"),
+        (["happy", "sad"], {"pain": ["mouth"]}, "'masks' has pain, but 'classes' only happiness, sadness"),
+        (["pain", "happy", "sad"], None, "Unknown expression 'pain'.*a place in 'masks'"),
+    ):
+        with pytest.raises(SettingsError, match=message):
+            ee.load_model(pain_reader, classes=classes, masks=masks, side=64)
+
+
 FER2013 = ["Angry", "Disgust", "Fear", "Happy", "Sad", "Surprise", "Neutral"]
 
 

@@ -114,11 +114,13 @@ class Atlas:
         return np.isin(self.labels, places)
 
     def mask(self, names: Iterable[str]) -> np.ndarray:
-        """Return the union of the polygons of regions, with their border, (275, 224) bool."""
+        """Return the union of the polygons of regions, or of groups, with their border, (275, 224) bool."""
         mask = np.zeros(self.shape, bool)
         for name in names:
-            check_option(name, "region", self.names)
-            mask |= _fill(self.regions[self.names.index(name)].polygon, self.shape)
+            check_option(name, "region", (*self.groups, *self.names))
+            for region in self.regions:
+                if name in (region.group, region.name):
+                    mask |= _fill(region.polygon, self.shape)
         return mask
 
     def ekman_mask(self, expression: str) -> np.ndarray:

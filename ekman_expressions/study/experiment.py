@@ -133,7 +133,12 @@ class Experiment(Settings):
             raise SettingsError("The settings lack 'networks' (or models of your own, [models.<name>]).")
         for network in self.networks:
             check_option(network, "networks", (*NETWORKS, *self.models))
-        for model in self.models:
+        for model, own in self.models.items():
+            if own.masks:
+                raise SettingsError(
+                    f"[models.{model}] has 'masks', but the tables of a study are of the six expressions. Call other "
+                    "classes 'other' there, and explain them with load_model(masks=...)."
+                )
             if model not in self.networks:
                 raise SettingsError(
                     f"The model {model!r} is described, but 'networks' does not name it: it lists "

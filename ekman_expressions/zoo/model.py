@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Real
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,8 @@ class Model:
         What messages and tables call it.
     classes : tuple of str
         Names of its outputs, in order; empty where they are not known.
+    masks : dict of str to sequence of str
+        The regions of the atlas where classes show, other than the Ekman masks; see `load_model`.
     notes : list of str
         What was done about a lack of memory, and where a score or a layer is not what it should be.
 
@@ -64,10 +67,18 @@ class Model:
     (3, 2)
     """
 
-    def __init__(self, backend: Any, name: str, classes: Sequence[str] = (), *, group: int = GROUP) -> None:
+    def __init__(
+        self,
+        backend: Any,
+        name: str,
+        classes: Sequence[str] = (),
+        *,
+        group: int = GROUP,
+        masks: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    ) -> None:
         check_range(group, "group", 1, integer=True)
         self._backend = backend
-        self.name, self.classes = name, tuple(classes)
+        self.name, self.classes, self.masks = name, tuple(classes), masks
         self._groups = {"predictions": group, "single predictions": 1, "gradients": GRADIENT_GROUP}
         self.notes: list[str] = []
         backend.notes = self.notes

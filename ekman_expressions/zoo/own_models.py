@@ -8,7 +8,7 @@ import importlib
 import importlib.util
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +63,7 @@ def load_model(
     source: Any,
     *,
     classes: Sequence[str] | None = None,
+    masks: Mapping[str, Sequence[str]] | None = None,
     side: int | tuple[int, int] | None = None,
     channels: str = "",
     preprocessing: str = "unit",
@@ -82,7 +83,7 @@ def load_model(
     source : path, str, callable, keras.Model or torch.nn.Module
         A file or folder as in `OwnModel.path`; a Keras model, torch module or function in memory; or where to
         import one from, ``"package.module:function"`` or ``"file.py:function"`` (importing runs the code).
-    classes, side, channels, preprocessing, mean, std
+    classes, masks, side, channels, preprocessing, mean, std
         See `OwnModel`. `side` may be left out where the model in memory says it, `classes` for an image
         classifier of Hugging Face.
     layout, output
@@ -144,6 +145,7 @@ def load_model(
     own = OwnModel(
         side=side,
         classes=tuple(classes),
+        masks=masks or {},
         path=source if is_path else None,
         call=None if is_path else source,
         version="" if is_path else "in memory",
@@ -201,7 +203,7 @@ def read_model(own: OwnModel, name: str, fold: str = "CV1", precision: str = "fl
     if is_keras(found):
         adapted, more = _adapt_keras(name, own, found)
         backend: Any = _KerasBackend(adapted, precision, "probabilities")
-        model = Model(backend, name, own.ordered_classes)
+        model = Model(backend, name, own.ordered_classes, masks=own.masks)
         model.notes += notes + more
         return model
     if _is_torch(found):
@@ -213,7 +215,7 @@ def read_model(own: OwnModel, name: str, fold: str = "CV1", precision: str = "fl
         )
     else:
         backend = _FunctionBackend(found, own.output, face, prepare, own.order)
-    model = Model(backend, name, own.ordered_classes, group=group)
+    model = Model(backend, name, own.ordered_classes, group=group, masks=own.masks)
     raw, again = (
         model._in_groups("predictions", lambda images: (backend.raw(images),), _probe(own))[0]
         for _ in range(2)

@@ -8,10 +8,11 @@ from numbers import Real
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
 
 from ekman_expressions.core.errors import DataError, Settings, SettingsError, check_range
 from ekman_expressions.core.expressions import EXPRESSIONS, NOT_EXPLAINED, parse_expression
+from ekman_expressions.facespace.masks import atlas
 
 OTHER = "other"
 """The name of classes that are neither one of the six expressions nor neutral nor contempt."""
@@ -26,25 +27,48 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _RESERVED = ("average",)
 
 
-def _parse_classes(classes: Any) -> tuple[str, ...]:
+def _parse_masks(masks: Any) -> Any:
+    if not isinstance(masks, Mapping) or not all(
+        isinstance(regions, (list, tuple)) for regions in masks.values()
+    ):
+        raise ValueError("must give each class a list of regions of the face")
+    for regions in masks.values():
+        atlas().mask(regions)
+    return {_name_of(name): tuple(regions) for name, regions in masks.items()}
+
+
+def _name_of(name: str) -> str:
+    """Return the name of a class: an expression's, or one of its user's own as it is."""
+    try:
+        return parse_expression(name)
+    except DataError:
+        return name.strip().lower()
+
+
+def _parse_classes(classes: Any, info: ValidationInfo) -> tuple[str, ...]:
+    own = info.data.get("masks", {})
     if not isinstance(classes, (list, tuple)) or not all(isinstance(name, str) for name in classes):
         raise ValueError("must be a list of names")
     names = []
     for name in classes:
         try:
-            kept = name.strip().lower() in (OTHER, NOT_A_CLASS)
+            kept = name.strip().lower() in (OTHER, NOT_A_CLASS, *own)
             names.append(name.strip().lower() if kept else parse_expression(name))
         except DataError as error:
             raise SettingsError(
-                f"{error} Classes of any further kind are called '{OTHER}', outputs that are none "
-                f"'{NOT_A_CLASS}'; classes was {list(classes)}."
+                f"{error} Classes of any further kind are called '{OTHER}', or have a place in 'masks'; outputs "
+                f"that are none are called '{NOT_A_CLASS}'; classes was {list(classes)}."
             ) from None
-    if len(set(EXPRESSIONS) & set(names)) < 2:
+    if len({*EXPRESSIONS, *own} & set(names)) < 2:
         raise SettingsError(
-            f"'classes' must name all outputs in their order, and among them two or more of the six expressions, but "
-            f"got {list(classes)}."
+            "'classes' must name all outputs in their order, and among them two or more of the six expressions "
+            f"(or of 'masks'), but got {list(classes)}."
         )
-    twice = [name for name in (*EXPRESSIONS, *NOT_EXPLAINED) if names.count(name) > 1]
+    if unknown := own.keys() - set(names):
+        raise SettingsError(
+            f"'masks' has {', '.join(sorted(unknown))}, but 'classes' only {', '.join(names)}."
+        )
+    twice = [name for name in {*EXPRESSIONS, *NOT_EXPLAINED, *own} if names.count(name) > 1]
     if twice:
         raise SettingsError(f"'classes' names {', '.join(twice)} more than once: {list(classes)}.")
     return tuple(names)
@@ -78,6 +102,10 @@ class OwnModel(Settings):
 
     side: Annotated[int | tuple[int, int], BeforeValidator(_parse_side)]
     """Side of the square faces that it takes, in pixels; or height and width, to which faces are stretched."""
+    masks: Annotated[dict[str, tuple[str, ...]], BeforeValidator(_parse_masks)] = {}
+    """Only for `load_model`, not in a study: where classes show on the face, as regions or groups of the atlas
+    (``{"pain": ["brows", "eyes"]}``). Names classes of one's own, or gives one of the six another mask; a
+    class of one's own with an empty list has none."""
     classes: Annotated[tuple[str, ...], BeforeValidator(_parse_classes)]
     """Its classes, in the order of its outputs: the six expressions, or at least two of them, each once, by any
     name that `ekman_expressions.core.expressions.parse_expression` knows; any of ``neutral``, ``contempt``

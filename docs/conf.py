@@ -3,6 +3,19 @@
 import re
 from importlib import metadata
 from pathlib import Path
+from types import UnionType
+from typing import Literal, Union, get_args, get_origin
+
+from ekman_expressions.cli import STEPS
+from ekman_expressions.core.errors import Settings
+from ekman_expressions.study.experiment import Experiment
+from ekman_expressions.study.settings import (
+    ExplanationSettings,
+    FaceSettings,
+    NetworkTraining,
+    TrainingSettings,
+)
+from ekman_expressions.zoo.own_settings import OwnModel
 
 project = "ekman_expressions"
 author = "The ekman_expressions developers"
@@ -57,7 +70,72 @@ def _room(app, page, source):
         source[0] += f"\n{heading}\n{'-' * len(heading)}\n\n.. automodule:: {name}.{path.stem}\n"
 
 
+def _table(heads, rows):
+    lines = [heads, ["---"] * len(heads), *rows]
+    cells = [[" ".join(str(cell).replace("|", "\\|").split()) for cell in line] for line in lines]
+    return "\n" + "\n".join(f"| {' | '.join(line)} |" for line in cells) + "\n"
+
+
+def _values(field):
+    """Say what a setting may be."""
+    kinds = {int: "whole number", float: "number", str: "text", tuple: "list", dict: "table", Path: "path"}
+    bounds = [
+        f"{sign} {getattr(limit, name)}"
+        for limit in field.metadata
+        for name, sign in (("ge", "≥"), ("le", "≤"))
+        if hasattr(limit, name)
+    ]
+    found = []
+    union = get_origin(field.annotation) in (UnionType, Union)
+    for part in get_args(field.annotation) if union else [field.annotation]:
+        if get_origin(part) is Literal:
+            found += [f'`"{value}"`' for value in get_args(part) if value]
+        elif part in kinds or get_origin(part) in kinds:
+            found.append(" ".join([kinds[part if part in kinds else get_origin(part)], " and ".join(bounds)]))
+    return ", ".join(found)
+
+
+def _settings(app, page, source):
+    """Add to the page of settings each of them, from the classes that check them."""
+    if page != "settings":
+        return
+    sections = {
+        "At the top": Experiment,
+        "[faces]": FaceSettings,
+        "[training]": TrainingSettings,
+        "[training.overrides.NETWORK]": NetworkTraining,
+        "[explanation]": ExplanationSettings,
+        "[models.NAME]": OwnModel,
+    }
+    for heading, settings in sections.items():
+        rows = []
+        for name, field in settings.model_fields.items():
+            default = list(field.default) if isinstance(field.default, tuple) else field.default
+            # Not of a part with a section of its own, nor the folder where the pages are built.
+            hidden = isinstance(default, Settings) or field.default_factory or default is None
+            default = "needed" if field.is_required() else "" if hidden else f"`{default!r}`"
+            rows.append([f"`{name}`", _values(field), default, field.description])
+        source[0] += f"\n## {heading}\n{_table(['setting', 'values', 'default', 'meaning'], rows)}"
+
+
+def _files(app, page, source):
+    """Add to the page of files what the steps write and read, from their table."""
+    if page != "files":
+        return
+    experiment = Experiment.preset("demo", root="/").explained_by("rise")
+    rows = []
+    for step in STEPS.values():
+        folder = getattr(experiment, step.folder).relative_to(experiment.root).as_posix()
+        folder = folder.replace("/demo", "/<experiment>").replace("explainers/rise", "{explainer}")
+        reads = ", ".join(f"`{read}`" for read in (*step.reads, *step.also))
+        needs = ", ".join(f"`{name}`" for name in (*step.settings, *step.choices))
+        rows.append([f"`{step.name}`", step.what, f"`{folder}`", reads, needs])
+    source[0] += _table(["step", "makes", "in the folder", "reads", "depends on the settings"], rows)
+
+
 def setup(app):
     """Connect the hooks."""
+    app.connect("source-read", _settings)
+    app.connect("source-read", _files)
     app.connect("source-read", _room)
     app.connect("autodoc-process-docstring", _own_numbers)

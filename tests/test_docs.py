@@ -4,6 +4,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from ekman_expressions.cli import STEPS
+from ekman_expressions.study.experiment import Experiment
+from ekman_expressions.study.settings import (
+    ExplanationSettings,
+    FaceSettings,
+    NetworkTraining,
+    TrainingSettings,
+)
+from ekman_expressions.zoo.own_settings import OwnModel
+
 DOCS = Path(__file__).parent.parent / "docs"
 
 
@@ -27,5 +39,18 @@ def test_the_site_builds_without_warnings_and_loads_nothing_from_elsewhere(tmp_p
     home = (tmp_path / "site" / "index.html").read_text("utf-8")
     for page in DOCS.glob("*.md"):
         assert f'href="{page.stem}.html"' in home or page.stem == "index"
+    settings = (tmp_path / "site" / "settings.html").read_text("utf-8")
+    for name in ("batch_norm_momentum", "quality_samples", "minus_one_one", "whole number ≥ 2"):
+        assert name in settings
+    files = (tmp_path / "site" / "files.html").read_text("utf-8")
+    assert all(step.what in files for step in STEPS.values())
     for loaded in ('src="http', 'rel="stylesheet" href="http'):
         assert loaded not in home
+
+
+@pytest.mark.parametrize(
+    "settings", [Experiment, FaceSettings, TrainingSettings, NetworkTraining, ExplanationSettings, OwnModel]
+)
+def test_each_setting_says_what_it_means(settings):
+    for name, field in settings.model_fields.items():
+        assert field.description and field.description.strip().endswith("."), name

@@ -81,8 +81,11 @@ class Experiment(Settings):
     models: dict[str, OwnModel] = {}
     """Models of your own, which are not trained here."""
     faces: FaceSettings = FaceSettings()
+    """Which faces."""
     training: TrainingSettings = TrainingSettings()
+    """How networks are trained."""
     explanation: ExplanationSettings = ExplanationSettings()
+    """How predictions are explained."""
     root: Annotated[Path, BeforeValidator(lambda root: Path(root).resolve())] = Field(
         default_factory=lambda: find_root().resolve()
     )

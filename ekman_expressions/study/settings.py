@@ -74,7 +74,9 @@ class NetworkTraining(Settings):
     """How one network is trained; what is None is as in the study."""
 
     optimizer: Literal["adam", "rmsprop"] | None = None
+    """Adam, or RMSprop, with the other numbers as Keras has them."""
     learning_rate: float | None = Field(None, ge=0, le=1)
+    """Step size; with a schedule, the highest."""
     schedule: Literal["constant", "cosine"] | None = None
     """``cosine``: the learning rate falls to 0 by the last step."""
     warmup: int | None = Field(None, ge=0)
@@ -82,7 +84,9 @@ class NetworkTraining(Settings):
     side: int | None = Field(None, ge=32, le=1024)
     """Side of the input in pixels."""
     epochs: int | None = Field(None, ge=1)
+    """How often each training image is seen."""
     batch_norm_momentum: float | None = Field(None, ge=0, le=1)
+    """Share of the running mean that batch normalisation keeps at each step; smaller for short trainings."""
 
 
 def _weights(weights: str) -> str:

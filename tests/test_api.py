@@ -10,6 +10,7 @@ import pytest
 
 import ekman_expressions as ee
 from ekman_expressions.core.errors import DataError, SettingsError
+from ekman_expressions.faces import synthetic
 from ekman_expressions.facespace import SHAPE
 from ekman_expressions.measures.chance import random_pixels
 
@@ -168,8 +169,6 @@ def photographs(folder: Path) -> Path:
     import matplotlib
     from skimage import data, io
 
-    from ekman_expressions.faces import synthetic
-
     folder.mkdir()
     io.imsave(folder / "astronaut.png", data.astronaut())
     sample = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
@@ -212,7 +211,7 @@ def test_the_snippet_of_the_readme_runs_as_pasted(tmp_path, monkeypatch, capsys)
     assert len(variables["found"].table) == 6
 
 
-def test_classes_of_ones_own_are_compared_with_masks_of_ones_own():
+def test_classes_of_ones_own_are_compared_with_masks_of_ones_own(tmp_path):
     def pain_reader(images):
         happy = mouth_reader(images)[:, 3:4]
         return np.hstack([1.9 * happy, 1 - happy, 1 - 0.9 * happy]) / 2
@@ -238,6 +237,13 @@ def test_classes_of_ones_own_are_compared_with_masks_of_ones_own():
         "pain" in found.table["predicted"].to_list()
         and found.heatmap("pain").scores().loc["auc", "value"] > 0.8
     )
+    # Labels of one's own are kept where they are said to stand for themselves, and else left out by name.
+    for label, image in (("pain", "id03_happiness_0"), ("happy", "id08_anger_2")):
+        (tmp_path / label).mkdir()
+        shutil.copy(synthetic.folder() / "images" / f"{image}.webp", tmp_path / label)
+    faces = ee.load_faces(tmp_path, labels={"pain": "pain"})
+    assert sorted(faces.table["expression"]) == ["happiness", "pain"] and "1 happiness, 1 pain" in repr(faces)
+    assert len(ee.explain(model, faces, "occlusion").heatmap("pain", by="expression")) == 1
     for classes, masks, message in (
         (["pain", "happy"], {"pain": ["mouht"]}, "'mouth'.*'mouht'"),
         (["happy", "sad"], {"pain": ["mouth"]}, "'masks' has pain, but 'classes' only happiness, sadness"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from difflib import get_close_matches
 
 from ekman_expressions.core.errors import DataError, check_option
@@ -58,6 +59,20 @@ def parse_expression(name: str) -> str:
         meant = f" Is {_CANONICAL[near[0]]} meant?" if near else ""
         known = ", ".join(sorted(_CANONICAL))
         raise DataError(f"Unknown expression {name!r}.{meant} Use one of {known} (in any case).") from None
+
+
+def parse_label(name: str, labels: Mapping[str, str] | None = None) -> str:
+    """Return the expression that a label stands for, by `labels` or as it is.
+
+    A label that stands for itself is a class of one's own: ``{"pain": "pain"}``. `DataError` if it is not known.
+    """
+    given = (labels or {}).get(name, name)
+    try:
+        return parse_expression(given)
+    except DataError:
+        if labels and labels.get(name) == name:
+            return name
+        raise
 
 
 def title(expression: str) -> str:

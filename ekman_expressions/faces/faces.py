@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from ekman_expressions.core.errors import DataError, SettingsError, check_option, check_range, check_type
-from ekman_expressions.core.expressions import EXPRESSIONS, NOT_EXPLAINED, parse_expression
+from ekman_expressions.core.expressions import EXPRESSIONS, NOT_EXPLAINED, parse_expression, parse_label
 from ekman_expressions.core.files import decode_image, read_arrays, read_table
 from ekman_expressions.faces import synthetic
 from ekman_expressions.faces.databases import survey
@@ -129,7 +129,8 @@ class Faces:
 
     def __repr__(self) -> str:
         size, counts = self.images.shape[1], self.table["expression"].value_counts()
-        names = [name for name in (*EXPRESSIONS, *NOT_EXPLAINED) if name in counts]
+        known = dict.fromkeys((*EXPRESSIONS, *NOT_EXPLAINED, *sorted(counts.index)))
+        names = [name for name in known if name and name in counts]
         parts = [f"{len(self)} of {size} x {size} pixels"]
         parts[0] += f": {', '.join(f'{counts[name]} {name}' for name in names)}" if names else ""
         parts.append(f"{self.table['subject'].nunique()} subjects")
@@ -501,7 +502,8 @@ def load_faces(
         may be a regular expression for the path, such as ``r"(S\\d+)_"``; by default each image counts
         as a person of its own.
     labels : dict of str to str, optional
-        What the source's own labels stand for: ``{"4": "happiness"}``. Images with a label that is no
+        What the source's own labels stand for: ``{"4": "happiness"}``; with ``{"pain": "pain"}`` a class of your
+        own stays what it is. Images with a label that is no
         expression are left out, by name.
 
     Returns
@@ -534,7 +536,7 @@ def load_faces(
     unknown = {}
     for place, name in enumerate(table["expression"]):
         try:
-            table.loc[place, "expression"] = parse_expression((labels or {}).get(name, name)) if name else ""
+            table.loc[place, "expression"] = parse_label(name, labels) if name else ""
         except DataError as error:
             unknown[place] = f"its label is no expression: {error}"
     given = table.pop("landmarks") if "landmarks" in table else None

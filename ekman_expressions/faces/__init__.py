@@ -1,6 +1,6 @@
 """Faces: finding and cropping them, landmarks, subject-wise folds, databases, and the synthetic faces."""
 
-from ekman_expressions.faces.databases import DATABASES, Survey, catalogue, check_options, survey
+from ekman_expressions.faces.databases import DATABASES
 from ekman_expressions.faces.faces import Faces, crop_face, example_faces, load_faces
 from ekman_expressions.faces.folds import assign_folds
 from ekman_expressions.faces.landmarks import (
@@ -10,6 +10,7 @@ from ekman_expressions.faces.landmarks import (
     landmark_error,
     landmark_outliers,
 )
+from ekman_expressions.faces.surveys import Survey, catalogue, check_options, survey
 
 __all__ = [
     "DATABASES",

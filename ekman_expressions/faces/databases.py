@@ -1,4 +1,4 @@
-"""Databases of faces: one row of `DATABASES` each, with a small reader; and the survey of a copy.
+"""Databases of faces: one row of `DATABASES` each, with a small reader.
 
 To add a database, write a row here: its names, counts and terms, and a reader, ``reader(search,
 **options)``, that fills a `_Search`. `_by_file_name` makes one where the file names say all.
@@ -10,7 +10,6 @@ import csv
 import hashlib
 import os
 import re
-import textwrap
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -19,11 +18,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from ekman_expressions.core.errors import (
     DataError,
-    EkmanExpressionsError,
     SettingsError,
     check_option,
     check_range,
@@ -34,17 +31,11 @@ from ekman_expressions.core.files import read_csv, read_text
 from ekman_expressions.faces import synthetic
 from ekman_expressions.faces.folders import (
     _LAYOUTS,
-    _check_table,
     _expression_of,
     _read_own,
     _safe_ids,
     _Search,
-    read_manifest,
 )
-from ekman_expressions.faces.landmarks import read_landmarks
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_SHOWN, _WIDTH = 5, 100
 
 
 class _Option(NamedTuple):
@@ -734,263 +725,3 @@ DATABASES: dict[str, _Database] = {
     ),
 }
 """The databases known by name."""
-
-
-# The survey of a copy
-
-
-@dataclass(frozen=True, kw_only=True)
-class Survey:
-    """What one copy of a database holds; see `survey`.
-
-    Attributes
-    ----------
-    name, root : str, Path or None
-        The database's name in the settings; its folder, None for the bundled one.
-    rows : DataFrame
-        One row per image, sorted by ``image_id``, which carries the database's name like ``subject``;
-        ``path`` (absolute), ``dataset``, ``expression`` (neutral and contempt included), and what else is
-        told, such as ``intensity``, given folds, ``fold``, or given ``landmarks`` (`FaceLandmarks`).
-    left_out : DataFrame
-        Columns ``item`` (path relative to the root; a hash where `private`) and ``reason``.
-    notes : tuple of str
-        What else a reader should know.
-    expected, expected_subjects : dict of str to int, int or None
-        Images per expression and persons in a complete copy; empty and None where unknown.
-    private : bool
-        Whether ``path`` says who is seen: it must not be shown, logged or written then.
-    crop : bool
-        Whether faces are to be cut out; else each image is a crop already.
-    """
-
-    name: str
-    root: Path | None
-    rows: pd.DataFrame
-    left_out: pd.DataFrame
-    notes: tuple[str, ...]
-    expected: Mapping[str, int]
-    expected_subjects: int | None
-    private: bool
-    crop: bool = True
-
-    @property
-    def subjects(self) -> int:
-        """Number of persons found."""
-        return int(self.rows["subject"].nunique())
-
-    def counts(self) -> pd.DataFrame:
-        """Return a row per expression, columns ``found`` and ``expected`` (missing where unknown)."""
-        found = self.rows["expression"].value_counts()
-        names = [*EXPRESSIONS]
-        names += [name for name in NOT_EXPLAINED if name in found or self.expected.get(name)]
-        expected = [self.expected.get(name, 0) if self.expected else pd.NA for name in names]
-        return pd.DataFrame(
-            {
-                "found": [int(found.get(name, 0)) for name in names],
-                "expected": pd.array(expected, "Int64"),
-            },
-            index=pd.Index(names, name="expression"),
-        )
-
-    def summary(self) -> str:
-        """Return a report to read: counts against the expected ones, what was left out, notes."""
-        where = "bundled" if self.root is None else str(self.root)
-        lines = [f"{self.name} ({where})", f"  {'':<12}{'found':>8}{'expected':>10}"]
-        counts = self.counts()
-        expected_of = dict(self.expected) or dict.fromkeys(counts.index)
-        table = [(name, found, expected_of.get(name, 0)) for name, found in counts["found"].items()]
-        table.append(("all images", len(self.rows), sum(self.expected.values()) or None))
-        table.append(("persons", self.subjects, self.expected_subjects))
-        for name, found, expected in table:
-            difference = 0 if expected is None else found - expected
-            mark = f"   {abs(difference)} {'more' if difference > 0 else 'fewer'}" if difference else ""
-            lines.append(f"  {name:<12}{found:>8}{'-' if expected is None else expected:>10}{mark}")
-        if len(self.left_out):
-            lines.append(f"  left out: {len(self.left_out)}")
-            for reason, group in self.left_out.groupby("reason", sort=False):
-                items = ", ".join(group["item"][:_SHOWN]) + (", ..." if len(group) > _SHOWN else "")
-                lines.append(f"    {len(group)}: {reason} ({items})")
-        lines += [f"  note: {note}" for note in self.notes]
-        return "\n".join(lines)
-
-
-def survey(name: str, root: Path | str | None = None, options: Mapping[str, Any] | None = None) -> Survey:
-    """Look through a copy of a database: what is usable, what is not and why. Reads no pixels.
-
-    Parameters
-    ----------
-    name : str
-        A name in `DATABASES`; or any other name, for a folder of your own. A folder with a
-        ``manifest.csv`` is read by it, whatever the name (but for databases whose file names
-        say who is seen).
-    root : Path or str, optional
-        The database's folder; needed unless the database is bundled.
-    options : dict, optional
-        Choices that the database offers; `catalogue` lists them.
-
-    Returns
-    -------
-    Survey
-        Rows, what was left out, and the counts that a complete copy has.
-
-    Raises
-    ------
-    SettingsError
-        If the name or an option cannot be used, or a root is needed and not given.
-    MissingError
-        If the database is not at its root: says what was looked for and what is there.
-    DataError
-        If nothing usable is there, or its table is not as it must be.
-
-    Examples
-    --------
-    >>> survey("synthetic").rows["subject"].nunique()
-    40
-    """
-    known = _database(name)
-    options = dict(options or {})
-    check_options(name, options)
-    if root is None and not known.bundled:
-        bundled = ", ".join(key for key, value in DATABASES.items() if value.bundled)
-        raise SettingsError(
-            f'The database {name!r} needs a root: the folder where it lies, as {name} = "..." '
-            f"under [faces.roots] in the settings. Without a root there is only {bundled}."
-        )
-    if root is not None:
-        root = Path(root).expanduser().resolve()
-    landmarks, crop = options.pop("landmarks", None), options.pop("crop", True)
-    search = _search(name, known, root, options)
-    where = f"The database {name!r}" if root is None or known.private else f"The database {name!r} in {root}"
-    if not len(search.rows):
-        reasons = "; ".join(f"{item}: {reason}" for item, reason in search.left_out[:5])
-        raise DataError(f"{where} has no usable image: {len(search.left_out)} left out ({reasons}).")
-    rows = search.rows
-    if isinstance(rows, list):
-        rows = _check_table(pd.DataFrame(rows), where)
-    if landmarks is not None:
-        rows = _with_landmarks(rows, (root or synthetic.folder()) / landmarks, search)
-    # Databases reuse ids: the name in front keeps them apart when several are combined.
-    rows = rows.assign(
-        image_id=[f"{name}_{image_id}" for image_id in rows["image_id"]],
-        subject=[f"{name}/{subject}" for subject in rows["subject"]],
-        dataset=name,
-    )
-    if "neutral" in rows:
-        rows["neutral"] = [
-            f"{name}_{image_id}" if image_id else "" for image_id in rows["neutral"].fillna("")
-        ]
-    first = ["image_id", "path", "dataset", "subject", "expression"]
-    rows = rows[first + [column for column in rows.columns if column not in first]]
-    lacking = [expression for expression in EXPRESSIONS if expression not in set(rows["expression"])]
-    if lacking:
-        search.notes.append(f"no image of {', '.join(lacking)}")
-    return Survey(
-        name=name,
-        root=root,
-        rows=rows.sort_values("image_id", ignore_index=True),
-        left_out=pd.DataFrame(search.left_out, columns=["item", "reason"], dtype=str),
-        notes=tuple(search.notes),
-        expected=dict(search.expected),
-        expected_subjects=search.expected_subjects,
-        private=known.private,
-        crop=crop,
-    )
-
-
-def _with_landmarks(rows: pd.DataFrame, path: Path, search: _Search) -> pd.DataFrame:
-    """Return the rows for which a file has landmarks, with the column ``landmarks``; leave out the others."""
-    found, others = read_landmarks(path, list(rows["image_id"]), list(rows["path"]))
-    if others:
-        named = "" if search.private else f", such as {others[0]}"
-        search.notes.append(f"{path.name} has landmarks of {len(others)} pictures that are not used{named}")
-    for picture, face in zip(rows["path"], found, strict=True):
-        if face is None:
-            search.omit(picture, f"{path.name} has no landmarks of it")
-    return rows.assign(landmarks=found)[[face is not None for face in found]]
-
-
-def check_options(name: str, options: Mapping[str, Any]) -> None:
-    """Raise `SettingsError` unless `options` are choices that the database `name` offers."""
-    known = _database(name).options | _ANY
-    where = f"faces.options.{name}"
-    check_type(options, where, Mapping)
-    for key, value in options.items():
-        if key not in known:
-            raise SettingsError(f"Unknown option {key!r} in {where}. Known are {', '.join(known)}.")
-        known[key].check(value, f"{where}.{key}")
-
-
-def catalogue(name: str | None = None) -> str:
-    """Return, as a text to read, what is known of one database, or of all: counts, layout, terms, options.
-
-    Examples
-    --------
-    >>> print(catalogue("synthetic").splitlines()[0])
-    synthetic: rendered faces with known action units
-    """
-    if name is not None:
-        return "\n".join(_card(name, _database(name)))
-    head = ["name", "persons", *EXPRESSIONS, "others"]
-    lines = ["Images per expression in a complete copy, with the default options:", ""]
-    lines.append(f"  {head[0]:<11}" + "".join(f"{text:>10}" for text in head[1:]))
-    for key, known in DATABASES.items():
-        others = sum(count for name, count in known.images.items() if name not in EXPRESSIONS)
-        numbers = [known.subjects, *(known.images.get(name) for name in EXPRESSIONS)]
-        numbers.append(others if known.images else None)
-        lines.append(f"  {key:<11}" + "".join(f"{'-' if n is None else n:>10}" for n in numbers))
-    for key, known in (*DATABASES.items(), ("(other)", _OWN)):
-        lines += ["", *_card(key, known)]
-    lines += [
-        "",
-        "Terms are given in our own words and may have changed: only the owners' own text is binding.",
-        "Check a copy with: ekman-expressions datasets NAME ROOT",
-    ]
-    return "\n".join(lines)
-
-
-def _card(name: str, known: _Database) -> list[str]:
-    lines = [f"{name}: {known.title}"]
-    facts = {"layout": known.layout, "terms": known.use, "access": known.access, "cite": known.reference}
-    facts |= {f"option {key}": option.help for key, option in (known.options | _ANY).items()}
-    for key, text in facts.items():
-        lines += textwrap.wrap(
-            text,
-            _WIDTH,
-            initial_indent=f"  {key + ':':<16}",
-            subsequent_indent=" " * 18,
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
-    return lines
-
-
-def _database(name: str) -> _Database:
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise SettingsError(
-            f"The name of a database must be made of letters, digits, '.', '_' and '-', but got {name!r}."
-        )
-    return DATABASES.get(name, _OWN)
-
-
-def _search(name: str, known: _Database, root: Path | None, options: dict[str, Any]) -> _Search:
-    """Let the database's reader look through the root."""
-    search = _Search(root, name, private=known.private)
-    own_table = root is not None and (root / "manifest.csv").is_file()
-    if own_table and name in DATABASES and not (known.private or known.bundled):
-        if options:
-            raise SettingsError(
-                f"{root} has a manifest.csv, which says what is used, so that the options of {name} "
-                f"({', '.join(options)}) have no effect. Remove one of them."
-            )
-        search.rows = read_manifest(root, search)
-        search.notes.append("read by its manifest.csv, not by the names of its files")
-        return search
-    search.expected, search.expected_subjects = known.images, known.subjects
-    try:
-        known.read(search, **options)
-    except OSError as error:
-        if not known.private or isinstance(error, EkmanExpressionsError):
-            raise
-        # The original message has a path, which may say who is seen.
-        raise DataError(f"A file of the database {name!r} cannot be read ({error.strerror}).") from None
-    return search

@@ -19,7 +19,6 @@ from ekman_expressions.core.errors import DataError, SettingsError, check_option
 from ekman_expressions.core.expressions import EXPRESSIONS, NOT_EXPLAINED, parse_expression, parse_label
 from ekman_expressions.core.files import decode_image, read_arrays, read_table
 from ekman_expressions.faces import synthetic
-from ekman_expressions.faces.databases import survey
 from ekman_expressions.faces.folders import (
     _inside,
     _layout_of,
@@ -31,6 +30,7 @@ from ekman_expressions.faces.folders import (
     read_manifest,
 )
 from ekman_expressions.faces.landmarks import STILL, FaceLandmarks, LandmarkDetector, read_landmarks
+from ekman_expressions.faces.surveys import survey
 
 Detect = Callable[[np.ndarray], FaceLandmarks | None]
 

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from ekman_expressions.core.errors import Settings, SettingsError, check_option
 from ekman_expressions.explainers import EXPLAINERS, check_options
-from ekman_expressions.faces.databases import check_options as check_database_options
+from ekman_expressions.faces import check_options as check_database_options
 from ekman_expressions.zoo import NETWORKS
 from ekman_expressions.zoo.model import check_hidden
 

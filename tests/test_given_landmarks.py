@@ -71,7 +71,7 @@ def test_the_study_takes_given_landmarks_and_whole_pictures(tmp_path, monkeypatc
     ids = [row[0] for row in rows]
     points = ee.example_faces(len(rows)).landmarks * SIDE
     # One more face, a smaller one, in the first picture; nothing in the last.
-    names = [*ids[:-1], ids[0], "stranger"]
+    names = [*ids[:-2], f"mine_{ids[-2]}", ids[0], "stranger"]
     points = np.concatenate([points[:-1], points[:1] / 2, points[:1]])
     points[1] = 0
     write_points(tmp_path / "mine" / "points.csv", names, points)
@@ -91,6 +91,14 @@ def test_the_study_takes_given_landmarks_and_whole_pictures(tmp_path, monkeypatc
     points[0] += 1
     write_points(tmp_path / "mine" / "points.csv", names, points)
     assert run(experiment, "faces").done == 1
+
+
+def test_a_picture_without_landmarks_has_no_place_in_face_space(detected):
+    _, points, faces = detected
+    images = [*faces.images[:1], np.full((64, 64, 3), 128, np.uint8)]
+    for given in (None, [points[0], np.full((68, 2), np.nan)]):
+        with pytest.warns(UserWarning, match="(no face found|given for it): without landmarks"):
+            assert len(ee.load_faces(images, crop=False, landmarks=given)) == 1
 
 
 def test_files_that_hold_no_landmarks_say_what_is_wrong(tmp_path):

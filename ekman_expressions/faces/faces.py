@@ -245,7 +245,8 @@ def prepare_face(
         raise UnusableImage(f"the image cannot be read: {error}") from error
     found = detect(image) if callable(detect) else detect
     if found is None:
-        raise UnusableImage("no face found" if callable(detect) else "no landmarks are given for it")
+        reason = "no face found" if callable(detect) else "no landmarks are given for it"
+        raise UnusableImage(reason if crop else f"{reason}: without landmarks it has no place in face space")
     if crop:
         try:
             return *crop_face(image, found.points, size), found

@@ -190,7 +190,7 @@ class LandmarkDetector:
 
 
 def read_landmarks(
-    path: Path | str, image_ids: Sequence[str], pictures: Sequence[str]
+    path: Path | str, image_ids: Sequence[str], pictures: Sequence[str], prefix: str = ""
 ) -> tuple[list[FaceLandmarks | None], list[str]]:
     """Read the 68 landmarks of pictures that dlib, OpenFace, FAN or another program found.
 
@@ -202,6 +202,8 @@ def read_landmarks(
         the upright picture, iBUG order.
     image_ids, pictures : sequences of str
         What each picture is called, and its path. The file may name it by either; of a path, the end will do.
+    prefix : str
+        May stand before an ``image_id`` in the file.
 
     Returns
     -------
@@ -234,7 +236,8 @@ def read_landmarks(
         places = by_name.get(stem.rpartition("/")[2], [])
         if len(places) > 1:
             places = [place for place in places if f"/{stems[place]}".endswith(f"/{stem}")]
-        place = place_of.get(name, places[0] if len(places) == 1 else None)
+        place = place_of.get(name, place_of.get(name.removeprefix(prefix)))
+        place = places[0] if place is None and len(places) == 1 else place
         if place is None:
             others.append(name)
         # OpenFace writes zeros where it finds no face.

@@ -182,7 +182,7 @@ def survey(name: str, root: Path | str | None = None, options: Mapping[str, Any]
 
 def _with_landmarks(rows: pd.DataFrame, path: Path, search: _Search) -> pd.DataFrame:
     """Return the rows for which a file has landmarks, with the column ``landmarks``; leave out the others."""
-    found, others = read_landmarks(path, list(rows["image_id"]), list(rows["path"]))
+    found, others = read_landmarks(path, rows["image_id"], list(rows["path"]), f"{search.name}_")
     if others:
         named = "" if search.private else f", such as {others[0]}"
         search.notes.append(f"{path.name} has landmarks of {len(others)} pictures that are not used{named}")

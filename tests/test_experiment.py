@@ -124,6 +124,10 @@ def test_toml_file(tmp_path):
             'name = "x"\nnetworks = ["WeiNet"]\n[explanation]\nsample = 3',
             r"'sample' in \[explanation\].*samples",
         ),
+        (
+            'name = "x"\n[models.M]\npath = "m.onnx"\nside = 48\nclasses = ["pain", "sad"]\nmasks = { pain = ["mouth"] }',
+            r"\[models.M\] has 'masks'.*Call other classes 'other'",
+        ),
     ],
 )
 def test_bad_toml_says_what_is_wrong(tmp_path, text, message):

@@ -10,12 +10,14 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 INSIDE = """
+import contextlib
+import io
 import sys
 from importlib import resources
 from pathlib import Path
 
 import ekman_expressions
-from ekman_expressions import Experiment
+from ekman_expressions import Experiment, cli
 from ekman_expressions.faces import databases, example_faces, synthetic
 from ekman_expressions.zoo import example_model
 
@@ -31,6 +33,10 @@ assert example_model().predict(faces.at(64)).shape == (2, 6)
 assert (synthetic.folder() / "README.md").is_file()
 assert Experiment.preset("demo").name == "demo"
 assert (home / "data" / "notebooks" / "start_here.ipynb").is_file()
+picture, figure = synthetic.folder() / "images" / "id05_fear_1.webp", Path(sys.argv[1]) / "figure.png"
+with contextlib.redirect_stdout(io.StringIO()) as told:
+    assert cli.main(["explain", str(picture), "--explainer", "occlusion", "--out", str(figure)]) == 0
+assert "id05_fear_1: fear" in told.getvalue() and figure.is_file()
 assert all((home / "report" / name).is_file() for name in ("static/report.css", "templates/base.html"))
 data = resources.files("ekman_expressions").joinpath("data")
 print("\\n".join(sorted(item.name for item in data.iterdir() if item.is_file())))

@@ -221,8 +221,8 @@ class Explanations:
     def regions(self) -> pd.DataFrame:
         """The share of each part of the face in each explanation: N rows that sum to 1.
 
-        NaN where nothing speaks for the class. A column for each of the atlas' groups, from the forehead down,
-        and ``elsewhere``.
+        NaN where nothing speaks for the class. A column for each of the atlas' groups, from the forehead
+        down, and ``elsewhere``.
         """
         masses = region_masses(self.maps, "group").set_axis(self.faces.table["image_id"])
         return masses.div(masses.sum(axis=1).where(lambda sums: sums > 0), axis=0)

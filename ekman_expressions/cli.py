@@ -250,14 +250,15 @@ def _explain(options: argparse.Namespace) -> int:
     if given and options.model is None:
         raise SettingsError(f"--{next(iter(given))} describes a network: name its file with --model.")
     check_option(options.explainer, "--explainer", EXPLAINERS)
-    check_option(options.out.suffix, "the suffix of --out", (".png", ".svg", ".pdf"))
+    method, out = EXPLAINERS[options.explainer], options.out
+    check_option(out.suffix, "the suffix of --out", (".png", ".svg", ".pdf"))
     settings = dict(_choice(text) for text in options.option)
-    if "hidden" in EXPLAINERS[options.explainer].shared:
+    if "hidden" in method.shared:
         settings.setdefault("hidden", "blur")
     model = load_model(options.model, **given) if options.model else example_model()
     source = options.pictures if len(options.pictures) > 1 else options.pictures[0]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of faces left out: they are all listed below
+        warnings.filterwarnings("ignore", "[0-9]+ images have no usable face")  # listed below
         faces = load_faces(source, crop=not options.no_crop)
     for row in faces.omissions.itertuples():
         print(f"left out: {row.item}: {row.reason}")
@@ -265,24 +266,22 @@ def _explain(options: argparse.Namespace) -> int:
     if options.model is None:
         print("The example network learned synthetic faces: of photographs it knows little. Yours: --model")
     for place, row in enumerate(found.table.itertuples()):
-        name = (
-            options.out.name if len(found) == 1 else f"{options.out.stem}_{row.image_id}{options.out.suffix}"
-        )
-        figures.save(found.plot(place), options.out.with_name(name))
+        path = out if len(found) == 1 else out.with_stem(f"{out.stem}_{row.image_id}")
+        figures.save(found.plot(place), path)
         known = f", labelled {row.expression}" if row.expression else ""
         print(f"{row.image_id}: {row.predicted}, probability {row.probability:.2f}{known}")
-        print(f"  {row.explained} explained by {EXPLAINERS[options.explainer].title}: {_reliability(row)}")
+        print(f"  {row.explained} explained by {method.title}: {_reliability(row, method.has_surrogate)}")
         shares = found.regions.iloc[place].dropna().nlargest(5)
-        print(
-            "  "
-            + (", ".join(f"{part} {share:.0%}" for part, share in shares.items()) or "nothing speaks for it")
-        )
-        print(f"  {options.out.with_name(name)}")
+        parts = [f"{part} {share:.0%}" for part, share in shares.items()]
+        print(f"  {', '.join(parts) or 'nothing speaks for it'}")
+        print(f"  {path}")
     return 0
 
 
-def _reliability(row: Any) -> str:
+def _reliability(row: Any, surrogate: bool) -> str:
     """Say how far one explanation describes the network."""
+    if math.isnan(row.r2) and surrogate:
+        return "whatever is hidden, the network predicts the same"
     if math.isnan(row.r2):
         return "how reliable it is cannot be told from it alone (the step 'quality' of a study does)"
     verdict = "the weights tell more than half of what hiding parts does"

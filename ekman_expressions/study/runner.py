@@ -259,7 +259,7 @@ def _run_step(experiment: Experiment, step: Step, steps: Mapping[str, Step], opt
 def _found(
     experiment: Experiment, step: Step, steps: Mapping[str, Step], options: Mapping
 ) -> tuple[Path, dict[Path, Any], dict[str, Any], dict[str, Any] | None, list[Path]]:
-    """Return a step's folder, its known outputs, what it depends on, its run.json, and which outputs differ."""
+    """Return a step's folder and known outputs, what it depends on, its run.json, and which outputs differ."""
     experiment = owner(experiment, step)
     folder = folder_of(experiment, step)
     settings, inputs = _settings(experiment, step), _inputs_of(experiment, step, steps)

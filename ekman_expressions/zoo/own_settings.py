@@ -56,13 +56,13 @@ def _parse_classes(classes: Any, info: ValidationInfo) -> tuple[str, ...]:
             names.append(name.strip().lower() if kept else parse_expression(name))
         except DataError as error:
             raise SettingsError(
-                f"{error} Classes of any further kind are called '{OTHER}', or have a place in 'masks'; outputs "
-                f"that are none are called '{NOT_A_CLASS}'; classes was {list(classes)}."
+                f"{error} Classes of any further kind are called '{OTHER}', or have a place in 'masks'; "
+                f"outputs that are none are called '{NOT_A_CLASS}'; classes was {list(classes)}."
             ) from None
     if len({*EXPRESSIONS, *own} & set(names)) < 2:
         raise SettingsError(
-            "'classes' must name all outputs in their order, and among them two or more of the six expressions "
-            f"(or of 'masks'), but got {list(classes)}."
+            "'classes' must name all outputs in their order, and among them two or more of the six "
+            f"expressions (or of 'masks'), but got {list(classes)}."
         )
     if unknown := own.keys() - set(names):
         raise SettingsError(
@@ -103,8 +103,8 @@ class OwnModel(Settings):
     side: Annotated[int | tuple[int, int], BeforeValidator(_parse_side)]
     """Side of the square faces that it takes, in pixels; or height and width, to which faces are stretched."""
     masks: Annotated[dict[str, tuple[str, ...]], BeforeValidator(_parse_masks)] = {}
-    """Only for `load_model`, not in a study: where classes show on the face, as regions or groups of the atlas
-    (``{"pain": ["brows", "eyes"]}``). Names classes of one's own, or gives one of the six another mask; a
+    """Only for `load_model`, not in a study: where classes show on the face, as regions or groups of the
+    atlas (``{"pain": ["brows", "eyes"]}``). Names classes of one's own, or gives one of the six another mask; a
     class of one's own with an empty list has none."""
     classes: Annotated[tuple[str, ...], BeforeValidator(_parse_classes)]
     """Its classes, in the order of its outputs: the six expressions, or at least two of them, each once, by any

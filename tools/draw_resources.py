@@ -21,6 +21,7 @@ from ekman_expressions.measures.heatmap_set import assess, read_heatmaps
 from ekman_expressions.measures.scores import AVERAGE
 from ekman_expressions.study import evaluation, explanations, known_answers, prepared, published
 from ekman_expressions.study.explainers import read_table
+from ekman_expressions.study.heatmaps import read_counts
 from ekman_expressions.study.scores import read_scores
 from ekman_expressions.zoo import NETWORKS
 
@@ -40,6 +41,7 @@ def draw_overview(experiment: Experiment) -> None:
     found = explanations.read_explanation(experiment, network, row.fold, row.image_id, expression)
     landmarks = prepared.read_landmarks(experiment, row.image_id)
     heatmap = heatmaps.read_gray(experiment.heatmaps_folder, expression, network)
+    counts = read_counts(experiment).query("network == @network and expression == @expression")
     figure = overview_figure(
         prepared.read_faces(experiment, [row.image_id], 224)[0],
         landmarks,
@@ -51,6 +53,7 @@ def draw_overview(experiment: Experiment) -> None:
         masks.ekman_mask(expression),
         iou=best.iou,
         what=f"{network}, {expression}",
+        count=int(counts["images"].sum()),
     )
     figures.save(figure, REPOSITORY / "resources" / "overview.png")
 
@@ -218,12 +221,13 @@ def overview_figure(
     mask: np.ndarray,
     *,
     iou: float,
-    what: str = "",
+    what: str,
+    count: int,
 ) -> Figure:
     """Draw the whole method in one row: face, explanation, face space, heatmap and comparison.
 
     `landmarks` are in units of the face; `weights` are those of the superpixels `segments`; `above` is the
-    heatmap above its threshold; `what` says what is averaged.
+    heatmap above its threshold, the mean of `count` faces; `what` says of what.
     """
     figure = style._new_figure(style.PAGE, 2.55)
     grid = style._panels(figure, 5, 5)
@@ -234,7 +238,7 @@ def overview_figure(
     style._show(
         grid[2], normalised, "3  in face\nspace", cmap=style.UNSIGNED, vmin=0, vmax=normalised.max() or 1
     )
-    style._show(grid[3], heatmap, f"4  mean of many:\n{what}", cmap=style.UNSIGNED, vmin=0, vmax=255)
+    style._show(grid[3], heatmap, f"4  mean of {count}:\n{what}", cmap=style.UNSIGNED, vmin=0, vmax=255)
     style._show(grid[4], walls._agreement(above, mask), f"5  against the\nmask: IoU {iou:.2f}")
     style._legend(figure, walls._agreement_entries(), loc="outside lower right")
     return figure

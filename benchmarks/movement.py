@@ -1,6 +1,6 @@
 """Movement of the landmarks, and MediaPipe's blendshapes, against what is known of the synthetic faces.
 
-    python benchmarks/movement.py --out benchmarks/results/movement.csv
+    python benchmarks/movement.py --out benchmarks/results/movement.csv [--figure movement.png]
 
 For each of the 960 faces `movement` from the neutral face of the same shot, and from that of another (other
 pose and light), is correlated within the face hull with how far the visible surface moved by construction: as
@@ -19,12 +19,15 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from ekman_expressions import figures
+from ekman_expressions.core.expressions import EXPRESSIONS, title
 from ekman_expressions.core.files import read_image
 from ekman_expressions.faces import LandmarkDetector, crop_face, synthetic
-from ekman_expressions.facespace import SHAPE, atlas, movement
+from ekman_expressions.facespace import SHAPE, RunningMean, atlas, movement
 from ekman_expressions.measures.scores import auc
 from ekman_expressions.study.known_answers import _layer_in_face_space
 
+TRUTH = "as rendered"
 BLUR = SHAPE[1] / 16
 
 # What each rendered unit should raise; the mean of both sides.
@@ -36,15 +39,19 @@ SHAPES = {
 }  # fmt: skip
 
 
-def correlations(rows: pd.DataFrame, found: dict) -> pd.DataFrame:
-    """Return a row per face and shot of the neutral, and per expression and shot of the means (no ``image_id``)."""
+Means = dict[tuple[str, str], RunningMean]
+
+
+def correlations(rows: pd.DataFrame, found: dict) -> tuple[pd.DataFrame, Means]:
+    """Return a row per face and shot of the neutral face, and the mean maps by kind and expression."""
     hull, table = atlas().hull, []
-    means: dict[tuple[str, str], list[tuple[np.ndarray, np.ndarray]]] = {}
+    means: Means = {}
     for row in tqdm(rows[rows["expression"] != "neutral"].itertuples(), total=960, desc="Movement"):
         image, size = read_image(Path(row.path)), 224
         _, landmarks, transform = crop_face(image, found[row.image_id].points, size)
         layer = synthetic.read_layers(row.image_id)[synthetic.TOTAL]
         truth = _layer_in_face_space(layer, transform, landmarks, size)
+        means.setdefault((TRUTH, row.expression), RunningMean()).add(truth)
         other = f"{row.neutral[:-1]}{(int(row.neutral[-1]) + 1) % 4}"
         for shot, neutral in (("same shot", row.neutral), ("other shot", other)):
             moved = movement(found[row.image_id].mesh, found[neutral].mesh)
@@ -53,20 +60,19 @@ def correlations(rows: pd.DataFrame, found: dict) -> pd.DataFrame:
             table.append(
                 (row.image_id, row.expression, shot, np.corrcoef(*pair)[0, 1], np.corrcoef(*blurred)[0, 1])
             )
-            means.setdefault((row.expression, shot), []).append(pair)
-    for (expression, shot), pairs in means.items():
-        table.append(
-            ("", expression, shot, np.corrcoef(*np.mean(pairs, axis=0, dtype=np.float64))[0, 1], np.nan)
-        )
-    return pd.DataFrame(table, columns=["image_id", "expression", "neutral", "correlation", "blurred"])
+            means.setdefault((shot, row.expression), RunningMean()).add(moved)
+    return pd.DataFrame(table, columns=["image_id", "expression", "neutral", "correlation", "blurred"]), means
 
 
-def summarise(table: pd.DataFrame) -> pd.DataFrame:
+def summarise(table: pd.DataFrame, means: Means) -> pd.DataFrame:
     """Average the correlations over the faces of each expression, beside that of their means."""
-    keys = ["neutral", "expression"]
-    faces, means = table[table["image_id"] != ""], table[table["image_id"] == ""]
-    found = faces.groupby(keys)[["correlation", "blurred"]].mean()
-    return found.assign(means=means.set_index(keys)["correlation"]).round(3).reset_index()
+    hull = atlas().hull
+    found = table.groupby(["neutral", "expression"])[["correlation", "blurred"]].mean()
+    found["means"] = [
+        np.corrcoef(means[TRUTH, expression].mean[hull], means[shot, expression].mean[hull])[0, 1]
+        for shot, expression in found.index
+    ]
+    return found.round(3).reset_index()
 
 
 def blendshape_auc(rows: pd.DataFrame, found: dict) -> pd.DataFrame:
@@ -88,6 +94,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--figure", type=Path)
     given = parser.parse_args()
     rows = synthetic.load()
     with LandmarkDetector() as detector:
@@ -95,10 +102,21 @@ def main() -> None:
             row.image_id: detector.detect(read_image(Path(row.path)))
             for row in tqdm(rows.itertuples(), total=len(rows), desc="Finding faces")
         }
-    summary = summarise(correlations(rows, found))
+    table, means = correlations(rows, found)
+    summary = summarise(table, means)
     summary.to_csv(given.out, index=False)
     print(summary.to_string(index=False))
     print(summary.groupby("neutral")[["correlation", "blurred", "means"]].mean().round(3))
+    if given.figure:
+        shown = {TRUTH: TRUTH} | {shot: f"landmarks,\n{shot}" for shot in table["neutral"]}
+        cells = {(kind, name): (shown[kind], title(name)) for kind in shown for name in EXPRESSIONS}
+        known = summary.set_index(["neutral", "expression"])["means"]
+        figure = figures.heatmap_wall(
+            {cell: means[key].mean for key, cell in cells.items()},
+            notes={cell: f"r = {known[key]:.2f}" for key, cell in cells.items() if key in known},
+            title="Movement from the neutral face, means over faces",
+        )
+        figures.save(figure, given.figure)
     print(blendshape_auc(rows, found).round(2).to_string(index=False))
 
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+import ekman_expressions as ee
 from ekman_expressions.core.errors import DataError
 from ekman_expressions.core.files import read_image
 from ekman_expressions.faces import LandmarkDetector, crop_face, synthetic
-from ekman_expressions.faces.faces import UnusableImage, align_neutral
 from ekman_expressions.faces.landmarks import STILL, eye_distance, mesh_indices, turned_like
 from ekman_expressions.facespace import POINTS, SHAPE, atlas, movement, source_points
 from ekman_expressions.facespace.warp import source_positions
@@ -83,13 +83,17 @@ def test_movement_is_that_of_the_rendered_surface(detected):
         assert np.corrcoef(found[atlas().hull], truth[atlas().hull])[0, 1] > 0.8
 
 
-@pytest.mark.parametrize("degrees", [20, 45])
-def test_a_neutral_face_that_is_turned_too_far_is_refused(detected, degrees):
+@pytest.mark.parametrize("degrees, usable", [(20, True), (45, False)])
+def test_a_neutral_face_that_is_turned_too_far_is_left_out_by_name(detected, degrees, usable):
     """The limit is about 30 degrees."""
-    face = np.zeros((96, 96, 3), np.uint8)
+    mesh, middle = detected[1].mesh, detected[1].mesh.mean(axis=0)
     turn = Rotation.from_euler("y", degrees, degrees=True)
-    away = turn.apply(detected[1].mesh)[mesh_indices(), :2]
+    away = (turn.apply(mesh - middle) + middle)[mesh_indices(), :2]
+    pictures = [read_image(synthetic.folder() / "images" / "id03_neutral_0.webp")] * 2
+    about = {"expressions": ["fear", "neutral"], "subjects": ["a", "a"], "size": 64}
     with (
-        pytest.raises(UnusableImage, match="turned too far .* at most 35") if degrees > 35 else nullcontext()
+        nullcontext() if usable else pytest.warns(UserWarning, match="image000: .* turned too far")
     ):
-        align_neutral(face, away, face, detected[1].points, np.eye(2, 3))
+        faces = ee.load_faces(pictures, landmarks=[detected[1].points, away], **about)
+    assert faces.has_neutral.tolist() == [usable, False]
+    assert list(faces.omissions["item"]) == ([] if usable else ["neutral face of image000"])

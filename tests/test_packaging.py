@@ -18,13 +18,13 @@ from pathlib import Path
 
 import ekman_expressions
 from ekman_expressions import Experiment, cli
-from ekman_expressions.faces import databases, example_faces, synthetic
+from ekman_expressions.faces import example_faces, survey, synthetic
 from ekman_expressions.zoo import example_model
 
 home = Path(ekman_expressions.__file__).parent
 assert home.parent == Path(sys.argv[1]), home
 assert home in synthetic.folder().parents
-rows = databases.survey("synthetic").rows
+rows = survey("synthetic").rows
 assert len(rows) == 1120 and all(Path(path).is_file() for path in rows["path"])
 assert all((synthetic.folder() / mask).is_file() for mask in rows["mask"] if mask)
 assert list(synthetic.read_layers("id00_brows_raised_0"))

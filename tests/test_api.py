@@ -131,7 +131,7 @@ def test_a_mismatch_names_both_objects(found):
     heatmap = found.heatmap()
     with pytest.raises(DataError, match=r"'mask' is bool of shape \(250, 224\), but Heatmap\(.*\(275, 224\)"):
         heatmap.scores(np.ones((250, 224), bool))
-    with pytest.raises(SettingsError, match="no Ekman mask of 'all expressions together'"):
+    with pytest.raises(SettingsError, match="no mask of 'all expressions together'"):
         heatmap.scores()
     with pytest.raises(DataError, match=r"got maps of shape \(2, 224, 224\) and 2 subjects"):
         ee.Heatmap(maps=np.zeros((2, 224, 224)), subjects=["a", "b"])

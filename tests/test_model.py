@@ -149,8 +149,9 @@ def test_networks_of_the_study_predict_the_same_in_any_order(network):
     from ekman_expressions.zoo import NETWORKS
 
     keras.utils.set_random_seed(0)
-    built = NETWORKS[network].build(weights="none", batch_norm_momentum=0.1)
-    model, side = as_model(built), NETWORKS[network].side
+    side = 64
+    built = NETWORKS[network].build(weights="none", batch_norm_momentum=0.1, side=side)
+    model = as_model(built)
     assert model.side == (side, side)
     image = np.random.default_rng(0).random((side, side, 3), dtype=np.float32)
     segments = np.arange(side).repeat(side).reshape(side, side) // (side // 8)

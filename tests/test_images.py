@@ -2,7 +2,9 @@
 
 import io
 import struct
+import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -203,3 +205,11 @@ def test_too_many_pixels_are_refused_with_size_and_limit(monkeypatch, side, limi
         decode_image(data)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
     decode_image(data)
+
+
+def test_threads_that_decode_leave_the_filters_of_warnings_as_they_were():
+    data = png(np.zeros((64, 64, 3), np.uint8))
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(decode_image, [data] * 400))
+    assert warnings.filters == before

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import threading
 import uuid
 import warnings
 from collections.abc import Iterator, Mapping
@@ -232,6 +233,7 @@ def read_arrays(path: Path, names: tuple[str, ...] = ()) -> dict[str, np.ndarray
 
 
 _TIFF = (b"II*\0", b"MM\0*")
+_ONE_AT_A_TIME = threading.Lock()
 _ORIENTATION = 0x0112  # number of an EXIF tag, and of a TIFF tag
 
 
@@ -265,7 +267,8 @@ def decode_image(data: bytes, *, gray: bool = False) -> np.ndarray:
     if not data:
         raise DataError("the file is empty")
     try:
-        with warnings.catch_warnings():
+        # Filters of warnings belong to the whole process: two threads would leave each other's behind.
+        with _ONE_AT_A_TIME, warnings.catch_warnings():
             # Pillow only warns of damaged metadata, which takes nothing from the pixels.
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)

@@ -92,13 +92,15 @@ def mean_face(experiment: Experiment, expression: str) -> np.ndarray:
     except MissingError:
         table = pd.DataFrame(columns=["image_id", "expression"])
     ids = table["image_id"][table["expression"] == expression]
-    ids = ids[:: max(1, len(ids) // _FACES)]
-    faces = prepared.read_faces(experiment, ids, SHAPE[1])
-    warped = [
-        normalise(face, prepared.read_landmarks(experiment, name))
-        for face, name in zip(faces, ids, strict=True)
-    ]
-    return np.mean(warped, axis=0) if warped else np.full((*SHAPE, 3), 0.5)
+    mean = RunningMean()
+    for name in ids[:: max(1, len(ids) // _FACES)]:
+        try:
+            face = prepared.read_faces(experiment, [name], SHAPE[1])[0]
+            mean.add(normalise(face, prepared.read_landmarks(experiment, name)))
+        except (DataError, MissingError):
+            # It lies only under pictures; the steps that need the face itself name it.
+            continue
+    return mean.mean if mean.weight else np.full((*SHAPE, 3), 0.5)
 
 
 def _mean_of(path: Path, run: Run) -> RunningMean:

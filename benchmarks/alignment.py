@@ -18,6 +18,7 @@ import pandas as pd
 
 import ekman_expressions as ee
 from ekman_expressions.explainers import part_segments
+from ekman_expressions.faces.cropping import align_neutral
 from ekman_expressions.facespace.warp import normalise, template_points
 from ekman_expressions.measures.known_answers import causal_agreement
 
@@ -60,7 +61,7 @@ def main() -> None:
         other = neutrals[image_id[:-1] + str((int(image_id[-1]) + 1) % 4)]
         # The whole pictures and their landmarks, as `load_faces` has them, are those of the crops.
         size = face.images.shape[1]
-        affine = ee.faces.faces.align_neutral(
+        affine = align_neutral(
             other.images[0], other.landmarks[0] * size, face.images[0], face.landmarks[0] * size, np.eye(2, 3)
         )
         changed = {

@@ -19,7 +19,6 @@ from tqdm import tqdm
 import ekman_expressions as ee
 from ekman_expressions import Experiment
 from ekman_expressions.explainers import part_segments
-from ekman_expressions.facespace.warp import POINTS
 from ekman_expressions.measures.known_answers import causal_agreement, part_masses, summarise_agreement
 from ekman_expressions.study import evaluation
 from ekman_expressions.study.models import load_model
@@ -78,7 +77,7 @@ def measure(model: ee.Model, face: ee.Faces) -> list[dict[str, object]]:
     areas = np.bincount(segments.ravel())
     changed = part_masses(np.abs(image - neutral).mean(axis=-1), segments)
     rows, columns = np.indices(segments.shape) + 0.5
-    middle = POINTS[:68].mean(axis=0) / (224, 275) * segments.shape[::-1]
+    middle = face.landmarks[0].mean(axis=0) * segments.shape[::-1]
     centre = -np.hypot(columns - middle[0], rows - middle[1])
     centre -= centre.min()
     values = {

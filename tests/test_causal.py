@@ -10,7 +10,7 @@ from test_figures import assert_readable
 from ekman_expressions import figures
 from ekman_expressions.core.errors import DataError, SettingsError
 from ekman_expressions.core.expressions import EXPRESSIONS
-from ekman_expressions.faces.faces import crop_transform
+from ekman_expressions.faces.cropping import crop_transform
 from ekman_expressions.facespace import masks, warp
 from ekman_expressions.facespace.warp import POINTS, SHAPE
 from ekman_expressions.measures.known_answers import iou_at_equal_area

@@ -13,7 +13,7 @@ from ekman_expressions import Experiment
 from ekman_expressions.core import files
 from ekman_expressions.core.errors import ConflictError, DataError, MissingError, SettingsError
 from ekman_expressions.core.files import read_arrays, read_image, read_json
-from ekman_expressions.faces.faces import UnusableImage
+from ekman_expressions.faces.cropping import UnusableImage
 from ekman_expressions.study import faces
 from ekman_expressions.study import run as run_steps
 from ekman_expressions.study.prepared import (

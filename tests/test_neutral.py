@@ -11,7 +11,8 @@ import ekman_expressions as ee
 import ekman_expressions.explainers
 from ekman_expressions.core.errors import DataError, SettingsError
 from ekman_expressions.explainers import EXPLAINERS, face_parts, part_segments
-from ekman_expressions.faces.faces import align_neutral, crop_face, neutral_of
+from ekman_expressions.faces.cropping import align_neutral, crop_face
+from ekman_expressions.faces.faces import neutral_of
 from ekman_expressions.measures.known_answers import causal_agreement, summarise_agreement
 from ekman_expressions.zoo import as_model
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ekman_expressions.core.errors import DataError
-from ekman_expressions.faces.faces import crop_transform
+from ekman_expressions.faces.cropping import crop_transform
 from ekman_expressions.faces.landmarks import eye_distance, mesh_indices, turned_like
 from ekman_expressions.facespace.warp import SHAPE, source_points, source_positions
 

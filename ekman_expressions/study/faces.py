@@ -21,15 +21,15 @@ from ekman_expressions.core.files import (
     write_image,
 )
 from ekman_expressions.faces import LandmarkDetector, Survey, assign_folds, survey
-from ekman_expressions.faces.faces import (
+from ekman_expressions.faces.cropping import (
     Detect,
     UnusableImage,
     align_neutral,
-    neutral_of,
     on_all_cores,
     prepare_face,
     read_source,
 )
+from ekman_expressions.faces.faces import neutral_of
 from ekman_expressions.faces.folds import join_copies
 from ekman_expressions.faces.landmarks import FEWEST, OUTLIER, FaceLandmarks, turned_like
 from ekman_expressions.study.experiment import Experiment

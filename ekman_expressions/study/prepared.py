@@ -12,7 +12,8 @@ from ekman_expressions.core.errors import DataError, MissingError, SettingsError
 from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import read_arrays, read_csv, read_image, require
 from ekman_expressions.faces import landmark_error, landmark_outliers, synthetic
-from ekman_expressions.faces.faces import Faces, resize_face
+from ekman_expressions.faces.cropping import resize_face
+from ekman_expressions.faces.faces import Faces
 from ekman_expressions.faces.folders import check_ids
 from ekman_expressions.study.experiment import Experiment
 

@@ -237,7 +237,7 @@ def interval_dots(
     entries += [_patch(name, colours[name], alpha=0.3) for name in colours if name not in names]
     if chance:
         entries.append(_line("chance", "#555555", linestyle="--"))
-    height = 0.7 + max(0.3, 0.14 * len(names) + 0.1) * len(rows) + 0.2 * -(-len(entries) // 4)
+    height = 0.7 + max(0.3, 0.09 * len(names) + 0.08) * len(rows) + 0.2 * -(-len(entries) // 4)
     figure = _new_figure(PAGE, height + (0.17 * (note.count("\n") + 1) if note else 0), title)
     grid = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
     step = min(0.22, 0.7 / len(names))

@@ -188,7 +188,7 @@ def test_pictures_are_explained_in_one_command(tmp_path, capsys):
         (["noise.png", "--explainer", "limes"], "Allowed values are 'lime'"),
         (["noise.png", "--out", "figure.bmp"], "Allowed values are '.png'"),
         (["noise.png", "--side", "64"], "name its file with --model"),
-        (["noise.png", "--model", "no.onnx", "--classes", "happy,sad", "--side", "64"], "There is no model"),
+        (["noise.png", "--model", "no.onnx", "--classes", "happy,sad"], "There is no model"),
         (["missing.png"], "missing.png"),
     ],
 )

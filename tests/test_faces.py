@@ -139,6 +139,7 @@ def test_nothing_usable_says_why(tmp_path):
     with pytest.raises(DataError, match="No image has a usable face: 1 left out .plain.png: no face found"):
         load_faces(tmp_path)
     for source, error, message in (
+        (tmp_path / "absent.jpg", MissingError, "There is no file .*absent.jpg"),
         (tmp_path / "absent", MissingError, "no folder of images .*does not exist"),
         ([], DataError, "it is empty"),
         ([FEAR, FEAR], DataError, "id07_fear_1.webp is listed twice"),

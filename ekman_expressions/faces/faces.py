@@ -13,7 +13,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ekman_expressions.core.errors import DataError, SettingsError, check_option, check_range, check_type
+from ekman_expressions.core.errors import (
+    DataError,
+    MissingError,
+    SettingsError,
+    check_option,
+    check_range,
+    check_type,
+)
 from ekman_expressions.core.expressions import EXPRESSIONS, NOT_EXPLAINED, parse_expression, parse_label
 from ekman_expressions.core.files import decode_image, read_arrays, read_table
 from ekman_expressions.faces import synthetic
@@ -389,6 +396,8 @@ def _names(items: Sequence[Any]) -> tuple[list[str], list[str]]:
 def _from_folder(root: Path, pattern: str | None, labels: Any) -> tuple[Any, list[tuple[str, str]]]:
     """Return the table or the list of a folder's images, and what is left out."""
     search = _Search(root, root.name)
+    if not root.exists() and root.suffix:
+        raise MissingError(f"There is no file {root}. Correct the path.")
     if not root.is_dir():
         raise search.not_found("folder of images", advice="Correct the path")
     layout = _layout_of(search, labels)

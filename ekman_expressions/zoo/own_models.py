@@ -138,6 +138,8 @@ def load_model(
     ):
         side = source.input_shape[2:] if layout == "NCHW" else source.input_shape[1:3]
         side = None if None in side else side
+    if is_path and not Path(source).exists():
+        raise MissingError(f"There is no model {source}. Correct the path.")
     for given, what in ((classes, "classes"), (side, "side")):
         if given is None:
             raise SettingsError(f"'{what}' must be given, since {name} does not say it itself.")

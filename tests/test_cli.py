@@ -189,7 +189,7 @@ def test_pictures_are_explained_in_one_command(tmp_path, capsys):
         (["noise.png", "--out", "figure.bmp"], "Allowed values are '.png'"),
         (["noise.png", "--side", "64"], "name its file with --model"),
         (["noise.png", "--model", "no.onnx", "--classes", "happy,sad"], "There is no model"),
-        (["missing.png"], "missing.png"),
+        (["missing.png"], "There is no file"),
     ],
 )
 def test_pictures_that_cannot_be_explained_are_told_in_one_line(

@@ -46,7 +46,14 @@ def main() -> None:
                 cross_validated_r2(record, target, seed=0, **settings),
             )
         )
-    columns = ["network", "samples", "superpixels", "R²", "R² of permuted predictions", "R² on unseen samples"]
+    columns = [
+        "network",
+        "samples",
+        "superpixels",
+        "R²",
+        "R² of permuted predictions",
+        "R² on unseen samples",
+    ]
     table = pd.DataFrame(lines, columns=columns)
     means = table.groupby("network", sort=False).mean()
     means.insert(0, "faces", table.groupby("network", sort=False).size())

@@ -81,7 +81,7 @@ def run(positives: int, scheduler: str) -> dict:
 def record_bytes() -> dict[int, int]:
     """Return how many bytes the record of a bundled face takes, per side of the image, at 1,000 samples."""
     from ekman_expressions.core.files import read_image
-    from ekman_expressions.explainers.record import PerturbationRecord, draw_samples, superpixels
+    from ekman_expressions.explainers.record import PerturbationRecord, _draw_samples, superpixels
     from ekman_expressions.faces import databases
 
     found = {}
@@ -93,7 +93,7 @@ def record_bytes() -> dict[int, int]:
         for path in rows["path"]:
             image = cv2.resize(np.float32(read_image(path)) / 255, (side, side)).clip(0, 1)
             segments = superpixels(image)
-            samples = draw_samples(int(segments.max()) + 1, 1000, 0)
+            samples = _draw_samples(int(segments.max()) + 1, 1000, 0)
             # Answers as irregular as answers can be: those of a real model are no larger.
             answers = np.random.default_rng(0).dirichlet(np.ones(6), 1000).astype(np.float32)
             with tempfile.TemporaryDirectory() as folder:

@@ -77,7 +77,10 @@ def main() -> None:
     rows = [
         ("720 relabellings, IoU of all with all once", seconds(by_table)),
         ("720 relabellings, recomputed (one timed, times 720)", 720 * seconds(one_relabelling)),
-        ("all 61,600 shifts of one heatmap, by FFT", seconds(lambda: shift_null(one[None, None, None], mask[None]))),
+        (
+            "all 61,600 shifts of one heatmap, by FFT",
+            seconds(lambda: shift_null(one[None, None, None], mask[None])),
+        ),
         (
             "all 61,600 shifts of one heatmap, rolled (154 timed, times 400)",
             400 * seconds(rolled),

@@ -37,7 +37,7 @@ from ekman_expressions.zoo import Model, as_model
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FEWEST_SUBJECTS = 8
+_FEWEST_SUBJECTS = 8
 """Subjects from which on scores get an interval: of fewer, a bootstrap understates the uncertainty."""
 
 
@@ -410,7 +410,7 @@ class Heatmap:
         DataFrame
             Rows: IoU, F1, precision and recall at Otsu's threshold, AUC over the canvas and within the face
             hull. Columns: ``value``; ``low`` and ``high``, the 95 % interval over subjects (of IoU and
-            ``auc_hull``, from `FEWEST_SUBJECTS` subjects on); and the same score of maps that know
+            ``auc_hull``, from `_FEWEST_SUBJECTS` subjects on); and the same score of maps that know
             nothing: ``random`` (as many random pixels), ``all_white`` (an all-white mask) and ``centre``
             (an ellipse in the middle, as large as what is marked; for AUC the centre prior).
 
@@ -483,7 +483,7 @@ class Heatmap:
 
     def _intervals(self, values: pd.Series, mask: np.ndarray, seed: int) -> dict[str, Any]:
         names, codes = np.unique(np.asarray(self.subjects), return_inverse=True)
-        if len(names) < FEWEST_SUBJECTS:
+        if len(names) < _FEWEST_SUBJECTS:
             return {}
         counts = resample_counts(len(names), SUBJECT_RESAMPLES, seed=derive_seed(seed, "subjects"))
         replicates = resampled_scores(self.maps, codes, counts, mask, atlas().hull)

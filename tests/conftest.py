@@ -34,10 +34,10 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(autouse=True)
 def _no_network_stays_registered():
     """Take away networks that a test put among those of the package."""
-    from ekman_expressions.zoo.networks import LAYERS, NETWORKS
+    from ekman_expressions.zoo.networks import _LAYERS, NETWORKS
 
-    networks, layers = dict(NETWORKS), dict(LAYERS)
+    networks, layers = dict(NETWORKS), dict(_LAYERS)
     yield
-    for registry, before in ((NETWORKS, networks), (LAYERS, layers)):
+    for registry, before in ((NETWORKS, networks), (_LAYERS, layers)):
         registry.clear()
         registry.update(before)

@@ -8,7 +8,7 @@ from ekman_expressions import Experiment
 from ekman_expressions.core.files import read_image, sha256, write_arrays, write_csv, write_image
 from ekman_expressions.faces import crop_face
 from ekman_expressions.facespace.warp import POINTS
-from ekman_expressions.study.prepared import face_path, landmarks_path
+from ekman_expressions.study.prepared import _face_path, _landmarks_path
 from ekman_expressions.study.settings import FaceSettings
 
 # Askew, squeezed and off the middle, so that no error of the geometry goes unnoticed.
@@ -80,8 +80,8 @@ def prepared(root, set_root, *, size=96, detected=LANDMARKS):
         image_id = f"synthetic_{row.image_id}"
         source = set_root / row.path
         crop, points, transform = crop_face(read_image(source), np.array(detected), size)
-        write_image(face_path(experiment, image_id), crop)
-        write_arrays(landmarks_path(experiment, image_id), {"points": points, "transform": transform})
+        write_image(_face_path(experiment, image_id), crop)
+        write_arrays(_landmarks_path(experiment, image_id), {"points": points, "transform": transform})
         rows.append(
             {
                 "image_id": image_id,

@@ -16,7 +16,7 @@ from ekman_expressions import Experiment
 from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import write_arrays, write_csv, write_image
 from ekman_expressions.facespace import warp
-from ekman_expressions.study.prepared import face_path, landmarks_path
+from ekman_expressions.study.prepared import _face_path, _landmarks_path
 from ekman_expressions.study.settings import ExplanationSettings, FaceSettings
 from ekman_expressions.zoo.own_settings import OwnModel
 
@@ -95,9 +95,9 @@ def write_faces(experiment: Experiment, faces: int) -> None:
                     row, column = divmod(place, 4)
                     face = random.integers(60, 120, (SIDE, SIDE, 3), np.uint8)
                     face[row * 16 : row * 16 + 16, column * 8 : column * 8 + 8] += np.uint8(100)
-                    write_image(face_path(experiment, image_id), face)
+                    write_image(_face_path(experiment, image_id), face)
                     moved = np.float32(points + random.normal(0, 0.005, points.shape))
-                    write_arrays(landmarks_path(experiment, image_id), {"points": moved})
+                    write_arrays(_landmarks_path(experiment, image_id), {"points": moved})
                     subject = f"made/{fold}_{number % 10}"
                     rows.append((image_id, f"faces/{image_id}.png", "made", subject, expression, fold))
         columns = ["image_id", "path", "dataset", "subject", "expression", "fold"]

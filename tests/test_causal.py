@@ -10,10 +10,10 @@ from test_figures import assert_readable
 from ekman_expressions import figures
 from ekman_expressions.core.errors import DataError, SettingsError
 from ekman_expressions.core.expressions import EXPRESSIONS
-from ekman_expressions.faces.cropping import crop_transform
+from ekman_expressions.faces.cropping import _crop_transform
 from ekman_expressions.facespace import masks, warp
 from ekman_expressions.facespace.warp import POINTS, SHAPE
-from ekman_expressions.measures.known_answers import iou_at_equal_area
+from ekman_expressions.measures.known_answers import _iou_at_equal_area
 from ekman_expressions.study import known_answers
 
 HULL = polygon2mask(SHAPE, POINTS[[*range(17), 26, 24, 19, 17]][:, ::-1] - 0.5)
@@ -21,7 +21,7 @@ HULL = polygon2mask(SHAPE, POINTS[[*range(17), 26, 24, 19, 17]][:, ::-1] - 0.5)
 
 def in_face_space(layer, size=96, landmarks=LANDMARKS):
     """Warp a layer of the source image whose face has these landmarks."""
-    transform = crop_transform(landmarks, size)
+    transform = _crop_transform(landmarks, size)
     units = (landmarks @ transform[:, :2].T + transform[:, 2]) / size
     return known_answers._layer_in_face_space(np.float32(layer), transform, units, size)
 
@@ -127,7 +127,7 @@ def rows_of_canvas(start, stop):
 
 
 def iou(causal_map, mask):
-    return iou_at_equal_area(np.float32(causal_map), mask)
+    return _iou_at_equal_area(np.float32(causal_map), mask)
 
 
 def test_agreement_by_hand():
@@ -171,7 +171,7 @@ def test_table_compares_each_mask_with_all_maps():
 )
 def test_what_cannot_be_compared_is_refused(causal_map, mask, message):
     with pytest.raises(DataError, match=message):
-        iou_at_equal_area(causal_map, mask)
+        _iou_at_equal_area(causal_map, mask)
 
 
 # Pictures

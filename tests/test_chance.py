@@ -92,7 +92,9 @@ def test_region_null_is_the_iou_of_unions_of_about_the_area_less_that_of_the_mea
     # A region for each pixel of a row; a heatmap that marks the row has the IoU size / row.
     labels, mask = np.repeat([np.arange(1, 41)], 3, axis=0), np.zeros((1, 3, 40), bool)
     mask[0, :, :10] = True
-    null = _region_null(np.ones((1, 1, 1, 3, 40), bool), np.zeros((1, 1, 3, 40), bool), mask, labels, seed=1, draws=99)
+    null = _region_null(
+        np.ones((1, 1, 1, 3, 40), bool), np.zeros((1, 1, 3, 40), bool), mask, labels, seed=1, draws=99
+    )
     np.testing.assert_allclose(null[:, 0, 0], 10 / 40)
     with pytest.raises(DataError, match="do not fit"):
         _region_null(MARKED, nothing, MASKS, labels, seed=0)
@@ -100,10 +102,16 @@ def test_region_null_is_the_iou_of_unions_of_about_the_area_less_that_of_the_mea
 
 def heatmap_set(maps, masks=EKMAN):
     """Heatmaps of as many networks as there are, in one fold."""
-    labels = np.zeros(masks.shape[1:], int) if masks is not EKMAN else read_heatmaps(".", masks, (), (), print).labels
+    labels = (
+        np.zeros(masks.shape[1:], int)
+        if masks is not EKMAN
+        else read_heatmaps(".", masks, (), (), print).labels
+    )
     networks = tuple(f"n{place}" for place in range(len(maps)))
     present = np.ones((len(maps), 1, 6), bool)
-    return HeatmapSet(networks, ("CV1",), maps[:, None], present, masks, np.ones(masks.shape[1:], bool), labels)
+    return HeatmapSet(
+        networks, ("CV1",), maps[:, None], present, masks, np.ones(masks.shape[1:], bool), labels
+    )
 
 
 def test_maps_that_know_no_expression_stand_out_in_no_cell_and_planted_ones_do():
@@ -116,7 +124,9 @@ def test_maps_that_know_no_expression_stand_out_in_no_cell_and_planted_ones_do()
     assert (found["p"][:18] > 0.05).all() and (found["p"][18:72] < 0.05).mean() < 0.1
     controls = found.query("kind == 'control'")
     assert set(controls["network"]) == {*(f"centred ellipse, {s}%" for s in (20, 30, 40)), "face prior"}
-    assert (controls["p"] == 1).all() and (controls["above_mean_map"] == 0).all() and controls["iou"].max() > 0.7
+    assert (
+        (controls["p"] == 1).all() and (controls["above_mean_map"] == 0).all() and controls["iou"].max() > 0.7
+    )
     planted = _cells(heatmap_set(np.uint8(255) * EKMAN[None]), 0)
     assert (planted["p_corrected"][:6] < 0.05).sum() >= 4
 
@@ -124,7 +134,11 @@ def test_maps_that_know_no_expression_stand_out_in_no_cell_and_planted_ones_do()
 def test_regions_are_drawn_with_their_mirror_images():
     labels = heatmap_set(np.zeros((1, 6, *SHAPE), np.uint8)).labels
     pairs = [labels[atlas().region(f"{side}_eye")] for side in ("left", "right")]
-    assert len(set(np.concatenate(pairs))) == 1 and labels.max() == 29 and (labels[atlas().labels == 0] == 0).all()
+    assert (
+        len(set(np.concatenate(pairs))) == 1
+        and labels.max() == 29
+        and (labels[atlas().labels == 0] == 0).all()
+    )
 
 
 def test_p_of_random_regions_is_uniform_for_masks_of_random_regions():

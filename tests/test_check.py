@@ -96,7 +96,7 @@ def test_stale_artefacts_are_named_with_the_reason(experiment):
 
 def test_omissions_are_listed_by_reason_and_are_not_missing(experiment):
     broken = evaluation.read_explained(experiment)["image_id"][0]
-    prepared.face_path(experiment, broken).write_bytes(b"")
+    prepared._face_path(experiment, broken).write_bytes(b"")
     shutil.rmtree(experiment.results_folder / "explanations")
     run(experiment, "explanations")
     report = check(experiment)

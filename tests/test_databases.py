@@ -619,7 +619,11 @@ def test_names_that_are_no_utf8_are_left_out(tmp_path):
 
 def test_folds_of_the_studys_layout_are_taken_as_they_are(tmp_path):
     result = survey("study", cross_validation(tmp_path), {"subject": "p\\d+"})
-    assert len(result.rows) == 20 and result.left_out.empty and result.notes == ("no image of disgust, fear, sadness, surprise",)
+    assert (
+        len(result.rows) == 20
+        and result.left_out.empty
+        and result.notes == ("no image of disgust, fear, sadness, surprise",)
+    )
     for row in result.rows.itertuples():
         assert row.fold == f"CV{int(row.subject.removeprefix('study/p')) % 5 + 1}"
         assert f"{row.fold}_test" in row.path

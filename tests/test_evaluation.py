@@ -14,7 +14,7 @@ from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import read_json, write_image
 from ekman_expressions.study import evaluation
 from ekman_expressions.study import run as run_steps
-from ekman_expressions.study.prepared import face_path, read_manifest
+from ekman_expressions.study.prepared import _face_path, read_manifest
 from ekman_expressions.study.provenance import Run
 from ekman_expressions.study.settings import ExplanationSettings
 from ekman_expressions.zoo.own_settings import OwnModel
@@ -161,9 +161,9 @@ def test_step_writes_all_tables(experiment):
     run = run_steps(experiment, "evaluation")
     assert (run.done, run.skipped, run.omissions) == (2, 0, [])
     predictions = evaluation.read_predictions(experiment)
-    assert list(predictions.columns) == list(evaluation.PREDICTIONS)
+    assert list(predictions.columns) == list(evaluation._PREDICTIONS)
     assert len(predictions) == 24
-    probabilities = predictions[list(evaluation.PROBABILITIES)].to_numpy()
+    probabilities = predictions[list(evaluation._PROBABILITIES)].to_numpy()
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
     assert (np.array(EXPRESSIONS)[probabilities.argmax(axis=1)] == predictions["predicted"]).all()
     # Each model sees its own test fold only: subjects 0 and 2 are in CV1.
@@ -271,7 +271,7 @@ def test_neutral_faces_that_a_model_does_not_take_for_neutral_are_noted(tmp_path
     with stand_in(study, "faces"):
         for place, image_id in enumerate(sorted(set(ids) - {""})):
             shade = np.full((stub_study.SIDE, stub_study.SIDE, 3), 200 if place == 1 else 20, np.uint8)
-            write_image(face_path(study, image_id), shade)
+            write_image(_face_path(study, image_id), shade)
         manifest.assign(neutral=ids).to_csv(study.manifest_path, index=False)
     own = OwnModel(
         side=stub_study.SIDE, classes=(*EXPRESSIONS, "neutral"), call=_dark_is_neutral, version="1"

@@ -15,9 +15,9 @@ from ekman_expressions.facespace.warp import SHAPE
 from ekman_expressions.study import evaluation, explainers
 from ekman_expressions.study import heatmaps as heatmaps_step
 from ekman_expressions.study import run as run_steps
-from ekman_expressions.study.explainers import TABLES, common_heatmaps, read_table, summarise_regions
+from ekman_expressions.study.explainers import TABLES, _common_heatmaps, _summarise_regions, read_table
 from ekman_expressions.study.explanations import read_explanation
-from ekman_expressions.study.prepared import neutral_path, read_manifest
+from ekman_expressions.study.prepared import _neutral_path, read_manifest
 from ekman_expressions.study.provenance import _settings_of
 from ekman_expressions.study.scores import read_scores_by_fold
 from ekman_expressions.study.settings import ExplanationSettings
@@ -97,7 +97,7 @@ def test_few_faces_for_those_that_need_forward_passes(experiment):
         for expression in ("anger", "fear")
         for number in range(9)
     ]
-    table = pd.DataFrame(rows, columns=list(evaluation.EXPLAINED))
+    table = pd.DataFrame(rows, columns=list(evaluation._EXPLAINED))
     write_csv(experiment.evaluation_folder / "explained.csv", table)
     with stand_in(experiment, "evaluation"):
         pass
@@ -185,7 +185,7 @@ def test_tables(compared):
 
 def test_heatmaps_are_compared_on_the_same_faces(compared):
     study, _ = compared
-    means, faces = common_heatmaps(study, "WeiNet", "anger")
+    means, faces = _common_heatmaps(study, "WeiNet", "anger")
     assert faces == 4 and list(means) == ["lime", *OTHERS]
     stored = [
         read_arrays(study.explained_by("rise").maps_path("WeiNet", fold, "anger"), ("maps", "image_ids"))
@@ -263,7 +263,7 @@ def test_region_means_and_their_errors():
         ("B", "anger", "background", -1.0),
     ]
     weights = pd.DataFrame(rows, columns=["network", "expression", "region", "weight"])
-    table = summarise_regions(weights).set_index(["network", "region"])
+    table = _summarise_regions(weights).set_index(["network", "region"])
     assert table.loc[("A", "left_eye"), ["faces", "importance", "standard_error"]].tolist() == [2, 2, 1]
     assert table.loc[("all", "left_eye"), ["faces", "importance"]].tolist() == [3, 3]
     assert table.loc[("all", "left_eye"), "standard_error"] == pytest.approx(2 / np.sqrt(3))
@@ -295,7 +295,7 @@ def test_causal_tables_name_what_cannot_be_read_and_count_predictions_that_fall(
     study = make_study(tmp_path)
     random = np.random.default_rng(1)
     for row in read_manifest(study).itertuples():
-        write_image(neutral_path(study, row.image_id), random.integers(0, 256, (64, 64, 3), dtype=np.uint8))
+        write_image(_neutral_path(study, row.image_id), random.integers(0, 256, (64, 64, 3), dtype=np.uint8))
     settings = study.explanation.replace(compare=("causal",), options={"causal": {"samples": 64}})
     study = study.replace(explanation=settings)
     for step in (*BEFORE, "dendrograms"):

@@ -17,8 +17,8 @@ from ekman_expressions.faces.cropping import UnusableImage
 from ekman_expressions.study import faces
 from ekman_expressions.study import run as run_steps
 from ekman_expressions.study.prepared import (
-    face_path,
-    landmarks_path,
+    _face_path,
+    _landmarks_path,
     outlier_table,
     prepared_faces,
     read_faces,
@@ -45,7 +45,7 @@ def test_prepare_writes_faces_landmarks_and_manifest(prepared):
     assert set(manifest["subject"]) == {"mine/000", "mine/001", "mine/002"}
     assert set(manifest["fold"]) == {"CV1", "CV2"}
     for row in manifest.itertuples():
-        assert experiment.faces_folder / row.path == face_path(experiment, row.image_id)
+        assert experiment.faces_folder / row.path == _face_path(experiment, row.image_id)
         assert read_image(experiment.faces_folder / row.path).shape == (64, 64, 3)
         points = read_landmarks(experiment, row.image_id)
         eyes = points[36:48].reshape(2, 6, 2).mean(axis=1)
@@ -75,7 +75,7 @@ def test_strange_neutral_faces_are_noted_and_those_turned_too_far_left_out(tmp_p
     align = faces.align_neutral
 
     def align_but_one(pixels, points, face, of_face, transform):
-        if np.array_equal(face, read_image(face_path(experiment, "mine_id07_anger_0"))):
+        if np.array_equal(face, read_image(_face_path(experiment, "mine_id07_anger_0"))):
             raise UnusableImage("turned too far")
         return align(pixels, points, face, of_face, transform)
 
@@ -96,7 +96,7 @@ def test_faces_are_read_at_any_size_in_the_order_asked(prepared):
     whole = read_faces(experiment, ids, 64)
     assert whole.shape == (6, 64, 64, 3) and whole.dtype == np.float32
     assert 0 <= whole.min() and 0.5 < whole.max() <= 1
-    np.testing.assert_array_equal(np.rint(whole[2] * 255), read_image(face_path(experiment, ids[2])))
+    np.testing.assert_array_equal(np.rint(whole[2] * 255), read_image(_face_path(experiment, ids[2])))
     half = read_faces(experiment, ids, 32)
     np.testing.assert_allclose(half, whole.reshape(6, 32, 2, 32, 2, 3).mean(axis=(2, 4)), atol=1e-6)
     large = read_faces(experiment, ids[:1], 100)
@@ -239,17 +239,17 @@ def test_damaged_manifests_are_refused(prepared, tmp_path, column, value, messag
 def test_damaged_faces_and_landmarks_are_refused(prepared, tmp_path):
     experiment = damaged(prepared, tmp_path)
     image_id = read_manifest(experiment)["image_id"][0]
-    Image.new("RGB", (30, 20)).save(face_path(experiment, image_id))
+    Image.new("RGB", (30, 20)).save(_face_path(experiment, image_id))
     with pytest.raises(DataError, match="64 pixels square .* is 30 x 20"):
         read_faces(experiment, [image_id], 32)
-    np.savez(landmarks_path(experiment, image_id), points=np.full((68, 2), np.nan))
+    np.savez(_landmarks_path(experiment, image_id), points=np.full((68, 2), np.nan))
     with pytest.raises(DataError, match="68 finite points"):
         read_landmarks(experiment, image_id)
 
 
 def test_a_damaged_landmark_file_is_made_again(prepared, tmp_path):
     experiment = damaged(prepared, tmp_path)
-    path = landmarks_path(experiment, read_manifest(experiment)["image_id"][0])
+    path = _landmarks_path(experiment, read_manifest(experiment)["image_id"][0])
     before = path.read_bytes()
     path.write_bytes(before[:100])
     assert run_steps(experiment, "faces").done == 1
@@ -378,7 +378,7 @@ def test_landmark_outliers_are_written_and_named(tmp_path):
     written = pd.read_csv(experiment.faces_folder / "landmark_outliers.csv")
     pd.testing.assert_frame_equal(written, table, check_exact=False, atol=1e-6)
     assert len(table) == 22 and table["residual"].is_monotonic_decreasing and table["residual"].max() < 0.1
-    path = landmarks_path(experiment, "mine_id04_anger_0")
+    path = _landmarks_path(experiment, "mine_id04_anger_0")
     stored = read_arrays(path)
     stored["points"][:, 0] = 1 - stored["points"][:, 0]
     np.savez(path, **stored)

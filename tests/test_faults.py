@@ -174,7 +174,7 @@ def test_records_and_maps_that_were_cut_off_or_swapped_are_made_again(experiment
 def test_a_corrupt_face_costs_only_its_own_explanations(experiment):
     explained = evaluation.read_explained(experiment)
     image_id = explained["image_id"][0]
-    prepared.face_path(experiment, image_id).write_bytes(b"no image")
+    prepared._face_path(experiment, image_id).write_bytes(b"no image")
     for folder in (experiment.results_folder, experiment.heatmaps_folder):
         shutil.rmtree(folder)
     runs = again(experiment)

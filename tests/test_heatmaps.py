@@ -125,7 +125,7 @@ def test_an_overlay_has_the_face_the_outline_of_the_mask_and_a_scale():
     gray[:, 15:], mask[10:20, 5:25] = 255, True
     face = np.zeros((40, 30, 3))
     face[30:] = 1
-    found = heatmaps.to_overlay(gray, face, mask).astype(int)
+    found = heatmaps._to_overlay(gray, face, mask).astype(int)
     assert found.shape == (40, 46, 3)
     low, high = (0.6 * np.multiply(255, colormaps["viridis"](end)[:3]) for end in (0, 255))
     for (row, column), colour in {(0, 0): low, (0, 29): high, (15, 14): low, (39, 0): low + 102}.items():

@@ -47,9 +47,33 @@ path = "mine_{fold}.onnx"
 side = 48
 classes = ["Angry", "Disgust", "Fear", "Happy", "Sad", "Surprise"]
 """
-CELLS = ["", "anger", "../../etc/passwd", "C:\\x", "\\\\host\\share", "/etc/passwd", "~root", "a/../../b", "NA"]
+CELLS = [
+    "",
+    "anger",
+    "../../etc/passwd",
+    "C:\\x",
+    "\\\\host\\share",
+    "/etc/passwd",
+    "~root",
+    "a/../../b",
+    "NA",
+]
 CELLS += ["inf", "-1", "1e999", "0", '"', "'", "\x00", "\ufeff", "\u202e", "=cmd()", "a" * 300]
-VALUES = ["1e999", "nan", "inf", "-1", "0", "true", '""', "[]", "{}", "[[]]", "9" * 5000, '"\\u0000"', "1979-05-27"]
+VALUES = [
+    "1e999",
+    "nan",
+    "inf",
+    "-1",
+    "0",
+    "true",
+    '""',
+    "[]",
+    "{}",
+    "[[]]",
+    "9" * 5000,
+    '"\\u0000"',
+    "1979-05-27",
+]
 
 
 @functools.cache
@@ -130,7 +154,7 @@ def read_prepared(folder, content):
     experiment.manifest_path.parent.mkdir(parents=True, exist_ok=True)
     experiment.manifest_path.write_bytes(content)
     for image_id in prepared.read_manifest(experiment)["image_id"]:
-        path = prepared.face_path(experiment, image_id)
+        path = prepared._face_path(experiment, image_id)
         assert path.parent.resolve() == (experiment.faces_folder / "faces").resolve(), path
 
 
@@ -146,7 +170,7 @@ def read_record(folder, content):
 
 def read_landmarks(folder, content):
     experiment = Experiment(name="x", networks=("WeiNet",), root=folder)
-    path = prepared.landmarks_path(experiment, "a")
+    path = prepared._landmarks_path(experiment, "a")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
     points = prepared.read_landmarks(experiment, "a")

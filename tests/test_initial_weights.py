@@ -8,7 +8,7 @@ import pytest
 
 from ekman_expressions.core.errors import MissingError, ModelError
 from ekman_expressions.zoo import NETWORKS, NetSpec
-from ekman_expressions.zoo.weights import KERAS_FILES, weights_file
+from ekman_expressions.zoo.weights import _KERAS_FILES, _weights_file
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +30,7 @@ def test_weights_without_top_come_from_a_file(small, tmp_path):
     backbone = keras.applications.MobileNetV3Large(include_top=False, input_shape=(64, 64, 3), weights=None)
     backbone.save_weights(tmp_path / "MobileNetV3Large.weights.h5")
     for preprocessing in ("paper", "native"):
-        model = small.build(weights_file(tmp_path, "MobileNetV3Large"), preprocessing)
+        model = small.build(_weights_file(tmp_path, "MobileNetV3Large"), preprocessing)
         *ours, kernel, bias = model.get_weights()
         assert kernel.shape == (960, 6) and bias.shape == (6,)
         for mine, theirs in zip(ours, backbone.get_weights(), strict=True):
@@ -39,10 +39,10 @@ def test_weights_without_top_come_from_a_file(small, tmp_path):
 
 def test_keras_own_file_names_are_found(tmp_path):
     with pytest.raises(MissingError, match="VGG16.weights.h5, or vgg16_weights_tf_dim_ordering.*notop.h5"):
-        weights_file(tmp_path, "VGG16")
-    for name in (KERAS_FILES["VGG16"][0], "VGG16.h5", "VGG16.weights.h5"):
+        _weights_file(tmp_path, "VGG16")
+    for name in (_KERAS_FILES["VGG16"][0], "VGG16.h5", "VGG16.weights.h5"):
         (tmp_path / name).touch()
-        assert weights_file(tmp_path, "VGG16").name == name
+        assert _weights_file(tmp_path, "VGG16").name == name
 
 
 def test_weights_of_another_size_are_refused_with_both_shapes(tmp_path, small):
@@ -76,7 +76,7 @@ def test_without_network_the_error_says_how_to_pass_a_file(monkeypatch):
         NETWORKS["MobileNetV3Large"].build("imagenet")
 
 
-@pytest.mark.parametrize("name", KERAS_FILES)
+@pytest.mark.parametrize("name", _KERAS_FILES)
 def test_names_and_hashes_are_those_that_keras_downloads(name, monkeypatch):
     from keras.src.utils import file_utils
 
@@ -89,14 +89,14 @@ def test_names_and_hashes_are_those_that_keras_downloads(name, monkeypatch):
     monkeypatch.setattr(file_utils, "get_file", watched)
     with pytest.raises(MissingError, match="seen"):
         NETWORKS[name].build("imagenet")
-    assert asked["found"] == KERAS_FILES[name]
-    assert asked["origin"].endswith(KERAS_FILES[name][0])
+    assert asked["found"] == _KERAS_FILES[name]
+    assert asked["origin"].endswith(_KERAS_FILES[name][0])
 
 
 def test_keras_own_file_is_checked_by_its_hash_before_it_is_read(tmp_path):
     import hashlib
 
-    path = tmp_path / KERAS_FILES["MobileNetV3Large"][0]
+    path = tmp_path / _KERAS_FILES["MobileNetV3Large"][0]
     path.write_bytes(b"half a download")
     digest = hashlib.md5(b"half a download").hexdigest()
     with pytest.raises(ModelError, match=f"its MD5 is {digest}, not 07fb09a5933dd0c8ea.*: it is incomplete"):
@@ -135,7 +135,7 @@ def test_half_a_download_is_not_kept(half_server, tmp_path, monkeypatch):
     with pytest.raises(MissingError, match="MobileNetV3Large could not be downloaded.*10 out of 1000 bytes"):
         NETWORKS["MobileNetV3Large"].build("imagenet")
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
-    cached = tmp_path / "models" / KERAS_FILES["MobileNetV3Large"][0]
+    cached = tmp_path / "models" / _KERAS_FILES["MobileNetV3Large"][0]
     cached.write_bytes(b"what a killed download left")
     with pytest.raises(MissingError, match="could not be downloaded"):
         NETWORKS["MobileNetV3Large"].build("imagenet")

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ekman_expressions.core.errors import SettingsError
-from ekman_expressions.explainers import PerturbationRecord, draw_samples, paired_samples, superpixel_rise
+from ekman_expressions.explainers import PerturbationRecord, paired_samples, superpixel_rise
 from ekman_expressions.explainers import kernel_shap as explained_by_kernel_shap
+from ekman_expressions.explainers.record import _draw_samples
 
 
 def kernel_shap(record, target):
@@ -91,7 +92,7 @@ def test_additive_models_give_their_terms(count, seed, kind):
     if kind == "paired":
         samples = paired_samples(count, number, seed)
     else:
-        samples = draw_samples(count, number, seed)[kind == "no full" :]
+        samples = _draw_samples(count, number, seed)[kind == "no full" :]
     if len(np.unique(samples, axis=0)) <= count:
         return
     found = kernel_shap(record_of(lambda row: 0.3 + row @ terms, samples), 0)
@@ -110,7 +111,7 @@ def test_values_sum_to_what_uncovering_all_adds(count, seed, number):
 def test_where_hiding_all_was_queried_even_uniform_samples_give_the_exact_sum(seed):
     """An intercept, extrapolated to no superpixel, would be off."""
     function, none = game(7, seed), np.zeros(7, bool)
-    samples = draw_samples(7, 40, seed)
+    samples = _draw_samples(7, 40, seed)
     samples = samples[samples.any(axis=1)]
     record = record_of(function, samples)
     told = replace(record, none=np.float32([function(none), 1 - function(none)]))
@@ -124,7 +125,7 @@ def test_where_hiding_all_was_queried_even_uniform_samples_give_the_exact_sum(se
     assert np.array_equal(superpixel_rise(told, 0).weights, superpixel_rise(record, 0).weights)
 
 
-@pytest.mark.parametrize("sampler", [draw_samples, paired_samples])
+@pytest.mark.parametrize("sampler", [_draw_samples, paired_samples])
 def test_the_estimate_comes_nearer_to_the_truth_with_more_samples(sampler):
     count = 12
     pairs = np.random.default_rng(1).normal(0, 0.02, (count, count))
@@ -143,7 +144,7 @@ def test_the_estimate_comes_nearer_to_the_truth_with_more_samples(sampler):
 
 @pytest.mark.parametrize("estimate", [explained_by_kernel_shap, superpixel_rise])
 def test_bad_input(estimate):
-    flat = record_of(lambda row: 0.25, draw_samples(7, 50, seed=0))
+    flat = record_of(lambda row: 0.25, _draw_samples(7, 50, seed=0))
     assert not estimate(flat, 0).weights.any()
     with pytest.raises(SettingsError, match=r"'target'.*\[0, 1\], but got 2"):
         estimate(flat, 2)

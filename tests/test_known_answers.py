@@ -20,10 +20,10 @@ from ekman_expressions.measures.known_answers import (
     CENTRE,
     ORACLE,
     REFERENCES,
+    _masks_against_movement,
+    _summarise_localisation,
     changed_pixels,
-    masks_against_movement,
     most_changed,
-    summarise_localisation,
 )
 from ekman_expressions.study import known_answers
 from ekman_expressions.study import run as run_steps
@@ -69,7 +69,7 @@ def test_summary_by_hand():
         for image_id, subject, value in zip("xyz", "aab", values, strict=True)
     ]
     names = ["explainer", "network", "reading", "image_id", "subject", *REFERENCES[:2]]
-    table = summarise_localisation(pd.DataFrame(rows, columns=names), seed=0)
+    table = _summarise_localisation(pd.DataFrame(rows, columns=names), seed=0)
     found = table[table["reference"] == "displacement"].set_index("explainer")
     lime = found.loc["lime"]
     assert lime[["value", "fraction", "count", "subjects"]].tolist() == pytest.approx(
@@ -123,7 +123,7 @@ def test_masks_of_what_moves_are_found_and_others_not():
     noise = {s: RNG.random(SHAPE) for s in "abc"}
     masks = {name: ekman_mask(name) for name in EXPRESSIONS}
     maps = {name: {s: masks[name] + 0.1 * noise[s] for s in "abc"} for name in EXPRESSIONS}
-    pairs, summary = masks_against_movement(maps, masks, seed=0, resamples=10)
+    pairs, summary = _masks_against_movement(maps, masks, seed=0, resamples=10)
     found = summary.set_index("statistic")
     own = pairs[pairs["mask"] == pairs["causal_map"]]
     np.testing.assert_allclose(own[["iou", "low", "high"]], 1)
@@ -139,11 +139,11 @@ def test_masks_dealt_out_wrongly_are_worse_than_relabelled_ones():
     masks = {name: ekman_mask(name) for name in EXPRESSIONS}
     turned = dict(zip(EXPRESSIONS, [*EXPRESSIONS[1:], EXPRESSIONS[0]], strict=True))
     maps = {name: {s: masks[turned[name]] + 0.1 * RNG.random(SHAPE) for s in "ab"} for name in EXPRESSIONS}
-    _, summary = masks_against_movement(maps, masks, seed=0, resamples=5)
+    _, summary = _masks_against_movement(maps, masks, seed=0, resamples=5)
     difference = summary.set_index("statistic").loc["difference"]
     assert difference["value"] < 0 and difference["p"] > 0.5
     with pytest.raises(DataError, match="two or more expressions"):
-        masks_against_movement({"fear": maps["fear"]}, masks, seed=0)
+        _masks_against_movement({"fear": maps["fear"]}, masks, seed=0)
 
 
 # The step

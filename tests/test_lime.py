@@ -9,19 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ekman_expressions.core.errors import DataError, SettingsError
-from ekman_expressions.explainers import (
-    SAMPLERS,
-    Explanation,
-    PerturbationRecord,
-    draw_samples,
-    lime,
-    sample_weights,
-)
+from ekman_expressions.explainers import Explanation, PerturbationRecord, lime
+from ekman_expressions.explainers.lime import _sample_weights
+from ekman_expressions.explainers.record import _SAMPLERS, _draw_samples
 
 
 def make_record(model, superpixels=8, samples=300, seed=0, sampler="iid", rows=slice(None)):
     """A record of a model that predicts `model(samples)` for class 0."""
-    drawn = draw_samples(superpixels, samples, seed, sampler)[rows]
+    drawn = _draw_samples(superpixels, samples, seed, sampler)[rows]
     first = np.asarray(model(drawn.astype(float)))
     return PerturbationRecord(
         image_id="a",
@@ -58,7 +53,7 @@ def linear(kept):
 def test_weights_by_hand():
     samples = np.array([[1, 1, 1, 1], [1, 0, 0, 0], [0, 0, 0, 0]], bool)
     expected = [1, math.sqrt(math.exp(-(0.5**2) / 0.25**2)), math.sqrt(math.exp(-1 / 0.25**2))]
-    np.testing.assert_allclose(sample_weights(samples, 0.25), expected, rtol=1e-12)
+    np.testing.assert_allclose(_sample_weights(samples, 0.25), expected, rtol=1e-12)
 
 
 # --- agreement with others
@@ -91,7 +86,7 @@ def test_agrees_with_scikit_learns_ridge(superpixels, samples, alpha, width, see
     random = np.random.default_rng(seed)
     record = make_record(lambda kept: random.random(len(kept)), superpixels, samples, seed)
     x, y = record.samples.astype(float), record.predictions[:, 0].astype(float)
-    w = sample_weights(record.samples, width)
+    w = _sample_weights(record.samples, width)
     ridge = Ridge(alpha=alpha).fit(x, y, sample_weight=w)
     ours = lime(record, 0, kernel_width=width, alpha=alpha)
     assert np.abs(ours.weights - ridge.coef_).max() < 1e-6
@@ -103,7 +98,7 @@ def test_agrees_with_scikit_learns_ridge(superpixels, samples, alpha, width, see
 # --- known answers
 
 
-@pytest.mark.parametrize("sampler", sorted(SAMPLERS))
+@pytest.mark.parametrize("sampler", sorted(_SAMPLERS))
 def test_a_linear_model_gives_back_its_coefficients(sampler):
     explanation = lime(make_record(linear, sampler=sampler), 0, alpha=0)
     np.testing.assert_allclose(explanation.weights, COEFFICIENTS, atol=1e-6)
@@ -131,12 +126,12 @@ def six_models(kept):
     return np.clip(np.stack([linear, quadratic, cubic, logistic, steep, cliff], axis=1), 0, 1)
 
 
-@pytest.mark.parametrize("sampler", sorted(SAMPLERS))
+@pytest.mark.parametrize("sampler", sorted(_SAMPLERS))
 @pytest.mark.parametrize(("samples", "seeds"), [(100, 200), (1000, 60)])
 def test_standard_errors_equal_the_spread_over_repeated_sampling(sampler, samples, seeds):
     weights, stated = np.empty((2, seeds, 6, 23))
     for seed in range(seeds):
-        drawn = draw_samples(23, samples, seed, sampler)
+        drawn = _draw_samples(23, samples, seed, sampler)
         record = PerturbationRecord(
             image_id="a",
             model="m",

@@ -23,7 +23,7 @@ def _iou(one, other):
 @pytest.mark.skipif(RELEASED is None, reason="the released masks are not beside the checkout")
 @pytest.mark.parametrize("expression", EXPRESSIONS)
 def test_ekman_mask_is_the_released_one(expression):
-    released = read_image(masks.mask_path(RELEASED / "GROUND_TRUTH", expression), gray=True) > 127
+    released = read_image(masks._mask_path(RELEASED / "GROUND_TRUTH", expression), gray=True) > 127
     assert _iou(masks.ekman_mask(expression), released) >= 0.99
 
 
@@ -92,7 +92,7 @@ def test_write_makes_the_pictures_and_the_table(tmp_path):
     assert (folder / "Anger_gt.png").is_file() and (folder / "run.json").is_file()
     for expression in EXPRESSIONS:
         assert set(
-            np.unique(read_image(masks.mask_path(experiment.masks_folder, expression), gray=True))
+            np.unique(read_image(masks._mask_path(experiment.masks_folder, expression), gray=True))
         ) == {0, 255}
         np.testing.assert_array_equal(
             masks.read_mask(experiment.masks_folder, expression), masks.ekman_mask(expression)
@@ -106,7 +106,7 @@ def test_write_makes_the_pictures_and_the_table(tmp_path):
 def test_write_skips_what_is_there_and_makes_what_was_deleted(tmp_path):
     experiment = Experiment.preset("smoke", root=tmp_path)
     run_steps(experiment, "masks")
-    path = masks.mask_path(experiment.masks_folder, "fear")
+    path = masks._mask_path(experiment.masks_folder, "fear")
     before = path.read_bytes()
     assert run_steps(experiment, "masks").skipped == 6
     os.unlink(path)
@@ -117,6 +117,6 @@ def test_write_skips_what_is_there_and_makes_what_was_deleted(tmp_path):
 def test_read_mask_names_what_is_wrong(tmp_path):
     with pytest.raises(MissingError, match="Fear_gt.png.*'masks'"):
         masks.read_mask(tmp_path, "fear")
-    write_image(masks.mask_path(tmp_path, "fear"), np.zeros((250, 224), np.uint8))
+    write_image(masks._mask_path(tmp_path, "fear"), np.zeros((250, 224), np.uint8))
     with pytest.raises(DataError, match=r"Fear_gt.png has shape \(250, 224\).*\(275, 224\)"):
         masks.read_mask(tmp_path, "fear")

@@ -338,6 +338,8 @@ def test_the_end_of_a_long_message_of_keras_is_shown(tmp_path):
     images = keras.Input((SIDE, SIDE, 3))
     pooled = keras.layers.GlobalAveragePooling2D()(Odd()(images))
     keras.Model(images, keras.layers.Dense(6, "softmax")(pooled)).save(tmp_path / "odd.keras")
-    with pytest.raises(ModelError, match=r"(?s)\(\.\.\. .*Here is the reason\..*\) A file of Keras 2") as caught:
+    with pytest.raises(
+        ModelError, match=r"(?s)\(\.\.\. .*Here is the reason\..*\) A file of Keras 2"
+    ) as caught:
         load(tmp_path / "odd.keras")
     assert len(str(caught.value)) < 800

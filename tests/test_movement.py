@@ -10,12 +10,12 @@ import ekman_expressions as ee
 from ekman_expressions.core.errors import DataError
 from ekman_expressions.core.files import read_image
 from ekman_expressions.faces import LandmarkDetector, crop_face, synthetic
-from ekman_expressions.faces.landmarks import STILL, eye_distance, mesh_indices, turned_like
+from ekman_expressions.faces.landmarks import _STILL, _eye_distance, _mesh_indices, turned_like
 from ekman_expressions.facespace import POINTS, SHAPE, atlas, movement, source_points
-from ekman_expressions.facespace.warp import source_positions
+from ekman_expressions.facespace.warp import _source_positions
 from ekman_expressions.study.known_answers import _layer_in_face_space
 
-LOWEST = POINTS[STILL, 1].max()
+LOWEST = POINTS[_STILL, 1].max()
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def neutral():
     """A bowl with the template's landmarks, other points at random among them."""
     random = np.random.default_rng(0)
     flat = random.uniform(POINTS[:68].min(axis=0), POINTS[:68].max(axis=0), (478, 2))
-    flat[mesh_indices()] = POINTS[:68]
+    flat[_mesh_indices()] = POINTS[:68]
     return np.column_stack([flat, ((flat - flat.mean(axis=0)) ** 2).sum(axis=1) / 300])
 
 
@@ -40,10 +40,10 @@ def test_movement_is_what_was_moved_whatever_the_neutrals_pose(neutral, degrees)
     found = movement(mesh, turned(neutral, degrees))
     # The template's crop is the template, so that the picture's height is known for each pixel of face space.
     height = (
-        source_positions(source_points(mesh[mesh_indices(), :2] / SHAPE[::-1]))[:, 1].reshape(SHAPE)
+        _source_positions(source_points(mesh[_mesh_indices(), :2] / SHAPE[::-1]))[:, 1].reshape(SHAPE)
         * SHAPE[0]
     )
-    expected = 0.2 * np.maximum(height - LOWEST, 0) / eye_distance(mesh)
+    expected = 0.2 * np.maximum(height - LOWEST, 0) / _eye_distance(mesh)
     inner = atlas().hull & (height > LOWEST + 20) & (found > 0)
     assert inner.sum() > 5000 and expected[inner].max() > 0.15
     np.testing.assert_allclose(found[inner], expected[inner], atol=0.02)
@@ -88,12 +88,10 @@ def test_a_neutral_face_that_is_turned_too_far_is_left_out_by_name(detected, deg
     """The limit is about 30 degrees."""
     mesh, middle = detected[1].mesh, detected[1].mesh.mean(axis=0)
     turn = Rotation.from_euler("y", degrees, degrees=True)
-    away = (turn.apply(mesh - middle) + middle)[mesh_indices(), :2]
+    away = (turn.apply(mesh - middle) + middle)[_mesh_indices(), :2]
     pictures = [read_image(synthetic.folder() / "images" / "id03_neutral_0.webp")] * 2
     about = {"expressions": ["fear", "neutral"], "subjects": ["a", "a"], "size": 64}
-    with (
-        nullcontext() if usable else pytest.warns(UserWarning, match="image000: .* turned too far")
-    ):
+    with nullcontext() if usable else pytest.warns(UserWarning, match="image000: .* turned too far"):
         faces = ee.load_faces(pictures, landmarks=[detected[1].points, away], **about)
     assert faces.has_neutral.tolist() == [usable, False]
     assert list(faces.omissions["item"]) == ([] if usable else ["neutral face of image000"])

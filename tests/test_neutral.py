@@ -12,7 +12,7 @@ import ekman_expressions.explainers
 from ekman_expressions.core.errors import DataError, SettingsError
 from ekman_expressions.explainers import EXPLAINERS, face_parts, part_segments
 from ekman_expressions.faces.cropping import align_neutral, crop_face
-from ekman_expressions.faces.faces import neutral_of
+from ekman_expressions.faces.faces import _neutral_of
 from ekman_expressions.measures.known_answers import causal_agreement, summarise_agreement
 from ekman_expressions.zoo import as_model
 
@@ -175,7 +175,7 @@ def test_the_neutral_of_a_face_is_named_or_the_same_subjects_first(faces):
             "neutral": ["", "", "", "n2", "gone"],
         }
     )
-    assert neutral_of(rows).tolist() == ["", "", "n1", "n2", ""]
+    assert _neutral_of(rows).tolist() == ["", "", "n1", "n2", ""]
 
 
 def test_faces_keep_their_neutrals_when_they_are_indexed(faces):

@@ -102,7 +102,7 @@ def test_predictions_of_extra_classes(mixed):
     neutral = kept["predicted"] == "neutral"
     assert 0 < neutral.sum() < len(kept)
     assert (kept["predicted"] == dropped["predicted"])[~neutral].all()
-    columns = list(evaluation.PROBABILITIES)
+    columns = list(evaluation._PROBABILITIES)
     np.testing.assert_allclose(dropped[columns].sum(axis=1), 1, atol=1e-6)
     raw = kept[columns]
     assert (raw.sum(axis=1) < 1).all()
@@ -130,7 +130,7 @@ def test_what_is_explained_is_the_models_own_probability(mixed):
     found = PerturbationRecord.load(mixed.record_path("Dropped", row.fold, row.image_id))
     assert found.predictions.shape == (24, 7)
     predictions = evaluation.read_predictions(mixed).set_index(["network", "image_id"])
-    kept = predictions.loc[("Kept", row.image_id), list(evaluation.PROBABILITIES)].to_numpy(float)
+    kept = predictions.loc[("Kept", row.image_id), list(evaluation._PROBABILITIES)].to_numpy(float)
     # Its first sample hides nothing.
     np.testing.assert_allclose(found.predictions[0, :6], kept, atol=1e-5)
 

@@ -5,7 +5,8 @@ import pytest
 from tiny_network import SIDE, register
 
 from ekman_expressions.core.errors import DataError, ModelError, SettingsError
-from ekman_expressions.explainers import PerturbationRecord, draw_samples, lime
+from ekman_expressions.explainers import PerturbationRecord, lime
+from ekman_expressions.explainers.record import _draw_samples
 from ekman_expressions.measures.quality import (
     Ranking,
     bootstrap_weights,
@@ -178,7 +179,7 @@ def of(record, **options):
 
 
 def test_a_linear_model_is_described_fully_and_flips_no_sign():
-    found = of(make_record(linear, draw_samples(8, 300, 0)), alpha=0)
+    found = of(make_record(linear, _draw_samples(8, 300, 0)), alpha=0)
     np.testing.assert_allclose(found.weights, COEFFICIENTS, atol=1e-6)
     assert found.r2 == pytest.approx(1, abs=1e-9)
     assert found.standard_errors.max() < 1e-6 and found.r2_standard_error < 1e-9
@@ -187,7 +188,7 @@ def test_a_linear_model_is_described_fully_and_flips_no_sign():
 
 
 def test_standard_errors_equal_the_spread_over_repeated_sampling():
-    found = [of(make_record(curved, draw_samples(12, 300, seed)), replicates=100) for seed in range(200)]
+    found = [of(make_record(curved, _draw_samples(12, 300, seed)), replicates=100) for seed in range(200)]
     spread = np.std([one.weights for one in found], axis=0, ddof=1)
     stated = np.sqrt(np.mean([one.standard_errors**2 for one in found], axis=0))
     np.testing.assert_allclose(stated, spread, rtol=0.15)
@@ -215,7 +216,7 @@ def test_masks_and_their_complements_are_resampled_together():
 
 
 def test_a_constant_model_has_no_r2_and_no_sign():
-    found = of(make_record(lambda kept: np.full(len(kept), 0.3), draw_samples(8, 50, 0)))
+    found = of(make_record(lambda kept: np.full(len(kept), 0.3), _draw_samples(8, 50, 0)))
     assert not found.weights.any() and not found.standard_errors.any()
     for nothing in (found.r2, found.r2_standard_error, found.flip_rate, found.weighted_flip_rate):
         assert np.isnan(nothing)
@@ -232,7 +233,7 @@ def test_a_constant_model_has_no_r2_and_no_sign():
 )
 def test_bad_arguments_of_the_bootstrap(samples, options, error, message):
     with pytest.raises(error, match=message):
-        of(make_record(linear, draw_samples(8, samples, 0)), **options)
+        of(make_record(linear, _draw_samples(8, samples, 0)), **options)
 
 
 # R² by chance and on samples not seen
@@ -244,7 +245,7 @@ EQUAL = {"kernel_width": 1e3, "alpha": 0.0}
 
 
 def drawn_record(predict, samples=101, sampler="iid", seed=0):
-    drawn = draw_samples(SUPERPIXELS, samples, np.random.default_rng(seed), sampler)
+    drawn = _draw_samples(SUPERPIXELS, samples, np.random.default_rng(seed), sampler)
     random = np.random.default_rng(seed + 1)
     return make_record(lambda kept: predict(kept, random), drawn, sampler)
 

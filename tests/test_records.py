@@ -8,18 +8,17 @@ from hypothesis import strategies as st
 from ekman_expressions.core.errors import DataError, SettingsError
 from ekman_expressions.core.files import read_arrays
 from ekman_expressions.explainers import (
-    SAMPLERS,
     PerturbationRecord,
     Stored,
     StoredMap,
-    draw_samples,
     lime,
     pairs,
     query_superpixels,
     superpixels,
 )
+from ekman_expressions.explainers.record import _SAMPLERS, _draw_samples
 
-NAMES = sorted(SAMPLERS)
+NAMES = sorted(_SAMPLERS)
 
 
 # --- superpixels
@@ -53,7 +52,7 @@ def test_images_that_cannot_be_divided(image, message):
 
 
 def test_first_sample_keeps_all_and_the_others_half():
-    samples = draw_samples(30, 2000, 1)
+    samples = _draw_samples(30, 2000, 1)
     assert samples.dtype == bool and samples.shape == (2000, 30)
     assert samples[0].all()
     assert np.abs(samples[1:].mean(axis=0) - 0.5).max() < 0.05
@@ -63,16 +62,16 @@ def test_first_sample_keeps_all_and_the_others_half():
 @pytest.mark.parametrize("sampler", NAMES)
 @given(st.integers(1, 70), st.integers(1, 150), st.integers(1, 60), st.integers(0, 99))
 def test_first_rows_stay_the_same_and_the_first_keeps_all(sampler, superpixels, samples, more, seed):
-    drawn = draw_samples(superpixels, samples, seed, sampler)
+    drawn = _draw_samples(superpixels, samples, seed, sampler)
     assert drawn.dtype == bool and drawn.shape == (samples, superpixels)
     assert drawn[0].all()
-    assert np.array_equal(draw_samples(superpixels, samples + more, seed, sampler)[:samples], drawn)
+    assert np.array_equal(_draw_samples(superpixels, samples + more, seed, sampler)[:samples], drawn)
 
 
 def test_the_studys_samples_are_iid_and_as_they_always_were():
     random = np.random.default_rng(3).random((40, 9)) < 0.5
-    assert np.array_equal(draw_samples(9, 40, 3)[1:], random[1:])
-    assert np.array_equal(draw_samples(9, 40, 3, "iid"), draw_samples(9, 40, 3))
+    assert np.array_equal(_draw_samples(9, 40, 3)[1:], random[1:])
+    assert np.array_equal(_draw_samples(9, 40, 3, "iid"), _draw_samples(9, 40, 3))
 
 
 @pytest.mark.parametrize("sampler", NAMES)
@@ -81,19 +80,19 @@ def test_each_row_alone_is_uniform(sampler, row):
     """All 2^3 patterns are equally frequent in a row, over seeds, also in the last of a block."""
     from scipy.stats import chisquare
 
-    rows = np.array([draw_samples(3, 10, seed, sampler)[row] for seed in range(2000)])
+    rows = np.array([_draw_samples(3, 10, seed, sampler)[row] for seed in range(2000)])
     counts = np.bincount(rows @ [1, 2, 4], minlength=8)
     assert chisquare(counts).pvalue > 1e-4
 
 
 def test_rows_of_the_orthogonal_sampler_come_with_their_complements():
-    drawn = draw_samples(11, 61, 0, "orthogonal")
+    drawn = _draw_samples(11, 61, 0, "orthogonal")
     assert np.array_equal(drawn[1::2], ~drawn[2::2])
 
 
 @pytest.mark.parametrize(("superpixels", "block"), [(1, 2), (2, 4), (30, 64), (32, 64), (33, 128)])
 def test_in_a_whole_block_superpixels_are_orthogonal(superpixels, block):
-    drawn = draw_samples(superpixels, 1 + 3 * block, 0, "orthogonal")[1:]
+    drawn = _draw_samples(superpixels, 1 + 3 * block, 0, "orthogonal")[1:]
     for start in range(0, 3 * block, block):
         signs = 2 * drawn[start : start + block].astype(int) - 1
         assert np.array_equal(signs.T @ signs, block * np.eye(superpixels))
@@ -101,9 +100,9 @@ def test_in_a_whole_block_superpixels_are_orthogonal(superpixels, block):
 
 
 def test_blocks_and_seeds_differ():
-    drawn = draw_samples(30, 129, 0, "orthogonal")
+    drawn = _draw_samples(30, 129, 0, "orthogonal")
     assert not np.array_equal(drawn[1:65], drawn[65:])
-    assert not np.array_equal(drawn, draw_samples(30, 129, 1, "orthogonal"))
+    assert not np.array_equal(drawn, _draw_samples(30, 129, 1, "orthogonal"))
 
 
 def test_which_samples_belong_together():
@@ -113,7 +112,7 @@ def test_which_samples_belong_together():
 
 def test_unknown_samplers():
     with pytest.raises(SettingsError, match="'sampler'.*'iid', 'orthogonal'.*'sobol'"):
-        draw_samples(3, 4, 0, "sobol")
+        _draw_samples(3, 4, 0, "sobol")
     with pytest.raises(SettingsError, match="'sampler'"):
         pairs(4, "sobol")
     with pytest.raises(DataError, match="'sampler'.*'sobol'"):
@@ -127,7 +126,7 @@ def make_record(superpixel_count=6, samples=20, seed=0, **changes):
     segments = np.arange(300).reshape(15, 20) % superpixel_count
     kinds = {
         "segments": segments,
-        "samples": draw_samples(superpixel_count, samples, seed),
+        "samples": _draw_samples(superpixel_count, samples, seed),
         "predictions": np.random.default_rng(seed).dirichlet(np.ones(6), samples).astype(np.float32),
         "hidden": 0.25,
     }
@@ -200,7 +199,9 @@ def test_files_that_are_no_records(tmp_path):
 
 def test_a_map_comes_back_with_its_note(tmp_path):
     kinds = {"completeness": 0.25, "note": "not complete"}
-    StoredMap(image_id="a", model="m", target=2, map=np.ones((3, 4)), passes=9, **kinds).save(tmp_path / "m.npz")
+    StoredMap(image_id="a", model="m", target=2, map=np.ones((3, 4)), passes=9, **kinds).save(
+        tmp_path / "m.npz"
+    )
     found = Stored.load(tmp_path / "m.npz")
     assert (found.target, found.passes, found.completeness, found.note) == (2, 9, 0.25, "not complete")
 

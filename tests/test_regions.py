@@ -14,12 +14,12 @@ from ekman_expressions.core.files import write_arrays, write_csv, write_image
 from ekman_expressions.facespace import masks
 from ekman_expressions.facespace.heatmaps import heatmap_path
 from ekman_expressions.facespace.warp import SHAPE
-from ekman_expressions.measures.regions import ELSEWHERE, _region_shares, region_masses, regions_of_heatmaps
+from ekman_expressions.measures.regions import _ELSEWHERE, _region_shares, region_masses, regions_of_heatmaps
 from ekman_expressions.study import run as run_steps
 from ekman_expressions.study.statistics import read_regions
 
 ATLAS = masks.atlas()
-REGIONS = [*ATLAS.names, ELSEWHERE]
+REGIONS = [*ATLAS.names, _ELSEWHERE]
 
 
 def lit(name):
@@ -52,7 +52,7 @@ def test_shares_are_those_of_the_mean_map():
     maps = np.random.default_rng(0).random((3, *SHAPE))
     found = _region_shares(region_masses(maps), list("aab"), seed=0).set_index("region")["share"]
     mean = maps.mean(axis=0)
-    assert list(found.index) == [*ATLAS.groups, ELSEWHERE]
+    assert list(found.index) == [*ATLAS.groups, _ELSEWHERE]
     for name in ATLAS.groups:
         assert found[name] == pytest.approx(mean[ATLAS.group(name)].sum() / mean.sum())
     found = _region_shares(region_masses(maps), list("aab"), seed=0, level="region")
@@ -151,4 +151,4 @@ def test_faces_in_colours_show_their_densities():
     assert [axes.texts[0].get_text() for axes in figure.axes if axes.texts] == ["no data"]
     with pytest.raises(DataError, match="no place for mouth"):
         figures.region_faces(densities, {name: places[name] for name in places if name != "mouth"})
-    assert ELSEWHERE not in places
+    assert _ELSEWHERE not in places

@@ -96,11 +96,11 @@ def _folder(path, content, names=("CV1", "CV2", "CV3", "CV4", "CV5"), network="W
 
 
 def test_files_are_called_as_the_authors_call_them():
-    assert released.file_name("MobileNetV3Large", "CV4") == "MobileNetV3Large_CV4_weights.h5"
+    assert released._file_name("MobileNetV3Large", "CV4") == "MobileNetV3Large_CV4_weights.h5"
     with pytest.raises(SettingsError, match="'fold'.*'CV5', but got 'CV6'"):
-        released.file_name("WeiNet", "CV6")
+        released._file_name("WeiNet", "CV6")
     with pytest.raises(SettingsError, match="'network'.*but got 'ResNet'"):
-        released.file_name("ResNet", "CV1")
+        released._file_name("ResNet", "CV1")
 
 
 def test_a_download_names_its_commit_and_is_kept(hub, monkeypatch):
@@ -161,14 +161,14 @@ def test_released_models_are_loaded(weinet, tmp_path):
     content, images, answers = weinet
     path = tmp_path / "WeiNet_CV1_weights.h5"
     with pytest.raises(MissingError, match="There is no weights file .*Or copy WeiNet_CV1_weights.h5"):
-        released.load_released("WeiNet", path)
+        released._load_released("WeiNet", path)
     path.write_bytes(content)
-    model = released.load_released("WeiNet", path)
+    model = released._load_released("WeiNet", path)
     np.testing.assert_allclose(model(images).numpy(), answers, atol=1e-5)
     with pytest.raises(ModelError, match=r"kernel \(262144, 6\).*'probabilities' .* kernel \(262144, 7\)"):
-        released.load_released("WeiNet", path, classes=7)
+        released._load_released("WeiNet", path, classes=7)
     with pytest.raises(SettingsError, match="'network'"):
-        released.load_released("Wei", path)
+        released._load_released("Wei", path)
 
 
 def test_training_takes_the_files_of_a_folder(weinet, tmp_path):
@@ -209,7 +209,7 @@ def test_training_downloads_all_files_of_one_commit(weinet, hub, tmp_path, monke
     begun = COMMITS["main"]
     monkeypatch.setitem(COMMITS, "older", begun)
     monkeypatch.setitem(COMMITS, "main", "c" * 40)
-    hub.files |= {f"WeiNet_{fold}_weights.h5": content for fold in released.FOLDS}
+    hub.files |= {f"WeiNet_{fold}_weights.h5": content for fold in released._FOLDS}
     run = run_steps(experiment, "training")
     assert (run.done, run.skipped, run.omissions) == (4, 1, [])
     assert len(training._released_sources(experiment)) == 5

@@ -106,7 +106,7 @@ def test_the_main_table_is_that_of_the_scores(made):
         assert table.iou[network] == pytest.approx(average.iou[network])
         assert table.accuracy[network] == pytest.approx(accuracy.accuracy[network])
     white = np.mean([masks.ekman_mask(name).mean() for name in EXPRESSIONS])
-    assert table.iou[pages.WHITE] == pytest.approx(white)
+    assert table.iou[pages._WHITE] == pytest.approx(white)
 
 
 def test_a_second_run_finds_all_done_and_a_change_makes_it_anew(made):

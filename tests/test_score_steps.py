@@ -11,7 +11,7 @@ from ekman_expressions.core.files import read_csv, read_image, write_arrays, wri
 from ekman_expressions.facespace import heatmaps, masks
 from ekman_expressions.facespace.heatmaps import heatmap_path
 from ekman_expressions.study import run as run_steps
-from ekman_expressions.study.dendrograms import BRANCHES, DISTANCES, STATISTICS
+from ekman_expressions.study.dendrograms import _BRANCHES, _DISTANCES, STATISTICS
 from ekman_expressions.study.scores import read_scores, read_scores_by_fold
 
 
@@ -73,7 +73,7 @@ def test_score_of_fewer_networks_has_tables_of_those_only(scored):
 
 
 def test_score_lists_an_empty_mask_and_a_heatmap_of_another_size(scored):
-    write_image(masks.mask_path(scored.masks_folder, "fear"), np.zeros((275, 224), np.uint8))
+    write_image(masks._mask_path(scored.masks_folder, "fear"), np.zeros((275, 224), np.uint8))
     path = heatmap_path(scored.heatmaps_folder, "happiness", "WeiNet", "CV1")
     write_image(path, read_image(path, gray=True)[:250])
     run = run_steps(scored, "scores")
@@ -206,7 +206,7 @@ def test_every_tree_is_drawn_and_its_distances_are_written(experiment):
     names = {f"{name.capitalize()}_{level}.png" for name in EXPRESSIONS for level in ("by_net", "by_CV")}
     assert {path.name for path in folder.glob("*.png")} == names | {"By_expression.png"}
     assert run.done == 13 and not run.omissions
-    table = read_csv(folder / "distances.csv", DISTANCES)
+    table = read_csv(folder / "distances.csv", _DISTANCES)
     # 3 networks, 6 models, 6 expressions.
     assert table.groupby("level").size().to_dict() == {"by_net": 6 * 3, "by_cv": 6 * 15, "by_expression": 15}
     row = table.query(
@@ -220,7 +220,7 @@ def test_every_tree_is_drawn_and_its_distances_are_written(experiment):
     assert set(table.query("level == 'by_expression'")["first"]) <= {
         name.capitalize() for name in EXPRESSIONS
     }
-    branches = read_csv(folder / "branches.csv", BRANCHES)
+    branches = read_csv(folder / "branches.csv", _BRANCHES)
     # A tree of 3 networks has 2 branches, one of 6 expressions 5; the root is always there.
     assert len(branches) == 6 * 2 + 5 and branches["support"].between(0, 1).all()
     roots = branches[

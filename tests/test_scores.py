@@ -16,9 +16,9 @@ from ekman_expressions.core.seeds import generator
 from ekman_expressions.facespace.heatmaps import threshold_otsu
 from ekman_expressions.measures.chance import relabelling_test
 from ekman_expressions.measures.scores import (
+    _THRESHOLDS,
+    _WITHOUT_THRESHOLD,
     METRICS,
-    THRESHOLDS,
-    WITHOUT_THRESHOLD,
     _area_curve,
     _iou_by_threshold,
     _residual_table,
@@ -115,11 +115,11 @@ def test_scores_without_threshold_by_hand():
     # The three hottest are 9*, 8, 7.
     expected = (13 / 18, (1 + 1 / 2 + 1 / 2) / 3, 17 / 36, 17 / 36 * 3, 1 / 3, 1)
     found = scores_without_threshold(HEATMAP, MASK)
-    assert found == pytest.approx(dict(zip(WITHOUT_THRESHOLD, expected, strict=True)))
+    assert found == pytest.approx(dict(zip(_WITHOUT_THRESHOLD, expected, strict=True)))
     # Within there are 9* 7 8 2*; the 6 of the mask lies elsewhere.
     expected = (2 / 4, (1 + 2 / 4) / 2, 11 / 26, 11 / 26 * 2, 1 / 2, 1)
     found = scores_without_threshold(HEATMAP, MASK, WITHIN)
-    assert found == pytest.approx(dict(zip(WITHOUT_THRESHOLD, expected, strict=True)))
+    assert found == pytest.approx(dict(zip(_WITHOUT_THRESHOLD, expected, strict=True)))
 
 
 def test_equal_values_are_shared_out():
@@ -140,7 +140,7 @@ def test_equal_values_are_shared_out():
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
 def test_a_constant_heatmap_scores_what_chance_gives(dtype):
     found = scores_without_threshold(np.full((3, 3), 7, dtype), MASK)
-    chance = {name: 1 / 3 for name in WITHOUT_THRESHOLD} | {"auc": 0.5, "relevance_density": 1}
+    chance = {name: 1 / 3 for name in _WITHOUT_THRESHOLD} | {"auc": 0.5, "relevance_density": 1}
     assert found == pytest.approx(chance)
 
 
@@ -196,7 +196,7 @@ def test_thresholds_by_hand():
     expected = [0, 1 / 3, 1 / 4, 1 / 5, 2 / 5, 2 / 6, 3 / 6, 3 / 7, 3 / 8, 3 / 9]
     np.testing.assert_allclose(_area_curve(HEATMAP, MASK, np.arange(10) / 9), expected)
     found = _iou_by_threshold(HEATMAP, MASK)
-    assert tuple(found) == THRESHOLDS
+    assert tuple(found) == _THRESHOLDS
     assert found["iou_mask_area"] == pytest.approx(1 / 5) and found["iou_best_f1"] == pytest.approx(3 / 6)
     marked = threshold_otsu(HEATMAP)[1]
     assert found["iou_otsu"] == pytest.approx(iou(marked, MASK))
@@ -224,14 +224,18 @@ def test_residuals_see_what_is_specific_and_nothing_else():
     assert table.shape == (1, 2, 3, 3) and relabelling_test(table[0]).p == pytest.approx(1 / 6)
     assert (np.diagonal(table, axis1=2, axis2=3) > 0.8).all()
     # Only the middle: nothing specific is left.
-    assert np.isnan(_residual_table(np.broadcast_to(common, maps.shape), masks, np.ones(maps.shape[:3], bool))).all()
+    assert np.isnan(
+        _residual_table(np.broadcast_to(common, maps.shape), masks, np.ones(maps.shape[:3], bool))
+    ).all()
 
 
 def test_residuals_by_hand():
     masks = np.array([[[1, 0, 0]], [[0, 1, 0]]], bool)
     maps = np.array([[[[[3.0, 0, 0]], [[0.0, 2, 0]]]]])
     # Scaled they are mirror images, (1, -1, 0) once the means are gone, as are the masks.
-    np.testing.assert_allclose(_residual_table(maps, masks, np.ones(maps.shape[:3], bool))[0, 0], [[1, -1], [-1, 1]])
+    np.testing.assert_allclose(
+        _residual_table(maps, masks, np.ones(maps.shape[:3], bool))[0, 0], [[1, -1], [-1, 1]]
+    )
     assert np.isnan(_residual_table(maps, masks, np.array([[[True, False]]]))).all()
 
 

@@ -106,7 +106,9 @@ def test_ranks_differences_and_curves(analysed):
         assert ranks.loc[(score, "subjects", "WeiNet"), ["rank", "low", "high"]].tolist() == [1, 1, 1]
     differences = _table(analysed, "differences", "score")
     assert set(differences.index) == set(SCORES) and (differences["difference"] > 0.1).all()
-    assert (differences["subject_low"].dropna() > 0).all() and np.isnan(differences.loc["residual", "subject_low"])
+    assert (differences["subject_low"].dropna() > 0).all() and np.isnan(
+        differences.loc["residual", "subject_low"]
+    )
     assert (differences["p"] == differences["p_holm"]).all()
     curves = _table(analysed, "area_curves")
     assert set(curves["name"]) == {"WeiNet", "MobileNetV3Large", "centre_prior", "random_pixels"}
@@ -143,8 +145,13 @@ def test_one_network_and_one_fold_leave_nothing_to_compare(tmp_path):
 
 def test_constant_heatmaps_and_explanations_of_nobody_are_listed(tmp_path):
     experiment = experiment_of(tmp_path, networks=("WeiNet",))
-    write_image(heatmaps.heatmap_path(experiment.heatmaps_folder, "fear", "WeiNet", "CV1"), np.full(SHAPE, 9, np.uint8))
-    write_image(heatmaps.heatmap_path(experiment.heatmaps_folder, "fear", "WeiNet", "CV2"), np.eye(9, dtype=np.uint8))
+    write_image(
+        heatmaps.heatmap_path(experiment.heatmaps_folder, "fear", "WeiNet", "CV1"),
+        np.full(SHAPE, 9, np.uint8),
+    )
+    write_image(
+        heatmaps.heatmap_path(experiment.heatmaps_folder, "fear", "WeiNet", "CV2"), np.eye(9, dtype=np.uint8)
+    )
     found = []
     heatmaps_found = read_heatmaps(
         experiment.heatmaps_folder,

@@ -10,7 +10,8 @@ from PIL import Image
 from ekman_expressions.core.errors import DataError, MissingError, SettingsError
 from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import write_arrays, write_image
-from ekman_expressions.faces import landmark_error, synthetic
+from ekman_expressions.faces import synthetic
+from ekman_expressions.faces.landmarks import _landmark_error
 from ekman_expressions.study.prepared import _read_transform, _source_landmarks, error_table, known_faces
 
 LAYERS = {"total": flat(255), "photometric": flat(51), "au04": flat(17)}
@@ -165,7 +166,7 @@ def test_landmark_error_by_hand():
     detected[1, 48:68] -= (4, 0)
     # Of 12 points one is off, by 8 %, in one face.
     detected[0, 40] += (0, 4)
-    table = landmark_error(detected, truth)
+    table = _landmark_error(detected, truth)
     assert list(table.index) == ["jaw", "brows", "nose", "eyes", "mouth", "all"]
     assert table["n"].tolist() == [34, 20, 18, 24, 40, 136]
     expected = {"jaw": [10] * 4, "mouth": [2, 2, 2, 0], "eyes": [1 / 3, 0, 0, 1 / 3]}
@@ -188,7 +189,7 @@ def test_landmark_error_by_hand():
 )
 def test_landmarks_without_an_error_to_measure(detected, truth, message):
     with pytest.raises(DataError, match=message):
-        landmark_error(detected, truth)
+        _landmark_error(detected, truth)
 
 
 def test_landmark_error_of_an_experiment(root, tmp_path):

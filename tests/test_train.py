@@ -114,7 +114,7 @@ def test_a_killed_training_resumes_to_the_same_bytes(tmp_path):
     notes = []
     assert digest(tiny_train(checkpoint=path, note=notes.append, **HARD)) == digest(resumed)
     assert notes == ["checkpoint.npz: the training resumes after epoch 3"]
-    saving.remove_checkpoint(path)
+    saving._remove_checkpoint(path)
     assert not list(tmp_path.iterdir())
 
 
@@ -211,10 +211,10 @@ def test_devices_get_equal_shares(monkeypatch):
 
 def test_images_lie_in_memory_or_on_disk(tmp_path, monkeypatch):
     exact = np.random.default_rng(0).random((12, 16, 16, 3))
-    stacked = training.stack_images((exact[:7], exact[7:]), exact.shape, tmp_path)
+    stacked = training._stack_images((exact[:7], exact[7:]), exact.shape, tmp_path)
     assert stacked.dtype == np.uint8 and np.abs(stacked / 255.0 - exact).max() <= 0.5 / 255 + 1e-6
-    monkeypatch.setattr(training, "IN_MEMORY", 1000)
-    on_disk = training.stack_images((exact[:7], exact[7:]), exact.shape, tmp_path)
+    monkeypatch.setattr(training, "_IN_MEMORY", 1000)
+    on_disk = training._stack_images((exact[:7], exact[7:]), exact.shape, tmp_path)
     assert isinstance(on_disk, np.memmap) and np.array_equal(on_disk, stacked)
     assert not list(tmp_path.iterdir())
 
@@ -343,7 +343,7 @@ def test_16_bits_train_alike_and_give_32():
     assert half.curve["loss"].iloc[0] == pytest.approx(single.curve["loss"].iloc[0], rel=0.5)
     assert keras.config.dtype_policy().name == "float32"
     assert {layer.dtype_policy.name for layer in half.model.layers} == {"float32"}
-    assert "there is no GPU" in training.device_notes("one", "mixed_float16")[0]
+    assert "there is no GPU" in training._device_notes("one", "mixed_float16")[0]
 
 
 TWO_DEVICES = """

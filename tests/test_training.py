@@ -17,7 +17,7 @@ from ekman_expressions.study import prepared, training
 from ekman_expressions.study import run as run_steps
 from ekman_expressions.study.models import load_model
 from ekman_expressions.study.settings import TrainingSettings
-from ekman_expressions.study.training import train_model
+from ekman_expressions.study.training import _train_model
 from ekman_expressions.zoo import NetSpec
 
 
@@ -87,11 +87,11 @@ def test_the_test_fold_has_no_influence(trained, tmp_path):
     manifest = prepared.read_manifest(copy)
     for path in manifest.loc[manifest["fold"] == "CV1", "path"]:
         (copy.faces_folder / path).write_bytes(b"no image: reading it would raise")
-    train_model(copy, "WeiNet", "CV1")
+    _train_model(copy, "WeiNet", "CV1")
     path = copy.model_path("WeiNet", "CV1")
     assert path.read_bytes() == trained.model_path("WeiNet", "CV1").read_bytes()
     with pytest.raises(DataError, match="cannot be read"):
-        train_model(copy, "WeiNet", "CV2")
+        _train_model(copy, "WeiNet", "CV2")
     assert not copy.model_path("WeiNet", "CV2").exists()
 
 
@@ -225,7 +225,7 @@ def test_a_network_learns_what_colours_tell(tmp_path):
         noise = rng.integers(0, 60, (32, 32, 3))
         colour = [190, 0, 0] if row.expression == "anger" else [0, 0, 190]
         write_image(experiment.faces_folder / row.path, (noise + colour).astype(np.uint8))
-    curve = train_model(experiment, "WeiNet", "CV1")
+    curve = _train_model(experiment, "WeiNet", "CV1")
     assert curve["loss"].iloc[-1] < 0.3 * curve["loss"].iloc[0]
     test = manifest[manifest["fold"] == "CV1"]
     faces = prepared.read_faces(experiment, test["image_id"], 32)

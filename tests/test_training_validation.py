@@ -38,7 +38,7 @@ def test_the_test_fold_is_logged_and_has_no_influence(tmp_path):
     )
     # Faces of the training folds under the names of the test faces: other losses, nothing else.
     _poison(poisoned, "CV1", (plain.faces_folder / "faces" / "made_s1_anger.png").read_bytes())
-    curves = [training.train_model(experiment, "Tiny", "CV1") for experiment in (plain, watched, poisoned)]
+    curves = [training._train_model(experiment, "Tiny", "CV1") for experiment in (plain, watched, poisoned)]
     models = {each.model_path("Tiny", "CV1").read_bytes() for each in (plain, watched, poisoned)}
     assert len(models) == 1
     assert list(curves[0].columns) == ["epoch", "loss", "accuracy"]
@@ -60,7 +60,7 @@ def test_held_out_subjects_choose_the_epoch_and_the_test_fold_does_not(tmp_path)
     values = {"epochs": 12, "validation": "subjects", "validation_fraction": 0.5, "patience": 2}
     experiment = _experiment(tmp_path, learning_rate=0.03, **values)
     _poison(experiment, "CV1", b"no image: reading it would raise")
-    curve = training.train_model(experiment, "Tiny", "CV1")
+    curve = training._train_model(experiment, "Tiny", "CV1")
     best = int(curve["val_loss"].idxmin()) + 1
     assert len(curve) == min(best + 2, 12) and len(curve) < 12
     # The same, trained for exactly so many epochs, is the model that is kept.
@@ -69,7 +69,7 @@ def test_held_out_subjects_choose_the_epoch_and_the_test_fold_does_not(tmp_path)
         training=tiny_network.settings(learning_rate=0.03, **{**values, "epochs": best}),
     )
     experiment.faces_folder.rename(straight.faces_folder)
-    training.train_model(straight, "Tiny", "CV1")
+    training._train_model(straight, "Tiny", "CV1")
     kept = straight.model_path("Tiny", "CV1").read_bytes()
     straight.faces_folder.rename(experiment.faces_folder)
     assert experiment.model_path("Tiny", "CV1").read_bytes() == kept
@@ -96,7 +96,7 @@ def test_splits_are_by_subject_seeded_and_sorted(tmp_path):
 def test_one_subject_cannot_be_held_out(tmp_path):
     experiment = _experiment(tmp_path, subjects=2, validation="subjects")
     with pytest.raises(DataError, match='only one subject to train on, made/s1.*validation = "none"'):
-        training.train_model(experiment, "Tiny", "CV1")
+        training._train_model(experiment, "Tiny", "CV1")
     experiment = experiment.replace(training=tiny_network.settings(validation="test"))
     write_csv(experiment.manifest_path, read_csv(experiment.manifest_path).query("fold == 'CV2'"))
     with pytest.raises(DataError, match="CV1 has no image to watch"):

@@ -189,7 +189,9 @@ def test_split_halves_are_the_reliability_of_the_mean():
         found.append(split_half(random.normal(size=(60, 60)) + noise, subjects, seed=time))
     assert np.mean(found) == pytest.approx(1 / 1.2, abs=0.01)
     assert split_half(random.normal(size=(8, 40, 40)), range(8), seed=0) < 0.15
-    assert np.isnan(split_half(np.ones((2, 3, 3)), "ab", seed=0)) and np.isnan(split_half(np.eye(3)[None], "a", seed=0))
+    assert np.isnan(split_half(np.ones((2, 3, 3)), "ab", seed=0)) and np.isnan(
+        split_half(np.eye(3)[None], "a", seed=0)
+    )
 
 
 def test_intervals_over_subjects_cover_at_their_level():

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from ekman_expressions.core.errors import SettingsError
-from ekman_expressions.zoo import NETWORKS, NetSpec, preprocessing_warning, saving
-from ekman_expressions.zoo.weights import KERAS_FILES
+from ekman_expressions.zoo import NETWORKS, NetSpec, saving
+from ekman_expressions.zoo.networks import _preprocessing_warning
+from ekman_expressions.zoo.weights import _KERAS_FILES
 
-PRETRAINED = tuple(KERAS_FILES)
+PRETRAINED = tuple(_KERAS_FILES)
 CAFFE = (0 - 103.939, 127.5 - 116.779, 255 - 123.68)
 NATIVE = {
     "InceptionV3": (1, 0, -1),
@@ -135,16 +136,16 @@ def test_a_warning_says_why_weights_and_preprocessing_do_not_go_together():
     for name in NETWORKS:
         fine = [("none", "paper"), ("none", "native"), ("imagenet", "native"), ("released", "paper")]
         for weights, preprocessing in fine:
-            assert preprocessing_warning(name, preprocessing, weights) is None
+            assert _preprocessing_warning(name, preprocessing, weights) is None
         for weights, preprocessing in [("imagenet", "paper"), ("/a/folder", "paper"), ("released", "native")]:
-            warning = preprocessing_warning(name, preprocessing, weights)
+            warning = _preprocessing_warning(name, preprocessing, weights)
             assert (warning is not None) == (name in PRETRAINED)
-    assert "expect BGR gray values with" in preprocessing_warning("VGG16", "paper", "imagenet")
-    assert "expect RGB in [-1, 1], but get [0, 1]" in preprocessing_warning("Xception", "paper", "imagenet")
-    assert "nearly constant" in preprocessing_warning("EfficientNetV2B0", "paper", "imagenet")
-    assert "trained on pixels / 255" in preprocessing_warning("ResNet50", "native", "released")
+    assert "expect BGR gray values with" in _preprocessing_warning("VGG16", "paper", "imagenet")
+    assert "expect RGB in [-1, 1], but get [0, 1]" in _preprocessing_warning("Xception", "paper", "imagenet")
+    assert "nearly constant" in _preprocessing_warning("EfficientNetV2B0", "paper", "imagenet")
+    assert "trained on pixels / 255" in _preprocessing_warning("ResNet50", "native", "released")
     with pytest.raises(SettingsError, match="'network'.*but got 'VGG'"):
-        preprocessing_warning("VGG", "paper", "none")
+        _preprocessing_warning("VGG", "paper", "none")
 
 
 def test_momentum_of_all_batch_normalisations_is_set():
@@ -176,6 +177,7 @@ def test_arguments_without_meaning_are_refused():
 
 SIDES = {"InceptionV3": 75, "Xception": 71, "WeiNet": 16, "SilNet": 16, "AlexNet": 64}
 """Sides at which the networks are cheap; the others take 32. Their layers are the same at each side."""
+
 
 # The two largest have no kind of layer that VGG16 or ResNet50 have not.
 @pytest.fixture(scope="module", params=[name for name in NETWORKS if name not in ("VGG19", "ResNet101V2")])

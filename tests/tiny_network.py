@@ -1,7 +1,7 @@
 """A network that trains in a second, with all that has a state: dropout and batch normalisation."""
 
 from ekman_expressions.study.settings import TrainingSettings
-from ekman_expressions.zoo.networks import LAYERS, NETWORKS, NetSpec
+from ekman_expressions.zoo.networks import _LAYERS, NETWORKS, NetSpec
 
 SIDE = 16
 
@@ -23,7 +23,7 @@ def _layers():
 def register(set_item=dict.__setitem__):
     """Put the network, as 'Tiny', among those that the package knows."""
     set_item(NETWORKS, "Tiny", NetSpec("Tiny", SIDE, 0, "adam", 1e-2, 3, False))
-    set_item(LAYERS, "Tiny", _layers)
+    set_item(_LAYERS, "Tiny", _layers)
 
 
 def settings(**values):
@@ -45,4 +45,4 @@ def without_state():
         return [layers.Conv2D(4, 3, activation="relu"), layers.MaxPooling2D(4), layers.Flatten()]
 
     register()
-    LAYERS["Tiny"] = layers_of
+    _LAYERS["Tiny"] = layers_of

@@ -14,31 +14,29 @@ from collections.abc import Mapping
 from typing import Any
 
 from ekman_expressions.core.errors import check_option, check_type
-from ekman_expressions.explainers.causal import CAUSAL, face_parts, part_masks, part_segments
-from ekman_expressions.explainers.explanation import SHARED, Explainer, Explanation, Option
-from ekman_expressions.explainers.facial_regions import FACIAL_REGIONS, region_names, region_segments
-from ekman_expressions.explainers.gradients import GRAD_CAM, INTEGRATED_GRADIENTS, SMOOTH_GRAD
-from ekman_expressions.explainers.kernel_shap import KERNEL_SHAP, kernel_shap, paired_samples
-from ekman_expressions.explainers.lime import LIME, lime, query_superpixels, sample_weights
-from ekman_expressions.explainers.occlusion import OCCLUSION
+from ekman_expressions.explainers.causal import _CAUSAL, face_parts, part_masks, part_segments
+from ekman_expressions.explainers.explanation import Explainer, Explanation, Option
+from ekman_expressions.explainers.facial_regions import _FACIAL_REGIONS, region_names, region_segments
+from ekman_expressions.explainers.gradients import _GRAD_CAM, _INTEGRATED_GRADIENTS, _SMOOTH_GRAD
+from ekman_expressions.explainers.kernel_shap import _KERNEL_SHAP, kernel_shap, paired_samples
+from ekman_expressions.explainers.lime import _LIME, lime, query_superpixels
+from ekman_expressions.explainers.occlusion import _OCCLUSION
 from ekman_expressions.explainers.record import (
-    SAMPLERS,
     PerturbationRecord,
     Stored,
     StoredMap,
-    draw_samples,
     pairs,
     superpixels,
 )
-from ekman_expressions.explainers.rise import RISE, SUPERPIXEL_RISE, superpixel_rise
+from ekman_expressions.explainers.rise import _RISE, _SUPERPIXEL_RISE, superpixel_rise
 
 __all__ = (
     ["face_parts", "part_masks", "part_segments"]
-    + ["Explainer", "Explanation", "Option", "SHARED"]
+    + ["Explainer", "Explanation", "Option"]
     + ["region_names", "region_segments"]
     + ["kernel_shap", "paired_samples"]
-    + ["lime", "query_superpixels", "sample_weights"]
-    + ["PerturbationRecord", "SAMPLERS", "Stored", "StoredMap", "draw_samples", "pairs", "superpixels"]
+    + ["lime", "query_superpixels"]
+    + ["PerturbationRecord", "Stored", "StoredMap", "pairs", "superpixels"]
     + ["superpixel_rise"]
     + ["EXPLAINERS", "check_options"]
 )
@@ -46,16 +44,16 @@ __all__ = (
 EXPLAINERS: dict[str, Explainer] = {
     row.name: row
     for row in (
-        LIME,
-        KERNEL_SHAP,
-        SUPERPIXEL_RISE,
-        RISE,
-        OCCLUSION,
-        GRAD_CAM,
-        INTEGRATED_GRADIENTS,
-        SMOOTH_GRAD,
-        FACIAL_REGIONS,
-        CAUSAL,
+        _LIME,
+        _KERNEL_SHAP,
+        _SUPERPIXEL_RISE,
+        _RISE,
+        _OCCLUSION,
+        _GRAD_CAM,
+        _INTEGRATED_GRADIENTS,
+        _SMOOTH_GRAD,
+        _FACIAL_REGIONS,
+        _CAUSAL,
     )
 }
 """The explainers that ``explanation.explainer`` and ``explanation.compare`` in the settings take."""

@@ -17,9 +17,9 @@ from ekman_expressions.explainers.explanation import (
     Explainer,
     Explanation,
     Option,
-    check_hidden_setting,
+    _check_hidden_setting,
 )
-from ekman_expressions.explainers.facial_regions import BACKGROUND, region_names, region_segments
+from ekman_expressions.explainers.facial_regions import _BACKGROUND, region_names, region_segments
 from ekman_expressions.explainers.kernel_shap import kernel_shap, paired_samples
 from ekman_expressions.explainers.record import PerturbationRecord
 from ekman_expressions.facespace.masks import atlas
@@ -40,7 +40,7 @@ def face_parts() -> tuple[str, ...]:
     >>> face_parts()[:4]
     ('forehead', 'brows', 'eyes', 'temples')
     """
-    return (*(name for name in atlas().groups if name not in _JOINED), BACKGROUND)
+    return (*(name for name in atlas().groups if name not in _JOINED), _BACKGROUND)
 
 
 def part_masks() -> dict[str, np.ndarray]:
@@ -59,7 +59,7 @@ def part_segments(landmarks: np.ndarray, shape: tuple[int, int]) -> tuple[np.nda
     """
     group_of = {region.name: _JOINED.get(region.group, region.group) for region in atlas().regions}
     parts = face_parts()
-    place = {name: parts.index(group_of.get(name, BACKGROUND)) for name in region_names()}
+    place = {name: parts.index(group_of.get(name, _BACKGROUND)) for name in region_names()}
     regions, names = region_segments(landmarks, shape)
     found = np.array([place[name] for name in names])[regions]
     present, segments = np.unique(found, return_inverse=True)
@@ -117,7 +117,7 @@ def _standard_errors(record: PerturbationRecord, target: int) -> np.ndarray:
     return np.sqrt((_BLOCKS - 1) * np.var(found, axis=0))
 
 
-CAUSAL = Explainer(
+_CAUSAL = Explainer(
     name="causal",
     title="Causal (own neutral face)",
     source="Shapley values (Lundberg and Lee 2017, arXiv:1705.07874) of facial parts put back to neutral",
@@ -127,7 +127,7 @@ CAUSAL = Explainer(
     options={
         # 1,024 are all coalitions of ten parts: then the values are exact.
         "samples": Option(default=256, low=64),
-        "hidden": Option(default="neutral", verify=check_hidden_setting),
+        "hidden": Option(default="neutral", verify=_check_hidden_setting),
     },
     landmarks=True,
 )

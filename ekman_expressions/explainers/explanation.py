@@ -12,7 +12,7 @@ import numpy as np
 
 from ekman_expressions.core.errors import DataError, check_option, check_range, check_type
 from ekman_expressions.core.seeds import derive_seed
-from ekman_expressions.explainers.record import SAMPLERS, Stored, StoredMap
+from ekman_expressions.explainers.record import _SAMPLERS, Stored, StoredMap
 from ekman_expressions.zoo.model import as_model, check_hidden
 
 
@@ -152,7 +152,7 @@ class Option:
             check_range(value, name, self.low, self.high, integer=isinstance(self.default, int))
 
 
-def check_hidden_setting(hidden: Any, name: str) -> None:
+def _check_hidden_setting(hidden: Any, name: str) -> None:
     """Raise `SettingsError` unless hidden parts may look so; pictures are checked with the image."""
     if not callable(hidden) and not np.ndim(hidden):
         check_hidden(hidden, name)
@@ -163,12 +163,12 @@ def needs_neutral(settings: Mapping[str, Any]) -> bool:
     return isinstance(settings.get("hidden"), str) and settings["hidden"] == "neutral"
 
 
-SHARED: dict[str, Option] = {
+_SHARED: dict[str, Option] = {
     "segments": Option(default=30, low=1, high=10_000),
     "compactness": Option(default=20.0, low=1e-6),
     "samples": Option(default=1000, low=2),
-    "sampler": Option(default="iid", choices=tuple(SAMPLERS)),
-    "hidden": Option(default=0.0, verify=check_hidden_setting),
+    "sampler": Option(default="iid", choices=tuple(_SAMPLERS)),
+    "hidden": Option(default=0.0, verify=_check_hidden_setting),
     "kernel_width": Option(default=0.25, low=1e-6),
     "alpha": Option(default=1.0, low=0),
 }
@@ -213,7 +213,7 @@ class Explainer:
         ``estimate(stored, target, settings)`` makes the `Explanation` of a class of it, without the
         model. Left out: the stored map.
     shared : tuple of str
-        Which of the settings `SHARED` it takes.
+        Which of the settings `_SHARED` it takes.
     options : dict of str to Option
         Settings of its own; in a study under ``[explanation.options.<name>]``.
     records_of : str
@@ -257,7 +257,7 @@ class Explainer:
         SettingsError
             If it has no such setting, or a value may not be given.
         """
-        known = {name: SHARED[name] for name in self.shared} | dict(self.options)
+        known = {name: _SHARED[name] for name in self.shared} | dict(self.options)
         for name, value in given.items():
             check_option(name, f"settings of {self.name}", known)
             known[name].check(value, name)

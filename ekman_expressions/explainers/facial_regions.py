@@ -12,19 +12,19 @@ from typing import Any
 import numpy as np
 
 from ekman_expressions.explainers.explanation import Explainer, Explanation
-from ekman_expressions.explainers.lime import LIME, query_superpixels
+from ekman_expressions.explainers.lime import _LIME, query_superpixels
 from ekman_expressions.explainers.record import PerturbationRecord
 from ekman_expressions.facespace.masks import atlas
 from ekman_expressions.facespace.warp import template_points
 from ekman_expressions.zoo.model import check_image
 
-BACKGROUND = "background"
+_BACKGROUND = "background"
 """The segment that is no region of the atlas: all outside the face."""
 
 
 def region_names() -> tuple[str, ...]:
-    """Return the names of all segments: the atlas' regions and `BACKGROUND`."""
-    return (*atlas().names, BACKGROUND)
+    """Return the names of all segments: the atlas' regions and `_BACKGROUND`."""
+    return (*atlas().names, _BACKGROUND)
 
 
 def region_segments(landmarks: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -52,13 +52,13 @@ def region_segments(landmarks: np.ndarray, shape: tuple[int, int]) -> tuple[np.n
     """
     names = region_names()
     canvas = atlas().labels.astype(np.int32) - 1
-    canvas[canvas < 0] = names.index(BACKGROUND)
+    canvas[canvas < 0] = names.index(_BACKGROUND)
     places = template_points(landmarks, shape)
     rows, columns = (
         np.clip(np.nan_to_num(places[..., axis], nan=0), 0, canvas.shape[1 - axis] - 1).astype(int)
         for axis in (1, 0)
     )
-    labels = np.where(np.isnan(places[..., 0]), names.index(BACKGROUND), canvas[rows, columns])
+    labels = np.where(np.isnan(places[..., 0]), names.index(_BACKGROUND), canvas[rows, columns])
     present, segments = np.unique(labels, return_inverse=True)
     return segments.reshape(shape).astype(np.int32), tuple(names[place] for place in present)
 
@@ -72,10 +72,10 @@ def _query(
 
 
 def _estimate(stored: PerturbationRecord, target: int, settings: Mapping[str, Any]) -> Explanation:
-    return replace(LIME.estimate(stored, target, settings), explainer="facial_regions")
+    return replace(_LIME.estimate(stored, target, settings), explainer="facial_regions")
 
 
-FACIAL_REGIONS = Explainer(
+_FACIAL_REGIONS = Explainer(
     name="facial_regions",
     title="Facial regions",
     source="Ribeiro et al. (2016), doi:10.1145/2939672.2939778, with the atlas' regions as superpixels",

@@ -14,7 +14,7 @@ import numpy as np
 
 from ekman_expressions.explainers.explanation import Explainer, Option
 from ekman_expressions.explainers.record import StoredMap, superpixels
-from ekman_expressions.zoo.model import GRADIENT_GROUP, SCORES, background, check_image
+from ekman_expressions.zoo.model import _GRADIENT_GROUP, SCORES, background, check_image
 
 # The authors find 20 to 300 enough.
 _MOST_STEPS = 400
@@ -59,8 +59,8 @@ def _integrated_gradients(
     def summed(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the first and last prediction, and the sum of the gradients."""
         predictions, total = [], np.zeros(image.shape)
-        for place in range(0, len(points), GRADIENT_GROUP):
-            shares = np.float32(points[place : place + GRADIENT_GROUP])[:, None, None, None]
+        for place in range(0, len(points), _GRADIENT_GROUP):
+            shares = np.float32(points[place : place + _GRADIENT_GROUP])[:, None, None, None]
             found, gradients = model.gradients(start + shares * difference, target, score=score)
             predictions.append(found)
             total += gradients.sum(axis=0, dtype=np.float64)
@@ -115,15 +115,15 @@ def _smooth_grad(
     random = np.random.default_rng(seed)
     spread, copies = np.float32(settings["noise"] * (image.max() - image.min())), settings["copies"]
     total = np.zeros(image.shape)
-    for start in range(0, copies, GRADIENT_GROUP):
+    for start in range(0, copies, _GRADIENT_GROUP):
         # Drawn by whole groups, so that the first copies stay the same when more are drawn.
-        noises = random.standard_normal((GRADIENT_GROUP, *image.shape), np.float32)[: copies - start]
+        noises = random.standard_normal((_GRADIENT_GROUP, *image.shape), np.float32)[: copies - start]
         total += model.gradients(image + spread * noises, target, score=settings["score"])[1].sum(axis=0)
     found = np.abs(total / copies).max(axis=-1).astype(np.float32)
     return StoredMap(image_id="", model=model.name, target=target, map=found, passes=copies)
 
 
-GRAD_CAM = Explainer(
+_GRAD_CAM = Explainer(
     name="grad_cam",
     title="Grad-CAM",
     source="Selvaraju et al. (2017), doi:10.1109/ICCV.2017.74",
@@ -134,7 +134,7 @@ GRAD_CAM = Explainer(
     gradients=True,
 )
 
-INTEGRATED_GRADIENTS = Explainer(
+_INTEGRATED_GRADIENTS = Explainer(
     name="integrated_gradients",
     title="Integrated gradients",
     source="Sundararajan et al. (2017), arXiv:1703.01365",
@@ -151,7 +151,7 @@ INTEGRATED_GRADIENTS = Explainer(
     gradients=True,
 )
 
-SMOOTH_GRAD = Explainer(
+_SMOOTH_GRAD = Explainer(
     name="smooth_grad",
     title="SmoothGrad",
     source="Smilkov et al. (2017), arXiv:1706.03825",

@@ -12,7 +12,7 @@ import numpy as np
 
 from ekman_expressions.core.errors import check_range
 from ekman_expressions.explainers.explanation import Explainer, Explanation
-from ekman_expressions.explainers.lime import LIME
+from ekman_expressions.explainers.lime import _LIME
 from ekman_expressions.explainers.record import PerturbationRecord
 
 
@@ -131,13 +131,13 @@ def paired_samples(n_superpixels: int, n_samples: int, seed: int | np.random.Gen
     return np.stack([half, ~half], axis=1).reshape(-1, n_superpixels)
 
 
-KERNEL_SHAP = Explainer(
+_KERNEL_SHAP = Explainer(
     name="kernel_shap",
     title="KernelSHAP",
     source="Lundberg and Lee (2017), arXiv:1705.07874; Covert and Lee (2021), arXiv:2012.01536",
     cost="none beyond LIME's",
     records_of="lime",
-    query=LIME.query,
+    query=_LIME.query,
     estimate=lambda stored, target, settings: kernel_shap(stored, target),
     shared=("segments", "compactness", "samples", "sampler", "hidden"),
 )

@@ -12,7 +12,7 @@ import numpy as np
 
 from ekman_expressions.core.errors import SettingsError, check_range
 from ekman_expressions.explainers.explanation import Explainer, Explanation
-from ekman_expressions.explainers.record import PerturbationRecord, draw_samples, pairs, superpixels
+from ekman_expressions.explainers.record import PerturbationRecord, _draw_samples, pairs, superpixels
 from ekman_expressions.zoo.model import as_model
 
 
@@ -41,7 +41,7 @@ def query_superpixels(
     seed : int or Generator
         Decides which superpixels each copy keeps.
     sampler : {'iid', 'orthogonal'}
-        See `draw_samples`.
+        See `_draw_samples`.
     hidden : float, {'mean', 'blur', 'superpixel_mean'}, (H, W, 3) ndarray or callable
         What hidden superpixels look like: a gray value in [0, 1], the image's mean colour, the image
         blurred, each superpixel's own mean colour, or a picture; see
@@ -60,7 +60,7 @@ def query_superpixels(
         If the model's predictions are no probabilities.
     """
     model = as_model(model)
-    kept = draw_samples(int(np.max(segments)) + 1, samples, seed, sampler)
+    kept = _draw_samples(int(np.max(segments)) + 1, samples, seed, sampler)
     none = model.predict_hidden(image, segments, np.zeros_like(kept[:1]), hidden, singly=True)
     return PerturbationRecord(
         image_id="",
@@ -74,22 +74,9 @@ def query_superpixels(
     )
 
 
-def sample_weights(samples: np.ndarray, kernel_width: float) -> np.ndarray:
-    """Return each sample's weight, ``sqrt(exp(-d² / kernel_width²))``.
-
-    ``d`` is the cosine distance to the sample that keeps all: ``1 - sqrt(kept / S)``, so 1
-    when nothing is kept.
-
-    Parameters
-    ----------
-    samples : (n, S) ndarray of bool
-        Which superpixels are kept.
-    kernel_width : float, > 0
-        Distance at which the weight has fallen to ``exp(-1/2)``.
-
-    Returns
-    -------
-    (n,) ndarray of float64, range [0, 1]
+def _sample_weights(samples: np.ndarray, kernel_width: float) -> np.ndarray:
+    """Return each sample's weight, (n,): ``sqrt(exp(-d² / kernel_width²))``, with d = ``1 - sqrt(kept / S)``,
+    the cosine distance to the sample that keeps all.
     """
     distance = 1 - np.sqrt(np.mean(samples, axis=1))
     return np.exp(-((distance / kernel_width) ** 2) / 2)
@@ -123,7 +110,7 @@ def lime(
     target : int
         The class explained, 0 ... C - 1.
     kernel_width : float, > 0
-        See `sample_weights`.
+        See `_sample_weights`.
     alpha : float, >= 0
         Ridge penalty. With 0, and samples that do not determine the weights, the smallest
         weights that fit.
@@ -150,7 +137,7 @@ def lime(
     check_range(target, "target", 0, record.predictions.shape[1] - 1, integer=True)
     check_range(kernel_width, "kernel_width", 1e-6)
     check_range(alpha, "alpha", 0)
-    w = sample_weights(record.samples, kernel_width)
+    w = _sample_weights(record.samples, kernel_width)
     if not w.sum() > 0:
         raise SettingsError(
             f"'kernel_width' = {kernel_width} gives every sample the weight 0. Use a wider kernel."
@@ -222,7 +209,7 @@ def _estimate(stored: PerturbationRecord, target: int, settings: Mapping[str, An
     return lime(stored, target, kernel_width=settings["kernel_width"], alpha=settings["alpha"])
 
 
-LIME = Explainer(
+_LIME = Explainer(
     name="lime",
     title="LIME",
     source="Ribeiro et al. (2016), doi:10.1145/2939672.2939778",

@@ -56,7 +56,7 @@ def _cells(spans: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
     return cell_of, (spans[:, :1] <= starts) & (starts < spans[:, 1:])
 
 
-OCCLUSION = Explainer(
+_OCCLUSION = Explainer(
     name="occlusion",
     title="Occlusion",
     source="Zeiler and Fergus (2014), doi:10.1007/978-3-319-10590-1_53",

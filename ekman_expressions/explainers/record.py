@@ -15,9 +15,9 @@ import numpy as np
 
 from ekman_expressions.core.errors import DataError, check_option, check_range
 from ekman_expressions.core.files import read_arrays, write_arrays
-from ekman_expressions.zoo.model import check_image, check_samples, check_segments
+from ekman_expressions.zoo.model import _check_samples, _check_segments, check_image
 
-FEWEST_PER_SUPERPIXEL = 6
+_FEWEST_PER_SUPERPIXEL = 6
 """Samples per superpixel below which R² says little: 100 of 50 superpixels have an R² of 0.5 by chance."""
 
 
@@ -92,7 +92,7 @@ class PerturbationRecord(Stored):
         What hidden superpixels looked like; see `ekman_expressions.zoo.model.background`. ``'image'``: a
         picture that was given.
     sampler : str
-        How the samples were drawn: which of them depend on each other. One of `SAMPLERS`, or ``'paired'``
+        How the samples were drawn: which of them depend on each other. One of `_SAMPLERS`, or ``'paired'``
         (`paired_samples`).
     none : (C,) ndarray of float32 or None
         The prediction for the image with all superpixels hidden, which is no sample; None: not known.
@@ -112,10 +112,10 @@ class PerturbationRecord(Stored):
     _names: ClassVar[tuple[str, ...]] = ("segments", "samples", "predictions", "hidden", "sampler")
 
     def __post_init__(self) -> None:
-        check_segments(self.segments)
-        check_samples(self.samples, self.segments)
-        if self.sampler not in (*SAMPLERS, "paired"):
-            known = ", ".join((*SAMPLERS, "paired"))
+        _check_segments(self.segments)
+        _check_samples(self.samples, self.segments)
+        if self.sampler not in (*_SAMPLERS, "paired"):
+            known = ", ".join((*_SAMPLERS, "paired"))
             raise DataError(f"'sampler' must be one of {known}, but got {self.sampler!r}.")
         predictions = np.asarray(self.predictions)
         if predictions.dtype != np.float32 or predictions.ndim != 2 or len(predictions) != len(self.samples):
@@ -136,10 +136,10 @@ class PerturbationRecord(Stored):
     @property
     def note(self) -> str:  # type: ignore[override]
         """Whether there are too few samples for what R² says of the fit."""
-        if len(self.samples) >= FEWEST_PER_SUPERPIXEL * self.samples.shape[1]:
+        if len(self.samples) >= _FEWEST_PER_SUPERPIXEL * self.samples.shape[1]:
             return ""
         return (
-            f"fewer than {FEWEST_PER_SUPERPIXEL} samples per superpixel: the weights fit noise too, so that "
+            f"fewer than {_FEWEST_PER_SUPERPIXEL} samples per superpixel: the weights fit noise too, so that "
             "R² is to be read beside that on unseen samples"
         )
 
@@ -157,7 +157,7 @@ class PerturbationRecord(Stored):
 
     @staticmethod
     def _unpacked(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
-        segments = check_segments(arrays["segments"])
+        segments = _check_segments(arrays["segments"])
         count = int(segments.max()) + 1
         packed = arrays["samples"]
         if packed.dtype != np.uint8 or packed.ndim != 2 or packed.shape[1] != -(-count // 8):
@@ -222,6 +222,11 @@ def _iid(n_superpixels: int, n_samples: int, random: np.random.Generator) -> np.
 
 
 def _orthogonal(n_superpixels: int, n_samples: int, random: np.random.Generator) -> np.ndarray:
+    """Draw pairs of a row and its complement, in which what is even in the choice cancels (Hammersley and
+    Morton 1956, doi:10.1017/S0305004100031455), the rows those of a Hadamard matrix: a design of resolution
+    IV (Box and Hunter 1961, doi:10.1080/00401706.1961.10489951), anew for each block of 2^k >=
+    `n_superpixels` pairs.
+    """
     from scipy.linalg import hadamard
 
     order = 1 << (n_superpixels - 1).bit_length()
@@ -238,53 +243,24 @@ def _orthogonal(n_superpixels: int, n_samples: int, random: np.random.Generator)
     return np.concatenate([np.ones((1, n_superpixels), bool), together])[:n_samples]
 
 
-SAMPLERS: dict[str, Callable[[int, int, np.random.Generator], np.ndarray]] = {
+_SAMPLERS: dict[str, Callable[[int, int, np.random.Generator], np.ndarray]] = {
     "iid": _iid,
     "orthogonal": _orthogonal,
 }
 """Samplers by the name that ``explanation.sampler`` in the settings takes."""
 
 
-def draw_samples(
+def _draw_samples(
     n_superpixels: int, n_samples: int, seed: int | np.random.Generator, sampler: str = "iid"
 ) -> np.ndarray:
-    """Draw which superpixels are kept: each with probability 1/2, in the first sample all.
-
-    The first rows stay the same when more are drawn from the same seed.
-
-    Parameters
-    ----------
-    n_superpixels, n_samples : int, >= 1
-        How many columns and rows.
-    seed : int or Generator
-        All randomness comes from it.
-    sampler : {'iid', 'orthogonal'}
-        How rows depend on each other. ``'iid'``: not at all, as in the study. ``'orthogonal'``: after the
-        first row come pairs, a row and its complement [1]_, so that what is even in the choice
-        (interactions of two superpixels, say) cancels within the pair. The first rows of the pairs
-        are those of a Hadamard matrix, its columns drawn at random and each turned over at
-        random, its rows shuffled; anew for each block of as many pairs as the smallest power of 2
-        that is not below `n_superpixels`. In a whole block any two superpixels are kept together
-        exactly as often as not, as in a two-level design of resolution IV [2]_.
-
-    Returns
-    -------
-    (n_samples, n_superpixels) ndarray of bool
-
-    References
-    ----------
-    .. [1] Hammersley and Morton (1956), doi:10.1017/S0305004100031455.
-    .. [2] Box and Hunter (1961), doi:10.1080/00401706.1961.10489951.
-
-    Examples
-    --------
-    >>> draw_samples(4, 3, seed=0, sampler="orthogonal").sum(axis=1).tolist()
-    [4, 2, 2]
+    """Draw which superpixels are kept, (n_samples, n_superpixels) bool: each with probability 1/2, in the
+    first sample all. `sampler` is one of `_SAMPLERS`; the first rows stay the same when more are drawn from
+    one seed.
     """
     check_range(n_superpixels, "n_superpixels", 1, integer=True)
     check_range(n_samples, "n_samples", 1, integer=True)
-    check_option(sampler, "sampler", SAMPLERS)
-    return SAMPLERS[sampler](int(n_superpixels), int(n_samples), np.random.default_rng(seed))
+    check_option(sampler, "sampler", _SAMPLERS)
+    return _SAMPLERS[sampler](int(n_superpixels), int(n_samples), np.random.default_rng(seed))
 
 
 def pairs(n_samples: int, sampler: str) -> np.ndarray:
@@ -297,7 +273,7 @@ def pairs(n_samples: int, sampler: str) -> np.ndarray:
     (n_samples,) ndarray of int
         0, 1, 2, 3, ... for ``'iid'``; 0, 1, 1, 2, 2, ... for ``'orthogonal'``, which draws complements.
     """
-    check_option(sampler, "sampler", SAMPLERS)
+    check_option(sampler, "sampler", _SAMPLERS)
     places = np.arange(n_samples)
     return places if sampler == "iid" else (places + 1) // 2
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from ekman_expressions.core.errors import check_range
 from ekman_expressions.explainers.explanation import Explainer, Explanation, Option
-from ekman_expressions.explainers.lime import LIME
+from ekman_expressions.explainers.lime import _LIME
 from ekman_expressions.explainers.record import PerturbationRecord, StoredMap
 from ekman_expressions.zoo.model import GROUP, background, check_image
 
@@ -108,7 +108,7 @@ def _shifted(side: int, count: int, cells: int, random: np.random.Generator) -> 
     return np.maximum(1 - np.abs(positions[..., None] - np.arange(cells + 1)), 0).astype(np.float32)
 
 
-RISE = Explainer(
+_RISE = Explainer(
     name="rise",
     title="RISE",
     source="Petsiuk et al. (2018), arXiv:1806.07421",
@@ -123,13 +123,13 @@ RISE = Explainer(
     },
 )
 
-SUPERPIXEL_RISE = Explainer(
+_SUPERPIXEL_RISE = Explainer(
     name="superpixel_rise",
     title="Superpixel RISE",
     source="Petsiuk et al. (2018), arXiv:1806.07421, with superpixels for grid cells",
     cost="none beyond LIME's",
     records_of="lime",
-    query=LIME.query,
+    query=_LIME.query,
     estimate=lambda stored, target, settings: superpixel_rise(stored, target),
     shared=("segments", "compactness", "samples", "sampler", "hidden"),
 )

@@ -7,8 +7,6 @@ from ekman_expressions.faces.folds import assign_folds
 from ekman_expressions.faces.landmarks import (
     FaceLandmarks,
     LandmarkDetector,
-    find_model,
-    landmark_error,
     landmark_outliers,
 )
 from ekman_expressions.faces.surveys import Survey, catalogue, check_options, survey
@@ -24,8 +22,6 @@ __all__ = [
     "check_options",
     "crop_face",
     "example_faces",
-    "find_model",
-    "landmark_error",
     "landmark_outliers",
     "load_faces",
     "survey",

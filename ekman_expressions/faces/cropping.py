@@ -13,9 +13,9 @@ import numpy as np
 
 from ekman_expressions.core.errors import DataError, check_range
 from ekman_expressions.core.files import decode_image
-from ekman_expressions.faces.landmarks import STILL, FaceLandmarks
+from ekman_expressions.faces.landmarks import _STILL, FaceLandmarks
 
-Detect = Callable[[np.ndarray], FaceLandmarks | None]
+_Detect = Callable[[np.ndarray], FaceLandmarks | None]
 
 # Landmarks (iBUG order) of the eye at the image's left, of the one at its right, and of the mouth.
 _EYES, _MOUTH = (slice(36, 42), slice(42, 48)), slice(48, 68)
@@ -89,7 +89,7 @@ def _read_row(table: str, place: int) -> bytes:
 
 
 def prepare_face(
-    source: bytes | np.ndarray, detect: Detect | FaceLandmarks | None, size: int, *, crop: bool = True
+    source: bytes | np.ndarray, detect: _Detect | FaceLandmarks | None, size: int, *, crop: bool = True
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, FaceLandmarks]:
     """Find the largest face in an image file's bytes, or in RGB pixels (H, W, 3) of uint8, and cut it out.
 
@@ -134,7 +134,7 @@ def _as_rgb(array: np.ndarray) -> np.ndarray:
 # Square crops: eyes level, forehead to chin, alike on all faces
 
 
-def crop_transform(points: np.ndarray, size: int) -> np.ndarray:
+def _crop_transform(points: np.ndarray, size: int) -> np.ndarray:
     """Return the similarity (2, 3) that takes source coordinates to those of the crop, `size` units wide."""
     points = np.asarray(points, np.float64)
     left, right = (points[eye].mean(axis=0) for eye in _EYES)
@@ -177,7 +177,7 @@ def crop_face(image: np.ndarray, points: np.ndarray, size: int) -> tuple[np.ndar
         If the landmarks leave no distance from eyes to mouth, or between the eyes.
     """
     check_range(size, "size", 1, integer=True)
-    transform = crop_transform(points, size)
+    transform = _crop_transform(points, size)
     landmarks = (np.asarray(points, np.float64) @ transform[:, :2].T + transform[:, 2]) / size
     return _cut(image, transform, size), landmarks.astype(np.float32), transform
 
@@ -283,9 +283,9 @@ def align_neutral(
         If those landmarks still lie 0.35 of the distance between the eyes apart after the affine map: about
         where the head is turned by 30 degrees more in one picture than in the other.
     """
-    ones = np.ones((len(STILL), 1))
-    start = np.hstack([np.asarray(points, np.float64)[STILL], ones])
-    wanted = np.asarray(face_points, np.float64)[STILL]
+    ones = np.ones((len(_STILL), 1))
+    start = np.hstack([np.asarray(points, np.float64)[_STILL], ones])
+    wanted = np.asarray(face_points, np.float64)[_STILL]
     eyes = math.dist(face_points[_EYES[0]].mean(axis=0), face_points[_EYES[1]].mean(axis=0))
     if np.sqrt(((start[:, :2] - wanted) ** 2).sum(axis=1).mean()) < _SAME_SHOT * eyes:
         return _cut(neutral, transform, len(face))

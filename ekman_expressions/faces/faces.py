@@ -169,16 +169,9 @@ class Faces:
         return resized
 
 
-def neutral_of(rows: pd.DataFrame) -> pd.Series:
-    """Return the ``image_id`` of each image's own neutral face, empty where there is none.
-
-    What the column ``neutral`` says; else the same subject's first neutral image. Neutral images have none.
-
-    Examples
-    --------
-    >>> rows = pd.DataFrame({"image_id": ["a", "b", "c"], "subject": ["S1", "S1", "S2"]})
-    >>> neutral_of(rows.assign(expression=["neutral", "fear", "fear"])).tolist()
-    ['', 'a', '']
+def _neutral_of(rows: pd.DataFrame) -> pd.Series:
+    """Return the ``image_id`` of each image's own neutral face, empty without one: what the column
+    ``neutral`` says, else the same subject's first neutral image.
     """
     is_neutral = rows["expression"] == "neutral"
     first = rows[is_neutral].groupby("subject")["image_id"].first().to_dict()
@@ -307,7 +300,7 @@ def load_faces(
         )
     order = [*_FIRST, *(column for column in table if column not in _FIRST)]
     table = table.iloc[kept][order].reset_index(drop=True)
-    neutral = neutral_of(table)
+    neutral = _neutral_of(table)
     if not (neutral != "").any():
         return Faces(np.stack(images), np.float32(points), table, left_out)
     place_of = dict(zip(table["image_id"], range(len(table)), strict=True))

@@ -48,29 +48,10 @@ def assign_folds(rows: pd.DataFrame, folds: int, *, seed: int) -> pd.Series:
     return given.rename(None)
 
 
-def join_copies(rows: pd.DataFrame, digests: pd.Series) -> pd.Series:
-    """Return who each row shows, one and the same subject for pictures with the same bytes.
+def _join_copies(rows: pd.DataFrame, digests: pd.Series) -> pd.Series:
+    """Return who each row shows, one subject for pictures with the same bytes (`digests`; empty: not known).
 
-    Only in databases in which each picture counts as a person of its own, and that bring no folds: there,
-    copies would be in training and test images of one model.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        Columns ``image_id``, ``dataset``, ``subject``, and perhaps ``fold``.
-    digests : Series of str
-        A checksum of each picture's bytes; empty where it is not known.
-
-    Returns
-    -------
-    Series of str
-        The first of the copies' subjects, by name.
-
-    Examples
-    --------
-    >>> rows = pd.DataFrame({"image_id": ["a", "b", "c"], "dataset": "fer", "subject": ["a", "b", "c"]})
-    >>> join_copies(rows, pd.Series(["7f", "00", "7f"])).tolist()
-    ['a', 'b', 'a']
+    Only in databases in which each picture counts as a person of its own, and that bring no folds.
     """
     unknown = rows["subject"].groupby(rows["dataset"]).transform(lambda theirs: theirs.is_unique)
     given = rows["fold"].fillna("") if "fold" in rows else ""

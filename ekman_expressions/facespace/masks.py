@@ -206,7 +206,7 @@ def ekman_mask(expression: str) -> np.ndarray:
     return atlas().ekman_mask(expression)
 
 
-def mask_path(folder: Path | str, expression: str) -> Path:
+def _mask_path(folder: Path | str, expression: str) -> Path:
     """Return where a mask's picture lies in a folder of masks, such as ``heatmaps/GROUND_TRUTH``."""
     return Path(folder) / f"{title(expression)}_gt.png"
 
@@ -221,7 +221,7 @@ def read_mask(folder: Path | str, expression: str) -> np.ndarray:
     DataError
         If it is damaged, or not of the size of face space.
     """
-    path = require(mask_path(folder, expression), "masks")
+    path = require(_mask_path(folder, expression), "masks")
     mask = read_image(path, gray=True) > 127
     if mask.shape != SHAPE:
         raise DataError(f"The mask {path} has shape {mask.shape}, but face space is {SHAPE}.")

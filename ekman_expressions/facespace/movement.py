@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from ekman_expressions.core.errors import DataError
-from ekman_expressions.faces.cropping import crop_transform
-from ekman_expressions.faces.landmarks import eye_distance, mesh_indices, turned_like
-from ekman_expressions.facespace.warp import SHAPE, source_points, source_positions
+from ekman_expressions.faces.cropping import _crop_transform
+from ekman_expressions.faces.landmarks import _eye_distance, _mesh_indices, turned_like
+from ekman_expressions.facespace.warp import SHAPE, _source_positions, source_points
 
 # The last ten points are those of the irises, which look about without an expression.
 _SKIN = slice(468)
@@ -53,10 +53,10 @@ def movement(mesh: np.ndarray, neutral: np.ndarray) -> np.ndarray:
         if np.shape(each) != (478, 3) or not np.isfinite(each).all():
             raise DataError(f"A mesh has 478 finite points in space, but got an array of {np.shape(each)}.")
     mesh, neutral = np.float64(mesh), np.float64(neutral)
-    transform = crop_transform(mesh[mesh_indices(), :2], 1)
+    transform = _crop_transform(mesh[_mesh_indices(), :2], 1)
     in_crop = mesh[:, :2] @ transform[:, :2].T + transform[:, 2]
     turned, _ = turned_like(neutral, mesh)
-    moved = np.linalg.norm((mesh - turned)[:, :2], axis=1) / eye_distance(mesh)
-    places = source_positions(source_points(in_crop[mesh_indices()]))
+    moved = np.linalg.norm((mesh - turned)[:, :2], axis=1) / _eye_distance(mesh)
+    places = _source_positions(source_points(in_crop[_mesh_indices()]))
     found = LinearNDInterpolator(in_crop[_SKIN], moved[_SKIN], fill_value=0)(places)
     return np.float32(found.reshape(SHAPE))

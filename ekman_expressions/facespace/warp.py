@@ -23,7 +23,7 @@ SHAPE = (275, 224)
 LANDMARKS = 68
 """The first so many points are a face's landmarks, in iBUG order."""
 
-JAW = slice(0, 17)
+_JAW = slice(0, 17)
 """The landmarks of the jaw; copied to row 0 they are the points that follow the landmarks."""
 
 
@@ -52,14 +52,8 @@ def triangles() -> np.ndarray:
 
 @cache
 def _pixels() -> tuple[np.ndarray, np.ndarray]:
-    """Return in which triangle the centre of each pixel of face space lies, and where in it.
-
-    Returns
-    -------
-    vertices : (275 * 224, 3) ndarray of int
-        The points at the triangle's corners, per pixel in row order.
-    barycentric : (275 * 224, 3) ndarray of float64, range [0, 1]
-        The corners' shares in the pixel's centre: ``centre = barycentric @ POINTS[vertices]``.
+    """Return the triangle of each pixel's centre, (275 * 224, 3) places in `POINTS` by row, and the shares of
+    its corners: ``centre = shares @ POINTS[vertices]``.
     """
     mesh = _delaunay()
     rows, columns = np.indices(SHAPE).reshape(2, -1)
@@ -115,7 +109,7 @@ def source_points(landmarks: np.ndarray) -> np.ndarray:
             "Landmarks must span a face, but all lie on one point or line near "
             f"{landmarks.mean(axis=0).round(4)}."
         )
-    top = landmarks[JAW] * (1, 0)
+    top = landmarks[_JAW] * (1, 0)
     return np.concatenate([landmarks, top, _CORNERS])
 
 
@@ -146,7 +140,7 @@ def normalise(image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     points = source_points(landmarks)
     # From the centre of the first pixel, in pixels; columns apart are twice as fast as together.
     x, y = (
-        source_positions(points[:, axis] * side - 0.5).astype(np.float32)
+        _source_positions(points[:, axis] * side - 0.5).astype(np.float32)
         for axis, side in enumerate((width, height))
     )
     if max(height, width) < _LONGEST and _remap_is_exact():
@@ -158,7 +152,7 @@ def normalise(image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     return _sample(image, x, y).reshape(*SHAPE, *image.shape[2:])
 
 
-def source_positions(points: np.ndarray) -> np.ndarray:
+def _source_positions(points: np.ndarray) -> np.ndarray:
     """Return where each pixel of face space lies in an image: (61600[, 2]), of its `source_points` (89[, 2])."""
     return _corner_shares() @ points
 

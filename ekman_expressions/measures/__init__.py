@@ -7,12 +7,9 @@ from ekman_expressions.measures.chance import (
     relabelling_test,
     shift_null,
 )
-from ekman_expressions.measures.heatmap_set import HeatmapSet, assess, known_figures, read_heatmaps
+from ekman_expressions.measures.heatmap_set import HeatmapSet, assess, read_heatmaps
 from ekman_expressions.measures.known_answers import (
     changed_pixels,
-    iou_at_equal_area,
-    masks_against_movement,
-    summarise_localisation,
 )
 from ekman_expressions.measures.quality import (
     Ranking,
@@ -59,8 +56,8 @@ from ekman_expressions.measures.uncertainty import (
 
 __all__ = (
     ["centre_distance", "centre_ellipse", "random_pixels", "relabelling_test", "shift_null"]
-    + ["HeatmapSet", "assess", "known_figures", "read_heatmaps"]
-    + ["changed_pixels", "iou_at_equal_area", "masks_against_movement", "summarise_localisation"]
+    + ["HeatmapSet", "assess", "read_heatmaps"]
+    + ["changed_pixels"]
     + ["Ranking", "bootstrap_weights", "correlations", "cross_validated_r2", "deletion_insertion"]
     + ["permuted_r2", "similarity", "untrained_copy"]
     + ["region_masses", "region_table", "regions_of_heatmaps"]

@@ -14,7 +14,7 @@ from ekman_expressions.facespace.warp import SHAPE
 from ekman_expressions.measures.scores import iou_table
 from ekman_expressions.measures.uncertainty import _mean_known
 
-ELLIPSES: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4)
+_ELLIPSES: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4)
 """Shares of the canvas that centred ellipses cover."""
 
 _REGION_DRAWS = 10_000
@@ -186,13 +186,12 @@ def relabelling_test(table: np.ndarray) -> _PermutationTest:
 
 
 def _max_statistic(observed: np.ndarray, null: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Test many cells at once: p of each alone, and corrected for the number of cells (Westfall and Young).
+    """Test many cells at once, (C,), under a null (B, C) that has the data among them: p of each alone, and
+    corrected.
 
-    `observed`, (C,), NaN for a missing cell, and `null`, (B, C), the same under each relabelling or draw,
-    which must be the same for all cells of a row and have the data among them. Corrected: the share of rows
-    whose *largest* cell is at least as large; cells are first brought to one scale by the mean and standard
-    deviation of their null. The chance that any cell without an effect falls below the level is at most the
-    level (Nichols and Holmes 2002, doi:10.1002/hbm.1058). A cell that never varies has p = 1.
+    Corrected: the share of rows whose largest cell, all on one scale, is at least as large (Westfall and
+    Young; Nichols and Holmes 2002, doi:10.1002/hbm.1058). A cell that never varies has p = 1; a missing one
+    NaN.
     """
     observed, null = np.asarray(observed, np.float64), np.asarray(null, np.float64)
     if observed.ndim != 1 or null.ndim != 2 or null.shape[1] != observed.size:

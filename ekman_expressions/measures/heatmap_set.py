@@ -17,7 +17,7 @@ from ekman_expressions.facespace import heatmaps
 from ekman_expressions.facespace.heatmaps import threshold_otsu, to_uint8
 from ekman_expressions.facespace.masks import atlas
 from ekman_expressions.measures.chance import (
-    ELLIPSES,
+    _ELLIPSES,
     _max_statistic,
     _region_null,
     centre_distance,
@@ -27,10 +27,10 @@ from ekman_expressions.measures.chance import (
     shift_null,
 )
 from ekman_expressions.measures.scores import (
-    AREAS,
+    _AREAS,
+    _THRESHOLDS,
+    _WITHOUT_THRESHOLD,
     AVERAGE,
-    THRESHOLDS,
-    WITHOUT_THRESHOLD,
     _area_curve,
     _iou_by_threshold,
     _residual_table,
@@ -39,7 +39,7 @@ from ekman_expressions.measures.scores import (
     scores_without_threshold,
 )
 from ekman_expressions.measures.uncertainty import (
-    LEVEL,
+    _LEVEL,
     Interval,
     SubjectReplicates,
     _corrected_interval,
@@ -80,7 +80,7 @@ MEANINGS: dict[str, str] = {
     "other_masks": "the heatmaps with the masks of the other expressions",
     **{
         f"ellipse_{round(100 * share):02d}": f"a centred ellipse over {round(100 * share)} % of the canvas"
-        for share in ELLIPSES
+        for share in _ELLIPSES
     },
     "centre_prior": "a map that falls off from the middle",
     "mean_of_masks": "the mean of all masks",
@@ -269,7 +269,7 @@ def assess(
     }
 
 
-def known_figures(found: HeatmapSet) -> dict[str, float]:
+def _known_figures(found: HeatmapSet) -> dict[str, float]:
     """Compute the figures that are known of the released heatmaps, by their names in
     ``data/known_figures.csv``.
     """
@@ -296,14 +296,14 @@ def known_figures(found: HeatmapSet) -> dict[str, float]:
         "random_pixels_each": found.random_pixels.mean(),
     }
     by_network = {"otsu": own.mean(axis=(1, 2))}
-    for share in AREAS:
+    for share in _AREAS:
         name = f"area_{round(100 * share):02d}"
         hottest = np.zeros(found.maps.shape, bool)
         for place in found.places:
             hottest[place] = _hottest(found.maps[place], share)
         scores = np.diagonal(iou_table(hottest, found.masks), axis1=-2, axis2=-1)
         values[name], by_network[name] = scores.mean(), scores.mean(axis=(1, 2))
-    for share in ELLIPSES:
+    for share in _ELLIPSES:
         ellipse = centre_ellipse(share, found.masks.shape[1:])
         values[f"ellipse_{round(100 * share):02d}"] = iou_table(ellipse, found.masks).mean()
     correlations = pd.DataFrame(by_network).corr("spearman")["otsu"]
@@ -325,7 +325,7 @@ def _baselines(found: HeatmapSet) -> pd.DataFrame:
         if drawn is not None:
             drawn = np.column_stack([drawn, _mean_known(drawn, axis=1)])
             known = np.isfinite(drawn).all(axis=0)
-            ends[:, known] = np.quantile(drawn[:, known], [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+            ends[:, known] = np.quantile(drawn[:, known], [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2], axis=0)
         for place, expression in enumerate([*map(title, EXPRESSIONS), AVERAGE]):
             rows.append((name, MEANINGS[name], expression, score, values[place], *ends[:, place]))
 
@@ -351,7 +351,7 @@ def _baseline_maps(found: HeatmapSet) -> dict[str, np.ndarray]:
     """Return the baselines that are maps themselves, as 8-bit heatmaps."""
     shape = found.masks.shape[1:]
     maps = {"white": np.full(shape, 255, np.uint8)}
-    for share in ELLIPSES:
+    for share in _ELLIPSES:
         maps[f"ellipse_{round(100 * share):02d}"] = np.uint8(centre_ellipse(share, shape)) * 255
     maps["centre_prior"] = to_uint8(-centre_distance(shape))
     maps["mean_of_masks"] = to_uint8(found.masks.mean(axis=0))
@@ -517,7 +517,7 @@ def _by_fold(
             names["reliability"] = subjects.reliability[n, f, e] if subjects else np.nan
             free, at = scores_without_threshold(heatmap, mask, within), _iou_by_threshold(gray, mask, within)
             rows.append(names | free | at)
-    names = ["network", "fold", "expression", "area", "reliability", *WITHOUT_THRESHOLD, *THRESHOLDS]
+    names = ["network", "fold", "expression", "area", "reliability", *_WITHOUT_THRESHOLD, *_THRESHOLDS]
     return pd.DataFrame(rows, columns=names)
 
 
@@ -545,7 +545,7 @@ def _area_curves(found: HeatmapSet) -> pd.DataFrame:
 
 def _rank_correlations(by_fold: pd.DataFrame) -> pd.DataFrame:
     """Return Spearman's correlation of the networks between all ways to score; NaN below three networks."""
-    names = [*WITHOUT_THRESHOLD, *THRESHOLDS]
+    names = [*_WITHOUT_THRESHOLD, *_THRESHOLDS]
     cells = by_fold.groupby(["area", "network", "expression"], sort=False)[names].mean()
     means = cells.groupby(["area", "network"], sort=False).mean().unstack("area")
     means.columns = [f"{score}_{area}" for score, area in means.columns]

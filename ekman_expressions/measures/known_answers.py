@@ -78,22 +78,13 @@ def localisation_auc(found: np.ndarray, changed: Mapping[str, np.ndarray]) -> di
     return {name: auc(blurred, pixels, atlas().hull) for name, pixels in changed.items()}
 
 
-def summarise_localisation(faces: pd.DataFrame, *, seed: int) -> pd.DataFrame:
-    """Average the AUCs of faces, with 95 % intervals over subjects.
+def _summarise_localisation(faces: pd.DataFrame, *, seed: int) -> pd.DataFrame:
+    """Average the AUCs of faces (``explainer, network, reading, image_id, subject``, and one per known
+    reference).
 
-    Parameters
-    ----------
-    faces : DataFrame
-        A row per explained face, reading and explainer: ``explainer, network, reading, image_id, subject``
-        and the AUC for those of `REFERENCES` that are known; baselines, `CENTRE` and `ORACLE` among them, are
-        of no network.
-    seed : int
-
-    Returns
-    -------
-    DataFrame
-        ``explainer, network, reading, reference, value, low, high``, the mean AUC; ``fraction, fraction_low,
-        fraction_high``, its place between centre prior (0) and oracle (1); ``count, subjects``.
+    Per cell ``value, low, high``, with 95 % intervals over subjects; ``fraction, fraction_low,
+    fraction_high``, its place between centre prior (0) and oracle (1); ``count, subjects``. Baselines are of
+    no network.
     """
     ends = [faces[faces["explainer"] == name].set_index("image_id") for name in (CENTRE, ORACLE)]
     rows = []
@@ -118,17 +109,10 @@ def summarise_localisation(faces: pd.DataFrame, *, seed: int) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def iou_at_equal_area(causal_map: np.ndarray, mask: np.ndarray) -> float:
+def _iou_at_equal_area(causal_map: np.ndarray, mask: np.ndarray) -> float:
     """Return the IoU of a mask with as many pixels of a map as it has, the highest; both (275, 224).
 
-    Pixels that are equal at the threshold each count with the share that still fits, so that no order of
-    pixels matters. `DataError` if the mask is empty or full, or the map constant or not finite.
-
-    Examples
-    --------
-    >>> ramp = np.arange(275.0 * 224).reshape(275, 224)
-    >>> iou_at_equal_area(ramp, ramp >= 30800)
-    1.0
+    Pixels equal at the threshold each count with the share that still fits.
     """
     if mask.shape != SHAPE or causal_map.shape != SHAPE or mask.dtype != bool or mask.all() or not mask.any():
         raise DataError(
@@ -145,7 +129,7 @@ def iou_at_equal_area(causal_map: np.ndarray, mask: np.ndarray) -> float:
     return float(both / (2 * area - both))
 
 
-def masks_against_movement(
+def _masks_against_movement(
     by_subject: Mapping[str, Mapping[str, np.ndarray]],
     masks: Mapping[str, np.ndarray],
     *,
@@ -154,21 +138,9 @@ def masks_against_movement(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Compare each mask with the mean causal map of its own and of the other expressions, at equal area.
 
-    Parameters
-    ----------
-    by_subject : dict of expression to dict of subject to (275, 224) ndarray of float
-        Causal maps; see `CausalMaps`.
-    masks : dict of expression to (275, 224) ndarray of bool
-        One per expression of `by_subject`, of which there are two or more.
-    seed, resamples : int
-        Draws of subjects, the same for all expressions; each costs 36 comparisons.
-
-    Returns
-    -------
-    pairs, summary : DataFrame
-        ``mask, causal_map, iou, low, high, subjects``: see `iou_at_equal_area`, with 95 % intervals over
-        subjects; ``statistic, value, low, high, p, subjects``: the mean IoU with the map of the ``own``
-        expression, with the ``others``, and their ``difference`` with the exact p of all relabellings.
+    `by_subject`: maps by expression and subject. Returns ``mask, causal_map, iou, low, high, subjects``, and
+    ``statistic, value, low, high, p, subjects`` of ``own``, ``others`` and their ``difference``, whose exact
+    p is over all relabellings.
     """
     names = list(by_subject)
     if len(names) < 2 or set(names) - set(masks):
@@ -188,7 +160,7 @@ def masks_against_movement(
             if weights.sum():
                 mean = np.tensordot(weights / weights.sum(), stacks[name], 1)
                 if np.ptp(mean) > 0:
-                    found[e] = [iou_at_equal_area(mean, masks[mask_name]) for mask_name in names]
+                    found[e] = [_iou_at_equal_area(mean, masks[mask_name]) for mask_name in names]
         return found
 
     observed = table(np.ones(len(subjects)))

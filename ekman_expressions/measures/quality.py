@@ -11,7 +11,8 @@ import numpy as np
 
 from ekman_expressions.core.errors import DataError, ModelError, SettingsError, check_range
 from ekman_expressions.core.seeds import derive_seed
-from ekman_expressions.explainers import PerturbationRecord, lime, pairs, sample_weights
+from ekman_expressions.explainers import PerturbationRecord, lime, pairs
+from ekman_expressions.explainers.lime import _sample_weights
 from ekman_expressions.facespace.heatmaps import to_uint8
 from ekman_expressions.zoo.backends import is_keras
 from ekman_expressions.zoo.model import Model, as_model
@@ -382,7 +383,7 @@ def bootstrap_weights(
     counts, units = _resampled(pairs(n, record.sampler) - 1, replicates, np.random.default_rng(seed))
     predictions = record.predictions[:, target].astype(np.float64)
     # The first replicate is the record itself.
-    counts = np.concatenate([np.ones((1, n)), counts]) * sample_weights(record.samples, kernel_width)
+    counts = np.concatenate([np.ones((1, n)), counts]) * _sample_weights(record.samples, kernel_width)
     weights, r2 = _fits(record.samples, predictions - predictions[0], counts, alpha)
     estimate, replicated = weights[0], weights[1:]
     unbiased = np.sqrt(units / (units - 1))
@@ -484,7 +485,7 @@ def cross_validated_r2(
     part_of = (np.random.default_rng(seed).permutation(count) % parts)[groups]
     predictions = record.predictions[:, target].astype(np.float64)
     y = predictions - predictions[0]
-    weights = sample_weights(record.samples, kernel_width)
+    weights = _sample_weights(record.samples, kernel_width)
     others = weights * (part_of != np.arange(parts)[:, None])
     slopes, _ = _fits(record.samples, y, others, alpha)
     others /= others.sum(axis=1, keepdims=True)

@@ -21,7 +21,7 @@ from ekman_expressions.measures.uncertainty import RESAMPLES, _holm, interval_of
 # The atlas' 11 groups, such as the brows, and its 49 single regions.
 _LEVELS = ("group", "region")
 
-ELSEWHERE = "elsewhere"
+_ELSEWHERE = "elsewhere"
 """The name of all pixels that are in no region."""
 
 ALL = "all"
@@ -41,7 +41,7 @@ def region_masses(maps: np.ndarray, level: str = "region") -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        N rows, a column for each region from the forehead down, `ELSEWHERE` last; a row adds up to the map's
+        N rows, a column for each region from the forehead down, `_ELSEWHERE` last; a row adds up to the map's
         whole mass.
 
     Raises
@@ -54,16 +54,16 @@ def region_masses(maps: np.ndarray, level: str = "region") -> pd.DataFrame:
         raise DataError(
             f"Maps must be finite and of shape (N, {SHAPE[0]}, {SHAPE[1]}), but got {maps.shape}."
         )
-    places, columns = atlas().labels.ravel(), [ELSEWHERE, *atlas().names]
+    places, columns = atlas().labels.ravel(), [_ELSEWHERE, *atlas().names]
     sums = [np.bincount(places, one.ravel(), len(columns)) for one in np.maximum(maps, 0)]
     masses = pd.DataFrame(np.reshape(sums, (len(maps), len(columns))), columns=columns)
-    masses = masses[[*atlas().names, ELSEWHERE]]
+    masses = masses[[*atlas().names, _ELSEWHERE]]
     return _grouped(masses) if level == "group" else masses
 
 
 def _grouped(masses: pd.DataFrame) -> pd.DataFrame:
     """Return the sums over the regions of each group, which do not overlap."""
-    group_of = {region.name: region.group for region in atlas().regions} | {ELSEWHERE: ELSEWHERE}
+    group_of = {region.name: region.group for region in atlas().regions} | {_ELSEWHERE: _ELSEWHERE}
     return masses.T.groupby(group_of, sort=False).sum().T
 
 
@@ -76,11 +76,10 @@ def _baselines() -> pd.DataFrame:
 def _region_shares(
     masses: pd.DataFrame, clusters: Sequence[object], *, seed: int, level: str = "group"
 ) -> pd.DataFrame:
-    """Return the share of each region in the mass of the mean map, with 95 % intervals over clusters.
+    """Return the share of each region in the mass of the mean map, with 95 % intervals over clusters, a row
+    each.
 
-    `masses`, (N, 50), from `region_masses`; `clusters`, (N,), the unit that varies: the subject of each
-    explanation, or the fold of each heatmap. One row per ``region`` of the level, 'group' or 'region': see
-    `region_table`.
+    `masses`, (N, 50), from `region_masses`; `clusters`: the subject, or fold, of each. See `region_table`.
     """
     codes = pd.factorize(np.asarray(clusters))[0]
     if len(masses) != len(codes):

@@ -21,7 +21,7 @@ from ekman_expressions.facespace.heatmaps import heatmap_name, read_gray, thresh
 METRICS: tuple[str, ...] = ("iou", "f1_score", "precision", "recall")
 """The scores of a heatmap at Otsu's threshold, in the order of every table."""
 
-WITHOUT_THRESHOLD: tuple[str, ...] = (
+_WITHOUT_THRESHOLD: tuple[str, ...] = (
     "auc",
     "average_precision",
     "relevance_mass",
@@ -31,12 +31,12 @@ WITHOUT_THRESHOLD: tuple[str, ...] = (
 )
 """The names of `scores_without_threshold`, in the order of every table."""
 
-AREAS: tuple[float, ...] = (0.05, 0.1, 0.2, 0.3, 0.5)
+_AREAS: tuple[float, ...] = (0.05, 0.1, 0.2, 0.3, 0.5)
 """Shares of the canvas at which heatmaps are cut, beside thresholds that depend on the heatmap."""
 
-THRESHOLDS: tuple[str, ...] = (
+_THRESHOLDS: tuple[str, ...] = (
     "iou_otsu",
-    *(f"iou_area_{round(100 * area):02d}" for area in AREAS),
+    *(f"iou_area_{round(100 * area):02d}" for area in _AREAS),
     "iou_mask_area",
     "iou_best_f1",
 )
@@ -137,13 +137,10 @@ def iou_table(marked: np.ndarray, masks: np.ndarray) -> np.ndarray:
 
 
 def _residual_table(maps: np.ndarray, masks: np.ndarray, present: np.ndarray) -> np.ndarray:
-    """Correlate what is specific in each heatmap, (N, F, E, H, W), with what is specific in each mask, (E,
-    H, W).
+    """Correlate, (N, F, E, E), each heatmap less the mean of its model's heatmaps with each mask less the
+    mean mask.
 
-    Pearson's r, (N, F, E, E), between a heatmap less the mean of its model's heatmaps over expressions, and
-    each mask less the mean mask; by chance 0 on average. The mean map holds what a model looks at in every
-    face, such as the middle; the mean mask what moves in most expressions. NaN where there is no heatmap,
-    none of another expression, or nothing is left.
+    NaN where there is no heatmap, none of another expression, or nothing is left; by chance 0 on average.
     """
     references = masks.reshape(len(masks), -1)
     references = _unit(references.astype(np.float64) - references.mean(axis=0))
@@ -212,7 +209,7 @@ def relevance_mass(heatmap: np.ndarray, mask: np.ndarray, within: np.ndarray | N
 def scores_without_threshold(
     heatmap: np.ndarray, mask: np.ndarray, within: np.ndarray | None = None
 ) -> dict[str, float]:
-    """Return the scores of `WITHOUT_THRESHOLD`; arguments and errors as for `auc`.
+    """Return the scores of `_WITHOUT_THRESHOLD`; arguments and errors as for `auc`.
 
     Returns
     -------
@@ -243,7 +240,7 @@ def scores_without_threshold(
         _hits(counted, size) / size,
         inside[0] / marked[0],
     )
-    return {name: float(value) for name, value in zip(WITHOUT_THRESHOLD, values, strict=True)}
+    return {name: float(value) for name, value in zip(_WITHOUT_THRESHOLD, values, strict=True)}
 
 
 def _area_curve(heatmap: np.ndarray, mask: np.ndarray, shares: np.ndarray) -> np.ndarray:
@@ -258,7 +255,7 @@ def _area_curve(heatmap: np.ndarray, mask: np.ndarray, shares: np.ndarray) -> np
 def _iou_by_threshold(
     gray: np.ndarray, mask: np.ndarray, within: np.ndarray | None = None
 ) -> dict[str, float]:
-    """Return the IoU of an 8-bit heatmap, (H, W) uint8, at every one of `THRESHOLDS`.
+    """Return the IoU of an 8-bit heatmap, (H, W) uint8, at every one of `_THRESHOLDS`.
 
     Above Otsu's level (of the whole canvas, whatever `within`); of the hottest 5, 10, 20, 30 and 50 % of the
     pixels; of as many pixels as the mask has; and at the threshold with the best F1, and so the best IoU. The
@@ -273,12 +270,12 @@ def _iou_by_threshold(
     f1 = (2 * inside / (inside + np.cumsum(counted.outside) + size)).max()
     values = (
         both / (marked + size - both),
-        *_iou_of_hottest(counted, np.array(AREAS) * total),
+        *_iou_of_hottest(counted, np.array(_AREAS) * total),
         *_iou_of_hottest(counted, np.array([size])),
         # IoU rises with F1.
         f1 / (2 - f1),
     )
-    return {name: float(value) for name, value in zip(THRESHOLDS, values, strict=True)}
+    return {name: float(value) for name, value in zip(_THRESHOLDS, values, strict=True)}
 
 
 def score_heatmaps(

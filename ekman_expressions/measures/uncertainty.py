@@ -17,7 +17,7 @@ from ekman_expressions.core.errors import DataError, check_range
 from ekman_expressions.facespace.heatmaps import threshold_otsu, to_uint8
 from ekman_expressions.measures.scores import auc
 
-LEVEL = 0.95
+_LEVEL = 0.95
 """The confidence level of all intervals."""
 
 RESAMPLES = 2000
@@ -26,7 +26,7 @@ RESAMPLES = 2000
 SUBJECT_RESAMPLES = 400
 """Resamples of subjects; for each, all heatmaps are made anew."""
 
-RELIABLE = 0.8
+_RELIABLE = 0.8
 """Below this `split_half`, a heatmap shows the faces that were chosen as much as the model."""
 
 _CHUNK = 32
@@ -156,13 +156,12 @@ def fold_of(replicate: str) -> str:
 
 def _corrected_interval(values: Sequence[float], folds: Sequence[str] | None = None) -> Interval:
     """Return the mean over folds with Nadeau and Bengio's corrected interval (2003,
-    doi:10.1023/A:1024068626366).
+    doi:10.1023/A:1024068626366): mean ± t(R - 1) · sqrt((1/R + 1/(K - 1)) · s²), of R values of K folds, s²
+    their variance, NaN left out.
 
-    mean ± t(R - 1) · sqrt((1/R + 1/(K - 1)) · s²), with s² the variance of the R values, of which NaN is left
-    out, of K folds (by default each is of its own; with S seeds R = K · S, and this is the test of repeated
-    cross-validation, Bouckaert and Frank 2004, doi:10.1007/978-3-540-24775-3_3). Models of two folds share
-    most of their training faces, and those of two seeds all, so their scores vary together, and s²/R is too
-    small. 1/(K - 1), the ratio of test to training faces, corrects for it; somewhat conservative.
+    With S seeds R = K · S: repeated cross-validation (Bouckaert and Frank 2004,
+    doi:10.1007/978-3-540-24775-3_3). 1/(K - 1), the ratio of test to training faces, corrects for the
+    training faces that models share.
     """
     values = np.asarray(values, dtype=np.float64)
     folds = np.arange(values.size) if folds is None else np.asarray(folds)
@@ -228,9 +227,7 @@ def compare_networks(scores: np.ndarray, networks: Sequence[str], replicates: Se
     return table.assign(p_holm=_holm(table["p"].to_numpy(float)))
 
 
-def rank_sets(
-    estimates: Sequence[float], differences: pd.DataFrame, networks: Sequence[str]
-) -> pd.DataFrame:
+def rank_sets(estimates: Sequence[float], differences: pd.DataFrame, networks: Sequence[str]) -> pd.DataFrame:
     """Return where each network may stand in the ranking, best first.
 
     Parameters
@@ -260,7 +257,7 @@ def rank_sets(
     for row in differences.itertuples():
         pair = np.array([networks.index(row.first), networks.index(row.second)])
         compared[pair] |= np.isfinite(row.p_holm)
-        if row.p_holm < 1 - LEVEL:
+        if row.p_holm < 1 - _LEVEL:
             better, worse = pair if row.difference > 0 else pair[::-1]
             ends[better, 1] -= 1
             ends[worse, 0] += 1
@@ -375,7 +372,7 @@ def resampled_scores(
 def _t_interval(estimate: float, error: float, units: int, degrees: int) -> Interval:
     from scipy import stats
 
-    reach = float(stats.t.ppf((1 + LEVEL) / 2, degrees)) * error
+    reach = float(stats.t.ppf((1 + _LEVEL) / 2, degrees)) * error
     return Interval(estimate, estimate - reach, estimate + reach, error, units, degrees)
 
 

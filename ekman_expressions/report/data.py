@@ -236,11 +236,9 @@ def _write_common(source: _Source, folder: Path, cells: dict[str, Any]) -> None:
 
 
 def _pack(image: np.ndarray) -> str:
-    """Write an image of uint8, uint16 or bool as text that ``Ekman.unpack`` reads back to the bit.
-
-    Base85 (`base64.b85encode`, with "," for "<", which would have to be escaped) of the zlib stream of
-    each byte less its prediction (mod 256). That is the median of the byte to the left, the one above, and
-    left + above - upper left, with 0 beyond the edges: the predictor of JPEG-LS, doi:10.1109/83.855427.
+    """Write an image of uint8, uint16 or bool as text that ``Ekman.unpack`` reads back to the bit: base85,
+    with "," for "<", of the zlib stream of each byte less the predictor of JPEG-LS (doi:10.1109/83.855427):
+    the median of left, above, and left + above - upper left.
     """
     image = np.ascontiguousarray(image)
     little = image.astype(image.dtype.newbyteorder("<"), copy=False)

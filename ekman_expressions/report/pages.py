@@ -225,7 +225,7 @@ def _environment() -> Environment:
     )
 
 
-WHITE = "all-white mask (no information)"
+_WHITE = "all-white mask (no information)"
 _BASELINES = ("random_pixels", "ellipse_30", "other_masks")
 
 
@@ -278,7 +278,7 @@ def _main_table(source: _Source) -> tuple[pd.DataFrame, str]:
         table = table.merge(whole[["network", "iou_low", "iou_high"]], "left", on="network")
     area = np.array([float(mask.mean()) for mask in source.masks.values()])
     white = {"iou": area, "f1_score": 2 * area / (1 + area), "precision": area, "iou_pooled": area}
-    rows = [{"network": WHITE, "recall": 1.0, **{name: values.mean() for name, values in white.items()}}]
+    rows = [{"network": _WHITE, "recall": 1.0, **{name: values.mean() for name, values in white.items()}}]
     baselines = source.table("statistics_folder", "baselines")
     if baselines is not None:
         known = baselines[(baselines["score"] == "iou") & (baselines["expression"] == scores.AVERAGE)]

@@ -21,7 +21,7 @@ from ekman_expressions.study.provenance import _by_reason, _other_settings, _rea
 from ekman_expressions.study.runner import _choices_of, _holder, _inputs_of, folder_of, owner
 from ekman_expressions.study.steps import STEPS, Step
 
-KINDS = ("missing", "stale", "foreign", "damaged")
+_KINDS = ("missing", "stale", "foreign", "damaged")
 """What can be wrong with a file: not there, made from something else than there is now, named by no
 run.json, or other than when it was made."""
 
@@ -30,19 +30,7 @@ _SHOWN = 20
 
 @dataclass(kw_only=True)
 class _Report:
-    """What `check` found.
-
-    Attributes
-    ----------
-    findings : dict of Path to (kind, reason)
-        Kinds as in `KINDS`.
-    omissions : dict of str to list of str
-        Per step, what it left out by reason.
-    files : int
-        Files looked at.
-    notes : list of str
-        What is no fault, but should be known.
-    """
+    """What `check` found: by path kind (`_KINDS`) and reason; by step what it left out; files seen; notes."""
 
     findings: dict[Path, tuple[str, str]] = field(default_factory=dict)
     omissions: dict[str, list[str]] = field(default_factory=dict)
@@ -56,7 +44,7 @@ class _Report:
 
     def summary(self) -> str:
         """Return a report to read: counts, the first findings of each kind, omissions by reason."""
-        by_kind: dict[str, list[str]] = {kind: [] for kind in KINDS}
+        by_kind: dict[str, list[str]] = {kind: [] for kind in _KINDS}
         for path, (kind, reason) in self.findings.items():
             by_kind[kind].append(f"  {kind}: {path}: {reason}")
         counts = ", ".join(f"{len(found)} {kind}" for kind, found in by_kind.items())
@@ -186,12 +174,8 @@ _NUMBER_KINDS = ("deterministic", "stochastic")
 
 @dataclass(frozen=True)
 class _Comparison:
-    """Expected numbers beside the obtained ones.
-
-    Attributes
-    ----------
-    table : DataFrame
-        The `_COLUMNS`, then ``obtained`` (NaN where it is missing), ``ok`` and ``reason``.
+    """Expected numbers beside the obtained ones (NaN: missing): the `_COLUMNS`, then ``obtained, ok,
+    reason``.
     """
 
     table: pd.DataFrame

@@ -19,10 +19,10 @@ from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.heatmaps import read_counts
 from ekman_expressions.study.provenance import Run
 
-DISTANCES = ("level", "expression", "first", "second", "distance")
+_DISTANCES = ("level", "expression", "first", "second", "distance")
 """The columns of ``distances.csv``: one row per pair of leaves of one tree."""
 
-BRANCHES = ("level", "expression", "leaves", "height", "support")
+_BRANCHES = ("level", "expression", "leaves", "height", "support")
 """The columns of ``branches.csv``: one row per branch of a tree; see `trees.branch_support`."""
 
 STATISTICS = ("level", "expression", "statistic", "value", "chance", "p", "n")
@@ -50,7 +50,7 @@ def dendrograms(experiment: Experiment, run: Run) -> None:
 
     Per expression over networks (``Anger_by_net.png``) and over networks and folds
     (``Anger_by_CV.png``), and over expressions (``By_expression.png``), with the support of each branch
-    over folds. Writes the tables `DISTANCES`, `BRANCHES` and `STATISTICS`.
+    over folds. Writes the tables `_DISTANCES`, `_BRANCHES` and `STATISTICS`.
     """
     folder = experiment.dendrograms_folder
     kinds = figures.network_kinds(experiment.networks, experiment.training.weights)
@@ -98,8 +98,8 @@ def dendrograms(experiment: Experiment, run: Run) -> None:
         run.note(f"a tree of two leaves says no more than their distance, and is not drawn: {names}")
     statistics = pd.DataFrame(_statistics(found, kinds, experiment.seed), columns=STATISTICS)
     for name, tables, columns in (
-        ("distances.csv", pairs, DISTANCES),
-        ("branches.csv", branches, BRANCHES),
+        ("distances.csv", pairs, _DISTANCES),
+        ("branches.csv", branches, _BRANCHES),
         ("statistics.csv", [statistics], STATISTICS),
     ):
         table = pd.concat(tables) if tables else pd.DataFrame(columns=columns)

@@ -20,14 +20,14 @@ from ekman_expressions.study.provenance import Run, _finished_entry
 from ekman_expressions.zoo.model import Model
 from ekman_expressions.zoo.own_models import predicted_expressions
 
-PROBABILITIES = tuple(f"p_{expression}" for expression in EXPRESSIONS)
-NONE_OF_THEM = "none of the six"
+_PROBABILITIES = tuple(f"p_{expression}" for expression in EXPRESSIONS)
+_NONE_OF_THEM = "none of the six"
 """In confusions: what a model of one's own predicts when `own_models.OwnModel.extra` keeps further
 classes.
 """
 SCORES = ("accuracy", "macro_precision", "macro_recall", "macro_f1")
-PREDICTIONS = ("network", "fold", "image_id", "expression", "predicted", *PROBABILITIES)
-EXPLAINED = ("network", "fold", "expression", "image_id")
+_PREDICTIONS = ("network", "fold", "image_id", "expression", "predicted", *_PROBABILITIES)
+_EXPLAINED = ("network", "fold", "expression", "image_id")
 _TEXTS = {name: str for name in ("network", "fold", "image_id", "expression", "predicted")}
 
 
@@ -53,7 +53,7 @@ def evaluation(experiment: Experiment, run: Run) -> None:
             except (ModelError, MissingError) as error:
                 run.omit(f"{network}_{fold}", error)
                 continue
-        tables.append(_read(path, PREDICTIONS))
+        tables.append(_read(path, _PREDICTIONS))
     if not tables:
         reasons = "; ".join(f"{entry['item']}: {entry['reason']}" for entry in run.omissions)
         raise ModelError(f"No model of {experiment.name} could be evaluated. {reasons}")
@@ -80,7 +80,7 @@ def _predict_model(
     fold: str,
     run: Run,
 ) -> pd.DataFrame:
-    """Query one model about the faces of its test fold: the table `PREDICTIONS`, sorted by image.
+    """Query one model about the faces of its test fold: the table `_PREDICTIONS`, sorted by image.
 
     `predicted` is the most probable expression, or for models of one's own what `own_models.OwnModel.extra`
     says. `run` is told which faces cannot be read, and what is to be known of the model.
@@ -113,10 +113,10 @@ def _predict_model(
         _check(probabilities, f"{network}_{fold}")
         predicted = np.array(EXPRESSIONS)[probabilities.argmax(axis=1)]
     table = rows[["image_id", "expression"]].assign(network=network, fold=fold, predicted=predicted)
-    table[list(PROBABILITIES)] = probabilities
+    table[list(_PROBABILITIES)] = probabilities
     if "neutral" in model.classes and "neutral" in rows:
         _note_neutrals(experiment, model, network, sorted(set(rows["neutral"]) - {""}), run)
-    return table[list(PREDICTIONS)].reset_index(drop=True)
+    return table[list(_PREDICTIONS)].reset_index(drop=True)
 
 
 def _note_neutrals(
@@ -141,7 +141,7 @@ def _note_neutrals(
 
 
 def _choose_positives(predictions: pd.DataFrame, positives: int, *, seed: int) -> pd.DataFrame:
-    """Choose the faces to explain, `EXPLAINED`: per model and predicted expression, at most so many
+    """Choose the faces to explain, `_EXPLAINED`: per model and predicted expression, at most so many
     predicted so.
 
     At random where there are more, whatever the order of rows.
@@ -155,25 +155,25 @@ def _choose_positives(predictions: pd.DataFrame, positives: int, *, seed: int) -
                 random = generator(seed, "positives", f"{network}_{fold}", expression)
                 image_ids = sorted(random.choice(image_ids, positives, replace=False))
             chosen += [(network, fold, expression, image_id) for image_id in image_ids]
-    return pd.DataFrame(chosen, columns=list(EXPLAINED))
+    return pd.DataFrame(chosen, columns=list(_EXPLAINED))
 
 
 def read_predictions(experiment: Experiment) -> pd.DataFrame:
-    """Read what all models answered; columns `PREDICTIONS`."""
-    return _read(_evaluated(experiment) / "predictions.csv", PREDICTIONS)
+    """Read what all models answered; columns `_PREDICTIONS`."""
+    return _read(_evaluated(experiment) / "predictions.csv", _PREDICTIONS)
 
 
 def read_explained(experiment: Experiment) -> pd.DataFrame:
     """Read which faces are explained, see `_choose_positives`; by the explainer in use, if it takes few."""
     path = _evaluated(experiment) / "explained.csv"
-    table = _read(path, EXPLAINED)
+    table = _read(path, _EXPLAINED)
     check_ids(table["image_id"], path)
     if not experiment.explanation.is_partial:
         return table
     # By a number that each face has, so that more faces contain the fewer.
-    names = table[list(EXPLAINED)].itertuples(index=False)
+    names = table[list(_EXPLAINED)].itertuples(index=False)
     places = pd.Series([derive_seed(experiment.seed, "compare", *row) for row in names], table.index)
-    ranks = places.groupby([table[name] for name in EXPLAINED[:3]]).rank(method="first")
+    ranks = places.groupby([table[name] for name in _EXPLAINED[:3]]).rank(method="first")
     return table[ranks <= experiment.explanation.compare_faces].reset_index(drop=True)
 
 
@@ -191,13 +191,13 @@ def read_confusion(experiment: Experiment) -> dict[str, np.ndarray]:
     """Read the confusion matrix of each network, summed over folds.
 
     (6, 6) ndarray of int: shown expression by row, predicted by column; (6, 7) with the column
-    `NONE_OF_THEM` last, where a network's models take images for a class beyond the six.
+    `_NONE_OF_THEM` last, where a network's models take images for a class beyond the six.
     """
     table = _read(_evaluated(experiment) / "confusion.csv", ("network", "expression", "predicted", "images"))
     matrices = {}
     for network, rows in table.groupby("network", sort=False):
         counts = rows.pivot(index="expression", columns="predicted", values="images")
-        classes = [name for name in (*EXPRESSIONS, NONE_OF_THEM) if name in counts]
+        classes = [name for name in (*EXPRESSIONS, _NONE_OF_THEM) if name in counts]
         matrices[network] = counts.loc[list(EXPRESSIONS), classes].to_numpy()
     return matrices
 
@@ -276,14 +276,14 @@ def _report(predictions: pd.DataFrame) -> pd.DataFrame:
 def _confusion(predictions: pd.DataFrame) -> pd.DataFrame:
     """Count how often each expression was taken for each: 36 rows for each network.
 
-    Where a model takes images for a class beyond the six, 42: they count as `NONE_OF_THEM`.
+    Where a model takes images for a class beyond the six, 42: they count as `_NONE_OF_THEM`.
     """
     from sklearn.metrics import confusion_matrix
 
     tables = []
     for network, rows in predictions.groupby("network", sort=False):
-        predicted = rows["predicted"].where(rows["predicted"].isin(EXPRESSIONS), NONE_OF_THEM)
-        classes = EXPRESSIONS if predicted.isin(EXPRESSIONS).all() else (*EXPRESSIONS, NONE_OF_THEM)
+        predicted = rows["predicted"].where(rows["predicted"].isin(EXPRESSIONS), _NONE_OF_THEM)
+        classes = EXPRESSIONS if predicted.isin(EXPRESSIONS).all() else (*EXPRESSIONS, _NONE_OF_THEM)
         # No image shows none of the six: that row of the square matrix is empty.
         counts = confusion_matrix(rows["expression"], predicted, labels=classes)[: len(EXPRESSIONS)]
         pairs = pd.MultiIndex.from_product([EXPRESSIONS, classes], names=["expression", "predicted"])

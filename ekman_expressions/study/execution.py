@@ -32,7 +32,7 @@ from ekman_expressions.study.provenance import Run
 VARIABLE = "EKMAN_EXPRESSIONS_SCHEDULER"
 """Environment variable: what `using` takes, for notebooks."""
 
-TRIES = 3
+_TRIES = 3
 """Times that a task is tried before it is left out."""
 
 # What concerns one model or face; the others concern all that is to come.
@@ -96,10 +96,9 @@ def workers() -> int:
 def _run_tasks(tasks: Sequence[_Task], run: Run, *, desc: str, unit: str, own_bars: bool = False) -> None:
     """Do tasks, wherever `using` says, and gather in `run` what they did, in the order of `tasks`.
 
-    A task that raises something unexpected, or whose worker dies, is tried again: `TRIES` times in all, then
-    it is left out, with the reason. `DataError`, `ModelError` and `MissingError` leave it out at once. Errors
-    that concern all that is to come (a full disk, other settings, `ClusterError`) end the step. `own_bars`
-    says whether tasks show bars themselves, when they run in this process.
+    What raises something unexpected, or loses its worker, is tried `_TRIES` times, then left out;
+    `DataError`, `ModelError` and `MissingError` leave it out at once; errors that concern all that is to come
+    end the step.
     """
     serial = scheduler() == "serial"
     total, outcomes = sum(task.weight for task in tasks), {}
@@ -130,7 +129,7 @@ def _checked(value: str, name: str) -> str:
 
 def _serially(tasks: Sequence[_Task]) -> Iterator[tuple[int, Any]]:
     for number, task in enumerate(tasks):
-        for _ in range(TRIES):
+        for _ in range(_TRIES):
             try:
                 outcome = _do(task)
                 break
@@ -144,7 +143,7 @@ def _on_cluster(tasks: Sequence[_Task]) -> Iterator[tuple[int, Any]]:
     from distributed.client import FutureCancelledError
 
     client = _client()
-    options = {"pure": False, "retries": TRIES - 1}
+    options = {"pure": False, "retries": _TRIES - 1}
     hosts = _hosts(client)
     futures = {client.submit(_do, task, hosts, **options): number for number, task in enumerate(tasks)}
     try:
@@ -197,7 +196,7 @@ def _share_cores(hosts: dict[str, int]) -> None:
 
 
 def _given_up(error: BaseException) -> str:
-    return f"failed {TRIES} times, the last time with {type(error).__name__}: {error}"
+    return f"failed {_TRIES} times, the last time with {type(error).__name__}: {error}"
 
 
 def _hosts(client: Any) -> dict[str, int]:
@@ -243,7 +242,7 @@ def _start(name: str) -> tuple[Any, Any]:
     if name.startswith("local"):
         _require_main_guard()
         # A worker that dies takes a try from its task, as an exception does.
-        dask.config.set({"distributed.scheduler.allowed-failures": TRIES - 1})
+        dask.config.set({"distributed.scheduler.allowed-failures": _TRIES - 1})
         cluster = LocalCluster(
             n_workers=int(name.partition(":")[2] or os.cpu_count() or 1),
             threads_per_worker=1,

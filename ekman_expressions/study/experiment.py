@@ -18,7 +18,7 @@ from ekman_expressions.study.settings import ExplanationSettings, FaceSettings, 
 from ekman_expressions.zoo import NETWORKS
 from ekman_expressions.zoo.own_settings import OwnModel
 
-ROOT_VARIABLE = "EKMAN_EXPRESSIONS_ROOT"
+_ROOT_VARIABLE = "EKMAN_EXPRESSIONS_ROOT"
 _PRESETS = Path(__file__).parents[1] / "presets"
 
 
@@ -28,8 +28,8 @@ def find_root() -> Path:
     The environment variable ``EKMAN_EXPRESSIONS_ROOT``, else the nearest folder at or above
     the working directory that holds ``notebooks`` and ``datasets``, else the working directory.
     """
-    if os.environ.get(ROOT_VARIABLE):
-        return Path(os.environ[ROOT_VARIABLE])
+    if os.environ.get(_ROOT_VARIABLE):
+        return Path(os.environ[_ROOT_VARIABLE])
     here = Path.cwd()
     for folder in (here, *here.parents):
         if (folder / "notebooks").is_dir() and (folder / "datasets").is_dir():

@@ -57,7 +57,7 @@ def compared(experiment: Experiment) -> tuple[str, ...]:
     return tuple(dict.fromkeys((settings.explainer, *settings.compare)))
 
 
-def nothing_to_compare(experiment: Experiment) -> str:
+def _nothing_to_compare(experiment: Experiment) -> str:
     """Say why no explainers are compared; an empty text if some are."""
     names = experiment.explanation.compare
     return "" if names else "explanation.compare names no explainer: nothing to compare"
@@ -139,17 +139,11 @@ def read_table(experiment: Experiment, name: str) -> pd.DataFrame:
     return read_csv(path, TABLES[name])
 
 
-def common_heatmaps(
+def _common_heatmaps(
     experiment: Experiment, network: str, expression: str
 ) -> tuple[dict[str, np.ndarray], int]:
-    """Average each explainer's maps of one network and expression over the faces that all explained.
-
-    Returns
-    -------
-    heatmaps : dict of str to (275, 224) ndarray of float64
-        By explainer; empty if no face was explained by all.
-    faces : int
-        How many faces.
+    """Average each explainer's maps of one network and expression over the faces that all explained: by
+    explainer (none if there is no such face), and how many faces.
     """
     sums: dict[str, np.ndarray] = {}
     faces = 0
@@ -169,21 +163,11 @@ def common_heatmaps(
     return {name: total / faces for name, total in sums.items()}, faces
 
 
-def summarise_regions(weights: pd.DataFrame) -> pd.DataFrame:
-    """Average the weights of regions over faces, per network and over all networks.
+def _summarise_regions(weights: pd.DataFrame) -> pd.DataFrame:
+    """Average the weights of regions (``network, expression, region, weight``) over faces, per network and
+    over all.
 
-    Parameters
-    ----------
-    weights : DataFrame
-        ``network, expression, region, weight``: a row for each region of each explained face.
-
-    Returns
-    -------
-    DataFrame
-        The columns of ``regions.csv``: the number of faces on which the region has a pixel, the mean
-        weight (by how much keeping the region raises the probability of the expression), and the
-        standard error of this mean over faces, NaN for a single face. Faces of one subject are not
-        independent, so the error is rather too small.
+    The standard error is over faces; those of one subject are not independent, so it is rather too small.
     """
     columns = list(TABLES["facial_regions/regions"])
     both = pd.concat([weights, weights.assign(network=ALL)])
@@ -210,7 +194,7 @@ def _correlate(experiment: Experiment, run: Run) -> Iterator[pd.DataFrame]:
     cells = explained[["network", "expression"]].drop_duplicates()
     cells = list(cells[cells["network"].isin(experiment.networks)].itertuples(index=False))
     for network, expression in tqdm(cells, desc="Correlating heatmaps", unit="heatmap"):
-        means, faces = common_heatmaps(experiment, network, expression)
+        means, faces = _common_heatmaps(experiment, network, expression)
         if not faces:
             run.omit(f"{network} {expression}", MissingError("no face was explained by all explainers"))
             continue
@@ -282,7 +266,7 @@ def _region_table(experiment: Experiment, run: Run) -> pd.DataFrame:
             (row.network, row.expression, name, weight)
             for name, weight in zip(names, found.weights, strict=True)
         ]
-    return summarise_regions(pd.DataFrame(rows, columns=["network", "expression", "region", "weight"]))
+    return _summarise_regions(pd.DataFrame(rows, columns=["network", "expression", "region", "weight"]))
 
 
 def _regions_of(experiment: Experiment, image_id: str, segments: np.ndarray) -> tuple[str, ...]:

@@ -22,24 +22,24 @@ from ekman_expressions.core.files import (
 )
 from ekman_expressions.faces import LandmarkDetector, Survey, assign_folds, survey
 from ekman_expressions.faces.cropping import (
-    Detect,
     UnusableImage,
+    _Detect,
     align_neutral,
     on_all_cores,
     prepare_face,
     read_source,
 )
-from ekman_expressions.faces.faces import neutral_of
-from ekman_expressions.faces.folds import join_copies
+from ekman_expressions.faces.faces import _neutral_of
+from ekman_expressions.faces.folds import _join_copies
 from ekman_expressions.faces.landmarks import FEWEST, OUTLIER, FaceLandmarks, turned_like
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.prepared import (
     COLUMNS,
+    _face_path,
+    _landmarks_path,
+    _neutral_path,
     _read_transform,
     _source_landmarks,
-    face_path,
-    landmarks_path,
-    neutral_path,
     outlier_table,
     read_mesh,
 )
@@ -85,14 +85,14 @@ def faces(experiment: Experiment, run: Run) -> None:
         for name in experiment.faces.datasets
     }
     listed = _joined(surveys)
-    listed["neutral"] = neutral_of(listed)
+    listed["neutral"] = _neutral_of(listed)
     used = listed["expression"].isin(EXPRESSIONS)
     rows = _limited(listed[used], experiment.faces.subjects)
     # Neutral images of these faces are prepared too, but are neither trained on nor explained.
     neutral_rows = listed[listed["image_id"].isin(rows["neutral"])]
     paths = pd.concat([rows, neutral_rows]).set_index("image_id")["path"]
     digest_of = dict(zip(paths.index, on_all_cores(_digest, list(paths), "Reading images"), strict=True))
-    persons = join_copies(rows, rows["image_id"].map(digest_of))
+    persons = _join_copies(rows, rows["image_id"].map(digest_of))
     if joined := int((persons != rows["subject"]).sum()):
         run.note(f"{joined} images are copies of others, byte by byte, and count as the same person")
     rows["subject"] = persons
@@ -130,7 +130,7 @@ def faces(experiment: Experiment, run: Run) -> None:
                 continue
             made, count, look = outcome
             digests[row.image_id] = digest_of[row.image_id]
-            files = face_path(experiment, row.image_id), landmarks_path(experiment, row.image_id)
+            files = _face_path(experiment, row.image_id), _landmarks_path(experiment, row.image_id)
             (run.made if made else run.kept)(*files, items=int(row.expression in EXPRESSIONS))
             if made:
                 new.add(row.image_id)
@@ -187,19 +187,18 @@ def _digest(path: str) -> str:
 
 
 def _prepare(
-    experiment: Experiment, row: Any, digest: str, detect: Detect | FaceLandmarks, crop: bool
+    experiment: Experiment, row: Any, digest: str, detect: _Detect | FaceLandmarks, crop: bool
 ) -> tuple[bool, int, str]:
     """Crop one face, unless that is done already from the same source and with the same given landmarks.
 
-    Writes the crop, then an ``.npz`` with `points` (68, 2) in units of the crop, `transform`
-    (2, 3) from continuous source pixels to those of the crop, `faces` found, the `look` that
-    found them, `mesh` and `blendshapes` of `FaceLandmarks` where they are known, and the `sha256` of what it
-    was made of. Returns whether it was made now, faces and look.
+    Writes the crop, then an ``.npz``: `points`, `transform` (see `crop_face`), `faces` found and on which
+    `look`, `mesh` and `blendshapes` where known, and the `sha256` of what it was made of. Returns made,
+    faces, look.
     """
     made_of = digest
     if isinstance(detect, FaceLandmarks):
         made_of = hashlib.sha256(digest.encode() + detect.points.tobytes()).hexdigest()
-    face, landmarks = face_path(experiment, row.image_id), landmarks_path(experiment, row.image_id)
+    face, landmarks = _face_path(experiment, row.image_id), _landmarks_path(experiment, row.image_id)
     if digest and landmarks.exists() and face.exists():
         # A damaged file is made again.
         with suppress(DataError):
@@ -258,12 +257,14 @@ def _align_neutrals(
     known = rows[rows["image_id"].isin(digests) & rows["neutral"].isin(digests)]
 
     def aligned(row: Any) -> bool | UnusableImage:
-        path = neutral_path(experiment, row.image_id)
+        path = _neutral_path(experiment, row.image_id)
         if path.exists() and not {row.image_id, row.neutral} & new:
             return False
-        points, of_face = (_source_landmarks(experiment, image_id) for image_id in (row.neutral, row.image_id))
+        points, of_face = (
+            _source_landmarks(experiment, image_id) for image_id in (row.neutral, row.image_id)
+        )
         pixels = decode_image(read_source(path_of[row.neutral]))
-        face = read_image(face_path(experiment, row.image_id))
+        face = read_image(_face_path(experiment, row.image_id))
         transform = _read_transform(experiment, row.image_id)
         try:
             neutral = align_neutral(pixels, points, face, of_face, transform)
@@ -279,7 +280,7 @@ def _align_neutrals(
             run.omit(f"neutral face of {row.image_id}", outcome)
             refused.append(row.image_id)
         else:
-            (run.made if outcome else run.kept)(neutral_path(experiment, row.image_id), items=0)
+            (run.made if outcome else run.kept)(_neutral_path(experiment, row.image_id), items=0)
     known = known[~known["image_id"].isin(refused)]
     without = int((~rows["image_id"].isin(known["image_id"])).sum())
     if len(known) and without:
@@ -289,7 +290,7 @@ def _align_neutrals(
 
 def _blendshapes(experiment: Experiment, image_ids: list[str]) -> pd.DataFrame:
     """Return the blendshapes of prepared faces by ``image_id``, without those whose landmarks were given."""
-    read = {image_id: read_arrays(landmarks_path(experiment, image_id)) for image_id in image_ids}
+    read = {image_id: read_arrays(_landmarks_path(experiment, image_id)) for image_id in image_ids}
     rows = {name: arrays["blendshapes"] for name, arrays in read.items() if "blendshapes" in arrays}
     table = pd.DataFrame(np.concatenate(list(rows.values())) if rows else None)
     return table.set_index(pd.Index(list(rows), name="image_id", dtype=object)).round(4)

@@ -15,14 +15,14 @@ from ekman_expressions.core.files import read_arrays, read_csv, require, write_a
 from ekman_expressions.facespace.heatmaps import (
     KINDS,
     RunningMean,
+    _to_overlay,
     heatmap_name,
     heatmap_path,
     threshold_otsu,
     to_jet,
-    to_overlay,
     to_uint8,
 )
-from ekman_expressions.facespace.masks import atlas, ekman_mask, mask_path
+from ekman_expressions.facespace.masks import _mask_path, atlas, ekman_mask
 from ekman_expressions.facespace.warp import SHAPE, normalise
 from ekman_expressions.study import prepared
 from ekman_expressions.study.experiment import Experiment
@@ -151,14 +151,14 @@ def _write(
     write_image(paths["GRAY"], gray)
     write_image(paths["COLORMAP_JET"], to_jet(gray))
     write_image(paths["THRESHOLD"], threshold_otsu(gray)[1].astype(np.uint8) * 255)
-    write_image(paths["OVERLAY"], to_overlay(gray, face, ekman_mask(expression)))
+    write_image(paths["OVERLAY"], _to_overlay(gray, face, ekman_mask(expression)))
     run.made(*paths.values(), floats)
 
 
 def masks(experiment: Experiment, run: Run) -> None:
     """Write the six Ekman masks as pictures, and the table of regions."""
     for expression in EXPRESSIONS:
-        path = mask_path(experiment.masks_folder, expression)
+        path = _mask_path(experiment.masks_folder, expression)
         write_image(path, ekman_mask(expression).astype(np.uint8) * 255)
         run.made(path)
     path = experiment.masks_folder / "regions.csv"

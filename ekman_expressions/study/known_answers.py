@@ -29,12 +29,12 @@ from ekman_expressions.measures.known_answers import (
     ORACLE,
     READINGS,
     REFERENCES,
+    _iou_at_equal_area,
+    _masks_against_movement,
+    _summarise_localisation,
     changed_pixels,
-    iou_at_equal_area,
     localisation_auc,
-    masks_against_movement,
     most_changed,
-    summarise_localisation,
 )
 from ekman_expressions.study import prepared
 from ekman_expressions.study.experiment import Experiment
@@ -50,7 +50,7 @@ _SIDE = 224
 
 
 @dataclass(frozen=True)
-class CausalMaps:
+class _CausalMaps:
     """Mean displacement in face space, (275, 224), by expression; of the surface in mm, or of landmarks.
 
     ``means`` over each subject's images first, then over subjects; ``by_subject`` by expression and subject;
@@ -73,7 +73,7 @@ def warped_layers(experiment: Experiment, row: Any, names: Iterable[str]) -> dic
         raise MissingError(f"its source image {source} is not there any more")
     if sha256(source) != row.sha256:
         raise DataError("its source image has changed since it was prepared: run the step 'faces' again")
-    layers = read_layers(row.source_id, experiment.faces.roots.get(prepared.DATABASE))
+    layers = read_layers(row.source_id, experiment.faces.roots.get(prepared._DATABASE))
     lacking = sorted(set(names) - set(layers))
     if lacking:
         raise DataError(f"its mask has no layer {', '.join(lacking)}, only {row.layers or 'none'}")
@@ -92,7 +92,7 @@ def _moving_faces(experiment: Experiment) -> pd.DataFrame:
     return prepared.known_faces(experiment)
 
 
-def causal_maps(experiment: Experiment) -> CausalMaps:
+def causal_maps(experiment: Experiment) -> _CausalMaps:
     """Average the causal masks of an experiment's synthetic faces per expression, in face space.
 
     If it has none, how far the landmarks moved from each person's neutral face (`facespace.movement`).
@@ -122,7 +122,7 @@ def causal_maps(experiment: Experiment) -> CausalMaps:
     for expression, subject in sorted(means, key=lambda cell: (EXPRESSIONS.index(cell[0]), cell[1])):
         by_subject.setdefault(expression, {})[subject] = np.float32(means[expression, subject].mean)
     # A subject with more usable images than another counts no more for that.
-    return CausalMaps(
+    return _CausalMaps(
         means={name: np.mean(list(maps.values()), axis=0) for name, maps in by_subject.items()},
         by_subject=by_subject,
         omissions=tuple(omissions),
@@ -134,10 +134,10 @@ def _landmarks_moved(experiment: Experiment, row: Any) -> np.ndarray:
 
 
 def mask_agreement(means: Mapping[str, np.ndarray]) -> pd.DataFrame:
-    """Return the `iou_at_equal_area` of each Ekman mask (rows) with each mean causal map (columns)."""
+    """Return the `_iou_at_equal_area` of each Ekman mask (rows) with each mean causal map (columns)."""
     masks = {name: ekman_mask(name) for name in means}
     return pd.DataFrame(
-        {name: [iou_at_equal_area(found, mask) for mask in masks.values()] for name, found in means.items()},
+        {name: [_iou_at_equal_area(found, mask) for mask in masks.values()] for name, found in means.items()},
         index=list(masks),
     )
 
@@ -200,7 +200,7 @@ _PANELS = {
 _MOVED = 1 / 3
 
 
-def nothing_known(experiment: Experiment) -> str:
+def _nothing_known(experiment: Experiment) -> str:
     """Say why nothing is known of an experiment's faces; an empty text if something is."""
     if prepared.any_known(experiment) or "neutral" in prepared.read_manifest(experiment):
         return ""
@@ -215,7 +215,7 @@ def known_answers(experiment: Experiment, run: Run) -> None:
 
     Of ``explanation.explainer`` and each of ``explanation.compare``, in two readings, all blurred alike.
     Writes ``localisation_faces.csv``, a row per explained face and reading, ``localisation.csv`` (see
-    `summarise_localisation`), ``masks.csv`` and ``masks_summary.csv`` (see `masks_against_movement`).
+    `_summarise_localisation`), ``masks.csv`` and ``masks_summary.csv`` (see `_masks_against_movement`).
     Baselines have no network. Where no face is synthetic, what moved is taken from the landmarks. Else
     faces that are not synthetic are passed over; explainers without explanations
     (`MissingError` if none has any) and faces whose masks or meshes cannot be used are left out.
@@ -238,7 +238,7 @@ def known_answers(experiment: Experiment, run: Run) -> None:
         moved = causal_maps(experiment)
     except DataError as error:
         run.omit("Ekman masks", error)
-        moved = CausalMaps({}, {})
+        moved = _CausalMaps({}, {})
     for image_id, reason in moved.omissions:
         run.omit(f"causal map {image_id}", reason)
 
@@ -288,7 +288,7 @@ def known_answers(experiment: Experiment, run: Run) -> None:
     table = pd.DataFrame(faces, columns=[*_FACES, *references])
     tables = {
         "localisation_faces": table,
-        "localisation": summarise_localisation(table, seed=experiment.seed),
+        "localisation": _summarise_localisation(table, seed=experiment.seed),
         **_mask_tables(experiment, moved, run),
     }
     for name, table in tables.items():
@@ -302,7 +302,7 @@ def _score_baselines(
     row: Any,
     change: np.ndarray | None,
     changed: dict[str, np.ndarray],
-    moved: CausalMaps,
+    moved: _CausalMaps,
 ) -> list[tuple[str, dict[str, float]]]:
     """Score what knows nothing of a network on one face; the oracle knows the answer, in superpixels."""
     import cv2
@@ -353,11 +353,11 @@ def _explained(experiment: Experiment, network: str, fold: str) -> Iterator[tupl
                 yield image_id, expression
 
 
-def _mask_tables(experiment: Experiment, moved: CausalMaps, run: Run) -> dict[str, pd.DataFrame]:
+def _mask_tables(experiment: Experiment, moved: _CausalMaps, run: Run) -> dict[str, pd.DataFrame]:
     try:
         masks = {name: ekman_mask(name) for name in moved.means}
         seed = derive_seed(experiment.seed, "reference masks")
-        pairs, summary = masks_against_movement(moved.by_subject, masks, seed=seed)
+        pairs, summary = _masks_against_movement(moved.by_subject, masks, seed=seed)
     except DataError as error:
         run.omit("Ekman masks", error)
         pairs = pd.DataFrame(columns=["mask", "causal_map", "iou"])
@@ -368,7 +368,7 @@ def _mask_tables(experiment: Experiment, moved: CausalMaps, run: Run) -> dict[st
 def localisation_figure(table: pd.DataFrame) -> Figure:
     """Draw the benchmark: explainers and readings as rows, networks as colours, baselines as bands.
 
-    `table` is that of `summarise_localisation`; `DataError` if it has no explained faces.
+    `table` is that of `_summarise_localisation`; `DataError` if it has no explained faces.
     """
     dots = table[table["network"] != "none"]
     if dots.empty:
@@ -417,7 +417,7 @@ def localisation_table(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def masks_figure(pairs: pd.DataFrame, summary: pd.DataFrame) -> Figure:
-    """Draw the IoU of each Ekman mask with what moves in each expression; see `masks_against_movement`."""
+    """Draw the IoU of each Ekman mask with what moves in each expression; see `_masks_against_movement`."""
     names = list(dict.fromkeys(pairs["mask"]))
     wide = pairs.pivot(index="mask", columns="causal_map", values="iou").loc[names, names]
     found = summary.set_index("statistic")

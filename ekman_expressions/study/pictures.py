@@ -23,7 +23,7 @@ from ekman_expressions.facespace.masks import atlas
 from ekman_expressions.measures.scores import AVERAGE
 from ekman_expressions.measures.trees import pair_matrix
 from ekman_expressions.study import known_answers, quality, training
-from ekman_expressions.study.evaluation import NONE_OF_THEM
+from ekman_expressions.study.evaluation import _NONE_OF_THEM
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.provenance import Run
 
@@ -96,7 +96,7 @@ def _evaluation(experiment: Experiment) -> Iterator[_Picture]:
         "Bars: mean over folds. Points: folds.",
         f"Bars of accuracy: {_listed(scores.groupby('network', sort=False)['accuracy'].mean())}.",
     )
-    classes = [name for name in (*EXPRESSIONS, NONE_OF_THEM) if name in set(table["predicted"])]
+    classes = [name for name in (*EXPRESSIONS, _NONE_OF_THEM) if name in set(table["predicted"])]
     matrices = {
         network: rows.pivot(index="expression", columns="predicted", values="images")
         .reindex(EXPRESSIONS, columns=classes, fill_value=0)

@@ -11,32 +11,33 @@ import pandas as pd
 from ekman_expressions.core.errors import DataError, MissingError, SettingsError
 from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import read_arrays, read_csv, read_image, require
-from ekman_expressions.faces import landmark_error, landmark_outliers, synthetic
+from ekman_expressions.faces import landmark_outliers, synthetic
 from ekman_expressions.faces.cropping import resize_face
 from ekman_expressions.faces.faces import Faces
 from ekman_expressions.faces.folders import check_ids
+from ekman_expressions.faces.landmarks import _landmark_error
 from ekman_expressions.study.experiment import Experiment
 
 COLUMNS = ("image_id", "path", "dataset", "subject", "expression", "fold")
 """Columns that every prepared manifest has; ``intensity``, ``neutral`` and ``sha256`` may follow."""
 
-DATABASE = "synthetic"
+_DATABASE = "synthetic"
 """The name of the synthetic faces in an experiment's settings."""
 
 _AGAIN = "Delete it and run the step 'faces' again."
 
 
-def face_path(experiment: Experiment, image_id: str) -> Path:
+def _face_path(experiment: Experiment, image_id: str) -> Path:
     """The cropped face of one image."""
     return experiment.faces_folder / "faces" / f"{image_id}.png"
 
 
-def neutral_path(experiment: Experiment, image_id: str) -> Path:
+def _neutral_path(experiment: Experiment, image_id: str) -> Path:
     """The same person's neutral face, aligned to one image's crop."""
     return experiment.faces_folder / "neutrals" / f"{image_id}.png"
 
 
-def landmarks_path(experiment: Experiment, image_id: str) -> Path:
+def _landmarks_path(experiment: Experiment, image_id: str) -> Path:
     """The landmarks of one image, and how its crop was cut out."""
     return experiment.faces_folder / "landmarks" / f"{image_id}.npz"
 
@@ -103,7 +104,7 @@ def read_faces(
 
 
 def _read_face(experiment: Experiment, image_id: str, *, neutral: bool = False) -> np.ndarray:
-    path, size = (neutral_path if neutral else face_path)(experiment, image_id), experiment.faces.size
+    path, size = (_neutral_path if neutral else _face_path)(experiment, image_id), experiment.faces.size
     if neutral and not path.exists():
         raise MissingError(
             f"{image_id} has no neutral face of the same person. Databases with neutral images have them; in "
@@ -120,7 +121,7 @@ def _read_face(experiment: Experiment, image_id: str, *, neutral: bool = False) 
 
 def read_landmarks(experiment: Experiment, image_id: str) -> np.ndarray:
     """Read the landmarks of one prepared face, (68, 2) float32, in units of the crop's side; see `Faces`."""
-    path = require(landmarks_path(experiment, image_id), "faces")
+    path = require(_landmarks_path(experiment, image_id), "faces")
     points = read_arrays(path, ("points",))["points"]
     if points.shape != (68, 2) or not np.isfinite(points).all():
         raise DataError(
@@ -131,15 +132,17 @@ def read_landmarks(experiment: Experiment, image_id: str) -> np.ndarray:
 
 def read_mesh(experiment: Experiment, image_id: str) -> np.ndarray:
     """Read the mesh of one prepared face, or of a neutral one, in its source image; see `FaceLandmarks`."""
-    arrays = read_arrays(require(landmarks_path(experiment, image_id), "faces"))
+    arrays = read_arrays(require(_landmarks_path(experiment, image_id), "faces"))
     if "mesh" not in arrays:
-        raise MissingError(f"{image_id} has no mesh: its landmarks were given, or found by an earlier version")
+        raise MissingError(
+            f"{image_id} has no mesh: its landmarks were given, or found by an earlier version"
+        )
     return arrays["mesh"]
 
 
 def _read_transform(experiment: Experiment, image_id: str) -> np.ndarray:
     """Read how a crop was cut out of its source image, (2, 3) float64; see `crop_face`."""
-    path = require(landmarks_path(experiment, image_id), "faces")
+    path = require(_landmarks_path(experiment, image_id), "faces")
     transform = read_arrays(path, ("transform",))["transform"]
     usable = transform.shape == (2, 3) and np.isfinite(transform).all()
     if not usable or abs(np.linalg.det(transform[:, :2])) < 1e-12:
@@ -151,8 +154,8 @@ def _read_transform(experiment: Experiment, image_id: str) -> np.ndarray:
 
 def any_known(experiment: Experiment) -> bool:
     """Say whether some of the prepared faces of an experiment are synthetic."""
-    return DATABASE in experiment.faces.datasets and bool(
-        (read_manifest(experiment)["dataset"] == DATABASE).any()
+    return _DATABASE in experiment.faces.datasets and bool(
+        (read_manifest(experiment)["dataset"] == _DATABASE).any()
     )
 
 
@@ -163,20 +166,20 @@ def known_faces(experiment: Experiment) -> pd.DataFrame:
     ``source_path`` are the image's in the set. Raises `SettingsError` if the experiment has no synthetic
     faces, and `DataError` if faces were prepared that the set does not hold.
     """
-    if DATABASE not in experiment.faces.datasets:
+    if _DATABASE not in experiment.faces.datasets:
         raise SettingsError(
             f"The experiment {experiment.name!r} has faces of {', '.join(experiment.faces.datasets)}. How a "
             "face moved is only known where it was rendered: use an experiment with "
-            f"datasets = [\"{DATABASE}\"], such as the preset 'demo'."
+            f"datasets = [\"{_DATABASE}\"], such as the preset 'demo'."
         )
     prepared = read_manifest(experiment)
-    prepared = prepared[prepared["dataset"] == DATABASE].sort_values("image_id", ignore_index=True)
+    prepared = prepared[prepared["dataset"] == _DATABASE].sort_values("image_id", ignore_index=True)
     if prepared.empty:
         raise DataError(
-            f"{experiment.manifest_path} lists no face of {DATABASE}. Run the step 'faces' again."
+            f"{experiment.manifest_path} lists no face of {_DATABASE}. Run the step 'faces' again."
         )
-    source_id = prepared["image_id"].str.removeprefix(f"{DATABASE}_")
-    root = synthetic.folder(experiment.faces.roots.get(DATABASE))
+    source_id = prepared["image_id"].str.removeprefix(f"{_DATABASE}_")
+    root = synthetic.folder(experiment.faces.roots.get(_DATABASE))
     listed = synthetic.load(root).set_index("image_id")
     unknown = source_id[~source_id.isin(listed.index)]
     if len(unknown):
@@ -198,14 +201,14 @@ def outlier_table(experiment: Experiment) -> pd.DataFrame:
 
 
 def error_table(experiment: Experiment) -> pd.DataFrame:
-    """Tabulate the `landmark_error` of an experiment's synthetic faces against vertices of their mesh.
+    """Tabulate the `_landmark_error` of an experiment's synthetic faces against vertices of their mesh.
 
     The 68 vertices were chosen on other persons as those nearest to what the same detector
     finds on neutral, frontal faces. So the table says how steadily the same place on the skin is
     found under expression, pose and light, not whether an anatomist would choose that place.
     """
     rows = known_faces(experiment)
-    truth = synthetic.mesh_landmarks(experiment.faces.roots.get(DATABASE))
+    truth = synthetic.mesh_landmarks(experiment.faces.roots.get(_DATABASE))
     missing = [image_id for image_id in rows["source_id"] if image_id not in truth]
     if missing:
         raise DataError(
@@ -213,7 +216,7 @@ def error_table(experiment: Experiment) -> pd.DataFrame:
             f"{missing[0]}. Take all files of the set from one version."
         )
     detected = [_source_landmarks(experiment, image_id) for image_id in rows["image_id"]]
-    return landmark_error(np.array(detected), np.array([truth[image_id] for image_id in rows["source_id"]]))
+    return _landmark_error(np.array(detected), np.array([truth[image_id] for image_id in rows["source_id"]]))
 
 
 def _source_landmarks(experiment: Experiment, image_id: str) -> np.ndarray:

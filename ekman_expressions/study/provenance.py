@@ -15,13 +15,13 @@ from typing import Any
 from ekman_expressions.core.errors import ConflictError, DataError, EkmanExpressionsError, MissingError
 from ekman_expressions.core.files import read_json, require, sha256
 from ekman_expressions.core.startup import start_tensorflow
-from ekman_expressions.faces.landmarks import find_model
+from ekman_expressions.faces.landmarks import _find_model
 from ekman_expressions.study.experiment import Experiment, find_root, presets
 
 _SHOWN = 5
 """Items named for each reason in a summary; all are in run.json."""
 
-Output = dict[str, Any]
+_Output = dict[str, Any]
 """What run.json keeps of a file: ``sha256``; ``size`` in bytes and ``mtime_ns``, as long as which agree
 the file is not hashed again."""
 
@@ -47,13 +47,13 @@ class Run:
     notes : list of str
         What else a reader should know, e.g. that a fold lacks an expression.
     outputs : dict of Path to dict or None
-        The files of the step, see `Output`; None where the file is as the last run left it.
+        The files of the step, see `_Output`; None where the file is as the last run left it.
     """
 
     def __init__(
         self,
         folder: Path | None = None,
-        known: Mapping[Path, Output] | None = None,
+        known: Mapping[Path, _Output] | None = None,
         on_change: Callable | None = None,
         *,
         resumed: bool = False,
@@ -66,7 +66,7 @@ class Run:
         self.skipped = 0
         self.omissions: list[dict[str, str]] = []
         self.notes: list[str] = []
-        self.outputs: dict[Path, Output | None] = {}
+        self.outputs: dict[Path, _Output | None] = {}
 
     def begin(self) -> None:
         """Say that files of the step change: from here to its end it counts as unfinished."""
@@ -183,13 +183,13 @@ def _merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _described(path: Path) -> Output:
+def _described(path: Path) -> _Output:
     """Return what run.json keeps of a file."""
     status = path.stat()
     return {"sha256": sha256(path), "size": status.st_size, "mtime_ns": status.st_mtime_ns}
 
 
-def _hash_now(path: Path, output: Output) -> str | None:
+def _hash_now(path: Path, output: _Output) -> str | None:
     """Return the hash of a file as it is now, None without it; it is read only if it seems changed."""
     try:
         status = path.stat()
@@ -299,7 +299,7 @@ def info() -> dict[str, Any]:
         f"{name}={value}" for name, value in sorted(os.environ.items()) if name.startswith(_VARIABLES)
     ]
     try:
-        landmark_model = find_model()
+        landmark_model = _find_model()
     except (EkmanExpressionsError, OSError) as error:
         landmark_model = f"not found ({error})"
     return {

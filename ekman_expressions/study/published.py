@@ -17,18 +17,18 @@ from ekman_expressions.core.errors import DataError, MissingError
 from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import read_csv, sha256
 from ekman_expressions.facespace.masks import read_mask
-from ekman_expressions.measures.heatmap_set import known_figures, read_heatmaps
+from ekman_expressions.measures.heatmap_set import _known_figures, read_heatmaps
 from ekman_expressions.measures.scores import AVERAGE, METRICS, score_heatmaps, summarise
 from ekman_expressions.study.experiment import Experiment, find_root
 
-TOLERANCE = 5e-5
+_TOLERANCE = 5e-5
 """The published numbers have four decimals."""
 
 VARIABLE = "EKMAN_EXPRESSIONS_PUBLISHED"
 REPOSITORY = "https://github.com/Xavi3398/ekman_expressions"
-COMMIT = "5ea21eb6dc1995481d68ce8a0734dac4ced0d989"
+_COMMIT = "5ea21eb6dc1995481d68ce8a0734dac4ced0d989"
 
-_BASE_URL = f"https://raw.githubusercontent.com/Xavi3398/ekman_expressions/{COMMIT}/heatmaps/"
+_BASE_URL = f"https://raw.githubusercontent.com/Xavi3398/ekman_expressions/{_COMMIT}/heatmaps/"
 _FOLDERS = ("GRAY/heatmaps_by_cv", "GRAY/heatmaps_by_net", "GROUND_TRUTH")
 _FOLDS = tuple(f"CV{number}" for number in range(1, 6))
 _HOW_TO_PASS = (
@@ -56,7 +56,7 @@ class _Report:
     @property
     def off(self) -> pd.DataFrame:
         """The rows of `cells` that differ by more than 5e-5, or could not be compared."""
-        return self.cells[~(self.cells["difference"].abs() <= TOLERANCE)]
+        return self.cells[~(self.cells["difference"].abs() <= _TOLERANCE)]
 
     @property
     def ok(self) -> bool:
@@ -142,7 +142,7 @@ def verify(path: Path | str | None = None) -> _Report:
     # What cannot be read was an error above.
     found = read_heatmaps(folder, np.array(list(masks.values())), networks, _FOLDS, omit=lambda *_: None)
     known = _table("known_figures.csv", dtype={"known": str})
-    known["obtained"] = known["figure"].map(known_figures(found))
+    known["obtained"] = known["figure"].map(_known_figures(found))
     known["agrees"] = known["obtained"].between(known["low"], known["high"])
     return _Report(folder=folder, cells=cells, pooled=summarise(pooled), known=known, changed=changed)
 
@@ -183,7 +183,7 @@ def _download(
 
     pooch.get_logger().setLevel("WARNING")
     registry = dict(_released_files() if registry is None else registry)
-    folder = pooch.os_cache("ekman_expressions") / "published" / COMMIT if folder is None else folder
+    folder = pooch.os_cache("ekman_expressions") / "published" / _COMMIT if folder is None else folder
     store = pooch.create(path=folder, base_url=base_url, registry=registry, retry_if_failed=1)
     workers = ThreadPoolExecutor(max_workers=8)
     try:
@@ -208,13 +208,13 @@ def render(report: _Report) -> str:
         named = ", ".join(report.changed[:5]) + (", ..." if len(report.changed) > 5 else "")
         lines.append(f"{len(report.changed)} files are not the released ones: {named}")
     for metric in METRICS:
-        lines += ["", f"{metric}: published / obtained; ! = off by more than {TOLERANCE:g}"]
+        lines += ["", f"{metric}: published / obtained; ! = off by more than {_TOLERANCE:g}"]
         lines += _compare(report.cells[report.cells["metric"] == metric])
     total, off = len(report.cells), len(report.off)
     by_folds = report.cells[report.cells["metric"] == "iou"].rename(columns={"obtained": "iou"})
     lines += [
         "",
-        f"{total - off} of {total} published numbers agree within {TOLERANCE:g}; "
+        f"{total - off} of {total} published numbers agree within {_TOLERANCE:g}; "
         f"the largest difference is {report.cells['difference'].abs().max(skipna=False):.2e}.",
         "",
         "Mean IoU of a network over expressions, in both readings:",
@@ -273,7 +273,7 @@ def _compare(cells: pd.DataFrame) -> list[str]:
 
 
 def _pair(expected: float, obtained: float, difference: float) -> str:
-    sign = " " if abs(difference) <= TOLERANCE else "!"
+    sign = " " if abs(difference) <= _TOLERANCE else "!"
     return f"{expected:.4f}/{obtained:.4f}{sign}".replace("0.", ".").rjust(15)
 
 

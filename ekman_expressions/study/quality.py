@@ -42,7 +42,7 @@ from ekman_expressions.study.provenance import Run
 from ekman_expressions.zoo.backends import is_keras
 from ekman_expressions.zoo.model import GROUP, Model, as_model
 
-QUALITY_TABLES: dict[str, tuple[str, ...]] = {
+_QUALITY_TABLES: dict[str, tuple[str, ...]] = {
     "reliability": (
         *("explainer", "network", "fold", "image_id", "expression", "hidden", "superpixels"),
         *("mean_standard_error", "r2", "r2_standard_error", "r2_unseen", "units"),
@@ -93,7 +93,7 @@ def quality(experiment: Experiment, run: Run) -> None:
     """Measure how good the explanations of an experiment are.
 
     For the explainer in use and those of ``explanation.compare`` together, in the folder ``quality`` of the
-    explainer in use: `QUALITY_TABLES`, and in ``parts`` those of single models, from which an interrupted
+    explainer in use: `_QUALITY_TABLES`, and in ``parts`` those of single models, from which an interrupted
     run resumes.
 
     - ``reliability``: R², also on unseen samples, bootstrap standard errors, sign flips; no model call.
@@ -105,7 +105,7 @@ def quality(experiment: Experiment, run: Run) -> None:
       or the superpixels are others.
     - ``hidden``: how well LIME describes each network by what hidden superpixels look like; the same faces.
     """
-    tables: dict[str, list[pd.DataFrame]] = {name: [] for name in QUALITY_TABLES}
+    tables: dict[str, list[pd.DataFrame]] = {name: [] for name in _QUALITY_TABLES}
     for network, fold in tqdm(experiment.pairs, desc="Resampling", unit="model"):
         make = partial(_reliability, experiment, network, fold, run)
         tables["reliability"] += _parts(experiment, run, f"{network}_{fold}", ("reliability",), make)
@@ -118,20 +118,20 @@ def quality(experiment: Experiment, run: Run) -> None:
         make = partial(_explained_again, experiment, network, model, run)
         for name, part in zip(_AGAIN, _parts(experiment, run, network, _AGAIN, make), strict=True):
             tables.get(name, []).append(part)
-    tables["erasing"] = _averaged(_joined(tables["curves"], QUALITY_TABLES["curves"]), run)
+    tables["erasing"] = _averaged(_joined(tables["curves"], _QUALITY_TABLES["curves"]), run)
     for name, parts in tables.items():
         path = experiment.quality_folder / f"{name}.csv"
-        write_csv(path, _joined(parts, QUALITY_TABLES[name]))
+        write_csv(path, _joined(parts, _QUALITY_TABLES[name]))
         run.made(path, items=0)
-    for network, rows in _joined(tables["hidden"], QUALITY_TABLES["hidden"]).groupby("network", sort=False):
+    for network, rows in _joined(tables["hidden"], _QUALITY_TABLES["hidden"]).groupby("network", sort=False):
         found = ", ".join(f"{row.hidden} {row.r2:.2f} ({row.r2_unseen:.2f})" for row in rows.itertuples())
         run.note(f"{network}: R² (on unseen samples) by what hidden superpixels look like: {found}")
 
 
 def read_quality(experiment: Experiment, table: str) -> pd.DataFrame:
-    """Read one of `QUALITY_TABLES`; `MissingError` if the step 'quality' has not run."""
+    """Read one of `_QUALITY_TABLES`; `MissingError` if the step 'quality' has not run."""
     path = require(experiment.quality_folder / f"{table}.csv", "quality")
-    return read_csv(path, QUALITY_TABLES[table], dtype={"image_id": str})
+    return read_csv(path, _QUALITY_TABLES[table], dtype={"image_id": str})
 
 
 def read_curves(experiment: Experiment) -> dict[tuple[str, str], dict[str, np.ndarray]]:
@@ -140,7 +140,7 @@ def read_curves(experiment: Experiment) -> dict[tuple[str, str], dict[str, np.nd
     folder, columns = experiment.quality_folder / "parts", list(_POINTS)
     names = [f"curves-{network}_{fold}.*csv" for network, fold in experiment.pairs]
     parts = [read_csv(path) for name in names for path in folder.glob(name)]
-    table = _joined(parts, (*QUALITY_TABLES["curves"], *columns))
+    table = _joined(parts, (*_QUALITY_TABLES["curves"], *columns))
     found: dict[_Cell, dict[str, np.ndarray]] = {
         cell: {
             ranking: rows[columns].to_numpy(float).reshape(-1, 2, len(CURVE_SHARES))
@@ -263,7 +263,7 @@ def _reliability(experiment: Experiment, network: str, fold: str, run: Run) -> t
         fit = (found.r2, found.r2_standard_error, unseen_r2(by, record, index(expression)))
         rates = (found.units, found.flip_rate, found.weighted_flip_rate)
         rows.append((*about, found.standard_errors.mean(), *fit, *rates))
-    return (pd.DataFrame(rows, columns=QUALITY_TABLES["reliability"]),)
+    return (pd.DataFrame(rows, columns=_QUALITY_TABLES["reliability"]),)
 
 
 def _curves(
@@ -282,7 +282,7 @@ def _curves(
             found += [(*about, *line) for line in _curves_of_face(experiment, *about, names, model(fold))]
         except _FAILURES as error:
             run.omit(f"{network}_{fold} {row.image_id}: deletion and insertion", error)
-    return (pd.DataFrame(found, columns=[*QUALITY_TABLES["curves"], *_POINTS]),)
+    return (pd.DataFrame(found, columns=[*_QUALITY_TABLES["curves"], *_POINTS]),)
 
 
 def _curves_of_face(
@@ -401,7 +401,7 @@ def _explained_again(
         r2, unseen = pd.DataFrame(fits[colour]).mean()
         hidden.append((network, colour, len(fits[colour]), r2, unseen, unseen >= DESCRIBED))
     frames = {"untrained": untrained, "sensitivity": sensitivity, "hidden": hidden}
-    return *(pd.DataFrame(rows, columns=QUALITY_TABLES[name]) for name, rows in frames.items()), heatmaps
+    return *(pd.DataFrame(rows, columns=_QUALITY_TABLES[name]) for name, rows in frames.items()), heatmaps
 
 
 def _iou(heatmap: np.ndarray, expression: str) -> float:

@@ -15,7 +15,7 @@ from ekman_expressions.facespace.masks import read_mask
 from ekman_expressions.measures.heatmap_set import TABLES, HeatmapSet, assess, read_heatmaps
 from ekman_expressions.measures.regions import region_masses, region_table
 from ekman_expressions.measures.uncertainty import (
-    RELIABLE,
+    _RELIABLE,
     SUBJECT_RESAMPLES,
     SubjectReplicates,
     fold_of,
@@ -27,7 +27,7 @@ from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.prepared import read_manifest
 from ekman_expressions.study.provenance import Run
 
-REGIONS = (
+_REGIONS = (
     *("level", "network", "expression", "region", "area", "share", "density"),
     *("centre_prior", "even_face", "p_holm", "maps", "units", "unit"),
 )
@@ -67,10 +67,10 @@ def statistics(experiment: Experiment, run: Run, *, resamples: int = SUBJECT_RES
 
     if subjects is not None:
         known = subjects.reliability[np.isfinite(subjects.reliability)]
-        if (known < RELIABLE).any():
+        if (known < _RELIABLE).any():
             run.note(
-                f"{np.count_nonzero(known < RELIABLE)} of {known.size} heatmaps have a reliability below "
-                f"{RELIABLE} (lowest {known.min():.2f}): those of other people would look different. Explain "
+                f"{np.count_nonzero(known < _RELIABLE)} of {known.size} heatmaps have a reliability below "
+                f"{_RELIABLE} (lowest {known.min():.2f}): those of other people would look different. Explain "
                 "more faces."
             )
 
@@ -101,7 +101,7 @@ def regions(experiment: Experiment, run: Run) -> None:
             cells[network, expression] = pd.concat(masses, ignore_index=True), subjects
     table = region_table(cells, seed=experiment.seed, unit="subjects", omit=run.omit)
     path = experiment.regions_folder / "regions.csv"
-    write_csv(path, table if len(table) else pd.DataFrame(columns=REGIONS))
+    write_csv(path, table if len(table) else pd.DataFrame(columns=_REGIONS))
     run.made(path, items=len(table))
 
 
@@ -112,7 +112,7 @@ def read_table(experiment: Experiment, name: str) -> pd.DataFrame:
 
 def read_regions(experiment: Experiment) -> pd.DataFrame:
     """Read the table of the step "regions"."""
-    return read_csv(require(experiment.regions_folder / "regions.csv", "regions"), REGIONS)
+    return read_csv(require(experiment.regions_folder / "regions.csv", "regions"), _REGIONS)
 
 
 def _over_subjects(experiment: Experiment, found: HeatmapSet, run: Run, resamples: int) -> SubjectReplicates:

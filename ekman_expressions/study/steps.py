@@ -9,11 +9,11 @@ from pathlib import Path
 from ekman_expressions.study.dendrograms import dendrograms
 from ekman_expressions.study.evaluation import evaluation
 from ekman_expressions.study.experiment import Experiment
-from ekman_expressions.study.explainers import explainers, nothing_to_compare
+from ekman_expressions.study.explainers import _nothing_to_compare, explainers
 from ekman_expressions.study.explanations import explanations, facespace
 from ekman_expressions.study.faces import faces
 from ekman_expressions.study.heatmaps import _mask_sources, heatmaps, masks
-from ekman_expressions.study.known_answers import known_answers, nothing_known
+from ekman_expressions.study.known_answers import _nothing_known, known_answers
 from ekman_expressions.study.models import _own_files
 from ekman_expressions.study.quality import quality
 from ekman_expressions.study.scores import barplots, scores
@@ -93,7 +93,7 @@ _STEPS = (
     Step("dendrograms", dendrograms, "dendrograms_folder", "which heatmaps are alike",
          reads=("heatmaps",)),
     Step("explainers", explainers, "comparison_folder", "other explainers, and how far they agree",
-         reads=("facespace", "scores"), every_explainer=True, idle=nothing_to_compare,
+         reads=("facespace", "scores"), every_explainer=True, idle=_nothing_to_compare,
          first=("explanations", "facespace", "heatmaps", "scores", "dendrograms")),
     Step("quality", quality, "quality_folder", "how good the explanations are",
          reads=("faces", "explanations"), resumes=True, every_explainer=True,
@@ -104,7 +104,7 @@ _STEPS = (
          reads=("faces", "facespace")),
     Step("known_answers", known_answers, "known_answers_folder",
          "explanations against what moved in the faces",
-         reads=("faces",), also=("facespace",), every_explainer=True, idle=nothing_known),
+         reads=("faces",), also=("facespace",), every_explainer=True, idle=_nothing_known),
 )
 # fmt: on
 

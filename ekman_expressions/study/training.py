@@ -20,10 +20,11 @@ from ekman_expressions.study.execution import _run_tasks, _Task
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.models import _check_model
 from ekman_expressions.study.provenance import Run
-from ekman_expressions.zoo import NETWORKS, preprocessing_warning, saving, train
-from ekman_expressions.zoo.released import FOLDS, REPOSITORY, download, file_name, load_released, origin
-from ekman_expressions.zoo.training import HISTORY, WATCHED, device_notes, effort, stack_images
-from ekman_expressions.zoo.weights import weights_file
+from ekman_expressions.zoo import NETWORKS, saving, train
+from ekman_expressions.zoo.networks import _preprocessing_warning
+from ekman_expressions.zoo.released import _FOLDS, REPOSITORY, _file_name, _load_released, _origin, download
+from ekman_expressions.zoo.training import _HISTORY, _WATCHED, _device_notes, _effort, _stack_images
+from ekman_expressions.zoo.weights import _weights_file
 
 if TYPE_CHECKING:
     import keras
@@ -56,7 +57,7 @@ def training(experiment: Experiment, run: Run) -> None:
         _look_ahead(experiment, prepared.read_manifest(experiment), run)
     for network in experiment.trained_networks:
         settings = experiment.training
-        if warning := preprocessing_warning(network, settings.preprocessing, settings.weights):
+        if warning := _preprocessing_warning(network, settings.preprocessing, settings.weights):
             run.note(warning)
     tasks = [
         _Task(name="_".join(pair), function=_train_one, arguments=(experiment, *pair)) for pair in trained
@@ -87,44 +88,19 @@ def _nothing_to_train(experiment: Experiment) -> str:
     return "" if experiment.trained_networks else "all models are the user's own: nothing to train"
 
 
-def train_model(
+def _train_model(
     experiment: Experiment, network: str, fold: str, note: Callable[[str], None] | None = None
 ) -> pd.DataFrame:
-    """Train one network on all folds but one, and write the model and its learning curve.
+    """Train one network on all folds but one, write the model and its learning curve, and return the curve.
 
-    The images of `fold` are not even read, unless ``validation = "test"`` asks for a log of how
-    the model does on them, which decides nothing. See `ekman_expressions.zoo.training.train`.
-
-    Parameters
-    ----------
-    experiment : Experiment
-        Settings and folders.
-    network, fold : str
-        Which model.
-    note : callable, optional
-        Takes remarks: that an interrupted training resumes, or that its checkpoint cannot be
-        used. By default they become warnings.
-
-    Returns
-    -------
-    DataFrame
-        The learning curve; no rows with released weights, which are only fetched and loaded.
-
-    Raises
-    ------
-    DataError
-        If there is no image to train on.
-    ModelError
-        If the loss or a weight becomes NaN or infinite. No model is written then; the
-        checkpoint of the last good epoch stays.
-    SavingError
-        If the disk is full. What was written before is whole, and the training can resume.
+    The images of `fold` are not even read, unless ``validation = "test"`` asks for a log of how the model
+    does on them. The model file comes last. No rows with released weights, which are only fetched and loaded.
     """
     _check_model(experiment, network, fold)
     settings = experiment.training
     path = _beside(experiment, network, fold, "checkpoint.npz")
     if settings.weights == "released":
-        model, curve = _released_model(experiment, network, fold), pd.DataFrame(columns=HISTORY)
+        model, curve = _released_model(experiment, network, fold), pd.DataFrame(columns=_HISTORY)
     else:
         try:
             rows, watched = split(experiment, prepared.read_manifest(experiment), fold)
@@ -161,42 +137,21 @@ def train_model(
         }
         took = _beside(experiment, network, fold, "training.json")
         with saving.disk_errors(took):
-            write_json(took, taken | effort())
+            write_json(took, taken | _effort())
     # The model comes last: where it is, all is there.
     history = _beside(experiment, network, fold, "history.csv")
     with saving.disk_errors(history):
         write_csv(history, curve)
     saving.save(model, experiment.model_path(network, fold))
-    saving.remove_checkpoint(path)
+    saving._remove_checkpoint(path)
     return curve
 
 
 def split(experiment: Experiment, manifest: pd.DataFrame, fold: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Choose the images of one fold's models.
+    """Choose the rows that a fold's models are trained on, and those that are watched, both sorted by image.
 
-    The test fold is never trained on. With ``validation = "subjects"`` some of the other
-    subjects are held out, the same for all networks; drawn by the experiment's seed.
-
-    Parameters
-    ----------
-    experiment : Experiment
-        Its seed and training settings count.
-    manifest : DataFrame
-        One row per face, in any order.
-    fold : str
-        The test fold, or one of its trainings (``CV1_S1``).
-
-    Returns
-    -------
-    (DataFrame, DataFrame)
-        Rows to train on, and rows to watch: none, those of the test fold, or those of the
-        subjects held out. Sorted by image.
-
-    Raises
-    ------
-    DataError
-        If there is no image to train on, or (with ``"subjects"``) only one subject, or
-        (with ``"test"``) no image in the test fold.
+    Watched are none, the test fold's, or with ``validation = "subjects"`` those of some of the other
+    subjects, the same for all networks, drawn by the experiment's seed. `DataError` if either cannot be.
     """
     # Sorted, so that the order of the manifest's rows changes nothing.
     rows, fold = manifest.sort_values("image_id"), fold_of(fold)
@@ -231,7 +186,7 @@ def _faces(experiment: Experiment, rows: pd.DataFrame, side: int) -> np.ndarray:
         prepared.read_faces(experiment, names[start : start + _CHUNK], side)
         for start in range(0, len(names), _CHUNK)
     )
-    return stack_images(chunks, (len(names), side, side, 3), experiment.models_folder)
+    return _stack_images(chunks, (len(names), side, side, 3), experiment.models_folder)
 
 
 def _train_one(experiment: Experiment, network: str, fold: str) -> Run:
@@ -241,9 +196,9 @@ def _train_one(experiment: Experiment, network: str, fold: str) -> Run:
     if experiment.model_path(network, fold).exists():
         register = run.kept
         # Left when the process was killed between the model and the end.
-        saving.remove_checkpoint(_beside(*place, "checkpoint.npz"))
+        saving._remove_checkpoint(_beside(*place, "checkpoint.npz"))
     else:
-        train_model(*place, run.note)
+        _train_model(*place, run.note)
         register = run.made
     beside = [_beside(*place, ending) for ending in ("history.csv", "training.json", "source.json")]
     register(experiment.model_path(network, fold), *(path for path in beside if path.exists()))
@@ -253,7 +208,7 @@ def _train_one(experiment: Experiment, network: str, fold: str) -> Run:
 def _look_ahead(experiment: Experiment, manifest: pd.DataFrame, run: Run) -> None:
     """Find what would stop the last of the models now, and note what does not."""
     start_tensorflow()
-    for note in device_notes(experiment.training.devices, experiment.training.precision):
+    for note in _device_notes(experiment.training.devices, experiment.training.precision):
         run.note(note)
     for fold in experiment.face_folds:
         try:
@@ -286,9 +241,9 @@ def learning_curves(experiment: Experiment) -> pd.DataFrame:
         If the step 'training' has not run.
     """
     require(experiment.models_folder / "run.json", "training")
-    columns = list(HISTORY)
+    columns = list(_HISTORY)
     if experiment.training.validation != "none":
-        columns += WATCHED
+        columns += _WATCHED
     curves = []
     for network, fold in experiment.pairs:
         path = _beside(experiment, network, fold, "history.csv")
@@ -296,7 +251,7 @@ def learning_curves(experiment: Experiment) -> pd.DataFrame:
         # A model that was put there by hand has no history.
         if not trained or not path.exists():
             continue
-        curve = read_csv(path, HISTORY)
+        curve = read_csv(path, _HISTORY)
         if curve.empty:
             # Released weights have an empty one.
             continue
@@ -334,15 +289,15 @@ def training_table(experiment: Experiment) -> pd.DataFrame:
     for (network, fold), curve in learning_curves(experiment).groupby(["network", "fold"], sort=False):
         chosen = curve[curve["chosen"].astype(bool)] if "chosen" in curve else curve
         last = chosen.iloc[-1] if len(chosen) else curve.iloc[-1]
-        effort = _beside(experiment, network, fold, "training.json")
-        taken = read_json(effort) if effort.exists() else {}
+        _effort = _beside(experiment, network, fold, "training.json")
+        taken = read_json(_effort) if _effort.exists() else {}
         row = {"network": network, "fold": fold, "side": experiment.side(network)}
         row |= {"epochs": len(curve), "epoch": int(last["epoch"])}
-        row |= {name: last[name] for name in (*HISTORY[1:], *WATCHED) if name in curve}
+        row |= {name: last[name] for name in (*_HISTORY[1:], *_WATCHED) if name in curve}
         rows.append(row | {name: taken.get(name) for name in _EFFORT})
-    watched = WATCHED if experiment.training.validation != "none" else ()
+    watched = _WATCHED if experiment.training.validation != "none" else ()
     table = pd.DataFrame(
-        rows, columns=["network", "fold", "side", "epochs", "epoch", *HISTORY[1:], *watched, *_EFFORT]
+        rows, columns=["network", "fold", "side", "epochs", "epoch", *_HISTORY[1:], *watched, *_EFFORT]
     )
     table[list(_EFFORT)] = table[list(_EFFORT)].astype(float)
     tested = experiment.evaluation_folder / "accuracy_by_fold.csv"
@@ -383,15 +338,15 @@ def training_summary(experiment: Experiment) -> pd.DataFrame:
 
 def _check_released(experiment: Experiment) -> None:
     """Raise unless released models can stand for the trained ones: five folds, and all files there."""
-    if experiment.folds != FOLDS:
+    if experiment.folds != _FOLDS:
         raise SettingsError(
-            f"The released models are of {len(FOLDS)} folds, but faces.folds is {experiment.faces.folds}. "
+            f"The released models are of {len(_FOLDS)} folds, but faces.folds is {experiment.faces.folds}. "
             'Set faces.folds = 5, or another training.weights than "released".'
         )
     folder = experiment.training.released_folder
     if folder is None:
         return
-    names = [file_name(network, fold) for network in experiment.trained_networks for fold in FOLDS]
+    names = [_file_name(network, fold) for network in experiment.trained_networks for fold in _FOLDS]
     missing = [name for name in names if not (Path(folder).expanduser() / name).is_file()]
     if missing:
         raise MissingError(
@@ -408,14 +363,14 @@ def _released_model(experiment: Experiment, network: str, fold: str) -> keras.Mo
     a branch that moves on does not mix revisions.
     """
     training = experiment.training
-    source: dict[str, Any] = {"file": file_name(network, fold)}
+    source: dict[str, Any] = {"file": _file_name(network, fold)}
     if training.released_folder is not None:
         path = Path(training.released_folder).expanduser() / source["file"]
     else:
         commits = [entry["commit"] for entry in _released_sources(experiment).values() if "commit" in entry]
         path, commit = download(network, fold, commits[0] if commits else training.released_revision)
         source |= {"repository": REPOSITORY, "revision": training.released_revision, "commit": commit}
-    loaded = load_released(network, path, preprocessing=training.preprocessing)
+    loaded = _load_released(network, path, preprocessing=training.preprocessing)
     write_json(_beside(experiment, network, fold, "source.json"), source | {"sha256": sha256(path)})
     return loaded
 
@@ -429,7 +384,7 @@ def _released_sources(experiment: Experiment) -> dict[str, dict[str, str]]:
 def _released_notes(experiment: Experiment) -> list[str]:
     """Say for ``run.json`` where each model is from, and what that means for its accuracy."""
     lines = [
-        f"{name}: released weights {entry['file']} ({origin(entry)}, sha256 {entry['sha256']})"
+        f"{name}: released weights {entry['file']} ({_origin(entry)}, sha256 {entry['sha256']})"
         for name, entry in _released_sources(experiment).items()
     ]
     if lines:
@@ -447,7 +402,7 @@ def _initial_weights(experiment: Experiment, network: str) -> str:
         return weights
     if not NETWORKS[network].pretrained or weights == "none":
         return "none"
-    return weights if weights == "imagenet" else str(weights_file(weights, network))
+    return weights if weights == "imagenet" else str(_weights_file(weights, network))
 
 
 def _beside(experiment: Experiment, network: str, fold: str, ending: str) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ekman_expressions.zoo.model import Model, as_model
-from ekman_expressions.zoo.networks import NETWORKS, NetSpec, preprocessing_warning
+from ekman_expressions.zoo.networks import NETWORKS, NetSpec
 from ekman_expressions.zoo.own_models import example_model, load_model
 from ekman_expressions.zoo.training import train
 
@@ -14,6 +14,5 @@ __all__ = [
     "as_model",
     "example_model",
     "load_model",
-    "preprocessing_warning",
     "train",
 ]

@@ -21,9 +21,7 @@ def _output_operations(model: Any) -> list[Any]:
 def _keras_seeded(seed: int) -> Iterator[None]:
     """Let layers that are made within the block draw their seeds from `seed`, in [0, 2**32), alone.
 
-    `keras.utils.set_random_seed` seeds Python's global generator, of which Keras takes a number for each
-    initialiser and dropout. On a worker of a cluster other threads draw from it too, in between,
-    and the same network would start from other weights each time.
+    Keras takes them from Python's global generator, from which a cluster worker's other threads draw too.
     """
     import keras
     from keras.src.random import seed_generator

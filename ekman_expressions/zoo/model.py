@@ -21,7 +21,7 @@ batch size (seen: up to 5e-7 between batches of 1 and of 24 images). With one fi
 image alone.
 """
 
-GRADIENT_GROUP = 8
+_GRADIENT_GROUP = 8
 """Images in each backward pass: fewer, since the activations of all layers are kept in memory."""
 
 PRECISIONS: tuple[str, ...] = ("float32", "bfloat16", "float16")
@@ -30,11 +30,11 @@ PRECISIONS: tuple[str, ...] = ("float32", "bfloat16", "float16")
 SCORES = ("probability", "logit", "contrast")
 """What gradients are taken of; see `Model.gradients`."""
 
-HIDDEN = ("mean", "blur", "superpixel_mean", "neutral")
+_HIDDEN = ("mean", "blur", "superpixel_mean", "neutral")
 """What hidden parts may look like, besides a gray value; see `background`. ``neutral``: the same person's
 neutral face, which whoever explains puts in the place of the word."""
 
-BLUR = 1 / 20
+_BLUR = 1 / 20
 """Standard deviation of the blur in units of the image's shorter side: 11 pixels of 224.
 
 About that of Fong and Vedaldi (2017), 10 pixels of 224: what remains are patches of colour.
@@ -79,7 +79,7 @@ class Model:
         check_range(group, "group", 1, integer=True)
         self._backend = backend
         self.name, self.classes, self.masks = name, tuple(classes), masks
-        self._groups = {"predictions": group, "single predictions": 1, "gradients": GRADIENT_GROUP}
+        self._groups = {"predictions": group, "single predictions": 1, "gradients": _GRADIENT_GROUP}
         self.notes: list[str] = []
         backend.notes = self.notes
 
@@ -162,8 +162,8 @@ class Model:
             If the arguments do not fit each other; or as for `predict`.
         """
         image = check_image(image)
-        segments = check_segments(segments)
-        samples = check_samples(samples, segments)
+        segments = _check_segments(segments)
+        samples = _check_samples(samples, segments)
         if segments.shape != image.shape[:2]:
             raise DataError(f"'segments' has shape {segments.shape}, but the image has {image.shape[:2]}.")
         behind = background(image, behind, segments)
@@ -421,11 +421,11 @@ def as_model(
 
 
 def check_hidden(hidden: Any, name: str) -> None:
-    """Raise `SettingsError` unless `hidden` is a gray value in [0, 1] or one of `HIDDEN`."""
+    """Raise `SettingsError` unless `hidden` is a gray value in [0, 1] or one of `_HIDDEN`."""
     if isinstance(hidden, Real) and not isinstance(hidden, bool):
         check_range(hidden, name, 0, 1)
-    elif not isinstance(hidden, str) or hidden not in HIDDEN:
-        known = ", ".join(map(repr, HIDDEN))
+    elif not isinstance(hidden, str) or hidden not in _HIDDEN:
+        known = ", ".join(map(repr, _HIDDEN))
         raise SettingsError(f"'{name}' must be a gray value in [0, 1] or one of {known}, but got {hidden!r}.")
 
 
@@ -438,7 +438,7 @@ def background(image: np.ndarray, hidden: Any, segments: np.ndarray | None = Non
         RGB.
     hidden : float, {'mean', 'blur', 'superpixel_mean'}, (H, W, 3) ndarray or callable
         A gray value (0: black); the mean of each channel; the image after a Gaussian blur
-        (see `BLUR`; Fong and Vedaldi, 2017, doi:10.1109/ICCV.2017.371); each superpixel's own mean colour,
+        (see `_BLUR`; Fong and Vedaldi, 2017, doi:10.1109/ICCV.2017.371); each superpixel's own mean colour,
         as the package `lime` has it; the background itself, in [0, 1]; or a function from the image to it.
     segments : (H, W) ndarray of int, optional
         The superpixels, 0 ... S - 1, which ``'superpixel_mean'`` needs.
@@ -472,7 +472,7 @@ def background(image: np.ndarray, hidden: Any, segments: np.ndarray | None = Non
     if hidden == "blur":
         from scipy.ndimage import gaussian_filter
 
-        sigma = BLUR * min(image.shape[:2])
+        sigma = _BLUR * min(image.shape[:2])
         blurred = gaussian_filter(image.astype(np.float64), (sigma, sigma, 0), mode="nearest")
         return np.clip(blurred, 0, 1).astype(np.float32)
     return np.full(image.shape, hidden, np.float32)
@@ -494,7 +494,7 @@ def check_image(image: Any) -> np.ndarray:
     return np.ascontiguousarray(image, np.float32)
 
 
-def check_segments(segments: Any) -> np.ndarray:
+def _check_segments(segments: Any) -> np.ndarray:
     """Return superpixels, or raise `DataError` unless they are labels 0 ... S - 1, each occurring."""
     segments = np.asarray(segments)
     if segments.ndim != 2 or segments.size == 0 or segments.dtype.kind not in "iu":
@@ -511,7 +511,7 @@ def check_segments(segments: Any) -> np.ndarray:
     return segments
 
 
-def check_samples(samples: Any, segments: np.ndarray) -> np.ndarray:
+def _check_samples(samples: Any, segments: np.ndarray) -> np.ndarray:
     """Return samples, or raise `DataError` unless they are bool with a column per superpixel."""
     samples = np.asarray(samples)
     count = int(np.max(segments)) + 1

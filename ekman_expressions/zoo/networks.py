@@ -110,7 +110,7 @@ class NetSpec:
             features = keras.layers.GlobalAveragePooling2D(name="average")(backbone.output)
         else:
             features = inputs
-            for layer in LAYERS[self.name]():
+            for layer in _LAYERS[self.name]():
                 features = layer(features)
         outputs = keras.layers.Dense(classes, activation="softmax", name="probabilities")(features)
         model = keras.Model(inputs, outputs, name=self.name)
@@ -204,7 +204,7 @@ def _alexnet() -> list[keras.Layer]:
     ]
 
 
-LAYERS: dict[str, Callable[[], list[keras.Layer]]] = {
+_LAYERS: dict[str, Callable[[], list[keras.Layer]]] = {
     "SilNet": _silnet,
     "WeiNet": _weinet,
     "AlexNet": _alexnet,
@@ -264,23 +264,9 @@ def _native(name: str, images: Any) -> Any:
     return keras.layers.Rescaling(255.0, name="gray_values")(images)
 
 
-def preprocessing_warning(network: str, preprocessing: str, weights: str) -> str | None:
-    """Say why a way of preprocessing and initial weights do not go together; None where they do.
-
-    Parameters
-    ----------
-    network : str
-        One of `NETWORKS`.
-    preprocessing : {'paper', 'native'}
-        As in `NetSpec.build`.
-    weights : str
-        ``'none'``, ``'imagenet'``, ``'released'`` or a folder, whose files are taken for weights made on
-        ImageNet.
-
-    Examples
-    --------
-    >>> preprocessing_warning("VGG16", "native", "imagenet")
-    >>> preprocessing_warning("SongNet", "native", "released")
+def _preprocessing_warning(network: str, preprocessing: str, weights: str) -> str | None:
+    """Say why a way of preprocessing and initial weights (a folder's count as ImageNet's) do not go together,
+    or None.
     """
     check_option(network, "network", NETWORKS)
     check_option(preprocessing, "preprocessing", ("paper", "native"))

@@ -18,14 +18,14 @@ from ekman_expressions.zoo.weights import _load_weights
 REPOSITORY = "Xavi3398/ekman_expressions"
 """The authors' repository on the Hugging Face hub."""
 
-FOLDS = tuple(f"CV{number}" for number in range(1, 6))
+_FOLDS = tuple(f"CV{number}" for number in range(1, 6))
 """The folds of the study, one released model each."""
 
 
-def file_name(network: str, fold: str) -> str:
+def _file_name(network: str, fold: str) -> str:
     """Return what the authors call the file of one model: ``SongNet_CV3_weights.h5``."""
     check_option(network, "network", NETWORKS)
-    check_option(fold, "fold", FOLDS)
+    check_option(fold, "fold", _FOLDS)
     return f"{network}_{fold}_weights.h5"
 
 
@@ -52,7 +52,7 @@ def download(network: str, fold: str, revision: str = "main") -> tuple[Path, str
         If `huggingface_hub` is not installed, or the hub cannot be reached; if the hub does not have this
         file, or the contents are not those it has the hash of.
     """
-    name = file_name(network, fold)
+    name = _file_name(network, fold)
     check_type(revision, "revision", str)
     try:
         from huggingface_hub import errors, hf_hub_download
@@ -83,26 +83,13 @@ def download(network: str, fold: str, revision: str = "main") -> tuple[Path, str
     return path, commit
 
 
-def load_released(
+def _load_released(
     network: str, path: Path | str, classes: int = 6, preprocessing: str = "paper"
 ) -> keras.Model:
     """Load a released file into our flat graph of the network, as `NetSpec.build` gives it, not compiled.
 
-    Parameters
-    ----------
-    network : str
-        One of `ekman_expressions.zoo.NETWORKS`.
-    path : Path or str
-        Weights that Keras 2 wrote for a chain of layers, of which one may be a whole backbone.
-    classes : int
-        Outputs of the softmax; the released models have the six of `EXPRESSIONS`, in this order.
-    preprocessing : {'paper', 'native'}
-        The released models were trained with the first.
-
-    Raises
-    ------
-    MissingError, ModelError
-        If there is no such file; if it is damaged, or of another network or number of classes.
+    `MissingError` if it is not there, `ModelError` if it is damaged or of another network or number of
+    classes.
     """
     check_option(network, "network", NETWORKS)
     if not Path(path).is_file():
@@ -113,7 +100,7 @@ def load_released(
     return model
 
 
-def origin(entry: dict[str, str]) -> str:
+def _origin(entry: dict[str, str]) -> str:
     """Say in words where a released model is from."""
     return f"{entry['repository']} at {entry['commit']}" if "commit" in entry else "local file"
 

@@ -239,7 +239,7 @@ def _read_checkpoint(path: Path, fingerprint: str, learner: keras.Model) -> _Pro
         raise DataError(f"{path} is damaged ({error}).") from error
 
 
-def remove_checkpoint(path: Path) -> None:
+def _remove_checkpoint(path: Path) -> None:
     """Remove a checkpoint, and what a process that was killed while it wrote one left behind."""
     for leftover in path.parent.glob(f".*-{path.name}"):
         leftover.unlink(missing_ok=True)

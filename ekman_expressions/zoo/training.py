@@ -33,21 +33,21 @@ from ekman_expressions.zoo.backends import _in_precision
 from ekman_expressions.zoo.keras_internals import _fused_adam, _given_seed, _keras_seeded
 from ekman_expressions.zoo.networks import NETWORKS
 
-HISTORY = ("epoch", "loss", "accuracy")
+_HISTORY = ("epoch", "loss", "accuracy")
 """Columns of a learning curve."""
 
-WATCHED = ("val_loss", "val_accuracy")
+_WATCHED = ("val_loss", "val_accuracy")
 """Further columns where there are validation images."""
 
-AUGMENTATIONS = ("none", "flips", "all")
+_AUGMENTATIONS = ("none", "flips", "all")
 """Which changes images get at random while a network learns; see `train`."""
 
-TURN, SHIFT, CONTRAST = 0.03, 0.05, 0.1
+_TURN, _SHIFT, _CONTRAST = 0.03, 0.05, 0.1
 """Augmentation: largest rotation to either side, in full turns; largest shift along each axis, as a share of
 the side; largest relative change of the contrast."""
 
-IN_MEMORY = 2 * 2**30
-"""Bytes of decoded images up to which `stack_images` keeps them in memory."""
+_IN_MEMORY = 2 * 2**30
+"""Bytes of decoded images up to which `_stack_images` keeps them in memory."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +141,7 @@ def train(
         All randomness comes from them and the network; messages name the model by its fold (``WeiNet_CV1``).
     checkpoint : path, optional
         File that keeps the last finished epoch, from which an interrupted training resumes to the same bytes.
-        It stays at the end, for the model to be saved first; see `saving.remove_checkpoint`.
+        It stays at the end, for the model to be saved first; see `saving._remove_checkpoint`.
     note : callable, optional
         Takes remarks: that a training resumes, or that its checkpoint cannot be used. By default they
         become warnings.
@@ -169,7 +169,7 @@ def train(
     check_range(batch_size, "batch_size", 1, integer=True)
     note = note or (lambda text: warnings.warn(text, stacklevel=3))
     spec, name = NETWORKS[network], f"{network}_{fold}"
-    check_option(augment, "augment", AUGMENTATIONS)
+    check_option(augment, "augment", _AUGMENTATIONS)
     check_range(warmup, "warmup", 0, integer=True)
     epochs, side = epochs or spec.epochs, side or spec.side
     targets = _one_hot(images, labels, side, name)
@@ -240,7 +240,7 @@ def train(
             )
     with strategy.scope():
         watch.choose_weights(model)
-    curve = pd.DataFrame(progress.curve) if progress.curve else pd.DataFrame(columns=HISTORY)
+    curve = pd.DataFrame(progress.curve) if progress.curve else pd.DataFrame(columns=_HISTORY)
     return Trained(model, curve, progress.best_epoch, progress.seconds)
 
 
@@ -351,7 +351,7 @@ class _Watch:
             if not all(np.isfinite(block).all() for block in saving._blocks(weight)):
                 self._stop(f"Weights of {self.name} ({weight.path}) became NaN or infinite", "its last step")
         progress = self.progress
-        measured = {name: float(logs[name]) for name in (*HISTORY[1:], *WATCHED) if name in logs}
+        measured = {name: float(logs[name]) for name in (*_HISTORY[1:], *_WATCHED) if name in logs}
         progress.curve.append({"epoch": epoch + 1, **measured})
         progress.seconds += seconds
         if self.patience is not None:
@@ -377,14 +377,12 @@ class _Watch:
 # --- batches
 
 
-def stack_images(images: Iterable[np.ndarray], shape: tuple[int, ...], folder: Path) -> np.ndarray:
-    """Put chunks of images (n, side, side, 3) in [0, 1] into one array of bytes of this shape.
-
-    Beyond `IN_MEMORY` bytes it lies in a file without a name in `folder`, which the system removes with it;
-    `SavingError` if the disk has no room for it.
+def _stack_images(images: Iterable[np.ndarray], shape: tuple[int, ...], folder: Path) -> np.ndarray:
+    """Put chunks of images (n, side, side, 3) in [0, 1] into one array of bytes; beyond `_IN_MEMORY` bytes it
+    lies in a file without a name in `folder`.
     """
     chunks = (np.rint(255 * chunk).astype(np.uint8) for chunk in images)
-    if math.prod(shape) <= IN_MEMORY:
+    if math.prod(shape) <= _IN_MEMORY:
         stacked = np.empty(shape, np.uint8)
         start = 0
         for chunk in chunks:
@@ -455,10 +453,10 @@ def _augmentation(which: str) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
     # Their own seeds are never used, but would be drawn from the global generator if absent.
     layers = [
         keras.layers.RandomFlip("horizontal", seed=0),
-        keras.layers.RandomRotation(TURN, seed=0, **fill),
-        keras.layers.RandomTranslation(SHIFT, SHIFT, seed=0, **fill),
+        keras.layers.RandomRotation(_TURN, seed=0, **fill),
+        keras.layers.RandomTranslation(_SHIFT, _SHIFT, seed=0, **fill),
         # A single number would mean 1 ... 1.1 to Keras 3, not 0.9 ... 1.1 as in its documentation.
-        keras.layers.RandomContrast((CONTRAST, CONTRAST), value_range=(0, 1), seed=0),
+        keras.layers.RandomContrast((_CONTRAST, _CONTRAST), value_range=(0, 1), seed=0),
     ]
     layers = layers[:1] if which == "flips" else layers
 
@@ -510,7 +508,7 @@ def _strategy(devices: str) -> tf.distribute.Strategy:
     return tf.distribute.MirroredStrategy(names, tf.distribute.ReductionToOneDevice())
 
 
-def device_notes(devices: str, precision: str) -> list[str]:
+def _device_notes(devices: str, precision: str) -> list[str]:
     """Say where `devices` and `precision` do not fit the machine."""
     import tensorflow as tf
 
@@ -528,11 +526,9 @@ def device_notes(devices: str, precision: str) -> list[str]:
     return notes
 
 
-def effort() -> dict[str, float | None]:
-    """Return the largest memory of this process and of any one GPU, in MB (10^6 bytes), and the threads.
-
-    The last bits of a convolution's gradients depend on how many threads share an operation on the CPU,
-    and so does a trained model.
+def _effort() -> dict[str, float | None]:
+    """Return the largest memory of this process and of any one GPU, in MB (10^6 bytes), and the threads, on
+    which the last bits of a convolution's gradients depend.
     """
     import tensorflow as tf
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 from ekman_expressions.core.errors import MissingError, ModelError
 
 _TAIL = "_weights_tf_dim_ordering_tf_kernels_notop.h5"
-KERAS_FILES: dict[str, tuple[str, str]] = {
+_KERAS_FILES: dict[str, tuple[str, str]] = {
     "InceptionV3": ("inception_v3" + _TAIL, "bcbd6486424b2319ff4ef7d526e38f63"),
     "VGG19": ("vgg19" + _TAIL, "253f8cb515780f3b799900260a226db6"),
     "VGG16": ("vgg16" + _TAIL, "6d6bbae143d832006294945121d1f1fc"),
@@ -38,12 +38,11 @@ KERAS_FILES: dict[str, tuple[str, str]] = {
 """What Keras calls the file of each network's ImageNet weights without top, and its MD5."""
 
 
-def weights_file(folder: Path | str, name: str) -> Path:
-    """Find a network's file: the first of ``<name>.weights.h5``, ``<name>.h5`` and Keras' own name.
-
-    Raises `MissingError` if there is none. Whether Keras' own is whole is checked when it is loaded.
+def _weights_file(folder: Path | str, name: str) -> Path:
+    """Find a network's file: ``<name>.weights.h5``, ``<name>.h5``, or Keras' own name; `MissingError` without
+    one.
     """
-    for candidate in (f"{name}.weights.h5", f"{name}.h5", KERAS_FILES[name][0]):
+    for candidate in (f"{name}.weights.h5", f"{name}.h5", _KERAS_FILES[name][0]):
         path = Path(folder).expanduser() / candidate
         if path.is_file():
             return path
@@ -54,7 +53,7 @@ def _check_keras_file(path: Path, name: str) -> None:
     """Raise unless a file is there and, if it is called as Keras' own, whole."""
     if not path.is_file():
         raise MissingError(f"There is no weights file {path} for {name}. {_ways_out(name)}")
-    keras_name, wanted = KERAS_FILES[name]
+    keras_name, wanted = _KERAS_FILES[name]
     if path.name != keras_name:
         return
     with open(path, "rb") as file:
@@ -71,17 +70,15 @@ def _ways_out(name: str) -> str:
     """Say where the weights of a network can come from instead."""
     return (
         f"Pass a file with the network's weights without top: set training.weights to a folder that holds "
-        f"{name}.weights.h5, or {KERAS_FILES[name][0]} as Keras offers it for download; "
+        f"{name}.weights.h5, or {_KERAS_FILES[name][0]} as Keras offers it for download; "
         'or set training.weights = "none" to start at random.'
     )
 
 
 def _load_weights(model: keras.Model, path: Path | str) -> None:
-    """Put the weights of a Keras 2 file (``.h5``) into a model without models inside.
+    """Put the weights of a Keras 2 file (``.h5``) into a model without models inside, if the whole file fits.
 
-    Layers with weights are matched by their order, since Keras numbers the names anew in each
-    session, and within a layer by the names of its weights. The model is changed only if the whole file
-    fits; else the `ModelError` names the first layer that differs, with both shapes.
+    Layers are matched by their order, since Keras numbers the names anew in each session, weights by name.
     """
     import h5py
 

@@ -19,7 +19,7 @@ setup(
     ],
     package_dir={FACES: "datasets/synthetic", NOTEBOOKS: "notebooks"},
     package_data={
-        "ekman_expressions.data": ["*.csv", "*.json", "*.npz"],
+        "ekman_expressions.data": ["*.csv", "*.json", "*.npz", "*.toml"],
         "ekman_expressions.presets": ["*.toml"],
         "ekman_expressions.report.static": ["*.css", "*.js"],
         "ekman_expressions.report.templates": ["*.html"],

@@ -1,7 +1,7 @@
 """Databases of faces: one row of `DATABASES` each, with a small reader.
 
-To add a database, write a row here: its names, counts and terms, and a reader, ``reader(search,
-**options)``, that fills a `_Search`. `_by_file_name` makes one where the file names say all.
+To add a database, write what is known of it into ``data/databases.toml``, and a row of `_READERS`: a reader,
+``reader(search, **options)``, that fills a `_Search`. `_by_file_name` makes one where the file names say all.
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ import csv
 import hashlib
 import os
 import re
+import tomllib
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -103,11 +105,6 @@ def _numbered(names: str, start: int = 0) -> dict[str, str]:
     return {str(number): name for number, name in enumerate(names.split(), start)}
 
 
-def _counts(*counts: int) -> dict[str, int]:
-    """Return how many images of the six expressions there are, then of neutral and of contempt if given."""
-    return dict(zip((*EXPRESSIONS, *NOT_EXPLAINED), counts, strict=False))
-
-
 # RAF-DB
 
 _RAF_LABELS = _numbered("surprise fear disgust happiness sadness anger neutral", start=1)
@@ -167,15 +164,12 @@ _EACH_A_PERSON = "it does not tell persons: each picture counts as a person of i
 # AffectNet
 
 _AFFECT_LABELS = _numbered("neutral happiness sadness surprise fear disgust anger contempt")
-_AFFECT_LAYOUT = (
-    "training.csv (columns subDirectory_filePath, expression) and Manually_Annotated_Images/689/<name>.jpg, "
-    "or train_set/annotations/0_exp.npy and train_set/images/0.jpg"
-)
 
 
 def _read_affectnet(search: _Search) -> None:
     """Read what tables, or annotations beside the pictures, label 0 to 7; 8 to 10 are no expression."""
-    search.require_folder(_AFFECT_LAYOUT)
+    wanted = DATABASES["affectnet"].layout
+    search.require_folder(wanted)
     pictures = search.by_picture(search.images(), lambda relative: os.path.splitext(relative)[0])
     entries = []
     inside = {"/".join(key.split("/")[-2:]): key for key in pictures}
@@ -193,7 +187,7 @@ def _read_affectnet(search: _Search) -> None:
             label = f"({error})"
         entries.append((relative, f"{folder.removesuffix('annotations')}images/{name}", label))
     if not entries:
-        raise search.not_found(_AFFECT_LAYOUT)
+        raise search.not_found(wanted)
     _add_listed(search, pictures, entries, _AFFECT_LABELS)
 
 
@@ -452,7 +446,6 @@ _FEGA_LABELS = {
     "sorpresa": "surprise",
     "neutra": "neutral",
 }
-_FEGA_PERSONS = ("name", "name_sex_age")
 _FEGA_EXAMPLE = "0_F_<age>_<name>_<Label>_<n>.png"
 _FEGA_NAME = (
     r"(?P<series>\d+)_(?P<sex>[A-Z])_(?P<age>[^_/]*)_(?P<name>[^/]+)_(?P<label>[^_/]+)_(?P<number>\d+)"
@@ -512,15 +505,57 @@ def _check_labels(value: Any, setting: str) -> None:
         check_option(expression, f"{setting}.{label}", (*EXPRESSIONS, *NOT_EXPLAINED))
 
 
-_OWN = _Database(
-    title="a folder of your own, under any other name",
-    read=_read_own,
-    layout="manifest.csv (columns image_id, path, subject, expression, optionally intensity, fold); or one "
-    "folder per expression; or CV1 ... CV5 and CV1_test ... CV5_test with one folder per expression",
-    use="yours to know: the persons' consent, and the licence of the images",
-    access="your own folder",
-    reference="as its owner asks",
-    options={
+_RE_CK48 = r"(?P<code>[^/]+)/(?P<image>(?P<subject>S\d{3})_\d{3}_\d{8})"
+# Converters like to keep the first suffix: KA.AN1.39.tiff.png.
+_RE_JAFFE = r"(?P<subject>[A-Z]{2})[._](?P<code>[A-Z]{2})(?P<take>\d+)[._](?P<number>\d+)(?:\.TIFF?)?"
+_RE_KDEF = r"(?P<take>[AB])(?P<subject>[FM]\d\d)(?P<code>[A-Z]{2})(?P<angle>FL|HL|S|HR|FR)"
+_RE_RAFD = (
+    r"Rafd(?P<angle>\d{3})_(?P<subject>\d+)_(?P<origin>\w+?)_(?P<sex>female|male)_(?P<code>[a-z]+)_"
+    r"(?P<gaze>left|frontal|right)"
+)
+
+_READERS: dict[str, Callable[..., None]] = {
+    "synthetic": _read_synthetic,
+    "ckplus": _read_ckplus,
+    "ckplus48": _by_file_name(_RE_CK48, "anger/S010_004_00000017.png", "{image}"),
+    "jaffe": _by_file_name(_RE_JAFFE, "KA.AN1.39.tiff", "{subject}.{code}{take}.{number}"),
+    "kdef": _by_file_name(_RE_KDEF, "AF01ANS.JPG", "{take}{subject}{code}{angle}", only={"angle": "S"}),
+    "rafd": _by_file_name(
+        _RE_RAFD, "Rafd090_01_Caucasian_female_angry_frontal.jpg", "{angle}_{subject}_{code}_{gaze}",
+        only={"angle": "090"},
+    ),
+    "rafdb": _read_rafdb,
+    "affectnet": _read_affectnet,
+    "fer2013": _read_fer2013,
+    "wsefep": _read_wsefep,
+    "bu4dfe": _read_bu4dfe,
+    "fega": _read_fega,
+    "own": _read_own,
+}  # fmt: skip
+
+_OPTIONS: dict[str, dict[str, _Option]] = {
+    "ckplus": {
+        "frames": _Option(
+            lambda value, setting: check_range(value, setting, 1, integer=True),
+            "take the last so many frames of each sequence (default 1: the peak)",
+        )
+    },
+    "wsefep": {
+        "sheet": _Option(
+            lambda value, setting: check_type(value, setting, str),
+            "the norms sheet relative to the root, where several files look like one",
+        )
+    },
+    "bu4dfe": {
+        "frames": _Option(_check_frames, f"numbers of the frames to take (default {list(_BU_FRAMES)})")
+    },
+    "fega": {
+        "person": _Option(
+            lambda value, setting: check_option(value, setting, ("name", "name_sex_age")),
+            "'name' (default): one name is one person; 'name_sex_age': sex and age tell people apart",
+        )
+    },
+    "own": {
         "layout": _Option(
             lambda value, setting: check_option(value, setting, _LAYOUTS),
             f"{', '.join(_LAYOUTS)} (default: what is there)",
@@ -534,8 +569,7 @@ _OWN = _Database(
             'what the labels of the table, or the names of the folders, stand for: { "4" = "happiness" }',
         ),
     },
-)
-"""What every name that is not in `DATABASES` stands for."""
+}
 
 _ANY = {
     "landmarks": _Option(
@@ -551,177 +585,11 @@ _ANY = {
 """Options of every database."""
 
 DATABASES: dict[str, _Database] = {
-    "synthetic": _Database(
-        title="rendered faces with known action units",
-        read=_read_synthetic,
-        layout="manifest.csv and the images that it names",
-        use="public domain (CC0): rendered faces of nobody",
-        access="comes with the package",
-        reference="this package, see CITATION.cff",
-        bundled=True,
-    ),
-    "ckplus": _Database(
-        title="Extended Cohn-Kanade (CK+)",
-        read=_read_ckplus,
-        layout="cohn-kanade-images/S005/001/S005_001_00000011.png (or extended-cohn-kanade-images/) and "
-        "Emotion/S005/001/S005_001_00000011_emotion.txt (or Emotion_labels/)",
-        use="non-commercial research after a signed agreement; copies are not passed on; faces are shown "
-        "only of persons who agreed to that (its documentation names them)",
-        access="J. F. Cohn, University of Pittsburgh: http://www.jeffcohn.net/Resources/",
-        reference="Lucey et al., The Extended Cohn-Kanade Dataset (CK+), CVPR Workshops 2010",
-        images={**_CK_LABELLED, "neutral": sum(_CK_LABELLED.values())},
-        subjects=118,
-        options={
-            "frames": _Option(
-                lambda value, setting: check_range(value, setting, 1, integer=True),
-                "take the last so many frames of each sequence (default 1: the peak)",
-            )
-        },
-    ),
-    "ckplus48": _Database(
-        title="CK+48: the last three frames of CK+'s sequences, cropped to 48 pixels",
-        read=_by_file_name(
-            r"(?P<code>[^/]+)/(?P<image>(?P<subject>S\d{3})_\d{3}_\d{8})",
-            "anger/S010_004_00000017.png",
-            "{image}",
-        ),
-        layout="anger/S010_004_00000017.png (anger contempt disgust fear happy sadness surprise)",
-        use="as CK+, of which it is made",
-        access="as CK+",
-        reference="Lucey et al., The Extended Cohn-Kanade Dataset (CK+), CVPR Workshops 2010",
-        images={name: 3 * count for name, count in _CK_LABELLED.items()},
-        subjects=118,
-    ),
-    "jaffe": _Database(
-        title="Japanese Female Facial Expression (JAFFE)",
-        # Converters like to keep the first suffix: KA.AN1.39.tiff.png.
-        read=_by_file_name(
-            r"(?P<subject>[A-Z]{2})[._](?P<code>[A-Z]{2})(?P<take>\d+)[._](?P<number>\d+)(?:\.TIFF?)?",
-            "KA.AN1.39.tiff",
-            "{subject}.{code}{take}.{number}",
-        ),
-        layout="KA.AN1.39.tiff or KA_AN1_39.png, at any depth",
-        use="non-commercial scientific research; copies are not passed on; each publication cites the source",
-        access="by request, following the instructions at https://zenodo.org/record/3451524",
-        reference="Lyons, Akamatsu, Kamachi, Gyoba, Coding Facial Expressions with Gabor Wavelets, FG 1998",
-        images=_counts(30, 29, 32, 31, 31, 30, 30),
-        subjects=10,
-    ),
-    "kdef": _Database(
-        title="Karolinska Directed Emotional Faces (KDEF)",
-        read=_by_file_name(
-            r"(?P<take>[AB])(?P<subject>[FM]\d\d)(?P<code>[A-Z]{2})(?P<angle>FL|HL|S|HR|FR)",
-            "AF01ANS.JPG",
-            "{take}{subject}{code}{angle}",
-            only={"angle": "S"},
-        ),
-        layout="AF01/AF01ANS.JPG, at any depth; frontal pictures (S) are taken",
-        use="non-commercial research; publications may show only some of the persons, which its terms list",
-        access="by request at https://kdef.se",
-        reference="Lundqvist, Flykt, Öhman, The Karolinska Directed Emotional Faces, Karolinska Institutet, 1998",
-        images=dict.fromkeys((*EXPRESSIONS, "neutral"), 140),
-        subjects=70,
-    ),
-    "rafd": _Database(
-        title="Radboud Faces Database (RaFD)",
-        read=_by_file_name(
-            r"Rafd(?P<angle>\d{3})_(?P<subject>\d+)_(?P<origin>\w+?)_(?P<sex>female|male)_(?P<code>[a-z]+)_"
-            r"(?P<gaze>left|frontal|right)",
-            "Rafd090_01_Caucasian_female_angry_frontal.jpg",
-            "{angle}_{subject}_{code}_{gaze}",
-            only={"angle": "090"},
-        ),
-        layout="Rafd090_01_Caucasian_female_angry_frontal.jpg, at any depth; frontal pictures (090) are taken",
-        use="non-commercial research after an agreement; copies are not passed on",
-        access="by request at https://rafd.socsci.ru.nl",
-        reference="Langner et al., Presentation and validation of the Radboud Faces Database, Cognition and Emotion "
-        "24(8), 2010",
-        images=dict.fromkeys((*EXPRESSIONS, *NOT_EXPLAINED), 201),
-        subjects=67,
-    ),
-    "rafdb": _Database(
-        title="Real-world Affective Faces Database (RAF-DB), single labels",
-        read=_read_rafdb,
-        layout="list_patition_label.txt (lines 'train_00001.jpg 5') and Image/aligned/train_00001_aligned.jpg or "
-        "Image/original/train_00001.jpg",
-        use="non-commercial research after an agreement; copies are not passed on",
-        access="by request at http://www.whdeld.cn/RAF/model1.html",
-        reference="Li, Deng, Du, Reliable Crowdsourcing and Deep Locality-Preserving Learning for Expression "
-        "Recognition in the Wild, CVPR 2017",
-        images=_counts(867, 877, 355, 5957, 2460, 1619, 3204),
-    ),
-    "affectnet": _Database(
-        title="AffectNet, manually annotated",
-        read=_read_affectnet,
-        layout=_AFFECT_LAYOUT,
-        use="non-commercial research after an agreement; copies are not passed on",
-        access="by request of M. Mahoor, University of Denver: http://mohammadmahoor.com/affectnet/",
-        reference="Mollahosseini, Hasani, Mahoor, AffectNet: A Database for Facial Expression, Valence, and "
-        "Arousal Computing in the Wild, IEEE Transactions on Affective Computing 10(1), 2019",
-        images=_counts(25_382, 4_303, 6_878, 134_915, 25_959, 14_590, 75_374, 4_250),
-    ),
-    "fer2013": _Database(
-        title="FER2013, a table of pictures of 48 x 48 gray pixels",
-        read=_read_fer2013,
-        layout="fer2013.csv or icml_face_data.csv (columns emotion, pixels, Usage), at any depth",
-        use="research; the pictures were found on the web, and belong to whom they belong",
-        access="Kaggle: Challenges in Representation Learning: Facial Expression Recognition Challenge",
-        reference="Goodfellow et al., Challenges in Representation Learning: A Report on Three Machine "
-        "Learning Contests, Neural Networks 64, 2015",
-        images=_counts(4953, 547, 5121, 8989, 6077, 4002, 6198),
-    ),
-    "wsefep": _Database(
-        title="Warsaw Set of Emotional Facial Expression Pictures (WSEFEP)",
-        read=_read_wsefep,
-        layout="AD_7950.jpg, at any depth, and the norms sheet as .csv (columns Displayer ID, Picture ID, "
-        "Display; separated by ',' or ';')",
-        use="non-commercial scientific use, free of charge",
-        access="by request at http://www.emotional-face.org",
-        reference="Olszanowski et al., Warsaw Set of Emotional Facial Expression Pictures, Frontiers in "
-        "Psychology 5:1516, 2015",
-        images=dict.fromkeys((*EXPRESSIONS, "neutral"), 30),
-        subjects=30,
-        options={
-            "sheet": _Option(
-                lambda value, setting: check_type(value, setting, str),
-                "the norms sheet relative to the root, where several files look like one",
-            )
-        },
-    ),
-    "bu4dfe": _Database(
-        title="Binghamton University 4D Facial Expression (BU-4DFE)",
-        read=_read_bu4dfe,
-        layout="F001/Angry/000.jpg (F001-F058, M001-M043; Angry Disgust Fear Happy Sad Surprise)",
-        use="research after an agreement with the university; copies are not passed on; ask which faces may "
-        "be shown",
-        access="L. Yin, Binghamton University: https://www.cs.binghamton.edu/~lijun/Research/3DFE/",
-        reference="Yin, Chen, Sun, Worm, Reale, A High-Resolution 3D Dynamic Facial Expression Database, "
-        "FG 2008",
-        images=dict.fromkeys(EXPRESSIONS, _BU_SUBJECTS * len(_BU_FRAMES))
-        | {"neutral": _BU_SUBJECTS * len(EXPRESSIONS)},
-        subjects=_BU_SUBJECTS,
-        options={
-            "frames": _Option(_check_frames, f"numbers of the frames to take (default {list(_BU_FRAMES)})")
-        },
-    ),
-    "fega": _Database(
-        title="Facial Expression, Gender and Age (FEGA)",
-        read=_read_fega,
-        layout=f"{_FEGA_EXAMPLE}, at any depth (Allegria Tristezza Paura Arrabbiato Neutra Sorpresa "
-        "Disgusto)",
-        use="as agreed with its owners; its file names hold people's names, which this package never writes",
-        access="the authors of the study, UGIVIA group, Universitat de les Illes Balears "
-        "(https://arxiv.org/abs/2401.11835)",
-        reference="Gaya-Morey et al., Unveiling the Human-like Similarities of Automatic Facial Expression "
-        "Recognition, 2024",
-        subjects=51,
-        options={
-            "person": _Option(
-                lambda value, setting: check_option(value, setting, _FEGA_PERSONS),
-                "'name' (default): one name is one person; 'name_sex_age': sex and age tell people apart",
-            )
-        },
-        private=True,
-    ),
+    name: _Database(read=_READERS[name], options=_OPTIONS.get(name, {}), **facts)
+    for name, facts in tomllib.loads(
+        resources.files("ekman_expressions").joinpath("data/databases.toml").read_text("utf-8")
+    ).items()
 }
 """The databases known by name."""
+
+_OWN = DATABASES.pop("own")

@@ -8,8 +8,8 @@ from typing import Literal, Union, get_args, get_origin
 
 from ekman_expressions.cli import STEPS
 from ekman_expressions.core.errors import Settings
-from ekman_expressions.study.experiment import Experiment
-from ekman_expressions.study.settings import (
+from ekman_expressions.study.experiment import (
+    Experiment,
     ExplanationSettings,
     FaceSettings,
     NetworkTraining,

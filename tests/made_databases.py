@@ -6,7 +6,7 @@ import pandas as pd
 
 from ekman_expressions import Experiment
 from ekman_expressions.faces import synthetic
-from ekman_expressions.study.settings import FaceSettings
+from ekman_expressions.study.experiment import FaceSettings
 
 BUNDLED = synthetic.folder()
 

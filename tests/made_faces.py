@@ -7,7 +7,7 @@ from made_steps import stand_in
 from ekman_expressions import Experiment
 from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import write_csv, write_image
-from ekman_expressions.study.settings import FaceSettings, TrainingSettings
+from ekman_expressions.study.experiment import FaceSettings, TrainingSettings
 
 
 def make_experiment(

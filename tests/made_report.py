@@ -10,7 +10,7 @@ from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import write_arrays
 from ekman_expressions.facespace.warp import POINTS
 from ekman_expressions.study import run as run_steps
-from ekman_expressions.study.settings import ExplanationSettings
+from ekman_expressions.study.experiment import ExplanationSettings
 
 STEPS = ("evaluation", "explanations", "facespace", "heatmaps", "masks", "scores", "barplots", "dendrograms")
 _READ = np.random.default_rng(5).normal(0, 3, (3, 6))

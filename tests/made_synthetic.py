@@ -8,8 +8,8 @@ from ekman_expressions import Experiment
 from ekman_expressions.core.files import read_image, sha256, write_arrays, write_csv, write_image
 from ekman_expressions.faces import crop_face
 from ekman_expressions.facespace.warp import POINTS
+from ekman_expressions.study.experiment import FaceSettings
 from ekman_expressions.study.prepared import _face_path, _landmarks_path
-from ekman_expressions.study.settings import FaceSettings
 
 # Askew, squeezed and off the middle, so that no error of the geometry goes unnoticed.
 _TURN = np.array([[np.cos(0.1), -np.sin(0.1)], [np.sin(0.1), np.cos(0.1)]]) @ np.diag([0.6, 0.5])

@@ -16,8 +16,8 @@ from ekman_expressions import Experiment
 from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import write_arrays, write_csv, write_image
 from ekman_expressions.facespace import warp
+from ekman_expressions.study.experiment import ExplanationSettings, FaceSettings
 from ekman_expressions.study.prepared import _face_path, _landmarks_path
-from ekman_expressions.study.settings import ExplanationSettings, FaceSettings
 from ekman_expressions.zoo.own_settings import OwnModel
 
 SIDE = 32

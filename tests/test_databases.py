@@ -36,7 +36,7 @@ from ekman_expressions.core.files import decode_image
 from ekman_expressions.faces import survey
 from ekman_expressions.faces.cropping import UnusableImage, read_source
 from ekman_expressions.faces.folders import _IMAGE_ID, _safe_ids
-from ekman_expressions.study.settings import FaceSettings
+from ekman_expressions.study.experiment import FaceSettings
 
 # JAFFE
 

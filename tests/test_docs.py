@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from ekman_expressions.cli import STEPS
-from ekman_expressions.study.experiment import Experiment
-from ekman_expressions.study.settings import (
+from ekman_expressions.study.experiment import (
+    Experiment,
     ExplanationSettings,
     FaceSettings,
     NetworkTraining,

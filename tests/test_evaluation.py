@@ -14,9 +14,9 @@ from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import read_json, write_image
 from ekman_expressions.study import evaluation
 from ekman_expressions.study import run as run_steps
+from ekman_expressions.study.experiment import ExplanationSettings
 from ekman_expressions.study.prepared import _face_path, read_manifest
 from ekman_expressions.study.provenance import Run
-from ekman_expressions.study.settings import ExplanationSettings
 from ekman_expressions.zoo.own_settings import OwnModel
 
 COLOURS = np.array([[number % 2, number // 2 % 2, number // 4] for number in range(6)], np.float32)

@@ -6,8 +6,13 @@ import pytest
 
 from ekman_expressions import Experiment
 from ekman_expressions.core.errors import MissingError, SettingsError
-from ekman_expressions.study.experiment import find_root, presets
-from ekman_expressions.study.settings import ExplanationSettings, FaceSettings, TrainingSettings
+from ekman_expressions.study.experiment import (
+    ExplanationSettings,
+    FaceSettings,
+    TrainingSettings,
+    find_root,
+    presets,
+)
 from ekman_expressions.zoo import NETWORKS
 
 

@@ -15,12 +15,12 @@ from ekman_expressions.facespace.warp import SHAPE
 from ekman_expressions.study import evaluation, explainers
 from ekman_expressions.study import heatmaps as heatmaps_step
 from ekman_expressions.study import run as run_steps
+from ekman_expressions.study.experiment import ExplanationSettings
 from ekman_expressions.study.explainers import TABLES, _common_heatmaps, _summarise_regions, read_table
 from ekman_expressions.study.explanations import read_explanation
 from ekman_expressions.study.prepared import _neutral_path, read_manifest
 from ekman_expressions.study.provenance import _settings_of
 from ekman_expressions.study.scores import read_scores_by_fold
-from ekman_expressions.study.settings import ExplanationSettings
 
 ALL = tuple(name for name in EXPLAINERS if name != "lime")
 # One of each kind: records shared, maps from masks, maps from gradients, records of its own.

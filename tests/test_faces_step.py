@@ -16,6 +16,7 @@ from ekman_expressions.core.files import read_arrays, read_image, read_json
 from ekman_expressions.faces.cropping import UnusableImage
 from ekman_expressions.study import faces
 from ekman_expressions.study import run as run_steps
+from ekman_expressions.study.experiment import FaceSettings
 from ekman_expressions.study.prepared import (
     _face_path,
     _landmarks_path,
@@ -25,7 +26,6 @@ from ekman_expressions.study.prepared import (
     read_landmarks,
     read_manifest,
 )
-from ekman_expressions.study.settings import FaceSettings
 
 
 @pytest.fixture(scope="module")

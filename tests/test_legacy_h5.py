@@ -7,7 +7,7 @@ import pytest
 
 from ekman_expressions.core.errors import MissingError, ModelError
 from ekman_expressions.zoo import NETWORKS, NetSpec
-from ekman_expressions.zoo.released import _load_released
+from ekman_expressions.zoo.saving import _load_released
 from ekman_expressions.zoo.weights import _load_weights
 
 SIDES = {"InceptionV3": 75, "Xception": 71, "AlexNet": 64, "SilNet": 16}

@@ -18,7 +18,7 @@ from ekman_expressions.facespace.heatmaps import heatmap_path
 from ekman_expressions.facespace.warp import POINTS
 from ekman_expressions.study import evaluation, execution
 from ekman_expressions.study import run as run_steps
-from ekman_expressions.study.settings import ExplanationSettings, TrainingSettings
+from ekman_expressions.study.experiment import ExplanationSettings, TrainingSettings
 
 GUIDE = Path(__file__).parent.parent / "docs" / "own_model.md"
 STEPS = [step for step in cli.STEPS if step not in ("faces", "report")]

@@ -13,9 +13,9 @@ from ekman_expressions.core.errors import ConflictError, MissingError, ModelErro
 from ekman_expressions.core.files import read_json
 from ekman_expressions.study import run as run_steps
 from ekman_expressions.study import training
+from ekman_expressions.study.experiment import TrainingSettings
 from ekman_expressions.study.models import load_model
-from ekman_expressions.study.settings import TrainingSettings
-from ekman_expressions.zoo import released
+from ekman_expressions.zoo import saving
 
 COMMITS = {"main": "a" * 40, "older": "b" * 40}
 
@@ -28,7 +28,7 @@ class Hub(BaseHTTPRequestHandler):
         _, owner, name, _, revision, file = self.path.split("/")
         content = self.server.files.get(file)
         commit = COMMITS.get(revision, revision if revision in COMMITS.values() else None)
-        if f"{owner}/{name}" != released.REPOSITORY or commit is None or content is None:
+        if f"{owner}/{name}" != saving.REPOSITORY or commit is None or content is None:
             self.send_response(404)
             self.send_header("X-Error-Code", "EntryNotFound" if commit else "RevisionNotFound")
             self.send_header("Content-Length", "0")
@@ -96,47 +96,47 @@ def _folder(path, content, names=("CV1", "CV2", "CV3", "CV4", "CV5"), network="W
 
 
 def test_files_are_called_as_the_authors_call_them():
-    assert released._file_name("MobileNetV3Large", "CV4") == "MobileNetV3Large_CV4_weights.h5"
+    assert saving._file_name("MobileNetV3Large", "CV4") == "MobileNetV3Large_CV4_weights.h5"
     with pytest.raises(SettingsError, match="'fold'.*'CV5', but got 'CV6'"):
-        released._file_name("WeiNet", "CV6")
+        saving._file_name("WeiNet", "CV6")
     with pytest.raises(SettingsError, match="'network'.*but got 'ResNet'"):
-        released._file_name("ResNet", "CV1")
+        saving._file_name("ResNet", "CV1")
 
 
 def test_a_download_names_its_commit_and_is_kept(hub, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     hub.files["WeiNet_CV1_weights.h5"] = b"weights"
-    path, commit = released.download("WeiNet", "CV1")
+    path, commit = saving.download("WeiNet", "CV1")
     assert path.read_bytes() == b"weights"
     assert commit == COMMITS["main"]
-    assert released.download("WeiNet", "CV1", "older")[1] == COMMITS["older"]
+    assert saving.download("WeiNet", "CV1", "older")[1] == COMMITS["older"]
     # No token is sent, even if the user has one.
     assert {authorization for _, authorization in hub.asked} == {None}
     hub.asked.clear()
-    assert released.download("WeiNet", "CV1", COMMITS["main"]) == (path, commit)
+    assert saving.download("WeiNet", "CV1", COMMITS["main"]) == (path, commit)
     assert hub.asked == []
 
 
 def test_a_file_or_revision_that_the_hub_lacks_is_named(hub):
     hub.files["WeiNet_CV1_weights.h5"] = b"weights"
     with pytest.raises(ModelError, match="Xavi3398/ekman_expressions has no file WeiNet_CV2_weights.h5 at"):
-        released.download("WeiNet", "CV2")
+        saving.download("WeiNet", "CV2")
     with pytest.raises(MissingError, match="WeiNet_CV1_weights.h5 could not be downloaded.*revision newest"):
-        released.download("WeiNet", "CV1", "newest")
+        saving.download("WeiNet", "CV1", "newest")
 
 
 def test_contents_with_another_hash_are_refused(hub):
     hub.files["WeiNet_CV1_weights.h5"] = b"weights"
     hub.hashes["WeiNet_CV1_weights.h5"] = hashlib.sha256(b"Weights").hexdigest()
     with pytest.raises(ModelError, match="is damaged: its sha256 is not its name. Delete it"):
-        released.download("WeiNet", "CV1")
+        saving.download("WeiNet", "CV1")
 
 
 def test_half_a_download_is_no_file(hub, tmp_path):
     hub.files["WeiNet_CV1_weights.h5"] = b"weights" * 1000
     hub.sent = 100
     with pytest.raises(MissingError, match="WeiNet_CV1_weights.h5 could not be downloaded"):
-        released.download("WeiNet", "CV1")
+        saving.download("WeiNet", "CV1")
     assert not list((tmp_path / "hub").rglob("*.h5"))
 
 
@@ -146,7 +146,7 @@ def test_offline_the_error_says_what_to_do(hub, monkeypatch):
     # As with HF_HUB_OFFLINE=1; without a network, huggingface_hub first tries again for 23 seconds.
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(MissingError, match="could not be downloaded.*Or copy WeiNet_CV1_weights.h5 from X"):
-        released.download("WeiNet", "CV1")
+        saving.download("WeiNet", "CV1")
 
 
 def test_without_the_package_the_error_says_how_to_install_it(monkeypatch):
@@ -154,21 +154,21 @@ def test_without_the_package_the_error_says_how_to_install_it(monkeypatch):
 
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(MissingError, match=r'pip install "ekman_expressions\[released\]".*released_folder'):
-        released.download("WeiNet", "CV1")
+        saving.download("WeiNet", "CV1")
 
 
 def test_released_models_are_loaded(weinet, tmp_path):
     content, images, answers = weinet
     path = tmp_path / "WeiNet_CV1_weights.h5"
     with pytest.raises(MissingError, match="There is no weights file .*Or copy WeiNet_CV1_weights.h5"):
-        released._load_released("WeiNet", path)
+        saving._load_released("WeiNet", path)
     path.write_bytes(content)
-    model = released._load_released("WeiNet", path)
+    model = saving._load_released("WeiNet", path)
     np.testing.assert_allclose(model(images).numpy(), answers, atol=1e-5)
     with pytest.raises(ModelError, match=r"kernel \(262144, 6\).*'probabilities' .* kernel \(262144, 7\)"):
-        released._load_released("WeiNet", path, classes=7)
+        saving._load_released("WeiNet", path, classes=7)
     with pytest.raises(SettingsError, match="'network'"):
-        released._load_released("Wei", path)
+        saving._load_released("Wei", path)
 
 
 def test_training_takes_the_files_of_a_folder(weinet, tmp_path):
@@ -209,7 +209,7 @@ def test_training_downloads_all_files_of_one_commit(weinet, hub, tmp_path, monke
     begun = COMMITS["main"]
     monkeypatch.setitem(COMMITS, "older", begun)
     monkeypatch.setitem(COMMITS, "main", "c" * 40)
-    hub.files |= {f"WeiNet_{fold}_weights.h5": content for fold in released._FOLDS}
+    hub.files |= {f"WeiNet_{fold}_weights.h5": content for fold in saving._FOLDS}
     run = run_steps(experiment, "training")
     assert (run.done, run.skipped, run.omissions) == (4, 1, [])
     assert len(training._released_sources(experiment)) == 5

@@ -15,10 +15,10 @@ from ekman_expressions.explainers import face_parts
 from ekman_expressions.faces import synthetic
 from ekman_expressions.study import STEPS
 from ekman_expressions.study import run as run_steps
+from ekman_expressions.study.experiment import ExplanationSettings, FaceSettings
 from ekman_expressions.study.explainers import read_table
 from ekman_expressions.study.known_answers import read_known_answers
 from ekman_expressions.study.prepared import read_manifest
-from ekman_expressions.study.settings import ExplanationSettings, FaceSettings
 
 PERSONS = ("id03", "id05", "id07", "id12")
 CODES = {"anger": ("AN", 1), "happiness": ("HA", 5), "surprise": ("SU", 7)}

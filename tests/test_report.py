@@ -19,8 +19,8 @@ from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import read_csv, write_image
 from ekman_expressions.facespace import heatmaps, masks
 from ekman_expressions.report import data, pages
+from ekman_expressions.study.experiment import FaceSettings
 from ekman_expressions.study.provenance import Run
-from ekman_expressions.study.settings import FaceSettings
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,8 @@ from ekman_expressions.core.errors import ConflictError, DataError, MissingError
 from ekman_expressions.core.files import read_csv, read_json, write_csv, write_image
 from ekman_expressions.study import prepared, training
 from ekman_expressions.study import run as run_steps
+from ekman_expressions.study.experiment import TrainingSettings
 from ekman_expressions.study.models import load_model
-from ekman_expressions.study.settings import TrainingSettings
 from ekman_expressions.study.training import _train_model
 from ekman_expressions.zoo import NetSpec
 
@@ -72,7 +72,7 @@ def test_another_process_writes_the_same_bytes(trained, tmp_path):
     code = (
         "import sys; sys.path.insert(0, sys.argv[2]);"
         "from made_faces import make_experiment; from ekman_expressions.study import training;"
-        "from ekman_expressions.study.settings import TrainingSettings;"
+        "from ekman_expressions.study.experiment import TrainingSettings;"
         "numbers = {'WeiNet': {'epochs': 2, 'side': 32}};"
         "settings = TrainingSettings(weights='none', batch_size=8, overrides=numbers);"
         "training.train_model(make_experiment(sys.argv[1], training=settings), 'WeiNet', 'CV2')"

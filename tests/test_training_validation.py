@@ -11,8 +11,8 @@ from ekman_expressions.core.errors import DataError, SettingsError
 from ekman_expressions.core.files import read_csv, write_csv
 from ekman_expressions.study import prepared, training
 from ekman_expressions.study import run as run_steps
+from ekman_expressions.study.experiment import TrainingSettings
 from ekman_expressions.study.models import load_model
-from ekman_expressions.study.settings import TrainingSettings
 from ekman_expressions.study.training import split
 
 

@@ -1,6 +1,6 @@
 """A network that trains in a second, with all that has a state: dropout and batch normalisation."""
 
-from ekman_expressions.study.settings import TrainingSettings
+from ekman_expressions.study.experiment import TrainingSettings
 from ekman_expressions.zoo.networks import _LAYERS, NETWORKS, NetSpec
 
 SIDE = 16

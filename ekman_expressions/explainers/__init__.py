@@ -14,13 +14,26 @@ from collections.abc import Mapping
 from typing import Any
 
 from ekman_expressions.core.errors import check_option, check_type
-from ekman_expressions.explainers.causal import _CAUSAL, face_parts, part_masks, part_segments
 from ekman_expressions.explainers.explanation import Explainer, Explanation, Option
-from ekman_expressions.explainers.facial_regions import _FACIAL_REGIONS, region_names, region_segments
+from ekman_expressions.explainers.facial_regions import (
+    _CAUSAL,
+    _FACIAL_REGIONS,
+    face_parts,
+    part_masks,
+    part_segments,
+    region_names,
+    region_segments,
+)
 from ekman_expressions.explainers.gradients import _GRAD_CAM, _INTEGRATED_GRADIENTS, _SMOOTH_GRAD
-from ekman_expressions.explainers.kernel_shap import _KERNEL_SHAP, kernel_shap, paired_samples
-from ekman_expressions.explainers.lime import _LIME, lime, query_superpixels
-from ekman_expressions.explainers.occlusion import _OCCLUSION
+from ekman_expressions.explainers.lime import (
+    _KERNEL_SHAP,
+    _LIME,
+    kernel_shap,
+    lime,
+    paired_samples,
+    query_superpixels,
+)
+from ekman_expressions.explainers.occlusion import _OCCLUSION, _RISE, _SUPERPIXEL_RISE, superpixel_rise
 from ekman_expressions.explainers.record import (
     PerturbationRecord,
     Stored,
@@ -28,7 +41,6 @@ from ekman_expressions.explainers.record import (
     pairs,
     superpixels,
 )
-from ekman_expressions.explainers.rise import _RISE, _SUPERPIXEL_RISE, superpixel_rise
 
 __all__ = (
     ["face_parts", "part_masks", "part_segments"]

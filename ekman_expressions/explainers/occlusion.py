@@ -1,7 +1,7 @@
-"""Occlusion: how much the model's prediction falls when a patch of the image is hidden.
+"""What hiding parts of an image does to the prediction: occlusion by patches, RISE by random masks.
 
-Zeiler and Fergus (2014), Visualizing and understanding convolutional networks,
-doi:10.1007/978-3-319-10590-1_53.
+Zeiler and Fergus (2014), Visualizing and understanding convolutional networks, doi:10.1007/978-3-319-10590-1_53;
+Petsiuk, Das and Saenko (2018), RISE: randomized input sampling for explanation of black-box models, arXiv:1806.07421.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 
 from ekman_expressions.core.errors import check_range
-from ekman_expressions.explainers.explanation import Explainer, Option
-from ekman_expressions.explainers.record import StoredMap
-from ekman_expressions.zoo.model import check_image
+from ekman_expressions.explainers.explanation import Explainer, Explanation, Option
+from ekman_expressions.explainers.lime import _LIME
+from ekman_expressions.explainers.record import PerturbationRecord, StoredMap
+from ekman_expressions.zoo.model import GROUP, background, check_image
 
 
-def _query(
+def _query_occlusion(
     model: Any, image: np.ndarray, target: int, *, seed: Any, landmarks: Any, settings: Mapping[str, Any]
 ) -> StoredMap:
     """Query a model about an image with each patch hidden; nothing is random.
@@ -61,11 +62,128 @@ _OCCLUSION = Explainer(
     title="Occlusion",
     source="Zeiler and Fergus (2014), doi:10.1007/978-3-319-10590-1_53",
     cost="one per place of the patch, and one",
-    query=_query,
+    query=_query_occlusion,
     shared=("hidden",),
     options={
         # The side of the square patch and its step, in units of the image's side.
         "patch": Option(default=0.2, low=0.01, high=1.0),
         "stride": Option(default=0.1, low=0.01, high=1.0),
     },
+)
+
+
+def superpixel_rise(record: PerturbationRecord, target: int) -> Explanation:
+    """Estimate RISE's importance of superpixels for one class from a record; no forward pass.
+
+    RISE's importance of a place is the model's expected prediction given that the place is kept
+    (equation 4). Here the mean prediction is subtracted, so that 0 says that it does not
+    matter: ``E[f | z_j = 1] - E[f]``. The first sample, which is not drawn but keeps all, is left out.
+
+    Parameters
+    ----------
+    record : PerturbationRecord
+        Samples and predictions.
+    target : int
+        The class explained, 0 ... C - 1.
+
+    Returns
+    -------
+    Explanation
+        `weights`: 0 for a superpixel that no sample keeps, or a model whose prediction is constant.
+
+    Raises
+    ------
+    SettingsError
+        If `target` is no class of the record.
+    """
+    check_range(target, "target", 0, record.predictions.shape[1] - 1, integer=True)
+    predictions = record.predictions[:, target].astype(np.float64)
+    samples = record.samples[1:]
+    kept = samples.sum(axis=0)
+    # Taken from the first prediction, a constant model's differences are exactly 0.
+    drawn = predictions[1:] - predictions[0]
+    gained = (drawn - drawn.mean()) @ samples if len(drawn) else np.zeros(len(kept))
+    return Explanation(
+        explainer="superpixel_rise",
+        image_id=record.image_id,
+        model=record.model,
+        target=int(target),
+        weights=gained / np.maximum(kept, 1),
+        segments=record.segments,
+        passes=record.passes,
+    )
+
+
+def _query_rise(
+    model: Any, image: np.ndarray, target: int, *, seed: Any, landmarks: Any, settings: Mapping[str, Any]
+) -> StoredMap:
+    """Query a model about an image behind soft masks.
+
+    A pixel's importance is the mean of the predictions, weighted by how much each mask keeps of the
+    pixel (equation 6), less the mean prediction, so that 0 says that it does not matter.
+    """
+    image = check_image(image)
+    behind = background(image, settings["hidden"])
+    random = np.random.default_rng(seed)
+    count, grid = settings["masks"], {"cells": settings["cells"], "keep": settings["keep"]}
+    weighted, kept = np.zeros((2, *image.shape[:2]))
+    predictions: list[np.ndarray] = []
+    for start in range(0, count, GROUP):
+        # Drawn by whole groups, so that the first masks stay the same when more are drawn.
+        drawn = _soft_masks(image.shape[:2], GROUP, random=random, **grid)[: count - start]
+        found = model.predict_masked(image, drawn, behind)
+        check_range(target, "target", 0, found.shape[1] - 1, integer=True)
+        predictions.append(found[:, target].astype(np.float64))
+        # Differences from the first prediction: those of a constant model are exactly 0.
+        weighted += np.tensordot(predictions[-1] - predictions[0][0], drawn, axes=1)
+        kept += drawn.sum(axis=0)
+    mean = np.concatenate(predictions).mean() - predictions[0][0]
+    found = (weighted / np.maximum(kept, 1e-12) - mean).astype(np.float32)
+    return StoredMap(image_id="", model=model.name, target=target, map=found, passes=count)
+
+
+def _soft_masks(
+    shape: tuple[int, int], count: int, *, cells: int, keep: float, random: np.random.Generator
+) -> np.ndarray:
+    """Draw RISE's masks, (count, H, W) float32 in [0, 1]: coarse random grids, enlarged and shifted.
+
+    Each of ``cells x cells`` cells is kept with probability `keep`; the grid is enlarged bilinearly to one
+    cell more than the image, and a window of the image's size is cut out of it at random (section 3.2).
+    """
+    grids = (random.random((count, cells + 1, cells + 1)) < keep).astype(np.float32)
+    rows, columns = (_shifted(side, count, cells, random) for side in shape)
+    return np.matmul(np.matmul(rows, grids), columns.transpose(0, 2, 1))
+
+
+def _shifted(side: int, count: int, cells: int, random: np.random.Generator) -> np.ndarray:
+    """Return (count, side, cells + 1) matrices that enlarge a grid along one axis, with random shifts."""
+    # Cell centres lie at whole numbers; shifted by less than one cell, all pixels stay between some.
+    positions = (np.arange(side) + 0.5) / side * (cells - 1) + random.random((count, 1))
+    return np.maximum(1 - np.abs(positions[..., None] - np.arange(cells + 1)), 0).astype(np.float32)
+
+
+_RISE = Explainer(
+    name="rise",
+    title="RISE",
+    source="Petsiuk et al. (2018), arXiv:1806.07421",
+    cost="masks",
+    query=_query_rise,
+    shared=("hidden",),
+    options={
+        # The authors use 4,000 to 8,000 masks.
+        "masks": Option(default=4000, low=2),
+        "cells": Option(default=7, low=2, high=64),
+        "keep": Option(default=0.5, low=0.01, high=0.99),
+    },
+)
+
+_SUPERPIXEL_RISE = Explainer(
+    name="superpixel_rise",
+    title="Superpixel RISE",
+    source="Petsiuk et al. (2018), arXiv:1806.07421, with superpixels for grid cells",
+    cost="none beyond LIME's",
+    records_of="lime",
+    query=_LIME.query,
+    estimate=lambda stored, target, settings: superpixel_rise(stored, target),
+    shared=("segments", "compactness", "samples", "sampler", "hidden"),
 )

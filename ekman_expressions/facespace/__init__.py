@@ -12,11 +12,11 @@ from ekman_expressions.facespace.heatmaps import (
     to_uint8,
 )
 from ekman_expressions.facespace.masks import Atlas, Region, atlas, ekman_mask, read_mask
-from ekman_expressions.facespace.movement import movement
 from ekman_expressions.facespace.warp import (
     LANDMARKS,
     POINTS,
     SHAPE,
+    movement,
     normalise,
     source_points,
     template_points,

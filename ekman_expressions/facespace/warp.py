@@ -1,4 +1,4 @@
-"""Face space: the template on which all faces lie alike, the warp of an image into it, and the way back.
+"""Face space: the template on which all faces lie alike, the warp of an image into it, and the way back; how a face moved.
 
 The template is a canvas with 89 points and the Delaunay triangles between them. The warp is piecewise
 affine: each triangle of the template takes its pixels from the triangle between the same three points
@@ -16,6 +16,8 @@ import numpy as np
 import pandas as pd
 
 from ekman_expressions.core.errors import DataError
+from ekman_expressions.faces.cropping import _crop_transform
+from ekman_expressions.faces.landmarks import _eye_distance, _mesh_indices, turned_like
 
 SHAPE = (275, 224)
 """Rows and columns of face space."""
@@ -253,3 +255,56 @@ def _split(position: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
 def _between(values: np.ndarray, at: np.ndarray, step: int, share: np.ndarray) -> np.ndarray:
     first = values.take(at, axis=0)
     return first + share * (values.take(at + step, axis=0) - first)
+
+
+# The last ten points are those of the irises, which look about without an expression.
+_SKIN = slice(468)
+
+
+def movement(mesh: np.ndarray, neutral: np.ndarray) -> np.ndarray:
+    """Return how far each place of a face moved in the picture from the same person's neutral face.
+
+    The neutral mesh is turned, scaled and moved in space until landmarks that expressions hardly move lie as
+    the face's (`turned_like`), so that the head's pose counts for nothing. What is left between the points
+    of both meshes is interpolated linearly between them.
+
+    Parameters
+    ----------
+    mesh, neutral : (478, 3) ndarray of float
+        Of the face and of the neutral face, as `LandmarkDetector` finds them in the whole pictures; see
+        `FaceLandmarks`.
+
+    Returns
+    -------
+    (275, 224) ndarray of float32
+        In face space, in units of the distance between the eyes' outer corners; 0 outside the mesh.
+
+    Raises
+    ------
+    DataError
+        If a mesh has another shape, is not finite, or is no face.
+
+    Examples
+    --------
+    >>> from ekman_expressions.core.files import read_image
+    >>> from ekman_expressions.faces import LandmarkDetector, synthetic
+    >>> names = [synthetic.folder() / "images" / f"id03_{name}_0.webp" for name in ("surprise", "neutral")]
+    >>> with LandmarkDetector() as detector:
+    ...     face, neutral = (detector.detect(read_image(name)).mesh for name in names)
+    >>> moved = movement(face, neutral)
+    >>> bool(moved[240].max() > 4 * moved[90].max())  # the chin, and the bridge of the nose
+    True
+    """
+    from scipy.interpolate import LinearNDInterpolator
+
+    for each in (mesh, neutral):
+        if np.shape(each) != (478, 3) or not np.isfinite(each).all():
+            raise DataError(f"A mesh has 478 finite points in space, but got an array of {np.shape(each)}.")
+    mesh, neutral = np.float64(mesh), np.float64(neutral)
+    transform = _crop_transform(mesh[_mesh_indices(), :2], 1)
+    in_crop = mesh[:, :2] @ transform[:, :2].T + transform[:, 2]
+    turned, _ = turned_like(neutral, mesh)
+    moved = np.linalg.norm((mesh - turned)[:, :2], axis=1) / _eye_distance(mesh)
+    places = _source_positions(source_points(in_crop[_mesh_indices()]))
+    found = LinearNDInterpolator(in_crop[_SKIN], moved[_SKIN], fill_value=0)(places)
+    return np.float32(found.reshape(SHAPE))

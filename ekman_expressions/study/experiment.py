@@ -1,4 +1,4 @@
-"""A study: its settings, and where each of its artefacts lies."""
+"""A study: its settings, frozen and checked, and where each of its artefacts lies."""
 
 from __future__ import annotations
 
@@ -7,16 +7,256 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from ekman_expressions.core.errors import MissingError, Settings, SettingsError, check_option
 from ekman_expressions.core.expressions import title
-from ekman_expressions.explainers import EXPLAINERS
-from ekman_expressions.study.settings import ExplanationSettings, FaceSettings, Names, TrainingSettings
+from ekman_expressions.explainers import EXPLAINERS, check_options
+from ekman_expressions.faces import check_options as check_database_options
 from ekman_expressions.zoo import NETWORKS
+from ekman_expressions.zoo.model import check_hidden
 from ekman_expressions.zoo.own_settings import OwnModel
+
+
+def _as_tuple(values: Any) -> Any:
+    return tuple(values) if isinstance(values, list) else values
+
+
+def _different(values: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(values)) != len(values):
+        raise ValueError("must list different names")
+    return values
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_as_tuple), AfterValidator(_different)]
+"""Different names, as a list or tuple."""
+
+_CHANGES_NOTHING = {"changes_results": False}
+
+
+class _Part(Settings):
+    """A part of the settings, of which some fields change no result."""
+
+    def recorded(self) -> dict[str, Any]:
+        """Return the values that determine results, for ``run.json``."""
+        free = [name for name, field in type(self).model_fields.items() if field.json_schema_extra]
+        return self.model_dump(exclude=set(free))
+
+
+class FaceSettings(_Part):
+    """Which faces, how they are cropped, and how they are split into folds."""
+
+    section: ClassVar[str] = "faces"
+
+    datasets: Names = ("synthetic",)
+    """Names of databases; see `ekman_expressions.faces.DATABASES`."""
+    roots: dict[str, str] = Field({}, json_schema_extra=_CHANGES_NOTHING)
+    """The folder of each database that is not bundled."""
+    options: dict[str, dict[str, Any]] = {}
+    """Per database, choices that it offers: ``{"ckplus": {"frames": 3}}``."""
+    folds: int = Field(5, ge=2)
+    """Number of subject-wise folds."""
+    size: int = Field(256, ge=32, le=4096)
+    """Side of the square crops in pixels."""
+    subjects: int | None = Field(None, ge=2)
+    """Take only the first so many subjects of each database; None takes all."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not self.datasets:
+            raise SettingsError("'faces.datasets' must list one or more names, but got none.")
+        for name in self.roots:
+            check_option(name, "faces.roots", self.datasets)
+        for name, options in self.options.items():
+            check_option(name, "faces.options", self.datasets)
+            check_database_options(name, options)
+        return self
+
+
+class NetworkTraining(Settings):
+    """How one network is trained; what is None is as in the study."""
+
+    optimizer: Literal["adam", "rmsprop"] | None = None
+    """Adam, or RMSprop, with the other numbers as Keras has them."""
+    learning_rate: float | None = Field(None, ge=0, le=1)
+    """Step size; with a schedule, the highest."""
+    schedule: Literal["constant", "cosine"] | None = None
+    """``cosine``: the learning rate falls to 0 by the last step."""
+    warmup: int | None = Field(None, ge=0)
+    """Steps in which the learning rate first rises from 0."""
+    side: int | None = Field(None, ge=32, le=1024)
+    """Side of the input in pixels."""
+    epochs: int | None = Field(None, ge=1)
+    """How often each training image is seen."""
+    batch_norm_momentum: float | None = Field(None, ge=0, le=1)
+    """Share of the running mean that batch normalisation keeps at each step; smaller for short trainings."""
+
+
+def _weights(weights: str) -> str:
+    # A folder may be on a disk that is not mounted now: whatever looks like a path is looked for later.
+    looks_like_path = weights.startswith(("~", ".")) or "/" in weights or os.sep in weights
+    if weights in ("imagenet", "none", "released") or looks_like_path or Path(weights).is_dir():
+        return weights
+    raise ValueError("must be 'imagenet', 'none', 'released' or an existing folder of weights files")
+
+
+class TrainingSettings(_Part):
+    """How the networks are trained."""
+
+    section: ClassVar[str] = "training"
+
+    weights: Annotated[str, AfterValidator(_weights)] = "imagenet"
+    """What the eight networks of Keras Applications start from: ``imagenet``, ``none`` (random), or a
+    folder of weights files ``<network>.weights.h5`` / ``<network>.h5`` without top. Or ``released``:
+    nothing is trained, and all twelve networks are those that the study's authors released."""
+    released_folder: str | None = None
+    """The folder with the authors' files ``<network>_CV<k>_weights.h5``; None downloads them."""
+    released_revision: str = "main"
+    """Branch, tag or commit of the authors' repository to download from. What it was when the first
+    file came is kept for the others."""
+    preprocessing: Literal["paper", "native"] = "paper"
+    """``paper``: pixels / 255 for every network; ``native``: what each was pre-trained with."""
+    batch_size: int = Field(128, ge=1)
+    """Images per training step."""
+    seeds: int = Field(1, ge=1)
+    """Trainings per network and fold, each a draw of its own (initial weights, order of the images, dropout):
+    models ``WeiNet_CV1``, ``WeiNet_CV1_S1``, ... Networks are then compared over folds and seeds."""
+    validation: Literal["none", "test", "subjects"] = "none"
+    """``none``: the epochs are fixed, nothing is watched. ``test``: loss and accuracy on the test fold,
+    which the study watched, are logged after each epoch and decide nothing. ``subjects``: some training
+    subjects are held out; training stops when the loss on them no longer falls, and keeps the best epoch."""
+    validation_fraction: float = Field(0.2, ge=1e-6, le=0.9)
+    """Share of the training subjects that are held out with ``subjects``; at least one."""
+    patience: int = Field(3, ge=1)
+    """With ``subjects``: epochs without a new lowest loss after which training stops."""
+    augment: Literal["none", "flips", "all"] = "none"
+    """Show the training images randomly flipped (``flips``), or also turned, shifted and in another contrast
+    (``all``)."""
+    precision: Literal["float32", "mixed_float16"] = "float32"
+    """``mixed_float16`` computes in 16 bits, faster on most GPUs; the weights have 32 bits in both cases."""
+    devices: Literal["one", "all"] = "one"
+    """``all`` shares each batch among all GPUs."""
+    overrides: dict[str, NetworkTraining] = {}
+    """Per network, what differs from the study."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for network in self.overrides:
+            check_option(network, "training.overrides", NETWORKS)
+        if self.released_folder is not None and self.weights != "released":
+            raise SettingsError(
+                f"'training.released_folder' is {self.released_folder!r}, but training.weights is "
+                f'{self.weights!r}. Set training.weights = "released" to use it, or leave the folder out.'
+            )
+        return self
+
+    def of(self, network: str) -> dict[str, Any]:
+        """Return a network's training numbers: its `NetSpec`'s, with the overrides laid over them.
+
+        Returns
+        -------
+        dict
+            The fields of `NetworkTraining`; ``batch_norm_momentum`` None: as the network has it.
+        """
+        check_option(network, "network", NETWORKS)
+        spec, changes = NETWORKS[network], self.overrides.get(network, NetworkTraining())
+        return {
+            "optimizer": spec.optimizer,
+            "learning_rate": spec.learning_rate,
+            "schedule": "constant",
+            "warmup": 0,
+            "side": spec.side,
+            "epochs": spec.epochs,
+            "batch_norm_momentum": None,
+            **changes.model_dump(exclude_none=True),
+        }
+
+    def recorded(self, networks: tuple[str, ...] = ()) -> dict[str, Any]:
+        """Return the values that determine results, the numbers of each of `networks` resolved."""
+        # So that an override compares equal to the same default.
+        return self.model_dump(exclude={"overrides"}) | {
+            "networks": {name: self.of(name) for name in networks}
+        }
+
+
+class ExplanationSettings(_Part):
+    """How many faces are explained, and how."""
+
+    section: ClassVar[str] = "explanation"
+
+    explainer: str = Field("lime", json_schema_extra=_CHANGES_NOTHING)
+    """Name in `ekman_expressions.explainers.EXPLAINERS`."""
+    compare: Names = Field((), json_schema_extra=_CHANGES_NOTHING)
+    """Other explainers that the step "explainers" compares with `explainer`."""
+    compare_faces: int | None = Field(None, ge=1, json_schema_extra=_CHANGES_NOTHING)
+    """Of `compare`, those that need forward passes of their own explain at most so many faces per model
+    and expression; None: all that are explained."""
+    options: dict[str, dict[str, Any]] = Field({}, json_schema_extra=_CHANGES_NOTHING)
+    """Per explainer, options that it has; see `ekman_expressions.explainers.EXPLAINERS`."""
+    positives: int = Field(100, ge=1)
+    """Faces explained per model and predicted expression, at most."""
+    segments: int = Field(30, ge=2, le=10_000)
+    """SLIC superpixels asked for."""
+    compactness: float = Field(20.0, ge=1e-6)
+    """SLIC compactness: larger is squarer."""
+    samples: int = Field(1000, ge=2)
+    """Copies of a face with superpixels hidden, for which the model is queried."""
+    sampler: Literal["iid", "orthogonal"] = "iid"
+    """How the copies' superpixels are drawn: independently, or balanced, so that few copies do."""
+    hidden: Any = 0.0
+    """What hidden parts look like: a gray value in [0, 1] (0: black, as in the study), ``mean`` (the image's
+    mean colour), ``blur`` (the image blurred), ``superpixel_mean`` (each superpixel's mean colour; not for
+    explainers without superpixels) or ``neutral`` (the person's own neutral face). Which of them LIME can
+    describe, the step "quality" says."""
+    kernel_width: float = Field(0.25, ge=1e-6)
+    """Width of LIME's kernel on the cosine distance."""
+    alpha: float = Field(1.0, ge=0)
+    """Ridge penalty of LIME's surrogate."""
+    quality_faces: int = Field(10, ge=1, json_schema_extra=_CHANGES_NOTHING)
+    """Faces per network and expression that the step "quality" explains again: with an untrained copy of
+    the network, other hidden colours and other superpixels."""
+    quality_samples: int | None = Field(None, ge=2, json_schema_extra=_CHANGES_NOTHING)
+    """Copies for each such explanation; None: half of `samples`, so that the other half tells what other
+    samples alone would change."""
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    """In which Keras models and torch modules predict; gradients are computed in 32 bits."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        check_option(self.explainer, "explanation.explainer", EXPLAINERS)
+        for name in self.compare:
+            check_option(name, "explanation.compare", EXPLAINERS)
+        check_options(self.options, "explanation.options")
+        check_hidden(self.hidden, "explanation.hidden")
+        return self
+
+    @property
+    def hides_by(self) -> str:
+        """What hidden parts look like, for captions and tables: black, mean, blur, gray 0.5 ..."""
+        if isinstance(self.hidden, str):
+            return self.hidden
+        return f"gray {self.hidden:g}" if self.hidden else "black"
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether `compare_faces` limits the faces that `explainer` explains."""
+        costly = EXPLAINERS[self.explainer].records_of != "lime"
+        return self.explainer in self.compare and costly and self.compare_faces is not None
+
+    def recorded(self) -> dict[str, Any]:
+        """Return the values that determine results: with the options of the explainer in use, and without
+        those of a regression that it does not fit."""
+        values = super().recorded()
+        explainer = EXPLAINERS[self.explainer]
+        resolved = explainer.resolve(**self.options.get(explainer.name, {}))
+        if explainer.options:
+            values["options"] = {name: resolved[name] for name in explainer.options}
+        if not explainer.has_surrogate:
+            del values["kernel_width"], values["alpha"]
+        return values
+
 
 _ROOT_VARIABLE = "EKMAN_EXPRESSIONS_ROOT"
 _PRESETS = Path(__file__).parents[1] / "presets"

@@ -21,8 +21,7 @@ from ekman_expressions.explainers import EXPLAINERS, superpixels
 from ekman_expressions.faces.synthetic import PHOTOMETRIC, PIXELS, TOTAL, read_layers
 from ekman_expressions.facespace.heatmaps import RunningMean
 from ekman_expressions.facespace.masks import atlas, ekman_mask
-from ekman_expressions.facespace.movement import movement
-from ekman_expressions.facespace.warp import SHAPE, normalise
+from ekman_expressions.facespace.warp import SHAPE, movement, normalise
 from ekman_expressions.measures.chance import centre_distance, centre_ellipse
 from ekman_expressions.measures.known_answers import (
     CENTRE,

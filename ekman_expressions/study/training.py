@@ -22,7 +22,7 @@ from ekman_expressions.study.models import _check_model
 from ekman_expressions.study.provenance import Run
 from ekman_expressions.zoo import NETWORKS, saving, train
 from ekman_expressions.zoo.networks import _preprocessing_warning
-from ekman_expressions.zoo.released import _FOLDS, REPOSITORY, _file_name, _load_released, _origin, download
+from ekman_expressions.zoo.saving import _FOLDS, REPOSITORY, _file_name, _load_released, _origin, download
 from ekman_expressions.zoo.training import _HISTORY, _WATCHED, _device_notes, _effort, _stack_images
 from ekman_expressions.zoo.weights import _weights_file
 

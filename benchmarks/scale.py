@@ -82,10 +82,10 @@ def record_bytes() -> dict[int, int]:
     """Return how many bytes the record of a bundled face takes, per side of the image, at 1,000 samples."""
     from ekman_expressions.core.files import read_image
     from ekman_expressions.explainers.record import PerturbationRecord, _draw_samples, superpixels
-    from ekman_expressions.faces import databases
+    from ekman_expressions.faces import survey
 
     found = {}
-    rows = databases.survey("synthetic").rows.iloc[::160]
+    rows = survey("synthetic").rows.iloc[::160]
     import cv2
 
     for side in (64, 150, 224):

@@ -79,7 +79,7 @@ def test_a_download_asks_for_the_known_hash(nowhere, monkeypatch):
 
     monkeypatch.setattr(pooch, "retrieve", retrieve)
     assert _find_model() == nowhere / "face_landmarker.task"
-    assert asked == [(landmarks._URL, f"sha256:{landmarks.SHA256}")]
+    assert asked == [(landmarks._URL, f"sha256:{landmarks._SHA256}")]
 
 
 def test_an_explicit_file_that_is_missing_or_wrong_is_no_reason_to_look_elsewhere(tmp_path, monkeypatch):

@@ -28,12 +28,14 @@ from ekman_expressions.explainers.gradients import _GRAD_CAM, _INTEGRATED_GRADIE
 from ekman_expressions.explainers.lime import (
     _KERNEL_SHAP,
     _LIME,
+    _SUPERPIXEL_RISE,
     kernel_shap,
     lime,
     paired_samples,
     query_superpixels,
+    superpixel_rise,
 )
-from ekman_expressions.explainers.occlusion import _OCCLUSION, _RISE, _SUPERPIXEL_RISE, superpixel_rise
+from ekman_expressions.explainers.occlusion import _OCCLUSION, _RISE
 from ekman_expressions.explainers.record import (
     PerturbationRecord,
     Stored,

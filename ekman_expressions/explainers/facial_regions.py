@@ -146,7 +146,6 @@ def _query_causal(
     predictions = model.predict_hidden(image, segments, samples, settings["hidden"])
     kept = samples.sum(axis=1)
     return PerturbationRecord(
-        image_id="",
         model=model.name,
         segments=segments,
         samples=samples,
@@ -167,9 +166,8 @@ def _estimate_causal(stored: PerturbationRecord, target: int, settings: Mapping[
 
 
 def _standard_errors(record: PerturbationRecord, target: int) -> np.ndarray:
-    """Estimate errors by leaving out blocks of pairs in turn (the grouped jackknife); 0 where values are exact.
-
-    Efron and Stein (1981), The jackknife estimate of variance, doi:10.1214/aos/1176345462.
+    """Leave out blocks of pairs in turn (grouped jackknife; Efron and Stein 1981,
+    doi:10.1214/aos/1176345462); 0 if exact.
     """
     samples, count = record.samples, record.samples.shape[1]
     if len(samples) == 2**count:

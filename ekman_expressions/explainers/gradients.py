@@ -23,11 +23,8 @@ _MOST_STEPS = 400
 def _grad_cam(
     model: Any, image: np.ndarray, target: int, *, seed: Any, landmarks: Any, settings: Mapping[str, Any]
 ) -> StoredMap:
-    """Weight the last convolutional features by how the class' score depends on each; nothing is random.
-
-    ``Σ_k α_k A_k``, where A_k is the k-th feature map of a convolutional layer and α_k the mean over
-    the map of the gradient of the score, the logit (equations 1 and 2), enlarged bilinearly to the image.
-    The authors set negative values to 0, which here is left to the heatmaps.
+    """``Σ_k α_k A_k`` of a layer's feature maps A_k, α_k the mean gradient of the score over the map
+    (equations 1 and 2), enlarged bilinearly; negative values are left to the heatmaps. Nothing is random.
     """
     import cv2
 
@@ -36,18 +33,15 @@ def _grad_cam(
     features, gradients = model.features(image, target, layer=layer, score=settings["score"])
     found = features @ gradients.mean(axis=(0, 1))
     found = cv2.resize(found, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-    return StoredMap(image_id="", model=model.name, target=target, map=found, passes=1)
+    return StoredMap(model=model.name, target=target, map=found, passes=1)
 
 
 def _integrated_gradients(
     model: Any, image: np.ndarray, target: int, *, seed: Any, landmarks: Any, settings: Mapping[str, Any]
 ) -> StoredMap:
-    """Attribute the change of a class' score, from a baseline to this image, to pixels; nothing is random.
-
-    ``(x - x') ∫ ∂f(x' + a (x - x'))/∂x da`` over a in [0, 1] (section 3); x' is what ``hidden`` says. The
-    attributions sum to ``f(x) - f(x')``, up to the error of Simpson's rule. Until that is small its steps are
-    doubled; points that there are are used again. A pixel's attribution is the sum over its colours;
-    with ``superpixels``, each pixel has the sum over its superpixel, as LIME and KernelSHAP.
+    """``(x - x') ∫ ∂f(x' + a (x - x'))/∂x da`` over a in [0, 1] (section 3), x' what ``hidden`` says, by
+    Simpson's rule, whose steps are doubled until the attributions sum to ``f(x) - f(x')``. A pixel has the
+    sum over its colours, with ``superpixels`` that over its superpixel. Nothing is random.
     """
     image, score = check_image(image), settings["score"]
     labels = None
@@ -93,7 +87,6 @@ def _integrated_gradients(
             f"{steps} steps"
         )
     return StoredMap(
-        image_id="",
         model=model.name,
         target=target,
         map=found.astype(np.float32),
@@ -106,10 +99,8 @@ def _integrated_gradients(
 def _smooth_grad(
     model: Any, image: np.ndarray, target: int, *, seed: Any, landmarks: Any, settings: Mapping[str, Any]
 ) -> StoredMap:
-    """Average the gradient over copies with Gaussian noise.
-
-    A pixel's importance is the largest magnitude over its colours (section 3). It says where the score
-    is sensitive, in which direction it does not say: the map has no negative values.
+    """Average the gradient over copies with Gaussian noise; of the colours, the largest magnitude counts
+    (section 3).
     """
     image = check_image(image)
     random = np.random.default_rng(seed)
@@ -120,7 +111,7 @@ def _smooth_grad(
         noises = random.standard_normal((_GRADIENT_GROUP, *image.shape), np.float32)[: copies - start]
         total += model.gradients(image + spread * noises, target, score=settings["score"])[1].sum(axis=0)
     found = np.abs(total / copies).max(axis=-1).astype(np.float32)
-    return StoredMap(image_id="", model=model.name, target=target, map=found, passes=copies)
+    return StoredMap(model=model.name, target=target, map=found, passes=copies)
 
 
 _GRAD_CAM = Explainer(

@@ -12,18 +12,16 @@ from typing import Any
 import numpy as np
 
 from ekman_expressions.core.errors import check_range
-from ekman_expressions.explainers.explanation import Explainer, Explanation, Option
-from ekman_expressions.explainers.lime import _LIME
-from ekman_expressions.explainers.record import PerturbationRecord, StoredMap
+from ekman_expressions.explainers.explanation import Explainer, Option
+from ekman_expressions.explainers.record import StoredMap
 from ekman_expressions.zoo.model import GROUP, background, check_image
 
 
 def _query_occlusion(
     model: Any, image: np.ndarray, target: int, *, seed: Any, landmarks: Any, settings: Mapping[str, Any]
 ) -> StoredMap:
-    """Query a model about an image with each patch hidden; nothing is random.
-
-    A pixel's importance is the mean fall of the prediction over the patches that cover it.
+    """A pixel's importance is the mean fall of the prediction over the patches that cover it; nothing is
+    random.
     """
     image = check_image(image)
     rows, columns = (_patches(side, settings["patch"], settings["stride"]) for side in image.shape[:2])
@@ -38,7 +36,7 @@ def _query_occlusion(
     falls = predictions[0, target].astype(np.float64) - predictions[1:, target]
     # With a stride larger than the patch, no patch covers the cells between two.
     found = (falls @ covered / np.maximum(covered.sum(axis=0), 1)).astype(np.float32)[segments]
-    return StoredMap(image_id="", model=model.name, target=target, map=found, passes=len(samples))
+    return StoredMap(model=model.name, target=target, map=found, passes=len(samples))
 
 
 def _patches(side: int, patch: float, stride: float) -> np.ndarray:
@@ -72,55 +70,11 @@ _OCCLUSION = Explainer(
 )
 
 
-def superpixel_rise(record: PerturbationRecord, target: int) -> Explanation:
-    """Estimate RISE's importance of superpixels for one class from a record; no forward pass.
-
-    RISE's importance of a place is the model's expected prediction given that the place is kept
-    (equation 4). Here the mean prediction is subtracted, so that 0 says that it does not
-    matter: ``E[f | z_j = 1] - E[f]``. The first sample, which is not drawn but keeps all, is left out.
-
-    Parameters
-    ----------
-    record : PerturbationRecord
-        Samples and predictions.
-    target : int
-        The class explained, 0 ... C - 1.
-
-    Returns
-    -------
-    Explanation
-        `weights`: 0 for a superpixel that no sample keeps, or a model whose prediction is constant.
-
-    Raises
-    ------
-    SettingsError
-        If `target` is no class of the record.
-    """
-    check_range(target, "target", 0, record.predictions.shape[1] - 1, integer=True)
-    predictions = record.predictions[:, target].astype(np.float64)
-    samples = record.samples[1:]
-    kept = samples.sum(axis=0)
-    # Taken from the first prediction, a constant model's differences are exactly 0.
-    drawn = predictions[1:] - predictions[0]
-    gained = (drawn - drawn.mean()) @ samples if len(drawn) else np.zeros(len(kept))
-    return Explanation(
-        explainer="superpixel_rise",
-        image_id=record.image_id,
-        model=record.model,
-        target=int(target),
-        weights=gained / np.maximum(kept, 1),
-        segments=record.segments,
-        passes=record.passes,
-    )
-
-
 def _query_rise(
     model: Any, image: np.ndarray, target: int, *, seed: Any, landmarks: Any, settings: Mapping[str, Any]
 ) -> StoredMap:
-    """Query a model about an image behind soft masks.
-
-    A pixel's importance is the mean of the predictions, weighted by how much each mask keeps of the
-    pixel (equation 6), less the mean prediction, so that 0 says that it does not matter.
+    """A pixel's importance is the mean of the predictions, weighted by how much each mask keeps of it
+    (equation 6), less the mean prediction.
     """
     image = check_image(image)
     behind = background(image, settings["hidden"])
@@ -139,16 +93,15 @@ def _query_rise(
         kept += drawn.sum(axis=0)
     mean = np.concatenate(predictions).mean() - predictions[0][0]
     found = (weighted / np.maximum(kept, 1e-12) - mean).astype(np.float32)
-    return StoredMap(image_id="", model=model.name, target=target, map=found, passes=count)
+    return StoredMap(model=model.name, target=target, map=found, passes=count)
 
 
 def _soft_masks(
     shape: tuple[int, int], count: int, *, cells: int, keep: float, random: np.random.Generator
 ) -> np.ndarray:
-    """Draw RISE's masks, (count, H, W) float32 in [0, 1]: coarse random grids, enlarged and shifted.
-
-    Each of ``cells x cells`` cells is kept with probability `keep`; the grid is enlarged bilinearly to one
-    cell more than the image, and a window of the image's size is cut out of it at random (section 3.2).
+    """Draw RISE's masks, (count, H, W) float32 in [0, 1]: each of ``cells x cells`` cells is kept with
+    probability `keep`; the grid is enlarged to one cell more than the image, and shifted at random (section
+    3.2).
     """
     grids = (random.random((count, cells + 1, cells + 1)) < keep).astype(np.float32)
     rows, columns = (_shifted(side, count, cells, random) for side in shape)
@@ -175,15 +128,4 @@ _RISE = Explainer(
         "cells": Option(default=7, low=2, high=64),
         "keep": Option(default=0.5, low=0.01, high=0.99),
     },
-)
-
-_SUPERPIXEL_RISE = Explainer(
-    name="superpixel_rise",
-    title="Superpixel RISE",
-    source="Petsiuk et al. (2018), arXiv:1806.07421, with superpixels for grid cells",
-    cost="none beyond LIME's",
-    records_of="lime",
-    query=_LIME.query,
-    estimate=lambda stored, target, settings: superpixel_rise(stored, target),
-    shared=("segments", "compactness", "samples", "sampler", "hidden"),
 )

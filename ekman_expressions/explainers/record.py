@@ -33,7 +33,7 @@ class Stored:
         What is to be known before the explanation is used; mostly empty.
     """
 
-    image_id: str
+    image_id: str = ""
     model: str
     note: ClassVar[str] = ""
     _names: ClassVar[tuple[str, ...]] = ()
@@ -222,10 +222,9 @@ def _iid(n_superpixels: int, n_samples: int, random: np.random.Generator) -> np.
 
 
 def _orthogonal(n_superpixels: int, n_samples: int, random: np.random.Generator) -> np.ndarray:
-    """Draw pairs of a row and its complement, in which what is even in the choice cancels (Hammersley and
-    Morton 1956, doi:10.1017/S0305004100031455), the rows those of a Hadamard matrix: a design of resolution
-    IV (Box and Hunter 1961, doi:10.1080/00401706.1961.10489951), anew for each block of 2^k >=
-    `n_superpixels` pairs.
+    """Draw pairs of a row and its complement, the rows those of a Hadamard matrix: a design of resolution IV
+    (Hammersley and Morton 1956, doi:10.1017/S0305004100031455; Box and Hunter 1961,
+    doi:10.1080/00401706.1961.10489951).
     """
     from scipy.linalg import hadamard
 

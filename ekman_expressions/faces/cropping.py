@@ -207,10 +207,8 @@ def _cut(image: np.ndarray, transform: np.ndarray, size: int) -> np.ndarray:
 
 
 def _window(image: np.ndarray, transform: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray, int]:
-    """Return the part of an image that a crop needs, its upper left corner, and how often it was shrunk.
-
-    Reflected at the image's borders. Most of a large image is never touched, and what would be
-    shrunk to a half or less is averaged over whole pixels here, which is fast.
+    """Return the part of an image that a crop needs, reflected at the borders, its upper left corner, and how
+    often it was shrunk: what would be halved or more is averaged over whole pixels here, which is fast.
     """
     import cv2
 

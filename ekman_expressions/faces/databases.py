@@ -49,12 +49,8 @@ class _Option(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class _Database:
-    """A database that the package can read.
-
-    `read(search, **options)` fills a `_Search` from names and labels, never from pixels. Counts (`images` per
-    expression, `subjects` with a usable image) are those of a complete copy with the default options;
-    `use` gives the terms in our own words. `private`: its file names say who is seen, so that no path may
-    be shown or written. `bundled`: it comes with the package and needs no root.
+    """A database: what ``data/databases.toml`` says of it, its options, and `read(search, **options)`, which
+    fills a `_Search` from names and labels, never from pixels.
     """
 
     title: str
@@ -77,11 +73,9 @@ def _read_synthetic(search: _Search) -> None:
 def _by_file_name(
     pattern: str, example: str, image_id: str, only: Mapping[str, str] | None = None
 ) -> Callable[[_Search], None]:
-    """Make the reader of a database whose file names tell all.
-
-    `pattern` matches the end of a path without suffix and has the groups ``subject`` and ``code``, any usual
-    name of an expression; `example` is such a path; `image_id` makes an id of the groups; `only` says which
-    values of groups are taken.
+    """Make the reader of a database whose file names tell all: `pattern` matches the end of a path without
+    suffix, such as `example`, with the groups ``subject`` and ``code``; `image_id` is made of its groups, of
+    which `only` says the values that are taken.
     """
 
     def read(search: _Search) -> None:
@@ -135,8 +129,7 @@ def _add_listed(
     labels: Mapping[str, str],
 ) -> None:
     """Add the pictures, path by key, that a list labels, each as a person of its own; leave out the others.
-
-    An entry of the list says where it stands, the picture's key, and the label.
+    An entry says where it stands, the picture's key, and the label.
     """
     kept: dict[str, str] = {}
     known = set()
@@ -237,8 +230,9 @@ _CK_LABEL = rf"Emotion(?:_labels)?/(?:.*/)?{_CK_NAME}_emotion"
 
 
 def _read_ckplus(search: _Search, *, frames: int = 1) -> None:
-    """Read the last `frames` frames of each sequence with a label, up to the labelled one, the peak; and its
-    first, which is neutral."""
+    """Read the last `frames` frames of each labelled sequence, up to the peak; and its first, which is
+    neutral.
+    """
     search.expected = {name: count * frames for name, count in _CK_LABELLED.items()}
     search.expected["neutral"] = sum(_CK_LABELLED.values())
     sequences: dict[str, dict[int, tuple[str, str]]] = {}
@@ -453,10 +447,8 @@ _FEGA_NAME = (
 
 
 def _read_fega(search: _Search, *, person: str = "name") -> None:
-    """Read images without any name but in `path`.
-
-    Files with one name show one person, so that nobody can be split between folds, unless sex and age tell
-    people of one name apart (``"name_sex_age"``).
+    """Read images without any name but in `path`; one name is one person, unless ``"name_sex_age"`` tells
+    people apart.
     """
     persons: dict[tuple[str, ...], list[tuple[str, tuple[str, str], dict[str, str]]]] = {}
     for path, parts in search.matches(_FEGA_NAME, _FEGA_EXAMPLE):

@@ -21,24 +21,7 @@ from ekman_expressions.core.files import read_table
 _COLUMNS = ("image_id", "path", "subject", "expression")
 _ADJECTIVES = ("angry", "disgusted", "fearful", "happy", "surprised", "contempt", "neutral")
 _LAYOUTS = ("manifest", "folders", "cross_validation")
-_IMAGES = (
-    *(
-        ".png",
-        ".tif",
-        ".tiff",
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".bmp",
-        ".webp",
-        ".gif",
-        ".pgm",
-        ".ppm",
-        ".pnm",
-    ),
-    *(".avif", ".jp2"),
-)
+_IMAGES = tuple(".png .tif .tiff .jpg .jpeg .jpe .jfif .bmp .webp .gif .pgm .ppm .pnm .avif .jp2".split())
 # What lies beside images and is none; every other file is listed as left out.
 _NO_IMAGES = re.compile(
     r".*\.(txt|csv|tsv|json|jsonl|xml|ya?ml|md|rst|pdf|rtf|docx?|xlsx?|html?|wrl|obj|bnd|npy|npz|mat|pts|pkl|log|ini|db|py|m|sh)"
@@ -60,10 +43,8 @@ _PLAIN = str.maketrans(
 
 
 class _Search:
-    """A pass over a database's folder: which images can be used (`rows`), which cannot (`left_out`), why.
-
-    `private` says that file names tell who is seen: then none appears in a message. `expected` (images per
-    expression) and `expected_subjects` are those of a complete copy.
+    """A pass over a database's folder: which images can be used, and which cannot, and why. Where it is
+    `private`, file names tell who is seen, and none appears in a message.
     """
 
     def __init__(self, root: Path, name: str = "", *, private: bool = False) -> None:
@@ -81,10 +62,8 @@ class _Search:
         )
 
     def omit(self, item: str, reason: object) -> None:
-        """Record that `item` is not used, and why.
-
-        A path becomes relative to the root. Where file names say who is seen, a file is called by
-        the SHA-256 of its bytes, as ``sha256sum`` prints it, so that its owner can find it.
+        """Record that `item` is not used, and why: by its path below the root, or where names are private by
+        its SHA-256.
         """
         text = self._item(item) if os.path.isabs(item) else item
         # Names that are not valid UTF-8 come as lone surrogates, which cannot be written to any file.
@@ -116,10 +95,8 @@ class _Search:
     def images(
         self, folder: Path | None = None, suffixes: tuple[str, ...] = _IMAGES
     ) -> Iterator[tuple[str, str]]:
-        """Yield all files with a suffix below `folder` (the root), links to folders included, by name.
-
-        Each as its path, and relative to `folder` with ``/``, composed (NFC) as on Linux and Windows.
-        Folders that cannot be opened, and names that no program can write, are left out.
+        """Yield all files with a suffix below `folder` (the root), by name: path, and relative path with
+        ``/``, composed (NFC).
         """
         from tqdm import tqdm
 
@@ -169,9 +146,8 @@ class _Search:
     def matches(
         self, pattern: str, example: str, suffixes: tuple[str, ...] = _IMAGES
     ) -> list[tuple[str, dict[str, str]]]:
-        """Return the files whose relative path, without suffix, ends in a pattern, with its named groups.
-
-        The others are left out, being not like `example`; if there is none, `not_found` is raised.
+        """Return the files whose relative path, without suffix, ends in a pattern, with its named groups;
+        leave out others.
         """
         self.require_folder(f"file like {example}")
         compiled, found = re.compile(rf"(?:.*/)?{pattern}", re.IGNORECASE), []
@@ -218,10 +194,8 @@ def _is_ignored(name: str) -> bool:
 
 
 def _safe_ids(names: Sequence[str]) -> list[str]:
-    """Make ids that may name files out of different relative paths: ``anger/S5_1.png`` is ``anger_S5_1``.
-
-    Letters lose their accents, and what else is no letter, digit, ``.``, ``_`` or ``-`` becomes ``-``. Where
-    that loses something, or two paths would get one id (in any case), 8 digits of the path's hash follow.
+    """Make ids that may name files out of relative paths: ``anger/S5_1.png`` is ``anger_S5_1``. Where a path
+    has other letters, or two would get one id (in any case), 8 digits of its hash follow.
     """
     joined = [os.path.splitext(name)[0].replace("/", "_") for name in names]
     plain = []
@@ -258,11 +232,11 @@ def check_ids(image_ids: Iterable[str], where: object) -> None:
 def read_manifest(
     root: Path, search: _Search | None = None, labels: Mapping[str, str] | None = None
 ) -> pd.DataFrame:
-    """Read ``manifest.csv`` in a folder of faces, with absolute paths and canonical expressions.
+    """Read ``manifest.csv`` in a folder of faces, with absolute paths and canonical expressions (`labels` for
+    its own).
 
-    `labels` says what the table's own labels stand for. `search` gets the rows with a label that is no
-    expression, and a note of how many pictures lie there that the table does not name. Raises `MissingError` if
-    the table is not there, and `DataError` if it is not as it must be.
+    `search` gets what the table does not name or label. `MissingError`, `DataError` if it is not there or not
+    as it must be.
     """
     root = Path(root).expanduser().resolve()
     path = root / "manifest.csv"
@@ -353,10 +327,8 @@ def _read_own(
     subject: str | None = None,
     labels: Mapping[str, str] | None = None,
 ) -> None:
-    """Read a folder of one's own: a manifest, a folder per expression, or folders of given folds.
-
-    For folders, `subject` is a regular expression for each image's path relative to the root, see
-    `_person_in`: ``"(S\\d+)_"`` finds S005 in ``happy/S005_001.png``.
+    """Read a folder of one's own: a manifest, a folder per expression, or folders of given folds. For
+    folders, `subject` is a regular expression for each image's path, see `_person_in`.
     """
     layout = layout or _layout_of(search, labels)
     if layout == "cross_validation":
@@ -397,10 +369,8 @@ def _read_class_folders(search: _Search, subject: str | None, labels: Mapping[st
 
 
 def _expression_depth(relatives: Sequence[str], labels: Mapping[str, str] | None = None) -> int | None:
-    """Return at which depth of the paths the folders are named by expressions, 0 being the outermost.
-
-    Short names such as SA may be persons as well, so the depth with most images counts, then that with most
-    expressions. `DataError` if two are alike.
+    """Return the depth of the folders named by expressions, 0 the outermost: that with most images (short
+    names such as SA may be persons), then most expressions. `DataError` if two are alike.
     """
     found = [
         (depth, part, expression)
@@ -472,10 +442,8 @@ def _person_in(relative: str, pattern: str) -> str | None:
 
 
 def _read_given_folds(search: _Search, subject: str | None, labels: Mapping[str, str] | None) -> None:
-    """Read the layout of the study's own files: ``CV1`` ... for training, ``CV1_test`` ... for test.
-
-    Each image lies in one test folder, which is its fold, and in the training folders of the
-    other folds. Images in several test folders, or in training folders only, are left out.
+    """Read the layout of the study's own files: each image lies in one test folder, ``CV1_test`` ..., which
+    is its fold, and in the training folders, ``CV1`` ..., of the other folds; others are left out.
     """
     search.require_folder(_FOLD_FOLDERS)
     names = _fold_folders(search.root)

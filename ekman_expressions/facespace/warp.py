@@ -218,21 +218,14 @@ def _remap_is_exact() -> bool:
 
 
 def _sample(image: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Interpolate at the positions, in NumPy: (pixels[, C])."""
-    height, width = image.shape[:2]
-    column, right = _split(x, width)
-    row, down = _split(y, height)
-    at = row * width + column
-    # A side of one pixel has no second neighbour; its share is 0 then.
-    next_column, next_row = min(1, width - 1), min(1, height - 1) * width
-    values = image.reshape(height * width, -1).astype(np.float32, copy=False)
-    if values.shape[1] == 1:
-        values = values[:, 0]
-    else:
-        right, down = right[:, None], down[:, None]
-    upper = _between(values, at, next_column, right)
-    lower = _between(values, at + next_row, next_column, right)
-    return upper + down * (lower - upper)
+    """Interpolate at the positions, in SciPy: (pixels[, C])."""
+    from scipy.ndimage import map_coordinates
+
+    channels = image.reshape(*image.shape[:2], -1).astype(np.float32, copy=False)
+    found = [
+        map_coordinates(channel, (y, x), order=1, mode="nearest") for channel in np.moveaxis(channels, -1, 0)
+    ]
+    return found[0] if len(found) == 1 else np.stack(found, axis=-1)
 
 
 @cache
@@ -243,18 +236,6 @@ def _corner_shares() -> Any:
     vertices, barycentric = _pixels()
     starts = np.arange(0, vertices.size + 1, 3)
     return csr_array((barycentric.ravel(), vertices.ravel(), starts), shape=(len(vertices), len(POINTS)))
-
-
-def _split(position: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Split positions on the grid of pixel centres into a pixel and the share of the next one."""
-    position = np.clip(position, 0, size - 1)
-    pixel = np.minimum(position.astype(np.intp), max(size - 2, 0))
-    return pixel, (position - pixel).astype(np.float32)
-
-
-def _between(values: np.ndarray, at: np.ndarray, step: int, share: np.ndarray) -> np.ndarray:
-    first = values.take(at, axis=0)
-    return first + share * (values.take(at + step, axis=0) - first)
 
 
 # The last ten points are those of the irises, which look about without an expression.

@@ -92,12 +92,12 @@ def _region_null(
     seed: int,
     draws: int = _REGION_DRAWS,
 ) -> np.ndarray:
-    """Return by how much heatmaps fit masks, and masks of random regions, better than their mean map does.
+    """Return by how much heatmaps fit masks, and masks of random regions, better than their mean map does, as
+    IoU.
 
-    `marked` and `masks` as for `shift_null`; `common`, (N, F, H, W) bool, is what the mean over expressions of
-    a model's heatmaps marks: the middle of the face is in both, so it is no merit. `labels`, (H, W) int, is
-    the region of each pixel, 0 where none. Differences of IoU, means over folds, (1 + draws, N, E), the same
-    unions of regions, of about the mask's area, for all networks; the first row is the data.
+    As for `shift_null`, with `common`, (N, F, H, W) bool, what the mean over expressions of a model's
+    heatmaps marks, and `labels`, (H, W), the region of each pixel (0: none): (1 + draws, N, E), the data
+    first.
     """
     check_range(draws, "draws", 1, integer=True)
     labels = np.asarray(labels)
@@ -186,12 +186,10 @@ def relabelling_test(table: np.ndarray) -> _PermutationTest:
 
 
 def _max_statistic(observed: np.ndarray, null: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Test many cells at once, (C,), under a null (B, C) that has the data among them: p of each alone, and
-    corrected.
+    """Test cells, (C,), at once under a null (B, C) with the data among it: p of each, and that of the
+    largest cell.
 
-    Corrected: the share of rows whose largest cell, all on one scale, is at least as large (Westfall and
-    Young; Nichols and Holmes 2002, doi:10.1002/hbm.1058). A cell that never varies has p = 1; a missing one
-    NaN.
+    Cells are brought to one scale first (Westfall and Young; Nichols and Holmes 2002, doi:10.1002/hbm.1058).
     """
     observed, null = np.asarray(observed, np.float64), np.asarray(null, np.float64)
     if observed.ndim != 1 or null.ndim != 2 or null.shape[1] != observed.size:
@@ -234,10 +232,7 @@ def _all_shifts(marked: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def _random_regions(areas: np.ndarray, target: int, *, seed: int, draws: int) -> np.ndarray:
-    """Draw unions of regions, (draws, R) bool, whose area comes close to a target.
-
-    Regions are taken in a random order as long as that brings the area nearer; at least one.
-    """
+    """Draw unions of regions, (draws, R) bool, at random as long as that brings the area nearer to a target."""
     orders = np.argsort(np.random.default_rng(seed).random((draws, areas.size)), axis=1)
     covered = np.cumsum(areas[orders], axis=1)
     before = covered - areas[orders]

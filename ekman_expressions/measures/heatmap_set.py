@@ -312,9 +312,8 @@ def _known_figures(found: HeatmapSet) -> dict[str, float]:
 
 
 def _baselines(found: HeatmapSet) -> pd.DataFrame:
-    """What each baseline scores, per expression and on average: means over folds, then networks.
-
-    `low` and `high` hold 95 % of the shifts. NaN where a baseline has no such score.
+    """What each baseline scores, per expression and on average: means over folds, then networks; 95 % of
+    shifts.
     """
     rows: list[tuple] = []
 
@@ -391,10 +390,7 @@ def _own_is_best(table: np.ndarray) -> float:
 
 
 def _cells(found: HeatmapSet, seed: int) -> pd.DataFrame:
-    """Test each network and expression against random regions, alone and corrected for all of them.
-
-    The rows below are maps that know no expression: nothing is left of them once their mean map is taken out.
-    """
+    """Test each network and expression, and maps that know no expression, against random regions."""
     controls = {
         f"centred ellipse, {share:.0%}": centre_ellipse(share, found.masks.shape[1:])
         for share in _CONTROL_ELLIPSES
@@ -572,10 +568,7 @@ def _subject_cells(subjects: SubjectReplicates | None, score: str) -> np.ndarray
 def _over_subjects(
     estimate: float, replicates: np.ndarray, people: np.ndarray, folds: Sequence[str]
 ) -> Interval:
-    """Make an interval over subjects; folds are strata, since subjects were drawn within them.
-
-    `people`, (F,): how many each fold has, the same for all its trainings.
-    """
+    """Make an interval over subjects, drawn within folds, of which `people`, (F,), says how many each has."""
     used = pd.Series(people).groupby([fold_of(fold) for fold in folds]).max()
     used = used[used > 0]
     if not used.size:

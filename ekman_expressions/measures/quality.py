@@ -20,11 +20,7 @@ from ekman_expressions.zoo.model import Model, as_model
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class _Curve:
-    """A model's prediction while the parts of an image are hidden, or shown, one after the other.
-
-    `shares` of the pixels that are hidden (deletion) or shown (insertion), (k,), from 0 to 1;
-    `probabilities` of the class explained, (k,).
-    """
+    """The prediction, (k,), while so large `shares` of the pixels are hidden (deletion) or shown (insertion)."""
 
     shares: np.ndarray
     probabilities: np.ndarray

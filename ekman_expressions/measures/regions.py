@@ -76,11 +76,7 @@ def _baselines() -> pd.DataFrame:
 def _region_shares(
     masses: pd.DataFrame, clusters: Sequence[object], *, seed: int, level: str = "group"
 ) -> pd.DataFrame:
-    """Return the share of each region in the mass of the mean map, with 95 % intervals over clusters, a row
-    each.
-
-    `masses`, (N, 50), from `region_masses`; `clusters`: the subject, or fold, of each. See `region_table`.
-    """
+    """Return `region_table`'s rows of a level: `masses`, (N, 50), with intervals over `clusters`, (N,)."""
     codes = pd.factorize(np.asarray(clusters))[0]
     if len(masses) != len(codes):
         raise DataError(f"There must be a cluster for each map, but got {len(codes)} for {len(masses)}.")

@@ -137,11 +137,7 @@ def iou_table(marked: np.ndarray, masks: np.ndarray) -> np.ndarray:
 
 
 def _residual_table(maps: np.ndarray, masks: np.ndarray, present: np.ndarray) -> np.ndarray:
-    """Correlate, (N, F, E, E), each heatmap less the mean of its model's heatmaps with each mask less the
-    mean mask.
-
-    NaN where there is no heatmap, none of another expression, or nothing is left; by chance 0 on average.
-    """
+    """Correlate, (N, F, E, E), each heatmap less its model's mean heatmap with each mask less the mean mask."""
     references = masks.reshape(len(masks), -1)
     references = _unit(references.astype(np.float64) - references.mean(axis=0))
     table = np.full((*maps.shape[:3], len(masks)), np.nan)
@@ -244,10 +240,7 @@ def scores_without_threshold(
 
 
 def _area_curve(heatmap: np.ndarray, mask: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    """Return the IoU with a mask of the hottest pixels, for each share, (S,) in [0, 1], of the pixels marked.
-
-    Where the cut goes through pixels of equal value, each is taken in part.
-    """
+    """Return the IoU with a mask of the hottest pixels, for each share, (S,); equal values are taken in part."""
     counted = _levels(heatmap, mask, None)
     return _iou_of_hottest(counted, np.asarray(shares) * (counted.inside.sum() + counted.outside.sum()))
 
@@ -255,11 +248,8 @@ def _area_curve(heatmap: np.ndarray, mask: np.ndarray, shares: np.ndarray) -> np
 def _iou_by_threshold(
     gray: np.ndarray, mask: np.ndarray, within: np.ndarray | None = None
 ) -> dict[str, float]:
-    """Return the IoU of an 8-bit heatmap, (H, W) uint8, at every one of `_THRESHOLDS`.
-
-    Above Otsu's level (of the whole canvas, whatever `within`); of the hottest 5, 10, 20, 30 and 50 % of the
-    pixels; of as many pixels as the mask has; and at the threshold with the best F1, and so the best IoU. The
-    last looks at the mask to choose: it is an upper bound.
+    """Return the IoU of an 8-bit heatmap, (H, W) uint8, at every one of `_THRESHOLDS`: Otsu's of the whole
+    canvas, five areas, the mask's area, and that with the best F1, which looks at the mask: an upper bound.
     """
     counted = _levels(gray, mask, within)
     level, _ = threshold_otsu(gray)

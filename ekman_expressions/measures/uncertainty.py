@@ -99,10 +99,7 @@ def _cluster_bootstrap(
     seed: int,
     resamples: int = RESAMPLES,
 ) -> Interval:
-    """Bootstrap the mean of values, (N,), over clusters (by default each is its own); NaN is left out.
-
-    Clusters are the subject or fold of each. Davison and Hinkley (1997), doi:10.1017/CBO9780511802843, section 3.8.
-    """
+    """Bootstrap the mean of values, (N,), over clusters: the subject, or fold, of each; NaN is left out."""
     values = np.asarray(values, dtype=np.float64)
     clusters = np.arange(len(values)) if clusters is None else np.asarray(clusters)
     if values.ndim != 1 or values.shape != clusters.shape:
@@ -155,13 +152,8 @@ def fold_of(replicate: str) -> str:
 
 
 def _corrected_interval(values: Sequence[float], folds: Sequence[str] | None = None) -> Interval:
-    """Return the mean over folds with Nadeau and Bengio's corrected interval (2003,
-    doi:10.1023/A:1024068626366): mean ± t(R - 1) · sqrt((1/R + 1/(K - 1)) · s²), of R values of K folds, s²
-    their variance, NaN left out.
-
-    With S seeds R = K · S: repeated cross-validation (Bouckaert and Frank 2004,
-    doi:10.1007/978-3-540-24775-3_3). 1/(K - 1), the ratio of test to training faces, corrects for the
-    training faces that models share.
+    """Return the mean over folds with Nadeau and Bengio's interval (2003, doi:10.1023/A:1024068626366): ± t(R
+    - 1) · sqrt((1/R + 1/(K - 1)) · s²), R values of K folds; with seeds, Bouckaert and Frank (2004).
     """
     values = np.asarray(values, dtype=np.float64)
     folds = np.arange(values.size) if folds is None else np.asarray(folds)
@@ -311,9 +303,8 @@ def split_half(maps: np.ndarray, subjects: Sequence[object], *, seed: int, split
 
 
 def _holm(p_values: Sequence[float]) -> np.ndarray:
-    """Correct p-values for their number, step by step (Holm 1979, https://www.jstor.org/stable/4615733).
-
-    NaN stays, and does not count.
+    """Correct p-values for their number (Holm 1979, https://www.jstor.org/stable/4615733); NaN does not
+    count.
     """
     p_values = np.asarray(p_values, dtype=np.float64)
     corrected = np.full(p_values.shape, np.nan)

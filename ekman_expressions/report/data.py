@@ -25,8 +25,8 @@ from ekman_expressions.core.files import atomic_path, read_csv, write_image
 from ekman_expressions.explainers import EXPLAINERS
 from ekman_expressions.faces import databases
 from ekman_expressions.facespace import heatmaps, masks
-from ekman_expressions.facespace.heatmaps import RunningMean, heatmap_name, threshold_otsu, to_jet
-from ekman_expressions.facespace.warp import POINTS, SHAPE, normalise
+from ekman_expressions.facespace.heatmaps import heatmap_name, threshold_otsu, to_jet
+from ekman_expressions.facespace.warp import POINTS, SHAPE
 from ekman_expressions.figures import network_kinds
 from ekman_expressions.figures.faces import CONTOURS
 from ekman_expressions.measures import scores
@@ -41,10 +41,8 @@ _BY_NET = re.compile(r"(?P<network>.+)_(?P<expression>[A-Z][a-z]+)_heatmap")
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class _Source:
-    """What a report is made of: an experiment with whatever its steps have written, or heatmaps alone.
-
-    `heatmaps`: for each explainer a folder laid out like ``heatmaps/<experiment>``; `masks`: the reference of
-    each expression, (275, 224) bool; `kinds`: of each network, see `figures.network_kinds`.
+    """What a report is made of: an experiment, or heatmaps alone: by explainer a folder laid out like
+    ``heatmaps/<experiment>``; the mask of each expression; the kind of each network.
     """
 
     name: str
@@ -177,10 +175,8 @@ _COLOUR_MAPS = ("viridis", "cividis", "magma", "gray", "jet")
 
 
 def _write_cells(source: _Source, folder: Path, run: Run) -> dict[str, Any]:
-    """Write each heatmap; return, by ``<explainer>/<name>``, what pages know without loading it.
-
-    ``otsu``, the level; ``iou`` at it (None where nothing is marked); ``faces``, of how many it is the
-    mean (None where not known).
+    """Write each heatmap; return, by ``<explainer>/<name>``, Otsu's level, the IoU at it, and of how many
+    faces it is.
     """
     cells = {}
     wanted = [(explainer, *cell) for explainer in source.heatmaps for cell in source.cells(explainer)]
@@ -352,12 +348,13 @@ def _write_face(experiment: Experiment, image_id: str, folder: Path) -> None:
 def _write_background(source: _Source, path: Path) -> str:
     """Write the picture, (275, 224), and return in words what it is."""
     chosen = _choose_for_mean(source)
-    mean, count = _mean(source.experiment, chosen) if chosen is not None else (None, 0)
-    if mean is None:
+    ids = [] if chosen is None else tqdm(chosen["image_id"], desc="Averaging faces", unit="face")
+    mean = prepared.mean_face(source.experiment, ids)
+    if not mean.weight:
         write_image(path, _drawing(), quality=90)
         return "a drawing of the template's landmarks"
-    write_image(path, np.round(mean * 255).astype(np.uint8), quality=88)
-    return f"the mean of {count} faces of {chosen['subject'].nunique()} persons"
+    write_image(path, np.round(np.clip(mean.mean, 0, 1) * 255).astype(np.uint8), quality=88)
+    return f"the mean of {int(mean.weight)} faces of {chosen['subject'].nunique()} persons"
 
 
 def _drawing() -> np.ndarray:
@@ -384,15 +381,3 @@ def _choose_for_mean(source: _Source) -> pd.DataFrame | None:
     if not source.shareable and chosen["subject"].nunique() < _FEWEST_PERSONS:
         return None
     return chosen
-
-
-def _mean(experiment: Experiment, chosen: pd.DataFrame) -> tuple[np.ndarray | None, int]:
-    mean = RunningMean()
-    for image_id in tqdm(chosen["image_id"], desc="Averaging faces", unit="face"):
-        try:
-            face = prepared.read_faces(experiment, [image_id], _SIDE)[0]
-            mean.add(normalise(face, prepared.read_landmarks(experiment, image_id)))
-        except (DataError, MissingError):
-            # The step 'faces' lists what is wrong with them; a background can do without.
-            continue
-    return (np.clip(mean.mean, 0, 1) if mean.weight else None), int(mean.weight)

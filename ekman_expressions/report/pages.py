@@ -243,11 +243,7 @@ def _overview(source: _Source, folder: Path) -> dict[str, Any]:
 
 
 def _main_table(source: _Source) -> tuple[pd.DataFrame, str]:
-    """Return a row per network, then baselines; and over what the intervals are, if there are any.
-
-    Accuracies where there are predictions; scores of heatmaps at Otsu's threshold, means over folds and
-    expressions, with intervals of IoU; ``iou_pooled`` of the networks' heatmaps.
-    """
+    """Return a row per network, then baselines; and over what the intervals are, if there are any."""
     experiment = source.experiment
     if experiment is not None and (experiment.scores_folder / "scores_by_fold.csv").exists():
         by_fold = read_scores_by_fold(experiment)
@@ -452,9 +448,8 @@ _PAGES = (
 
 
 def _linked_pages(experiment: Experiment, folder: Path) -> Iterator[dict[str, Any]]:
-    """Copy the pictures and tables of the steps into a report, and yield each page's values.
-
-    A page without either is left out.
+    """Copy the pictures and tables of the steps into a report, and yield the values of each page that has
+    some.
     """
     for page in _PAGES:
         pictures, tables = [], []

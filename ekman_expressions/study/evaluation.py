@@ -80,10 +80,8 @@ def _predict_model(
     fold: str,
     run: Run,
 ) -> pd.DataFrame:
-    """Query one model about the faces of its test fold: the table `_PREDICTIONS`, sorted by image.
-
-    `predicted` is the most probable expression, or for models of one's own what `own_models.OwnModel.extra`
-    says. `run` is told which faces cannot be read, and what is to be known of the model.
+    """Query one model about the faces of its test fold: the table `_PREDICTIONS`, sorted by image. For models
+    of one's own, `OwnModel.extra` decides what is predicted.
     """
     model = models.load_model(experiment, network, fold)
     for note in getattr(model, "notes", ()):
@@ -141,10 +139,8 @@ def _note_neutrals(
 
 
 def _choose_positives(predictions: pd.DataFrame, positives: int, *, seed: int) -> pd.DataFrame:
-    """Choose the faces to explain, `_EXPLAINED`: per model and predicted expression, at most so many
-    predicted so.
-
-    At random where there are more, whatever the order of rows.
+    """Choose the faces to explain, `_EXPLAINED`: per model and predicted expression at most so many, at
+    random.
     """
     check_range(positives, "positives", 1, integer=True)
     chosen = []
@@ -240,10 +236,8 @@ def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
 
 
 def _accuracy_by_fold(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Score each model on its test fold: ``network, fold``, `SCORES`.
-
-    Macro scores are plain means over the expressions that are shown or predicted in the fold; 0 / 0 counts
-    as 0.
+    """Score each model on its test fold: ``network, fold``, `SCORES`; macro over the expressions in the fold,
+    0 / 0 is 0.
     """
     from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 
@@ -274,10 +268,7 @@ def _report(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def _confusion(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Count how often each expression was taken for each: 36 rows for each network.
-
-    Where a model takes images for a class beyond the six, 42: they count as `_NONE_OF_THEM`.
-    """
+    """Count how often each expression was taken for each, and for `_NONE_OF_THEM` where a model does that."""
     from sklearn.metrics import confusion_matrix
 
     tables = []

@@ -94,11 +94,8 @@ def workers() -> int:
 
 
 def _run_tasks(tasks: Sequence[_Task], run: Run, *, desc: str, unit: str, own_bars: bool = False) -> None:
-    """Do tasks, wherever `using` says, and gather in `run` what they did, in the order of `tasks`.
-
-    What raises something unexpected, or loses its worker, is tried `_TRIES` times, then left out;
-    `DataError`, `ModelError` and `MissingError` leave it out at once; errors that concern all that is to come
-    end the step.
+    """Do tasks, wherever `using` says, and gather in `run` what they did, in the order of `tasks`. Errors
+    that concern all that is to come, such as a full disk, end the step; what else fails is left out.
     """
     serial = scheduler() == "serial"
     total, outcomes = sum(task.weight for task in tasks), {}

@@ -164,10 +164,8 @@ def _common_heatmaps(
 
 
 def _summarise_regions(weights: pd.DataFrame) -> pd.DataFrame:
-    """Average the weights of regions (``network, expression, region, weight``) over faces, per network and
-    over all.
-
-    The standard error is over faces; those of one subject are not independent, so it is rather too small.
+    """Average ``network, expression, region, weight`` over faces, per network and over all, with standard
+    errors over faces (those of one subject are not independent, so they are rather too small).
     """
     columns = list(TABLES["facial_regions/regions"])
     both = pd.concat([weights, weights.assign(network=ALL)])
@@ -204,10 +202,8 @@ def _correlate(experiment: Experiment, run: Run) -> Iterator[pd.DataFrame]:
 
 
 def _measure_cost(experiment: Experiment, names: tuple[str, ...], run: Run) -> pd.DataFrame:
-    """Explain one face of each network by each explainer, twice, and time the second time.
-
-    So what is done once per model (compiling it) does not count. Explainers that are estimated from
-    another's records cost what it takes to read a record and estimate from it.
+    """Explain one face of each network by each explainer twice, so that compiling does not count, and time
+    the second.
     """
     rows = []
     explained = evaluation.read_explained(experiment.explained_by("lime"))
@@ -280,11 +276,7 @@ def _regions_of(experiment: Experiment, image_id: str, segments: np.ndarray) -> 
 
 
 def _correlations(columns: pd.DataFrame, method: str) -> pd.DataFrame:
-    """Correlate every two columns, such as explainers; NaN is left out.
-
-    ``first, second``; ``rows`` that both have; and the correlation by the name of the method, NaN for fewer
-    than two rows or where a column is constant.
-    """
+    """Correlate every two columns: ``first, second, rows`` that both have, and the correlation, or NaN."""
     matrix = columns.corr(method, min_periods=2)
     pairs = [
         (first, second, len(columns[[first, second]].dropna()), matrix.loc[first, second])

@@ -150,9 +150,8 @@ def _explain_model(experiment: Experiment, network: str, fold: str, rows: pd.Dat
 
 
 def _parts(experiment: Experiment, rows: pd.DataFrame) -> list[pd.DataFrame]:
-    """Divide a model's faces among workers, if there are few models for them.
-
-    Each part costs loading the model again.
+    """Divide a model's faces among workers, if there are few models for them; each part loads the model
+    again.
     """
     wanted = -(-_TASKS_PER_WORKER * workers() // len(experiment.pairs)) if workers() > 1 else 1
     size = max(1, -(-len(rows) // wanted))

@@ -189,11 +189,11 @@ def _digest(path: str) -> str:
 def _prepare(
     experiment: Experiment, row: Any, digest: str, detect: _Detect | FaceLandmarks, crop: bool
 ) -> tuple[bool, int, str]:
-    """Crop one face, unless that is done already from the same source and with the same given landmarks.
+    """Crop one face, unless that is done from the same source and landmarks; return whether it was made,
+    faces and look.
 
-    Writes the crop, then an ``.npz``: `points`, `transform` (see `crop_face`), `faces` found and on which
-    `look`, `mesh` and `blendshapes` where known, and the `sha256` of what it was made of. Returns made,
-    faces, look.
+    Writes the crop, then an ``.npz``: `points`, `transform` (see `crop_face`), `faces`, `look`, `mesh`,
+    `blendshapes`, `sha256`.
     """
     made_of = digest
     if isinstance(detect, FaceLandmarks):
@@ -250,9 +250,8 @@ def _align_neutrals(
     new: set[str],
     run: Run,
 ) -> set[str]:
-    """Write ``neutrals/<image_id>.png``, the same person's neutral face aligned to each prepared face.
-
-    Returns the ids of the faces that have one.
+    """Write ``neutrals/<image_id>.png``, the person's neutral face aligned to each face; return the ids that
+    have one.
     """
     known = rows[rows["image_id"].isin(digests) & rows["neutral"].isin(digests)]
 

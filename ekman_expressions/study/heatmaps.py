@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from ekman_expressions.core.errors import DataError, MissingError
+from ekman_expressions.core.errors import DataError
 from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import read_arrays, read_csv, require, write_arrays, write_csv, write_image
 from ekman_expressions.facespace.heatmaps import (
@@ -23,7 +23,7 @@ from ekman_expressions.facespace.heatmaps import (
     to_uint8,
 )
 from ekman_expressions.facespace.masks import _mask_path, atlas, ekman_mask
-from ekman_expressions.facespace.warp import SHAPE, normalise
+from ekman_expressions.facespace.warp import SHAPE
 from ekman_expressions.study import prepared
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.provenance import Run
@@ -65,7 +65,7 @@ def heatmaps(experiment: Experiment, run: Run) -> None:
 
 def _make_expression(experiment: Experiment, expression: str, run: Run, bar: tqdm) -> list[tuple]:
     counts = []
-    face = mean_face(experiment, expression)
+    face = _mean_face(experiment, expression)
     total = RunningMean()
     # Sorted: the order in which networks are named must not change the last bit of a sum.
     for network in sorted(experiment.networks):
@@ -85,21 +85,11 @@ def _make_expression(experiment: Experiment, expression: str, run: Run, bar: tqd
     return counts
 
 
-def mean_face(experiment: Experiment, expression: str) -> np.ndarray:
+def _mean_face(experiment: Experiment, expression: str) -> np.ndarray:
     """Average about 30 faces of an expression in face space: (275, 224, 3) RGB in [0, 1], gray without any."""
-    try:
-        table = prepared.read_manifest(experiment)
-    except MissingError:
-        table = pd.DataFrame(columns=["image_id", "expression"])
-    ids = table["image_id"][table["expression"] == expression]
-    mean = RunningMean()
-    for name in ids[:: max(1, len(ids) // _FACES)]:
-        try:
-            face = prepared.read_faces(experiment, [name], SHAPE[1])[0]
-            mean.add(normalise(face, prepared.read_landmarks(experiment, name)))
-        except (DataError, MissingError):
-            # It lies only under pictures; the steps that need the face itself name it.
-            continue
+    table = prepared.read_manifest(experiment) if experiment.manifest_path.exists() else None
+    ids = [] if table is None else list(table["image_id"][table["expression"] == expression])
+    mean = prepared.mean_face(experiment, ids[:: max(1, len(ids) // _FACES)])
     return mean.mean if mean.weight else np.full((*SHAPE, 3), 0.5)
 
 

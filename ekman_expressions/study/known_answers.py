@@ -50,10 +50,8 @@ _SIDE = 224
 
 @dataclass(frozen=True)
 class _CausalMaps:
-    """Mean displacement in face space, (275, 224), by expression; of the surface in mm, or of landmarks.
-
-    ``means`` over each subject's images first, then over subjects; ``by_subject`` by expression and subject;
-    ``omissions``: images that were left out, and why.
+    """Mean displacement in face space by expression, over subjects; each subject's; and images left out, and
+    why.
     """
 
     means: dict[str, np.ndarray]
@@ -161,10 +159,8 @@ def mean_faces(experiment: Experiment) -> dict[str, np.ndarray]:
 def _layer_in_face_space(
     layer: np.ndarray, transform: np.ndarray, landmarks: np.ndarray, size: int
 ) -> np.ndarray:
-    """Warp a layer (112, 112) of a causal mask into face space, as explanations of the crop are warped.
-
-    `transform`, (2, 3), is from continuous source pixels to those of the crop, whose side is `size` pixels.
-    Where the crop reaches beyond the source image, the layer is reflected as the image is.
+    """Warp a layer (112, 112) of a causal mask into face space, as explanations of the crop are warped, which
+    the `transform`, (2, 3), cut out of the source; beyond the source, the layer is reflected as the image is.
     """
     import cv2
 

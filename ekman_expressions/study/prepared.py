@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,8 @@ from ekman_expressions.faces.cropping import resize_face
 from ekman_expressions.faces.faces import Faces
 from ekman_expressions.faces.folders import check_ids
 from ekman_expressions.faces.landmarks import _landmark_error
+from ekman_expressions.facespace.heatmaps import RunningMean
+from ekman_expressions.facespace.warp import SHAPE, normalise
 from ekman_expressions.study.experiment import Experiment
 
 COLUMNS = ("image_id", "path", "dataset", "subject", "expression", "fold")
@@ -128,6 +131,16 @@ def read_landmarks(experiment: Experiment, image_id: str) -> np.ndarray:
             f"{path} should hold 68 finite points, but holds an array of {points.shape}. {_AGAIN}"
         )
     return points
+
+
+def mean_face(experiment: Experiment, image_ids: Iterable[str]) -> RunningMean:
+    """Average faces in face space, to lie under pictures; one that cannot be read is named by the steps that need it."""
+    mean = RunningMean()
+    for image_id in image_ids:
+        with suppress(DataError, MissingError):
+            face = read_faces(experiment, [image_id], SHAPE[1])[0]
+            mean.add(normalise(face, read_landmarks(experiment, image_id)))
+    return mean
 
 
 def read_mesh(experiment: Experiment, image_id: str) -> np.ndarray:

@@ -122,9 +122,8 @@ class Run:
 
 
 def _by_reason(omissions: Iterable[Mapping[str, str]]) -> list[str]:
-    """Say of each reason how many items were left out for it, and which, the most frequent first.
-
-    Reasons that differ in nothing but the name of the item count as one.
+    """Say of each reason (names of items in it do not count) which items were left out for it, the most
+    frequent first.
     """
     groups: dict[str, list[Mapping[str, str]]] = {}
     for entry in omissions:
@@ -142,10 +141,8 @@ def _by_reason(omissions: Iterable[Mapping[str, str]]) -> list[str]:
 
 
 def _settings_of(experiment: Experiment, *parts: str) -> dict[str, Any]:
-    """Return the seed and the named parts of the settings on which a step's results depend.
-
-    ``records`` are the settings of explanations without those of LIME's regression, for every value of which
-    a record holds. Other names than sections are single settings: ``explanation.positives``.
+    """Return the seed and the named parts of the settings: ``records`` are those of explanations without
+    LIME's regression; others than sections are single settings, ``explanation.positives``.
     """
     settings: dict[str, Any] = {"seed": experiment.seed}
     for part in parts:
@@ -228,9 +225,8 @@ def _finished_entry(folder: Path, step: str) -> dict[str, Any]:
 
 
 def _other_settings(entry: Mapping[str, Any], settings: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
-    """Return each setting that differs from a ``run.json``'s: its name, the value there, and the one now.
-
-    Only settings that both have are compared: a network may be added to an experiment.
+    """Return each setting that differs from a ``run.json``'s, of those that both have: name, value there, and
+    now.
     """
     old, new = _flat(entry["known_settings"]), _flat(settings)
     return [(key, old[key], new[key]) for key in sorted(old.keys() & new.keys()) if old[key] != new[key]]

@@ -218,9 +218,8 @@ def _parts(
 def _faces(
     experiment: Experiment, network: str, folds: Iterable[str], explainers: Iterable[str]
 ) -> pd.DataFrame:
-    """Return ``image_id, expression, fold`` of a network's faces that all of the explainers have explained.
-
-    In an order that is random but always the same; within a fold, and over all folds, expressions take turns.
+    """Return ``image_id, expression, fold`` of a network's faces that all of the explainers have explained,
+    in a random order that is always the same, in which expressions take turns.
     """
     tables = []
     for by in map(experiment.explained_by, explainers):
@@ -347,10 +346,8 @@ def _averaged(curves: pd.DataFrame, run: Run) -> list[pd.DataFrame]:
 def _explained_again(
     experiment: Experiment, network: str, load: Callable[[str], Model], run: Run
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, dict[str, np.ndarray]]:
-    """Explain some of a network's faces in other ways: its parts of the tables `_AGAIN`.
-
-    By the explainers that are estimated from LIME's records, and by those that take gradients, of which
-    only untrained copies are explained.
+    """Explain some of a network's faces in other ways: its parts of the tables `_AGAIN`. Explainers that take
+    gradients explain untrained copies only.
     """
     rows = [EXPLAINERS[name] for name in compared(experiment)]
     names = [row.name for row in rows if row.records_of == "lime" or row.gradients]
@@ -505,10 +502,7 @@ def _maps_of_face(
 
 
 def _halves(record: PerturbationRecord, samples: int | None) -> dict[str, PerturbationRecord]:
-    """Divide a record's samples in two, of `samples` each (by default half), both with that which keeps all.
-
-    What other samples alone change is so seen at no model call; if they are too few, there is one part.
-    """
+    """Divide a record's samples in two of `samples` each (by default half): what other samples alone change."""
     count = len(record.samples)
     size = min(samples or max(count // 2, 2), count)
     places = {AS_SET: np.arange(size), OTHER_SAMPLES: np.r_[0, size : min(2 * size - 1, count)]}

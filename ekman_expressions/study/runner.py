@@ -160,9 +160,8 @@ def folder_of(experiment: Experiment, step: Step) -> Path:
 
 
 def _inputs_of(experiment: Experiment, step: Step, steps: Mapping[str, Step] = STEPS) -> dict[str, str]:
-    """Return the hash of all that a step reads, by name.
-
-    `MissingError` if a step that is read has not come to its end, `ConflictError` if its settings were others.
+    """Return the hash of all that a step reads, by name; errors where a step that is read has not ended, or
+    does not fit.
     """
     inputs = {name: sha256(path) for name, path in (step.files(experiment) if step.files else {}).items()}
     for label, upstream, by, pattern in _upstream(experiment, step, steps):
@@ -407,10 +406,8 @@ _NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 @contextmanager
 def _experiment_lock(experiment: Experiment) -> Iterator[None]:
-    """Hold the lock of an experiment, so that no second run writes over the first; else `ConflictError`.
-
-    One process may take it several times. The system gives it back when the process ends, however it ends.
-    Where the folder may not be written to, nothing is locked: nothing can be written over either.
+    """Hold the lock of an experiment, or raise `ConflictError`; one process may take it several times. Where
+    the folder may not be written to, nothing is locked: nothing can be written over either.
     """
     lock, path = _lock(experiment)
     try:

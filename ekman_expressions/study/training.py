@@ -91,10 +91,8 @@ def _nothing_to_train(experiment: Experiment) -> str:
 def _train_model(
     experiment: Experiment, network: str, fold: str, note: Callable[[str], None] | None = None
 ) -> pd.DataFrame:
-    """Train one network on all folds but one, write the model and its learning curve, and return the curve.
-
-    The images of `fold` are not even read, unless ``validation = "test"`` asks for a log of how the model
-    does on them. The model file comes last. No rows with released weights, which are only fetched and loaded.
+    """Train one network on all folds but one, write the model, last, and its learning curve, and return the
+    curve: no rows with released weights, which are only fetched and loaded.
     """
     _check_model(experiment, network, fold)
     settings = experiment.training
@@ -357,10 +355,8 @@ def _check_released(experiment: Experiment) -> None:
 
 
 def _released_model(experiment: Experiment, network: str, fold: str) -> keras.Model:
-    """Fetch and load the released model of a network and fold, as an experiment's settings say.
-
-    Writes where it is from beside it. A commit that another model of the experiment is from is kept, so that
-    a branch that moves on does not mix revisions.
+    """Fetch and load a released model, and write where it is from; a commit that another model is from is
+    kept.
     """
     training = experiment.training
     source: dict[str, Any] = {"file": _file_name(network, fold)}
@@ -406,9 +402,7 @@ def _initial_weights(experiment: Experiment, network: str) -> str:
 
 
 def _beside(experiment: Experiment, network: str, fold: str, ending: str) -> Path:
-    """Return a file of one model.
-
-    ``history.csv``: its learning curve; ``checkpoint.npz``: its last finished epoch while it is trained;
-    ``training.json``: the time and memory that it took; ``source.json``: where released weights are from.
+    """Return a file of one model: ``history.csv``, ``checkpoint.npz``, ``training.json`` (time, memory),
+    ``source.json``.
     """
     return experiment.models_folder / f"{network}_{fold}_{ending}"

@@ -70,11 +70,8 @@ def _softmax(logits: np.ndarray) -> np.ndarray:
 
 
 class _FunctionBackend:
-    """Any function from images, as `prepare` makes them, to outputs (N, C), of which `order` are the classes.
-
-    `prepare` takes (N, H, W, 3) images in [0, 1]; `output` says whether outputs are probabilities or logits. A place
-    of -1 in `order` is a class that the model does not know: its probability is 0. `used`, set later, are the
-    outputs that are classes at all.
+    """Any function from images, as `prepare` makes them, to outputs (N, C): `used` are classes, in the wanted
+    `order` (-1: not known, its probability is 0); `output` says whether they are probabilities or logits.
     """
 
     has_gradients = False

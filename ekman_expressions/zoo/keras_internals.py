@@ -19,9 +19,8 @@ def _output_operations(model: Any) -> list[Any]:
 
 @contextmanager
 def _keras_seeded(seed: int) -> Iterator[None]:
-    """Let layers that are made within the block draw their seeds from `seed`, in [0, 2**32), alone.
-
-    Keras takes them from Python's global generator, from which a cluster worker's other threads draw too.
+    """Let layers made within the block draw their seeds from `seed`, in [0, 2**32), alone: Keras takes them
+    from Python's global generator, as do other threads.
     """
     import keras
     from keras.src.random import seed_generator

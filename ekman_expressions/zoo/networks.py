@@ -248,10 +248,8 @@ def _backbone(name: str, values: Any, weights: str) -> keras.Model:
 
 
 def _native(name: str, images: Any) -> Any:
-    """Turn images in [0, 1] into what a network was pre-trained with, as its own ``preprocess_input`` does.
-
-    BGR minus its mean over ImageNet, in gray values (VGG16, VGG19, ResNet50); RGB in [-1, 1] (InceptionV3,
-    ResNet101V2, Xception); or RGB in [0, 255] (MobileNetV3Large and EfficientNetV2B0, which rescale inside).
+    """Turn images in [0, 1] into what a network was pre-trained with, as its own ``preprocess_input`` does:
+    BGR less ImageNet's mean in gray values; RGB in [-1, 1]; or RGB in [0, 255].
     """
     import keras
 

@@ -208,10 +208,8 @@ class _Progress:
 
 
 def _write_checkpoint(path: Path, fingerprint: str, learner: keras.Model, progress: _Progress) -> None:
-    """Write the state of a compiled model (weights, random generators, optimiser) atomically.
-
-    An uncompressed ``.npz``, made a block at a time; the archive has a checksum (CRC-32) of every array.
-    `fingerprint` is of all that the training depends on.
+    """Write weights, random generators and optimiser atomically, an uncompressed ``.npz`` with checksums,
+    block by block.
     """
     content = {"fingerprint": fingerprint, "curve": progress.curve, "seconds": progress.seconds}
     with disk_errors(path), atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
@@ -224,9 +222,8 @@ def _write_checkpoint(path: Path, fingerprint: str, learner: keras.Model, progre
 
 
 def _read_checkpoint(path: Path, fingerprint: str, learner: keras.Model) -> _Progress:
-    """Bring a compiled model and its optimiser into the state that a checkpoint keeps.
-
-    Raises `DataError`, with the model as before, if it is damaged, or of a training with another fingerprint.
+    """Bring a compiled model into a checkpoint's state; `DataError`, the model as before, if damaged or of
+    another.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -377,11 +374,7 @@ def download(network: str, fold: str, revision: str = "main") -> tuple[Path, str
 def _load_released(
     network: str, path: Path | str, classes: int = 6, preprocessing: str = "paper"
 ) -> keras.Model:
-    """Load a released file into our flat graph of the network, as `NetSpec.build` gives it, not compiled.
-
-    `MissingError` if it is not there, `ModelError` if it is damaged or of another network or number of
-    classes.
-    """
+    """Load a released file into our flat graph of the network, or raise `MissingError` or `ModelError`."""
     check_option(network, "network", NETWORKS)
     if not Path(path).is_file():
         # Said before half a minute goes into building a big network.

@@ -258,10 +258,8 @@ def _build_learner(
     side: int | None = None,
     precision: str = "float32",
 ) -> tuple[keras.Model, keras.Model]:
-    """Build a network, and the compiled model around the same layers that learns in its place.
-
-    With ``mixed_float16`` the learner is a copy. `steps` are those of all epochs; the other parameters are
-    those of `train`.
+    """Build a network, and the compiled model around the same layers (with ``mixed_float16`` a copy) that
+    learns for it.
     """
     import keras
 
@@ -297,10 +295,8 @@ def _build_learner(
 
 @dataclass(eq=False)
 class _Watch:
-    """What happens after each step and epoch: bad numbers stop the training, good epochs are kept.
-
-    Not Keras' own callbacks: BackupAndRestore knows neither the learning curve nor the best epoch, and would
-    need dropout to be seeded anew in each epoch, which trains other weights than the study's first version.
+    """What happens after each step and epoch: bad numbers stop the training, good epochs are kept. Keras'
+    BackupAndRestore knows neither the curve nor the best epoch, and would need other dropout seeds.
     """
 
     learner: keras.Model
@@ -406,9 +402,8 @@ def _batches(
     steps: int,
     augment: str = "none",
 ) -> tf.data.Dataset:
-    """Return batches of images (N, side, side, 3), uint8 made [0, 1], and one-hot targets (N, 6).
-
-    `order` gives an epoch's batches: the places of the images, and the seed of their augmentation.
+    """Return batches, uint8 made [0, 1], and targets (N, 6); `order` gives an epoch's places and augmentation
+    seeds.
     """
     import tensorflow as tf
 
@@ -442,10 +437,8 @@ def _in_order(images: np.ndarray, targets: np.ndarray, size: int) -> tf.data.Dat
 
 
 def _augmentation(which: str) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-    """Return the function (images, seed) that flips a batch, or also turns, shifts and changes its contrast.
-
-    The study's authors describe such changes; the `paper` preset leaves them out as the study did. White
-    comes in where an image was turned or shifted away. The scalar int64 seed alone decides.
+    """Return the function (images, seed) that flips a batch, or also turns, shifts (white comes in) and
+    changes contrast.
     """
     import keras
 

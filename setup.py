@@ -22,7 +22,7 @@ setup(
         "ekman_expressions.data": ["*.csv", "*.json", "*.npz", "*.toml"],
         "ekman_expressions.presets": ["*.toml"],
         "ekman_expressions.report.static": ["*.css", "*.js"],
-        "ekman_expressions.report.templates": ["*.html"],
+        "ekman_expressions.report.templates": ["*.html", "*.toml"],
         FACES: ["manifest.csv", "probes.csv", "landmarks.npz", "detected.npz", "README.md"],
         NOTEBOOKS: ["*.ipynb"],
         f"{FACES}.images": ["*.webp"],

@@ -96,8 +96,6 @@ def test_region_null_is_the_iou_of_unions_of_about_the_area_less_that_of_the_mea
         np.ones((1, 1, 1, 3, 40), bool), np.zeros((1, 1, 3, 40), bool), mask, labels, seed=1, draws=99
     )
     np.testing.assert_allclose(null[:, 0, 0], 10 / 40)
-    with pytest.raises(DataError, match="do not fit"):
-        _region_null(MARKED, nothing, MASKS, labels, seed=0)
 
 
 def heatmap_set(maps, masks=EKMAN):

@@ -11,13 +11,13 @@ from ekman_expressions.measures.scores import auc
 from ekman_expressions.measures.uncertainty import (
     Interval,
     _cluster_bootstrap,
+    _compare_networks,
     _corrected_interval,
     _holm,
     _mean_known,
-    compare_networks,
+    _rank_sets,
     fold_of,
     interval_of,
-    rank_sets,
     resample_counts,
     resampled_scores,
     split_half,
@@ -76,8 +76,6 @@ def test_missing_values_too_few_units_and_bad_input():
     assert _cluster_bootstrap([np.nan], seed=0).units == 0
     assert str(_cluster_bootstrap([1.0], seed=0)) == "1.000 [nan, nan]"
     np.testing.assert_array_equal(_mean_known([[1, np.nan, 3], [np.nan] * 3], axis=1), [2, np.nan])
-    with pytest.raises(DataError, match=r"\(3,\) and clusters of shape \(2,\)"):
-        _cluster_bootstrap([1, 2, 3], ["a", "b"], seed=0)
     with pytest.raises(SettingsError, match="resamples"):
         _cluster_bootstrap([1, 2], seed=0, resamples=0)
 
@@ -120,8 +118,6 @@ def test_few_folds_and_missing_ones():
     assert one.estimate == 0.4 and np.isnan([one.low, one.high, one.p]).all() and one.units == 1
     assert np.isnan(_corrected_interval([np.nan]).estimate)
     assert _corrected_interval([1, np.nan, 3]) == _corrected_interval([1, 3])
-    with pytest.raises(DataError, match="one value per fold"):
-        _corrected_interval([[1, 2]])
 
 
 def test_holm_by_hand():
@@ -134,14 +130,14 @@ def test_sets_of_ranks_by_hand():
         [("a", "b", 1.0, 0.2), ("a", "c", 2.0, 0.01), ("b", "c", 1.0, 0.04)],
         columns=["first", "second", "difference", "p_holm"],
     )
-    table = rank_sets([3, 2, 1], pairs, "abc")
+    table = _rank_sets([3, 2, 1], pairs, "abc")
     assert table[["low", "high"]].to_numpy().tolist() == [[1, 2], [1, 2], [3, 3]]
     pairs["difference"] *= -1
-    table = rank_sets([1, 2, 3], pairs, "abc").set_index("network")
+    table = _rank_sets([1, 2, 3], pairs, "abc").set_index("network")
     assert table.loc["c", ["rank", "low", "high"]].tolist() == [1, 1, 1]
-    ties = rank_sets([1, 1, np.nan], pairs.assign(p_holm=[0.5, np.nan, np.nan]), "abc").set_index("network")
+    ties = _rank_sets([1, 1, np.nan], pairs.assign(p_holm=[0.5, np.nan, np.nan]), "abc").set_index("network")
     assert ties.loc["a"].tolist() == [1, 1.5, 1, 2] and np.isnan(ties.loc["c"].astype(float)).all()
-    assert np.isnan(rank_sets([1.0], pairs[:0], ["a"])["low"]).all()
+    assert np.isnan(_rank_sets([1.0], pairs[:0], ["a"])["low"]).all()
 
 
 @pytest.mark.parametrize(("folds", "seeds"), [(3, 1), (3, 3)])
@@ -156,7 +152,7 @@ def test_sets_of_ranks_cover_at_their_level(folds, seeds):
         noise = 0.06 * random.normal(size=(12, folds, 1)) / np.sqrt(2) ** (seeds > 1)
         noise = noise + (seeds > 1) * 0.06 / np.sqrt(2) * random.normal(size=(12, folds, seeds))
         scores = truth[:, None] + noise.reshape(12, -1)
-        found = rank_sets(scores.mean(axis=1), compare_networks(scores, networks, replicates), networks)
+        found = _rank_sets(scores.mean(axis=1), _compare_networks(scores, networks, replicates), networks)
         ranks = pd.Series(stats.rankdata(-truth), networks)[found["network"]].to_numpy()
         held = (found["low"] <= ranks) & (ranks <= found["high"])
         each.append(held.mean())
@@ -172,11 +168,11 @@ def test_folds_and_seeds_are_repeated_cross_validation_by_hand():
     assert found.standard_error == pytest.approx(np.sqrt((1 / 4 + 1 / 1) * variance)) and found.degrees == 3
     # Seeds of one fold say nothing of other training faces.
     assert np.isnan(_corrected_interval([0.1, 0.3], ["CV1", "CV1"]).low)
-    table = compare_networks([[1, 2, 3, np.nan], [0, 1, 1, 5]], "ab", labels)
+    table = _compare_networks([[1, 2, 3, np.nan], [0, 1, 1, 5]], "ab", labels)
     assert table.loc[0, "difference"] == pytest.approx(4 / 3) and table.loc[0, "folds"] == 3
-    assert table.loc[0, "p"] == table.loc[0, "p_holm"] and compare_networks([[1.0]], "a", ["CV1"]).empty
+    assert table.loc[0, "p"] == table.loc[0, "p_holm"] and _compare_networks([[1.0]], "a", ["CV1"]).empty
     with pytest.raises(DataError, match=r"2 networks and 4 replicates, but got shape \(2, 3, 1\)"):
-        compare_networks(np.ones((2, 3)), "ab", labels)
+        _compare_networks(np.ones((2, 3)), "ab", labels)
 
 
 def test_split_halves_are_the_reliability_of_the_mean():

@@ -18,7 +18,6 @@ from ekman_expressions.measures.quality import (
     cross_validated_r2,
     deletion_insertion,
     permuted_r2,
-    similarity,
     untrained_copy,
 )
 from ekman_expressions.measures.regions import region_masses, region_table, regions_of_heatmaps
@@ -30,7 +29,6 @@ from ekman_expressions.measures.scores import (
     relevance_mass,
     score_heatmaps,
     scores_at_otsu,
-    scores_without_threshold,
     summarise,
 )
 from ekman_expressions.measures.trees import (
@@ -45,10 +43,8 @@ from ekman_expressions.measures.trees import (
 from ekman_expressions.measures.uncertainty import (
     Interval,
     SubjectReplicates,
-    compare_networks,
     fold_of,
     interval_of,
-    rank_sets,
     resample_counts,
     resampled_scores,
     split_half,
@@ -59,11 +55,11 @@ __all__ = (
     + ["HeatmapSet", "assess", "read_heatmaps"]
     + ["changed_pixels"]
     + ["Ranking", "bootstrap_weights", "correlations", "cross_validated_r2", "deletion_insertion"]
-    + ["permuted_r2", "similarity", "untrained_copy"]
+    + ["permuted_r2", "untrained_copy"]
     + ["region_masses", "region_table", "regions_of_heatmaps"]
     + ["auc", "iou_table", "layout", "mask_scores", "relevance_mass", "score_heatmaps", "scores_at_otsu"]
-    + ["scores_without_threshold", "summarise"]
+    + ["summarise"]
     + ["branch_support", "branches", "distances", "fold_reliability", "linkage", "pair_matrix", "split_test"]
-    + ["Interval", "SubjectReplicates", "compare_networks", "fold_of", "interval_of", "rank_sets"]
+    + ["Interval", "SubjectReplicates", "fold_of", "interval_of"]
     + ["resample_counts", "resampled_scores", "split_half"]
 )

@@ -99,10 +99,6 @@ def _region_null(
     heatmaps marks, and `labels`, (H, W), the region of each pixel (0: none): (1 + draws, N, E), the data
     first.
     """
-    check_range(draws, "draws", 1, integer=True)
-    labels = np.asarray(labels)
-    if labels.shape != marked.shape[-2:] or not labels.max():
-        raise DataError(f"Regions of shape {labels.shape} do not fit heatmaps of {marked.shape[-2:]}.")
     count = int(labels.max()) + 1
     areas = np.bincount(labels.ravel(), minlength=count)[1:]
     null = np.full((1 + draws, marked.shape[0], len(masks)), np.nan)
@@ -192,11 +188,6 @@ def _max_statistic(observed: np.ndarray, null: np.ndarray) -> tuple[np.ndarray, 
     Cells are brought to one scale first (Westfall and Young; Nichols and Holmes 2002, doi:10.1002/hbm.1058).
     """
     observed, null = np.asarray(observed, np.float64), np.asarray(null, np.float64)
-    if observed.ndim != 1 or null.ndim != 2 or null.shape[1] != observed.size:
-        raise DataError(
-            f"Each row of the null must have a value for each cell, but got {null.shape} for "
-            f"{observed.shape} cells."
-        )
     p, corrected = np.full(observed.size, np.nan), np.full(observed.size, np.nan)
     spread = null.std(axis=0)
     usable = np.isfinite(observed) & np.isfinite(spread)

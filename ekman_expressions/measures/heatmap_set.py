@@ -34,21 +34,21 @@ from ekman_expressions.measures.scores import (
     _area_curve,
     _iou_by_threshold,
     _residual_table,
+    _scores_without_threshold,
     auc,
     iou_table,
-    scores_without_threshold,
 )
 from ekman_expressions.measures.uncertainty import (
     _LEVEL,
     Interval,
     SubjectReplicates,
+    _compare_networks,
     _corrected_interval,
     _holm,
     _mean_known,
-    compare_networks,
+    _rank_sets,
     fold_of,
     interval_of,
-    rank_sets,
 )
 
 SCORES: tuple[str, ...] = ("iou", "auc_hull", "residual")
@@ -459,7 +459,7 @@ def _differences(found: HeatmapSet, subjects: SubjectReplicates | None) -> pd.Da
     """Compare the averages of every two networks, over the folds and expressions that both have."""
     tables = []
     for score, values in found.own.items():
-        table = compare_networks(values, found.networks, found.folds)
+        table = _compare_networks(values, found.networks, found.folds)
         drawn = subjects.scores.get(score) if subjects else None
         over = []
         for row in table.itertuples():
@@ -490,7 +490,7 @@ def _ranking(found: HeatmapSet, differences: pd.DataFrame) -> pd.DataFrame:
             if unit == "subjects" and not of_score[column].notna().any():
                 continue
             pairs = of_score[["first", "second", "difference"]].assign(p_holm=of_score[column])
-            table = rank_sets(estimates, pairs, found.networks)
+            table = _rank_sets(estimates, pairs, found.networks)
             tables.append(
                 pd.concat([pd.DataFrame({"score": score, "unit": unit}, table.index), table], axis=1)
             )
@@ -511,7 +511,7 @@ def _by_fold(
         for area, within in (("canvas", None), ("hull", found.hull)):
             names = {"network": network, "fold": fold, "expression": title(expression), "area": area}
             names["reliability"] = subjects.reliability[n, f, e] if subjects else np.nan
-            free, at = scores_without_threshold(heatmap, mask, within), _iou_by_threshold(gray, mask, within)
+            free, at = _scores_without_threshold(heatmap, mask, within), _iou_by_threshold(gray, mask, within)
             rows.append(names | free | at)
     names = ["network", "fold", "expression", "area", "reliability", *_WITHOUT_THRESHOLD, *_THRESHOLDS]
     return pd.DataFrame(rows, columns=names)

@@ -277,8 +277,6 @@ def summarise_agreement(
             known = group[np.isfinite(group[score])]
             if len(known):
                 own_seed = derive_seed(seed, "agreement", *map(str, names), score)
-                found = _cluster_bootstrap(
-                    known[score].to_numpy(float), known["subject"].to_numpy(), seed=own_seed
-                )
+                found = _cluster_bootstrap(known[score], known["subject"], seed=own_seed)
                 rows.append((*names, score, found.estimate, found.low, found.high, len(known), found.units))
     return pd.DataFrame(rows, columns=[*by, "score", "value", "low", "high", "count", "subjects"])

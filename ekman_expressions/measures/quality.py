@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ekman_expressions.core.errors import DataError, ModelError, SettingsError, check_range
+from ekman_expressions.core.errors import DataError, ModelError, check_range
 from ekman_expressions.core.seeds import derive_seed
 from ekman_expressions.explainers import PerturbationRecord, lime, pairs
 from ekman_expressions.explainers.lime import _sample_weights
@@ -51,11 +51,6 @@ class Ranking:
 
     parts: np.ndarray
     order: np.ndarray
-
-    def __post_init__(self) -> None:
-        count = int(np.max(self.parts)) + 1
-        if not np.array_equal(np.sort(self.order), np.arange(count)):
-            raise DataError(f"'order' must name each of {count} parts once, but got {self.order}.")
 
     @classmethod
     def by_weights(cls, segments: np.ndarray, weights: np.ndarray, random: np.random.Generator) -> Ranking:
@@ -192,8 +187,6 @@ def _stages(ranking: Ranking, steps: int) -> tuple[np.ndarray, np.ndarray]:
 def _joint(partitions: list[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
     """Cut an image by several partitions at once: the pieces, and the part that each lies in."""
     shape = partitions[0].shape
-    if any(parts.shape != shape for parts in partitions):
-        raise DataError(f"Rankings must be of one image, but have {[p.shape for p in partitions]}.")
     key = np.zeros(shape, np.int64)
     for parts in partitions:
         key = key * (int(parts.max()) + 1) + parts
@@ -287,26 +280,15 @@ def correlations(maps: np.ndarray) -> np.ndarray:
     return np.clip((flat @ flat.T) / (scale[:, None] * scale), -1, 1)
 
 
-def similarity(first: np.ndarray, second: np.ndarray) -> dict[str, float]:
-    """Return how alike two heatmaps, (H, W), are, by three measures that do not depend on their ranges.
-
-    Returns
-    -------
-    dict
-        ``pearson`` and ``spearman``: the correlations of values and of ranks, in [-1, 1];
-        ``ssim``: the structural similarity [1]_ of the heatmaps stretched to 8 bits, as they are
-        looked at, in windows of 7 x 7 pixels. All NaN where a heatmap is constant.
-
-    References
-    ----------
-    .. [1] Wang et al. (2004), doi:10.1109/TIP.2003.819861.
+def _similarity(first: np.ndarray, second: np.ndarray) -> dict[str, float]:
+    """Return how alike two heatmaps (H, W) are, whatever their ranges: correlations of values and ranks, and
+    the structural similarity of their 8-bit pictures (Wang et al. 2004, doi:10.1109/TIP.2003.819861); NaN if
+    one is constant.
     """
     from scipy.stats import rankdata
     from skimage.metrics import structural_similarity
 
     first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
-    if first.shape != second.shape:
-        raise DataError(f"The heatmaps have different shapes, {first.shape} and {second.shape}.")
     if np.ptp(first) == 0 or np.ptp(second) == 0:
         return dict.fromkeys(("pearson", "spearman", "ssim"), float("nan"))
     ranks = [rankdata(heatmap).reshape(heatmap.shape) for heatmap in (first, second)]
@@ -414,10 +396,6 @@ def _fits(
     z = np.column_stack([np.ones(len(samples)), samples, predictions])
     moments = np.stack([(z.T * of_replicate) @ z for of_replicate in weights])
     total = moments[:, 0, 0]
-    if not (total > 0).all():
-        raise SettingsError(
-            "In some replicates all samples have the weight 0. Use a wider kernel or more samples."
-        )
     means = moments[:, 0, 1:] / total[:, None]
     centred = moments[:, 1:, 1:] - total[:, None, None] * means[:, :, None] * means[:, None, :]
     xx, xy, yy = centred[:, :-1, :-1], centred[:, :-1, -1], centred[:, -1, -1]

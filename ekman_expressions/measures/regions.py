@@ -78,8 +78,6 @@ def _region_shares(
 ) -> pd.DataFrame:
     """Return `region_table`'s rows of a level: `masses`, (N, 50), with intervals over `clusters`, (N,)."""
     codes = pd.factorize(np.asarray(clusters))[0]
-    if len(masses) != len(codes):
-        raise DataError(f"There must be a cluster for each map, but got {len(codes)} for {len(masses)}.")
     pixels, baselines = region_masses(np.ones((1, *SHAPE))), _baselines()
     if level == "group":
         masses, baselines, pixels = map(_grouped, (masses, baselines, pixels))

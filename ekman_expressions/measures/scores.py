@@ -29,7 +29,7 @@ _WITHOUT_THRESHOLD: tuple[str, ...] = (
     "relevance_rank",
     "pointing",
 )
-"""The names of `scores_without_threshold`, in the order of every table."""
+"""The names of `_scores_without_threshold`, in the order of every table."""
 
 _AREAS: tuple[float, ...] = (0.05, 0.1, 0.2, 0.3, 0.5)
 """Shares of the canvas at which heatmaps are cut, beside thresholds that depend on the heatmap."""
@@ -202,24 +202,13 @@ def relevance_mass(heatmap: np.ndarray, mask: np.ndarray, within: np.ndarray | N
     return float(mass[reference].sum() / total)
 
 
-def scores_without_threshold(
+def _scores_without_threshold(
     heatmap: np.ndarray, mask: np.ndarray, within: np.ndarray | None = None
 ) -> dict[str, float]:
-    """Return the scores of `_WITHOUT_THRESHOLD`; arguments and errors as for `auc`.
-
-    Returns
-    -------
-    dict
-        `auc`; ``average_precision``, the sum over thresholds of precision times the rise in recall, as in
-        scikit-learn; `relevance_mass`; ``relevance_density``, that over the mask's share of the area, 1
-        by chance (both NaN for a heatmap without mass); ``relevance_rank``, of the K hottest pixels the
-        share that lies in the mask of K pixels [1]_; ``pointing``, whether the hottest pixel lies in the
-        mask [2]_ (of several, the share). By chance the others give the mask's share of the area.
-
-    References
-    ----------
-    .. [1] Arras, Osman and Samek (2022), doi:10.1016/j.inffus.2021.11.008.
-    .. [2] Zhang et al. (2018), doi:10.1007/s11263-017-1059-x.
+    """Return the scores of `_WITHOUT_THRESHOLD`: AUC; average precision as in scikit-learn; relevance mass,
+    that over the mask's share of the area, and of the K hottest pixels the share in the mask of K (Arras,
+    Osman and Samek 2022, doi:10.1016/j.inffus.2021.11.008); and whether the hottest lies in it (Zhang et al.
+    2018, doi:10.1007/s11263-017-1059-x).
     """
     counted = _levels(heatmap, mask, within)
     try:

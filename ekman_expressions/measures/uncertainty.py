@@ -93,20 +93,15 @@ def _mean_known(values: np.ndarray, axis: int) -> np.ndarray:
 
 
 def _cluster_bootstrap(
-    values: Sequence[float] | np.ndarray,
-    clusters: Sequence[object] | np.ndarray | None = None,
+    values: Sequence[float],
+    clusters: Sequence[object] | None = None,
     *,
     seed: int,
     resamples: int = RESAMPLES,
 ) -> Interval:
-    """Bootstrap the mean of values, (N,), over clusters: the subject, or fold, of each; NaN is left out."""
-    values = np.asarray(values, dtype=np.float64)
+    """Bootstrap the mean of values, (N,), over clusters: the subject, or fold, of each (else its own); NaN is left out."""
+    values = np.asarray(values, np.float64)
     clusters = np.arange(len(values)) if clusters is None else np.asarray(clusters)
-    if values.ndim != 1 or values.shape != clusters.shape:
-        raise DataError(
-            f"There must be one cluster for each value, but got values of shape {values.shape} and clusters "
-            f"of shape {clusters.shape}."
-        )
     known = np.isfinite(values)
     values, codes = values[known], pd.factorize(clusters[known])[0]
     units = int(codes.max()) + 1 if codes.size else 0
@@ -157,8 +152,6 @@ def _corrected_interval(values: Sequence[float], folds: Sequence[str] | None = N
     """
     values = np.asarray(values, dtype=np.float64)
     folds = np.arange(values.size) if folds is None else np.asarray(folds)
-    if values.ndim != 1 or folds.shape != values.shape:
-        raise DataError(f"There must be one value per fold, but got shape {values.shape} for {folds.shape}.")
     known = np.isfinite(values)
     values, different = values[known], np.unique(folds[known]).size
     count = values.size
@@ -169,35 +162,10 @@ def _corrected_interval(values: Sequence[float], folds: Sequence[str] | None = N
     return _t_interval(estimate, error, count, count - 1)
 
 
-def compare_networks(scores: np.ndarray, networks: Sequence[str], replicates: Sequence[str]) -> pd.DataFrame:
-    """Compare every two networks, replicate by replicate.
-
-    Parameters
-    ----------
-    scores : (N, R) or (N, R, E) ndarray of float
-        The score of each network in each replicate (and expression, over which it is averaged); NaN where
-        there is none. Only what both networks have is compared.
-    networks : sequence of N str
-    replicates : sequence of R str
-        Folds, or folds and seeds, such as ``CV1`` and ``CV1_S1``; see `fold_of`.
-
-    Returns
-    -------
-    DataFrame
-        A row for each pair ``first, second``: the mean ``difference`` (first less second), of how many
-        replicates (``folds``), the ends of its 95 % interval ``fold_low, fold_high`` [1]_, its two-sided ``p``,
-        and ``p_holm``, corrected for the number of pairs.
-
-    References
-    ----------
-    .. [1] Nadeau and Bengio (2003), doi:10.1023/A:1024068626366; with seeds, Bouckaert and Frank (2004),
-       doi:10.1007/978-3-540-24775-3_3.
-
-    Examples
-    --------
-    >>> compare_networks([[0.7, 0.8, 0.75], [0.5, 0.6, 0.57]], ["a", "b"], ["CV1", "CV2", "CV3"])["p"].round(3)
-    0    0.003
-    Name: p, dtype: float64
+def _compare_networks(scores: np.ndarray, networks: Sequence[str], replicates: Sequence[str]) -> pd.DataFrame:
+    """Compare every two networks: the mean ``difference`` of scores (N, R[, E]) over the replicates (folds,
+    or folds and seeds: `fold_of`) that both have, ``folds``, its interval (see `_corrected_interval`), ``p``,
+    ``p_holm``.
     """
     scores = np.asarray(scores, np.float64)
     scores = scores[..., None] if scores.ndim == 2 else scores
@@ -219,28 +187,13 @@ def compare_networks(scores: np.ndarray, networks: Sequence[str], replicates: Se
     return table.assign(p_holm=_holm(table["p"].to_numpy(float)))
 
 
-def rank_sets(estimates: Sequence[float], differences: pd.DataFrame, networks: Sequence[str]) -> pd.DataFrame:
-    """Return where each network may stand in the ranking, best first.
-
-    Parameters
-    ----------
-    estimates : sequence of N float
-        Higher is better.
-    differences : DataFrame
-        ``first, second, difference, p_holm`` of every two networks; see `compare_networks`.
-    networks : sequence of N str
-
-    Returns
-    -------
-    DataFrame
-        ``network, estimate, rank`` (equal scores share the mean rank), and ``low, high``: 1 + the number of
-        networks that are surely better (p_holm < 0.05), and the number that are not surely worse. The true
-        ranks of all networks at once lie there with at least 95 % [1]_. NaN for a network that cannot be
-        compared with any other.
-
-    References
-    ----------
-    .. [1] Mogstad, Romano, Shaikh and Wilhelm (2024), doi:10.1093/restud/rdad006.
+def _rank_sets(
+    estimates: Sequence[float], differences: pd.DataFrame, networks: Sequence[str]
+) -> pd.DataFrame:
+    """Return where each network may stand in the ranking, best first: ``network, estimate, rank`` (ties share
+    the mean), and ``low, high``: 1 + the number of networks that are surely better (p_holm < 0.05), and the
+    number that are not surely worse. All true ranks lie there with 95 % (Mogstad et al. 2024,
+    doi:10.1093/restud/rdad006).
     """
     networks = list(networks)
     table = pd.DataFrame({"network": networks, "estimate": estimates, "rank": _ranks(estimates)})

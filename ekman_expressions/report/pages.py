@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
+import tomllib
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -365,103 +366,20 @@ _MOST_ROWS = 120
 """A page shows so many rows of a table at most; its file has all."""
 
 
-class _Linked(NamedTuple):
-    """A page: its file and title, what it is about, and the folders of `Experiment` that it links."""
-
-    file: str
-    title: str
-    about: str
-    text: str
-    folders: tuple[str, ...]
-    tables: bool = True
-
-
-_PAGES = (
-    _Linked(
-        "scores.html",
-        "Scores",
-        "IoU with the Ekman masks as bars, per expression.",
-        "How far what a heatmap marks above Otsu's threshold overlaps with the Ekman mask. The black line is "
-        "what an all-white mask would score: a heatmap below it is not shown to look at the "
-        "mask.",
-        ("barplots_folder",),
-    ),
-    _Linked(
-        "dendrograms.html",
-        "Dendrograms",
-        "Which networks, folds and expressions show the same pattern.",
-        "Which heatmaps show the same pattern? Leaves are coloured by how the network started. If the folds "
-        "of one network are no closer to each other than to other networks, differences between networks "
-        "are chance.",
-        ("dendrograms_folder",),
-    ),
-    _Linked(
-        "classification.html",
-        "Classification",
-        "Accuracy and confusion matrices.",
-        "How good the networks are on the faces of the fold that they were not trained on. What is explained "
-        "are the faces that a network itself predicts as an expression, right or wrong.",
-        ("evaluation_folder",),
-        tables=False,
-    ),
-    _Linked(
-        "training.html",
-        "Training",
-        "Learning curves.",
-        "How the networks learned.",
-        ("models_folder",),
-        tables=False,
-    ),
-    _Linked(
-        "quality.html",
-        "Quality",
-        "How faithful the explanations are: deletion and insertion curves, stability.",
-        "Do the explanations say what matters to the model? Deletion hides the most relevant pixels first: "
-        "the faster the probability falls, the better. Insertion shows them first: the faster it rises, "
-        "the better. A random order and one from the centre outwards are what an explanation must beat.",
-        ("quality_folder",),
-    ),
-    _Linked(
-        "statistics.html",
-        "Statistics",
-        "Chance baselines, permutation tests, intervals, regions.",
-        "What the scores are worth: what maps score that know nothing of the network or of the expression, "
-        "how sure the means are, and whether own masks fit better than those of other expressions.",
-        ("statistics_folder", "regions_folder"),
-    ),
-    _Linked(
-        "explainers.html",
-        "Explainers",
-        "How far different explainers agree.",
-        "How far different explainers agree on the same models and faces.",
-        ("comparison_folder",),
-    ),
-    _Linked(
-        "known.html",
-        "Known answers",
-        "Explanations against what is known of the synthetic faces.",
-        "On synthetic faces it is known what changed. Here explanations are compared with it: do they find "
-        "the region that really moved?",
-        ("known_answers_folder",),
-    ),
-)
-
-
 def _linked_pages(experiment: Experiment, folder: Path) -> Iterator[dict[str, Any]]:
     """Copy the pictures and tables of the steps into a report, and yield the values of each page that has
     some.
     """
-    for page in _PAGES:
+    for file, page in tomllib.loads((_TEMPLATES / "pages.toml").read_text("utf-8")).items():
         pictures, tables = [], []
-        for name in page.folders:
+        for name in page["folders"]:
             source, step = getattr(experiment, name), name.removesuffix("_folder")
             pictures += [_picture(path, folder, step) for path in _sorted_pictures(source)]
-            if page.tables:
+            if page.get("tables", True):
                 tables += [_table(path, folder, step) for path in sorted(source.glob("*.csv"))]
         tables = sorted(filter(None, tables), key=lambda table: len(table["rows"]))
         if pictures or tables:
-            about = {"file": page.file, "title": page.title, "about": page.about, "text": page.text}
-            yield {**about, "pictures": pictures, "tables": tables}
+            yield {**page, "file": file, "pictures": pictures, "tables": tables}
 
 
 def _sorted_pictures(folder: Path) -> list[Path]:

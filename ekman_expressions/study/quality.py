@@ -22,10 +22,10 @@ from ekman_expressions.facespace.masks import ekman_mask
 from ekman_expressions.facespace.warp import normalise
 from ekman_expressions.measures.quality import (
     Ranking,
+    _similarity,
     bootstrap_weights,
     correlations,
     deletion_insertion,
-    similarity,
     untrained_copy,
 )
 from ekman_expressions.measures.scores import scores_at_otsu
@@ -383,7 +383,7 @@ def _explained_again(
         if UNTRAINED in of_cell:
             pair = of_cell[AS_SET].mean, of_cell[UNTRAINED].mean
             ious = [_iou(heatmap, expression) for heatmap in pair]
-            untrained.append((*about, int(of_cell[UNTRAINED].weight), *similarity(*pair).values(), *ious))
+            untrained.append((*about, int(of_cell[UNTRAINED].weight), *_similarity(*pair).values(), *ious))
         matrix = correlations(np.stack([mean.mean for mean in of_cell.values()])) if of_cell else None
         for (i, first), (j, second) in combinations(enumerate(of_cell), 2):
             sensitivity.append(

@@ -224,7 +224,7 @@ def test_read_functions_name_the_step_that_is_missing(tmp_path):
         ("fold", "CV9", "has the fold CV9"),
         ("image_id", "same", "more than once: same"),
         ("subject", "mine/everyone", "more than one fold: mine/everyone"),
-        ("fold", None, "lacks the columns fold"),
+        ("fold", None, "lacks the columns 'fold'"),
     ],
 )
 def test_damaged_manifests_are_refused(prepared, tmp_path, column, value, message):

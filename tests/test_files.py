@@ -112,7 +112,7 @@ def test_pickles_are_refused_in_both_directions(tmp_path):
 def test_missing_columns_are_listed(tmp_path):
     files.write_csv(tmp_path / "a.csv", pd.DataFrame({"subject": ["x"], "fold": ["CV1"]}))
     with pytest.raises(
-        DataError, match="lacks the columns path.*It has subject, fold; needed are subject, path"
+        DataError, match="lacks the columns 'path'.*It has 'subject', 'fold'; needed are 'subject', 'path'"
     ):
         files.read_csv(tmp_path / "a.csv", ("subject", "path"))
     (tmp_path / "empty.csv").write_text("")

@@ -76,12 +76,12 @@ def read_csv(path: Path, columns: tuple[str, ...] = (), **options: Any) -> pd.Da
         table = pd.read_csv(path if text is None else io.StringIO(text), **options)
     except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise DataError(f"{path} is not a readable CSV table ({error}).") from error
+    # Blanks around names come from tables that somebody wrote by hand.
+    table.columns = [str(name).strip() for name in table.columns]
     missing = [column for column in columns if column not in table.columns]
     if missing:
-        raise DataError(
-            f"{path} lacks the columns {', '.join(missing)}. "
-            f"It has {', '.join(map(str, table.columns))}; needed are {', '.join(columns)}."
-        )
+        lacks, have, needed = (", ".join(map(repr, names)) for names in (missing, table.columns, columns))
+        raise DataError(f"{path} lacks the columns {lacks}. It has {have}; needed are {needed}.")
     return table
 
 
@@ -104,17 +104,8 @@ def read_table(path: Path, columns: tuple[str, ...] = ()) -> pd.DataFrame:
     text = read_text(path)
     first = text.partition("\n")[0]
     separator = max(",;\t", key=first.count)
-    table = read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding_text=text)
-    table.columns = [str(name).strip() for name in table.columns]
-    for name in table.columns:
-        table[name] = table[name].str.strip()
-    missing = [column for column in columns if column not in table.columns]
-    if missing:
-        have, needed = (", ".join(map(repr, names)) for names in (table.columns, columns))
-        raise DataError(
-            f"{path} lacks the columns {', '.join(map(repr, missing))}. It has {have}; needed are {needed}."
-        )
-    return table
+    table = read_csv(path, columns, sep=separator, dtype=str, keep_default_na=False, encoding_text=text)
+    return table.apply(lambda column: column.str.strip())
 
 
 def write_image(path: Path, image: np.ndarray, **options: Any) -> None:

@@ -337,29 +337,26 @@ class Experiment(Settings):
     results_folder = _folder("results/{name}", "Predictions, explanations and tables.")
     evaluation_folder = _folder("results/{name}/evaluation", "Predictions and confusion matrices.")
     explanations_folder = _folder(
-        "results/{name}{explainer}/explanations", "What each explanation is made from; see `record_path`."
+        "results/{name}{explainer}/explanations", "What explanations are made from."
     )
     facespace_folder = _folder(
-        "results/{name}{explainer}/facespace", "Explanations in face space, a file per model and expression."
+        "results/{name}{explainer}/facespace", "Explanations in face space, and a table."
     )
     heatmaps_folder = _folder("heatmaps/{name}{explainer}", "Heatmaps as images and arrays.")
     masks_folder = _folder(
         "heatmaps/GROUND_TRUTH", "The Ekman masks as images, the same for all experiments."
     )
     scores_folder = _folder("results/{name}{explainer}/scores", "Scores against the Ekman masks.")
-    statistics_folder = _folder(
-        "results/{name}{explainer}/statistics", "Chance, tests and intervals of scores."
-    )
+    statistics_folder = _folder("results/{name}{explainer}/statistics", "Chance, tests, intervals of scores.")
     regions_folder = _folder("results/{name}{explainer}/regions", "The heatmaps' mass by region of the face.")
     quality_folder = _folder("results/{name}{explainer}/quality", "How good the explanations are.")
     comparison_folder = _folder("results/{name}/explainers", "Tables that compare explainers.")
     known_answers_folder = _folder(
-        "results/{name}/known_answers", "Explanations against what moved in the faces."
+        "results/{name}/known_answers", "Explanations against what moved in faces."
     )
     barplots_folder = _folder("barplots/{name}{explainer}", "Barplots of the scores.")
-    dendrograms_folder = _folder(
-        "dendograms/{name}{explainer}", "Dendrograms; spelled as users of the study know it."
-    )
+    # Spelled as users of the study know it.
+    dendrograms_folder = _folder("dendograms/{name}{explainer}", "Dendrograms.")
     report_folder = _folder("results/{name}/report", "The report: open its ``index.html``.")
 
     @model_validator(mode="before")

@@ -13,7 +13,6 @@ from ekman_expressions.core.errors import DataError, MissingError, SettingsError
 from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import read_csv, read_json, require, sha256, write_csv, write_json
 from ekman_expressions.core.seeds import generator
-from ekman_expressions.core.startup import start_tensorflow
 from ekman_expressions.measures import fold_of
 from ekman_expressions.study import prepared
 from ekman_expressions.study.execution import _run_tasks, _Task
@@ -23,7 +22,7 @@ from ekman_expressions.study.provenance import Run
 from ekman_expressions.zoo import NETWORKS, saving, train
 from ekman_expressions.zoo.networks import _preprocessing_warning
 from ekman_expressions.zoo.saving import _FOLDS, REPOSITORY, _file_name, _load_released, _origin, download
-from ekman_expressions.zoo.training import _HISTORY, _WATCHED, _device_notes, _effort, _stack_images
+from ekman_expressions.zoo.training import _HISTORY, _WATCHED, _effort, _stack_images
 from ekman_expressions.zoo.weights import _weights_file
 
 if TYPE_CHECKING:
@@ -205,9 +204,6 @@ def _train_one(experiment: Experiment, network: str, fold: str) -> Run:
 
 def _look_ahead(experiment: Experiment, manifest: pd.DataFrame, run: Run) -> None:
     """Find what would stop the last of the models now, and note what does not."""
-    start_tensorflow()
-    for note in _device_notes(experiment.training.devices, experiment.training.precision):
-        run.note(note)
     for fold in experiment.face_folds:
         try:
             rows, _ = split(experiment, manifest, fold)

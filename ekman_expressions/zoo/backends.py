@@ -497,46 +497,35 @@ class _TorchBackend(_FunctionBackend):
         order: Sequence[int] | None = None,
     ) -> None:
         own = getattr(getattr(model, "config", None), "image_size", None)
-        super().__init__(
-            model, output, side or ((own, own) if isinstance(own, int) else None), prepare, order
-        )
-        self.precision = precision
+        side = side or ((own, own) if isinstance(own, int) else None)
+        super().__init__(model, output, side, prepare, order)
+        self.precision, self.torch = precision, sys.modules["torch"]
 
     def raw(self, images: np.ndarray) -> np.ndarray:
-        import torch
-
-        with self._evaluating(images.shape), torch.no_grad():
-            return self._outputs(self._tensor(images))[0].cpu().numpy()
+        return self._run(len(images), images, lambda: self._outputs(self._tensor(images))[0])
 
     def predict(self, images: np.ndarray) -> np.ndarray:
-        import torch
-
-        with self._evaluating(images.shape), torch.no_grad():
-            return self._forward(self._tensor(images)).cpu().numpy()
+        return self._run(len(images), images, lambda: self._forward(self._tensor(images)))
 
     def hider(self, image: np.ndarray, segments: np.ndarray, behind: np.ndarray) -> Callable:
-        import torch
-
         image, behind, segments = self._tensor(image), self._tensor(behind), self._tensor(segments).long()
 
-        def call(samples: np.ndarray) -> np.ndarray:
-            with self._evaluating((len(samples), *image.shape)), torch.no_grad():
-                kept = self._tensor(samples)[:, segments][..., None]
-                return self._forward(torch.where(kept, image, behind)).cpu().numpy()
+        def masked(samples: np.ndarray) -> Any:
+            return self.torch.where(self._tensor(samples)[:, segments][..., None], image, behind)
 
-        return call
+        return lambda samples: self._run(len(samples), image[None], lambda: self._forward(masked(samples)))
 
     def masker(self, image: np.ndarray, behind: np.ndarray) -> Callable:
-        import torch
-
         image, behind = self._tensor(image), self._tensor(behind)
 
-        def call(masks: np.ndarray) -> np.ndarray:
-            with self._evaluating((len(masks), *image.shape)), torch.no_grad():
-                masked = behind + self._tensor(masks)[..., None] * (image - behind)
-                return self._forward(masked).cpu().numpy()
+        def masked(masks: np.ndarray) -> Any:
+            return behind + self._tensor(masks)[..., None] * (image - behind)
 
-        return call
+        return lambda masks: self._run(len(masks), image[None], lambda: self._forward(masked(masks)))
+
+    def _run(self, count: int, like: Any, forward: Callable[[], Any]) -> np.ndarray:
+        with self._evaluating((count, *like.shape[1:])), self.torch.no_grad():
+            return forward().cpu().numpy()
 
     def gradients(self, images: np.ndarray, target: int, score: str) -> tuple[np.ndarray, ...]:
         with self._evaluating(images.shape):
@@ -545,17 +534,15 @@ class _TorchBackend(_FunctionBackend):
             return found.detach().cpu().numpy(), self._derived(value, given, "its input")
 
     def features(self, images: np.ndarray, target: int, layer: str, score: str) -> tuple[np.ndarray, ...]:
-        import torch
-
         seen: dict[str, Any] = {}
         convolutions: list[str] = []
         pooled: list[int] = []
 
         def watch(name: str) -> Callable:
             def hook(module: Any, inputs: Any, output: Any) -> None:
-                if isinstance(module, torch.nn.modules.conv._ConvNd):
+                if isinstance(module, self.torch.nn.modules.conv._ConvNd):
                     convolutions.append(name)
-                in_space = isinstance(output, torch.Tensor) and output.ndim == 4
+                in_space = isinstance(output, self.torch.Tensor) and output.ndim == 4
                 if in_space and tuple(output.shape[2:]) == (1, 1):
                     pooled.append(len(seen))
                 spatial = in_space and min(output.shape[2:]) > 1
@@ -596,10 +583,8 @@ class _TorchBackend(_FunctionBackend):
         return found, features.transpose(0, 2, 3, 1), gradients.transpose(0, 2, 3, 1)
 
     def _tensor(self, values: np.ndarray) -> Any:
-        import torch
-
         parameter = next(self.model.parameters(), None)
-        return torch.tensor(values, device=None if parameter is None else parameter.device)
+        return self.torch.tensor(values, device=None if parameter is None else parameter.device)
 
     @contextlib.contextmanager
     def _evaluating(self, shape: tuple[int, ...]) -> Iterator[None]:
@@ -617,18 +602,18 @@ class _TorchBackend(_FunctionBackend):
 
     def _outputs(self, images: Any, precision: str | None = None) -> tuple[Any, bool]:
         """Return outputs (N, classes) as float32, and whether they are logits."""
-        import torch
-
         precision = precision or self.precision
         parameter = next(self.model.parameters(), None)
         given = self.prepare(images) if self.prepare else images.permute(0, 3, 1, 2).contiguous()
-        kind = torch.float32 if parameter is None else parameter.dtype
-        with torch.autocast(given.device.type, getattr(torch, precision), enabled=precision != "float32"):
+        kind = self.torch.float32 if parameter is None else parameter.dtype
+        with self.torch.autocast(
+            given.device.type, getattr(self.torch, precision), enabled=precision != "float32"
+        ):
             found = self.model(given.to(kind))
         is_logits = self.output == "logits" or hasattr(found, "logits")
         found = getattr(found, "logits", found)
-        if not isinstance(found, torch.Tensor) or found.ndim != 2:
-            received = tuple(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
+        if not isinstance(found, self.torch.Tensor) or found.ndim != 2:
+            received = tuple(found.shape) if isinstance(found, self.torch.Tensor) else type(found).__name__
             raise ModelError(f"The model must return one tensor (N, classes), but returned {received}.")
         return (found if self.used is None else found[:, self.used]).float(), is_logits
 
@@ -637,19 +622,15 @@ class _TorchBackend(_FunctionBackend):
         return self._ordered(found.softmax(dim=1) if is_logits else found)
 
     def _ordered(self, found: Any) -> Any:
-        import torch
-
         if self.order is None:
             return found
-        return torch.nn.functional.pad(found, (0, 1))[:, self._places(found)]
+        return self.torch.nn.functional.pad(found, (0, 1))[:, self._places(found)]
 
     def _scored(self, images: Any, target: int, score: str) -> tuple[Any, Any]:
         """Return predictions (n, C), and the class' scores (n,)."""
-        import torch
-
         ends: list[tuple[Any, Any]] = []
 
-        class Watch(torch.overrides.TorchFunctionMode):
+        class Watch(self.torch.overrides.TorchFunctionMode):
             def __torch_function__(
                 self, function: Any, types: Any, args: Any = (), kwargs: Any = None
             ) -> Any:
@@ -675,10 +656,8 @@ class _TorchBackend(_FunctionBackend):
         return found, logarithms[:, target] - logarithms.mean(dim=1)
 
     def _derived(self, value: Any, given: Any, where: str) -> np.ndarray:
-        import torch
-
         if value.requires_grad:
-            (gradient,) = torch.autograd.grad(value.sum(), given, allow_unused=True)
+            (gradient,) = self.torch.autograd.grad(value.sum(), given, allow_unused=True)
             if gradient is not None:
                 return gradient.float().cpu().numpy()
         raise ModelError(f"The predictions do not depend on {where} by differentiable steps.")

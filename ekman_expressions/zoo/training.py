@@ -501,24 +501,6 @@ def _strategy(devices: str) -> tf.distribute.Strategy:
     return tf.distribute.MirroredStrategy(names, tf.distribute.ReductionToOneDevice())
 
 
-def _device_notes(devices: str, precision: str) -> list[str]:
-    """Say where `devices` and `precision` do not fit the machine."""
-    import tensorflow as tf
-
-    gpus = len(tf.config.list_physical_devices("GPU"))
-    notes = []
-    if precision == "mixed_float16" and not gpus:
-        notes.append(
-            "training.precision is mixed_float16, but there is no GPU: a CPU calculates in 16 bits "
-            "no faster, often more slowly, and no more precisely"
-        )
-    if devices == "one" and gpus > 1:
-        notes.append(f'one of {gpus} GPUs is used; training.devices = "all" shares each batch among them')
-    if devices == "all" and gpus < 2:
-        notes.append(f'training.devices is "all", but TensorFlow sees {gpus} GPUs')
-    return notes
-
-
 def _effort() -> dict[str, float | None]:
     """Return the largest memory of this process and of any one GPU, in MB (10^6 bytes), and the threads, on
     which the last bits of a convolution's gradients depend.

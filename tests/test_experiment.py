@@ -42,11 +42,11 @@ def test_paper_preset_has_the_numbers_of_the_study():
     }
 
 
-def test_fast_preset_is_paper_at_an_eighth_of_the_samples_and_blurred():
+def test_fast_preset_is_paper_with_twice_the_faces_and_few_orthogonal_samples():
     fast, paper = Experiment.preset("fast"), Experiment.preset("paper")
     lime = fast.explanation
-    assert (lime.samples, lime.sampler) == (125, "orthogonal")
-    same = {"samples": 1000, "sampler": "iid", "hidden": 0.0}
+    assert (lime.samples, lime.sampler, lime.positives) == (65, "orthogonal", 200)
+    same = {"samples": 1000, "sampler": "iid", "hidden": 0.0, "positives": 100}
     as_paper = lime.replace(**same)
     assert fast.replace(name="paper", explanation=as_paper) == paper
 
@@ -60,7 +60,7 @@ def test_every_preset_loads_and_names_its_folders(name, tmp_path):
 
 
 def test_unknown_preset_lists_the_known_ones():
-    with pytest.raises(SettingsError, match="'demo', 'fast', 'paper', 'smoke', but got 'dmeo'"):
+    with pytest.raises(SettingsError, match="'demo', 'fast', 'paper', 'small', 'smoke', but got 'dmeo'"):
         Experiment.preset("dmeo")
 
 

@@ -35,12 +35,3 @@ def experiment_on(tmp_path, folds=2, names=("mine",), size=64, **settings):
     roots = {name: str(tmp_path / name) for name in names}
     faces = FaceSettings(datasets=names, roots=roots, folds=folds, size=size, **settings)
     return Experiment(name="trial", networks=("WeiNet",), faces=faces, root=tmp_path / "root")
-
-
-def contents(folder):
-    """All files' bytes, without run.json, which tells times."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != "run.json"
-    }

@@ -6,7 +6,8 @@ from made_steps import stand_in
 
 from ekman_expressions import Experiment
 from ekman_expressions.core.expressions import EXPRESSIONS
-from ekman_expressions.core.files import write_csv, write_image
+from ekman_expressions.core.files import write_arrays, write_csv, write_image
+from ekman_expressions.facespace.warp import POINTS
 from ekman_expressions.study.experiment import FaceSettings, TrainingSettings
 
 
@@ -47,3 +48,11 @@ def make_experiment(
     with stand_in(experiment, "faces"):
         write_csv(experiment.manifest_path, pd.DataFrame(rows))
     return experiment
+
+
+def write_landmarks(experiment):
+    """Give each face about the template's landmarks, smaller."""
+    random = np.random.default_rng(0)
+    for path in (experiment.faces_folder / "faces").iterdir():
+        points = np.float32(POINTS[:68] / (224, 275) * 0.8 + random.normal(0.1, 0.003, (68, 2)))
+        write_arrays(experiment.faces_folder / "landmarks" / f"{path.stem}.npz", {"points": points})

@@ -3,12 +3,10 @@
 import functools
 
 import numpy as np
-from made_faces import make_experiment
+from made_faces import make_experiment, write_landmarks
 
 from ekman_expressions import OwnModel, report
 from ekman_expressions.core.expressions import EXPRESSIONS
-from ekman_expressions.core.files import write_arrays
-from ekman_expressions.facespace.warp import POINTS
 from ekman_expressions.study import run as run_steps
 from ekman_expressions.study.experiment import ExplanationSettings
 
@@ -47,10 +45,7 @@ def make_study(root, **settings):
         explanation=ExplanationSettings(positives=2, samples=32, segments=12),
     )
     experiment = experiment.replace(**settings)
-    random = np.random.default_rng(0)
-    for path in (experiment.faces_folder / "faces").iterdir():
-        points = np.float32(POINTS[:68] / (224, 275) * 0.8 + random.normal(0.1, 0.003, (68, 2)))
-        write_arrays(experiment.faces_folder / "landmarks" / f"{path.stem}.npz", {"points": points})
+    write_landmarks(experiment)
     run_steps(experiment, *STEPS)
     return experiment
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from ekman_expressions import Experiment
 from ekman_expressions.study import STEPS, Run, run
@@ -24,3 +25,12 @@ def stand_in(experiment: Experiment, name: str) -> Iterator[None]:
 
     step = dataclasses.replace(STEPS[name], function=register, reads=(), also=(), files=None, idle=None)
     run(experiment, name, steps={name: step})
+
+
+def contents(folder: Path, *but: str) -> dict[str, bytes]:
+    """Return the bytes of all finished files but those whose names end so; run.json holds times."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not path.name.startswith(".") and not path.name.endswith(("run.json", *but))
+    }

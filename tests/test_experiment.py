@@ -5,7 +5,7 @@ import pickle
 import pytest
 
 from ekman_expressions import Experiment
-from ekman_expressions.core.errors import MissingError, SettingsError
+from ekman_expressions.core.errors import SettingsError
 from ekman_expressions.study.experiment import (
     ExplanationSettings,
     FaceSettings,
@@ -64,39 +64,25 @@ def test_unknown_preset_lists_the_known_ones():
         Experiment.preset("dmeo")
 
 
-def test_unknown_network_lists_the_known_ones(tmp_path):
-    with pytest.raises(SettingsError, match="'WeiNet'.*but got 'WieNet'"):
-        Experiment(name="x", networks=("WieNet",), root=tmp_path)
-
-
 @pytest.mark.parametrize(
     ("build", "message"),
     [
         (lambda: FaceSettings(folds=1), r"'faces.folds' must be >= 2, but got 1"),
-        (lambda: FaceSettings(folds=2.5), "must be a valid integer, but got 2.5"),
-        (lambda: FaceSettings(folds=True), "must be a valid integer, but got True"),
-        (lambda: FaceSettings(datasets=()), "must list one or more names"),
         (lambda: FaceSettings(datasets=["a", "a"]), "must list different names, but got .'a', 'a'"),
         (lambda: ExplanationSettings(hidden=2), r"in \[0, 1\], but got 2"),
-        (lambda: ExplanationSettings(samples=1), ">= 2, but got 1"),
-        (lambda: TrainingSettings(preprocessing="nativ"), "'paper' or 'native', but got 'nativ'"),
         (
             lambda: TrainingSettings(overrides={"WeiNet": {"lr": 1}}),
             "overrides.WeiNet.: Unknown setting 'lr'.*learning_rate",
         ),
-        (lambda: TrainingSettings(overrides={"WeiNet": {"optimizer": "sgd"}}), "but got 'sgd'"),
         (
             lambda: TrainingSettings(overrides={"WeiNet": {"schedule": "step"}}),
             "'constant' or 'cosine', but got 'step'",
         ),
-        (lambda: TrainingSettings(overrides={"WeiNet": {"epochs": 0}}), "but got 0"),
         (lambda: Experiment(name="../x", networks=("WeiNet",)), "'name' must be made of letters"),
-        (lambda: Experiment(name="x", networks=("WeiNet",), seed=-1), "'seed' must be >= 0, but got -1"),
         (
             lambda: Experiment(name="x", networks=("WeiNet",), faces={"folds": 1, "size": "s"}, sed=1),
             "(?s)faces.folds.*faces.size.*Unknown setting 'sed'",
         ),
-        (lambda: Experiment.preset("demo").replace(seed=0.5), "'seed' must be a valid integer"),
         (lambda: Experiment.preset("demo").model_copy(update={"seed": -1}), "'seed' must be >= 0"),
     ],
 )
@@ -121,8 +107,6 @@ def test_toml_file(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("name = ", "not valid TOML"),
-        ('networks = ["WeiNet"]', "lack 'name'"),
         ('name = "x"', "lack 'networks'"),
         ('name = "x"\nnetworks = ["WeiNet"]\nfold = 3', "Unknown setting 'fold'. Known are name, seed"),
         (
@@ -140,11 +124,6 @@ def test_bad_toml_says_what_is_wrong(tmp_path, text, message):
     path.write_text(text)
     with pytest.raises(SettingsError, match=message):
         Experiment.from_toml(path)
-
-
-def test_missing_toml_is_named(tmp_path):
-    with pytest.raises(MissingError, match="none.toml"):
-        Experiment.from_toml(tmp_path / "none.toml")
 
 
 def test_override_is_laid_over_the_specification():

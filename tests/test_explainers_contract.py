@@ -2,7 +2,6 @@
 
 import gc
 import weakref
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -178,12 +177,8 @@ def test_images_of_another_size_are_refused(name, model, images):
     ("change", "error", "message"),
     [
         ({"targets": [0, 1]}, DataError, "one class index for each of 3 images"),
-        ({"targets": [0.0, 1.0, 2.0]}, DataError, "float64"),
         ({"targets": [0, 1, 6]}, SettingsError, r"'target'.*\[0, 5\], but got 6"),
-        ({"targets": [-1, 1, 2]}, SettingsError, r"'target'.*\[0, 5\], but got -1"),
         ({"images": [np.zeros((48, 48, 3)), np.zeros((44, 44, 3))]}, DataError, "all of one size"),
-        ({"images": np.zeros((48, 48, 3))}, DataError, r"\(N, H, W, 3\)"),
-        ({"images": np.zeros((0, 48, 48, 3)), "targets": []}, DataError, "N >= 1"),
         ({"images": np.full((3, 48, 48, 3), 255.0)}, DataError, r"in \[0, 1\].*Divide 8-bit images by 255"),
         ({"seed": "now"}, SettingsError, "'seed'"),
         ({"model": "SongNet"}, SettingsError, "str"),
@@ -199,12 +194,8 @@ def test_bad_arguments(name, model, images, change, error, message):
     ("name", "settings", "message"),
     [
         ("lime", {"hidden": 1.5}, r"'hidden'.*\[0, 1\], but got 1.5"),
-        ("lime", {"masks": 5}, "'settings of lime'.*'samples'.*got 'masks'"),
         ("rise", {"masks": 0}, "'masks'.*>= 2, but got 0"),
-        ("occlusion", {"patch": 2}, r"'patch'.*\[0.01, 1.0\], but got 2"),
-        ("smooth_grad", {"noise": "much"}, "'noise' must be of type Real"),
         ("grad_cam", {"layer": "tense"}, "no layer 'tense'"),
-        ("facial_regions", {"landmarks": None}, r"'landmarks' must have shape \(3, 68, 2\)"),
         ("facial_regions", {"landmarks": np.zeros((3, 68, 2))}, "must span a face"),
     ],
 )
@@ -245,11 +236,6 @@ def test_fewer_images_at_a_time_give_the_same_map(name, images):
     np.testing.assert_allclose(halved, whole, atol=2e-5 * np.abs(whole).max())
 
 
-def test_no_memory_for_one_image_is_said(name, images):
-    with pytest.raises(ModelError, match="not enough memory"):
-        explain(name, network(most=0), images[:1], [1])
-
-
 # --- a new one: two functions and a row
 
 
@@ -287,8 +273,6 @@ def test_a_new_explainer_is_two_functions_and_a_row(images, tmp_path, monkeypatc
     assert np.array_equal(again.map, found.map) and (again.image_id, again.model) == ("a", "m")
     with pytest.raises(DataError, match="explains class 2, but the class wanted is 1"):
         TOY.estimate(stored, 1, TOY.resolve())
-    with pytest.raises(DataError, match=r"\(H, W\)"):
-        replace(stored, map=np.zeros(3))
 
 
 # --- known answers

@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
-from made_steps import stand_in
-from tiny_study import contents, make_study, written_at
+from made_steps import contents, stand_in
+from tiny_study import make_study, written_at
 
 from ekman_expressions import Experiment
 from ekman_expressions.core.errors import SettingsError
@@ -42,11 +42,6 @@ def with_(experiment, **settings):
     return experiment.replace(explanation=experiment.explanation.replace(**settings))
 
 
-def own_options(name, **given):
-    row = EXPLAINERS[name]
-    return {key: value for key, value in row.resolve(**given).items() if key in row.options}
-
-
 def test_limes_artefacts_lie_as_in_the_study_and_others_below(experiment, tmp_path):
     assert experiment.explained_by("lime") == experiment
     assert experiment.maps_path("A", "CV1", "anger") == tmp_path / "results/smoke/facespace/A_CV1_Anger.npz"
@@ -67,13 +62,8 @@ def test_limes_artefacts_lie_as_in_the_study_and_others_below(experiment, tmp_pa
     ("settings", "message"),
     [
         ({"explainer": "gradcam"}, "'grad_cam'.*but got 'gradcam'"),
-        ({"compare": ["shap"]}, "'explanation.compare'.*'kernel_shap'.*but got 'shap'"),
-        ({"options": {"risen": {}}}, "'explanation.options'.*'rise'.*but got 'risen'"),
         ({"options": {"rise": {"mask": 9}}}, "'explanation.options.rise'.*'masks'.*but got 'mask'"),
-        ({"options": {"rise": {"masks": 9.5}}}, "'explanation.options.rise.masks' must be of type Integral"),
-        ({"options": {"rise": {"keep": 1}}}, r"in \[0.01, 0.99\], but got 1"),
         ({"options": {"grad_cam": {"score": "odds"}}}, "'probability', 'logit', 'contrast', but got 'odds'"),
-        ({"options": {"integrated_gradients": {"superpixels": 1}}}, "must be of type bool, but got 1"),
     ],
 )
 def test_bad_settings_say_what_was_received(settings, message):
@@ -229,15 +219,6 @@ def test_a_second_run_makes_nothing_and_more_faces_contain_the_fewer(tmp_path):
     left = [name for name in after.keys() - bytes_before.keys() if "explainers/grad_cam/explanations" in name]
     assert len(after) - len(left) == len(bytes_before) and len(timed) == 1
     assert [name for name in bytes_before if after[name] != bytes_before[name] and name not in timed] == []
-
-
-def test_what_cannot_be_explained_is_listed(tmp_path):
-    study = study_of(tmp_path, ("grad_cam", "superpixel_rise"), nan=("CV1",))
-    run = run_steps(study, "explainers")
-    items = [entry["item"] for entry in run.omissions]
-    assert [item for item in items if item.startswith("grad_cam of WeiNet_CV1 face_CV1_")]
-    assert heatmaps.read_gray(study.explained_by("grad_cam").heatmaps_folder, "anger", "WeiNet", "CV2").any()
-    assert set(read_table(study, "heatmap_correlations")["faces"]) == {2}
 
 
 def test_the_explainer_in_use_may_be_any(tmp_path):

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_steps import contents
 from test_explainers_contract import TOY
-from tiny_study import SIDE, TINY, contents, make_study, tiny_model, written_at
+from tiny_study import SIDE, TINY, make_study
 
-from ekman_expressions.core.errors import ConflictError, DataError, MissingError
+from ekman_expressions.core.errors import DataError, MissingError
 from ekman_expressions.core.files import read_arrays, read_json, write_json
 from ekman_expressions.core.seeds import derive_seed
 from ekman_expressions.explainers import EXPLAINERS, PerturbationRecord, StoredMap, lime
@@ -89,14 +90,6 @@ def test_an_explainer_without_superpixels_has_no_means_of_them(study):
     assert len(run.omissions) == 12 and "needs superpixels" in run.omissions[0]["reason"]
 
 
-def test_a_second_run_makes_nothing_and_changes_nothing(study):
-    run_steps(study, "explanations", "facespace")
-    before = written_at(study.results_folder)
-    again, warped = run_steps(study, "explanations"), run_steps(study, "facespace")
-    assert (again.done, again.skipped, warped.done, warped.skipped) == (0, 12, 0, 12)
-    assert written_at(study.results_folder) == before
-
-
 def test_another_kernel_width_costs_no_query(study):
     run_steps(study, "explanations")
     wider = changed(study, kernel_width=1.0)
@@ -104,17 +97,6 @@ def test_another_kernel_width_costs_no_query(study):
     assert (run.done, run.skipped) == (0, 12)
     one, other = (read_explanation(of, "WeiNet", "CV1", "face_CV1_1", "fear") for of in (study, wider))
     assert one.r2 != other.r2 and one.passes == other.passes == 40
-
-
-def test_other_settings_or_another_model_are_refused(study):
-    run_steps(study, "explanations")
-    with pytest.raises(ConflictError, match="samples = 40.*50"):
-        run_steps(changed(study, samples=50), "explanations")
-    with pytest.raises(ConflictError, match="sampler = 'iid'.*'orthogonal'"):
-        run_steps(changed(study, sampler="orthogonal"), "explanations")
-    tiny_model(study.model_path("WeiNet", "CV2"), 9)
-    with pytest.raises((ConflictError, MissingError)):
-        run_steps(study, "explanations")
 
 
 def test_models_and_faces_that_cannot_be_used_are_listed_and_the_others_go_on(tmp_path):
@@ -130,18 +112,6 @@ def test_models_and_faces_that_cannot_be_used_are_listed_and_the_others_go_on(tm
     assert warped.done == 5 and len(warped.omissions) == 7
     assert not study.maps_path("WeiNet", "CV1", "anger").exists()
     assert set(read_explanations(study)["fold"]) == {"CV2"}
-
-
-def test_damaged_records_and_maps_are_made_again(study):
-    run_steps(study, "explanations", "facespace")
-    before = contents(study.results_folder)
-    record = study.record_path("WeiNet", "CV2", "face_CV2_2")
-    maps = study.maps_path("WeiNet", "CV1", "anger")
-    record.write_bytes(record.read_bytes()[:200])
-    maps.write_bytes(maps.read_bytes()[:200])
-    unfinished(study.explanations_folder)
-    assert (run_steps(study, "explanations").done, run_steps(study, "facespace").done) == (1, 3)
-    assert contents(study.results_folder) == before
 
 
 KILLED = """

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from made_steps import contents
 from stub_study import make_study
 
 from ekman_expressions.study import Run, evaluation, prepared
@@ -42,14 +43,6 @@ except (EkmanExpressionsError, OSError) as error:
 """
 
 
-def files(root: Path) -> dict[str, bytes]:
-    return {
-        path.relative_to(root).as_posix(): path.read_bytes()
-        for path in sorted(root.rglob("*"))
-        if path.is_file() and path.name != "run.json"
-    }
-
-
 def start(root: Path, steps=NAMES, *, largest: int = 0, scheduler: str = "serial") -> subprocess.Popen:
     command = [sys.executable, "-c", PROGRAM, str(Path(__file__).parent), str(root), ",".join(steps)]
     return subprocess.Popen([*command, str(largest), scheduler], stderr=subprocess.PIPE, text=True)
@@ -59,7 +52,7 @@ def finish(root: Path) -> dict[str, bytes]:
     process = start(root)
     _, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
-    return files(root)
+    return contents(root)
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +150,7 @@ def again(experiment) -> dict[str, Run]:
 
 
 def test_records_and_maps_that_were_cut_off_or_swapped_are_made_again(experiment):
-    before = files(experiment.root)
+    before = contents(experiment.root)
     first, second, third = sorted(experiment.records_folder.glob("*/*.npz"))[:3]
     first.write_bytes(first.read_bytes()[:-200])
     shutil.copy(third, second)
@@ -168,7 +161,7 @@ def test_records_and_maps_that_were_cut_off_or_swapped_are_made_again(experiment
     entry.write_text(json.dumps(json.loads(entry.read_text()) | {"end": None}))
     runs = again(experiment)
     assert runs["explanations"].done == 2 and runs["facespace"].done >= 1
-    assert files(experiment.root) == before
+    assert contents(experiment.root) == before
 
 
 def test_a_corrupt_face_costs_only_its_own_explanations(experiment):
@@ -195,9 +188,9 @@ def test_a_model_that_answers_nan_costs_only_its_own_explanations(faces, tmp_pat
 
 @pytest.mark.parametrize("moment", [0, 4_000_000_000])
 def test_clocks_that_jump_make_nothing_stale(experiment, moment):
-    before = files(experiment.root)
+    before = contents(experiment.root)
     for path in experiment.root.rglob("*"):
         os.utime(path, (moment, moment))
     assert all(run.done == 0 for run in again(experiment).values())
-    assert files(experiment.root) == before
+    assert contents(experiment.root) == before
     assert {kind for kind, _ in check(experiment).findings.values()} == {"missing"}

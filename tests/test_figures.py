@@ -329,10 +329,6 @@ def test_a_notebook_shows_a_figure_at_its_size_with_twice_as_many_dots():
         np.testing.assert_allclose(image.size, [2 * shown["width"], 2 * shown["height"]], atol=1)
 
 
-def test_a_note_says_how_many_faces_there_are():
-    assert [figures.span(counts) for counts in ([3.0, 3], [40, 36, 38])] == ["3", "36 to 40"]
-
-
 def test_style_does_not_leak_and_no_window_library_is_touched():
     code = (
         "import sys, matplotlib\n"
@@ -395,14 +391,6 @@ def test_missing_values_are_not_drawn_as_zero():
     assert len(_bars(figures.barplot(all_missing, label="network", value="iou").axes[0])) == 3
 
 
-def test_networks_are_from_scratch_when_none_is_pretrained():
-    assert figures.network_kinds(["VGG16", "WeiNet"], "imagenet") == {
-        "VGG16": "pre-trained",
-        "WeiNet": "from scratch",
-    }
-    assert set(figures.network_kinds(NETWORKS, "none").values()) == {"from scratch"}
-
-
 def test_tree_shows_leaves_in_order_with_their_heights():
     linkage = np.array([[0, 2, 0.2, 2], [1, 3, 0.8, 3]])
     groups = {"WeiNet": "from scratch", "VGG16": "pre-trained", "VGG19": "pre-trained"}
@@ -415,8 +403,6 @@ def test_tree_shows_leaves_in_order_with_their_heights():
     assert sorted(max(line.get_xdata()) for line in axes.lines) == [0.2, 0.8]
     axes = figures.dendrogram(linkage, ["VGG16", "WeiNet", "VGG19"], support=[0.456, 1]).axes[0]
     assert [(text.get_text(), text.get_position()[1]) for text in axes.texts] == [("46", 20)]
-    with pytest.raises(DataError, match="2 branches, but got support of 3"):
-        figures.dendrogram(linkage, ["a", "b", "c"], support=[1, 1, 1])
     with pytest.raises(DataError, match="3 leaves, but got 2"):
         figures.dendrogram(linkage, ["a", "b"])
 
@@ -444,8 +430,6 @@ def test_wall_shows_each_heatmap_in_its_place_and_marks_the_missing():
     assert first.get_xlabel() == "r 1.00" and second.get_xlabel() == ""
     with pytest.raises(DataError, match="outline of Anger"):
         figures.heatmap_wall(heat, outlines={"Anger": np.zeros((3, 3), bool)})
-    with pytest.raises(DataError, match="none"):
-        figures.heatmap_wall({("VGG16", "Anger"): None})
 
 
 def test_one_heatmap_lies_over_its_face_within_the_outline():
@@ -462,8 +446,6 @@ def test_one_heatmap_lies_over_its_face_within_the_outline():
     assert signed.get_ylim() == (-3, 3)
     with pytest.raises(DataError, match=r"mask has shape \(2, 2\).*\(275, 224\)"):
         figures.heatmap_figure(heat, np.ones((2, 2), bool))
-    with pytest.raises(DataError, match="finite"):
-        figures.heatmap_figure(np.full((2, 2), np.nan))
 
 
 def test_a_matrix_shows_its_values_stars_and_frames():
@@ -507,8 +489,6 @@ def test_curves_are_the_histories():
     assert [text.get_text() for text in alone.legends[0].get_texts()] == [
         "training faces (one line per fold)"
     ]
-    with pytest.raises(DataError, match="lack 'loss'"):
-        figures.learning_curves(table, measure="loss")
 
 
 def test_an_alignment_page_draws_every_landmark_where_it_lies():
@@ -540,8 +520,6 @@ def test_an_alignment_page_starts_with_the_oddest_faces_and_says_of_how_many():
     ):
         with pytest.raises(DataError, match=message):
             figures.alignment_page(faces, [POINTS] * 4, **wrong)
-    with pytest.raises(SettingsError, match="'most'"):
-        figures.alignment_page(faces, [POINTS] * 4, most=0)
 
 
 def test_erasure_curves_are_means_and_no_two_explainers_look_alike():
@@ -554,8 +532,6 @@ def test_erasure_curves_are_means_and_no_two_explainers_look_alike():
     assert figure.axes[1].get_title() == "Fear\n1 to 4 faces"
     lines = figure.legends[0].get_lines()
     assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == len(lines)
-    with pytest.raises(DataError, match="shape"):
-        figures.erasure_curves(curves, shares[:5])
 
 
 def test_effort_bars_are_means_and_whiskers_standard_deviations():
@@ -569,8 +545,6 @@ def test_effort_bars_are_means_and_whiskers_standard_deviations():
     np.testing.assert_allclose(whiskers[0][:, 0], [2 - 2**0.5, 2 + 2**0.5])
     np.testing.assert_allclose(whiskers[1][:, 0], [10, 10])
     np.testing.assert_array_equal(axes.lines[0].get_xydata()[:3], [[1, 0], [3, 0], [10, 1]])
-    with pytest.raises(DataError, match="nothing to draw"):
-        figures.training_effort(table[["network", "fold"]])
 
 
 def test_explanation_paints_weights_on_their_superpixels():
@@ -583,8 +557,6 @@ def test_explanation_paints_weights_on_their_superpixels():
     assert painted.get_clim() == (-0.6, 0.6)
     borders = axes[1].collections[0].get_segments()
     assert len(borders) == 4 and all((line[:, 0] == 2).all() for line in borders)
-    with pytest.raises(DataError, match="do not fit"):
-        figures.explanation(face, segments, np.array([1.0]))
 
 
 def test_atlas_numbers_every_part_inside_it():
@@ -602,15 +574,8 @@ def test_atlas_numbers_every_part_inside_it():
     [
         lambda: figures.barplot(_table().iloc[:0], label="network", value="iou"),
         lambda: figures.alignment_page([], []),
-        lambda: figures.explained_faces({}, {}),
-        lambda: figures.cost_bars(_cost([])),
-        lambda: figures.annotated_matrix(_correlations(["a", "b"])[:0], "r"),
         lambda: figures.reliability_boxes(pd.DataFrame()),
-        lambda: figures.erasure_curves({}, []),
-        lambda: figures.sensitivity_matrices({("A", "Fear"): np.eye(3)}, VARIANTS),
-        lambda: figures.learning_curves(pd.DataFrame()),
         lambda: figures.confusion_matrices({}),
-        lambda: figures.atlas({}),
     ],
 )
 def test_nothing_to_draw_is_an_error(draw):

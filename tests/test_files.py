@@ -126,8 +126,6 @@ def test_images_are_found_by_names_with_spaces_and_letters_of_any_alphabet(tmp_p
     red[..., 0] = 255
     files.write_image(path, red)
     np.testing.assert_array_equal(files.read_image(path), red)
-    with pytest.raises(DataError, match="uint8, but got float64"):
-        files.write_image(tmp_path / "x.png", np.zeros((2, 2)))
 
 
 def test_images_that_cannot_be_read_are_named(tmp_path, monkeypatch):
@@ -149,8 +147,3 @@ def test_images_that_cannot_be_read_are_named(tmp_path, monkeypatch):
     monkeypatch.setattr(type(tmp_path), "read_bytes", refuse)
     with pytest.raises(DataError, match="text.jpg cannot be opened .Permission denied"):
         files.read_image(tmp_path / "text.jpg")
-
-
-def test_hash_of_settings_ignores_the_order_of_keys():
-    assert files.hash_of({"a": 1, "b": [2]}) == files.hash_of({"b": [2], "a": 1})
-    assert files.hash_of({"a": 1}) != files.hash_of({"a": 2})

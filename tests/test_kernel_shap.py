@@ -3,14 +3,15 @@
 from dataclasses import replace
 from itertools import permutations
 
+import made_records
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ekman_expressions.core.errors import SettingsError
-from ekman_expressions.explainers import PerturbationRecord, paired_samples, superpixel_rise
 from ekman_expressions.explainers import kernel_shap as explained_by_kernel_shap
+from ekman_expressions.explainers import paired_samples, superpixel_rise
 from ekman_expressions.explainers.record import _draw_samples
 
 
@@ -24,15 +25,8 @@ def all_samples(count):
 
 
 def record_of(function, samples):
-    """A record of one image whose predictions are `function` of the samples; one superpixel per column."""
-    first = np.array([function(row) for row in samples], np.float32)
-    return PerturbationRecord(
-        image_id="x",
-        model="m",
-        segments=np.arange(samples.shape[1], dtype=np.int32)[None],
-        samples=samples,
-        predictions=np.stack([first, 1 - first], axis=1),
-    )
+    """A record whose predictions are `function` of each sample."""
+    return made_records.record_of(lambda rows: [function(row) for row in rows.astype(bool)], samples)
 
 
 def game(count, seed):

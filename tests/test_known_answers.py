@@ -8,8 +8,7 @@ from made_steps import stand_in
 from made_synthetic import flat, prepared, write_set
 from test_figures import assert_readable
 
-from ekman_expressions import figures
-from ekman_expressions.core.errors import DataError, MissingError
+from ekman_expressions.core.errors import DataError
 from ekman_expressions.core.expressions import EXPRESSIONS, index
 from ekman_expressions.core.files import read_csv, write_arrays
 from ekman_expressions.explainers import EXPLAINERS, StoredMap
@@ -142,8 +141,6 @@ def test_masks_dealt_out_wrongly_are_worse_than_relabelled_ones():
     _, summary = _masks_against_movement(maps, masks, seed=0, resamples=5)
     difference = summary.set_index("statistic").loc["difference"]
     assert difference["value"] < 0 and difference["p"] > 0.5
-    with pytest.raises(DataError, match="two or more expressions"):
-        _masks_against_movement({"fear": maps["fear"]}, masks, seed=0)
 
 
 # The step
@@ -233,14 +230,6 @@ def test_faces_without_known_answers_write_nothing(tmp_path, datasets):
     assert not experiment.known_answers_folder.exists()
 
 
-def test_without_explanations_the_step_says_which_are_needed(tmp_path):
-    root = write_set(
-        tmp_path / "set", [("id00", "neutral", 0, 9, {}), ("id00", "anger", 0, 9, layers_of(slice(9)))]
-    )
-    with pytest.raises(MissingError, match="nothing to compare.*facespace"):
-        run_steps(prepared(tmp_path, root), "known_answers")
-
-
 # Figures
 
 
@@ -262,7 +251,3 @@ def test_figures_are_readable_and_show_the_numbers(experiment):
     readable = known_answers.localisation_table(table)
     assert readable.loc[("none", CENTRE, "baseline"), ("fraction", "displacement")].startswith("0.00 [")
     assert_readable(known_answers.masks_figure(read(experiment, "masks"), read(experiment, "masks_summary")))
-    with pytest.raises(DataError, match="no explained faces"):
-        known_answers.localisation_figure(table[table["network"] == "none"])
-    with pytest.raises(DataError, match="no values"):
-        figures.interval_dots(table[:0], panels={}, row="explainer", colour="network")

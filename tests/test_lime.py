@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_records import curved, record_of
 
 from ekman_expressions.core.errors import DataError, SettingsError
 from ekman_expressions.explainers import Explanation, PerturbationRecord, lime
@@ -16,28 +17,7 @@ from ekman_expressions.explainers.record import _SAMPLERS, _draw_samples
 
 def make_record(model, superpixels=8, samples=300, seed=0, sampler="iid", rows=slice(None)):
     """A record of a model that predicts `model(samples)` for class 0."""
-    drawn = _draw_samples(superpixels, samples, seed, sampler)[rows]
-    first = np.asarray(model(drawn.astype(float)))
-    return PerturbationRecord(
-        image_id="a",
-        model="m",
-        segments=np.arange(superpixels).reshape(1, -1),
-        samples=drawn,
-        predictions=np.stack([first, 1 - first], axis=1).astype(np.float32),
-        sampler=sampler,
-    )
-
-
-def curved(kept):
-    """Predictions with interactions of two superpixels, so that no linear surrogate is perfect."""
-    score = 2 * kept[:, 0] - kept[:, 1] + 2 * kept[:, 2] * kept[:, 3] - 2 * kept[:, 4] * kept[:, 5]
-    return 1 / (1 + np.exp(-score))
-
-
-def wavy(kept):
-    """Predictions whose interactions are odd: of three superpixels."""
-    signs = 2 * kept - 1
-    return 0.5 + 0.1 * signs[:, 0] + 0.1 * signs[:, 1] * signs[:, 2] * signs[:, 3]
+    return record_of(model, _draw_samples(superpixels, samples, seed, sampler)[rows], sampler)
 
 
 COEFFICIENTS = np.array([0.25, -0.125, 0.0, 0.0625, 0.125, 0.0, -0.0625, 0.125])
@@ -174,16 +154,6 @@ def test_what_is_even_cancels_within_pairs():
     assert np.abs(lime(make_record(even, samples=41), 0, kernel_width=1e9).weights).max() > 0.01
 
 
-@pytest.mark.parametrize(("model", "samples"), [(curved, 65), (curved, 300), (wavy, 100), (wavy, 301)])
-def test_standard_errors_of_pairs_equal_the_spread(model, samples):
-    """Taken as lone samples, they would be wrong by a third either way."""
-    found = [lime(make_record(model, 12, samples, seed, "orthogonal"), 0, alpha=0.1) for seed in range(500)]
-    spread = np.std([explanation.weights for explanation in found], axis=0, ddof=1)
-    stated = np.sqrt(np.mean([explanation.standard_errors**2 for explanation in found], axis=0))
-    # Of the whole vector: designs that are orthogonal vary from superpixel to superpixel.
-    assert np.sqrt((stated**2).sum() / (spread**2).sum()) == pytest.approx(1, abs=0.12)
-
-
 def test_a_constant_model_has_no_weights_and_no_r2():
     explanation = lime(make_record(lambda kept: np.full(len(kept), 0.3)), 0)
     assert not explanation.weights.any() and not explanation.standard_errors.any()
@@ -195,10 +165,7 @@ def test_a_constant_model_has_no_weights_and_no_r2():
     ("arguments", "message"),
     [
         ({"target": 2}, r"'target' must be a whole number in \[0, 1\], but got 2"),
-        ({"target": -1}, "'target'"),
-        ({"target": 0.0}, "'target'"),
         ({"target": 0, "kernel_width": 0}, "'kernel_width'"),
-        ({"target": 0, "alpha": -1}, "'alpha'"),
     ],
 )
 def test_bad_numbers(arguments, message):
@@ -228,8 +195,6 @@ def test_a_map_gives_each_pixel_its_weight_with_its_sign():
     assert painted.tolist() == [[0.5, 0.5, -2.0], [3.0, 3.0, -2.0]]
     with pytest.raises(DataError, match=r"\(3,\), one per superpixel, but got \(2,\)"):
         Explanation(explainer="lime", target=0, weights=np.ones(2), segments=SEGMENTS)
-    with pytest.raises(DataError, match=r"\(H, W\)"):
-        Explanation(explainer="rise", target=0, weights=np.ones(2))
 
 
 def test_users_of_the_package_lime_see_what_ours_paints():
@@ -245,7 +210,3 @@ def test_users_of_the_package_lime_see_what_ours_paints():
     assert np.array_equal(shown, np.where(mask[..., None] == 1, image, 0))
     _, mask = theirs.get_image_and_mask(1, positive_only=False, num_features=100)
     assert np.array_equal(mask, np.sign(ours.map))
-    with pytest.raises(DataError, match=r"\(6, 8\), but got \(5, 8\)"):
-        ours.to_lime(image[:5])
-    with pytest.raises(DataError, match="'rise' has no superpixels"):
-        Explanation(explainer="rise", target=0, weights=np.ones((6, 8))).to_lime(image)

@@ -1,7 +1,5 @@
 """The atlas of facial regions, and the Ekman masks against the released ones."""
 
-import os
-
 import numpy as np
 import pytest
 
@@ -78,10 +76,6 @@ def test_hull_is_bounded_by_the_jaw():
 def test_unknown_names_are_listed():
     with pytest.raises(SettingsError, match="'philtrum'.*got 'nostril'"):
         masks.atlas().region("nostril")
-    with pytest.raises(SettingsError, match="'brows'.*got 'ears'"):
-        masks.atlas().group("ears")
-    with pytest.raises(SettingsError, match="'anger'.*got 'Angry'"):
-        masks.ekman_mask("Angry")
 
 
 def test_write_makes_the_pictures_and_the_table(tmp_path):
@@ -101,17 +95,6 @@ def test_write_makes_the_pictures_and_the_table(tmp_path):
     row = table.set_index("region").loc["right_brow_inner"]
     assert row["anger"] and not row["disgust"]
     assert row["area"] == masks.atlas().region("right_brow_inner").sum()
-
-
-def test_write_skips_what_is_there_and_makes_what_was_deleted(tmp_path):
-    experiment = Experiment.preset("smoke", root=tmp_path)
-    run_steps(experiment, "masks")
-    path = masks._mask_path(experiment.masks_folder, "fear")
-    before = path.read_bytes()
-    assert run_steps(experiment, "masks").skipped == 6
-    os.unlink(path)
-    assert run_steps(experiment, "masks").done == 6
-    assert path.read_bytes() == before
 
 
 def test_read_mask_names_what_is_wrong(tmp_path):

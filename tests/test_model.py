@@ -142,22 +142,21 @@ def test_predictions_depend_neither_on_number_nor_on_order_to_the_bit(image, gro
     )
 
 
-@pytest.mark.parametrize("network", ["WeiNet", "MobileNetV3Large"])
-def test_networks_of_the_study_predict_the_same_in_any_order(network):
+def test_a_network_with_batch_normalisations_predicts_the_same_in_any_order():
     import keras
 
     from ekman_expressions.zoo import NETWORKS
 
     keras.utils.set_random_seed(0)
     side = 64
-    built = NETWORKS[network].build(weights="none", batch_norm_momentum=0.1, side=side)
+    built = NETWORKS["MobileNetV3Large"].build(weights="none", batch_norm_momentum=0.1, side=side)
     model = as_model(built)
     assert model.side == (side, side)
     image = np.random.default_rng(0).random((side, side, 3), dtype=np.float32)
     segments = np.arange(side).repeat(side).reshape(side, side) // (side // 8)
     samples = samples_of(GROUP + 5, int(segments.max()) + 1)
     # MobileNetV3's untrained batch norms predict 1/6 whatever they see.
-    for _ in range(3 if network == "MobileNetV3Large" else 0):
+    for _ in range(3):
         built(shown_copies(image, samples[:8], 0, segments), training=True)
     found = model.predict_hidden(image, segments, samples)
     turned = np.random.default_rng(1).permutation(len(samples))
@@ -243,8 +242,6 @@ def test_half_precision_that_cannot_be(image):
         as_model(Subclassed(), precision="float16").predict_hidden(image, SEGMENTS, samples_of(3))
     with pytest.raises(SettingsError, match="needs a Keras model or torch module, but got function"):
         as_model(brightness, precision="float16")
-    with pytest.raises(SettingsError, match="'precision'.*'float64'"):
-        as_model(brightness, precision="float64")
 
 
 # --- what is refused
@@ -258,12 +255,8 @@ def test_half_precision_that_cannot_be(image):
             lambda n: np.where(np.arange(n)[:, None] == 2, np.nan, np.full((n, 6), 1 / 6)),
             "for 1 of 3 samples, first for sample 2",
         ),
-        (lambda n: np.full((n, 6), np.inf), "NaN or infinity"),
         (lambda n: np.tile(np.arange(6.0), (n, 1)), "logits"),
-        (lambda n: np.tile([2.0, -1, 0, 0, 0, 0], (n, 1)), "logits"),
         (lambda n: np.full(n, 0.5), r"returned shape \(25,\)"),
-        (lambda n: np.full((n + 1, 6), 1 / 6), r"returned shape \(26, 6\)"),
-        (lambda n: np.full((n, 6), "a"), "must return numbers"),
         (lambda n: 1 / 0, r"failed on float32 images of shape \(25, 6, 8, 3\) \(ZeroDivisionError"),
     ],
 )
@@ -306,14 +299,11 @@ def test_keras_models_that_do_not_fit(image):
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"behind": 1.5}, SettingsError, "'hidden'"),
         ({"image": np.zeros((6, 8, 3), np.uint8)}, DataError, "float in"),
         ({"image": np.full((6, 8, 3), 255.0)}, DataError, "Divide 8-bit images by 255"),
         ({"segments": SEGMENTS[:, :4]}, DataError, "'segments' has shape"),
         ({"segments": SEGMENTS * 2}, DataError, "without gaps"),
-        ({"segments": SEGMENTS.astype(float)}, DataError, "whole numbers"),
         ({"samples": np.ones((3, 5), bool)}, DataError, r"\(n, 6\)"),
-        ({"samples": np.ones((3, 6))}, DataError, "bool"),
     ],
 )
 def test_arguments_that_do_not_fit(image, change, error, message):
@@ -325,8 +315,6 @@ def test_arguments_that_do_not_fit(image, change, error, message):
 def test_what_is_no_model_and_what_has_no_gradients(image):
     with pytest.raises(SettingsError, match="got str. Files are read by load_model"):
         as_model("WeiNet")
-    with pytest.raises(SettingsError, match="'group'"):
-        as_model(brightness, group=0)
     model = as_model(brightness)
     assert not model.has_gradients and as_model(model) is model and model.name == "brightness"
     with pytest.raises(ModelError, match="brightness only predicts.*such as 'lime'"):

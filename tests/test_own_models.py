@@ -95,14 +95,15 @@ def test_a_model_is_given_what_it_was_trained_with(coloured, channels, preproces
     np.testing.assert_allclose(given[:6][black], np.repeat(low[0, 0], black.sum(), axis=0))
 
 
-@pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
 @pytest.mark.parametrize(("channels", "preprocessing"), FORMS)
-def test_a_keras_model_answers_by_hand(coloured, channels, preprocessing, layout):
+def test_a_keras_model_answers_by_hand(coloured, channels, preprocessing):
     form = np.array(FORMS[channels, preprocessing])
     matrix = weights(6, len(form)) / max(1, np.abs(form).max())
+    layout = "NCHW" if channels == "bgr" else "NHWC"
     model = load(
         call=keras_model(matrix, layout=layout), channels=channels, preprocessing=preprocessing, layout=layout
     )
+    assert preprocessing != "caffe" or own(preprocessing="caffe").channels == "bgr"
     odds = np.exp(form @ matrix)
     np.testing.assert_allclose(model.predict(coloured), [odds / odds.sum()] * 6, atol=1e-6)
 
@@ -146,11 +147,6 @@ def test_faces_that_are_not_square(layout):
     assert "mean" not in own().recorded() and own(mean=0.5).recorded()["mean"] == [0.5]
 
 
-def test_caffe_is_blue_first_unless_said_otherwise():
-    assert own(preprocessing="caffe").channels == "bgr"
-    assert own(preprocessing="imagenet").channels == "rgb"
-
-
 @pytest.mark.parametrize(
     ("classes", "order"),
     [
@@ -169,15 +165,6 @@ def test_classes_come_in_our_order(classes, order, keras, images):
     answers = model.predict(ones)
     assert answers.shape == (5, len(classes)) and answers.dtype == np.float32
     np.testing.assert_allclose(answers, [expected[list(order)]] * 5, atol=1e-6)
-
-
-def test_logits_become_probabilities(images):
-    matrix = weights(6)
-    wanted = load(call=function(matrix)).predict(images)
-    model = load(call=function(matrix, softmax=False), output="logits")
-    np.testing.assert_allclose(model.predict(images), wanted, atol=1e-6)
-    model = load(call=keras_model(matrix, softmax=False), output="logits")
-    np.testing.assert_allclose(model.predict(images), wanted, atol=1e-6)
 
 
 def test_an_extra_class_is_dropped_or_kept():
@@ -261,22 +248,6 @@ def test_files_of_a_fixed_batch_size(tmp_path, images, batch):
         np.testing.assert_allclose(model.predict(images), wanted, atol=1e-6)
 
 
-def test_onnx_files_of_bytes(tmp_path, images):
-    from onnx import TensorProto
-
-    matrix = weights(6) / 255
-    write_onnx(tmp_path / "my.onnx", matrix, kind=TensorProto.UINT8)
-    said = {"side": SIDE, "classes": EXPRESSIONS, "preprocessing": "255"}
-    model = read_model(OwnModel(path=tmp_path / "my.onnx", **said), "Mine", "CV1")
-    np.testing.assert_allclose(model.predict(images), function(matrix)(np.rint(255 * images)), atol=1e-6)
-
-
-def test_a_keras_export_is_a_saved_model(tmp_path, images, capfd):
-    keras_model(weights(6)).export(tmp_path / "saved", verbose=False)
-    model = read_model(OwnModel(path=tmp_path / "saved", side=SIDE, classes=EXPRESSIONS), "Mine", "CV1")
-    np.testing.assert_allclose(model.predict(images), function(weights(6))(images), atol=1e-6)
-
-
 def test_files_of_keras_2(tmp_path, images):
     """Some can be read as they are; what to do with the others, which have a layer that changed, is said."""
     code = """
@@ -333,11 +304,8 @@ def test_one_model_per_fold(tmp_path, images):
         ({"call": function(weights(6), softmax=False)}, "no probabilities.*sums to .*output = 'logits'"),
         ({"output": "logits"}, "second softmax. Say output = 'probabilities'"),
         ({"call": lambda images: np.full((len(images), 6), np.nan)}, "NaN or infinity. Is 'preprocessing'"),
-        ({"call": lambda images: np.full(6, 1 / 6)}, r"given 25 images.*returned shape \(6,\)"),
         ({"call": lambda images: 1 / 0}, r"failed on float32 images of shape \(25, 16, 16, 3\).*Division"),
-        ({"call": lambda images: None}, "returned object"),
         ({"call": "math:pi"}, "is no function, but float"),
-        ({"call": "math:cosin"}, "cannot be imported.*cosin"),
         ({"call": "no_such_module:f"}, "cannot be imported.*no_such_module"),
     ],
 )
@@ -350,11 +318,8 @@ def test_models_that_answer_something_else(changes, message):
     ("made", "said", "message"),
     [
         ({"side": 24}, {}, r"shape \(24, 24, 3\).*side = 16.*give it \(16, 16, 3\)"),
-        ({}, {"channels": "gray"}, r"\(16, 16, 1\)"),
         ({}, {"layout": "NCHW"}, r"layout = 'NCHW'.*\(3, 16, 16\)"),
         ({}, {"classes": FER2013}, "'classes' names 7"),
-        ({"softmax": False}, {}, "say output = 'logits'"),
-        ({}, {"output": "logits"}, "second softmax"),
     ],
 )
 @pytest.mark.parametrize("kind", ["keras", "onnx", "saved_model"])
@@ -380,7 +345,7 @@ def test_files_that_are_missing_or_damaged(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", ["my.keras", "my.h5"])
-def test_code_in_files_is_not_run(tmp_path, name):
+def test_code_in_files_is_not_run_and_weights_alone_are_no_model(tmp_path, name):
     import keras
 
     path = tmp_path / name
@@ -388,9 +353,6 @@ def test_code_in_files_is_not_run(tmp_path, name):
     keras.Sequential([keras.Input((SIDE, SIDE, 3)), *layers]).save(path)
     with pytest.raises(ModelError, match="Lambda layer.*never run.*Rescaling.*'call'"):
         load(call=None, path=path)
-
-
-def test_weights_without_a_network(tmp_path):
     keras_model(weights(6)).save_weights(tmp_path / "my.weights.h5")
     with pytest.raises(ModelError, match="weights only.*model.save"):
         load(call=None, path=tmp_path / "my.weights.h5")
@@ -427,18 +389,6 @@ def test_onnx_files_with_two_outputs_or_without_onnxruntime(tmp_path, monkeypatc
         load(call=None, path=tmp_path / "my.onnx")
 
 
-def test_a_function_that_goes_wrong_later():
-    def model(images):
-        if images[0].max() == 0:
-            raise RuntimeError("it is dark")
-        return uniform(images)
-
-    with pytest.raises(ModelError, match="failed .*RuntimeError: it is dark"):
-        load(call=model).predict(np.zeros((1, SIDE, SIDE, 3)))
-    with pytest.raises(ModelError, match="NaN or infinity for 1 of 2 images"):
-        predicted_expressions(np.array([[1 / 6] * 6, [np.nan] * 6]), "Mine", own())
-
-
 # --- the description in one call
 
 
@@ -457,15 +407,13 @@ def test_load_model_describes_and_reads_in_one_call(tmp_path, images):
         assert model.has_gradients
     (tmp_path / "mine.py").write_text("import numpy as np\ndef f(x): return np.full((len(x), 6), 1 / 6)\n")
     assert load_model(f"{tmp_path / 'mine.py'}:f", classes=EXPRESSIONS, side=SIDE, name="Me").name == "Me"
-    for source, message in ((uniform, "'classes' must be given"), (3, "'source' must be a path")):
+    for source, said, message in (
+        (uniform, {}, "'classes' must be given"),
+        (3, {}, "'source' must be a path"),
+        (uniform, {"classes": EXPRESSIONS}, "'side' must be given"),
+    ):
         with pytest.raises(SettingsError, match=message):
-            load_model(source)
-    with pytest.raises(SettingsError, match="'side' must be given"):
-        load_model(uniform, classes=EXPRESSIONS)
-    with pytest.raises(SettingsError, match="two or more of the six expressions"):
-        load_model(uniform, side=SIDE, classes=["anger"])
-    with pytest.raises(SettingsError, match="needs a Keras model or torch module"):
-        load_model(uniform, classes=EXPRESSIONS, side=SIDE, precision="float16")
+            load_model(source, **said)
 
 
 def test_the_example_model_predicts_persons_that_it_has_not_seen():
@@ -487,30 +435,17 @@ def test_the_example_model_predicts_persons_that_it_has_not_seen():
     [
         ({"classes": [*FER2013, "bored"]}, "Unknown expression 'bored'.*called 'other'"),
         ({"classes": [*FER2013, "joy"]}, "names happiness more than once"),
-        ({"classes": [*AFFECTNET, "neutral"]}, "names neutral more than once"),
         ({"classes": ["neutral", "Angry", "other"]}, "two or more of the six expressions"),
         ({"classes": "fer2013"}, "'classes' must be a list of names, but got 'fer2013'"),
-        ({"classes": [0, 1, 2, 3, 4, 5]}, "'classes' must be a list of names"),
-        ({"side": 0}, "'side'"),
         ({"side": (48, 48, 3)}, "'side' must be the side of a square, or \\[height, width\\]"),
         ({"side": (48, 4)}, "'side'"),
-        ({"side": "48"}, "'side'"),
         ({"mean": [0.5, 0.5]}, "'mean' must have one number, or one for each of 3"),
-        ({"mean": "half"}, "'mean' must be a list"),
-        ({"mean": None}, "'mean' must be a list"),
-        ({"mean": [0.5, 0.5, float("nan")]}, "'mean.2' must be a finite number"),
         ({"std": [1, 0, 1]}, "above 0"),
         ({"std": 0.5, "preprocessing": "imagenet"}, "has a mean of its own"),
         ({"call": None}, "either a 'path' or a 'call', but neither"),
-        ({"path": "my.keras"}, "either a 'path' or a 'call', but got both"),
         ({"version": " "}, "'call' needs a 'version'"),
         ({"call": "mine.predict"}, "file.py:function"),
-        ({"call": 3}, "'call' must be a function"),
         ({"channels": "RGB"}, "'channels'.*'rgb', 'bgr'"),
-        ({"preprocessing": "torch"}, "'preprocessing'.*'imagenet'"),
-        ({"layout": "nchw"}, "'layout'"),
-        ({"output": "sigmoid"}, "'output'"),
-        ({"extra": "ignore"}, "'extra'.*'drop' or 'keep'"),
         ({"channels": "gray", "preprocessing": "imagenet"}, "'gray' is one channel"),
     ],
 )
@@ -522,14 +457,10 @@ def test_descriptions_that_cannot_be_used(changes, message):
 @pytest.mark.parametrize(
     ("models", "message"),
     [
-        ({"WeiNet": own()}, "taken by 'WeiNet'"),
         ({"weinet": own()}, "taken by 'WeiNet'"),
-        ({"Mine": own(), "mine": own()}, "taken by 'Mine'"),
         ({"Average": own()}, "taken by"),
         ({"my model": own()}, "letters, digits"),
         ({"Mine_CV1": own()}, "not end like a fold"),
-        ({"Mine": "my.keras"}, "valid dictionary or instance of OwnModel"),
-        ([own()], "must be a valid dictionary"),
     ],
 )
 def test_names_that_cannot_be_used(models, message):
@@ -567,10 +498,8 @@ def test_a_settings_file(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("section", "message"),
     [
-        ("[models]\nMine = 3", "'models.Mine' must be a valid dictionary"),
         ("[models.Mine]\nside = 48", r"\[models.Mine\]: The settings lack 'classes'"),
         ("[models.Mine]\nsize = 48", r"(?s)\[models.Mine\]: .*Unknown setting 'size'"),
-        (f"[models.Mine]\nside = 48\nclasses = {FER2013}", r"\[models.Mine\]: .* neither was given"),
     ],
 )
 def test_settings_files_that_cannot_be_used(tmp_path, section, message):

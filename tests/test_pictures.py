@@ -2,7 +2,6 @@
 
 import itertools
 
-import numpy as np
 import pandas as pd
 import pytest
 from made_faces import make_experiment
@@ -10,7 +9,6 @@ from PIL import Image
 
 from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import write_csv
-from ekman_expressions.facespace.masks import atlas
 from ekman_expressions.study.pictures import _draw_pictures
 from ekman_expressions.study.provenance import Run
 
@@ -46,34 +44,6 @@ def test_the_least_and_the_most_alike_explainers_are_named(experiment):
     (texts,) = drawn(experiment, "explainers", folder).values()
     assert "Most alike: LIME and RISE (0.90); least: LIME and Grad-CAM (-0.20)" in texts["Description"]
     assert texts["Title"].startswith("Heatmaps") and texts["Comment"].endswith("that all explained.")
-
-
-def test_the_best_localisation_is_named(experiment):
-    rows = [
-        (*names, reference, value, value - 0.02, value + 0.02, 12, 6)
-        for names, value in {
-            ("centre prior", "none", "baseline"): 0.55,
-            ("lime", "SilNet", "positive"): 0.53,
-            ("rise", "WeiNet", "magnitude"): 0.61,
-        }.items()
-        for reference in ("displacement", "photometric")
-    ]
-    folder = experiment.known_answers_folder
-    columns = ["explainer", "network", "reading", "reference", "value", "low", "high", "count", "subjects"]
-    table = pd.DataFrame(rows, columns=columns)
-    write_csv(folder / "localisation.csv", table)
-    (texts,) = drawn(experiment, "known_answers", folder).values()
-    assert "Highest AUC: RISE (magnitude) on WeiNet, 0.610 (0.590 to 0.630)" in texts["Description"]
-
-
-def test_the_densest_regions_are_named(experiment):
-    names = atlas().names
-    table = pd.DataFrame({"region": names, "density": np.linspace(0.2, 1.9, len(names))})
-    table = table.assign(level="region", network="SilNet", expression="fear", units=5, unit="subjects")
-    table = table.assign(centre_prior=1.0, p_holm=0.01)
-    write_csv(experiment.regions_folder / "regions.csv", table)
-    (texts,) = drawn(experiment, "regions", experiment.regions_folder).values()
-    assert f"{names[-1].replace('_', ' ')} 1.900" in texts["Description"]
 
 
 def test_accuracies_and_confusions_are_put_in_words(experiment):

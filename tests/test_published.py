@@ -216,27 +216,19 @@ def server(tmp_path):
         thread.join()
 
 
-def test_download_fetches_once_and_checks_hashes(server, tmp_path):
+def test_download_fetches_once_checks_hashes_and_says_how_to_go_on(server, tmp_path):
     url, registry, served = server
     cache = tmp_path / "cache"
+    wrong = dict.fromkeys(registry, "0" * 64)
+    with pytest.raises(DataError, match="not the released one.*hash.*--published"):
+        published._download(cache, base_url=url, registry=wrong)
+    assert not list(cache.rglob("*.png"))
+    with pytest.raises(MissingError, match="404.*--published PATH.*EKMAN_EXPRESSIONS_PUBLISHED"):
+        published._download(cache, base_url=url + "gone/", registry=registry)
+    with pytest.raises(MissingError, match="cannot be fetched.*clone https.*--published PATH"):
+        published._download(cache, base_url="http://127.0.0.1:9/", registry=registry)
     assert published._download(cache, base_url=url, registry=registry) == cache
     for name in registry:
         assert (cache / name).read_bytes() == (served / name).read_bytes()
     shutil.rmtree(served)
     published._download(cache, base_url=url, registry=registry)
-
-
-def test_download_refuses_another_file(server, tmp_path):
-    url, registry, _ = server
-    wrong = dict.fromkeys(registry, "0" * 64)
-    with pytest.raises(DataError, match="not the released one.*hash.*--published"):
-        published._download(tmp_path / "cache", base_url=url, registry=wrong)
-    assert not list((tmp_path / "cache").rglob("*.png"))
-
-
-def test_download_of_a_file_that_is_gone_or_offline_says_how_to_go_on(server, tmp_path):
-    url, registry, _ = server
-    with pytest.raises(MissingError, match="404.*--published PATH.*EKMAN_EXPRESSIONS_PUBLISHED"):
-        published._download(tmp_path / "cache", base_url=url + "gone/", registry=registry)
-    with pytest.raises(MissingError, match="cannot be fetched.*clone https.*--published PATH"):
-        published._download(tmp_path / "cache", base_url="http://127.0.0.1:9/", registry=registry)

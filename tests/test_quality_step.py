@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from tiny_study import contents, make_study, tiny_model, written_at
+from made_steps import contents
+from tiny_study import make_study, tiny_model, written_at
 
 from ekman_expressions.core.errors import ConflictError, MissingError
 from ekman_expressions.core.expressions import index
@@ -11,7 +12,6 @@ from ekman_expressions.explainers import PerturbationRecord, lime
 from ekman_expressions.facespace.warp import normalise
 from ekman_expressions.study import quality
 from ekman_expressions.study import run as run_steps
-from ekman_expressions.study.provenance import Run
 from ekman_expressions.study.quality import AS_SET, UNTRAINED, read_quality
 
 SAMPLES = 120
@@ -70,16 +70,6 @@ def test_curves_of_at_least_ten_faces_beside_controls_of_the_same_grain(made):
         # The intact face, and that of which all is blurred, are the same for all rankings.
         np.testing.assert_allclose(cell["lime"][:, 0, [0, -1]], cell["centre"][:, 1, [-1, 0]], atol=1e-6)
     assert "WeiNet: deletion and insertion of 10 faces" in run.notes
-
-
-def test_few_faces_have_curves_but_no_table_of_means(made, monkeypatch):
-    study, run = made
-    rows = read_quality(study, "curves").query("image_id != 'face_CV1_1'")
-    again = Run()
-    (table,) = quality._averaged(rows, again)
-    assert table.empty and again.notes == [
-        "WeiNet: deletion and insertion of 9 faces: no table of means, which takes 10"
-    ]
 
 
 def test_which_hidden_colours_lime_can_describe(made):
@@ -171,16 +161,6 @@ def test_models_with_one_prediction_and_models_that_are_gone_are_listed(tmp_path
     untrained = read_quality(study, "untrained")
     assert untrained[["pearson", "iou_trained"]].isna().all(axis=None)
     assert untrained["iou_untrained"].notna().any()
-
-
-def test_steps_that_have_not_run_and_other_settings(made, tmp_path):
-    with pytest.raises(MissingError, match="explanations"):
-        run_steps(make_study(tmp_path), "quality")
-    study, _ = made
-    with pytest.raises(MissingError, match="quality"):
-        read_quality(make_study(tmp_path / "b"), "curves")
-    with pytest.raises(ConflictError, match="segments"):
-        run_steps(study.replace(explanation=study.explanation.replace(segments=13)), "quality")
 
 
 def test_explainers_that_are_compared_stand_in_the_same_tables(tmp_path):

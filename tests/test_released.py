@@ -95,14 +95,6 @@ def _folder(path, content, names=("CV1", "CV2", "CV3", "CV4", "CV5"), network="W
     return str(path)
 
 
-def test_files_are_called_as_the_authors_call_them():
-    assert saving._file_name("MobileNetV3Large", "CV4") == "MobileNetV3Large_CV4_weights.h5"
-    with pytest.raises(SettingsError, match="'fold'.*'CV5', but got 'CV6'"):
-        saving._file_name("WeiNet", "CV6")
-    with pytest.raises(SettingsError, match="'network'.*but got 'ResNet'"):
-        saving._file_name("ResNet", "CV1")
-
-
 def test_a_download_names_its_commit_and_is_kept(hub, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     hub.files["WeiNet_CV1_weights.h5"] = b"weights"
@@ -255,14 +247,10 @@ def test_a_preprocessing_that_does_not_suit_is_noted(tmp_path):
     ]
 
 
-def test_settings_that_mean_nothing_fail_at_once(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_settings_that_mean_nothing_fail_at_once():
     with pytest.raises(SettingsError, match="'none', 'released' or an existing folder.*but got 'imagnet'"):
         TrainingSettings(weights="imagnet")
     with pytest.raises(SettingsError, match="'training.released_folder' is '/data', but training.weights is"):
         TrainingSettings(released_folder="/data")
-    with pytest.raises(SettingsError, match="'training.released_folder' must be a valid string"):
-        TrainingSettings(weights="released", released_folder=3)
-    (tmp_path / "mine").mkdir()
-    for folder in ("mine", "/not/mounted/now", "~/weights"):
+    for folder in ("/not/mounted/now", "~/weights"):
         assert TrainingSettings(weights=folder).weights == folder

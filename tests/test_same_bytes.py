@@ -9,6 +9,7 @@ import threading
 import time
 
 import pytest
+from made_steps import contents
 from stub_study import make_study
 
 from ekman_expressions.study import evaluation
@@ -18,15 +19,9 @@ from ekman_expressions.study.execution import using, workers
 STEPS = ("explanations", "facespace", "heatmaps", "masks", "scores")
 
 
-def files(root):
-    """Contents of all artefacts but those that hold times and commits."""
-    return {
-        path.relative_to(root).as_posix(): path.read_bytes()
-        for path in sorted(root.rglob("*"))
-        if path.is_file()
-        and path.name != "run.json"
-        and not path.name.endswith(("_training.json", "training.csv"))
-    }
+def files(root, *more):
+    """All artefacts but those that hold times and commits."""
+    return contents(root, "_training.json", "training.csv", *more)
 
 
 @pytest.fixture(scope="module")
@@ -122,13 +117,7 @@ def test_a_preset_with_its_trainings_on_two_workers(preset, tmp_path):
         root = tmp_path / scheduler.replace(":", "")
         command = [sys.executable, "-m", "ekman_expressions.cli", "run", "--preset", preset]
         subprocess.run([*command, "--root", str(root), "--scheduler", scheduler], check=True, env=one)
-        made.append(
-            {
-                name: content
-                for name, content in files(root).items()
-                if not name.endswith(("_training.json", "training.csv", "cost.csv", ".html"))
-            }
-        )
+        made.append(files(root, "cost.csv", ".html"))
     assert sorted(made[0]) == sorted(made[1])
     assert [name for name in made[0] if made[0][name] != made[1][name]] == []
 

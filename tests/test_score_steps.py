@@ -65,13 +65,6 @@ def test_score_writes_every_table(scored):
     read_csv(scored.scores_folder / "table_precision_recall.csv", ("Fear Precision", "Average Recall"))
 
 
-def test_score_of_fewer_networks_has_tables_of_those_only(scored):
-    run_steps(scored, "scores")
-    alone = scored.replace(networks=("MobileNetV3Large",))
-    assert run_steps(alone, "scores").done
-    assert set(read_scores(alone)["network"]) == {"MobileNetV3Large", "Average"}
-
-
 def test_score_lists_an_empty_mask_and_a_heatmap_of_another_size(scored):
     write_image(masks._mask_path(scored.masks_folder, "fear"), np.zeros((275, 224), np.uint8))
     path = heatmap_path(scored.heatmaps_folder, "happiness", "WeiNet", "CV1")

@@ -99,14 +99,8 @@ def test_every_marked_area_is_compared_with_every_mask():
 
 
 def test_inputs_that_cannot_be_scored_say_why():
-    with pytest.raises(DataError, match=r"heatmap has shape \(3, 3\).*mask \(3, 4\)"):
-        scores_at_otsu(HEATMAP, np.ones((3, 4), bool))
     with pytest.raises(DataError, match="heatmap is 255 everywhere.*Leave it out"):
         scores_at_otsu(np.full((3, 3), 255, np.uint8), MASK)
-    with pytest.raises(DataError, match="mask is empty.*Check"):
-        iou_table(MARKED, np.array([MASK, MASK & ~MASK]))
-    with pytest.raises(DataError, match="bool.*got uint8"):
-        mask_scores(HEATMAP, MASK)
 
 
 def test_scores_without_threshold_by_hand():

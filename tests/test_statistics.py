@@ -132,17 +132,6 @@ def test_a_resample_of_everybody_once_is_the_heatmap_itself(analysed):
     assert found["iou"][2] == pytest.approx(expected, abs=2e-3)
 
 
-def test_one_network_and_one_fold_leave_nothing_to_compare(tmp_path):
-    missing = [("WeiNet", "CV2", e) for e in ("anger", "disgust", "fear", "happiness", "sadness", "surprise")]
-    experiment = experiment_of(tmp_path, networks=("WeiNet",), missing=missing)
-    run = run_steps(experiment, "statistics", resamples=0)
-    assert len(run.omissions) == 6
-    intervals = statistics.read_table(experiment, "intervals")
-    assert intervals[["fold_low", "subject_low"]].isna().all(axis=None) and (intervals["folds"] == 1).all()
-    assert statistics.read_table(experiment, "differences").empty
-    assert (statistics.read_table(experiment, "ranking")["rank"] == 1).all()
-
-
 def test_constant_heatmaps_and_explanations_of_nobody_are_listed(tmp_path):
     experiment = experiment_of(tmp_path, networks=("WeiNet",))
     write_image(

@@ -124,18 +124,15 @@ def test_what_is_done_is_not_made_again(experiment, kitchen):
     assert kitchen.calls == [] and (found.done, found.skipped) == (0, 4)
     assert _entry(experiment.models_folder) == before
     # Times alone change nothing: the file is as it was.
-    (experiment.evaluation_folder / "d.txt").write_text("three")
+    path = experiment.evaluation_folder / "d.txt"
+    path.write_text("three")
     kitchen.run(experiment)
     assert kitchen.calls == []
-
-
-@pytest.mark.parametrize("fault", ["gone", "changed"])
-def test_a_step_whose_files_are_not_whole_is_made_again(experiment, kitchen, fault):
-    kitchen.run(experiment)
-    path = experiment.evaluation_folder / "d.txt"
-    path.unlink() if fault == "gone" else path.write_text("tampered")
-    assert kitchen.run(experiment).done == 1
-    assert kitchen.calls == ["again"] and path.read_text() == "three"
+    # Files that are not whole are made again.
+    for spoil in (path.unlink, lambda: path.write_text("tampered")):
+        spoil()
+        assert kitchen.run(experiment).done == 1
+        assert kitchen.calls == ["again"] and path.read_text() == "three"
 
 
 def test_first_and_names_say_which_steps_run(experiment, kitchen):
@@ -167,11 +164,7 @@ def test_a_step_that_is_lacking_or_was_stopped_is_named(experiment, kitchen):
         kitchen.run(experiment, "again")
     kitchen.run(experiment)
     assert kitchen.calls == ["first", "kept", "again"]
-
-
-def test_a_finished_step_that_begins_again_and_is_killed_counts_as_unfinished(experiment, kitchen):
-    kitchen.run(experiment)
-    kitchen.texts["first"]["b"] = "other"
+    # Also a finished step that begins again and is killed.
     (experiment.faces_folder / "b.txt").unlink()
     kitchen.stop = True
     with pytest.raises(KeyboardInterrupt):
@@ -190,10 +183,7 @@ def test_changed_inputs_are_refused_or_made_again(experiment, kitchen):
     (experiment.faces_folder / "a.txt").unlink()
     with pytest.raises(ConflictError, match="another version of first/a.txt.*Delete"):
         kitchen.run(experiment)
-
-
-def test_a_file_that_somebody_put_in_place_of_a_kept_input_is_refused(experiment, kitchen):
-    kitchen.run(experiment)
+    # The same where it was put in place by hand.
     (experiment.faces_folder / "a.txt").write_text("by hand")
     with pytest.raises(ConflictError, match="another version of first/a.txt"):
         kitchen.run(experiment, "kept")
@@ -273,7 +263,7 @@ def test_artefacts_of_unknown_settings_are_refused_where_they_would_be_kept(expe
     assert kitchen.calls == ["again"]
 
 
-@pytest.mark.parametrize("text", ["[]", '{"step": "faces"}', '{"step": 1, "end": null}', "{"])
+@pytest.mark.parametrize("text", ['{"step": "faces"}', "{"])
 def test_a_foreign_run_json_is_named(experiment, kitchen, text):
     experiment.faces_folder.mkdir(parents=True)
     (experiment.faces_folder / "run.json").write_text(text)
@@ -328,19 +318,6 @@ def test_the_study_starts_with_the_step_that_is_named(tmp_path, capsys):
     assert cli.main(["run", "--preset", "smoke", "--root", str(tmp_path), "--from", "scores"]) == 2
     told = capsys.readouterr()
     assert told.out == "[1/9] scores\n" and "the step 'heatmaps': run it first" in told.err
-
-
-def test_verify_of_a_wrong_folder_ends_with_two(tmp_path, capsys):
-    assert cli.main(["verify", "--published", str(tmp_path / "nowhere")]) == 2
-    assert "nowhere" in capsys.readouterr().err
-
-
-def test_version_is_that_of_the_package(capsys):
-    from importlib.metadata import version
-
-    with pytest.raises(SystemExit):
-        cli.main(["--version"])
-    assert capsys.readouterr().out.strip() == version("ekman_expressions")
 
 
 def test_info_says_what_a_bug_report_needs(capsys):

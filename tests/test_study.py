@@ -66,13 +66,6 @@ def test_all_notebooks_run_with_the_smoke_preset(by_notebooks):
         ]
 
 
-def test_a_scheduler_that_does_not_exist_is_refused_before_any_notebook_runs():
-    command = [sys.executable, "tools/run_notebooks.py", "--preset", "smoke", "--scheduler", "locale:2"]
-    answer = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY)
-    assert answer.returncode == 2
-    assert "Allowed values are 'serial'" in answer.stderr and "'locale:2'" in answer.stderr
-
-
 def test_command_line_and_notebooks_write_the_same_bytes(by_notebooks, by_command):
     notebooks, command = _files(by_notebooks), _files(by_command)
     assert sorted(notebooks) == sorted(command)

@@ -15,8 +15,8 @@ import tiny_network
 
 from ekman_expressions.core.errors import DataError, ModelError, SettingsError
 from ekman_expressions.core.expressions import EXPRESSIONS
-from ekman_expressions.zoo import NETWORKS, saving, train, training
-from ekman_expressions.zoo.keras_internals import _fused_adam, _keras_seeded, _output_operations
+from ekman_expressions.zoo import saving, train, training
+from ekman_expressions.zoo.keras_internals import _fused_adam, _keras_seeded
 
 HERE = str(Path(__file__).parent)
 # Every kind of state at once: Adam's moments, its count of steps in the schedule, dropout, batch
@@ -118,12 +118,22 @@ def test_a_killed_training_resumes_to_the_same_bytes(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_rmsprop_resumes_too(tmp_path, monkeypatch):
-    path, options = tmp_path / "checkpoint.npz", {"optimizer": "rmsprop", **HARD}
-    interrupt(monkeypatch, path, 1, **options)
+def test_rmsprop_resumes_too_but_not_with_another_schedule(tmp_path, monkeypatch):
+    import keras
+
+    def options(steps):
+        decay = keras.optimizers.schedules.CosineDecay(0.0, 8, warmup_target=0.01, warmup_steps=steps)
+        return HARD | {"optimizer": "rmsprop", "learning_rate": decay, "schedule": "constant"}
+
+    path = tmp_path / "checkpoint.npz"
+    interrupt(monkeypatch, path, 1, **options(4))
+    kept = path.read_bytes()
     with pytest.warns(UserWarning, match="resumes after epoch 1"):
-        resumed = tiny_train(checkpoint=path, **options)
-    assert digest(resumed) == straight(**options)
+        resumed = tiny_train(checkpoint=path, **options(4))
+    assert digest(resumed) == digest(tiny_train(**options(4)))
+    path.write_bytes(kept)
+    with pytest.warns(UserWarning, match="other settings"):
+        tiny_train(checkpoint=path, **options(3))
 
 
 def test_a_checkpoint_of_another_training_or_a_damaged_one_is_not_used(tmp_path, monkeypatch):
@@ -323,17 +333,6 @@ def test_a_training_step_is_traced_once_and_cosine_ends_at_rate_zero():
     np.testing.assert_allclose(rates, expected, rtol=1e-5, atol=1e-9)
 
 
-def test_a_rate_may_be_a_schedule_of_ones_own(monkeypatch, tmp_path):
-    import keras
-
-    def rate(steps):
-        return keras.optimizers.schedules.CosineDecay(0.0, 8, warmup_target=0.01, warmup_steps=steps)
-
-    interrupt(monkeypatch, tmp_path / "checkpoint.npz", 1, learning_rate=rate(4))
-    with pytest.warns(UserWarning, match="other settings"):
-        tiny_train(checkpoint=tmp_path / "checkpoint.npz", learning_rate=rate(3))
-
-
 def test_16_bits_train_alike_and_give_32():
     import keras
 
@@ -490,18 +489,12 @@ def test_arguments_that_do_not_fit():
     images, labels = faces()
     for change, error, message in (
         ({"faces": (images[:, :8], labels)}, DataError, r"\(N, 16, 16, 3\) of uint8.*\(18, 8, 16, 3\)"),
-        ({"faces": (images / 255, labels)}, DataError, "got float64"),
         ({"faces": (images, labels[:5])}, DataError, "5 labels"),
-        ({"faces": (images[:0], [])}, DataError, "there are 0"),
         ({"faces": (images, ["boredom"] * 18)}, DataError, "boredom"),
         ({"optimizer": "sgd"}, SettingsError, "'optimizer'.*'adam', 'rmsprop', but got 'sgd'"),
-        ({"devices": "two"}, SettingsError, "'devices'"),
-        ({"batch_size": 0}, SettingsError, "'batch_size'"),
     ):
         with pytest.raises(error, match=message):
             tiny_train(**change)
-    with pytest.raises(SettingsError, match="'network'"):
-        train("LeNet", images, labels)
 
 
 # --- what is used of Keras beyond its public interface
@@ -539,16 +532,3 @@ def test_initial_weights_do_not_depend_on_who_else_draws_random_numbers():
     keras.utils.set_random_seed(5)
     first = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
     np.testing.assert_array_equal(first.weights[0], alone.weights[0])
-
-
-def test_keras_still_has_what_is_used_of_its_inside():
-    import keras
-    from keras.src.random import seed_generator
-
-    model = NETWORKS["Tiny"].build()
-    assert [operation.name for operation in _output_operations(model)] == ["probabilities"]
-    assert hasattr(seed_generator, "python_random")
-    adam = keras.optimizers.Adam()
-    adam.build(model.trainable_variables)
-    assert len(adam._momentums) == len(adam._velocities) == len(model.trainable_variables)
-    assert adam._get_variable_index(model.trainable_variables[1]) == 1

@@ -7,11 +7,10 @@ from made_faces import make_experiment
 
 from ekman_expressions import figures
 from ekman_expressions.core import expressions
-from ekman_expressions.core.errors import DataError, SettingsError
+from ekman_expressions.core.errors import DataError
 from ekman_expressions.core.files import read_csv, write_csv
 from ekman_expressions.study import prepared, training
 from ekman_expressions.study import run as run_steps
-from ekman_expressions.study.experiment import TrainingSettings
 from ekman_expressions.study.models import load_model
 from ekman_expressions.study.training import split
 
@@ -101,19 +100,6 @@ def test_one_subject_cannot_be_held_out(tmp_path):
     write_csv(experiment.manifest_path, read_csv(experiment.manifest_path).query("fold == 'CV2'"))
     with pytest.raises(DataError, match="CV1 has no image to watch"):
         run_steps(experiment, "training")
-
-
-def test_settings_are_checked():
-    for values, message in (
-        ({"validation": "half"}, "'training.validation'.*'half'"),
-        ({"validation_fraction": 0}, "training.validation_fraction"),
-        ({"patience": 0}, "training.patience"),
-        ({"augment": 1}, "training.augment"),
-        ({"precision": "float16"}, "training.precision.*mixed_float16"),
-        ({"devices": "two"}, "training.devices"),
-    ):
-        with pytest.raises(SettingsError, match=message):
-            TrainingSettings(weights="none", **values)
 
 
 def test_the_table_and_the_curves_say_what_was_reached_and_what_it_took(tmp_path):

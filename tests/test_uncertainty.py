@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from ekman_expressions.core.errors import DataError, SettingsError
+from ekman_expressions.core.errors import DataError
 from ekman_expressions.core.seeds import generator
 from ekman_expressions.measures.scores import auc
 from ekman_expressions.measures.uncertainty import (
@@ -76,8 +76,6 @@ def test_missing_values_too_few_units_and_bad_input():
     assert _cluster_bootstrap([np.nan], seed=0).units == 0
     assert str(_cluster_bootstrap([1.0], seed=0)) == "1.000 [nan, nan]"
     np.testing.assert_array_equal(_mean_known([[1, np.nan, 3], [np.nan] * 3], axis=1), [2, np.nan])
-    with pytest.raises(SettingsError, match="resamples"):
-        _cluster_bootstrap([1, 2], seed=0, resamples=0)
 
 
 def test_nadeau_and_bengio_by_hand():

@@ -242,9 +242,7 @@ def test_a_model_that_reads_one_eye():
     ("landmarks", "message"),
     [
         (np.zeros((67, 2)), r"\(68, 2\), but got \(67, 2\)"),
-        (np.where(np.arange(68)[:, None] == 5, np.nan, moved()), "finite, but these are not: 5"),
         (np.full((68, 2), 0.5), "one point or line"),
-        (np.linspace(0, 1, 68)[:, None] * (1, 1), "one point or line"),
         (POINTS[:68], "Divide pixels by width and height"),
     ],
 )

@@ -1,9 +1,8 @@
-"""The twelve networks: sizes, flat graphs, preprocessing; each learns, is saved, passes gradients back."""
+"""The twelve networks: sizes, flat graphs, preprocessing; each learns and is saved without loss."""
 
 import numpy as np
 import pytest
 
-from ekman_expressions.core.errors import SettingsError
 from ekman_expressions.zoo import NETWORKS, NetSpec, saving
 from ekman_expressions.zoo.networks import _preprocessing_warning
 from ekman_expressions.zoo.weights import _KERAS_FILES
@@ -144,8 +143,6 @@ def test_a_warning_says_why_weights_and_preprocessing_do_not_go_together():
     assert "expect RGB in [-1, 1], but get [0, 1]" in _preprocessing_warning("Xception", "paper", "imagenet")
     assert "nearly constant" in _preprocessing_warning("EfficientNetV2B0", "paper", "imagenet")
     assert "trained on pixels / 255" in _preprocessing_warning("ResNet50", "native", "released")
-    with pytest.raises(SettingsError, match="'network'.*but got 'VGG'"):
-        _preprocessing_warning("VGG", "paper", "none")
 
 
 def test_momentum_of_all_batch_normalisations_is_set():
@@ -161,19 +158,7 @@ def test_momentum_of_all_batch_normalisations_is_set():
     assert momenta(small.build()) == {0.999}
 
 
-def test_arguments_without_meaning_are_refused():
-    wei = NETWORKS["WeiNet"]
-    with pytest.raises(SettingsError, match="WeiNet is trained from scratch.*got 'imagenet'"):
-        wei.build("imagenet")
-    with pytest.raises(SettingsError, match="'paper', 'native', but got 'caffe'"):
-        wei.build(preprocessing="caffe")
-    with pytest.raises(SettingsError, match="'classes'.*>= 2, but got 1"):
-        wei.build(classes=1)
-    with pytest.raises(SettingsError, match=r"'batch_norm_momentum'.*\[0, 1\], but got 2"):
-        wei.build(batch_norm_momentum=2)
-
-
-# --- each network learns, is saved without loss, and passes gradients to its last convolution
+# --- each network learns, and is saved without loss
 
 SIDES = {"InceptionV3": 75, "Xception": 71, "WeiNet": 16, "SilNet": 16, "AlexNet": 64}
 """Sides at which the networks are cheap; the others take 32. Their layers are the same at each side."""
@@ -204,22 +189,6 @@ def test_saved_models_answer_equal_to_the_bit(network, tmp_path):
     answers = model(images, training=False).numpy()
     np.testing.assert_allclose(answers.sum(axis=1), 1, rtol=1e-5)
     np.testing.assert_array_equal(loaded(images, training=False).numpy(), answers)
-
-
-def test_gradients_reach_the_last_convolution(network):
-    import keras
-    import tensorflow as tf
-
-    _, model, images, targets = network
-    both = keras.Model(model.input, [_last_convolution(model).output, model.output])
-    with tf.GradientTape() as tape:
-        # As gradient methods do: maps and answers of one pass through the flat graph.
-        maps, answers = both(images, training=False)
-        chosen = tf.reduce_sum(answers * targets)
-    gradients = tape.gradient(chosen, maps).numpy()
-    assert gradients.shape == maps.shape
-    assert np.isfinite(gradients).all()
-    assert (np.abs(gradients).reshape(4, -1).max(axis=1) > 0).all()
 
 
 def test_one_step_of_training_lowers_the_loss(network):

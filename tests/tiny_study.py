@@ -63,14 +63,5 @@ def make_study(root, *, samples=40, nan=()):
     return experiment
 
 
-def contents(folder):
-    """Bytes of all finished files; run.json holds times."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != "run.json" and not path.name.startswith(".")
-    }
-
-
 def written_at(folder):
     return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}

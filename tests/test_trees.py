@@ -180,3 +180,43 @@ def test_explainers_are_correlated_over_what_both_have():
     assert pairs["rows"].tolist() == [4, 1, 1] and np.isnan(pairs["spearman"][1:]).all()
     matrix = trees.pair_matrix(pairs, "spearman")
     assert matrix.loc["b", "a"] == pytest.approx(0.8) and (np.diag(matrix) == 1).all()
+
+
+def test_two_studies_of_the_same_heatmaps_correspond_and_of_exchanged_ones_do_not():
+    random = np.random.default_rng(0)
+    names = list("abcdef")
+    first = {(name, x): random.random((8, 9)) for name in names for x in ("fear", "anger")}
+    same = trees.correspondence(first, {key: 3 * one + 7 for key, one in first.items()})
+    assert list(same.own.index) == names and list(same.own) == ["fear", "anger"]
+    np.testing.assert_allclose(same.own, 1)
+    # 1 of 720 orders is as good; drawn at random, but for the first.
+    assert 1 / 20_001 <= same.statistics["own_p"] < 0.004
+    assert same.statistics["trees"] == pytest.approx(1) and same.statistics["trees_p"] < 0.004
+    expected = np.mean([distances([first[name, x] for name in names]) for x in ("fear", "anger")], axis=0)
+    np.testing.assert_allclose(same.distances, [expected, expected], atol=1e-12)
+    assert same.statistics["others"] == pytest.approx(1 - expected[np.triu_indices(6, k=1)].mean())
+    before = dict(zip(names, names[-1:] + names, strict=False))
+    exchanged = trees.correspondence(first, {(name, x): first[before[name], x] for name, x in first})
+    by_hand = np.corrcoef(first["c", "fear"].ravel(), first["b", "fear"].ravel())[0, 1]
+    assert exchanged.own.loc["c", "fear"] == pytest.approx(by_hand)
+    assert exchanged.statistics["own_p"] > 0.3
+    # Of negatives, distances are the same though nothing is alike.
+    negative = trees.correspondence(first, {key: -one for key, one in first.items()}).statistics
+    assert negative["own"] == pytest.approx(-1) and negative["own_p"] > 0.99
+    assert negative["trees"] == pytest.approx(1)
+
+
+def test_what_one_study_lacks_is_not_compared():
+    random = np.random.default_rng(1)
+    first = {(name, x): random.random((8, 9)) for name in "abcd" for x in ("fear", "anger")}
+    second = {key: one for key, one in first.items() if key != ("d", "fear")}
+    second["b", "fear"] = np.zeros((8, 9))
+    found = trees.correspondence(first, second)
+    assert set(zip(*np.nonzero(found.own.isna()), strict=True)) == {(1, 0), (3, 0)}
+    assert found.own.loc["a"].tolist() == pytest.approx([1, 1])
+    with pytest.raises(DataError, match="no expression"):
+        trees.correspondence(first, second | {("d", "anger"): np.zeros((8, 9))})
+    with pytest.raises(DataError, match="got a, b"):
+        trees.correspondence(first, {key: first[key] for key in first if key[0] in "ab"})
+    with pytest.raises(DataError, match="72 pixels"):
+        trees.correspondence(first, second | {("a", "fear"): np.eye(3)})

@@ -1,12 +1,19 @@
-"""Draw the README's pictures, resources/*.png, from the demo's artefacts."""
+"""Draw the README's pictures, resources/*.png, from the demo's artefacts.
+
+``python tools/draw_resources.py`` draws those of the demo, ``python tools/draw_resources.py twelve`` the
+networks of the preset "small" beside the study (``resources/twelve.png``).
+"""
 
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
+from scipy.stats import spearmanr
 
 from ekman_expressions import Experiment, figures
 from ekman_expressions.core.expressions import EXPRESSIONS, title
@@ -16,6 +23,7 @@ from ekman_expressions.faces import synthetic
 from ekman_expressions.facespace import heatmaps, masks, warp
 from ekman_expressions.figures import _style as style
 from ekman_expressions.figures import faces, walls
+from ekman_expressions.measures import trees
 from ekman_expressions.measures.chance import centre_ellipse
 from ekman_expressions.measures.heatmap_set import assess, read_heatmaps
 from ekman_expressions.measures.scores import AVERAGE
@@ -153,6 +161,60 @@ def draw_published() -> None:
     figures.save(figure, REPOSITORY / "resources" / "published_cells.png")
 
 
+def draw_twelve(experiment: Experiment) -> None:
+    """Draw an experiment of the study's networks beside the study: order by IoU, heatmaps, trees."""
+    folder = published.locate(download=False)
+    if folder is None:
+        print(f"The released heatmaps are not here (set {published.VARIABLE}): twelve.png stays as it is.")
+        return
+    tables = {f"here ({experiment.name})": read_scores(experiment), "published": published.scores()}
+    iou = pd.DataFrame(
+        {
+            name: table[table["expression"] == AVERAGE].set_index("network")["iou"]
+            for name, table in tables.items()
+        }
+    )
+    iou = iou.loc[[name for name in experiment.networks if name in iou.index]].dropna()
+    here, there = (
+        {
+            (network, title(name)): heatmaps.read_gray(root, name, network)
+            for network in iou.index
+            for name in EXPRESSIONS
+            if heatmaps.heatmap_path(root, name, network).is_file()
+        }
+        for root in (experiment.heatmaps_folder, folder)
+    )
+    found = trees.correspondence(here, there, seed=experiment.seed)
+    iou, facts = iou.loc[found.own.index], found.statistics
+    totals = [
+        {name: np.mean([maps[key] for key in maps if key[1] == name], axis=0) for name in found.own}
+        for maps in (here, there)
+    ]
+    rows = found.own.copy()
+    rows.loc["all networks"] = [
+        1 - trees.distances([maps[name] for maps in totals])[0, 1] for name in found.own
+    ]
+    order = spearmanr(iou.iloc[:, 0], iou.iloc[:, 1])
+
+    def chance(p: float) -> str:
+        return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+    figure = figures.two_studies(
+        iou,
+        rows,
+        dict(zip(iou.columns, map(trees.linkage, found.distances), strict=True)),
+        groups=figures.network_kinds(iou.index, weights="imagenet"),
+        notes=(
+            f"Spearman's r = {order.statistic:.2f}, {chance(order.pvalue)}",
+            f"same network {facts['own']:.2f},\ntwo networks {facts['others']:.2f}, {chance(facts['own_p'])}",
+            f"means over expressions; r of the distances in both {facts['trees']:.2f}, {chance(facts['trees_p'])}\n"
+            "colours: how the networks of the published study began",
+        ),
+        title=f"{len(iou)} networks on synthetic faces, all from scratch, beside the published study",
+    )
+    figures.save(figure, REPOSITORY / "resources" / "twelve.png")
+
+
 def write_pages(experiment: Experiment) -> None:
     """Write README.md into the folders of figures, so that they can be browsed on a web page."""
     name = experiment.name
@@ -245,7 +307,10 @@ def overview_figure(
 
 
 def main() -> None:
-    """Draw all, and take what a step has drawn."""
+    """Draw all of the demo, and take what a step has drawn; or, with ``twelve``, the small study."""
+    if sys.argv[1:] == ["twelve"]:
+        draw_twelve(Experiment.preset("small", root=REPOSITORY))
+        return
     experiment = Experiment.preset("demo", root=REPOSITORY)
     drawn = experiment.statistics_folder / "intervals_iou.png"
     shutil.copyfile(drawn, REPOSITORY / "resources" / "intervals.png")

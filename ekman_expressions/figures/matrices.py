@@ -234,32 +234,17 @@ def dendrogram(
         How often each branch appears in resamples of the folds, written at it in per cent; the
         root, which always does, has none. See `measures.trees.branch_support`.
     """
-    from scipy.cluster import hierarchy
-
     linkage = np.asarray(linkage)
     if len(labels) != len(linkage) + 1:
         raise DataError(f"The tree has {len(linkage) + 1} leaves, but got {len(labels)} labels.")
     if support is not None and len(support) != len(linkage):
         raise DataError(f"The tree has {len(linkage)} branches, but got support of {len(support)}.")
-    tree = hierarchy.dendrogram(linkage, no_plot=True)
     # Sixty leaves still fit on a page, and letters of 7 printed points into their rows.
     row = np.clip((PAGE_HEIGHT - 1.2) / len(labels), 0.125, 0.165) if support is None else 0.21
     figure = _new_figure(PAGE, 0.9 + row * len(labels) + (0.25 if groups else 0), title)
     axes = figure.add_subplot()
-    nodes = _nodes(linkage, tree["leaves"])
-    for first, second, height, _ in linkage:
-        (x0, y0), (x1, y1) = nodes[int(first)], nodes[int(second)]
-        axes.plot([x0, height, height, x1], [y0, y0, y1, y1], color="#333333", solid_capstyle="projecting")
-    axes.set_yticks(10 * np.arange(len(labels)) + 5, [labels[leaf] for leaf in tree["leaves"]])
-    axes.set_ylim(10 * len(labels), 0)
-    axes.set_xlim(1.03 * max(linkage[:, 2].max(), 1e-9), 0)
-    axes.yaxis.tick_right()
-    axes.tick_params(axis="y", length=0)
-    axes.spines["left"].set_visible(False)
-    axes.grid(axis="x")
+    nodes = _draw_tree(axes, linkage, labels, groups)
     if groups:
-        for text in axes.get_yticklabels():
-            text.set_color(_group_colour(groups, text.get_text()))
         _legend(figure, _group_entries(groups, labels, marker="s", linestyle="none"))
     axis_label = "1 − Pearson's r (average linkage)"
     if support is not None:
@@ -267,6 +252,97 @@ def dendrogram(
         axis_label += "; at the branches: support over folds (%)"
     axes.set_xlabel(axis_label)
     return figure
+
+
+@_styled
+def two_studies(
+    scores: pd.DataFrame,
+    correlations: pd.DataFrame,
+    trees: Mapping[str, np.ndarray],
+    *,
+    score: str = "IoU",
+    groups: Mapping[str, str] | None = None,
+    notes: Sequence[str] = ("", "", ""),
+    title: str = "",
+) -> Figure:
+    """Draw two studies of the same networks beside each other: their order, their heatmaps and their trees.
+
+    Parameters
+    ----------
+    scores : (N, 2) DataFrame
+        The score of each network (index) in each study (columns): a line from rank to rank.
+    correlations : (R, C) DataFrame, range [-1, 1]
+        Pearson's r between the two studies' heatmaps, such as networks and all of them × expressions.
+    trees : dict of study to (N - 1, 4) ndarray
+        The linkages, leaves in the order of `scores`; see `measures.correspondence`.
+    score : str
+        What the score is called.
+    groups : dict of network to group, optional
+        Colours the networks and adds a legend.
+    notes : sequence of 3 str
+        Below the order, the heatmaps and the trees: what the correlations of the studies are.
+    """
+    labels = list(scores.index)
+    _require(labels, "networks")
+    if scores.shape[1] != 2 or any(np.shape(tree) != (len(labels) - 1, 4) for tree in trees.values()):
+        raise DataError(f"There must be two scores of each of {len(labels)} networks, and trees of all.")
+    high = 0.17 * max(len(labels), len(correlations))
+    figure = _new_figure(PAGE, 2 * high + 2.2, title)
+    upper, lower = figure.subfigures(2, 1, height_ratios=(high + 1.1, high + 0.9))
+    left, right = upper.subplots(1, 2)
+    _draw_order(left, scores, groups)
+    left.set(title=f"Order by {score}", xlabel=notes[0])
+    values = correlations.to_numpy(float)
+    columns = [str(name) for name in correlations]
+    shown = _annotated(right, values, list(correlations.index), columns, limits=(-1, 1), signed=True)
+    right.set(title="Their heatmaps: Pearson's r", xlabel=notes[1])
+    _colour_bar(figure, shown, right)
+    for axes, (name, linkage) in zip(lower.subplots(1, len(trees)), trees.items(), strict=True):
+        _draw_tree(axes, np.asarray(linkage), labels, groups)
+        axes.set(title=f"Tree: {name}", xlabel="1 − r")
+    lower.supxlabel(notes[2])
+    _legend(figure, _group_entries(groups, labels, marker="s", linestyle="none"))
+    return figure
+
+
+def _draw_order(axes: Axes, scores: pd.DataFrame, groups: Mapping[str, str] | None) -> None:
+    """Draw a line from each network's rank by the first column to that by the second, named at both ends."""
+    ranks = scores.rank(ascending=False, method="first")
+    for name, (first, second) in ranks.iterrows():
+        axes.plot([0, 1], [first, second], "o-", color=_group_colour(groups, name), markersize=4)
+    for side, column in enumerate(scores):
+        for name, value in scores[column].items():
+            text = f"{name}  {value:.3f}" if side == 0 else f"{value:.3f}  {name}"
+            at = (side, ranks.loc[name, column])
+            offset = {"xytext": (8 * (2 * side - 1), 0), "textcoords": "offset points"}
+            axes.annotate(text, at, ha="left" if side else "right", va="center", **offset)
+    axes.set(xlim=(-0.05, 1.05), ylim=(len(scores) + 0.6, 0.4), xticks=(0, 1), yticks=())
+    axes.set_xticklabels(scores.columns)
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+
+
+def _draw_tree(
+    axes: Axes, linkage: np.ndarray, labels: Sequence[str], groups: Mapping[str, str] | None
+) -> list[tuple[float, float]]:
+    """Draw a tree with its leaves at the right, in the colours of their groups; return its `_nodes`."""
+    from scipy.cluster import hierarchy
+
+    leaves = hierarchy.dendrogram(linkage, no_plot=True)["leaves"]
+    nodes = _nodes(linkage, leaves)
+    for first, second, height, _ in linkage:
+        (x0, y0), (x1, y1) = nodes[int(first)], nodes[int(second)]
+        axes.plot([x0, height, height, x1], [y0, y0, y1, y1], color="#333333", solid_capstyle="projecting")
+    axes.set_yticks(10 * np.arange(len(labels)) + 5, [labels[leaf] for leaf in leaves])
+    axes.set_ylim(10 * len(labels), 0)
+    axes.set_xlim(1.03 * max(linkage[:, 2].max(), 1e-9), 0)
+    axes.yaxis.tick_right()
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.grid(axis="x")
+    for text in axes.get_yticklabels() if groups else ():
+        text.set_color(_group_colour(groups, text.get_text()))
+    return nodes
 
 
 def _nodes(linkage: np.ndarray, leaves: Sequence[int]) -> list[tuple[float, float]]:

@@ -91,7 +91,7 @@ def _scores(experiment):
         )
     ]
     table = pd.DataFrame(rows, columns=["network", "fold", "expression", "iou"])
-    return table.assign(f1_score=table["iou"], precision=0.5, recall=0.5)
+    return table.assign(f1_score=table["iou"], precision=0.5, recall=1 - table["iou"])
 
 
 def _write(experiment, table):
@@ -113,36 +113,40 @@ def drawn(monkeypatch):
     return kept
 
 
-def _bars(figure):
-    axes = figure.axes[0]
-    names = [label.get_text() for label in axes.get_yticklabels()]
-    return dict(zip(names, [bar.get_width() for bar in axes.patches], strict=True))
+def _bars(figure, panel=0):
+    names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    return dict(zip(names, [bar.get_width() for bar in figure.axes[panel].patches], strict=True))
+
+
+NAMES = {"IoU_by_net.png", "Precision_by_net.png", "Recall_by_net.png", "By_expression.png"}
 
 
 def test_bars_are_means_over_folds_then_networks(experiment, drawn):
     table = _scores(experiment)
     _write(experiment, table)
     run = run_steps(experiment, "barplots")
-    assert run.done == 13 and not run.omissions
-    names = {f"{title(name)}_{level}.png" for name in EXPRESSIONS for level in ("by_net", "by_CV")}
-    assert (
-        set(drawn)
-        == {path.name for path in experiment.barplots_folder.glob("*.png")}
-        == names | {"By_expression.png"}
-    )
-    fear = table[table["expression"] == "fear"]
-    by_net = fear.groupby("network")["iou"].mean().sort_values(ascending=False)
-    assert _bars(drawn["Fear_by_net.png"]) == pytest.approx(by_net.to_dict())
-    assert list(_bars(drawn["Fear_by_net.png"])) == list(by_net.index)
-    by_fold = dict(zip(fear["network"] + "_" + fear["fold"], fear["iou"], strict=True))
-    assert _bars(drawn["Fear_by_CV.png"]) == pytest.approx(by_fold)
+    assert run.done == 4 and not run.omissions
+    assert set(drawn) == {path.name for path in experiment.barplots_folder.glob("*.png")} == NAMES
+    for score, file in (("iou", "IoU_by_net.png"), ("recall", "Recall_by_net.png")):
+        figure = drawn[file]
+        panels = [axes.get_title() for axes in figure.axes if axes.get_visible()]
+        assert panels == ["Average", *map(title, EXPRESSIONS)]
+        # One order of networks for all panels, that of the average, the best first.
+        cells = table.groupby(["network", "expression"])[score].mean().unstack()
+        best = cells.mean(axis=1).sort_values(ascending=False)
+        assert _bars(figure) == pytest.approx(best.to_dict()) and list(_bars(figure)) == list(best.index)
+        for place, name in enumerate(EXPRESSIONS, start=1):
+            assert _bars(figure, place) == pytest.approx(cells[name].to_dict())
+            limits = figure.axes[place].get_xlim()
+            assert limits == figure.axes[0].get_xlim() and limits[1] >= table[score].max()
+        # What an all-white mask would score: the share of the canvas that the mask covers, or all of it.
+        lines = [line for line in figure.axes[3].lines if line.get_marker() != "o"]
+        area = masks.ekman_mask("fear").mean() if score == "iou" else 1
+        assert lines[0].get_xdata()[0] == pytest.approx(area)
     means = table.groupby("expression")["iou"].mean()
     assert _bars(drawn["By_expression.png"]) == pytest.approx(
         {title(name): means[name] for name in EXPRESSIONS}
     )
-    # The baseline is the share of the canvas that the mask covers.
-    lines = [line for line in drawn["Fear_by_net.png"].axes[0].lines if line.get_marker() != "o"]
-    assert lines[0].get_xdata()[0] == pytest.approx(masks.ekman_mask("fear").mean())
 
 
 def test_expression_averages_weigh_networks_alike_when_folds_are_missing(experiment, drawn):
@@ -152,27 +156,29 @@ def test_expression_averages_weigh_networks_alike_when_folds_are_missing(experim
     run_steps(experiment, "barplots")
     anger = table[table["expression"] == "anger"].groupby("network")["iou"].mean().mean()
     assert _bars(drawn["By_expression.png"])["Anger"] == pytest.approx(anger)
-    assert any("(1 of 2)" in text.get_text() for text in drawn["Anger_by_net.png"].axes[0].texts)
+    texts = [text.get_text() for text in drawn["IoU_by_net.png"].axes[1].texts]
+    assert sum(text.endswith("*") for text in texts) == 1
+    assert not any("*" in text.get_text() for text in drawn["Recall_by_net.png"].axes[1].texts)
 
 
-def test_expressions_without_scores_are_listed_and_their_old_figures_removed(experiment, monkeypatch):
+def test_scores_that_are_missing_are_listed_and_their_old_figures_removed(experiment, monkeypatch):
     # Which files there are does not depend on what is in them.
     monkeypatch.setattr(figures, "barplot", lambda *table, **options: None)
     monkeypatch.setattr(figures, "save", lambda figure, path, **words: write_csv(path, pd.DataFrame()))
     table = _scores(experiment)
     _write(experiment, table)
     run_steps(experiment, "barplots")
-    assert run_steps(experiment, "barplots").skipped == 13
-    (experiment.barplots_folder / "Anger_by_net.png").unlink()
-    assert run_steps(experiment, "barplots").done == 13
-    table.loc[table["expression"] == "sadness", "iou"] = np.nan
-    _write(experiment, table)
+    assert run_steps(experiment, "barplots").skipped == 4
+    (experiment.barplots_folder / "IoU_by_net.png").unlink()
+    assert run_steps(experiment, "barplots").done == 4
+    table["precision"] = np.nan
     (experiment.scores_folder / "run.json").unlink()
     _write(experiment, table)
     run = run_steps(experiment, "barplots")
-    assert {entry["item"] for entry in run.omissions} == {"Sadness_by_net.png", "Sadness_by_CV.png"}
-    assert not list(experiment.barplots_folder.glob("Sadness*"))
-    assert (experiment.barplots_folder / "By_expression.png").exists()
+    assert {entry["item"] for entry in run.omissions} == {"Precision_by_net.png"}
+    assert {path.name for path in experiment.barplots_folder.glob("*.png")} == NAMES - {
+        "Precision_by_net.png"
+    }
 
 
 def _write_heatmaps(experiment, *, constant=(), absent=()):

@@ -44,8 +44,10 @@ GROUP_COLOURS: dict[str, str] = {
 }
 """The colours of the kinds of networks, the same in all figures."""
 
-COLUMN, PAGE, PAGE_HEIGHT = 3.5, 7.2, 9.6
-"""Widths of one and of two printed columns, and the height of a page, in inches."""
+COLUMN, PAGE, PAGE_HEIGHT = 3.5, 7.1, 9.6
+"""Widths of one and of two printed columns, and the height of a page, in inches.
+
+On a web page of 880 pixels, 660 points, a page's letters are as large as they are drawn."""
 
 SCALE = 9 / 7
 """Figures are drawn so much larger than they are printed: letters of 9 points on a screen are 7 in print."""

@@ -55,6 +55,7 @@ def barplot(
     *,
     label: str,
     value: str,
+    panels: str = "",
     title: str = "",
     axis_label: str | None = None,
     points: str = "fold",
@@ -68,54 +69,84 @@ def barplot(
     table : DataFrame
         Columns `label` and `value`; several rows of one label (its folds) are averaged and
         also drawn as points, which the legend calls `points`. Missing values (NaN) are left out of
-        the mean, and said to be; a label without any value comes last, with the words "no data".
+        the mean, which then has a star; a label without any value comes last, with the words "no data".
+    panels : str
+        A column: a panel for each of its values, which share the axis and the order of the labels, that
+        of the means over all panels.
     groups : dict of label to group, optional
         Colours the bars and adds a legend.
     references : dict of name to value, optional
         Lines across all bars, named in the legend, such as a chance baseline; where the value
-        is a dict of label to value, every bar has its own.
+        is a dict, every panel, or without panels every bar, has its own.
     """
     _require(table, f"'{value}'")
-    by_label = table.groupby(label, sort=False, observed=True)[value]
+    parts = dict(list(table.groupby(panels, sort=False))) if panels else {"": table}
+    grouped = {name: part.groupby(label, sort=False, observed=True)[value] for name, part in parts.items()}
     # Stable: equal bars keep the order of the table.
-    means = by_label.mean().sort_values(ascending=False, kind="stable", na_position="last")
-    several, references = by_label.size().max() > 1, references or {}
-    height = 0.7 + 0.17 * len(means) + (0.25 if groups or references else 0)
+    means = pd.DataFrame({name: part.mean() for name, part in grouped.items()}).mean(axis=1)
+    order = means.sort_values(ascending=False, kind="stable", na_position="last").index
+    several, references = any(part.size().max() > 1 for part in grouped.values()), references or {}
+    columns = -(-len(parts) // 2) if len(parts) > 3 else len(parts)
+    rows = -(-len(parts) // columns)
+    # In many panels, ticks and titles are between the rows.
+    height = (
+        rows * (0.17 * len(order) + (0.45 if panels else 0)) + 0.7 + (0.25 if groups or references else 0)
+    )
     figure = _new_figure(PAGE, height, title)
-    axes = figure.add_subplot()
-    places = np.arange(len(means))
-    colours = [_group_colour(groups, name) for name in means.index]
-    axes.barh(places, means.fillna(0), height=0.72, color=colours, alpha=0.85)
-    for place, (name, mean) in enumerate(means.items()):
-        values = by_label.get_group(name)
-        known = values.dropna()
-        if several:
-            axes.plot(known, np.full(len(known), place), zorder=3, **_FOLD)
-        text = "no data" if known.empty else f"{mean:.3f}"
-        if 0 < len(known) < len(values):
-            text += f" ({len(known)} of {len(values)})"
-        # In a column of their own: at the bars' ends they would lie on points and lines.
-        _beside(axes, text, place, style="italic" if known.empty else "normal")
-    if several:
-        _beside(axes, "mean", -1.1)
-    entries = _group_entries(groups, means.index, marker="s", linestyle="none", markersize=8)
-    if several:
-        entries.append(_line(f"one {points}", **_FOLD))
-    for place, (name, reference) in enumerate(references.items(), start=1):
-        if isinstance(reference, Mapping):
-            own = [reference.get(label, np.nan) for label in means.index]
-            axes.vlines(own, places - 0.48, places + 0.48, color="black", linewidth=2.2)
-            look = {"linestyle": "none", "marker": "|", "markersize": 10, "markeredgewidth": 2.2}
-        else:
-            look = {"linestyle": DASHES[place % len(DASHES)]}
-            axes.axvline(reference, color="black", **look)
-        entries.append(_line(name, **look))
-    _name_rows(axes, means.index)
-    low, high = axes.dataLim.intervalx
-    axes.set_xlim(min(0, 1.05 * low), 1.05 * high if high > 0 else 1)
-    axes.set_xlabel(axis_label or value)
-    _legend(figure, entries)
+    grid = _panels(figure, len(parts), columns, sharex=True)
+    looks = {
+        name: {"linestyle": "none", "marker": "|", "markersize": 10, "markeredgewidth": 2.2}
+        if isinstance(reference, Mapping) and not panels
+        else {"linestyle": DASHES[place % len(DASHES)]}
+        for place, (name, reference) in enumerate(references.items(), start=1)
+    }
+    places = np.arange(len(order))
+    partial = False
+    for number, (axes, (panel, values)) in enumerate(zip(grid, grouped.items(), strict=True)):
+        partial |= _draw_bars(axes, values, order, groups, several)
+        axes.set_title(panel)
+        for name, reference in references.items():
+            if not isinstance(reference, Mapping):
+                axes.axvline(reference, color="black", **looks[name])
+            elif panels:
+                axes.axvline(reference.get(panel, np.nan), color="black", **looks[name])
+            else:
+                own = [reference.get(one, np.nan) for one in order]
+                axes.vlines(own, places - 0.48, places + 0.48, color="black", linewidth=2.2)
+        _name_rows(axes, order if number % columns == 0 else [""] * len(order))
+    if several and not panels:
+        _beside(grid[0], "mean", -1.1)
+    low, high = (
+        extreme(axes.dataLim.intervalx[end] for axes in grid) for end, extreme in enumerate((min, max))
+    )
+    grid[0].set_xlim(min(0, 1.05 * low), 1.05 * high if high > 0 else 1)
+    entries = _group_entries(groups, order, marker="s", linestyle="none", markersize=8)
+    entries += [_line(f"one {points}", **_FOLD)] if several else []
+    entries += [_line(name, **look) for name, look in looks.items()]
+    entries += [_line(f"mean of some {points}s only", marker="$*$", linestyle="none")] if partial else []
+    if len(parts) == 1 or not entries:
+        grid[0].set_xlabel(axis_label or value)
+    # The legend's title stands for a label of all horizontal axes, which it would lie over.
+    _legend(figure, entries, title=None if len(parts) == 1 else axis_label or value, title_fontsize=10)
     return figure
+
+
+def _draw_bars(
+    axes: Axes, by_label: Any, order: Sequence[str], groups: Mapping[str, str] | None, several: bool
+) -> bool:
+    """Draw means in an order, and what they are means of; return whether some of that is missing."""
+    means = by_label.mean().reindex(order)
+    colours = [_group_colour(groups, name) for name in order]
+    axes.barh(range(len(order)), means.fillna(0), height=0.72, color=colours, alpha=0.85)
+    partial = by_label.count() < by_label.size()
+    for place, (name, mean) in enumerate(means.items()):
+        if several and np.isfinite(mean):
+            known = by_label.get_group(name)
+            axes.plot(known, np.full(len(known), place), zorder=3, **_FOLD)
+        # In a column of their own: at the bars' ends they would lie on points and lines.
+        text = f"{mean:.3f}{'*' if partial[name] else ''}" if np.isfinite(mean) else "no data"
+        _beside(axes, text, place, style="normal" if np.isfinite(mean) else "italic")
+    return bool((partial & (by_label.count() > 0)).any())
 
 
 @_styled

@@ -144,7 +144,7 @@ def confusion_matrices(
     predicted = names if width == classes else [*names, "None of them"]
     columns = min(3, len(matrices))
     rows = -(-len(matrices) // columns)
-    figure = _new_figure(min(PAGE + 0.2, 1.5 + 1.9 * columns), 1.1 + 1.75 * rows, title)
+    figure = _new_figure(min(PAGE, 1.5 + 1.9 * columns), 1.1 + 1.75 * rows, title)
     grid = _panels(figure, len(matrices), columns, sharex=True, sharey=True)
     for place, (axes, (network, counts)) in enumerate(zip(grid, matrices.items(), strict=True)):
         counts = np.pad(counts, ((0, 0), (0, width - counts.shape[1])))
@@ -180,7 +180,7 @@ def sensitivity_matrices(
         if matrix.shape != (count, count):
             raise DataError(f"A matrix of {count} variants must be square, but got {matrix.shape}.")
     named = 0.062 * (max(map(len, variants)) + 4) + 0.7
-    side = min(max(0.14 * count, 0.8), (PAGE - named - 0.3) / len(columns))
+    side = min(max(0.14 * count, 0.8), (PAGE - named - 0.6) / len(columns))
     # Names and numbers of variants are in letters of 9 points: rows are as high as these need.
     high = max(side, 0.14 * count)
     figure = _new_figure(side * len(columns) + named + 0.6, (high + 0.1) * len(rows) + 0.6, title)

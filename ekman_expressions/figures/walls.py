@@ -429,7 +429,7 @@ def _wall(
     Rows are named at their left, columns above; `below` is the room under each picture, in inches.
     """
     ratio = shape[0] / shape[1]
-    wide = min((PAGE - 2.2) / len(columns), (PAGE_HEIGHT - 0.6) / len(rows) / ratio, 1.6)
+    wide = min((PAGE - 2.0) / 1.06 / len(columns), (PAGE_HEIGHT - 0.6) / len(rows) / ratio, 1.6)
     # In a line, names would run into each other where a word is wider than a picture.
     letters = {"bold": 0.065, "normal": 0.055}
     longest = max(len(word) for column in columns for word in str(column).split() or " ")

@@ -12,11 +12,10 @@ from ekman_expressions.core.errors import MissingError
 from ekman_expressions.core.expressions import EXPRESSIONS, title
 from ekman_expressions.core.files import read_csv, require, write_csv
 from ekman_expressions.facespace.masks import read_mask
-from ekman_expressions.measures.scores import METRICS, layout, score_heatmaps, summarise
+from ekman_expressions.measures.scores import AVERAGE, METRICS, layout, score_heatmaps, summarise
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.provenance import Run
 
-_AXIS = "IoU of heatmap (Otsu) and Ekman mask"
 _BASELINE = "all-white mask (no information)"
 _LAYOUTS = {
     "table_iou_f1": ("iou", "f1_score"),
@@ -55,47 +54,53 @@ def scores(experiment: Experiment, run: Run) -> None:
 
 
 def barplots(experiment: Experiment, run: Run) -> None:
-    """Draw the IoU of heatmaps and Ekman masks as sorted bars.
+    """Draw the scores of heatmaps against Ekman masks as sorted bars.
 
-    Per expression by network (``Anger_by_net.png``: mean over folds, folds as points) and by
-    fold (``Anger_by_CV.png``), and ``By_expression.png`` (mean over networks). Each shows what
-    an all-white mask would score, which is the area of the mask.
+    ``IoU_by_net.png``, ``Precision_by_net.png`` and ``Recall_by_net.png`` have a panel for each expression
+    and one for their average: bars of the networks, means over folds, with the folds as points. F1, which
+    is 2 IoU / (1 + IoU) of each heatmap, would show the same. ``By_expression.png`` has the mean IoU over
+    networks. All show what an all-white mask would score.
     """
-    for file, table, options in tqdm(list(_bars(experiment)), desc="Drawing barplots", unit="figure"):
+    for file, table, value, options in tqdm(list(_bars(experiment)), desc="Drawing barplots", unit="figure"):
         path = experiment.barplots_folder / file
-        if table["iou"].notna().any():
-            figure = figures.barplot(table, value="iou", axis_label=_AXIS, **options)
-            means = table.groupby(options["label"], sort=False)["iou"].mean().sort_values(ascending=False)
-            alt = ", ".join(f"{name} {value:.3f}" for name, value in means.items())
+        if table[value].notna().any():
+            figure = figures.barplot(table, value=value, **options)
+            means = table.groupby(options["label"], sort=False)[value].mean().sort_values(ascending=False)
+            alt = ", ".join(f"{name} {score:.3f}" for name, score in means.items())
             caption = f"Bars: means. Points: {options.get('points', 'fold')}s."
-            figures.save(figure, path, caption=caption, alt=f"Bars of IoU: {alt}.")
+            figures.save(figure, path, caption=caption, alt=f"Bars of {options['axis_label']}: {alt}.")
             run.made(path)
         else:
             run.omit(file, "there is no score to draw", path)
 
 
-def _bars(experiment: Experiment) -> Iterator[tuple[str, pd.DataFrame, dict]]:
-    """Yield of each barplot its file name, its table, and the options of `figures.barplot`."""
+def _bars(experiment: Experiment) -> Iterator[tuple[str, pd.DataFrame, str, dict]]:
+    """Yield of each barplot its file name, its table, and the value and options of `figures.barplot`."""
     table = read_scores_by_fold(experiment)
     table = table[table["network"].isin(experiment.networks) & table["fold"].isin(experiment.folds)]
-    table = table.assign(model=table["network"] + "_" + table["fold"])
+    table = table.assign(expression=table["expression"].map(title))
+    area = {title(name): read_mask(experiment.masks_folder, name).mean() for name in EXPRESSIONS}
+    area[AVERAGE] = sum(area.values()) / len(area)
+    white = {"iou": area, "precision": area, "recall": 1.0}
+    average = table.groupby(["network", "fold"], sort=False)[list(white)].mean().reset_index()
+    both = pd.concat([average.assign(expression=AVERAGE), table])
     kinds = figures.network_kinds(experiment.networks, experiment.training.weights)
-    of_models = {f"{network}_{fold}": kinds[network] for network, fold in experiment.pairs}
-    white = {title(name): read_mask(experiment.masks_folder, name).mean() for name in EXPRESSIONS}
-    for name in EXPRESSIONS:
-        rows = table[table["expression"] == name]
-        name = title(name)
-        for level, label, groups, what in (
-            ("by_net", "network", kinds, "networks, mean over folds"),
-            ("by_CV", "model", of_models, "networks and folds"),
-        ):
-            options = {"label": label, "groups": groups, "title": f"{name}: {what}"}
-            yield f"{name}_{level}.png", rows, {**options, "references": {_BASELINE: white[name]}}
+    for value, reference in white.items():
+        name = "IoU" if value == "iou" else value.capitalize()
+        options = {
+            "label": "network",
+            "panels": "expression",
+            "groups": kinds,
+            "references": {_BASELINE: reference},
+            "title": f"{name} of networks, mean over {len(experiment.folds)} folds",
+            "axis_label": f"{name} of heatmap (Otsu) and Ekman mask",
+        }
+        yield f"{name}_by_net.png", both, value, options
     # Folds first, then networks: the averages of the published table.
     means = table.groupby(["expression", "network"], sort=False)["iou"].mean().reset_index()
-    means["expression"] = means["expression"].map(title)
-    options = {"label": "expression", "points": "network", "title": "Expressions, mean over networks"}
-    yield "By_expression.png", means, {**options, "references": {_BASELINE: white}}
+    options = {"label": "expression", "points": "network", "title": "IoU of expressions, mean over networks"}
+    options |= {"references": {_BASELINE: area}, "axis_label": "IoU of heatmap (Otsu) and Ekman mask"}
+    yield "By_expression.png", means, "iou", options
 
 
 def read_scores(experiment: Experiment, *, pooled: bool = False) -> pd.DataFrame:

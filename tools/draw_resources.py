@@ -1,7 +1,8 @@
 """Draw the README's pictures, resources/*.png, from the demo's artefacts.
 
 ``python tools/draw_resources.py`` draws those of the demo, ``python tools/draw_resources.py twelve`` the
-networks of the preset "small" beside the study (``resources/twelve.png``).
+networks of the preset "small" beside the study and their heatmaps (``resources/twelve.png``,
+``resources/heatmaps_small.png``). Both write README.md into the folders of figures.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from ekman_expressions.measures.chance import centre_ellipse
 from ekman_expressions.measures.heatmap_set import assess, read_heatmaps
 from ekman_expressions.measures.scores import AVERAGE
 from ekman_expressions.study import evaluation, explanations, known_answers, prepared, published
+from ekman_expressions.study.experiment import presets
 from ekman_expressions.study.explainers import read_table
 from ekman_expressions.study.heatmaps import read_counts
 from ekman_expressions.study.scores import read_scores
@@ -70,11 +72,19 @@ def draw_heatmaps(experiment: Experiment) -> None:
     """Draw the heatmaps of all networks with the outlines of the Ekman masks."""
     wall = {
         (network, title(expression)): heatmaps.read_gray(experiment.heatmaps_folder, expression, network)
+        if heatmaps.heatmap_path(experiment.heatmaps_folder, expression, network).is_file()
+        else None
         for network in experiment.networks
         for expression in EXPRESSIONS
     }
     outlines = {title(expression): masks.ekman_mask(expression) for expression in EXPRESSIONS}
-    figures.save(figures.heatmap_wall(wall, outlines=outlines), REPOSITORY / "resources" / "heatmaps.png")
+    figure = figures.heatmap_wall(wall, outlines=outlines)
+    figures.save(figure, REPOSITORY / "resources" / sheet_name(experiment))
+
+
+def sheet_name(experiment: Experiment) -> str:
+    """Return the file name of the sheet of an experiment's heatmaps."""
+    return "heatmaps.png" if experiment.name == "demo" else f"heatmaps_{experiment.name}.png"
 
 
 def draw_movement(experiment: Experiment) -> None:
@@ -207,7 +217,8 @@ def draw_twelve(experiment: Experiment) -> None:
         notes=(
             f"Spearman's r = {order.statistic:.2f}, {chance(order.pvalue)}",
             f"same network {facts['own']:.2f},\ntwo networks {facts['others']:.2f}, {chance(facts['own_p'])}",
-            f"means over expressions; r of the distances in both {facts['trees']:.2f}, {chance(facts['trees_p'])}\n"
+            f"means over expressions; r of the distances in both {facts['trees']:.2f}, "
+            f"{chance(facts['trees_p'])}\n"
             "colours: how the networks of the published study began",
         ),
         title=f"{len(iou)} networks on synthetic faces, all from scratch, beside the published study",
@@ -215,60 +226,61 @@ def draw_twelve(experiment: Experiment) -> None:
     figures.save(figure, REPOSITORY / "resources" / "twelve.png")
 
 
-def write_pages(experiment: Experiment) -> None:
+PAGES = {
+    "heatmaps": (
+        "Heatmaps",
+        "Where each network looks, by expression: the mean of LIME's explanations in face space, each stretched "
+        "to its own maximum, over the mean face of the expression, with the outline of the Ekman mask (a reference, "
+        "not a truth); the strip at the right is the scale, from the lowest value to the highest. `COLORMAP_JET`, "
+        "`GRAY` and `THRESHOLD` have the same heatmaps in the study's colours, in gray, and cut at Otsu's threshold.",
+    ),
+    "barplots": (
+        "Scores",
+        "Heatmaps above Otsu's threshold against the Ekman masks, by network, sorted by the average over "
+        "expressions. Dots: folds; dashed: what an all-white mask scores, which knows nothing.",
+    ),
+    "dendograms": (
+        "Dendrograms",
+        "Which networks look at the same places: 1 − Pearson's r between heatmaps, average linkage. Those of all "
+        "folds (`<expression>_by_CV.png`) are in the same folder.",
+    ),
+}
+
+
+def write_pages(*experiments: Experiment) -> None:
     """Write README.md into the folders of figures, so that they can be browsed on a web page."""
-    name = experiment.name
     titles = [title(expression) for expression in EXPRESSIONS]
 
-    def page(
-        folder: str, heading: str, text: str, rows: list[tuple[str, list[str]]], columns: list[str]
-    ) -> None:
-        lines = [f"# {heading}", "", text, ""]
-        lines += ["| | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
-        for label, images in rows:
-            there = [
-                f"![{label}]({image})" if (REPOSITORY / folder / image).exists() else "" for image in images
-            ]
-            if any(there):
-                lines.append(f"| {label} | " + " | ".join(there) + " |")
-        (REPOSITORY / folder / "README.md").write_text("\n".join(lines) + "\n", "utf-8")
+    def shown(folder: str, *images: str) -> list[str]:
+        return [
+            f"![{Path(image).stem}]({image})" for image in images if (REPOSITORY / folder / image).exists()
+        ]
 
-    rows = [("Ekman mask", [f"GROUND_TRUTH/{t}_gt.png" for t in titles])]
-    for network in (None, *experiment.networks):
-        level, prefix = ("total", "") if network is None else ("by_net", f"{network}_")
-        for kind, what in (("OVERLAY", ""), ("COLORMAP_JET", ", in the study's colours")):
-            images = [f"{name}/{kind}/heatmaps_{level}/{prefix}{t}_heatmap.png" for t in titles]
-            rows.append(((network or "all networks") + what, images))
-    page(
-        "heatmaps",
-        "Heatmaps of the demo",
-        "Where each network looks, by expression: the mean of LIME's explanations in face space, each stretched to its own "
-        "maximum, over the mean face of the expression, with the outline of the Ekman mask (a reference, not a truth); the strip "
-        "at the right is the scale, from the lowest value to the highest. `COLORMAP_JET`, `GRAY` and `THRESHOLD` have the same "
-        "heatmaps in the study's colours, in gray, and cut at Otsu's threshold.\n\n![With the outlines of the Ekman masks](../resources/heatmaps.png)",
-        rows,
-        titles,
-    )
-    for folder, heading, text in (
-        (
-            "barplots",
-            "Scores of the demo",
-            "IoU of heatmaps with the Ekman masks, by network and by fold; dashed: an all-white mask.",
-        ),
-        (
-            "dendograms",
-            "Dendrograms of the demo",
-            "Which networks look at the same places: 1 − Pearson's r between heatmaps, average linkage.",
-        ),
-    ):
-        rows = [(t, [f"{name}/{t}_by_net.png", f"{name}/{t}_by_CV.png"]) for t in titles]
-        page(
-            folder,
-            heading,
-            f"{text}\n\n![By expression]({name}/By_expression.png)",
-            rows,
-            ["by network", "by fold"],
-        )
+    for folder, (heading, text) in PAGES.items():
+        lines = [f"# {heading}", "", text]
+        for experiment in experiments:
+            name, count = experiment.name, len(experiment.networks)
+            lines += ["", f"## `{name}`: {count} networks, {len(experiment.folds)} folds"]
+            if folder == "barplots":
+                scores = ("IoU", "Precision", "Recall")
+                images = [f"{name}/By_expression.png", *(f"{name}/{score}_by_net.png" for score in scores)]
+            elif folder == "dendograms":
+                images = [f"{name}/By_expression.png", *(f"{name}/{t}_by_net.png" for t in titles)]
+            else:
+                images = [f"../resources/{sheet_name(experiment)}"]
+            # One below another: beside each other their letters would be too small to be read.
+            lines += [line for image in shown(folder, *images) for line in ("", image)]
+            if folder == "heatmaps":
+                lines += ["", f"| | {' | '.join(titles)} |", "|---" * 7 + "|"]
+                rows = {"Ekman mask": "GROUND_TRUTH/{}_gt.png"}
+                rows["all networks"] = f"{name}/OVERLAY/heatmaps_total/{{}}_heatmap.png"
+                rows["in the study's colours"] = f"{name}/COLORMAP_JET/heatmaps_total/{{}}_heatmap.png"
+                for network in experiment.networks:
+                    rows[network] = f"{name}/OVERLAY/heatmaps_by_net/{network}_{{}}_heatmap.png"
+                for label, image in rows.items():
+                    cells = ["".join(shown(folder, image.format(t))) for t in titles]
+                    lines.append(f"| {label} | {' | '.join(cells)} |")
+        (REPOSITORY / folder / "README.md").write_text("\n".join(lines) + "\n", "utf-8")
 
 
 @style._styled
@@ -307,19 +319,21 @@ def overview_figure(
 
 
 def main() -> None:
-    """Draw all of the demo, and take what a step has drawn; or, with ``twelve``, the small study."""
-    if sys.argv[1:] == ["twelve"]:
-        draw_twelve(Experiment.preset("small", root=REPOSITORY))
-        return
+    """Draw all of the demo, and take what a step has drawn; or, with ``twelve``, what the small study adds."""
     experiment = Experiment.preset("demo", root=REPOSITORY)
-    drawn = experiment.statistics_folder / "intervals_iou.png"
-    shutil.copyfile(drawn, REPOSITORY / "resources" / "intervals.png")
-    draw_overview(experiment)
-    draw_heatmaps(experiment)
-    draw_movement(experiment)
-    draw_causal(experiment)
-    draw_published()
-    write_pages(experiment)
+    small = Experiment.preset("small", root=REPOSITORY) if "small" in presets() else None
+    if sys.argv[1:] == ["twelve"]:
+        draw_twelve(small)
+        draw_heatmaps(small)
+    else:
+        drawn = experiment.statistics_folder / "intervals_iou.png"
+        shutil.copyfile(drawn, REPOSITORY / "resources" / "intervals.png")
+        draw_overview(experiment)
+        draw_heatmaps(experiment)
+        draw_movement(experiment)
+        draw_causal(experiment)
+        draw_published()
+    write_pages(*(one for one in (small, experiment) if one and one.heatmaps_folder.is_dir()))
 
 
 if __name__ == "__main__":

@@ -264,7 +264,9 @@ def interval_dots(
     rows, names = (list(dict.fromkeys(table[name])) for name in (row, colour))
     bands, chance = dict(bands or {}), dict(chance or {})
     colours = dict(zip([*names, *dict.fromkeys(label for _, label in bands)], 4 * PALETTE, strict=False))
-    entries = [_line(name, colours[name], marker="o", linewidth=2) for name in names]
+    # More names than colours differ in the form of their dots as well.
+    markers = {name: "os^D"[place // len(PALETTE) % 4] for place, name in enumerate(names)}
+    entries = [_line(name, colours[name], marker=markers[name], linewidth=2) for name in names]
     entries += [_patch(name, colours[name], alpha=0.3) for name in colours if name not in names]
     if chance:
         entries.append(_line("chance", "#555555", linestyle="--"))
@@ -281,7 +283,8 @@ def interval_dots(
         for found in table[table["panel"] == panel].to_dict("records"):
             offset = step * (names.index(found[colour]) - (len(names) - 1) / 2)
             at = rows.index(found[row]) + offset
-            _dot(axes, at, found["value"], found["low"], found["high"], colours[found[colour]])
+            name = found[colour]
+            _dot(axes, at, found["value"], found["low"], found["high"], colours[name], markers[name])
         axes.set_xlabel(label)
         axes.grid(axis="x")
     grid[0].set_yticks(range(len(rows)), rows)
@@ -457,8 +460,17 @@ def _beside(axes: Axes, text: str, place: float, **style: Any) -> None:
     axes.annotate(text, (1, place), (5, 0), va="center", annotation_clip=False, **where, **style)
 
 
-def _dot(axes: Axes, place: float, value: float, low: float, high: float, colour: str, **bar: Any) -> None:
+def _dot(
+    axes: Axes,
+    place: float,
+    value: float,
+    low: float,
+    high: float,
+    colour: str,
+    marker: str = "o",
+    **bar: Any,
+) -> None:
     """Draw a value as a dot on the line of its interval, if it has one."""
     if np.isfinite(low) and np.isfinite(high):
         axes.plot([low, high], [place, place], color=colour, **{"linewidth": 2} | bar)
-    axes.plot(value, place, "o", color=colour)
+    axes.plot(value, place, marker, color=colour)

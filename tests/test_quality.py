@@ -5,7 +5,7 @@ import pytest
 from made_records import curved, record_of
 from tiny_network import SIDE, register
 
-from ekman_expressions.core.errors import DataError, ModelError
+from ekman_expressions.core.errors import ModelError, SettingsError
 from ekman_expressions.explainers import PerturbationRecord, lime
 from ekman_expressions.explainers.record import _draw_samples
 from ekman_expressions.measures.quality import (
@@ -112,9 +112,10 @@ def test_the_control_from_the_centre_begins_in_the_middle():
     assert order[0] == 4 and set(order[1:5]) == {1, 3, 5, 7} and set(order[5:]) == {0, 2, 6, 8}
 
 
-def test_bad_rankings_and_steps_are_refused():
-    with pytest.raises(DataError, match="each of 8 parts once"):
-        Ranking(parts=SEGMENTS, order=np.arange(7))
+def test_a_curve_of_one_step_is_refused():
+    rankings = {"centre": Ranking.from_centre(SEGMENTS)}
+    with pytest.raises(SettingsError, match="'steps'"):
+        deletion_insertion(Linear(SEGMENTS, np.zeros(8)), white((6, 8)), 0, rankings, steps=1)
 
 
 # Reliability of weights

@@ -248,7 +248,7 @@ def dendrogram(
         _legend(figure, _group_entries(groups, labels, marker="s", linestyle="none"))
     axis_label = "1 − Pearson's r (average linkage)"
     if support is not None:
-        _write_support(axes, nodes[len(labels) : -1], support[:-1], row)
+        _write_support(axes, linkage, nodes, support, row)
         axis_label += "; at the branches: support over folds (%)"
     axes.set_xlabel(axis_label)
     return figure
@@ -356,13 +356,21 @@ def _nodes(linkage: np.ndarray, leaves: Sequence[int]) -> list[tuple[float, floa
 
 
 def _write_support(
-    axes: Axes, nodes: Sequence[tuple[float, float]], support: Sequence[float], row: float
+    axes: Axes,
+    linkage: np.ndarray,
+    nodes: Sequence[tuple[float, float]],
+    support: Sequence[float],
+    row: float,
 ) -> None:
-    """Write the support of branches at them, on the side where nothing is written yet."""
+    """Write the support of branches at them, where neither another one nor an upright line is in the way."""
     # Printed inches; the axes' width is about the page's without the names of leaves.
     wide, high, scale = 0.24, 0.13, (PAGE - 1.4) / axes.get_xlim()[0]
+    upright = [
+        (height * scale, *sorted((nodes[int(one)][1] / 10 * row, nodes[int(other)][1] / 10 * row)))
+        for one, other, height, _ in linkage
+    ]
     taken: list[tuple[float, float]] = []
-    for (height, place), value in zip(nodes, support, strict=True):
+    for (height, place), value in zip(nodes[len(support) + 1 : -1], support[:-1], strict=True):
         if not np.isfinite(value):
             continue
         x, y = height * scale, place / 10 * row
@@ -370,7 +378,11 @@ def _write_support(
         free = [
             (a, b)
             for a, b in candidates
-            if a > wide / 2 and all(abs(a - c) >= wide or abs(b - d) >= high for c, d in taken)
+            if a > wide / 2
+            and all(abs(a - c) >= wide or abs(b - d) >= high for c, d in taken)
+            and not any(
+                abs(a - c) < wide / 2 and low - high / 2 < b < top + high / 2 for c, low, top in upright
+            )
         ]
         at = (free or candidates[1:])[0]
         taken.append(at)

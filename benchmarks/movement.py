@@ -22,7 +22,8 @@ from tqdm import tqdm
 from ekman_expressions import figures
 from ekman_expressions.core.expressions import EXPRESSIONS, title
 from ekman_expressions.core.files import read_image
-from ekman_expressions.faces import LandmarkDetector, crop_face, synthetic
+from ekman_expressions.faces import LandmarkDetector, synthetic
+from ekman_expressions.faces.cropping import _crop_face
 from ekman_expressions.facespace import SHAPE, RunningMean, atlas, movement
 from ekman_expressions.measures.scores import auc
 from ekman_expressions.study.known_answers import _layer_in_face_space
@@ -48,7 +49,7 @@ def correlations(rows: pd.DataFrame, found: dict) -> tuple[pd.DataFrame, Means]:
     means: Means = {}
     for row in tqdm(rows[rows["expression"] != "neutral"].itertuples(), total=960, desc="Movement"):
         image, size = read_image(Path(row.path)), 224
-        _, landmarks, transform = crop_face(image, found[row.image_id].points, size)
+        _, landmarks, transform = _crop_face(image, found[row.image_id].points, size)
         layer = synthetic.read_layers(row.image_id)[synthetic.TOTAL]
         truth = _layer_in_face_space(layer, transform, landmarks, size)
         means.setdefault((TRUTH, row.expression), RunningMean()).add(truth)

@@ -6,7 +6,7 @@ from made_steps import stand_in
 
 from ekman_expressions import Experiment
 from ekman_expressions.core.files import read_image, sha256, write_arrays, write_csv, write_image
-from ekman_expressions.faces import crop_face
+from ekman_expressions.faces.cropping import _crop_face
 from ekman_expressions.facespace.warp import POINTS
 from ekman_expressions.study.experiment import FaceSettings
 from ekman_expressions.study.prepared import _face_path, _landmarks_path
@@ -79,7 +79,7 @@ def prepared(root, set_root, *, size=96, detected=LANDMARKS):
     for row in table[table["expression"] != "neutral"].itertuples():
         image_id = f"synthetic_{row.image_id}"
         source = set_root / row.path
-        crop, points, transform = crop_face(read_image(source), np.array(detected), size)
+        crop, points, transform = _crop_face(read_image(source), np.array(detected), size)
         write_image(_face_path(experiment, image_id), crop)
         write_arrays(_landmarks_path(experiment, image_id), {"points": points, "transform": transform})
         rows.append(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ekman_expressions.core.errors import DataError
-from ekman_expressions.faces import crop_face
+from ekman_expressions.faces.cropping import _crop_face
 
 
 def drawn_face(angle, eyes=(190.25, 140.5), apart=52.0, down=60.0, shape=(320, 400)):
@@ -36,7 +36,7 @@ def centroid(channel):
 @pytest.mark.parametrize("size", [48, 160, 300])
 def test_a_turned_face_comes_out_level(angle, size):
     image, points = drawn_face(angle)
-    crop, landmarks, transform = crop_face(image, points, size)
+    crop, landmarks, transform = _crop_face(image, points, size)
     assert crop.shape == (size, size, 3) and crop.dtype == np.uint8 and landmarks.dtype == np.float32
     left, right, mouth = (centroid(crop[..., channel].astype(float)) / size for channel in range(3))
     half = 52 / 60 / 2.6 / 2
@@ -55,7 +55,7 @@ def test_shrinking_averages_instead_of_aliasing():
     _, points = drawn_face(0)
     stripes = np.zeros((320, 400, 3), np.uint8)
     stripes[:, ::2] = 200
-    crop, _, _ = crop_face(stripes, points, 24)
+    crop, _, _ = _crop_face(stripes, points, 24)
     assert abs(int(crop.min()) - 100) < 20 and abs(int(crop.max()) - 100) < 20
 
 
@@ -63,7 +63,7 @@ def test_beyond_the_border_the_image_is_reflected():
     image = np.zeros((120, 120, 3), np.uint8)
     image[:10] = 255
     _, points = drawn_face(0, eyes=(60, 30), apart=40, down=50)
-    crop, _, _ = crop_face(image, points, 130)
+    crop, _, _ = _crop_face(image, points, 130)
     # The side is 130 pixels and the eye line 49.4 below the top: row 0 is 19.4 above the image.
     assert crop[12:27].min() > 200 and crop[:6].max() < 50 and crop[32:].max() < 50
 
@@ -74,8 +74,8 @@ def test_a_larger_image_gives_the_same_crop(times, angle):
     """Only a part of a large image is read, shrunk before it is turned."""
     image, points = drawn_face(angle)
     large = image.repeat(times, axis=0).repeat(times, axis=1)
-    crop, landmarks, _ = crop_face(image, points, 96)
-    same, moved, transform = crop_face(large, points * times, 96)
+    crop, landmarks, _ = _crop_face(image, points, 96)
+    same, moved, transform = _crop_face(large, points * times, 96)
     np.testing.assert_allclose(moved, landmarks, atol=1e-6)
     assert np.hypot(*transform[:, 0]) * times == pytest.approx(96 / (2.6 * 60))
     for channel in range(3):
@@ -91,9 +91,9 @@ def test_only_the_window_of_a_large_image_matters():
     rows, columns = np.indices(image.shape[:2])
     near = np.hypot(columns - 400, rows - 325) < 200
     other = np.where(near[..., None], image, 77).astype(np.uint8)
-    np.testing.assert_array_equal(crop_face(image, points, 128)[0], crop_face(other, points, 128)[0])
+    np.testing.assert_array_equal(_crop_face(image, points, 128)[0], _crop_face(other, points, 128)[0])
 
 
 def test_a_face_without_extent_is_refused():
     with pytest.raises(DataError, match="coincide"):
-        crop_face(np.zeros((9, 9, 3), np.uint8), np.full((68, 2), 7.0), 100)
+        _crop_face(np.zeros((9, 9, 3), np.uint8), np.full((68, 2), 7.0), 100)

@@ -9,7 +9,8 @@ from tiny_study import make_study, written_at
 from ekman_expressions import Experiment
 from ekman_expressions.core.errors import SettingsError
 from ekman_expressions.core.files import read_arrays, write_csv, write_image
-from ekman_expressions.explainers import EXPLAINERS, StoredMap, face_parts, region_names
+from ekman_expressions.explainers import EXPLAINERS, StoredMap, face_parts
+from ekman_expressions.explainers.facial_regions import _region_names
 from ekman_expressions.facespace import heatmaps
 from ekman_expressions.facespace.warp import SHAPE
 from ekman_expressions.study import evaluation, explainers
@@ -194,7 +195,7 @@ def test_regions_table(compared):
     study, _ = compared
     table = read_table(study, "facial_regions/regions")
     assert set(table["network"]) == {"WeiNet", "all"} and set(table["expression"]) == {"anger", "fear"}
-    assert set(table["region"]) <= set(region_names()) and "background" in set(table["region"])
+    assert set(table["region"]) <= set(_region_names()) and "background" in set(table["region"])
     one = table[(table["network"] == "WeiNet") & (table["region"] == "left_cheek")]
     assert table["faces"].max() == 4 and (one["faces"] == 4).all()
     assert table["standard_error"].ge(0).all()

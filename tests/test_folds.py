@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from ekman_expressions.core.errors import DataError, SettingsError
 from ekman_expressions.core.expressions import EXPRESSIONS
-from ekman_expressions.faces.folds import assign_folds
+from ekman_expressions.faces.folds import _assign_folds
 
 
 def table(labels):
@@ -34,45 +34,45 @@ def balanced(subjects):
 def test_no_subject_is_split_no_fold_is_empty_and_row_order_is_no_matter(labels, folds, seed, random):
     rows = table(labels)
     assume(rows["subject"].nunique() >= folds and rows["expression"].value_counts().max() >= folds)
-    names = assign_folds(rows, folds, seed=seed)
+    names = _assign_folds(rows, folds, seed=seed)
     assert (names.groupby(rows["subject"]).nunique() == 1).all()
     assert set(names) == {f"CV{number}" for number in range(1, folds + 1)}
     order = list(rows.index)
     random.shuffle(order)
     shuffled = rows.loc[order].reset_index(drop=True)
-    again = assign_folds(shuffled, folds, seed=seed)
+    again = _assign_folds(shuffled, folds, seed=seed)
     by_image = pd.Series(again.to_numpy(), shuffled["image_id"])
     assert list(by_image[rows["image_id"]]) == list(names)
 
 
 def test_balanced_subjects_give_equal_folds_with_all_expressions():
     rows = balanced(10)
-    rows["fold"] = assign_folds(rows, 5, seed=0)
+    rows["fold"] = _assign_folds(rows, 5, seed=0)
     counts = rows.groupby(["fold", "expression"]).size()
     assert len(counts) == 30 and (counts == 2).all()
 
 
 def test_seed_decides_and_repeats():
     rows = balanced(12)
-    assert assign_folds(rows, 3, seed=1).equals(assign_folds(rows, 3, seed=1))
-    others = [assign_folds(rows, 3, seed=seed) for seed in (2, 3)]
-    assert not all(other.equals(assign_folds(rows, 3, seed=1)) for other in others)
+    assert _assign_folds(rows, 3, seed=1).equals(_assign_folds(rows, 3, seed=1))
+    others = [_assign_folds(rows, 3, seed=seed) for seed in (2, 3)]
+    assert not all(other.equals(_assign_folds(rows, 3, seed=1)) for other in others)
 
 
 def test_more_folds_than_subjects_is_refused():
     with pytest.raises(SettingsError, match=r"'faces.folds' is 5, but there are only 4 subjects"):
-        assign_folds(balanced(4), 5, seed=0)
+        _assign_folds(balanced(4), 5, seed=0)
 
 
 def test_too_few_images_of_every_expression_is_refused():
     rows = table([("a", "anger"), ("b", "fear"), ("c", "sadness")])
     with pytest.raises(DataError, match="No expression has 2 images"):
-        assign_folds(rows, 2, seed=0)
+        _assign_folds(rows, 2, seed=0)
 
 
 def test_an_expression_may_be_rarer_than_the_folds():
     labels = [(f"s{number}", name) for number in range(3) for name in EXPRESSIONS if name != "fear"]
-    assert set(assign_folds(table([*labels, ("s0", "fear")]), 3, seed=0)) == {"CV1", "CV2", "CV3"}
+    assert set(_assign_folds(table([*labels, ("s0", "fear")]), 3, seed=0)) == {"CV1", "CV2", "CV3"}
 
 
 # Folds that a database brings
@@ -92,15 +92,15 @@ def test_given_folds_stay_and_other_databases_are_dealt_out():
         columns=["image_id", "subject", "expression"],
     ).assign(dataset="b")
     rows = pd.concat([GIVEN, free], ignore_index=True)
-    folds = assign_folds(rows, 2, seed=0)
+    folds = _assign_folds(rows, 2, seed=0)
     assert list(folds[:3]) == ["CV1", "CV2", "CV2"]
-    assert list(folds[3:]) == list(assign_folds(free, 2, seed=0))
+    assert list(folds[3:]) == list(_assign_folds(free, 2, seed=0))
     assert set(folds[3:]) == {"CV1", "CV2"}
     shuffled = rows.sample(frac=1, random_state=0)
-    assert assign_folds(shuffled, 2, seed=0).reindex(rows.index).equals(folds)
+    assert _assign_folds(shuffled, 2, seed=0).reindex(rows.index).equals(folds)
     few = pd.concat([GIVEN, free[:2]], ignore_index=True)
     with pytest.raises(SettingsError, match="only 1 subjects"):
-        assign_folds(few, 2, seed=0)
+        _assign_folds(few, 2, seed=0)
 
 
 @pytest.mark.parametrize(
@@ -113,4 +113,4 @@ def test_given_folds_stay_and_other_databases_are_dealt_out():
 )
 def test_given_folds_that_cannot_be_used(rows, folds, error, message):
     with pytest.raises(error, match=message):
-        assign_folds(rows, folds, seed=0)
+        _assign_folds(rows, folds, seed=0)

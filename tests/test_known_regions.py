@@ -15,7 +15,8 @@ import pytest
 
 from ekman_expressions.core.files import read_image
 from ekman_expressions.explainers import lime, query_superpixels, superpixels
-from ekman_expressions.faces import LandmarkDetector, crop_face
+from ekman_expressions.faces import LandmarkDetector
+from ekman_expressions.faces.cropping import _crop_face
 from ekman_expressions.facespace import masks
 from ekman_expressions.facespace.warp import POINTS, SHAPE, normalise, source_points
 
@@ -52,7 +53,7 @@ def _faces():
     with LandmarkDetector() as detector:
         for name in FACES:
             image = read_image(IMAGES / f"{name}.webp")
-            crop, landmarks, _ = crop_face(image, detector.detect(image).points, SIDE)
+            crop, landmarks, _ = _crop_face(image, detector.detect(image).points, SIDE)
             to_template = PiecewiseAffineTransform.from_estimate(source_points(landmarks) * SIDE, POINTS)
             # Every second pixel in both directions is fine enough, and scikit-image slow.
             x, y = to_template(2 * np.indices((SIDE // 2, SIDE // 2)).reshape(2, -1)[::-1].T + 1).T

@@ -9,7 +9,8 @@ from scipy.spatial.transform import Rotation
 import ekman_expressions as ee
 from ekman_expressions.core.errors import DataError
 from ekman_expressions.core.files import read_image
-from ekman_expressions.faces import LandmarkDetector, crop_face, synthetic
+from ekman_expressions.faces import LandmarkDetector, synthetic
+from ekman_expressions.faces.cropping import _crop_face
 from ekman_expressions.faces.landmarks import _STILL, _eye_distance, _mesh_indices, turned_like
 from ekman_expressions.facespace import POINTS, SHAPE, atlas, movement, source_points
 from ekman_expressions.facespace.warp import _source_positions
@@ -76,7 +77,7 @@ def detected():
 
 def test_movement_is_that_of_the_rendered_surface(detected):
     face, *neutrals = detected
-    _, landmarks, transform = crop_face(np.zeros((224, 224, 3), np.uint8), face.points, 224)
+    _, landmarks, transform = _crop_face(np.zeros((224, 224, 3), np.uint8), face.points, 224)
     truth = _layer_in_face_space(synthetic.read_layers("id03_surprise_0")["total"], transform, landmarks, 224)
     for neutral in neutrals:
         found = movement(face.mesh, neutral.mesh)

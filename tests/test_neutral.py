@@ -11,7 +11,7 @@ import ekman_expressions as ee
 import ekman_expressions.explainers
 from ekman_expressions.core.errors import DataError, SettingsError
 from ekman_expressions.explainers import EXPLAINERS, face_parts, part_segments
-from ekman_expressions.faces.cropping import align_neutral, crop_face
+from ekman_expressions.faces.cropping import _crop_face, align_neutral
 from ekman_expressions.faces.faces import _neutral_of
 from ekman_expressions.measures.known_answers import causal_agreement, summarise_agreement
 from ekman_expressions.zoo import as_model
@@ -213,7 +213,7 @@ def test_a_neutral_in_another_pose_and_light_is_brought_to_the_face():
     face = cv2.GaussianBlur(random.integers(0, 256, (200, 200, 3), np.uint8), (0, 0), 6)
     face = cv2.normalize(face, None, 0, 255, cv2.NORM_MINMAX)
     points = ee.example_faces(1).landmarks[0] * 120 + 40
-    crop, _, transform = crop_face(face, points, 96)
+    crop, _, transform = _crop_face(face, points, 96)
     turn = np.array([[1.2, 0.25, -20.0], [-0.2, 1.15, 30.0]])
     # In continuous coordinates, so half a pixel aside for OpenCV.
     shift = turn.copy()

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ekman_expressions.core.errors import DataError
-from ekman_expressions.explainers import EXPLAINERS, region_names, region_segments
+from ekman_expressions.explainers import EXPLAINERS
+from ekman_expressions.explainers.facial_regions import _region_names, _region_segments
 from ekman_expressions.facespace import masks, warp
 from ekman_expressions.facespace.warp import (
     POINTS,
@@ -193,15 +194,15 @@ def test_odd_faces_leave_no_crash():
     folded[0], folded[16] = OWN[16], OWN[0]
     places = template_points(folded, (40, 60))
     assert places.shape == (40, 60, 2)
-    segments, names = region_segments(folded, (40, 60))
+    segments, names = _region_segments(folded, (40, 60))
     assert segments.max() + 1 == len(names)
     with pytest.raises(DataError, match="span a face"):
         template_points(np.zeros((68, 2)), (40, 60))
 
 
 def test_regions_of_the_template_are_the_atlas():
-    segments, names = region_segments(OWN, SHAPE)
-    assert names == region_names() and len(names) == 50
+    segments, names = _region_segments(OWN, SHAPE)
+    assert names == _region_names() and len(names) == 50
     atlas = masks.atlas()
     for place, name in enumerate(names):
         inside = segments == place
@@ -211,8 +212,8 @@ def test_regions_of_the_template_are_the_atlas():
 
 def test_every_face_has_the_same_regions_at_the_same_places():
     for landmarks in (moved(), moved(0.5, turn=-0.3)):
-        segments, names = region_segments(landmarks, (224, 224))
-        assert names == region_names()
+        segments, names = _region_segments(landmarks, (224, 224))
+        assert names == _region_names()
         eye = segments == names.index("left_eye")
         rows, columns = np.nonzero(eye)
         middle = np.array([columns.mean() + 0.5, rows.mean() + 0.5]) / 224
@@ -221,7 +222,7 @@ def test_every_face_has_the_same_regions_at_the_same_places():
 
 def test_a_model_that_reads_one_eye():
     landmarks, side = moved(), 96
-    segments, names = region_segments(landmarks, (side, side))
+    segments, names = _region_segments(landmarks, (side, side))
     eye = segments == names.index("left_eye")
 
     def model(images):

@@ -21,8 +21,6 @@ from ekman_expressions.explainers.facial_regions import (
     face_parts,
     part_masks,
     part_segments,
-    region_names,
-    region_segments,
 )
 from ekman_expressions.explainers.gradients import _GRAD_CAM, _INTEGRATED_GRADIENTS, _SMOOTH_GRAD
 from ekman_expressions.explainers.lime import (
@@ -47,7 +45,6 @@ from ekman_expressions.explainers.record import (
 __all__ = (
     ["face_parts", "part_masks", "part_segments"]
     + ["Explainer", "Explanation", "Option"]
-    + ["region_names", "region_segments"]
     + ["kernel_shap", "paired_samples"]
     + ["lime", "query_superpixels"]
     + ["PerturbationRecord", "Stored", "StoredMap", "pairs", "superpixels"]

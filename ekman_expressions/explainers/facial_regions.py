@@ -30,35 +30,16 @@ _BACKGROUND = "background"
 """The segment that is no region of the atlas: all outside the face."""
 
 
-def region_names() -> tuple[str, ...]:
+def _region_names() -> tuple[str, ...]:
     """Return the names of all segments: the atlas' regions and `_BACKGROUND`."""
     return (*atlas().names, _BACKGROUND)
 
 
-def region_segments(landmarks: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Divide an image into the atlas' facial regions.
-
-    Parameters
-    ----------
-    landmarks : (68, 2) array_like
-        x and y in units of the image's sides.
-    shape : (int, int)
-        Rows and columns of the image.
-
-    Returns
-    -------
-    segments : (H, W) ndarray of int32
-        0 ... S - 1, each occurring.
-    names : tuple of S str
-        What each segment is, in the order of `region_names`. A region without a pixel is missing:
-        it lies outside the image, or is too small for it.
-
-    Raises
-    ------
-    DataError
-        If the landmarks cannot be used.
+def _region_segments(landmarks: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Divide an image (H, W) by its landmarks (68, 2) into the atlas' facial regions: (H, W) int32, and what
+    each segment is, in the order of `_region_names`, without regions that have no pixel there.
     """
-    names = region_names()
+    names = _region_names()
     canvas = atlas().labels.astype(np.int32) - 1
     canvas[canvas < 0] = names.index(_BACKGROUND)
     places = template_points(landmarks, shape)
@@ -74,7 +55,7 @@ def region_segments(landmarks: np.ndarray, shape: tuple[int, int]) -> tuple[np.n
 def _query(
     model: Any, image: np.ndarray, target: int, *, seed: Any, landmarks: Any, settings: Mapping[str, Any]
 ) -> PerturbationRecord:
-    labels, _ = region_segments(landmarks, check_image(image).shape[:2])
+    labels, _ = _region_segments(landmarks, check_image(image).shape[:2])
     kinds = {name: settings[name] for name in ("samples", "sampler", "hidden")}
     return query_superpixels(model, image, labels, seed=seed, **kinds)
 
@@ -123,14 +104,15 @@ def part_masks() -> dict[str, np.ndarray]:
 
 
 def part_segments(landmarks: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Divide an image into the parts of `face_parts`, made of regions as `region_segments` finds them.
+    """Divide an image of this shape, (H, W), into the parts of `face_parts`, by its landmarks.
 
-    Arguments and returns as there: (H, W) int32, and the part of each segment.
+    `landmarks`, (68, 2), are in units of the image's sides. Returns (H, W) int32, 0 ... S - 1, each occurring,
+    and what each is: a part without a pixel is missing.
     """
     group_of = {region.name: _JOINED.get(region.group, region.group) for region in atlas().regions}
     parts = face_parts()
-    place = {name: parts.index(group_of.get(name, _BACKGROUND)) for name in region_names()}
-    regions, names = region_segments(landmarks, shape)
+    place = {name: parts.index(group_of.get(name, _BACKGROUND)) for name in _region_names()}
+    regions, names = _region_segments(landmarks, shape)
     found = np.array([place[name] for name in names])[regions]
     present, segments = np.unique(found, return_inverse=True)
     return segments.reshape(shape).astype(np.int32), tuple(parts[number] for number in present)

@@ -1,9 +1,7 @@
 """Faces: finding and cropping them, landmarks, subject-wise folds, databases, and the synthetic faces."""
 
-from ekman_expressions.faces.cropping import crop_face
 from ekman_expressions.faces.databases import DATABASES
 from ekman_expressions.faces.faces import Faces, example_faces, load_faces
-from ekman_expressions.faces.folds import assign_folds
 from ekman_expressions.faces.landmarks import (
     FaceLandmarks,
     LandmarkDetector,
@@ -17,10 +15,8 @@ __all__ = [
     "Faces",
     "LandmarkDetector",
     "Survey",
-    "assign_folds",
     "catalogue",
     "check_options",
-    "crop_face",
     "example_faces",
     "landmark_outliers",
     "load_faces",

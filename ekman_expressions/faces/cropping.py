@@ -93,7 +93,7 @@ def prepare_face(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, FaceLandmarks]:
     """Find the largest face in an image file's bytes, or in RGB pixels (H, W, 3) of uint8, and cut it out.
 
-    Returns crop, landmarks and transform as `crop_face`, and what `detect` (`LandmarkDetector.detect`, or
+    Returns crop, landmarks and transform as `_crop_face`, and what `detect` (`LandmarkDetector.detect`, or
     landmarks that are known) found in the whole image, which is taken whole where `crop` is False. Raises
     `UnusableImage` if the image cannot be decoded, shows no face, or has no landmarks.
     """
@@ -107,7 +107,7 @@ def prepare_face(
         raise UnusableImage(reason if crop else f"{reason}: without landmarks it has no place in face space")
     if crop:
         try:
-            return *crop_face(image, found.points, size), found
+            return *_crop_face(image, found.points, size), found
         except DataError as error:
             raise UnusableImage(str(error)) from error
     height, width = image.shape[:2]
@@ -150,31 +150,12 @@ def _crop_transform(points: np.ndarray, size: int) -> np.ndarray:
     return np.column_stack([turn, target - turn @ eyes])
 
 
-def crop_face(image: np.ndarray, points: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Cut out a face: eyes level and horizontally centred, borders reflected.
+def _crop_face(image: np.ndarray, points: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Cut out a face: eyes level and horizontally centred, borders reflected. `points` are in continuous
+    pixels.
 
-    Parameters
-    ----------
-    image : (H, W, 3) ndarray of uint8
-        RGB.
-    points : (68, 2) ndarray
-        Landmarks in continuous pixel coordinates of `image` (pixel (r, c) covers [c, c + 1] x [r, r + 1]).
-    size : int, pixels
-        Side of the crop.
-
-    Returns
-    -------
-    crop : (size, size, 3) ndarray of uint8
-        The face.
-    landmarks : (68, 2) ndarray of float32
-        The landmarks in units of the crop's side.
-    transform : (2, 3) ndarray of float64
-        ``crop = A[:, :2] @ source + A[:, 2]``, both continuous pixel coordinates.
-
-    Raises
-    ------
-    DataError
-        If the landmarks leave no distance from eyes to mouth, or between the eyes.
+    Returns the crop (size, size, 3), the landmarks in units of its side, float32, and the transform (2, 3)
+    from source to crop: ``crop = A[:, :2] @ source + A[:, 2]``. `DataError` if eyes and mouth coincide.
     """
     check_range(size, "size", 1, integer=True)
     transform = _crop_transform(points, size)
@@ -269,7 +250,7 @@ def align_neutral(
     face : (S, S, 3) ndarray of uint8
         The crop of the face.
     transform : (2, 3) ndarray
-        How that was cut out; see `crop_face`.
+        How that was cut out; see `_crop_face`.
 
     Returns
     -------

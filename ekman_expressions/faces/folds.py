@@ -10,34 +10,12 @@ from ekman_expressions.core.errors import DataError, SettingsError, check_range
 from ekman_expressions.core.seeds import derive_seed
 
 
-def assign_folds(rows: pd.DataFrame, folds: int, *, seed: int) -> pd.Series:
-    """Assign each row to a fold so that no subject is split and expressions are balanced.
+def _assign_folds(rows: pd.DataFrame, folds: int, *, seed: int) -> pd.Series:
+    """Return the fold, ``CV1`` ..., in which each row is tested: no subject is split, expressions are
+    balanced.
 
     Databases that come with folds of their own keep them; the rows of the others are dealt out, by
-    scikit-learn's ``StratifiedGroupKFold``.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        Columns ``image_id`` (unique), ``subject``, ``expression``; optionally ``dataset``, and
-        ``fold`` with the given folds (missing or empty where none is given). The order of the
-        rows changes nothing.
-    folds : int, >= 2
-        How many.
-    seed : int
-        The experiment's seed.
-
-    Returns
-    -------
-    Series of str
-        ``CV1`` ... for each row, with the index of `rows`: the fold in which it is tested.
-
-    Raises
-    ------
-    SettingsError
-        If there are fewer subjects than folds, or given folds are others than CV1 ... CV`folds`.
-    DataError
-        If there are too few images, or the given folds are incomplete or split a subject.
+    scikit-learn's ``StratifiedGroupKFold``. The order of the rows changes nothing.
     """
     check_range(folds, "folds", 2, integer=True)
     given = rows["fold"].fillna("").astype(str) if "fold" in rows else pd.Series("", index=rows.index)

@@ -20,7 +20,7 @@ from ekman_expressions.measures.quality import (
     permuted_r2,
     untrained_copy,
 )
-from ekman_expressions.measures.regions import region_masses, region_table, regions_of_heatmaps
+from ekman_expressions.measures.regions import region_masses, regions_of_heatmaps
 from ekman_expressions.measures.scores import (
     auc,
     iou_table,
@@ -56,7 +56,7 @@ __all__ = (
     + ["changed_pixels"]
     + ["Ranking", "bootstrap_weights", "correlations", "cross_validated_r2", "deletion_insertion"]
     + ["permuted_r2", "untrained_copy"]
-    + ["region_masses", "region_table", "regions_of_heatmaps"]
+    + ["region_masses", "regions_of_heatmaps"]
     + ["auc", "iou_table", "layout", "mask_scores", "relevance_mass", "score_heatmaps", "scores_at_otsu"]
     + ["summarise"]
     + ["branch_support", "branches", "distances", "fold_reliability", "linkage", "pair_matrix", "split_test"]

@@ -76,7 +76,7 @@ def _baselines() -> pd.DataFrame:
 def _region_shares(
     masses: pd.DataFrame, clusters: Sequence[object], *, seed: int, level: str = "group"
 ) -> pd.DataFrame:
-    """Return `region_table`'s rows of a level: `masses`, (N, 50), with intervals over `clusters`, (N,)."""
+    """Return `_region_table`'s rows of a level: `masses`, (N, 50), with intervals over `clusters`, (N,)."""
     codes = pd.factorize(np.asarray(clusters))[0]
     pixels, baselines = region_masses(np.ones((1, *SHAPE))), _baselines()
     if level == "group":
@@ -103,35 +103,20 @@ def _region_shares(
     return pd.DataFrame({**table, **densities, **chance, "maps": len(masses), "units": len(sums)})
 
 
-def region_table(
+def _region_table(
     cells: Mapping[tuple[str, str], tuple[pd.DataFrame, Sequence[object]]],
     *,
     seed: int,
     unit: str,
     omit: Callable[[str, object], None] = lambda item, reason: None,
 ) -> pd.DataFrame:
-    """Return the shares of regions for networks and expressions, and for all networks together.
+    """Return the shares of regions, with 95 % intervals over clusters, for networks and expressions and all
+    networks.
 
-    Parameters
-    ----------
-    cells : dict of (network, expression) to (masses, clusters)
-        (N, 50) masses from `region_masses`, and what varies: the subject, or the fold, of each of the N maps.
-    seed : int
-    unit : str
-        What the clusters are, such as "subjects".
-    omit : callable, optional
-        Called with the name of a cell without mass, and the reason.
-
-    Returns
-    -------
-    DataFrame
-        ``level, network, expression, region``; ``area``, the region's share of the canvas; ``share`` of the
-        mass; ``density``, share over area, 1 for a map that is the same everywhere; the ``_low`` and
-        ``_high`` ends of both 95 % intervals (see `interval_of`; never beyond the possible values); the
-        density of maps that know nothing, ``centre_prior`` (a bell in the middle) and ``even_face`` (the same
-        everywhere on the face); ``p``, two-sided, that the density is that of the centre prior, and
-        ``p_holm``, corrected for the regions of the level; how many ``maps`` and ``units`` there were, and the
-        name of the ``unit``.
+    `cells` has by (network, expression) the (N, 50) masses of `region_masses`, and what each of the N maps is
+    of: its subject, or fold (`unit`). ``area``, ``share`` and ``density`` (share over area) of each region,
+    beside the densities of a bell in the middle, ``centre_prior``, and of the same everywhere on the face,
+    ``even_face``; ``p`` is that of a density like the centre prior's.
     """
     tables = []
     networks = list(dict.fromkeys(network for network, _ in cells))
@@ -158,7 +143,7 @@ def region_table(
 def regions_of_heatmaps(
     folder: Path | str, networks: Sequence[str], folds: Sequence[str], *, seed: int = 0
 ) -> pd.DataFrame:
-    """Return the `region_table` of the fold heatmaps in a folder, such as the released ones.
+    """Return the `_region_table` of the fold heatmaps in a folder, such as the released ones.
 
     `folder` is laid out like ``heatmaps/<experiment>``; a heatmap that is missing is passed over,
     `MissingError` if all are. Each fold counts alike; intervals are over folds, whose training faces
@@ -173,4 +158,4 @@ def regions_of_heatmaps(
                 cells[network, expression] = region_masses(np.array(maps)), there
     if not cells:
         raise MissingError(f"{folder} has no heatmap of a fold of {', '.join(networks)}.")
-    return region_table(cells, seed=seed, unit="folds")
+    return _region_table(cells, seed=seed, unit="folds")

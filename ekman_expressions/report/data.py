@@ -271,7 +271,7 @@ def _colours(name: str) -> bytes:
     return np.round(colormaps[name](levels)[:, :3] * 255).astype(np.uint8).tobytes()
 
 
-MOST = 8
+_MOST = 8
 """Faces shown per model and expression, spread evenly from the best to the worst described."""
 
 _MEAN_OF = 120
@@ -316,7 +316,7 @@ def _choose(rows: pd.DataFrame) -> pd.DataFrame:
     chosen = []
     for _, group in rows.groupby("expression", sort=False):
         group = group.sort_values(["r2", "image_id"], ascending=[False, True], na_position="last")
-        places = np.unique(np.linspace(0, len(group) - 1, min(MOST, len(group))).astype(int))
+        places = np.unique(np.linspace(0, len(group) - 1, min(_MOST, len(group))).astype(int))
         chosen.append(group.iloc[places])
     return pd.concat(chosen) if chosen else rows
 

@@ -25,7 +25,7 @@ from ekman_expressions.explainers import EXPLAINERS
 from ekman_expressions.facespace.heatmaps import read_gray
 from ekman_expressions.measures import scores
 from ekman_expressions.report.data import (
-    MOST,
+    _MOST,
     _Source,
     _write_background,
     _write_cells,
@@ -194,7 +194,7 @@ def _faces_page(source: _Source, folder: Path, run: Run, show_faces: bool) -> di
         "about": "Single faces: superpixels, weights with standard errors, R².",
         "models": models,
         "allowed": show_faces,
-        "most": MOST,
+        "most": _MOST,
         "databases": ", ".join(source.experiment.faces.datasets),
         "scripts": ("core.js", "faces.js") if models else (),
     }

@@ -30,7 +30,7 @@ def _different(values: tuple[str, ...]) -> tuple[str, ...]:
     return values
 
 
-Names = Annotated[tuple[str, ...], BeforeValidator(_as_tuple), AfterValidator(_different)]
+_Names = Annotated[tuple[str, ...], BeforeValidator(_as_tuple), AfterValidator(_different)]
 """Different names, as a list or tuple."""
 
 _CHANGES_NOTHING = {"changes_results": False}
@@ -50,7 +50,7 @@ class FaceSettings(_Part):
 
     section: ClassVar[str] = "faces"
 
-    datasets: Names = ("synthetic",)
+    datasets: _Names = ("synthetic",)
     """Names of databases; see `ekman_expressions.faces.DATABASES`."""
     roots: dict[str, str] = Field({}, json_schema_extra=_CHANGES_NOTHING)
     """The folder of each database that is not bundled."""
@@ -188,7 +188,7 @@ class ExplanationSettings(_Part):
 
     explainer: str = Field("lime", json_schema_extra=_CHANGES_NOTHING)
     """Name in `ekman_expressions.explainers.EXPLAINERS`."""
-    compare: Names = Field((), json_schema_extra=_CHANGES_NOTHING)
+    compare: _Names = Field((), json_schema_extra=_CHANGES_NOTHING)
     """Other explainers that the step "explainers" compares with `explainer`."""
     compare_faces: int | None = Field(None, ge=1, json_schema_extra=_CHANGES_NOTHING)
     """Of `compare`, those that need forward passes of their own explain at most so many faces per model
@@ -316,7 +316,7 @@ class Experiment(Settings):
     """Names the folders of the artefacts, e.g. ``heatmaps/<name>/``."""
     seed: int = Field(0, ge=0)
     """The one seed from which all random numbers are derived."""
-    networks: Names = ()
+    networks: _Names = ()
     """Names in `ekman_expressions.zoo.NETWORKS` or in `models`, in the order of tables; default: `models`."""
     models: dict[str, OwnModel] = {}
     """Models of your own, which are not trained here."""

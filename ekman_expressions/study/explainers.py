@@ -13,13 +13,8 @@ from tqdm import tqdm
 from ekman_expressions.core.errors import DataError, MissingError, ModelError, SettingsError
 from ekman_expressions.core.expressions import EXPRESSIONS, index
 from ekman_expressions.core.files import read_arrays, read_csv, require, write_csv
-from ekman_expressions.explainers import (
-    EXPLAINERS,
-    face_parts,
-    part_segments,
-    region_names,
-    region_segments,
-)
+from ekman_expressions.explainers import EXPLAINERS, face_parts, part_segments
+from ekman_expressions.explainers.facial_regions import _region_names, _region_segments
 from ekman_expressions.measures.known_answers import AGREEMENT, causal_agreement, part_masses
 from ekman_expressions.measures.scores import AVERAGE
 from ekman_expressions.study import evaluation, prepared
@@ -172,7 +167,7 @@ def _summarise_regions(weights: pd.DataFrame) -> pd.DataFrame:
     order = [*dict.fromkeys(weights["network"]), ALL]
     table = both.groupby(["network", "expression", "region"])["weight"].agg(["size", "mean", "sem"])
     table = table.reset_index().set_axis(columns, axis="columns")
-    places = {name: place for place, name in enumerate((*order, *EXPRESSIONS, *region_names()))}
+    places = {name: place for place, name in enumerate((*order, *EXPRESSIONS, *_region_names()))}
     keys = table[columns[:3]].map(places.get)
     return table.iloc[np.lexsort(keys.to_numpy().T[::-1])].reset_index(drop=True)
 
@@ -267,9 +262,9 @@ def _region_table(experiment: Experiment, run: Run) -> pd.DataFrame:
 
 def _regions_of(experiment: Experiment, image_id: str, segments: np.ndarray) -> tuple[str, ...]:
     """Return what the segments of a record are."""
-    if segments.max() + 1 == len(region_names()):
-        return region_names()
-    found, names = region_segments(prepared.read_landmarks(experiment, image_id), segments.shape)
+    if segments.max() + 1 == len(_region_names()):
+        return _region_names()
+    found, names = _region_segments(prepared.read_landmarks(experiment, image_id), segments.shape)
     if not np.array_equal(found, segments):
         raise DataError("its landmarks have changed since it was explained")
     return names

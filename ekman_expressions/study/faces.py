@@ -20,7 +20,7 @@ from ekman_expressions.core.files import (
     write_csv,
     write_image,
 )
-from ekman_expressions.faces import LandmarkDetector, Survey, assign_folds, survey
+from ekman_expressions.faces import LandmarkDetector, Survey, survey
 from ekman_expressions.faces.cropping import (
     UnusableImage,
     _Detect,
@@ -30,7 +30,7 @@ from ekman_expressions.faces.cropping import (
     read_source,
 )
 from ekman_expressions.faces.faces import _neutral_of
-from ekman_expressions.faces.folds import _join_copies
+from ekman_expressions.faces.folds import _assign_folds, _join_copies
 from ekman_expressions.faces.landmarks import FEWEST, OUTLIER, FaceLandmarks, turned_like
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.prepared import (
@@ -97,7 +97,7 @@ def faces(experiment: Experiment, run: Run) -> None:
         run.note(f"{joined} images are copies of others, byte by byte, and count as the same person")
     rows["subject"] = persons
     # Before any face is looked for: mistakes in the settings should not cost an hour.
-    rows["fold"] = assign_folds(rows, experiment.faces.folds, seed=experiment.seed)
+    rows["fold"] = _assign_folds(rows, experiment.faces.folds, seed=experiment.seed)
     known = ("image_id", "dataset", "subject", "expression", "intensity", "fold", "usage")
     write_csv(folder / "sources.csv", listed[[column for column in known if column in listed]])
     run.made(folder / "sources.csv", items=0)

@@ -13,7 +13,7 @@ from ekman_expressions.core.seeds import derive_seed
 from ekman_expressions.facespace import heatmaps
 from ekman_expressions.facespace.masks import read_mask
 from ekman_expressions.measures.heatmap_set import TABLES, HeatmapSet, assess, read_heatmaps
-from ekman_expressions.measures.regions import region_masses, region_table
+from ekman_expressions.measures.regions import _region_table, region_masses
 from ekman_expressions.measures.uncertainty import (
     _RELIABLE,
     SUBJECT_RESAMPLES,
@@ -99,7 +99,7 @@ def regions(experiment: Experiment, run: Run) -> None:
                     masses.append(region_masses(maps))
                     subjects += of_maps.tolist()
             cells[network, expression] = pd.concat(masses, ignore_index=True), subjects
-    table = region_table(cells, seed=experiment.seed, unit="subjects", omit=run.omit)
+    table = _region_table(cells, seed=experiment.seed, unit="subjects", omit=run.omit)
     path = experiment.regions_folder / "regions.csv"
     write_csv(path, table if len(table) else pd.DataFrame(columns=_REGIONS))
     run.made(path, items=len(table))

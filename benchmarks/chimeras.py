@@ -12,6 +12,7 @@ summary, chimeras.csv and chimeras.png.
 from __future__ import annotations
 
 import argparse
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,38 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "Grad-CAM, logit": ("grad_cam", {"score": "logit"}),
     "Grad-CAM, contrast": ("grad_cam", {"score": "contrast"}),
 }
+
+
+def chimeras(
+    images: np.ndarray, landmarks: np.ndarray, table: pd.DataFrame
+) -> tuple[np.ndarray, np.ndarray, pd.DataFrame]:
+    """Join the upper half of each face with the lower half of each, of the same person and variant.
+
+    `images`, (N, S, S, 3), those of a person and variant cut out alike; `landmarks`, (N, 68, 2), in units of
+    the side; `table` with ``subject, variant, expression``. Returns the same of all pairs, each face with
+    itself too, joined at the height of the tip of the upper one's nose; the table has ``subject, variant,
+    upper, lower`` (expressions) and ``seam``, the first row of the lower half.
+
+    Examples
+    --------
+    >>> faces = np.stack([np.zeros((8, 8, 3)), np.ones((8, 8, 3))])
+    >>> rows = pd.DataFrame({"subject": "id00", "variant": 0, "expression": ["fear", "anger"]})
+    >>> joined, _, about = chimeras(faces, np.full((2, 68, 2), 0.5), rows)
+    >>> about.loc[1, ["upper", "lower"]].tolist(), joined[1, :, 0, 0].tolist()
+    (['fear', 'anger'], [0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0])
+    """
+    made, points, rows = [], [], []
+    for (subject, variant), places in table.groupby(["subject", "variant"]).indices.items():
+        for upper, lower in itertools.product(places, places):
+            height = landmarks[upper, 30, 1]
+            seam = round(height * images.shape[1])
+            made.append(np.concatenate([images[upper, :seam], images[lower, seam:]]))
+            above = landmarks[upper, :, 1:] <= height
+            points.append(np.where(above, landmarks[upper], landmarks[lower]))
+            names = table["expression"].iloc[[upper, lower]]
+            rows.append((subject, variant, *names, seam))
+    columns = ["subject", "variant", "upper", "lower", "seam"]
+    return np.stack(made), np.stack(points), pd.DataFrame(rows, columns=columns)
 
 
 def _share_above(found: np.ndarray, seam: int) -> float:
@@ -92,7 +125,7 @@ def made_chimeras() -> tuple[np.ndarray, np.ndarray, pd.DataFrame]:
         landmarks=[points[image_id.removeprefix("synthetic_")] for image_id in neutral],
         size=SIDE,
     )
-    return synthetic.chimeras(found.at(SIDE), found.landmarks, found.table)
+    return chimeras(found.at(SIDE), found.landmarks, found.table)
 
 
 def _build(head: str) -> Any:

@@ -1,5 +1,7 @@
 """Known answers: summaries by hand, chimeras, masks under relabelling, and the step on a miniature."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,7 +14,6 @@ from ekman_expressions.core.errors import DataError
 from ekman_expressions.core.expressions import EXPRESSIONS, index
 from ekman_expressions.core.files import read_csv, write_arrays
 from ekman_expressions.explainers import EXPLAINERS, StoredMap
-from ekman_expressions.faces.synthetic import chimeras
 from ekman_expressions.facespace.masks import atlas, ekman_mask
 from ekman_expressions.facespace.warp import SHAPE, template_points
 from ekman_expressions.measures.known_answers import (
@@ -81,7 +82,10 @@ def test_summary_by_hand():
 # Chimeras
 
 
-def test_explanations_of_a_function_that_reads_one_half_tell_it_from_the_other_half():
+def test_explanations_of_a_function_that_reads_one_half_tell_it_from_the_other_half(monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")
+    from chimeras import chimeras
+
     faces = np.float32(RNG.random((4, 8, 8, 3))).repeat(4, axis=1).repeat(4, axis=2)
     landmarks = np.full((4, 68, 2), 0.5)
     table = pd.DataFrame({"subject": list("aabb"), "variant": 0, "expression": ["fear", "anger"] * 2})

@@ -10,9 +10,9 @@ from ekman_expressions.explainers import PerturbationRecord, lime
 from ekman_expressions.explainers.record import _draw_samples
 from ekman_expressions.measures.quality import (
     Ranking,
+    _correlations,
     _similarity,
     bootstrap_weights,
-    correlations,
     cross_validated_r2,
     deletion_insertion,
     permuted_r2,
@@ -370,7 +370,7 @@ def test_a_heatmap_is_like_itself_in_any_range_and_unlike_its_negative():
 def test_correlations_of_several_maps():
     maps = np.random.default_rng(0).random((4, 5, 6))
     maps[2] = 0.1
-    found = correlations(maps)
+    found = _correlations(maps)
     kept = [0, 1, 3]
     np.testing.assert_allclose(found[np.ix_(kept, kept)], np.corrcoef(maps[kept].reshape(3, -1)), atol=1e-12)
     assert np.isnan(found[2]).all() and np.isnan(found[:, 2]).all()

@@ -98,37 +98,37 @@ def _folder(path, content, names=("CV1", "CV2", "CV3", "CV4", "CV5"), network="W
 def test_a_download_names_its_commit_and_is_kept(hub, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     hub.files["WeiNet_CV1_weights.h5"] = b"weights"
-    path, commit = saving.download("WeiNet", "CV1")
+    path, commit = saving._download("WeiNet", "CV1")
     assert path.read_bytes() == b"weights"
     assert commit == COMMITS["main"]
-    assert saving.download("WeiNet", "CV1", "older")[1] == COMMITS["older"]
+    assert saving._download("WeiNet", "CV1", "older")[1] == COMMITS["older"]
     # No token is sent, even if the user has one.
     assert {authorization for _, authorization in hub.asked} == {None}
     hub.asked.clear()
-    assert saving.download("WeiNet", "CV1", COMMITS["main"]) == (path, commit)
+    assert saving._download("WeiNet", "CV1", COMMITS["main"]) == (path, commit)
     assert hub.asked == []
 
 
 def test_a_file_or_revision_that_the_hub_lacks_is_named(hub):
     hub.files["WeiNet_CV1_weights.h5"] = b"weights"
     with pytest.raises(ModelError, match="Xavi3398/ekman_expressions has no file WeiNet_CV2_weights.h5 at"):
-        saving.download("WeiNet", "CV2")
+        saving._download("WeiNet", "CV2")
     with pytest.raises(MissingError, match="WeiNet_CV1_weights.h5 could not be downloaded.*revision newest"):
-        saving.download("WeiNet", "CV1", "newest")
+        saving._download("WeiNet", "CV1", "newest")
 
 
 def test_contents_with_another_hash_are_refused(hub):
     hub.files["WeiNet_CV1_weights.h5"] = b"weights"
     hub.hashes["WeiNet_CV1_weights.h5"] = hashlib.sha256(b"Weights").hexdigest()
     with pytest.raises(ModelError, match="is damaged: its sha256 is not its name. Delete it"):
-        saving.download("WeiNet", "CV1")
+        saving._download("WeiNet", "CV1")
 
 
 def test_half_a_download_is_no_file(hub, tmp_path):
     hub.files["WeiNet_CV1_weights.h5"] = b"weights" * 1000
     hub.sent = 100
     with pytest.raises(MissingError, match="WeiNet_CV1_weights.h5 could not be downloaded"):
-        saving.download("WeiNet", "CV1")
+        saving._download("WeiNet", "CV1")
     assert not list((tmp_path / "hub").rglob("*.h5"))
 
 
@@ -138,7 +138,7 @@ def test_offline_the_error_says_what_to_do(hub, monkeypatch):
     # As with HF_HUB_OFFLINE=1; without a network, huggingface_hub first tries again for 23 seconds.
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(MissingError, match="could not be downloaded.*Or copy WeiNet_CV1_weights.h5 from X"):
-        saving.download("WeiNet", "CV1")
+        saving._download("WeiNet", "CV1")
 
 
 def test_without_the_package_the_error_says_how_to_install_it(monkeypatch):
@@ -146,7 +146,7 @@ def test_without_the_package_the_error_says_how_to_install_it(monkeypatch):
 
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(MissingError, match=r'pip install "ekman_expressions\[released\]".*released_folder'):
-        saving.download("WeiNet", "CV1")
+        saving._download("WeiNet", "CV1")
 
 
 def test_released_models_are_loaded(weinet, tmp_path):

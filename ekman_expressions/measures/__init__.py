@@ -14,7 +14,6 @@ from ekman_expressions.measures.known_answers import (
 from ekman_expressions.measures.quality import (
     Ranking,
     bootstrap_weights,
-    correlations,
     cross_validated_r2,
     deletion_insertion,
     permuted_r2,
@@ -26,7 +25,6 @@ from ekman_expressions.measures.scores import (
     iou_table,
     layout,
     mask_scores,
-    relevance_mass,
     score_heatmaps,
     scores_at_otsu,
     summarise,
@@ -54,10 +52,10 @@ __all__ = (
     ["centre_distance", "centre_ellipse", "random_pixels", "relabelling_test", "shift_null"]
     + ["HeatmapSet", "assess", "read_heatmaps"]
     + ["changed_pixels"]
-    + ["Ranking", "bootstrap_weights", "correlations", "cross_validated_r2", "deletion_insertion"]
+    + ["Ranking", "bootstrap_weights", "cross_validated_r2", "deletion_insertion"]
     + ["permuted_r2", "untrained_copy"]
     + ["region_masses", "regions_of_heatmaps"]
-    + ["auc", "iou_table", "layout", "mask_scores", "relevance_mass", "score_heatmaps", "scores_at_otsu"]
+    + ["auc", "iou_table", "layout", "mask_scores", "score_heatmaps", "scores_at_otsu"]
     + ["summarise"]
     + ["branch_support", "branches", "distances", "fold_reliability", "linkage", "pair_matrix", "split_test"]
     + ["Interval", "SubjectReplicates", "fold_of", "interval_of"]

@@ -271,7 +271,7 @@ def _layers(model: Any) -> Iterator[Any]:
             yield layer.layer
 
 
-def correlations(maps: np.ndarray) -> np.ndarray:
+def _correlations(maps: np.ndarray) -> np.ndarray:
     """Return Pearson's correlation of each two of several maps, (N, N); NaN for maps that are constant."""
     flat = np.asarray(maps, np.float64).reshape(len(maps), -1)
     flat = flat - flat.mean(axis=1, keepdims=True)
@@ -293,8 +293,8 @@ def _similarity(first: np.ndarray, second: np.ndarray) -> dict[str, float]:
         return dict.fromkeys(("pearson", "spearman", "ssim"), float("nan"))
     ranks = [rankdata(heatmap).reshape(heatmap.shape) for heatmap in (first, second)]
     return {
-        "pearson": float(correlations(np.stack([first, second]))[0, 1]),
-        "spearman": float(correlations(np.stack(ranks))[0, 1]),
+        "pearson": float(_correlations(np.stack([first, second]))[0, 1]),
+        "spearman": float(_correlations(np.stack(ranks))[0, 1]),
         "ssim": float(structural_similarity(to_uint8(first), to_uint8(second), data_range=255)),
     }
 

@@ -188,7 +188,7 @@ def auc(heatmap: np.ndarray, mask: np.ndarray, within: np.ndarray | None = None)
     return _auc(_levels(heatmap, mask, within))
 
 
-def relevance_mass(heatmap: np.ndarray, mask: np.ndarray, within: np.ndarray | None = None) -> float:
+def _relevance_mass(heatmap: np.ndarray, mask: np.ndarray, within: np.ndarray | None = None) -> float:
     """Relevance mass accuracy: the share of the heatmap's mass that lies in the mask; else as `auc`.
 
     Negative values hold no mass; `DataError` if nothing is positive. A uniform heatmap gives the mask's
@@ -212,7 +212,7 @@ def _scores_without_threshold(
     """
     counted = _levels(heatmap, mask, within)
     try:
-        mass = relevance_mass(heatmap, mask, within)
+        mass = _relevance_mass(heatmap, mask, within)
     except DataError:
         mass = float("nan")
     inside, marked = np.cumsum(counted.inside), np.cumsum(counted.inside + counted.outside)

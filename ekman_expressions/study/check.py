@@ -18,7 +18,7 @@ from ekman_expressions.core.files import leftovers, read_csv, sha256, write_csv
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.explainers import compared
 from ekman_expressions.study.provenance import _by_reason, _other_settings, _read_entry, _settings_of
-from ekman_expressions.study.runner import _choices_of, _holder, _inputs_of, folder_of, owner
+from ekman_expressions.study.runner import _choices_of, _holder, _inputs_of, _owner, folder_of
 from ekman_expressions.study.steps import STEPS, Step
 
 _KINDS = ("missing", "stale", "foreign", "damaged")
@@ -110,10 +110,10 @@ def _steps_to_check(experiment: Experiment, steps: Mapping[str, Step]) -> Iterat
         # What cannot be told is told where the step that is lacking is missing.
         with suppress(EkmanExpressionsError):
             if step.idle is None or not step.idle(experiment):
-                yield owner(experiment, step), step
+                yield _owner(experiment, step), step
     for name in compared(experiment)[1:]:
         by = experiment.explained_by(name)
-        yield from ((owner(by, steps[each]), steps[each]) for step in steps.values() for each in step.first)
+        yield from ((_owner(by, steps[each]), steps[each]) for step in steps.values() for each in step.first)
 
 
 def _read(path: Path, report: _Report, reason: str = "") -> dict[str, Any] | None:

@@ -22,9 +22,9 @@ from ekman_expressions.facespace.masks import ekman_mask
 from ekman_expressions.facespace.warp import normalise
 from ekman_expressions.measures.quality import (
     Ranking,
+    _correlations,
     _similarity,
     bootstrap_weights,
-    correlations,
     deletion_insertion,
     untrained_copy,
 )
@@ -370,7 +370,7 @@ def _explained_again(
         for colour, fit in of_face.items():
             fits.setdefault(colour, []).append(fit)
         for name, of_name in maps.items():
-            matrix = np.float32(correlations(np.stack(list(of_name.values()))))
+            matrix = np.float32(_correlations(np.stack(list(of_name.values()))))
             for way, found in of_name.items():
                 means[name, row.expression].setdefault(way, RunningMean()).add(found)
             for (i, first), (j, second) in combinations(enumerate(of_name), 2):
@@ -384,7 +384,7 @@ def _explained_again(
             pair = of_cell[AS_SET].mean, of_cell[UNTRAINED].mean
             ious = [_iou(heatmap, expression) for heatmap in pair]
             untrained.append((*about, int(of_cell[UNTRAINED].weight), *_similarity(*pair).values(), *ious))
-        matrix = correlations(np.stack([mean.mean for mean in of_cell.values()])) if of_cell else None
+        matrix = _correlations(np.stack([mean.mean for mean in of_cell.values()])) if of_cell else None
         for (i, first), (j, second) in combinations(enumerate(of_cell), 2):
             sensitivity.append(
                 (*about, first, second, *correlated.loc[name, expression, first, second], matrix[i, j])

@@ -189,7 +189,7 @@ def _choices_of(experiment: Experiment, step: Step) -> dict[str, Any]:
     return _plain({name: attrgetter(name)(experiment) for name in step.choices})
 
 
-def owner(experiment: Experiment, step: Step) -> Experiment:
+def _owner(experiment: Experiment, step: Step) -> Experiment:
     """Return the experiment whose explainer makes a step's files: explainers may share LIME's records."""
     if step.folder != "records_folder":
         return experiment
@@ -209,7 +209,7 @@ def _upstream(
             continue
         found = set()
         for explainer in names:
-            by = owner(experiment.explained_by(explainer), upstream)
+            by = _owner(experiment.explained_by(explainer), upstream)
             if (folder := folder_of(by, upstream)) not in found:
                 found.add(folder)
                 yield name if explainer == own else f"{name} of {explainer}", upstream, by, pattern
@@ -229,7 +229,7 @@ def _run_step(experiment: Experiment, step: Step, steps: Mapping[str, Step], opt
         _inputs_of(experiment, dataclasses.replace(step, every_explainer=False), steps)
         for name in compared(experiment)[1:]:
             _run_first(experiment.explained_by(name), step, steps, total)
-    experiment = owner(experiment, step)
+    experiment = _owner(experiment, step)
     remove_leftovers(folder_of(experiment, step))
     folder, outputs, about, before, broken = _found(experiment, step, steps, options)
     if not _reason(step, about, before, broken):
@@ -259,7 +259,7 @@ def _found(
     experiment: Experiment, step: Step, steps: Mapping[str, Step], options: Mapping
 ) -> tuple[Path, dict[Path, Any], dict[str, Any], dict[str, Any] | None, list[Path]]:
     """Return a step's folder and known outputs, what it depends on, its run.json, and which outputs differ."""
-    experiment = owner(experiment, step)
+    experiment = _owner(experiment, step)
     folder = folder_of(experiment, step)
     settings, inputs = _settings(experiment, step), _inputs_of(experiment, step, steps)
     choices = _choices_of(experiment, step) | _plain(options)

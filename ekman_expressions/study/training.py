@@ -21,7 +21,7 @@ from ekman_expressions.study.models import _check_model
 from ekman_expressions.study.provenance import Run
 from ekman_expressions.zoo import NETWORKS, saving, train
 from ekman_expressions.zoo.networks import _preprocessing_warning
-from ekman_expressions.zoo.saving import _FOLDS, REPOSITORY, _file_name, _load_released, _origin, download
+from ekman_expressions.zoo.saving import _FOLDS, REPOSITORY, _download, _file_name, _load_released, _origin
 from ekman_expressions.zoo.training import _HISTORY, _WATCHED, _effort, _stack_images
 from ekman_expressions.zoo.weights import _weights_file
 
@@ -360,7 +360,7 @@ def _released_model(experiment: Experiment, network: str, fold: str) -> keras.Mo
         path = Path(training.released_folder).expanduser() / source["file"]
     else:
         commits = [entry["commit"] for entry in _released_sources(experiment).values() if "commit" in entry]
-        path, commit = download(network, fold, commits[0] if commits else training.released_revision)
+        path, commit = _download(network, fold, commits[0] if commits else training.released_revision)
         source |= {"repository": REPOSITORY, "revision": training.released_revision, "commit": commit}
     loaded = _load_released(network, path, preprocessing=training.preprocessing)
     write_json(_beside(experiment, network, fold, "source.json"), source | {"sha256": sha256(path)})

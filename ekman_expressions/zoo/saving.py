@@ -317,28 +317,12 @@ def _file_name(network: str, fold: str) -> str:
     return f"{network}_{fold}_weights.h5"
 
 
-def download(network: str, fold: str, revision: str = "main") -> tuple[Path, str]:
-    """Fetch one file from the hub into the cache of `huggingface_hub`, unless it is there.
+def _download(network: str, fold: str, revision: str = "main") -> tuple[Path, str]:
+    """Fetch one file from the hub, unless it is in the cache of `huggingface_hub`: its path, and the hash of
+    its commit.
 
-    Parameters
-    ----------
-    network, fold : str
-        Which model.
-    revision : str
-        Branch, tag or commit of `REPOSITORY`.
-
-    Returns
-    -------
-    path : Path
-        The file; complete, since `huggingface_hub` renames it only at its end.
-    commit : str
-        The hash of the commit it is from, 40 hexadecimal digits.
-
-    Raises
-    ------
-    MissingError, ModelError
-        If `huggingface_hub` is not installed, or the hub cannot be reached; if the hub does not have this
-        file, or the contents are not those it has the hash of.
+    `MissingError` if `huggingface_hub` is not installed or the hub cannot be reached; `ModelError` if the hub
+    has no such file, or the contents are not those it has the hash of.
     """
     name = _file_name(network, fold)
     check_type(revision, "revision", str)

@@ -26,7 +26,7 @@ from ekman_expressions.core.errors import EkmanExpressionsError, SettingsError, 
 from ekman_expressions.explainers import EXPLAINERS
 from ekman_expressions.faces import load_faces
 from ekman_expressions.study import execution
-from ekman_expressions.study.check import check, compare_numbers, update_numbers
+from ekman_expressions.study.check import _update_numbers, check, compare_numbers
 from ekman_expressions.study.experiment import Experiment, presets
 from ekman_expressions.study.provenance import info
 from ekman_expressions.study.runner import folder_of, plan
@@ -355,7 +355,7 @@ def _expect(options: argparse.Namespace) -> int:
     if options.update:
         if options.table is None:
             raise SettingsError("'--update' needs '--table': the table into which the numbers are written.")
-        update_numbers(experiment, options.table)
+        _update_numbers(experiment, options.table)
     scores = compare_numbers(experiment, options.table)
     print(scores.summary())
     return 0 if scores.ok else 1
@@ -404,7 +404,7 @@ def _verify(options: argparse.Namespace) -> int:
 
     found = published.verify(options.published)
     print(f"Released heatmaps and masks: {found.folder}\n")
-    print(published.render(found))
+    print(published._render(found))
     return 0 if found.ok else 1
 
 

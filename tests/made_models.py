@@ -8,7 +8,7 @@ import numpy as np
 
 from ekman_expressions import OwnModel
 from ekman_expressions.core.expressions import EXPRESSIONS
-from ekman_expressions.zoo.own_models import read_model
+from ekman_expressions.zoo.own_models import _read_model
 
 SIDE = 16
 
@@ -27,7 +27,7 @@ def uniform(images):
 
 
 def load(**changes):
-    return read_model(own(**changes), "Mine", "CV2")
+    return _read_model(own(**changes), "Mine", "CV2")
 
 
 def weights(classes, channels=3, seed=0):

@@ -11,10 +11,10 @@ from ekman_expressions.facespace import heatmaps
 from ekman_expressions.study import evaluation, prepared, run
 from ekman_expressions.study.check import (
     _read_expected,
+    _update_numbers,
     check,
     compare_numbers,
     expected_path,
-    update_numbers,
 )
 from ekman_expressions.study.runner import _experiment_lock
 
@@ -121,7 +121,7 @@ def test_expected_numbers_are_compared_within_their_tolerance(experiment, tmp_pa
     assert found.table["ok"].tolist() == [False, False]
     assert "0 of 2 numbers as expected" in found.summary() and "there is no" in found.summary()
     table.write_text(f"{head}{row}rows,3,0.5,deterministic\n")
-    update_numbers(experiment, table)
+    _update_numbers(experiment, table)
     assert compare_numbers(experiment, table).ok
 
 

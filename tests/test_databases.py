@@ -619,7 +619,6 @@ def test_differences_between_the_folders_are_reported(tmp_path):
     put(tmp_path / "CV2_test" / "Anger" / "p0_1.png")  # also in CV1_test
     put(tmp_path / "CV3" / "Anger" / "p99_1.png")  # in no test folder
     put(tmp_path / "CV2" / "Happy" / "p1_1.png")  # own test image
-    (tmp_path / "CV4" / "Happy" / "p2_1.png").unlink()
     put(tmp_path / "CV1" / "Smug" / "p3_1.png")
     put(tmp_path / "CV4_test" / "Smug" / "p3_1.png")
     result = survey("study", tmp_path, {"subject": "p\\d+"})
@@ -631,7 +630,6 @@ def test_differences_between_the_folders_are_reported(tmp_path):
     assert len(result.rows) == 19
     notes = "\n".join(result.notes)
     assert "CV2 has 1 of its own test images among its training images (such as Happy/p1_1.png)" in notes
-    assert "CV4 lacks 1 training images that are test images of other folds (such as Happy/p2_1.png)" in notes
 
 
 def test_test_folders_alone_will_do_and_a_missing_one_is_an_error(tmp_path):
@@ -639,8 +637,7 @@ def test_test_folders_alone_will_do_and_a_missing_one_is_an_error(tmp_path):
     for path in sorted((tmp_path / "CV1").rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
     (tmp_path / "CV1").rmdir()
-    result = survey("study", tmp_path)
-    assert len(result.rows) == 20 and any("CV1 has no training folder" in note for note in result.notes)
+    assert len(survey("study", tmp_path).rows) == 20
     (tmp_path / "CV3").mkdir()
     with pytest.raises(MissingError, match="no test folder CV3_test .*it holds CV1_test/, CV2/, CV2_test/"):
         survey("study", tmp_path)

@@ -9,7 +9,7 @@ from made_models import FER2013, SIDE, function, keras_model, weights, write_onn
 
 from ekman_expressions import EXPRESSIONS, load_model
 from ekman_expressions.core.errors import ModelError
-from ekman_expressions.zoo.own_models import predicted_expressions
+from ekman_expressions.zoo.own_models import _predicted_expressions
 from ekman_expressions.zoo.own_settings import OwnModel
 
 MATRIX = weights(6)
@@ -122,7 +122,7 @@ def test_a_model_of_fewer_classes_never_predicts_the_others(form, images):
     np.testing.assert_allclose(predictions, expected, atol=1e-5)
     assert any("does not know anger, disgust" in note for note in found.notes)
     own = OwnModel(call=source, version="1", classes=classes, side=SIDE)
-    names, six = predicted_expressions(predictions, "Mine", own)
+    names, six = _predicted_expressions(predictions, "Mine", own)
     assert not set(names) & {"anger", "disgust"} and not six[:, :2].any()
 
 

@@ -28,11 +28,11 @@ from ekman_expressions.faces import example_faces
 from ekman_expressions.study.models import _own_files
 from ekman_expressions.zoo.own_models import (
     EXAMPLE,
+    _predicted_expressions,
     _preprocess,
+    _read_model,
     example_model,
     load_model,
-    predicted_expressions,
-    read_model,
 )
 
 COLOUR = (0.2, 0.4, 0.6)
@@ -175,11 +175,11 @@ def test_an_extra_class_is_dropped_or_kept():
     answers[2, [4, 6, 7]] = 0.3, 0.3, 0.4
     answers[3, 6] = 1
     classes = [*EXPRESSIONS, "neutral", "contempt"]
-    predicted, six = predicted_expressions(answers, "Mine", own(classes=classes))
+    predicted, six = _predicted_expressions(answers, "Mine", own(classes=classes))
     assert predicted.tolist() == ["happiness", "happiness", "sadness", "anger"]
     np.testing.assert_allclose(six[1], [0, 0, 0, 0.6, 0, 0.4], atol=1e-7)
     np.testing.assert_allclose(six[3], 1 / 6)
-    predicted, six = predicted_expressions(answers, "Mine", own(classes=classes, extra="keep"))
+    predicted, six = _predicted_expressions(answers, "Mine", own(classes=classes, extra="keep"))
     assert predicted.tolist() == ["happiness", "neutral", "contempt", "neutral"]
     np.testing.assert_array_equal(six, answers[:, :6])
 
@@ -217,7 +217,7 @@ def kinds(tmp_path_factory):
         "file": {"call": f"{folder / 'mine.py'}:predict", "version": "1"},
         "keras object": {"call": model, "version": "1"},
     }
-    return {name: read_model(OwnModel(**said, **source), "Mine", "CV1") for name, source in sources.items()}
+    return {name: _read_model(OwnModel(**said, **source), "Mine", "CV1") for name, source in sources.items()}
 
 
 KINDS = ("keras", "h5", "saved_model", "onnx", "file", "keras object")
@@ -244,7 +244,7 @@ def test_files_of_a_fixed_batch_size(tmp_path, images, batch):
     write_onnx(tmp_path / "my.onnx", weights(6), batch=batch)
     write_saved_model(tmp_path / "saved", weights(6), batch=batch)
     for path in ("my.onnx", "saved"):
-        model = read_model(OwnModel(path=tmp_path / path, side=SIDE, classes=EXPRESSIONS), "Mine", "CV1")
+        model = _read_model(OwnModel(path=tmp_path / path, side=SIDE, classes=EXPRESSIONS), "Mine", "CV1")
         np.testing.assert_allclose(model.predict(images), wanted, atol=1e-6)
 
 
@@ -289,7 +289,7 @@ def test_one_model_per_fold(tmp_path, images):
     mine = OwnModel(path=tmp_path / "my_{fold}.onnx", side=SIDE, classes=EXPRESSIONS)
     assert mine.per_fold and mine.files("CV2") == [tmp_path / "my_CV2.onnx"]
     for seed, fold in enumerate(("CV1", "CV2")):
-        model = read_model(mine, "Mine", fold)
+        model = _read_model(mine, "Mine", fold)
         np.testing.assert_allclose(model.predict(images), function(weights(6, seed=seed))(images), atol=1e-6)
 
 

@@ -104,7 +104,7 @@ def test_the_pooled_reading_differs(report):
 
 @needs_release
 def test_the_report_shows_expected_and_obtained(report):
-    text = published.render(report)
+    text = published._render(report)
     assert "364 of 364 published numbers agree" in text
     assert "21 of 21 agree to the printed precision" in text and "0.385 / 0.3847" in text
     assert ".2062/.2062 " in text and "best ResNet50 0.3269, worst AlexNet 0.2066" in text
@@ -123,7 +123,7 @@ def test_a_changed_heatmap_is_found(copy):
     # The cell, its row's and column's average, and perhaps the average of all.
     assert set(report.off["network"]) <= {"VGG16", "Average"}
     assert set(report.off["expression"]) <= {"Fear", "Average"}
-    text = published.render(report)
+    text = published._render(report)
     assert name in text and "! " in text and f"{364 - len(report.off)} of 364" in text
 
 

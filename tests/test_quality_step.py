@@ -47,7 +47,7 @@ def test_curves_of_at_least_ten_faces_beside_controls_of_the_same_grain(made):
     table = read_quality(study, "curves")
     faces = table.drop_duplicates(["network", "fold", "image_id"])
     # A tenth of LIME's passes would be two faces.
-    assert len(faces) == quality.FEWEST_FACES and set(table["ranking"]) == {"lime", "random", "centre"}
+    assert len(faces) == quality._FEWEST_FACES and set(table["ranking"]) == {"lime", "random", "centre"}
     assert len(table) == 3 * len(faces) and table[["deletion", "insertion"]].stack().between(0, 1).all()
     random = table[table["ranking"] == "random"].set_index("image_id")
     for _, row in table.iterrows():

@@ -466,21 +466,12 @@ def _read_given_folds(search: _Search, subject: str | None, labels: Mapping[str,
             search.omit(relative, f"in the test folders of {', '.join(tested)}: its fold is unclear")
         else:
             search.omit(relative, "in training folders only: its fold is unclear")
-    for fold in folds:
-        if fold not in names:
-            search.notes.append(f"{fold} has no training folder: the other folds' test images are used")
-            continue
+    for fold in names:
         leaked = [name for name in images if name in held[fold] and fold_of.get(name) == fold]
-        lacking = [name for name, home in fold_of.items() if home != fold and name not in held[fold]]
         if leaked:
             search.notes.append(
                 f"{fold} has {len(leaked)} of its own test images among its training images (such as "
                 f"{leaked[0]}): here they are only tested"
-            )
-        if lacking:
-            search.notes.append(
-                f"{fold} lacks {len(lacking)} training images that are test images of other folds (such as "
-                f"{lacking[0]}): here they are used"
             )
     if subject is None:
         search.notes.append(

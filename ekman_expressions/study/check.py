@@ -240,7 +240,7 @@ def compare_numbers(experiment: Experiment, table: Path | str | None = None) -> 
     return _Comparison(pd.DataFrame(rows, columns=[*_COLUMNS, "obtained", "ok", "reason"]))
 
 
-def update_numbers(experiment: Experiment, table: Path) -> None:
+def _update_numbers(experiment: Experiment, table: Path) -> None:
     """Write the obtained numbers into a table as those that are expected from now on."""
     found = compare_numbers(experiment, table)
     absent = found.table[found.table["obtained"].isna()]

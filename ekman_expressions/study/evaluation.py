@@ -18,7 +18,7 @@ from ekman_expressions.study import models, prepared, training
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.provenance import Run, _finished_entry
 from ekman_expressions.zoo.model import Model
-from ekman_expressions.zoo.own_models import predicted_expressions
+from ekman_expressions.zoo.own_models import _predicted_expressions
 
 _PROBABILITIES = tuple(f"p_{expression}" for expression in EXPRESSIONS)
 _NONE_OF_THEM = "none of the six"
@@ -106,7 +106,7 @@ def _predict_model(
     rows, probabilities = rows[rows["image_id"].isin(readable)], np.concatenate(found)
     if network in experiment.models:
         own = experiment.models[network]
-        predicted, probabilities = predicted_expressions(probabilities, f"{network}_{fold}", own)
+        predicted, probabilities = _predicted_expressions(probabilities, f"{network}_{fold}", own)
     else:
         _check(probabilities, f"{network}_{fold}")
         predicted = np.array(EXPRESSIONS)[probabilities.argmax(axis=1)]

@@ -10,7 +10,7 @@ from ekman_expressions.core.files import require
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.zoo import saving
 from ekman_expressions.zoo.model import Model, as_model
-from ekman_expressions.zoo.own_models import read_model
+from ekman_expressions.zoo.own_models import _read_model
 
 
 def load_model(experiment: Experiment, network: str, fold: str, precision: str = "float32") -> Model:
@@ -33,7 +33,7 @@ def load_model(experiment: Experiment, network: str, fold: str, precision: str =
     """
     _check_model(experiment, network, fold)
     if network in experiment.models:
-        found = read_model(experiment.models[network], network, fold, precision)
+        found = _read_model(experiment.models[network], network, fold, precision)
         found.name = f"{network}_{fold}"
         return found
     path = require(experiment.model_path(network, fold), "training")

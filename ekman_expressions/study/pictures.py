@@ -153,7 +153,7 @@ def _quality(experiment: Experiment) -> Iterator[_Picture]:
         if cells:
             of_network = areas[areas["network"] == network]
             means = of_network.groupby("ranking", sort=False)[["deletion", "insertion"]].mean()
-            few = len(of_network["image_id"].unique()) < quality.FEWEST_FACES
+            few = len(of_network["image_id"].unique()) < quality._FEWEST_FACES
             pairs = (
                 ["too few faces for means"]
                 if few

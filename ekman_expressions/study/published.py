@@ -201,7 +201,7 @@ def _download(
     return folder
 
 
-def render(report: _Report) -> str:
+def _render(report: _Report) -> str:
     """Write a report for a terminal: expected against obtained, the largest difference, both readings."""
     lines = []
     if report.changed:

@@ -74,14 +74,14 @@ CURVE_SHARES = np.linspace(0, 1, 21)
 DESCRIBED = 0.5
 """R² on unseen samples from which LIME is said to describe a network."""
 
-FEWEST_FACES = 10
+_FEWEST_FACES = 10
 """With fewer faces, curves are not averaged into a table."""
 
 AS_SET, OTHER_SAMPLES, UNTRAINED = "as set", "other samples", "untrained"
 _POINTS = tuple(f"{kind}_{share:.2f}" for kind in ("deletion", "insertion") for share in CURVE_SHARES)
 _COLOURS = {"black": 0.0, "mean": "mean", "blur": "blur", "superpixel_mean": "superpixel_mean"}
 # All curves together take about this share of the forward passes that LIME took for the same model, but those
-# of `FEWEST_FACES` faces of each network are always drawn.
+# of `_FEWEST_FACES` faces of each network are always drawn.
 _SHARE = 0.1
 _STEPS = 8
 _AGAIN = ("untrained", "sensitivity", "hidden", "heatmaps")
@@ -98,7 +98,7 @@ def quality(experiment: Experiment, run: Run) -> None:
 
     - ``reliability``: R², also on unseen samples, bootstrap standard errors, sign flips; no model call.
     - ``curves``: deletion and insertion by blurring, beside a random order of the same grain and one from the
-      centre; ``erasing`` averages them, where there are `FEWEST_FACES` faces.
+      centre; ``erasing`` averages them, where there are `_FEWEST_FACES` faces.
     - ``untrained``: heatmaps of untrained copies of the networks, of ``explanation.quality_faces``
       faces per network and expression, against those of the trained ones.
     - ``sensitivity``: the same faces, when other samples are drawn, hidden superpixels look otherwise,
@@ -274,7 +274,7 @@ def _curves(
     # Two curves by each explainer and from the centre; one in random order for superpixels, and for each map.
     per_face = (2 * len(names) + 3 + sum(EXPLAINERS[name].gives_map for name in names)) * (_STEPS - 1) + 2
     passes = int(_SHARE * len(own) * experiment.explanation.samples)
-    faces = faces.head(max(passes // per_face, -(-FEWEST_FACES // len(experiment.folds))))
+    faces = faces.head(max(passes // per_face, -(-_FEWEST_FACES // len(experiment.folds))))
     for row in tqdm(faces.itertuples(), desc=f"Curves of {network}_{fold}", unit="face", total=len(faces)):
         about = (network, fold, row.image_id, row.expression)
         try:
@@ -338,9 +338,9 @@ def _averaged(curves: pd.DataFrame, run: Run) -> list[pd.DataFrame]:
         means[f"{kind}_error"] = groups[f"{kind}_gain"].sem()
     means["faces"] = groups.size()
     for network, faces in means.groupby("network", sort=False)["faces"].max().items():
-        few = f": no table of means, which takes {FEWEST_FACES}" if faces < FEWEST_FACES else ""
+        few = f": no table of means, which takes {_FEWEST_FACES}" if faces < _FEWEST_FACES else ""
         run.note(f"{network}: deletion and insertion of {faces} faces{few}")
-    return [means[means["faces"] >= FEWEST_FACES].reset_index()]
+    return [means[means["faces"] >= _FEWEST_FACES].reset_index()]
 
 
 def _explained_again(

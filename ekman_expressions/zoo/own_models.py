@@ -25,15 +25,15 @@ from ekman_expressions.zoo import saving
 from ekman_expressions.zoo.backends import _FunctionBackend, _is_torch, _KerasBackend, _TorchBackend, is_keras
 from ekman_expressions.zoo.model import GROUP, PRECISIONS, Model
 from ekman_expressions.zoo.networks import NETWORKS
-from ekman_expressions.zoo.own_settings import NOT_A_CLASS, OwnModel
+from ekman_expressions.zoo.own_settings import _NOT_A_CLASS, OwnModel
 
-LUMINANCE = (0.299, 0.587, 0.114)
+_LUMINANCE = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in a gray value (ITU-R BT.601), as Pillow and OpenCV use them."""
 
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of red, green and blue in [0, 1], as torchvision's models were trained with."""
 
-CAFFE_MEAN = (123.68, 116.779, 103.939)
+_CAFFE_MEAN = (123.68, 116.779, 103.939)
 """Of red, green and blue in [0, 255], as the first VGG and ResNet models were trained with."""
 
 # Scale and shift of red, green and blue.
@@ -41,8 +41,8 @@ _RANGES: dict[str, tuple[Any, Any]] = {
     "unit": (1, 0),
     "255": (255, 0),
     "minus_one_one": (2, -1),
-    "imagenet": (1 / np.array(IMAGENET_STD), -np.array(IMAGENET_MEAN) / IMAGENET_STD),
-    "caffe": (255, -np.array(CAFFE_MEAN)),
+    "imagenet": (1 / np.array(_IMAGENET_STD), -np.array(_IMAGENET_MEAN) / _IMAGENET_STD),
+    "caffe": (255, -np.array(_CAFFE_MEAN)),
 }
 
 _ONNX_TYPES = {
@@ -158,7 +158,7 @@ def load_model(
         layout=layout or ("NCHW" if torch else "NHWC"),
         output=output or ("logits" if torch else "probabilities"),
     )
-    return read_model(own, name, precision=precision)
+    return _read_model(own, name, precision=precision)
 
 
 def example_model() -> Model:
@@ -182,7 +182,7 @@ def example_model() -> Model:
     return model
 
 
-def read_model(own: OwnModel, name: str, fold: str = "CV1", precision: str = "float32") -> Model:
+def _read_model(own: OwnModel, name: str, fold: str = "CV1", precision: str = "float32") -> Model:
     """Read the model of one fold (``CV1`` ...) as an experiment describes it; see `load_model`."""
     check_option(precision, "precision", PRECISIONS)
     source = own.source(fold)
@@ -239,8 +239,8 @@ def _from_keras_2(model: Any) -> tuple[Any, list[str]]:
         ]
 
 
-def predicted_expressions(found: np.ndarray, name: str, own: OwnModel) -> tuple[np.ndarray, np.ndarray]:
-    """Say which expression a model of `read_model` predicts, given its probabilities (N, C).
+def _predicted_expressions(found: np.ndarray, name: str, own: OwnModel) -> tuple[np.ndarray, np.ndarray]:
+    """Say which expression a model of `_read_model` predicts, given its probabilities (N, C).
 
     Returns
     -------
@@ -275,7 +275,7 @@ def _preprocess(images: Any, own: OwnModel) -> Any:
     shift = shift - np.array(own.mean or (0,))[::step]
     scale, shift = (np.float32(values / np.array(own.std or (1,))[::step]) for values in (scale, shift))
     if own.channels.startswith("gray"):
-        weights = np.float32(LUMINANCE)
+        weights = np.float32(_LUMINANCE)
         images = sum(images[..., place : place + 1] * weights[place] for place in range(3))
     if own.channels == "gray":
         scale, shift = scale[:1], shift[:1]
@@ -350,7 +350,7 @@ def _check_raw(raw: np.ndarray, again: np.ndarray, name: str, own: OwnModel) -> 
         raise ModelError(
             f"{name} returned an array of shape {raw.shape}, but 'classes' names {len(own.classes)} "
             f"({', '.join(own.classes)}): name all outputs in their order, those beyond the six as neutral, "
-            f"contempt or other, and what is no class (valence, arousal) as {NOT_A_CLASS!r}."
+            f"contempt or other, and what is no class (valence, arousal) as {_NOT_A_CLASS!r}."
         )
     notes = []
     raw, again = (found if own.used is None else found[:, own.used] for found in (raw, again))

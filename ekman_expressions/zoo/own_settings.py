@@ -14,10 +14,10 @@ from ekman_expressions.core.errors import DataError, Settings, SettingsError, ch
 from ekman_expressions.core.expressions import EXPRESSIONS, NOT_EXPLAINED, parse_expression
 from ekman_expressions.facespace.masks import atlas
 
-OTHER = "other"
+_OTHER = "other"
 """The name of classes that are neither one of the six expressions nor neutral nor contempt."""
 
-NOT_A_CLASS = "not a class"
+_NOT_A_CLASS = "not a class"
 """The name of outputs that are no class, such as valence and arousal: they are cut off before the softmax."""
 
 _KINDS = {".keras": "keras", ".h5": "keras", ".hdf5": "keras", ".onnx": "onnx"}
@@ -52,12 +52,12 @@ def _parse_classes(classes: Any, info: ValidationInfo) -> tuple[str, ...]:
     names = []
     for name in classes:
         try:
-            kept = name.strip().lower() in (OTHER, NOT_A_CLASS, *own)
+            kept = name.strip().lower() in (_OTHER, _NOT_A_CLASS, *own)
             names.append(name.strip().lower() if kept else parse_expression(name))
         except DataError as error:
             raise SettingsError(
-                f"{error} Classes of any further kind are called '{OTHER}', or have a place in 'masks'; "
-                f"outputs that are none are called '{NOT_A_CLASS}'; classes was {list(classes)}."
+                f"{error} Classes of any further kind are called '{_OTHER}', or have a place in 'masks'; "
+                f"outputs that are none are called '{_NOT_A_CLASS}'; classes was {list(classes)}."
             ) from None
     if len({*EXPRESSIONS, *own} & set(names)) < 2:
         raise SettingsError(
@@ -203,20 +203,20 @@ class OwnModel(Settings):
     @property
     def order(self) -> tuple[int, ...]:
         """Which of its classes to take, in our order: the six expressions (-1: it does not know it), the others."""
-        names = [name for name in self.classes if name != NOT_A_CLASS]
+        names = [name for name in self.classes if name != _NOT_A_CLASS]
         six = [names.index(expression) if expression in names else -1 for expression in EXPRESSIONS]
         return (*six, *(place for place in range(len(names)) if place not in six))
 
     @property
     def used(self) -> list[int] | None:
         """Which of its outputs are classes; None: all."""
-        found = [place for place, name in enumerate(self.classes) if name != NOT_A_CLASS]
+        found = [place for place, name in enumerate(self.classes) if name != _NOT_A_CLASS]
         return found if len(found) < len(self.classes) else None
 
     @property
     def ordered_classes(self) -> tuple[str, ...]:
         """Its classes in our `order`."""
-        names = [name for name in self.classes if name != NOT_A_CLASS]
+        names = [name for name in self.classes if name != _NOT_A_CLASS]
         others = self.order[len(EXPRESSIONS) :]
         return (*EXPRESSIONS, *(names[place] for place in others))
 

@@ -118,12 +118,12 @@ def test_draws_are_those_of_the_bootstrap(folds):
 def test_reliability_of_networks_that_repeat_themselves_and_of_noise():
     networks, folds = np.repeat(["a", "b", "c"], 3), FOLDS * 3
     alike = noisy([0, 1, 2], 0.01).reshape(9, 8, 9)
-    found = trees.fold_reliability(distances(alike), networks, folds)
+    found = trees._fold_reliability(distances(alike), networks, folds)
     assert found["auc"] == 1 and found["pairs"] == 9 and found["same"] < 0.1 < found["different"]
     # Only exchanges that keep the networks apart are as good: 6² of 6³ have them all the same.
     assert found["p"] == pytest.approx(1 / 36, abs=0.015)
     noise = np.random.default_rng(0).random((9, 8, 9))
-    found = trees.fold_reliability(distances(noise), networks, folds)
+    found = trees._fold_reliability(distances(noise), networks, folds)
     assert 0.15 < found["auc"] < 0.85 and found["p"] > 0.05
 
 
@@ -131,7 +131,7 @@ def test_reliability_passes_over_pairs_of_one_fold():
     matrix = np.full((4, 4), 0.5)
     # Networks a and b in CV1 are alike because they share faces: that must not count.
     matrix[0, 2] = matrix[2, 0] = 0.0
-    found = trees.fold_reliability(matrix, ["a", "a", "b", "b"], ["CV1", "CV2", "CV1", "CV2"])
+    found = trees._fold_reliability(matrix, ["a", "a", "b", "b"], ["CV1", "CV2", "CV1", "CV2"])
     assert found["same"] == found["different"] == 0.5 and found["auc"] == 0.5 and found["p"] == 1
 
 
@@ -139,7 +139,7 @@ def test_split_by_hand():
     first = np.array([True, True, False, False])
     matrix = np.where(first[:, None] == first, 0.1, 0.9)
     np.fill_diagonal(matrix, 0)
-    found = trees.split_test([matrix, matrix], first)
+    found = trees._split_test([matrix, matrix], first)
     # Of the 6 ways to choose two of four, the split itself and its complement are as extreme.
     expected = {"difference": 0.8, "p": 2 / 6, "relabellings": 6}
     assert found == pytest.approx(expected)
@@ -148,15 +148,15 @@ def test_split_by_hand():
 def test_split_of_expressions_is_tested_with_one_relabeling_for_all():
     one, other = random_distances(6, 1), random_distances(6, 2)
     first = [True, True, False, False, False, False]
-    together = trees.split_test([one, other], first)
+    together = trees._split_test([one, other], first)
     assert together["relabellings"] == 15
-    alone = [trees.split_test([matrix], first)["difference"] for matrix in (one, other)]
+    alone = [trees._split_test([matrix], first)["difference"] for matrix in (one, other)]
     assert together["difference"] == pytest.approx(np.mean(alone))
 
 
 def test_split_is_uniform_under_the_null():
     first = np.arange(8) < 3
-    p = [trees.split_test([random_distances(8, (seed, 3))], first)["p"] for seed in range(560)]
+    p = [trees._split_test([random_distances(8, (seed, 3))], first)["p"] for seed in range(560)]
     # p is 1/56, 2/56, ..., 1, each as likely: counted in eight bins of seven values.
     ranks = np.rint(np.array(p) * 56).astype(int) - 1
     assert stats.chisquare(np.bincount(ranks // 7, minlength=8)).pvalue > 0.01
@@ -165,7 +165,7 @@ def test_split_is_uniform_under_the_null():
 def test_many_relabelings_are_drawn():
     # 24 networks: 2.7 million ways to choose 12.
     matrix = np.where((np.arange(24)[:, None] < 12) == (np.arange(24) < 12), 0.1, 0.9)
-    found = trees.split_test([matrix * (1 - np.eye(24))], np.arange(24) < 12, seed=1)
+    found = trees._split_test([matrix * (1 - np.eye(24))], np.arange(24) < 12, seed=1)
     assert found["relabellings"] == 20_000 and found["p"] == pytest.approx(1 / 20_001)
 
 

@@ -33,10 +33,8 @@ from ekman_expressions.measures.trees import (
     branch_support,
     branches,
     distances,
-    fold_reliability,
     linkage,
     pair_matrix,
-    split_test,
 )
 from ekman_expressions.measures.uncertainty import (
     Interval,
@@ -57,7 +55,7 @@ __all__ = (
     + ["region_masses", "regions_of_heatmaps"]
     + ["auc", "iou_table", "layout", "mask_scores", "score_heatmaps", "scores_at_otsu"]
     + ["summarise"]
-    + ["branch_support", "branches", "distances", "fold_reliability", "linkage", "pair_matrix", "split_test"]
+    + ["branch_support", "branches", "distances", "linkage", "pair_matrix"]
     + ["Interval", "SubjectReplicates", "fold_of", "interval_of"]
     + ["resample_counts", "resampled_scores", "split_half"]
 )

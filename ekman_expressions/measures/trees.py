@@ -146,28 +146,16 @@ def branch_support(
     return found / drawn if drawn else np.full(len(wanted), np.nan)
 
 
-def fold_reliability(
+def _fold_reliability(
     matrix: np.ndarray, networks: Sequence[str], folds: Sequence[str], *, seed: int = 0
 ) -> dict[str, float]:
-    """Test whether heatmaps of one network in two folds are more alike than those of two networks.
+    """Test by distances (N, N) whether heatmaps of one network in two folds are more alike than those of two
+    networks.
 
-    Only pairs of different folds are compared, since heatmaps of one fold share their faces. The p value
-    comes from exchanging the networks' names within each fold.
-
-    Parameters
-    ----------
-    matrix : (N, N) ndarray
-        Distances between the heatmaps of networks and folds.
-    networks, folds : sequence of N str
-        Of each heatmap; `DataError` without pairs of one network, or of two, in different folds.
-    seed : int
-
-    Returns
-    -------
-    dict
-        ``same`` and ``different``: mean distances of pairs of one network, and of two; ``auc``: how often a
-        pair of one network is closer than a pair of two, 0.5 by chance; ``p``, one-sided, of
-        ``different - same``; ``pairs`` of one network.
+    Returns mean distances of pairs of one network, ``same``, and of two, ``different``; ``auc``: how often
+    one of the first is closer, 0.5 by chance; ``p``, one-sided, from exchanging names within folds; ``pairs``
+    of one network. `DataError` without pairs of both kinds. Heatmaps of one fold share their faces, and are
+    not compared.
     """
     from scipy.stats import rankdata
 
@@ -207,30 +195,12 @@ def fold_reliability(
     }
 
 
-def split_test(matrices: Sequence[np.ndarray], first: Sequence[bool], *, seed: int = 0) -> dict[str, float]:
-    """Test whether two groups of networks lie apart, such as pre-trained ones and those from scratch.
+def _split_test(matrices: Sequence[np.ndarray], first: Sequence[bool], *, seed: int = 0) -> dict[str, float]:
+    """Test by matrices of distances, (N, N), one per expression, whether two groups of networks lie apart.
 
-    Parameters
-    ----------
-    matrices : sequence of (N, N) ndarray
-        Distances between networks, one matrix per expression. They are tested together: each
-        relabelling is the same in all.
-    first : sequence of N bool
-        Which networks are of the first group; one group must have a pair.
-    seed : int
-        For random relabellings, where there are more than 20,000.
-
-    Returns
-    -------
-    dict
-        ``difference`` of the mean distances of pairs of two groups and of one; ``p``, the share of the ways
-        to choose as many networks, the real one included, that give a difference as large (one-sided,
-        exact); ``relabellings``, how many these were.
-
-    References
-    ----------
-    Mantel (1967), Cancer Research 27, 209-220; as a test of groups, Clarke (1993),
-    doi:10.1111/j.1442-9993.1993.tb00438.x.
+    Returns the ``difference`` of the mean distances of pairs of two groups and of one; ``p``, one-sided,
+    exact up to 20,000 ``relabellings``, the same in all matrices (Mantel 1967, Cancer Research 27, 209-220;
+    Clarke 1993, doi:10.1111/j.1442-9993.1993.tb00438.x).
     """
     matrix = np.mean([np.asarray(one, float) for one in matrices], axis=0)
     first = np.asarray(first, bool)

@@ -167,7 +167,7 @@ def _statistics(found: Mapping, kinds: Mapping[str, str], seed: int) -> Iterator
         yield level, expression, "cophenetic_correlation", correlation, np.nan, np.nan, len(matrix)
         names, folds = [leaf[1] for leaf in leaves], [leaf[2] for leaf in leaves]
         if level == "by_cv" and 1 < len(set(names)) < len(names):
-            alike = trees.fold_reliability(
+            alike = trees._fold_reliability(
                 matrix, names, folds, seed=derive_seed(seed, "reliability", expression)
             )
             pairs = int(alike["pairs"])
@@ -186,7 +186,7 @@ def _statistics(found: Mapping, kinds: Mapping[str, str], seed: int) -> Iterator
     if len(whole) > 1:
         matrices["all"] = [matrix for matrix, _ in whole], whole[0][1]
     for expression, (together, first) in matrices.items():
-        split = trees.split_test(together, first, seed=derive_seed(seed, "split", expression))
+        split = trees._split_test(together, first, seed=derive_seed(seed, "split", expression))
         difference, count = split["difference"], int(split["relabellings"])
         yield "by_net", expression, "split_difference", difference, 0.0, split["p"], count
 

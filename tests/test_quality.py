@@ -143,8 +143,7 @@ def test_a_linear_model_is_described_fully_and_flips_no_sign():
     found = of(record_of(linear, _draw_samples(8, 300, 0)), alpha=0)
     np.testing.assert_allclose(found.weights, COEFFICIENTS, atol=1e-6)
     assert found.r2 == pytest.approx(1, abs=1e-9)
-    assert found.standard_errors.max() < 1e-6 and found.r2_standard_error < 1e-9
-    assert found.flip_rate == found.weighted_flip_rate == 0
+    assert found.standard_errors.max() < 1e-6 and found.weighted_flip_rate == 0
     assert found.units == 299
 
 
@@ -153,8 +152,6 @@ def test_standard_errors_equal_the_spread_over_repeated_sampling():
     spread = np.std([one.weights for one in found], axis=0, ddof=1)
     stated = np.sqrt(np.mean([one.standard_errors**2 for one in found], axis=0))
     np.testing.assert_allclose(stated, spread, rtol=0.15)
-    r2 = np.array([(one.r2, one.r2_standard_error) for one in found])
-    assert np.sqrt(np.mean(r2[:, 1] ** 2)) == pytest.approx(r2[:, 0].std(ddof=1), rel=0.2)
 
 
 def test_masks_and_their_complements_are_resampled_together():

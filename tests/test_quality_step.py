@@ -156,7 +156,7 @@ def test_models_with_one_prediction_and_models_that_are_gone_are_listed(tmp_path
     assert "WeiNet_CV1 face_CV1_2: reliability of lime" in reasons
     assert any(item.startswith("WeiNet_CV2") and "explained again" in item for item in reasons)
     table = read_quality(study, "reliability").set_index("fold")
-    assert table.loc["CV1", ["r2", "flip_rate"]].isna().all(axis=None)
+    assert table.loc["CV1", ["r2", "weighted_flip_rate"]].isna().all(axis=None)
     assert (table.loc["CV1", "mean_standard_error"] == 0).all() and table.loc["CV2", "r2"].notna().all()
     untrained = read_quality(study, "untrained")
     assert untrained[["pearson", "iou_trained"]].isna().all(axis=None)

@@ -307,14 +307,7 @@ class _Reliability:
     standard_errors: np.ndarray
     flips: np.ndarray
     r2: float
-    r2_standard_error: float
     units: int
-
-    @property
-    def flip_rate(self) -> float:
-        """The mean of `flips`; NaN when all weights are 0."""
-        flips = self.flips[np.isfinite(self.flips)]
-        return float(flips.mean()) if flips.size else float("nan")
 
     @property
     def weighted_flip_rate(self) -> float:
@@ -345,9 +338,8 @@ def bootstrap_weights(
     -------
     object
         Per superpixel, (S,): its ``weights``, ``standard_errors`` and ``flips``, the share of the replicates
-        in which the weight has another sign (NaN where it is 0), with their means ``flip_rate`` and
-        ``weighted_flip_rate``; ``r2`` and ``r2_standard_error`` (NaN when the prediction never varies); and
-        how many ``units`` were resampled. `DataError` if these are fewer than two.
+        in which the weight has another sign (NaN where it is 0), with their mean, ``weighted_flip_rate``;
+        ``r2`` (NaN when the prediction never varies); and how many ``units`` were resampled. `DataError` if these are fewer than two.
 
     References
     ----------
@@ -371,7 +363,6 @@ def bootstrap_weights(
         standard_errors=unbiased * replicated.std(axis=0, ddof=1),
         flips=np.where(estimate != 0, flips, np.nan),
         r2=float(r2[0]),
-        r2_standard_error=float(unbiased * r2[1:].std(ddof=1)) if np.isfinite(r2).all() else float("nan"),
         units=units,
     )
 

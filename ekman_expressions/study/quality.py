@@ -45,8 +45,8 @@ from ekman_expressions.zoo.model import GROUP, Model, as_model
 _QUALITY_TABLES: dict[str, tuple[str, ...]] = {
     "reliability": (
         *("explainer", "network", "fold", "image_id", "expression", "hidden", "superpixels"),
-        *("mean_standard_error", "r2", "r2_standard_error", "r2_unseen", "units"),
-        *("flip_rate", "weighted_flip_rate"),
+        *("mean_standard_error", "r2", "r2_unseen", "units"),
+        "weighted_flip_rate",
     ),
     "hidden": ("network", "hidden", "faces", "r2", "r2_unseen", "described"),
     "curves": (
@@ -63,7 +63,7 @@ _QUALITY_TABLES: dict[str, tuple[str, ...]] = {
     ),
     "sensitivity": (
         *("explainer", "network", "expression", "first", "second", "faces"),
-        *("correlation", "heatmap_correlation"),
+        "correlation",
     ),
 }
 """The tables, ``quality/<name>.csv``, and their columns."""
@@ -259,8 +259,8 @@ def _reliability(experiment: Experiment, network: str, fold: str, run: Run) -> t
             reason = "the prediction is the same for all samples, so that there is nothing to explain"
             run.omit(f"{item}: R² and sign flips of {explainer}", reason)
         about = (explainer, network, fold, image_id, expression, record.hidden, len(found.weights))
-        fit = (found.r2, found.r2_standard_error, unseen_r2(by, record, index(expression)))
-        rates = (found.units, found.flip_rate, found.weighted_flip_rate)
+        fit = (found.r2, unseen_r2(by, record, index(expression)))
+        rates = (found.units, found.weighted_flip_rate)
         rows.append((*about, found.standard_errors.mean(), *fit, *rates))
     return (pd.DataFrame(rows, columns=_QUALITY_TABLES["reliability"]),)
 
@@ -384,11 +384,8 @@ def _explained_again(
             pair = of_cell[AS_SET].mean, of_cell[UNTRAINED].mean
             ious = [_iou(heatmap, expression) for heatmap in pair]
             untrained.append((*about, int(of_cell[UNTRAINED].weight), *_similarity(*pair).values(), *ious))
-        matrix = _correlations(np.stack([mean.mean for mean in of_cell.values()])) if of_cell else None
-        for (i, first), (j, second) in combinations(enumerate(of_cell), 2):
-            sensitivity.append(
-                (*about, first, second, *correlated.loc[name, expression, first, second], matrix[i, j])
-            )
+        for pair in combinations(of_cell, 2):
+            sensitivity.append((*about, *pair, *correlated.loc[name, expression, *pair]))
         if name == experiment.explanation.explainer:
             kept = {way: mean for way, mean in of_cell.items() if way in (AS_SET, UNTRAINED)}
             heatmaps |= {f"{expression} {way}": np.float32(mean.mean) for way, mean in kept.items()}

@@ -11,7 +11,6 @@ from tqdm import tqdm
 from ekman_expressions import figures
 from ekman_expressions.core.errors import MissingError
 from ekman_expressions.core.expressions import EXPRESSIONS, title
-from ekman_expressions.core.files import write_csv
 from ekman_expressions.core.seeds import derive_seed
 from ekman_expressions.facespace import heatmaps
 from ekman_expressions.measures import trees
@@ -97,14 +96,12 @@ def dendrograms(experiment: Experiment, run: Run) -> None:
         names = ", ".join(pair_only)
         run.note(f"a tree of two leaves says no more than their distance, and is not drawn: {names}")
     statistics = pd.DataFrame(_statistics(found, kinds, experiment.seed), columns=STATISTICS)
-    for name, tables, columns in (
-        ("distances.csv", pairs, _DISTANCES),
-        ("branches.csv", branches, _BRANCHES),
-        ("statistics.csv", [statistics], STATISTICS),
-    ):
-        table = pd.concat(tables) if tables else pd.DataFrame(columns=columns)
-        write_csv(folder / name, table[list(columns)])
-        run.made(folder / name, items=0)
+    tables = {"distances": (pairs, _DISTANCES), "branches": (branches, _BRANCHES)}
+    joined = {
+        name: (pd.concat(parts) if parts else pd.DataFrame(columns=columns))[list(columns)]
+        for name, (parts, columns) in tables.items()
+    }
+    run.write(folder, joined | {"statistics": statistics})
 
 
 def _trees(experiment: Experiment) -> Iterator[tuple[str, str, str, str, dict[str, _Leaf]]]:

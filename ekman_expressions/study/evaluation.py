@@ -48,8 +48,7 @@ def evaluation(experiment: Experiment, run: Run) -> None:
             run.kept(path)
         else:
             try:
-                write_csv(path, _predict_model(experiment, network, fold, run))
-                run.made(path)
+                run.write(path.parent, {path.stem: _predict_model(experiment, network, fold, run)}, items=1)
             except (ModelError, MissingError) as error:
                 run.omit(f"{network}_{fold}", error)
                 continue
@@ -68,10 +67,7 @@ def evaluation(experiment: Experiment, run: Run) -> None:
         found["training"] = training.training_summary(experiment)
     positives = experiment.explanation.positives
     found["explained"] = _choose_positives(predictions, positives, seed=experiment.seed)
-    for name, table in found.items():
-        path = experiment.evaluation_folder / f"{name}.csv"
-        write_csv(path, table)
-        run.made(path, items=0)
+    run.write(experiment.evaluation_folder, found)
 
 
 def _predict_model(

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from ekman_expressions.core.errors import DataError, MissingError, ModelError, SettingsError
 from ekman_expressions.core.expressions import EXPRESSIONS, index
-from ekman_expressions.core.files import read_arrays, read_csv, require, write_csv
+from ekman_expressions.core.files import read_arrays, read_csv, require
 from ekman_expressions.explainers import EXPLAINERS, face_parts, part_segments
 from ekman_expressions.explainers.facial_regions import _region_names, _region_segments
 from ekman_expressions.measures.known_answers import AGREEMENT, causal_agreement, part_masses
@@ -80,10 +80,8 @@ def explainers(experiment: Experiment, run: Run) -> None:
         tables["facial_regions/regions"] = _region_table(experiment.explained_by("facial_regions"), run)
     if "causal" in names:
         tables["causal"], tables["causal_values"] = _causal_tables(experiment, names, run)
-    for name, table in tables.items():
-        path = experiment.comparison_folder / f"{name}.csv"
-        write_csv(path, table[list(TABLES[name])])
-        run.made(path)
+    tables = {name: table[list(TABLES[name])] for name, table in tables.items()}
+    run.write(experiment.comparison_folder, tables, items=1)
 
 
 def _causal_tables(

@@ -22,7 +22,6 @@ from ekman_expressions.core.files import (
     require,
     sha256,
     write_arrays,
-    write_csv,
 )
 from ekman_expressions.core.seeds import derive_seed
 from ekman_expressions.explainers import EXPLAINERS, Explanation, PerturbationRecord, Stored
@@ -202,8 +201,7 @@ def facespace(experiment: Experiment, run: Run) -> None:
     _run_tasks(tasks, run, desc="Warping into face space", unit="image")
     path = experiment.facespace_folder / "explanations.csv"
     if run.begun or not path.exists():
-        write_csv(path, _tabulate(experiment, explained))
-        run.made(path, items=0)
+        run.write(path.parent, {path.stem: _tabulate(experiment, explained)})
     else:
         run.kept(path, items=0)
 

@@ -17,7 +17,6 @@ from ekman_expressions.core.files import (
     read_arrays,
     read_image,
     write_arrays,
-    write_csv,
     write_image,
 )
 from ekman_expressions.faces import LandmarkDetector, Survey, survey
@@ -99,8 +98,7 @@ def faces(experiment: Experiment, run: Run) -> None:
     # Before any face is looked for: mistakes in the settings should not cost an hour.
     rows["fold"] = _assign_folds(rows, experiment.faces.folds, seed=experiment.seed)
     known = ("image_id", "dataset", "subject", "expression", "intensity", "fold", "usage")
-    write_csv(folder / "sources.csv", listed[[column for column in known if column in listed]])
-    run.made(folder / "sources.csv", items=0)
+    run.write(folder, {"sources": listed[[column for column in known if column in listed]]})
     for name, found in surveys.items():
         for row in found.left_out.itertuples():
             run.omit(f"{name}: {row.item}", row.reason)
@@ -161,14 +159,11 @@ def faces(experiment: Experiment, run: Run) -> None:
         manifest["neutral"].any()
     )
     columns = [*COLUMNS, *more, "sha256"]
-    write_csv(experiment.manifest_path, manifest[columns].sort_values("image_id"))
+    run.write(folder, {"manifest": manifest[columns].sort_values("image_id")})
     actions = _blendshapes(experiment, sorted(digests))
     _note_strange_neutrals(experiment, manifest, actions, run)
-    write_csv(folder / "blendshapes.csv", actions.reset_index())
-    run.made(folder / "blendshapes.csv", items=0)
     table = outlier_table(experiment)
-    write_csv(folder / "landmark_outliers.csv", table)
-    run.made(experiment.manifest_path, folder / "landmark_outliers.csv", items=0)
+    run.write(folder, {"blendshapes": actions.reset_index(), "landmark_outliers": table})
     outliers = list(table.loc[table["score"] > OUTLIER, "image_id"])
     if outliers and len(table) >= FEWEST:
         run.note(f"faces with a high landmark outlier score, to be looked at, {_first_of(outliers)}")

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from ekman_expressions.core.errors import DataError
 from ekman_expressions.core.expressions import EXPRESSIONS
-from ekman_expressions.core.files import read_arrays, read_csv, require, write_arrays, write_csv, write_image
+from ekman_expressions.core.files import read_arrays, read_csv, require, write_arrays, write_image
 from ekman_expressions.facespace.heatmaps import (
     KINDS,
     RunningMean,
@@ -58,9 +58,7 @@ def heatmaps(experiment: Experiment, run: Run) -> None:
         name: place for place, name in enumerate((*experiment.networks, *experiment.folds, *EXPRESSIONS))
     }
     table = table.sort_values(["network", "fold", "expression"], key=lambda names: names.map(order))
-    path = experiment.heatmaps_folder / "counts.csv"
-    write_csv(path, table)
-    run.made(path, items=0)
+    run.write(experiment.heatmaps_folder, {"counts": table})
 
 
 def _make_expression(experiment: Experiment, expression: str, run: Run, bar: tqdm) -> list[tuple]:
@@ -151,9 +149,7 @@ def masks(experiment: Experiment, run: Run) -> None:
         path = _mask_path(experiment.masks_folder, expression)
         write_image(path, ekman_mask(expression).astype(np.uint8) * 255)
         run.made(path)
-    path = experiment.masks_folder / "regions.csv"
-    write_csv(path, atlas().table())
-    run.made(path, items=0)
+    run.write(experiment.masks_folder, {"regions": atlas().table()})
 
 
 def _mask_sources(experiment: Experiment) -> dict[str, Path]:

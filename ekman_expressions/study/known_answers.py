@@ -15,7 +15,7 @@ from tqdm import tqdm
 from ekman_expressions import figures
 from ekman_expressions.core.errors import DataError, MissingError
 from ekman_expressions.core.expressions import EXPRESSIONS, title
-from ekman_expressions.core.files import read_arrays, read_csv, require, sha256, write_csv
+from ekman_expressions.core.files import read_arrays, read_csv, require, sha256
 from ekman_expressions.core.seeds import derive_seed
 from ekman_expressions.explainers import EXPLAINERS, superpixels
 from ekman_expressions.faces.synthetic import PHOTOMETRIC, PIXELS, TOTAL, read_layers
@@ -286,10 +286,7 @@ def known_answers(experiment: Experiment, run: Run) -> None:
         "localisation": _summarise_localisation(table, seed=experiment.seed),
         **_mask_tables(experiment, moved, run),
     }
-    for name, table in tables.items():
-        path = experiment.known_answers_folder / f"{name}.csv"
-        write_csv(path, table)
-        run.made(path, items=0)
+    run.write(experiment.known_answers_folder, tables)
 
 
 def _score_baselines(

@@ -13,8 +13,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from ekman_expressions.core.errors import ConflictError, DataError, EkmanExpressionsError, MissingError
-from ekman_expressions.core.files import read_json, require, sha256
+from ekman_expressions.core.files import read_json, require, sha256, write_csv
 from ekman_expressions.core.startup import start_tensorflow
 from ekman_expressions.faces.landmarks import _find_model
 from ekman_expressions.study.experiment import Experiment, find_root, presets
@@ -83,6 +85,12 @@ class Run:
             self.outputs[path] = _described(path)
             if self._known.get(path, {}).get("sha256") != self.outputs[path]["sha256"]:
                 self.begin()
+
+    def write(self, folder: Path, tables: Mapping[str, pd.DataFrame], items: int = 0) -> None:
+        """Write tables into ``<name>.csv``, and register the files."""
+        for name, table in tables.items():
+            write_csv(folder / f"{name}.csv", table)
+            self.made(folder / f"{name}.csv", items=items)
 
     def kept(self, *paths: Path, items: int = 1) -> None:
         """Register files that were found done."""

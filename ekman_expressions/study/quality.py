@@ -119,11 +119,9 @@ def quality(experiment: Experiment, run: Run) -> None:
         for name, part in zip(_AGAIN, _parts(experiment, run, network, _AGAIN, make), strict=True):
             tables.get(name, []).append(part)
     tables["erasing"] = _averaged(_joined(tables["curves"], _QUALITY_TABLES["curves"]), run)
-    for name, parts in tables.items():
-        path = experiment.quality_folder / f"{name}.csv"
-        write_csv(path, _joined(parts, _QUALITY_TABLES[name]))
-        run.made(path, items=0)
-    for network, rows in _joined(tables["hidden"], _QUALITY_TABLES["hidden"]).groupby("network", sort=False):
+    whole = {name: _joined(parts, _QUALITY_TABLES[name]) for name, parts in tables.items()}
+    run.write(experiment.quality_folder, whole)
+    for network, rows in whole["hidden"].groupby("network", sort=False):
         found = ", ".join(f"{row.hidden} {row.r2:.2f} ({row.r2_unseen:.2f})" for row in rows.itertuples())
         run.note(f"{network}: R² (on unseen samples) by what hidden superpixels look like: {found}")
 

@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from ekman_expressions.core.errors import DataError, MissingError
 from ekman_expressions.core.expressions import EXPRESSIONS
-from ekman_expressions.core.files import read_arrays, read_csv, require, write_csv
+from ekman_expressions.core.files import read_arrays, read_csv, require
 from ekman_expressions.core.seeds import derive_seed
 from ekman_expressions.facespace import heatmaps
 from ekman_expressions.facespace.masks import read_mask
@@ -75,10 +75,7 @@ def statistics(experiment: Experiment, run: Run, *, resamples: int = SUBJECT_RES
             )
 
     tables = assess(found, seed=experiment.seed, subjects=subjects, unstretched=unstretched)
-    for name in TABLES:
-        path = experiment.statistics_folder / f"{name}.csv"
-        write_csv(path, tables[name])
-        run.made(path)
+    run.write(experiment.statistics_folder, {name: tables[name] for name in TABLES}, items=1)
 
 
 def regions(experiment: Experiment, run: Run) -> None:
@@ -100,9 +97,8 @@ def regions(experiment: Experiment, run: Run) -> None:
                     subjects += of_maps.tolist()
             cells[network, expression] = pd.concat(masses, ignore_index=True), subjects
     table = _region_table(cells, seed=experiment.seed, unit="subjects", omit=run.omit)
-    path = experiment.regions_folder / "regions.csv"
-    write_csv(path, table if len(table) else pd.DataFrame(columns=_REGIONS))
-    run.made(path, items=len(table))
+    table = table if len(table) else pd.DataFrame(columns=_REGIONS)
+    run.write(experiment.regions_folder, {"regions": table}, items=len(table))
 
 
 def read_table(experiment: Experiment, name: str) -> pd.DataFrame:

@@ -65,9 +65,8 @@ def training(experiment: Experiment, run: Run) -> None:
     # What an interrupted or failed training can resume from.
     checkpoints = [_beside(experiment, *pair, "checkpoint.npz") for pair in trained]
     run.kept(*(path for path in checkpoints if path.exists()), items=0)
-    path = experiment.models_folder / "training.csv"
-    write_csv(path, training_table(experiment).drop(columns="test_accuracy", errors="ignore"))
-    run.made(path, items=0)
+    table = training_table(experiment).drop(columns="test_accuracy", errors="ignore")
+    run.write(experiment.models_folder, {"training": table})
     for note in _released_notes(experiment):
         run.note(note)
 

@@ -10,7 +10,7 @@ from tqdm import tqdm
 from ekman_expressions import figures
 from ekman_expressions.core.errors import MissingError
 from ekman_expressions.core.expressions import EXPRESSIONS, title
-from ekman_expressions.core.files import read_csv, require, write_csv
+from ekman_expressions.core.files import read_csv, require
 from ekman_expressions.facespace.masks import read_mask
 from ekman_expressions.measures.scores import AVERAGE, METRICS, layout, score_heatmaps, summarise
 from ekman_expressions.study.experiment import Experiment
@@ -46,10 +46,7 @@ def scores(experiment: Experiment, run: Run) -> None:
     for name, metrics in _LAYOUTS.items():
         wide = layout(table, metrics)
         tables[name] = wide.set_axis(wide.columns.map(" ".join), axis="columns").reset_index()
-    for name, table in tables.items():
-        path = experiment.scores_folder / f"{name}.csv"
-        write_csv(path, table)
-        run.made(path, items=0)
+    run.write(experiment.scores_folder, tables)
     run.done = int(by_fold["iou"].notna().sum() + pooled["iou"].notna().sum())
 
 

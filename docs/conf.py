@@ -1,10 +1,14 @@
 """Sphinx's settings: Markdown pages, and the API from the docstrings."""
 
 import re
+import shutil
 from importlib import metadata
 from pathlib import Path
 from types import UnionType
 from typing import Literal, Union, get_args, get_origin
+
+from jinja2 import DictLoader
+from nbconvert import MarkdownExporter
 
 from ekman_expressions.cli import STEPS
 from ekman_expressions.core.errors import Settings
@@ -26,7 +30,7 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphin
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 exclude_patterns = ["_build"]
 
-myst_enable_extensions = ["colon_fence", "fieldlist"]
+myst_enable_extensions = ["attrs_inline", "colon_fence", "fieldlist"]
 myst_heading_anchors = 3
 
 # Docstrings are numpydoc, with names of code in single backquotes.
@@ -42,6 +46,8 @@ html_theme = "furo"
 html_title = f"ekman_expressions {release}"
 # Nothing is loaded from other hosts.
 html_theme_options = {"top_of_page_buttons": []}
+html_static_path = ["site.css"]
+html_css_files = ["site.css"]
 html_copy_source = False
 
 # Files of the repository that are no pages.
@@ -133,8 +139,36 @@ def _files(app, page, source):
     source[0] += _table(["step", "makes", "in the folder", "reads", "depends on the settings"], rows)
 
 
+# Notebooks hold pictures at twice the size at which they are shown.
+_PICTURE = "![]({{ output.metadata.filenames['KIND'] }}){width={{ output.metadata['KIND'].width }}px}"
+_PAGE = (
+    "{% extends 'markdown/index.md.j2' %}"
+    "{% block data_png %}" + _PICTURE.replace("KIND", "image/png") + "{% endblock %}"
+    "{% block data_jpg %}" + _PICTURE.replace("KIND", "image/jpeg") + "{% endblock %}"
+)
+
+
+def _tutorial(app):
+    """Write the notebooks, as they were executed, into the folder of the tutorial's pages."""
+    root, folder = Path(__file__).parents[1], Path(app.srcdir) / "tutorial"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for path in sorted(root.glob("notebooks/*.ipynb")):
+        names = {"output_files_dir": f"{path.stem}_files", "unique_key": path.stem}
+        exporter = MarkdownExporter(extra_loaders=[DictLoader({"page": _PAGE})], template_file="page")
+        text, found = exporter.from_filename(path, resources=names)
+        # Links: to other notebooks, to guides, to the repository.
+        text = re.sub(r"(\]\([^):]+)\.ipynb\)", r"\1.md)", text)
+        text = text.replace("](../", "](../../").replace("](../../docs/", "](../")
+        (folder / f"{path.stem}.md").write_text(text, "utf-8")
+        for name, content in found["outputs"].items():
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_bytes(content)
+
+
 def setup(app):
     """Connect the hooks."""
+    app.connect("builder-inited", _tutorial)
     app.connect("source-read", _settings)
     app.connect("source-read", _files)
     app.connect("source-read", _room)

@@ -86,39 +86,45 @@ def _advice(error: OSError) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="ekman-expressions",
-        description="Where on the face does an expression classifier look? "
-        "'ekman-expressions COMMAND --help' has examples of each command.",
+        description="Where on the face does an expression classifier look?",
+        epilog="Each command has examples: ekman-expressions COMMAND --help",
     )
     parser.add_argument("--version", action="version", version=__version__)
     verbs = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    about = "run a study, or some of its steps; what is done is skipped"
-    run = _verb(verbs, _run, "run", about, "run demo", "run mine.toml --from heatmaps --dry-run", root=True)
+    about = "run a study, or some of its steps; finished steps are skipped"
+    examples = "run demo", "run mine.toml --dry-run", "run mine.toml --from heatmaps --scheduler local:4"
+    run = _verb(verbs, _run, "run", about, *examples, root=True)
     run.add_argument("experiment", nargs="?", metavar="EXPERIMENT", help=f"{_EXPERIMENT}; default: demo")
     run.add_argument("--preset", help="the same as EXPERIMENT")
-    run.add_argument("--list", action="store_true", help="list the steps, and run nothing")
-    run.add_argument("--dry-run", action="store_true", help="say what would run, and why; run nothing")
-    run.add_argument("--steps", help=f"names separated by commas; default: all of {', '.join(STEPS)}")
-    run.add_argument("--from", dest="first", metavar="STEP", help="start with this step")
+    run.add_argument("--list", action="store_true", help="list the steps and what each makes; run nothing")
+    run.add_argument("--dry-run", action="store_true", help="say which steps would run, and why; run nothing")
+    run.add_argument("--steps", help=f"only these, separated by commas; default: all of {', '.join(STEPS)}")
+    run.add_argument("--from", dest="first", metavar="STEP", help="this step and all after it")
     run.add_argument(
         "--scheduler",
         metavar="WHERE",
-        help="'local:4': four processes here; 'tcp://host:8786': a Dask cluster; default: this process",
+        help="'local:4': in four processes on this machine; 'tcp://host:8786': on a Dask cluster; "
+        "default: in this process",
     )
 
     _explain_verb(verbs)
 
-    about = "write a settings file to start your own experiment from"
+    about = "write a settings file, to be edited for an experiment of your own"
     init = _verb(verbs, _init, "init", about, "init mine.toml", "init mine.toml --preset paper")
     init.add_argument(
         "file", type=Path, metavar="FILE", help="such as mine.toml; its name names the experiment"
     )
-    init.add_argument("--preset", choices=presets(), default="demo", help="copied; default: demo")
+    init.add_argument(
+        "--preset", choices=presets(), default="demo", help="whose settings are copied; default: demo"
+    )
 
     about = "list the databases and their terms of use, or check a copy of one"
     examples = "datasets", "datasets ckplus /data/CK+", "datasets lab /data/lab --option 'subject=(S\\d+)_'"
     databases = _verb(verbs, _datasets, "datasets", about, *examples)
-    databases.add_argument("name", nargs="?", metavar="NAME", help="any other name is a folder of yours")
+    databases.add_argument(
+        "name", nargs="?", metavar="NAME", help="one of those listed, or any name for a folder of your own"
+    )
     databases.add_argument(
         "folder", nargs="?", type=Path, metavar="ROOT", help="the folder where its copy lies"
     )
@@ -127,10 +133,10 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="an option of the database, as in [faces.options.NAME]; may be repeated",
+        help="an option of the database, as in [faces.options.NAME] of a settings file; may be repeated",
     )
 
-    about = "make pages of an experiment that open from disk"
+    about = "make the HTML report of an experiment; it opens from disk"
     examples = "report demo", "report --heatmaps /data/heatmaps --output pages"
     pages = _verb(verbs, _report, "report", about, *examples, root=True)
     pages.add_argument("experiment", nargs="?", metavar="EXPERIMENT", help=_EXPERIMENT)
@@ -140,14 +146,16 @@ def _parser() -> argparse.ArgumentParser:
         metavar="PATH",
         help="instead of an experiment, a folder of heatmaps alone, laid out like the released one",
     )
-    pages.add_argument("--output", type=Path, help="with --heatmaps: the folder of the pages")
+    pages.add_argument(
+        "--output", type=Path, metavar="DIR", help="with --heatmaps: where the report is written"
+    )
     pages.add_argument(
         "--faces",
         action=argparse.BooleanOptionalAction,
-        help="show single faces; by default only those of bundled databases, see the terms of the others",
+        help="show single faces, or none; default: only those of bundled databases",
     )
 
-    about = "recompute the published scores from the released heatmaps"
+    about = "recompute the published scores from the heatmaps that the study's authors released"
     verify = _verb(verbs, _verify, "verify", about, "verify", "verify --published /data/heatmaps")
     verify.add_argument(
         "--published",
@@ -156,21 +164,25 @@ def _parser() -> argparse.ArgumentParser:
         help="folder with GRAY/heatmaps_by_cv and GROUND_TRUTH; default: look for it, else download",
     )
 
-    _verb(verbs, _info, "info", "say all that a bug report needs: versions, machine, paths", "info")
+    _verb(verbs, _info, "info", "print what a bug report needs: versions, machine, paths", "info")
 
-    about = "copy the study's notebooks into a folder, to be run and changed there"
+    about = "copy the notebooks into a folder, to be run and changed there"
     copies = _verb(verbs, _notebooks, "notebooks", about, "notebooks my_notebooks")
-    copies.add_argument("folder", type=Path, metavar="DIR", help="made if needed; no file in it is replaced")
+    copies.add_argument(
+        "folder", type=Path, metavar="DIR", help="made if it is missing; existing files are not replaced"
+    )
 
-    about = "look at every artefact of an experiment: missing, stale, foreign, damaged"
+    about = "look for files of an experiment that are missing, outdated, damaged, or do not belong there"
     verb = _verb(verbs, _check, "check", about, "check demo", root=True)
-    verb.add_argument("experiment", help=_EXPERIMENT)
+    verb.add_argument("experiment", metavar="EXPERIMENT", help=_EXPERIMENT)
 
-    about = "compare an experiment's numbers with expected ones"
+    about = "compare the numbers of an experiment with those that are expected"
     expect = _verb(verbs, _expect, "expect", about, "expect demo", root=True)
-    expect.add_argument("experiment", help=_EXPERIMENT)
-    expect.add_argument("--table", type=Path, help="expected numbers (CSV); default: those of the preset")
-    expect.add_argument("--update", action="store_true", help="write the obtained numbers into --table")
+    expect.add_argument("experiment", metavar="EXPERIMENT", help=_EXPERIMENT)
+    expect.add_argument(
+        "--table", type=Path, metavar="FILE", help="the expected numbers (CSV); default: those of the preset"
+    )
+    expect.add_argument("--update", action="store_true", help="write the numbers obtained into --table")
     return parser
 
 
@@ -186,17 +198,22 @@ def _verb(
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verb.set_defaults(command=command)
-    verb.add_argument("-q", "--quiet", action="store_true", help="no progress bars, as for a log file")
+    verb.add_argument("-q", "--quiet", action="store_true", help="draw no progress bars (for log files)")
     verb.add_argument(
-        "-v", "--verbose", action="store_true", help="where an error arose, and what libraries log"
+        "-v", "--verbose", action="store_true", help="show where an error arose, and what libraries log"
     )
     if root:
-        verb.add_argument("--root", type=Path, help="where datasets/, models/, results/ ... lie")
+        verb.add_argument(
+            "--root",
+            type=Path,
+            metavar="DIR",
+            help="the folder of datasets/, models/, results/ ...; default: repository or current folder",
+        )
     return verb
 
 
 def _explain_verb(verbs: Any) -> None:
-    about = "explain what a network sees in pictures of faces, in one command"
+    about = "explain what a network predicts of pictures of faces, and draw it"
     examples = (
         "explain photo.jpg --out figure.png",
         "explain photos/ --model net.onnx --classes angry,happy,sad --side 48 --channels gray",
@@ -204,30 +221,34 @@ def _explain_verb(verbs: Any) -> None:
     )
     verb = _verb(verbs, _explain, "explain", about, *examples)
     verb.add_argument(
-        "pictures", nargs="+", metavar="PICTURE", help="image files, or one folder or table (CSV)"
+        "pictures", nargs="+", metavar="PICTURE", help="image files, or one folder, or one table (CSV)"
     )
     verb.add_argument("--out", type=Path, default=Path("explained.png"), metavar="FILE", help=(
-        "the figure (.png, .svg, .pdf); each of several faces gets one, with its name; default: explained.png"
+        "the figure to write (.png, .svg, .pdf); of several faces each gets its own, with the face's name; "
+        "default: explained.png"
     ))  # fmt: skip
     verb.add_argument("--no-crop", action="store_true", help="the pictures are square crops of faces already")
     verb.add_argument("--explainer", default="lime", help=f"one of {', '.join(EXPLAINERS)}; default: lime")
     verb.add_argument("--target", metavar="CLASS", help="the class to explain; default: the predicted one")
-    verb.add_argument("--seed", type=int, default=0, help="of the random samples; default: 0")
+    verb.add_argument("--seed", type=int, default=0, help="seed of the random samples; default: 0")
     verb.add_argument(
         "--option", action="append", default=[], metavar="KEY=VALUE",
-        help="a setting of the explainer, such as samples=500 or hidden=mean; may be repeated",
+        help="a setting of the explainer, such as samples=5000 or hidden=mean; may be repeated",
     )  # fmt: skip
     verb.add_argument(
         "--model", metavar="FILE",
-        help="Keras, ONNX, torch or SavedModel, or file.py:function; default: a small example network that "
-        "learned synthetic faces. What follows describes it, see docs/own_model.md",
+        help="a Keras, ONNX, PyTorch or SavedModel file, or file.py:function, described by the options below "
+        "(see docs/own_model.md); default: a small example network that learned synthetic faces",
     )  # fmt: skip
-    verb.add_argument("--classes", metavar="A,B,...", type=_names, help="all its outputs, in their order")
+    verb.add_argument(
+        "--classes", metavar="A,B,...", type=_names, help="the names of all its outputs, in their order"
+    )
     verb.add_argument(
         "--mask", action="append", default=[], metavar="CLASS=REGION,...",
-        help="where a class of your own shows, as parts of the face (mouth,brows,...); may be repeated",
+        help="the parts of the face (mouth,brows,...) where you expect a class that is not one of the six; "
+        "may be repeated",
     )  # fmt: skip
-    verb.add_argument("--side", type=int, metavar="PIXELS", help="of the square images that it takes")
+    verb.add_argument("--side", type=int, metavar="PIXELS", help="side of the square images that it takes")
     for name in ("channels", "preprocessing", "layout", "output"):
         field = OwnModel.model_fields[name]
         choices = [choice for choice in get_args(field.annotation) if choice]
@@ -264,7 +285,10 @@ def _explain(options: argparse.Namespace) -> int:
         print(f"left out: {row.item}: {row.reason}")
     found = explain(model, faces, options.explainer, targets=options.target, seed=options.seed, **settings)
     if options.model is None:
-        print("The example network learned synthetic faces: of photographs it knows little. Yours: --model")
+        print(
+            "This is the example network, which learned synthetic faces; of photographs it knows little. "
+            "Name your own with --model."
+        )
     for place, row in enumerate(found.table.itertuples()):
         path = out if len(found) == 1 else out.with_stem(f"{out.stem}_{row.image_id}")
         figures.save(found.plot(place), path)
@@ -307,7 +331,8 @@ def _run(options: argparse.Namespace) -> int:
         study.run(experiment, *names, first=options.first, steps=STEPS, echo=True)
     print("Where to look:")
     for step in STEPS.values():
-        print(f"  {step.name:<14} {folder_of(experiment, step)}: {step.what}")
+        if not names or step.name in names:
+            print(f"  {step.name:<14} {folder_of(experiment, step)}: {step.what}")
     return 0
 
 

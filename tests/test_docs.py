@@ -1,5 +1,6 @@
 """The site of the documentation builds without a warning, and every page is in its menu."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -44,6 +45,14 @@ def test_the_site_builds_without_warnings_and_loads_nothing_from_elsewhere(tmp_p
         assert name in settings
     files = (tmp_path / "site" / "files.html").read_text("utf-8").replace("’", "'")
     assert all(step.what in files for step in STEPS.values())
+    # The tutorial: each notebook's page has all pictures and tables that the notebook holds.
+    for notebook in sorted((DOCS.parent / "notebooks").glob("*.ipynb")):
+        page = (tmp_path / "site" / "tutorial" / f"{notebook.stem}.html").read_text("utf-8")
+        cells = json.loads(notebook.read_text("utf-8"))["cells"]
+        shown = [set(output.get("data", ())) for cell in cells for output in cell.get("outputs", ())]
+        assert page.count("../_images/") >= sum(bool(kinds & {"image/png", "image/jpeg"}) for kinds in shown)
+        assert page.count("<table") >= sum("text/html" in kinds for kinds in shown)
+        assert f'href="tutorial/{notebook.stem}.html"' in home and ".ipynb)" not in page
     for loaded in ('src="http', 'rel="stylesheet" href="http'):
         assert loaded not in home
 

@@ -274,7 +274,7 @@ def test_a_foreign_run_json_is_named(experiment, kitchen, text):
 def test_a_step_with_nothing_to_do_says_why(experiment):
     alone = with_(experiment, "explanation", compare=())
     found = run(alone, "explainers")
-    assert found.notes == ["explanation.compare names no explainer: nothing to compare"]
+    assert found.notes == ["explanation.compare names no explainer"]
 
 
 def test_omissions_are_grouped_by_reason_the_most_frequent_first():

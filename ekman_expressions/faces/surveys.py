@@ -212,7 +212,12 @@ def catalogue(name: str | None = None) -> str:
     synthetic: rendered faces with known action units
     """
     if name is not None:
-        return "\n".join(_card(name, _database(name)))
+        return "\n".join(
+            [
+                *_card(name, _database(name)),
+                *_facts({f"option {key}": option.help for key, option in _ANY.items()}),
+            ]
+        )
     head = ["name", "persons", *EXPRESSIONS, "others"]
     lines = ["Images per expression in a complete copy, with the default options:", ""]
     lines.append(f"  {head[0]:<11}" + "".join(f"{text:>10}" for text in head[1:]))
@@ -225,6 +230,9 @@ def catalogue(name: str | None = None) -> str:
         lines += ["", *_card(key, known)]
     lines += [
         "",
+        "Options of every database:",
+        *_facts({f"option {key}": option.help for key, option in _ANY.items()}),
+        "",
         "Terms are given in our own words and may have changed: only the owners' own text is binding.",
         "Check a copy with: ekman-expressions datasets NAME ROOT",
     ]
@@ -232,9 +240,13 @@ def catalogue(name: str | None = None) -> str:
 
 
 def _card(name: str, known: _Database) -> list[str]:
-    lines = [f"{name}: {known.title}"]
     facts = {"layout": known.layout, "terms": known.use, "access": known.access, "cite": known.reference}
-    facts |= {f"option {key}": option.help for key, option in (known.options | _ANY).items()}
+    facts |= {f"option {key}": option.help for key, option in known.options.items()}
+    return [f"{name}: {known.title}", *_facts(facts)]
+
+
+def _facts(facts: Mapping[str, str]) -> list[str]:
+    lines = []
     for key, text in facts.items():
         lines += textwrap.wrap(
             text,

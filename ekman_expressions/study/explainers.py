@@ -55,7 +55,7 @@ def compared(experiment: Experiment) -> tuple[str, ...]:
 def _nothing_to_compare(experiment: Experiment) -> str:
     """Say why no explainers are compared; an empty text if some are."""
     names = experiment.explanation.compare
-    return "" if names else "explanation.compare names no explainer: nothing to compare"
+    return "" if names else "explanation.compare names no explainer"
 
 
 def explainers(experiment: Experiment, run: Run) -> None:

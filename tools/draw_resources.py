@@ -229,20 +229,29 @@ def draw_twelve(experiment: Experiment) -> None:
 PAGES = {
     "heatmaps": (
         "Heatmaps",
-        "Where each network looks, by expression: the mean of LIME's explanations in face space, each stretched "
-        "to its own maximum, over the mean face of the expression, with the outline of the Ekman mask (a reference, "
-        "not a truth); the strip at the right is the scale, from the lowest value to the highest. `COLORMAP_JET`, "
-        "`GRAY` and `THRESHOLD` have the same heatmaps in the study's colours, in gray, and cut at Otsu's threshold.",
+        "Each picture is the mean of many explanations by LIME, aligned by the landmarks of the faces, over the mean face of the "
+        "expression. Yellow: hiding this part of the face lowers the network's prediction of the expression most; dark blue: least. "
+        "Each picture is stretched to its own lowest and highest value (the strip at its right): colours say where, not how much. "
+        "The outline is the Ekman mask, the regions that Ekman and Friesen describe for the expression: a reference, not a truth. "
+        "The faces are synthetic.\n\n"
+        "What the scores of such heatmaps are worth: [the published heatmaps](../docs/published.md). Words: "
+        "[glossary](../docs/glossary.md). `COLORMAP_JET`, `GRAY` and `THRESHOLD` have the same heatmaps in the study's colours, in "
+        "gray, and cut at Otsu's threshold.",
     ),
     "barplots": (
         "Scores",
-        "Heatmaps above Otsu's threshold against the Ekman masks, by network, sorted by the average over "
-        "expressions. Dots: folds; dashed: what an all-white mask scores, which knows nothing.",
+        "How far heatmaps above Otsu's threshold agree with the Ekman masks, by network, sorted by the average over expressions. "
+        "IoU is the area that heatmap and mask share, divided by the area that either covers: 0 if they do not touch, 1 if they are "
+        "the same. Dots: folds; dashed: the score of a mask that marks everything, and so knows nothing. A bar that does not pass "
+        "it says little, and an ellipse in the middle of the face passes it easily: "
+        "[what the scores are worth](../docs/statistics.md).",
     ),
     "dendograms": (
         "Dendrograms",
-        "Which networks look at the same places: 1 − Pearson's r between heatmaps, average linkage. Those of all "
-        "folds (`<expression>_by_CV.png`) are in the same folder.",
+        "Which networks look at the same places. The further right two networks join, the more alike are their heatmaps (the axis: "
+        "1 − Pearson's correlation; average linkage). Numbers at branches: in how many per cent of the draws of folds the same "
+        "branch comes back; below about 90 a branch is uncertain ([how this is measured](../docs/known_answers.md#dendrograms)). "
+        "Trees of all folds (`<expression>_by_CV.png`) are in the same folder.",
     ),
 }
 

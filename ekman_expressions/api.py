@@ -33,6 +33,7 @@ from ekman_expressions.measures.uncertainty import (
     split_half,
 )
 from ekman_expressions.zoo import Model, as_model
+from ekman_expressions.zoo.own_settings import OTHER
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -62,7 +63,8 @@ def explain(
     explainer : str
         One of `EXPLAINERS`, e.g. ``"lime"``, ``"kernel_shap"``, ``"grad_cam"``.
     targets : str or sequence of str, optional
-        The class to explain, for all faces or for each; by default the one that is predicted.
+        The class to explain, for all faces or for each; by default the one that is predicted or, where that
+        is neutral or other, which show nowhere on the face, the most probable of the rest.
     seed : int
         All randomness comes from it, the model's name and each face's ``image_id``.
     **settings
@@ -111,7 +113,7 @@ def explain(
             f"{model.name} predicts {predictions.shape[1]} classes, but has the names {', '.join(classes)}. "
             "Name its classes: load_model(model, classes=[...])."
         )
-    chosen = _targets(targets, classes, predictions)
+    chosen = _targets(targets, model, classes, predictions)
     explanations, unseen = [], []
     for place, image_id in enumerate(tqdm(faces.table["image_id"], desc=row.title, unit="face", delay=1)):
         stored = row.query(
@@ -496,9 +498,10 @@ def _mean_face(faces: Faces) -> np.ndarray:
     return np.mean([normalise(np.float32(image) / 255, points) for image, points in pairs], axis=0)
 
 
-def _targets(targets: Any, classes: Sequence[str], predictions: np.ndarray) -> np.ndarray:
+def _targets(targets: Any, model: Model, classes: Sequence[str], predictions: np.ndarray) -> np.ndarray:
     if targets is None:
-        return predictions.argmax(axis=1)
+        nowhere = [name in ("neutral", OTHER) and name not in model.masks for name in classes]
+        return np.where(nowhere, -np.inf, predictions).argmax(axis=1)
     names = [targets] * len(predictions) if isinstance(targets, str) else list(targets)
     if len(names) != len(predictions):
         raise SettingsError(f"'targets' must name one class, or one for each of {len(predictions)} faces.")

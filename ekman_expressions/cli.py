@@ -229,7 +229,11 @@ def _explain_verb(verbs: Any) -> None:
     ))  # fmt: skip
     verb.add_argument("--no-crop", action="store_true", help="the pictures are square crops of faces already")
     verb.add_argument("--explainer", default="lime", help=f"one of {', '.join(EXPLAINERS)}; default: lime")
-    verb.add_argument("--target", metavar="CLASS", help="the class to explain; default: the predicted one")
+    verb.add_argument(
+        "--target",
+        metavar="CLASS",
+        help="the class to explain; default: the most probable but neutral and other",
+    )
     verb.add_argument("--seed", type=int, default=0, help="seed of the random samples; default: 0")
     verb.add_argument(
         "--option", action="append", default=[], metavar="KEY=VALUE",

@@ -49,6 +49,20 @@ def test_a_model_that_reads_the_mouth_highlights_the_mouth(found):
     assert len(set(heatmap.subjects)) == 2 and scores[["low", "high"]].isna().all(axis=None)
 
 
+def test_where_neutral_is_predicted_the_most_probable_expression_is_explained():
+    def mostly_neutral(images):
+        rest = mouth_reader(images)
+        return np.hstack([0.2 * rest, np.full((len(rest), 2), 0.4, np.float32)])
+
+    classes = [*ee.EXPRESSIONS, "neutral", "other"]
+    model = ee.load_model(mostly_neutral, classes=classes, side=64)
+    faces = ee.example_faces(1)
+    most = ee.EXPRESSIONS[mouth_reader(faces.at(64))[0].argmax()]
+    (row,) = ee.explain(model, faces, "occlusion").table.itertuples()
+    assert (row.predicted, row.explained) == ("neutral", most) and row.probability == pytest.approx(0.4)
+    assert ee.explain(model, faces, "occlusion", targets="neutral").table["explained"][0] == "neutral"
+
+
 def test_eight_subjects_give_an_interval():
     mouth = ee.atlas().group("mouth")
     random = np.random.default_rng(0)

@@ -176,7 +176,7 @@ def test_masks_and_their_complements_are_resampled_together():
 def test_a_constant_model_has_no_r2_and_no_sign():
     found = of(record_of(lambda kept: np.full(len(kept), 0.3), _draw_samples(8, 50, 0)))
     assert not found.weights.any() and not found.standard_errors.any()
-    for nothing in (found.r2, found.r2_standard_error, found.flip_rate, found.weighted_flip_rate):
+    for nothing in (found.r2, found.weighted_flip_rate):
         assert np.isnan(nothing)
     assert np.isnan(found.flips).all()
 

@@ -14,7 +14,7 @@ from ekman_expressions.core.errors import DataError, Settings, SettingsError, ch
 from ekman_expressions.core.expressions import EXPRESSIONS, NOT_EXPLAINED, parse_expression
 from ekman_expressions.facespace.masks import atlas
 
-_OTHER = "other"
+OTHER = "other"
 """The name of classes that are neither one of the six expressions nor neutral nor contempt."""
 
 _NOT_A_CLASS = "not a class"
@@ -52,11 +52,11 @@ def _parse_classes(classes: Any, info: ValidationInfo) -> tuple[str, ...]:
     names = []
     for name in classes:
         try:
-            kept = name.strip().lower() in (_OTHER, _NOT_A_CLASS, *own)
+            kept = name.strip().lower() in (OTHER, _NOT_A_CLASS, *own)
             names.append(name.strip().lower() if kept else parse_expression(name))
         except DataError as error:
             raise SettingsError(
-                f"{error} Classes of any further kind are called '{_OTHER}', or have a place in 'masks'; "
+                f"{error} Classes of any further kind are called '{OTHER}', or have a place in 'masks'; "
                 f"outputs that are none are called '{_NOT_A_CLASS}'; classes was {list(classes)}."
             ) from None
     if len({*EXPRESSIONS, *own} & set(names)) < 2:

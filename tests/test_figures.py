@@ -298,12 +298,6 @@ GALLERY = {
         _tree(60), list(_table()["model"]), title="Anger",
         groups={f"{n}_{f}": KINDS[n] for n in NETWORKS for f in FOLDS},
     ),
-    "two studies": lambda: figures.two_studies(
-        pd.DataFrame(RNG.random((12, 2)), list(NETWORKS), ["here (small)", "published"]),
-        pd.DataFrame(RNG.uniform(-1, 1, (13, 6)), [*NETWORKS, "all networks"], list(EKMAN)),
-        {"here (small)": _tree(12), "published": _tree(12)}, groups=KINDS, title="Twelve networks",
-        notes=("Spearman's r = -0.12, p = 0.456", "mean of networks 0.50, of two\nnetworks 0.40, p = 0.123", "r"),
-    ),
     "tree with support": lambda: figures.dendrogram(
         _tree(60), list(_table()["model"]), support=np.linspace(0, 1, 59), groups={}
     ),
@@ -416,23 +410,6 @@ def test_tree_shows_leaves_in_order_with_their_heights():
     assert [(text.get_text(), text.get_position()[1]) for text in axes.texts] == [("46", 20)]
     with pytest.raises(DataError, match="3 leaves, but got 2"):
         figures.dendrogram(linkage, ["a", "b"])
-
-
-def test_two_studies_join_the_ranks_of_a_network_and_show_both_trees():
-    names = ["VGG16", "WeiNet", "Xception"]
-    scores = pd.DataFrame({"here": [0.3, 0.1, 0.2], "published": [0.1, 0.2, 0.3]}, names)
-    matrix = pd.DataFrame([[0.5], [-0.25], [np.nan]], names, ["Fear"])
-    trees = {"here": [[0, 2, 0.2, 2], [1, 3, 0.6, 3]], "published": [[1, 2, 0.1, 2], [0, 3, 0.4, 3]]}
-    figure = figures.two_studies(scores, matrix, trees, groups=KINDS, notes=("a", "b", "c"))
-    order, cells, here, published = (axes for axes in figure.axes if axes.get_label() != "<colorbar>")
-    assert [list(line.get_ydata()) for line in order.lines] == [[1, 3], [3, 2], [2, 1]]
-    assert {"VGG16  0.300", "0.300  Xception"} <= {text.get_text() for text in order.texts}
-    assert [text.get_text() for text in cells.texts] == ["0.50", "-0.25", "–"]
-    for axes, apart in ((here, "WeiNet"), (published, "VGG16")):
-        leaves = [label.get_text() for label in axes.get_yticklabels()]
-        assert sorted(leaves) == names and apart in (leaves[0], leaves[-1])
-    with pytest.raises(DataError, match="trees of all"):
-        figures.two_studies(scores.iloc[:2], matrix, trees)
 
 
 def test_wall_shows_each_heatmap_in_its_place_and_marks_the_missing():

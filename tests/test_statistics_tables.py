@@ -47,7 +47,7 @@ def test_scores_stand_beside_their_intervals_and_baselines(intervals, baselines)
     assert cells.loc["WeiNet", "Anger"] == "0.600 [0.550, 0.650]"
     assert cells.loc["VGG16", "Fear"] == "–"
     assert cells.loc["an all-white mask", "Fear"] == "0.250"
-    assert len(cells) == 3 + len(tables.ROWS)
+    assert len(cells) == 3 + len(tables._ROWS)
     assert "n = 3 folds" in styled.caption and "all-white mask" in styled.caption
     html = styled.to_html()
     assert html.count("font-weight: bold") == 1 and "font-style: italic" in html

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from scipy.stats import spearmanr
+from two_studies import correspondence, two_studies
 
 from ekman_expressions import Experiment, figures
 from ekman_expressions.core.expressions import EXPRESSIONS, title
@@ -194,7 +195,7 @@ def draw_twelve(experiment: Experiment) -> None:
         }
         for root in (experiment.heatmaps_folder, folder)
     )
-    found = trees.correspondence(here, there, seed=experiment.seed)
+    found = correspondence(here, there, seed=experiment.seed)
     iou, facts = iou.loc[found.own.index], found.statistics
     totals = [
         {name: np.mean([maps[key] for key in maps if key[1] == name], axis=0) for name in found.own}
@@ -209,7 +210,7 @@ def draw_twelve(experiment: Experiment) -> None:
     def chance(p: float) -> str:
         return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
-    figure = figures.two_studies(
+    figure = two_studies(
         iou,
         rows,
         dict(zip(iou.columns, map(trees.linkage, found.distances), strict=True)),

@@ -38,7 +38,6 @@ from ekman_expressions.figures.matrices import (
     confusion_matrices,
     dendrogram,
     sensitivity_matrices,
-    two_studies,
 )
 from ekman_expressions.figures.walls import (
     agreement_wall,
@@ -56,7 +55,7 @@ __all__ = (
     + ["score_intervals", "training_effort"]
     + ["area_curves", "erasure_curves", "learning_curves", "null_distribution", "reliability_boxes"]
     + ["alignment_page", "causal_layers", "explained_face", "explained_faces", "explanation", "warp"]
-    + ["annotated_matrix", "confusion_matrices", "dendrogram", "sensitivity_matrices", "two_studies"]
+    + ["annotated_matrix", "confusion_matrices", "dendrogram", "sensitivity_matrices"]
     + ["agreement_wall", "atlas", "causal_wall", "heatmap_figure", "heatmap_wall", "masks_wall"]
     + ["region_faces"]
 )

@@ -23,7 +23,7 @@ from ekman_expressions.core.errors import DataError, check_option
 from ekman_expressions.core.files import atomic_path
 from ekman_expressions.zoo import NETWORKS
 
-P = ParamSpec("P")
+_P = ParamSpec("_P")
 
 PALETTE: tuple[str, ...] = (
     "#0072B2",
@@ -49,7 +49,7 @@ COLUMN, PAGE, PAGE_HEIGHT = 3.5, 7.1, 9.6
 
 On a web page of 880 pixels, 660 points, a page's letters are as large as they are drawn."""
 
-SCALE = 9 / 7
+_SCALE = 9 / 7
 """Figures are drawn so much larger than they are printed: letters of 9 points on a screen are 7 in print."""
 
 SIGNED, UNSIGNED, MOVEMENT = "RdBu_r", "viridis", "inferno"
@@ -58,12 +58,12 @@ SIGNED, UNSIGNED, MOVEMENT = "RdBu_r", "viridis", "inferno"
 MISSING, GRID = "#DDDDDD", "#E5E5E5"
 """The colours of what is missing (always hatched or labelled too), and of lines behind the data."""
 
-DASHES = ("-", (0, (4, 2)), (0, (1, 1.5)), "-.")
+_DASHES = ("-", (0, (4, 2)), (0, (1, 1.5)), "-.")
 """How lines of baselines differ."""
 
 SCREEN_DPI, FILE_DPI = 100, 200
 
-STYLE: dict[str, Any] = {
+_STYLE: dict[str, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
     "axes.titlesize": 10,
@@ -147,12 +147,12 @@ def save(figure: Figure, path: Path, *, caption: str = "", alt: str = "") -> Non
     check_option(path.suffix, "the suffix of a figure", noted)
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update(STYLE)
+        matplotlib.rcParams.update(_STYLE)
         with atomic_path(path) as temporary:
             figure.savefig(temporary, dpi=FILE_DPI, metadata=noted[path.suffix])
 
 
-def _styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+def _styled(draw: Callable[_P, Figure]) -> Callable[_P, Figure]:
     """Draw in the package's style, whatever the caller's, and settle the layout once.
 
     A layout that is computed at every later drawing moves a little each time, and a figure that
@@ -160,12 +160,12 @@ def _styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
     """
 
     @functools.wraps(draw)
-    def drawn(*args: P.args, **kwargs: P.kwargs) -> Figure:
+    def drawn(*args: _P.args, **kwargs: _P.kwargs) -> Figure:
         import matplotlib
 
         with matplotlib.rc_context():
             matplotlib.rcdefaults()
-            matplotlib.rcParams.update(STYLE)
+            matplotlib.rcParams.update(_STYLE)
             figure = draw(*args, **kwargs)
             figure.draw_without_rendering()
             figure.set_layout_engine("none")
@@ -194,7 +194,7 @@ def _picture_class() -> type[Figure]:
 def _new_figure(width: float, height: float, title: str = "", *, layout: str = "constrained") -> Figure:
     """Return an empty figure of so many printed inches, and more for its title, without any backend."""
     lines = wrap(title, int(width / 0.085))
-    size = width * SCALE, (height + 0.22 * len(lines)) * SCALE
+    size = width * _SCALE, (height + 0.22 * len(lines)) * _SCALE
     figure = _picture_class()(figsize=size, layout=layout)
     if title:
         figure.suptitle("\n".join(lines))
@@ -218,14 +218,14 @@ def _bare(axes: Axes) -> None:
     axes.spines[:].set_visible(False)
 
 
-def _mark_missing(axes: Axes, text: str = "no data") -> None:
+def _mark_missing(axes: Axes) -> None:
     """Fill empty axes with gray hatching and say so, so that missing is not taken for zero."""
     from matplotlib.patches import Rectangle
 
     axes.add_patch(
         Rectangle((0, 0), 1, 1, transform=axes.transAxes, facecolor=MISSING, edgecolor="white", hatch="////")
     )
-    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center")
+    axes.text(0.5, 0.5, "no data", transform=axes.transAxes, ha="center", va="center")
 
 
 def _show(axes: Axes, image: np.ndarray, title: str = "", **options: Any) -> AxesImage:
@@ -273,7 +273,7 @@ def _colour_bar(
     figure: Figure, shown: ScalarMappable, axes: Any, label: str = "", **options: Any
 ) -> Colorbar:
     """Add a scale of at most 1.9 printed inches without a frame."""
-    shrink = min(1, 1.9 * SCALE / figure.get_figheight())
+    shrink = min(1, 1.9 * _SCALE / figure.get_figheight())
     bar = figure.colorbar(
         shown, ax=axes, label=label, **{"shrink": shrink, "aspect": 16, "pad": 0.02} | options
     )

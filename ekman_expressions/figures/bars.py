@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 from ekman_expressions.core.errors import DataError
 from ekman_expressions.figures._style import (
+    _DASHES,
     COLUMN,
-    DASHES,
     PAGE,
     PALETTE,
     _bare,
@@ -40,7 +40,7 @@ _FOLD = {
     "markeredgecolor": "black",
     "markeredgewidth": 0.6,
 }
-_BASELINES = tuple(zip(DASHES, ("black", PALETTE[3], "black", PALETTE[2]), strict=True))
+_BASELINES = tuple(zip(_DASHES, ("black", PALETTE[3], "black", PALETTE[2]), strict=True))
 _EFFORT = {
     "test_accuracy": "accuracy,\ntest faces",
     "accuracy": "accuracy,\ntraining faces",
@@ -97,7 +97,7 @@ def barplot(
     looks = {
         name: {"linestyle": "none", "marker": "|", "markersize": 10, "markeredgewidth": 2.2}
         if isinstance(reference, Mapping) and not panels
-        else {"linestyle": DASHES[place % len(DASHES)]}
+        else {"linestyle": _DASHES[place % len(_DASHES)]}
         for place, (name, reference) in enumerate(references.items(), start=1)
     }
     places = np.arange(len(order))

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 from ekman_expressions.core.errors import DataError
 from ekman_expressions.figures._style import (
+    _DASHES,
     COLUMN,
-    DASHES,
     PAGE,
     PALETTE,
     _legend,
@@ -204,8 +204,8 @@ def area_curves(table: pd.DataFrame, *, folds: int, title: str = "") -> Figure:
     grid = _panels(figure, len(names), columns, sharex=True, sharey=True)
     networks = table[table["kind"] == "network"]["name"].nunique()
     baselines = {
-        "centre_prior": ("centre prior: centred ellipse", PALETTE[3], DASHES[1]),
-        "random_pixels": ("baseline: random pixels", "black", DASHES[2]),
+        "centre_prior": ("centre prior: centred ellipse", PALETTE[3], _DASHES[1]),
+        "random_pixels": ("baseline: random pixels", "black", _DASHES[2]),
     }
     for axes, expression in zip(grid, names, strict=True):
         part = table[table["expression"] == expression]
@@ -268,10 +268,10 @@ def null_distribution(
     )
     axes.axvline(observed, color=PALETTE[0], linewidth=2, label=f"as observed ({observed:.3f})")
     axes.axvline(
-        null.mean(), color="black", linestyle=DASHES[2], label=f"chance: their mean ({null.mean():.3f})"
+        null.mean(), color="black", linestyle=_DASHES[2], label=f"chance: their mean ({null.mean():.3f})"
     )
     for place, (name, value) in enumerate((baselines or {}).items()):
-        look = {"color": PALETTE[3 - place % 2], "linestyle": DASHES[1 + 2 * (place % 2)]}
+        look = {"color": PALETTE[3 - place % 2], "linestyle": _DASHES[1 + 2 * (place % 2)]}
         axes.axvline(value, label=f"{name} ({value:.3f})", **look)
     axes.set(xlabel="mean IoU above that of random pixels, as many", ylabel="count")
     _legend(figure, axes.get_legend_handles_labels()[0], 2)

@@ -22,7 +22,6 @@ from ekman_expressions.figures._style import (
     PAGE,
     PAGE_HEIGHT,
     PALETTE,
-    SCALE,
     SIGNED,
     UNSIGNED,
     _bare,
@@ -187,7 +186,7 @@ def sensitivity_matrices(
     grid = figure.subplots(len(rows), len(columns), squeeze=False)
     shown = None
     numbers = [str(number) for number in range(1, count + 1)]
-    every = max(1, int(np.ceil(0.16 * SCALE * count / (side * SCALE))))
+    every = max(1, int(np.ceil(0.16 * count / side)))
     for (r, c), axes in np.ndenumerate(grid):
         matrix = matrices.get((rows[r], columns[c]))
         _bare(axes)
@@ -252,74 +251,6 @@ def dendrogram(
         axis_label += "; at the branches: support over folds (%)"
     axes.set_xlabel(axis_label)
     return figure
-
-
-@_styled
-def two_studies(
-    scores: pd.DataFrame,
-    correlations: pd.DataFrame,
-    trees: Mapping[str, np.ndarray],
-    *,
-    score: str = "IoU",
-    groups: Mapping[str, str] | None = None,
-    notes: Sequence[str] = ("", "", ""),
-    title: str = "",
-) -> Figure:
-    """Draw two studies of the same networks beside each other: their order, their heatmaps and their trees.
-
-    Parameters
-    ----------
-    scores : (N, 2) DataFrame
-        The score of each network (index) in each study (columns): a line from rank to rank.
-    correlations : (R, C) DataFrame, range [-1, 1]
-        Pearson's r between the two studies' heatmaps, such as networks and all of them × expressions.
-    trees : dict of study to (N - 1, 4) ndarray
-        The linkages, leaves in the order of `scores`; see `measures.correspondence`.
-    score : str
-        What the score is called.
-    groups : dict of network to group, optional
-        Colours the networks and adds a legend.
-    notes : sequence of 3 str
-        Below the order, the heatmaps and the trees: what the correlations of the studies are.
-    """
-    labels = list(scores.index)
-    _require(labels, "networks")
-    if scores.shape[1] != 2 or any(np.shape(tree) != (len(labels) - 1, 4) for tree in trees.values()):
-        raise DataError(f"There must be two scores of each of {len(labels)} networks, and trees of all.")
-    high = 0.17 * max(len(labels), len(correlations))
-    figure = _new_figure(PAGE, 2 * high + 2.2, title)
-    upper, lower = figure.subfigures(2, 1, height_ratios=(high + 1.1, high + 0.9))
-    left, right = upper.subplots(1, 2)
-    _draw_order(left, scores, groups)
-    left.set(title=f"Order by {score}", xlabel=notes[0])
-    values = correlations.to_numpy(float)
-    columns = [str(name) for name in correlations]
-    shown = _annotated(right, values, list(correlations.index), columns, limits=(-1, 1), signed=True)
-    right.set(title="Their heatmaps: Pearson's r", xlabel=notes[1])
-    _colour_bar(figure, shown, right)
-    for axes, (name, linkage) in zip(lower.subplots(1, len(trees)), trees.items(), strict=True):
-        _draw_tree(axes, np.asarray(linkage), labels, groups)
-        axes.set(title=f"Tree: {name}", xlabel="1 − r")
-    lower.supxlabel(notes[2])
-    _legend(figure, _group_entries(groups, labels, marker="s", linestyle="none"))
-    return figure
-
-
-def _draw_order(axes: Axes, scores: pd.DataFrame, groups: Mapping[str, str] | None) -> None:
-    """Draw a line from each network's rank by the first column to that by the second, named at both ends."""
-    ranks = scores.rank(ascending=False, method="first")
-    for name, (first, second) in ranks.iterrows():
-        axes.plot([0, 1], [first, second], "o-", color=_group_colour(groups, name), markersize=4)
-    for side, column in enumerate(scores):
-        for name, value in scores[column].items():
-            text = f"{name}  {value:.3f}" if side == 0 else f"{value:.3f}  {name}"
-            at = (side, ranks.loc[name, column])
-            offset = {"xytext": (8 * (2 * side - 1), 0), "textcoords": "offset points"}
-            axes.annotate(text, at, ha="left" if side else "right", va="center", **offset)
-    axes.set(xlim=(-0.05, 1.05), ylim=(len(scores) + 0.6, 0.4), xticks=(0, 1), yticks=())
-    axes.set_xticklabels(scores.columns)
-    axes.spines[:].set_visible(False)
-    axes.tick_params(length=0)
 
 
 def _draw_tree(

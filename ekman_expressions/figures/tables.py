@@ -15,17 +15,17 @@ from ekman_expressions.core.errors import DataError, check_option
 from ekman_expressions.measures.heatmap_set import HEATMAPS, MEANINGS
 from ekman_expressions.measures.scores import AVERAGE
 
-TITLES: dict[str, str] = {
+_TITLES: dict[str, str] = {
     "iou": "IoU at Otsu's threshold",
     "auc_hull": "AUC within the face hull",
     "residual": "correlation of residuals",
 }
 """What the scores are called in captions and on axes."""
 
-UNITS: dict[str, str] = {"fold": "folds, Nadeau and Bengio", "subject": "subjects, bootstrap"}
+_UNITS: dict[str, str] = {"fold": "folds, Nadeau and Bengio", "subject": "subjects, bootstrap"}
 """The intervals of the table ``intervals``, by the prefix of their columns."""
 
-ROWS: tuple[str, ...] = ("white", "random_pixels", "ellipse_30", "other_masks", "face_prior", "mean_of_masks")
+_ROWS = ("white", "random_pixels", "ellipse_30", "other_masks", "face_prior", "mean_of_masks")
 """The baselines that are shown below scores unless others are asked for."""
 
 _STYLES = [
@@ -42,7 +42,7 @@ def scores_table(
     score: str = "iou",
     *,
     unit: str = "fold",
-    rows: Sequence[str] = ROWS,
+    rows: Sequence[str] = _ROWS,
     against: str = "white",
 ) -> Styler:
     """Lay out a score like the published tables, with intervals, and the baselines below.
@@ -72,7 +72,7 @@ def scores_table(
         If there is no such score, unit or baseline.
     """
     check_option(score, "score", intervals["score"].unique())
-    check_option(unit, "unit", UNITS)
+    check_option(unit, "unit", _UNITS)
     for row in (*rows, against):
         check_option(row, "baseline", MEANINGS)
     chosen = intervals[intervals["score"] == score]
@@ -99,8 +99,8 @@ def scores_table(
     whole = chosen[(chosen["network"] == AVERAGE) & (chosen["expression"] == AVERAGE)].iloc[0]
     chance = f"the baseline '{MEANINGS[against]}'" if not bar.empty else f"chance ({whole['chance']:g})"
     caption = (
-        f"Heatmaps and own masks: {TITLES.get(score, score)}. Mean over folds [95 % interval over "
-        f"{UNITS[unit]}; n = {whole[count]} {count}]. Bold: the interval lies above {chance}. "
+        f"Heatmaps and own masks: {_TITLES.get(score, score)}. Mean over folds [95 % interval over "
+        f"{_UNITS[unit]}; n = {whole[count]} {count}]. Bold: the interval lies above {chance}. "
         "Italic: what maps score that know nothing of the network or of the expression."
     )
     return _styled(cells, weights, caption)
@@ -124,7 +124,7 @@ def baselines_table(baselines: pd.DataFrame, score: str = "iou") -> Styler:
     if MEANINGS[HEATMAPS] in weights.index:
         weights.loc[MEANINGS[HEATMAPS]] = "font-weight: bold"
     caption = (
-        f"What chance gives: {TITLES.get(score, score)}. Mean over folds and networks; in brackets "
+        f"What chance gives: {_TITLES.get(score, score)}. Mean over folds and networks; in brackets "
         "where 95 % of the draws, or of the shifts, lie."
     )
     return _styled(cells, weights, caption)
@@ -151,7 +151,7 @@ def tests_table(tests: pd.DataFrame, score: str = "iou") -> Styler:
     above = " above that of as many random pixels" if score == "iou" else ""
     caption = (
         "Do heatmaps fit the mask of their own expression better than relabelled masks? "
-        f"{TITLES.get(score, score)}{above}; all {chosen['relabellings'].iloc[0]} relabellings, exact. Bold: "
+        f"{_TITLES.get(score, score)}{above}; all {chosen['relabellings'].iloc[0]} relabellings, exact. Bold: "
         "p < 0.05, corrected for the number of networks. By chance the own mask is the best of six in 0.167."
     )
     return _styled(cells, weights, caption)
@@ -171,7 +171,7 @@ def ranking_table(ranking: pd.DataFrame, score: str = "iou") -> Styler:
         ends = zip(part["low"], part["high"], strict=True)
         cells[f"rank, {unit}"] = ["–" if np.isnan(low) else f"{low:.0f} – {high:.0f}" for low, high in ends]
     caption = (
-        f"Networks by {TITLES.get(score, score)}, mean over expressions, and the ranks that each may have: from "
+        f"Networks by {_TITLES.get(score, score)}, mean over expressions, and the ranks that each may have: from "
         "1 + the networks that are surely better to the number not surely worse (differences over folds, or "
         "over subjects, corrected for all pairs; 95 % for all networks at once). "
         f"1 – {len(cells)}: nothing is known."

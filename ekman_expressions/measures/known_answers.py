@@ -14,7 +14,12 @@ from ekman_expressions.facespace.masks import atlas
 from ekman_expressions.facespace.warp import SHAPE
 from ekman_expressions.measures.chance import relabelling_test
 from ekman_expressions.measures.scores import auc
-from ekman_expressions.measures.uncertainty import RESAMPLES, _cluster_bootstrap, interval_of, resample_counts
+from ekman_expressions.measures.uncertainty import (
+    _RESAMPLES,
+    _cluster_bootstrap,
+    interval_of,
+    resample_counts,
+)
 
 REFERENCES = ("displacement", "photometric", "landmarks")
 """What explanations are held against: pixels that moved, and pixels whose colour changed most, in synthetic
@@ -91,7 +96,7 @@ def _summarise_localisation(faces: pd.DataFrame, *, seed: int) -> pd.DataFrame:
     for names, of_cell in faces.groupby(["explainer", "network", "reading"], sort=False):
         codes, subjects = pd.factorize(of_cell["subject"])
         own_seed = derive_seed(seed, "localisation", *names)
-        counts = resample_counts(len(subjects), RESAMPLES, seed=own_seed)
+        counts = resample_counts(len(subjects), _RESAMPLES, seed=own_seed)
         # The first row is the data themselves: every subject once.
         counts = np.vstack([np.ones(len(subjects), int), counts])
         for reference in [name for name in REFERENCES if name in faces]:

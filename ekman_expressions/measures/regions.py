@@ -16,7 +16,7 @@ from ekman_expressions.facespace.heatmaps import heatmap_path, read_gray
 from ekman_expressions.facespace.masks import atlas
 from ekman_expressions.facespace.warp import SHAPE
 from ekman_expressions.measures.chance import centre_distance
-from ekman_expressions.measures.uncertainty import RESAMPLES, _holm, interval_of, resample_counts
+from ekman_expressions.measures.uncertainty import _RESAMPLES, _holm, interval_of, resample_counts
 
 # The atlas' 11 groups, such as the brows, and its 49 single regions.
 _LEVELS = ("group", "region")
@@ -24,7 +24,7 @@ _LEVELS = ("group", "region")
 _ELSEWHERE = "elsewhere"
 """The name of all pixels that are in no region."""
 
-ALL = "all"
+_ALL = "all"
 """The name of all networks together."""
 
 
@@ -85,7 +85,7 @@ def _region_shares(
     if not sums.sum() > 0:
         raise DataError(f"The {len(masses)} maps have no mass to share out.")
     share = sums.sum(axis=0) / sums.sum()
-    drawn = resample_counts(len(sums), RESAMPLES, seed=seed) @ sums
+    drawn = resample_counts(len(sums), _RESAMPLES, seed=seed) @ sums
     with np.errstate(invalid="ignore"):
         drawn = drawn / drawn.sum(axis=1, keepdims=True)
     centre, hull = (baselines.div(baselines.sum(axis=1), axis=0))[masses.columns].to_numpy()
@@ -125,7 +125,7 @@ def _region_table(
             network: [cells[network, expression]] for network in networks if (network, expression) in cells
         }
         if len(networks) > 1:
-            parts[ALL] = [part for of_network in parts.values() for part in of_network]
+            parts[_ALL] = [part for of_network in parts.values() for part in of_network]
         for network, of_network in parts.items():
             masses = pd.concat([of_cell for of_cell, _ in of_network], ignore_index=True)
             clusters = [cluster for _, of_cell in of_network for cluster in of_cell]

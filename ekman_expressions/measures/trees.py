@@ -6,16 +6,15 @@ others have given the same branches?) and against relabelled networks.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import combinations, combinations_with_replacement
 from math import comb, factorial, prod
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from ekman_expressions.core.errors import DataError, check_range
-from ekman_expressions.measures.uncertainty import RESAMPLES, _mean_known
+from ekman_expressions.measures.uncertainty import _RESAMPLES
 
 _MOST_RELABELLINGS = 20_000
 _MOST_DRAWS = 500
@@ -177,7 +176,7 @@ def _fold_reliability(
     random = np.random.default_rng(seed)
     places = [np.flatnonzero(folds == fold) for fold in np.unique(folds)]
     as_extreme = 1
-    for _ in range(RESAMPLES):
+    for _ in range(_RESAMPLES):
         shuffled = networks.copy()
         for place in places:
             shuffled[place] = random.permutation(networks[place])
@@ -190,7 +189,7 @@ def _fold_reliability(
         "different": float(values[~same].mean()),
         "auc": float(auc),
         # The names as they are count as one exchange: p is never 0 (doi:10.2202/1544-6115.1585).
-        "p": float(as_extreme / (RESAMPLES + 1)),
+        "p": float(as_extreme / (_RESAMPLES + 1)),
         "pairs": pairs,
     }
 
@@ -230,90 +229,6 @@ def _split_test(matrices: Sequence[np.ndarray], first: Sequence[bool], *, seed: 
     as_extreme = int((null >= observed - 1e-12).sum())
     p = as_extreme / len(null) if exact else (as_extreme + 1) / (len(null) + 1)
     return {"difference": float(observed), "p": p, "relabellings": len(null)}
-
-
-class Correspondence(NamedTuple):
-    """How alike two sets of heatmaps of the same networks are; see `correspondence`."""
-
-    own: pd.DataFrame
-    """Pearson's r between the two heatmaps of each network (row) and expression; NaN where one is missing."""
-    distances: tuple[np.ndarray, np.ndarray]
-    """1 - r between the networks within each set, (N, N), means over expressions, in the order of `own`."""
-    statistics: dict[str, float]
-    """``own``: mean r; ``others``: mean r of two networks; ``own_p``; ``trees``: r of the distances; ``trees_p``."""
-
-
-def correspondence(
-    first: Mapping[tuple[str, str], np.ndarray],
-    second: Mapping[tuple[str, str], np.ndarray],
-    *,
-    seed: int = 0,
-) -> Correspondence:
-    """Compare the heatmaps of two studies: does a network look at the same places in both?
-
-    All heatmaps of faces are somewhat alike, so that r between those of one network says little beside r
-    between those of two networks. Its p values come from exchanging the networks' names in one study, the
-    same way in all expressions: 20,000 random exchanges, and the names as they are.
-
-    Parameters
-    ----------
-    first, second : dict of (network, expression) to (H, W) ndarray
-        Networks that have a heatmap in both, at least three, are compared; constant ones count as missing.
-    seed : int
-        For the exchanges.
-
-    References
-    ----------
-    Mantel (1967), Cancer Research 27, 209-220.
-
-    Examples
-    --------
-    >>> maps = {(name, "fear"): np.eye(4)[place : place + 1] for place, name in enumerate("abcd")}
-    >>> found = correspondence(maps, maps)
-    >>> float(found.own.loc["a", "fear"]), round(found.statistics["others"], 3)
-    (1.0, -0.333)
-    """
-    shared = [key for key in first if key in second]
-    networks, expressions = (list(dict.fromkeys(key[axis] for key in shared)) for axis in (0, 1))
-    if len(networks) < 3:
-        raise DataError(
-            f"Three networks or more must be in both sets, but got {', '.join(networks) or 'none'}."
-        )
-    size = np.size(first[shared[0]])
-    units = np.full((2, len(expressions), len(networks), size), np.nan)
-    for which, maps in enumerate((first, second)):
-        for network, expression in shared:
-            flat = np.ravel(maps[network, expression]).astype(float)
-            if flat.size != size:
-                raise DataError(f"All heatmaps must have {size} pixels, but one has {flat.size}.")
-            if np.ptp(flat):
-                flat -= flat.mean()
-                place = expressions.index(expression), networks.index(network)
-                units[(which, *place)] = flat / np.linalg.norm(flat)
-    across = np.clip(units[0] @ units[1].swapaxes(1, 2), -1, 1)
-    own = pd.DataFrame(across.diagonal(axis1=1, axis2=2).T, networks, expressions)
-    mean = _mean_known(across, axis=0)
-    apart = tuple(_as_distances(_mean_known(maps @ maps.swapaxes(1, 2), axis=0)) for maps in units)
-    if not np.isfinite([mean, *apart]).all():
-        raise DataError("Two networks have no expression in which both have a heatmap.")
-    rows, columns = np.triu_indices(len(networks), k=1)
-    random = np.random.default_rng(seed)
-    orders = [
-        np.arange(len(networks)),
-        *(random.permutation(len(networks)) for _ in range(_MOST_RELABELLINGS)),
-    ]
-    fits = np.array([mean[orders[0], order].mean() for order in orders])
-    trees = np.array([apart[1][order[rows], order[columns]] for order in orders])
-    trees = (trees - trees[0].mean()) @ (apart[0][rows, columns] - apart[0][rows, columns].mean())
-    spread = len(rows) * apart[0][rows, columns].std() * apart[1][rows, columns].std()
-    statistics = {
-        "own": fits[0],
-        "others": (mean.sum() - np.trace(mean)) / (mean.size - len(mean)),
-        "own_p": (fits >= fits[0] - 1e-12).mean(),
-        "trees": trees[0] / spread if spread > 1e-12 else np.nan,
-        "trees_p": (trees >= trees[0] - 1e-12).mean(),
-    }
-    return Correspondence(own, apart, {name: float(value) for name, value in statistics.items()})
 
 
 def pair_matrix(pairs: pd.DataFrame, value: str) -> pd.DataFrame:

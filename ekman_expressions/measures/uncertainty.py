@@ -20,7 +20,7 @@ from ekman_expressions.measures.scores import auc
 _LEVEL = 0.95
 """The confidence level of all intervals."""
 
-RESAMPLES = 2000
+_RESAMPLES = 2000
 """Bootstrap resamples of numbers, unless another number is given."""
 
 SUBJECT_RESAMPLES = 400
@@ -97,7 +97,7 @@ def _cluster_bootstrap(
     clusters: Sequence[object] | None = None,
     *,
     seed: int,
-    resamples: int = RESAMPLES,
+    resamples: int = _RESAMPLES,
 ) -> Interval:
     """Bootstrap the mean of values, (N,), over clusters: the subject, or fold, of each (else its own); NaN is left out."""
     values = np.asarray(values, np.float64)

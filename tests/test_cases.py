@@ -5,8 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from database_replicas import fer_rows, ids, put, reasons
-from made_databases import BUNDLED, experiment_on, small_database, write_database
+from made_databases import BUNDLED, experiment_on, fer_rows, ids, put, reasons, small_database, write_database
 from PIL import Image
 
 import ekman_expressions as ee

@@ -5,8 +5,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-from database_replicas import fega, png, put
-from made_databases import BUNDLED
+from made_databases import BUNDLED, fega, png, put
 from PIL import Image
 
 from ekman_expressions.core.errors import DataError, MissingError, SettingsError

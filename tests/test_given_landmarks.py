@@ -5,8 +5,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-from database_replicas import png, put
-from made_databases import BUNDLED, experiment_on, small_database
+from made_databases import BUNDLED, experiment_on, png, put, small_database
 from test_api import mouth_reader
 
 import ekman_expressions as ee

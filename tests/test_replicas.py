@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny_network
-from database_replicas import put
+from made_databases import put
 from PIL import Image
 
 from ekman_expressions import Experiment

@@ -21,7 +21,6 @@ LONG = (
     "test_training.py",
     "test_zoo.py",
     "test_legacy_h5.py",
-    "test_training_validation.py",
 )
 """Files that take longest. They start first, so that processes which share the tests end together."""
 

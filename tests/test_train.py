@@ -3,7 +3,6 @@
 import functools
 import hashlib
 import json
-import math
 import signal
 import subprocess
 import sys
@@ -118,24 +117,6 @@ def test_a_killed_training_resumes_to_the_same_bytes(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_rmsprop_resumes_too_but_not_with_another_schedule(tmp_path, monkeypatch):
-    import keras
-
-    def options(steps):
-        decay = keras.optimizers.schedules.CosineDecay(0.0, 8, warmup_target=0.01, warmup_steps=steps)
-        return HARD | {"optimizer": "rmsprop", "learning_rate": decay, "schedule": "constant"}
-
-    path = tmp_path / "checkpoint.npz"
-    interrupt(monkeypatch, path, 1, **options(4))
-    kept = path.read_bytes()
-    with pytest.warns(UserWarning, match="resumes after epoch 1"):
-        resumed = tiny_train(checkpoint=path, **options(4))
-    assert digest(resumed) == digest(tiny_train(**options(4)))
-    path.write_bytes(kept)
-    with pytest.warns(UserWarning, match="other settings"):
-        tiny_train(checkpoint=path, **options(3))
-
-
 def test_a_checkpoint_of_another_training_or_a_damaged_one_is_not_used(tmp_path, monkeypatch):
     path = tmp_path / "checkpoint.npz"
     interrupt(monkeypatch, path, 1)
@@ -145,6 +126,7 @@ def test_a_checkpoint_of_another_training_or_a_damaged_one_is_not_used(tmp_path,
     for content, change, message in (
         (whole, {"seed": 1}, "is of a training with other settings, images"),
         (whole, {"faces": faces(seed=1)}, "is of a training with other settings, images"),
+        (whole, {"optimizer": "rmsprop"}, "is of a training with other settings, images"),
         (whole[:-2000], {}, "is damaged"),
         (flipped, {}, "is damaged"),
     ):
@@ -154,15 +136,7 @@ def test_a_checkpoint_of_another_training_or_a_damaged_one_is_not_used(tmp_path,
         assert len(trained.curve) == 3 and (digest(trained) == straight()) == (not change)
 
 
-def test_validation_chooses_the_epoch_or_nothing():
-    plain, watched = tiny_train(), tiny_train(validation=faces(6, seed=9))
-    assert [weight.tobytes() for weight in plain.model.get_weights()] == [
-        weight.tobytes() for weight in watched.model.get_weights()
-    ]
-    images, labels = faces(6, seed=9)
-    found = watched.model(images / np.float32(255)).numpy()
-    loss = -np.log(found[np.arange(6), [EXPRESSIONS.index(label) for label in labels]]).mean()
-    assert watched.curve["val_loss"].iloc[-1] == pytest.approx(loss, rel=1e-4)
+def test_validation_chooses_the_epoch():
     chosen = tiny_train(epochs=12, learning_rate=0.1, patience=1)
     best = int(chosen.curve["val_loss"].idxmin()) + 1
     assert chosen.best_epoch == best and len(chosen.curve) == best + 1 < 12
@@ -427,17 +401,6 @@ def test_weights_that_the_last_step_spoilt_are_not_kept(tmp_path, monkeypatch):
     with pytest.raises(ModelError, match="Weights of Tiny_CV1 .* NaN or infinite in epoch 1, its last step"):
         tiny_train(batch_size=64, checkpoint=tmp_path / "checkpoint.npz")
     assert not list(tmp_path.iterdir())
-
-
-def test_a_loss_that_is_never_finite_on_the_validation_images_chooses_nothing(monkeypatch):
-    import keras
-
-    evaluate = keras.Model.evaluate
-    monkeypatch.setattr(
-        keras.Model, "evaluate", lambda *args, **named: evaluate(*args, **named) | {"loss": math.nan}
-    )
-    with pytest.raises(ModelError, match="on the validation images was finite in no epoch"):
-        tiny_train(patience=2)
 
 
 FULL_DISK = """

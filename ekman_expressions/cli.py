@@ -91,104 +91,71 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=__version__)
     verbs = parser.add_subparsers(required=True, metavar="COMMAND")
+    experiment = {"metavar": "EXPERIMENT"}
 
     about = "run a study, or some of its steps; finished steps are skipped"
     examples = "run demo", "run mine.toml --dry-run", "run mine.toml --from heatmaps --scheduler local:4"
-    run = _verb(verbs, _run, "run", about, *examples, root=True)
-    run.add_argument("experiment", nargs="?", metavar="EXPERIMENT", help=f"{_EXPERIMENT}; default: demo")
-    run.add_argument("--preset", help="the same as EXPERIMENT")
-    run.add_argument("--list", action="store_true", help="list the steps and what each makes; run nothing")
-    run.add_argument("--dry-run", action="store_true", help="say which steps would run, and why; run nothing")
-    run.add_argument("--steps", help=f"only these, separated by commas; default: all of {', '.join(STEPS)}")
-    run.add_argument("--from", dest="first", metavar="STEP", help="this step and all after it")
-    run.add_argument(
-        "--scheduler",
-        metavar="WHERE",
-        help="'local:4': in four processes on this machine; 'tcp://host:8786': on a Dask cluster; "
-        "default: in this process",
-    )
+    add = _verb(verbs, _run, "run", about, *examples, root=True)
+    add("experiment", f"{_EXPERIMENT}; default: demo", nargs="?", **experiment)
+    add("--preset", "the same as EXPERIMENT")
+    add("--list", "list the steps and what each makes; run nothing", action="store_true")
+    add("--dry-run", "say which steps would run, and why; run nothing", action="store_true")
+    add("--steps", f"only these, separated by commas; default: all of {', '.join(STEPS)}")
+    add("--from", "this step and all after it", dest="first", metavar="STEP")
+    where = "'local:4': in four processes on this machine; 'tcp://host:8786': on a Dask cluster"
+    add("--scheduler", f"{where}; default: in this process", metavar="WHERE")
 
     _explain_verb(verbs)
 
     about = "write a settings file, to be edited for an experiment of your own"
-    init = _verb(verbs, _init, "init", about, "init mine.toml", "init mine.toml --preset paper")
-    init.add_argument(
-        "file", type=Path, metavar="FILE", help="such as mine.toml; its name names the experiment"
-    )
-    init.add_argument(
-        "--preset", choices=presets(), default="demo", help="whose settings are copied; default: demo"
-    )
+    add = _verb(verbs, _init, "init", about, "init mine.toml", "init mine.toml --preset paper")
+    add("file", "such as mine.toml; its name names the experiment", type=Path, metavar="FILE")
+    add("--preset", "whose settings are copied; default: demo", choices=presets(), default="demo")
 
     about = "list the databases and their terms of use, or check a copy of one"
     examples = "datasets", "datasets ckplus /data/CK+", "datasets lab /data/lab --option 'subject=(S\\d+)_'"
-    databases = _verb(verbs, _datasets, "datasets", about, *examples)
-    databases.add_argument(
-        "name", nargs="?", metavar="NAME", help="one of those listed, or any name for a folder of your own"
-    )
-    databases.add_argument(
-        "folder", nargs="?", type=Path, metavar="ROOT", help="the folder where its copy lies"
-    )
-    databases.add_argument(
-        "--option",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="an option of the database, as in [faces.options.NAME] of a settings file; may be repeated",
-    )
+    add = _verb(verbs, _datasets, "datasets", about, *examples)
+    add("name", "one of those listed, or any name for a folder of your own", nargs="?", metavar="NAME")
+    add("folder", "the folder where its copy lies", nargs="?", type=Path, metavar="ROOT")
+    option = "an option of the database, as in [faces.options.NAME] of a settings file; may be repeated"
+    add("--option", option, action="append", default=[], metavar="KEY=VALUE")
 
     about = "make the HTML report of an experiment; it opens from disk"
     examples = "report demo", "report --heatmaps /data/heatmaps --output pages"
-    pages = _verb(verbs, _report, "report", about, *examples, root=True)
-    pages.add_argument("experiment", nargs="?", metavar="EXPERIMENT", help=_EXPERIMENT)
-    pages.add_argument(
-        "--heatmaps",
-        type=Path,
-        metavar="PATH",
-        help="instead of an experiment, a folder of heatmaps alone, laid out like the released one",
-    )
-    pages.add_argument(
-        "--output", type=Path, metavar="DIR", help="with --heatmaps: where the report is written"
-    )
-    pages.add_argument(
-        "--faces",
-        action=argparse.BooleanOptionalAction,
-        help="show single faces, or none; default: only those of bundled databases",
-    )
+    add = _verb(verbs, _report, "report", about, *examples, root=True)
+    add("experiment", _EXPERIMENT, nargs="?", **experiment)
+    alone = "instead of an experiment, a folder of heatmaps alone, laid out like the released one"
+    add("--heatmaps", alone, type=Path, metavar="PATH")
+    add("--output", "with --heatmaps: where the report is written", type=Path, metavar="DIR")
+    shown = "show single faces, or none; default: only those of bundled databases"
+    add("--faces", shown, action=argparse.BooleanOptionalAction)
 
     about = "recompute the published scores from the heatmaps that the study's authors released"
-    verify = _verb(verbs, _verify, "verify", about, "verify", "verify --published /data/heatmaps")
-    verify.add_argument(
-        "--published",
-        type=Path,
-        metavar="PATH",
-        help="folder with GRAY/heatmaps_by_cv and GROUND_TRUTH; default: look for it, else download",
-    )
+    add = _verb(verbs, _verify, "verify", about, "verify", "verify --published /data/heatmaps")
+    released = "folder with GRAY/heatmaps_by_cv and GROUND_TRUTH; default: look for it, else download"
+    add("--published", released, type=Path, metavar="PATH")
 
     _verb(verbs, _info, "info", "print what a bug report needs: versions, machine, paths", "info")
 
     about = "copy the notebooks into a folder, to be run and changed there"
-    copies = _verb(verbs, _notebooks, "notebooks", about, "notebooks my_notebooks")
-    copies.add_argument(
-        "folder", type=Path, metavar="DIR", help="made if it is missing; existing files are not replaced"
-    )
+    add = _verb(verbs, _notebooks, "notebooks", about, "notebooks my_notebooks")
+    add("folder", "made if it is missing; existing files are not replaced", type=Path, metavar="DIR")
 
     about = "look for files of an experiment that are missing, outdated, damaged, or do not belong there"
-    verb = _verb(verbs, _check, "check", about, "check demo", root=True)
-    verb.add_argument("experiment", metavar="EXPERIMENT", help=_EXPERIMENT)
+    _verb(verbs, _check, "check", about, "check demo", root=True)("experiment", _EXPERIMENT, **experiment)
 
     about = "compare the numbers of an experiment with those that are expected"
-    expect = _verb(verbs, _expect, "expect", about, "expect demo", root=True)
-    expect.add_argument("experiment", metavar="EXPERIMENT", help=_EXPERIMENT)
-    expect.add_argument(
-        "--table", type=Path, metavar="FILE", help="the expected numbers (CSV); default: those of the preset"
-    )
-    expect.add_argument("--update", action="store_true", help="write the numbers obtained into --table")
+    add = _verb(verbs, _expect, "expect", about, "expect demo", root=True)
+    add("experiment", _EXPERIMENT, **experiment)
+    add("--table", "the expected numbers (CSV); default: those of the preset", type=Path, metavar="FILE")
+    add("--update", "write the numbers obtained into --table", action="store_true")
     return parser
 
 
 def _verb(
     verbs: Any, command: Callable[..., int], name: str, what: str, *examples: str, root: bool = False
-) -> argparse.ArgumentParser:
+) -> Callable[..., None]:
+    """Add a command; return what adds an argument to it, ``add(name, help, **options of argparse)``."""
     lines = "\n".join(f"ekman-expressions {example}" for example in examples)
     verb = verbs.add_parser(
         name,
@@ -198,18 +165,16 @@ def _verb(
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verb.set_defaults(command=command)
-    verb.add_argument("-q", "--quiet", action="store_true", help="draw no progress bars (for log files)")
-    verb.add_argument(
-        "-v", "--verbose", action="store_true", help="show where an error arose, and what libraries log"
-    )
+
+    def add(*names: str, **options: Any) -> None:
+        verb.add_argument(*names[:-1], help=names[-1], **options)
+
+    add("-q", "--quiet", "draw no progress bars (for log files)", action="store_true")
+    add("-v", "--verbose", "show where an error arose, and what libraries log", action="store_true")
     if root:
-        verb.add_argument(
-            "--root",
-            type=Path,
-            metavar="DIR",
-            help="the folder of datasets/, models/, results/ ...; default: repository or current folder",
-        )
-    return verb
+        where = "the folder of datasets/, models/, results/ ...; default: repository or current folder"
+        add("--root", where, type=Path, metavar="DIR")
+    return add
 
 
 def _explain_verb(verbs: Any) -> None:
@@ -219,44 +184,33 @@ def _explain_verb(verbs: Any) -> None:
         "explain photos/ --model net.onnx --classes angry,happy,sad --side 48 --channels gray",
         "explain photo.jpg --explainer integrated_gradients --target fear",
     )
-    verb = _verb(verbs, _explain, "explain", about, *examples)
-    verb.add_argument(
-        "pictures", nargs="+", metavar="PICTURE", help="image files, or one folder, or one table (CSV)"
+    add = _verb(verbs, _explain, "explain", about, *examples)
+    add("pictures", "image files, or one folder, or one table (CSV)", nargs="+", metavar="PICTURE")
+    out = "the figure to write (.png, .svg, .pdf); of several faces each gets its own, with the face's name"
+    add("--out", f"{out}; default: explained.png", type=Path, default="explained.png", metavar="FILE")
+    add("--no-crop", "the pictures are square crops of faces already", action="store_true")
+    add("--explainer", f"one of {', '.join(EXPLAINERS)}; default: lime", default="lime")
+    add("--target", "the class to explain; default: the most probable but neutral and other", metavar="CLASS")
+    add("--seed", "seed of the random samples; default: 0", type=int, default=0)
+    repeated = {"action": "append", "default": []}
+    setting = "a setting of the explainer, such as samples=5000 or hidden=mean; may be repeated"
+    add("--option", setting, metavar="KEY=VALUE", **repeated)
+    model = (
+        "a Keras, ONNX, PyTorch or SavedModel file, or file.py:function, described by the options below "
+        "(see docs/own_model.md); default: a small example network that learned synthetic faces"
     )
-    verb.add_argument("--out", type=Path, default=Path("explained.png"), metavar="FILE", help=(
-        "the figure to write (.png, .svg, .pdf); of several faces each gets its own, with the face's name; "
-        "default: explained.png"
-    ))  # fmt: skip
-    verb.add_argument("--no-crop", action="store_true", help="the pictures are square crops of faces already")
-    verb.add_argument("--explainer", default="lime", help=f"one of {', '.join(EXPLAINERS)}; default: lime")
-    verb.add_argument(
-        "--target",
-        metavar="CLASS",
-        help="the class to explain; default: the most probable but neutral and other",
+    add("--model", model, metavar="FILE")
+    add("--classes", "the names of all its outputs, in their order", metavar="A,B,...", type=_names)
+    mask = (
+        "the parts of the face (mouth,brows,...) where you expect a class that is not one of the six; "
+        "may be repeated"
     )
-    verb.add_argument("--seed", type=int, default=0, help="seed of the random samples; default: 0")
-    verb.add_argument(
-        "--option", action="append", default=[], metavar="KEY=VALUE",
-        help="a setting of the explainer, such as samples=5000 or hidden=mean; may be repeated",
-    )  # fmt: skip
-    verb.add_argument(
-        "--model", metavar="FILE",
-        help="a Keras, ONNX, PyTorch or SavedModel file, or file.py:function, described by the options below "
-        "(see docs/own_model.md); default: a small example network that learned synthetic faces",
-    )  # fmt: skip
-    verb.add_argument(
-        "--classes", metavar="A,B,...", type=_names, help="the names of all its outputs, in their order"
-    )
-    verb.add_argument(
-        "--mask", action="append", default=[], metavar="CLASS=REGION,...",
-        help="the parts of the face (mouth,brows,...) where you expect a class that is not one of the six; "
-        "may be repeated",
-    )  # fmt: skip
-    verb.add_argument("--side", type=int, metavar="PIXELS", help="side of the square images that it takes")
+    add("--mask", mask, metavar="CLASS=REGION,...", **repeated)
+    add("--side", "side of the square images that it takes", type=int, metavar="PIXELS")
     for name in ("channels", "preprocessing", "layout", "output"):
         field = OwnModel.model_fields[name]
         choices = [choice for choice in get_args(field.annotation) if choice]
-        verb.add_argument(f"--{name}", choices=choices, help=field.description.replace("`", ""))
+        add(f"--{name}", field.description.replace("`", ""), choices=choices)
 
 
 def _names(text: str) -> list[str]:
@@ -269,9 +223,8 @@ def _explain(options: argparse.Namespace) -> int:
     described = ("classes", "side", "channels", "preprocessing", "layout", "output")
     given = {name: value for name in described if (value := getattr(options, name)) is not None}
     if options.mask:
-        given["masks"] = {
-            name: _names(regions) for name, _, regions in (text.partition("=") for text in options.mask)
-        }
+        pairs = (text.partition("=") for text in options.mask)
+        given["masks"] = {name: _names(regions) for name, _, regions in pairs}
     if given and options.model is None:
         raise SettingsError(f"--{next(iter(given))} describes a network: name its file with --model.")
     check_option(options.explainer, "--explainer", EXPLAINERS)
@@ -289,10 +242,8 @@ def _explain(options: argparse.Namespace) -> int:
         print(f"left out: {row.item}: {row.reason}")
     found = explain(model, faces, options.explainer, targets=options.target, seed=options.seed, **settings)
     if options.model is None:
-        print(
-            "This is the example network, which learned synthetic faces; of photographs it knows little. "
-            "Name your own with --model."
-        )
+        print("This is the example network, which learned synthetic faces; of photographs it knows little. "
+              "Name your own with --model.")  # fmt: skip
     for place, row in enumerate(found.table.itertuples()):
         path = out if len(found) == 1 else out.with_stem(f"{out.stem}_{row.image_id}")
         figures.save(found.plot(place), path)
@@ -308,10 +259,9 @@ def _explain(options: argparse.Namespace) -> int:
 
 def _reliability(row: Any, surrogate: bool) -> str:
     """Say how far one explanation describes the network."""
-    if math.isnan(row.r2) and surrogate:
-        return "whatever is hidden, the network predicts the same"
     if math.isnan(row.r2):
-        return "how reliable it is cannot be told from it alone (the step 'quality' of a study does)"
+        alone = "how reliable it is cannot be told from it alone (the step 'quality' of a study does)"
+        return "whatever is hidden, the network predicts the same" if surrogate else alone
     verdict = "the weights tell more than half of what hiding parts does"
     if row.r2_unseen < 0.5:
         verdict = "less than half of what hiding parts does; try --option samples=5000 or hidden=mean"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny_network
 from made_faces import make_experiment, write_landmarks
 from made_models import keras_model, weights, write_onnx
 
@@ -17,10 +18,12 @@ from ekman_expressions.explainers.record import PerturbationRecord
 from ekman_expressions.facespace.heatmaps import heatmap_path
 from ekman_expressions.study import evaluation, execution
 from ekman_expressions.study import run as run_steps
-from ekman_expressions.study.experiment import ExplanationSettings, TrainingSettings
+from ekman_expressions.study.experiment import ExplanationSettings
 
 GUIDE = Path(__file__).parent.parent / "docs" / "own_model.md"
 STEPS = [step for step in cli.STEPS if step not in ("faces", "report")]
+# Those of which all others are made.
+MAIN = ["evaluation", "explanations", "facespace", "heatmaps", "masks", "scores"]
 SIDE = 48
 CLASSES = ["Neutral", "Happy", "Sad", "Surprise", "Fear", "Disgust", "Angry"]
 
@@ -53,34 +56,35 @@ def described(path, **changes):
 
 @pytest.fixture(scope="module")
 def mixed(tmp_path_factory):
-    """All steps with WeiNet, an ONNX file that keeps neutral, and a Keras file per fold."""
+    """A study with a network that is trained, an ONNX file that keeps neutral, and a Keras file per fold."""
     root = tmp_path_factory.mktemp("mixed")
+    tiny_network.register()
     write_onnx(root / "my.onnx", reader(), side=SIDE)
     for fold in ("CV1", "CV2"):
         keras_model(reader(), side=SIDE).save(root / f"my_{fold}.keras")
     experiment = prepare(
         root,
-        networks=("WeiNet", "Kept", "Dropped"),
+        networks=("Tiny", "Kept", "Dropped"),
         models={
             "Kept": described(root / "my.onnx", extra="keep"),
             "Dropped": described(root / "my_{fold}.keras"),
         },
-        training=TrainingSettings(weights="none", batch_size=8, overrides={"WeiNet": {"epochs": 1}}),
+        training=tiny_network.settings(epochs=1),
     )
-    run_steps(experiment, *STEPS)
+    run_steps(experiment, "training", *MAIN, "barplots", "dendrograms")
     return experiment
 
 
-def test_all_steps_know_own_models(mixed):
+def test_the_steps_know_own_models(mixed):
     kept = [path.name for path in sorted(mixed.models_folder.glob("*.keras"))]
-    assert kept == ["WeiNet_CV1.keras", "WeiNet_CV2.keras"]
+    assert kept == ["Tiny_CV1.keras", "Tiny_CV2.keras"]
     for network in mixed.networks:
         explained = evaluation.read_explained(mixed).query("network == @network")
         assert len(explained)
         for expression in explained["expression"].unique():
             assert heatmap_path(mixed.heatmaps_folder, expression, network).exists()
     table = read_csv(mixed.scores_folder / "table_iou_f1.csv")
-    assert table["network"].tolist() == ["WeiNet", "Kept", "Dropped", "Average"]
+    assert table["network"].tolist() == ["Tiny", "Kept", "Dropped", "Average"]
     assert (mixed.barplots_folder / "IoU_by_net.png").exists()
     pairs = read_csv(mixed.dendrograms_folder / "distances.csv").query("level == 'by_net'")
     # The same function, though in another format: the same heatmaps of what both explain.
@@ -110,7 +114,7 @@ def test_predictions_of_extra_classes(mixed):
     assert scores.loc["Kept", "macro_recall"] == pytest.approx(right)
     confusions = evaluation.read_confusion(mixed)
     assert {name: counts.shape for name, counts in confusions.items()} == {
-        "WeiNet": (6, 6), "Kept": (6, 7), "Dropped": (6, 6)
+        "Tiny": (6, 6), "Kept": (6, 7), "Dropped": (6, 6)
     }  # fmt: skip
     assert confusions["Kept"].sum() == len(kept) and confusions["Kept"][:, 6].sum() == neutral.sum()
     shown = {EXPRESSIONS[row] for row in np.flatnonzero(confusions["Kept"][:, 6])}
@@ -131,10 +135,10 @@ def test_what_is_explained_is_the_models_own_probability(mixed):
 def test_run_json_tells_of_own_models(mixed):
     entry = read_json(mixed.evaluation_folder / "run.json")
     own = {"model Kept", "model Dropped_CV1", "model Dropped_CV2"}
-    assert own | {f"training/WeiNet_{fold}.keras" for fold in mixed.folds} < set(entry["inputs"])
+    assert own | {f"training/Tiny_{fold}.keras" for fold in mixed.folds} < set(entry["inputs"])
     kept = entry["settings"]["models"]["Kept"]
     assert (kept["source"], kept["extra"], kept["classes"][1]) == ("onnx", "keep", "happiness")
-    assert list(entry["settings"]["training"]["networks"]) == ["WeiNet"]
+    assert list(entry["settings"]["training"]["networks"]) == ["Tiny"]
     notes = "\n".join(entry["notes"])
     assert "Kept was trained elsewhere and is the same in all folds" in notes
     assert "that of fold CVk must not have seen" in notes
@@ -232,7 +236,7 @@ def test_the_guides_settings_file_runs(tmp_path, monkeypatch, capsys):
     assert command.split()[:1] == ["ekman-expressions"]
     prepare(tmp_path)
     monkeypatch.chdir(tmp_path)
-    assert cli.main([*command.split()[1:], "--root", str(tmp_path), "--steps", ",".join(STEPS)]) == 0
+    assert cli.main([*command.split()[1:], "--root", str(tmp_path), "--steps", ",".join(MAIN)]) == 0
     assert "Where to look" in capsys.readouterr().out
     experiment = Experiment.load("mine.toml", root=tmp_path)
     explained = evaluation.read_explained(experiment)
@@ -252,7 +256,7 @@ def test_the_guides_python_runs_from_both_sides(tmp_path, monkeypatch):
     for shown, tested in changes.items():
         assert code.count(shown) == 1
         code = code.replace(shown, tested)
-    names = {"made": made, "steps": STEPS}
+    names = {"made": made, "steps": MAIN}
     exec(compile(code, "own_model.md", "exec"), names)
     found = evaluation.read_predictions(names["experiment"])
     assert (found["network"] == "MyNet").all() and len(found) == 24

@@ -68,7 +68,8 @@ def test_a_replica_goes_from_its_reader_to_causal_tables(tmp_path, write):
         root=tmp_path / "root",
     )
     steps = [step for step in STEPS if step not in ("barplots", "quality", "statistics", "regions")]
-    run = run_steps(study, *steps)
+    # One of both goes all the way.
+    run = run_steps(study, *(steps if write is jaffe else ["faces"]))
     assert not [
         entry for entry in run.omissions if "face" in entry["reason"] and "neutral" in entry["reason"]
     ]
@@ -81,6 +82,8 @@ def test_a_replica_goes_from_its_reader_to_causal_tables(tmp_path, write):
     )
     for row in manifest.itertuples():
         assert re.fullmatch(pattern, f"{row.image_id} {row.neutral}")
+    if write is ckplus:
+        return
     agreement, values = read_table(study, "causal"), read_table(study, "causal_values")
     assert set(agreement["explainer"]) == {"lime"} and len(agreement) == len(values) > 0
     assert np.isfinite(values[list(face_parts())].to_numpy()).all()

@@ -151,18 +151,6 @@ def test_table_compares_each_mask_with_all_maps():
     assert wide.loc["anger", "fear"] != pytest.approx(wide.loc["fear", "anger"])
 
 
-@pytest.mark.parametrize(
-    "causal_map, mask, message",
-    [
-        (np.ones(SHAPE), rows_of_canvas(0, 9), "constant"),
-        (np.eye(*SHAPE), rows_of_canvas(0, 0), "neither empty"),
-    ],
-)
-def test_what_cannot_be_compared_is_refused(causal_map, mask, message):
-    with pytest.raises(DataError, match=message):
-        _iou_at_equal_area(causal_map, mask)
-
-
 # Pictures
 
 

@@ -318,7 +318,7 @@ def overview_figure(
     style._show(grid[0], face, "1  a face,\nits landmarks")
     grid[0].plot(*(np.asarray(landmarks) * face.shape[1::-1]).T, ".", color=style.PALETTE[4], markersize=2)
     style._show(grid[1], np.full((*segments.shape, 3), 1.0), "2  where the\nnetwork looks")
-    faces._draw_weights(grid[1], segments, weights)
+    faces._draw_weights(grid[1], weights[segments], segments)
     style._show(
         grid[2], normalised, "3  in face\nspace", cmap=style.UNSIGNED, vmin=0, vmax=normalised.max() or 1
     )

@@ -9,6 +9,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.colorbar import Colorbar
     from matplotlib.figure import Figure
 
 from ekman_expressions.core.errors import DataError, check_range
@@ -138,11 +139,7 @@ def explanation(
     _show(grid[0], image, "face")
     _show(grid[1], image, "superpixels")
     _draw_borders(grid[1], segments, "white")
-    # Pale, so that the colours of the weights stay readable on dark skin and in shadow.
-    pale = 0.6 + 0.4 * _to_unit(image).mean(axis=2)
-    _show(grid[2], pale, "weights", cmap="gray", vmin=0, vmax=1)
-    painted = _draw_weights(grid[2], segments, weights, alpha=0.7)
-    _colour_bar(figure, painted, grid[2], shrink=0.8, aspect=14)
+    _draw_explained(figure, grid[2], image, weights[segments], segments, "weights")
     if standard_errors is not None:
         order = np.argsort(-weights, kind="stable")
         grid[3].axhline(0, color="black", linewidth=0.8)
@@ -198,14 +195,8 @@ def explained_face(
     face, weights, common = _panels(figure, 3, 3)
     _show(face, image, "face and landmarks")
     _draw_contours(face, points, image.shape)
-    # Pale, so that the colours of the weights stay readable on dark skin and in shadow.
-    _show(weights, 0.6 + 0.4 * _to_unit(image).mean(axis=2), "explanation", cmap="gray", vmin=0, vmax=1)
-    limit = max(float(np.abs(explained).max()), np.finfo(float).tiny)
-    painted = _show(weights, explained, cmap=SIGNED, vmin=-limit, vmax=limit, alpha=0.7)
-    if segments is not None:
-        _draw_borders(weights, segments, "#444444")
-    bar = _colour_bar(figure, painted, weights, shrink=0.8, aspect=14)
-    bar.set_ticks([-limit, 0, limit], labels=["against", "0", "for"])
+    bar = _draw_explained(figure, weights, image, explained, segments, "explanation")
+    bar.set_ticks([bar.vmin, 0, bar.vmax], labels=["against", "0", "for"])
     highest = max(float(normalised.max()), np.finfo(float).tiny)
     _show(common, _lay_over(mean_face, normalised / highest), "in face space")
     if mask is not None:
@@ -362,12 +353,26 @@ def _draw_contours(axes: Axes, points: np.ndarray, shape: tuple[int, ...]) -> No
             )
 
 
-def _draw_weights(axes: Axes, segments: np.ndarray, weights: np.ndarray, alpha: float = 1):
-    """Paint superpixels in the colours of their weights, with their borders."""
-    limit = max(np.abs(weights).max(), np.finfo(float).tiny)
-    colours = {"cmap": SIGNED, "vmin": -limit, "vmax": limit, "alpha": alpha}
-    painted = axes.imshow(weights[segments], extent=(0, segments.shape[1], segments.shape[0], 0), **colours)
-    _draw_borders(axes, segments, "#444444")
+def _draw_explained(
+    figure: Figure,
+    axes: Axes,
+    image: np.ndarray,
+    weights: np.ndarray,
+    segments: np.ndarray | None,
+    title: str,
+) -> Colorbar:
+    """Paint the weights of pixels over a face, with the borders of superpixels; return their scale."""
+    # Pale, so that the colours of the weights stay readable on dark skin and in shadow.
+    _show(axes, 0.6 + 0.4 * _to_unit(image).mean(axis=2), title, cmap="gray", vmin=0, vmax=1)
+    painted = _draw_weights(axes, weights, segments, alpha=0.7)
+    return _colour_bar(figure, painted, axes, shrink=0.8, aspect=14)
+
+
+def _draw_weights(axes: Axes, weights: np.ndarray, segments: np.ndarray | None, alpha: float = 1):
+    limit = max(float(np.abs(weights).max()), np.finfo(float).tiny)
+    painted = _show(axes, weights, cmap=SIGNED, vmin=-limit, vmax=limit, alpha=alpha)
+    if segments is not None:
+        _draw_borders(axes, segments, "#444444")
     return painted
 
 

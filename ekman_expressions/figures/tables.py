@@ -43,7 +43,6 @@ def scores_table(
     *,
     unit: str = "fold",
     rows: Sequence[str] = _ROWS,
-    against: str = "white",
 ) -> Styler:
     """Lay out a score like the published tables, with intervals, and the baselines below.
 
@@ -57,14 +56,12 @@ def scores_table(
         Which interval.
     rows : sequence of str
         Which baselines, see `heatmap_set.MEANINGS`; those without the score are left out.
-    against : str
-        Cells whose whole interval lies above this baseline are bold; where it has no such score,
-        above the ``chance`` of the table `intervals`.
 
     Returns
     -------
     Styler
-        Cells read ``estimate [low, high]``; the caption says what they are and of how many.
+        Cells read ``estimate [low, high]``; the caption says what they are and of how many. Bold are those
+        whose interval lies above an all-white mask, or, of scores that it does not have, above chance.
 
     Raises
     ------
@@ -73,11 +70,11 @@ def scores_table(
     """
     check_option(score, "score", intervals["score"].unique())
     check_option(unit, "unit", _UNITS)
-    for row in (*rows, against):
+    for row in rows:
         check_option(row, "baseline", MEANINGS)
     chosen = intervals[intervals["score"] == score]
     references = baselines[(baselines["score"] == score) & baselines["value"].notna()]
-    bar = references[references["baseline"] == against].set_index("expression")["value"]
+    bar = references[references["baseline"] == "white"].set_index("expression")["value"]
     limit = chosen["expression"].map(bar).fillna(chosen["chance"])
     above = (chosen[f"{unit}_low"] > limit).to_numpy()
     text = [
@@ -97,7 +94,7 @@ def scores_table(
             weights.loc[MEANINGS[name]] = _BASELINE
     count = "subjects" if unit == "subject" else "folds"
     whole = chosen[(chosen["network"] == AVERAGE) & (chosen["expression"] == AVERAGE)].iloc[0]
-    chance = f"the baseline '{MEANINGS[against]}'" if not bar.empty else f"chance ({whole['chance']:g})"
+    chance = f"the baseline '{MEANINGS['white']}'" if not bar.empty else f"chance ({whole['chance']:g})"
     caption = (
         f"Heatmaps and own masks: {_TITLES.get(score, score)}. Mean over folds [95 % interval over "
         f"{_UNITS[unit]}; n = {whole[count]} {count}]. Bold: the interval lies above {chance}. "

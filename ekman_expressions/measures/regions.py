@@ -140,9 +140,7 @@ def _region_table(
     return pd.concat(tables, ignore_index=True).assign(unit=unit) if tables else pd.DataFrame()
 
 
-def regions_of_heatmaps(
-    folder: Path | str, networks: Sequence[str], folds: Sequence[str], *, seed: int = 0
-) -> pd.DataFrame:
+def regions_of_heatmaps(folder: Path | str, networks: Sequence[str], folds: Sequence[str]) -> pd.DataFrame:
     """Return the `_region_table` of the fold heatmaps in a folder, such as the released ones.
 
     `folder` is laid out like ``heatmaps/<experiment>``; a heatmap that is missing is passed over,
@@ -158,4 +156,4 @@ def regions_of_heatmaps(
                 cells[network, expression] = region_masses(np.array(maps)), there
     if not cells:
         raise MissingError(f"{folder} has no heatmap of a fold of {', '.join(networks)}.")
-    return _region_table(cells, seed=seed, unit="folds")
+    return _region_table(cells, seed=0, unit="folds")

@@ -30,6 +30,7 @@ _RELIABLE = 0.8
 """Below this `split_half`, a heatmap shows the faces that were chosen as much as the model."""
 
 _CHUNK = 32
+_SPLITS = 50
 
 
 @dataclass(frozen=True)
@@ -211,7 +212,7 @@ def _rank_sets(
     return table.sort_values("rank", kind="stable", ignore_index=True)
 
 
-def split_half(maps: np.ndarray, subjects: Sequence[object], *, seed: int, splits: int = 50) -> float:
+def split_half(maps: np.ndarray, subjects: Sequence[object], *, seed: int) -> float:
     """Return the reliability of a heatmap: how far one of as many other people would be like it.
 
     Parameters
@@ -221,8 +222,7 @@ def split_half(maps: np.ndarray, subjects: Sequence[object], *, seed: int, split
     subjects : sequence of n
         Whose face each is of: halves are of subjects, since faces of one subject are alike.
     seed : int
-    splits : int
-        Random halves, over which Pearson's r between the means of the two is averaged.
+        Of 50 random halves, over which Pearson's r between the means of the two is averaged.
 
     Returns
     -------
@@ -238,14 +238,13 @@ def split_half(maps: np.ndarray, subjects: Sequence[object], *, seed: int, split
     """
     codes, names = pd.factorize(np.asarray(list(subjects)))
     maps = np.asarray(maps, np.float64).reshape(len(codes), -1)
-    check_range(splits, "splits", 1, integer=True)
     if len(names) < 2:
         return np.nan
     sums = np.zeros((len(names), maps.shape[1]))
     np.add.at(sums, codes, maps - maps.mean(axis=1, keepdims=True))
     # Sums of halves are sums of inner products, so the pixels are only touched once.
     products = sums @ sums.T
-    orders = np.argsort(np.random.default_rng(seed).random((splits, len(names))), axis=1)
+    orders = np.argsort(np.random.default_rng(seed).random((_SPLITS, len(names))), axis=1)
     first = (orders < len(names) // 2).astype(np.float64)
     second = 1 - first
     between = np.einsum("bs,st,bt->b", first, products, second)

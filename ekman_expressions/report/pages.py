@@ -87,9 +87,7 @@ def make(experiment: Experiment, *, show_faces: bool | None = None) -> Run:
     return study.run(experiment, STEP.name, steps={STEP.name: STEP}, **options)
 
 
-def make_of_heatmaps(
-    heatmaps: Path | str, *, name: str | None = None, folder: Path | str | None = None
-) -> tuple[Run, Path]:
+def make_of_heatmaps(heatmaps: Path | str, *, folder: Path | str | None = None) -> tuple[Run, Path]:
     """Write a report of heatmaps alone: no faces, no models, no predictions.
 
     Parameters
@@ -97,11 +95,9 @@ def make_of_heatmaps(
     heatmaps : Path
         A folder laid out like the released one: ``GRAY/heatmaps_by_cv``, ``GRAY/heatmaps_by_net``,
         ``GRAY/heatmaps_total`` (any of them), and ``GROUND_TRUTH``; without that the package's masks.
-    name : str, optional
-        What the report is called; by default the name of the folder, or of the one above if
-        that is "heatmaps".
     folder : Path, optional
-        Where it is written; by default ``results/<name>/report``.
+        Where it is written; by default ``results/<name>/report``, the name that of the folder of heatmaps,
+        or of the one above if that is "heatmaps".
 
     Returns
     -------
@@ -114,7 +110,7 @@ def make_of_heatmaps(
         If there is no heatmap in the folder.
     """
     heatmaps = Path(heatmaps).resolve()
-    name = name or (heatmaps.parent.name if heatmaps.name == "heatmaps" else heatmaps.name)
+    name = (heatmaps.parent if heatmaps.name == "heatmaps" else heatmaps).name
     folder = Path(folder) if folder is not None else find_root() / "results" / name / "report"
     run = Run()
     _write(_Source.of_heatmaps(heatmaps, name), folder, run, show_faces=False)

@@ -138,15 +138,6 @@ def test_masks_of_what_moves_are_found_and_others_not():
     np.testing.assert_allclose(pairs.set_index(["mask", "causal_map"])["iou"], table, rtol=1e-6)
 
 
-def test_masks_dealt_out_wrongly_are_worse_than_relabelled_ones():
-    masks = {name: ekman_mask(name) for name in EXPRESSIONS}
-    turned = dict(zip(EXPRESSIONS, [*EXPRESSIONS[1:], EXPRESSIONS[0]], strict=True))
-    maps = {name: {s: masks[turned[name]] + 0.1 * RNG.random(SHAPE) for s in "ab"} for name in EXPRESSIONS}
-    _, summary = _masks_against_movement(maps, masks, seed=0, resamples=5)
-    difference = summary.set_index("statistic").loc["difference"]
-    assert difference["value"] < 0 and difference["p"] > 0.5
-
-
 # The step
 
 

@@ -27,15 +27,6 @@ def linear(kept):
     return 0.25 + kept @ COEFFICIENTS
 
 
-# --- the kernel
-
-
-def test_weights_by_hand():
-    samples = np.array([[1, 1, 1, 1], [1, 0, 0, 0], [0, 0, 0, 0]], bool)
-    expected = [1, math.sqrt(math.exp(-(0.5**2) / 0.25**2)), math.sqrt(math.exp(-1 / 0.25**2))]
-    np.testing.assert_allclose(_sample_weights(samples, 0.25), expected, rtol=1e-12)
-
-
 # --- agreement with others
 
 

@@ -49,14 +49,6 @@ def test_images_that_cannot_be_divided(image, message):
 # --- samples
 
 
-def test_first_sample_keeps_all_and_the_others_half():
-    samples = _draw_samples(30, 2000, 1)
-    assert samples.dtype == bool and samples.shape == (2000, 30)
-    assert samples[0].all()
-    assert np.abs(samples[1:].mean(axis=0) - 0.5).max() < 0.05
-    assert np.abs(np.corrcoef(samples[1:].T) - np.eye(30)).max() < 0.1
-
-
 @pytest.mark.parametrize("sampler", NAMES)
 @given(st.integers(1, 70), st.integers(1, 150), st.integers(1, 60), st.integers(0, 99))
 def test_first_rows_stay_the_same_and_the_first_keeps_all(sampler, superpixels, samples, more, seed):

@@ -21,7 +21,6 @@ from ekman_expressions.measures.scores import (
     METRICS,
     _area_curve,
     _iou_by_threshold,
-    _relevance_mass,
     _residual_table,
     _scores_without_threshold,
     auc,
@@ -161,7 +160,7 @@ def test_within_is_the_same_as_cutting_out(data):
         assert _scores_without_threshold(heatmap, mask, within) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("score", [auc, _relevance_mass, _scores_without_threshold, _iou_by_threshold])
+@pytest.mark.parametrize("score", [auc, _scores_without_threshold, _iou_by_threshold])
 def test_scores_within_an_area_say_what_does_not_fit(score):
     with pytest.raises(DataError, match=r"heatmap has shape \(3, 3\), the mask has shape \(3, 2\)"):
         score(HEATMAP, MASK[:, :2])
@@ -177,12 +176,11 @@ def test_scores_within_an_area_say_what_does_not_fit(score):
         score(np.where(MASK, np.nan, 1.0), MASK)
 
 
-def test_a_heatmap_without_mass_says_so_and_negative_values_hold_none():
+def test_negative_values_hold_no_mass():
     heatmap = np.where(MASK, 1.0, -5.0)
-    assert _relevance_mass(heatmap, MASK) == 1
-    with pytest.raises(DataError, match="nowhere positive"):
-        _relevance_mass(-np.abs(heatmap), MASK)
-    assert np.isnan(_scores_without_threshold(-np.abs(heatmap), MASK)["relevance_density"])
+    assert _scores_without_threshold(heatmap, MASK)["relevance_mass"] == 1
+    nothing = _scores_without_threshold(-np.abs(heatmap), MASK)
+    assert np.isnan([nothing["relevance_mass"], nothing["relevance_density"]]).all()
 
 
 def test_thresholds_by_hand():

@@ -31,18 +31,6 @@ def tree_of(maps):
     return linkage(distances(maps.mean(axis=1)))
 
 
-def test_distance_of_a_map_to_its_negative_and_to_a_rescaled_copy():
-    one = np.arange(12, dtype=np.uint8).reshape(3, 4) ** 2
-    matrix = distances([one, 255 - one, 0.3 * one + 7])
-    np.testing.assert_allclose(matrix, [[0, 2, 0], [2, 0, 2], [0, 2, 0]], atol=1e-12)
-
-
-def test_distance_by_hand():
-    # r = sum(ab) / sqrt(sum(a²) sum(b²)) of the centred (-1, 0, 1) and (0, -1, 1).
-    matrix = distances([np.array([[0, 1, 2]]), np.array([[1, 0, 2]])])
-    assert matrix[0, 1] == pytest.approx(0.5)
-
-
 @given(MAPS)
 def test_distances_are_those_of_numpy_and_symmetric(maps):
     matrix = distances(maps)

@@ -33,12 +33,6 @@ def coverage(draw, truth, times=300):
     return hits / times
 
 
-@pytest.mark.parametrize("folds", [3, 5])
-def test_the_interval_of_few_folds_covers_at_its_level(folds):
-    # 300 trials: 95 % ± 3.2 standard errors is 91 to 99 %.
-    assert 0.91 <= coverage(lambda random: (random.normal(0.3, 0.1, folds),), 0.3) <= 0.99
-
-
 def test_clusters_cover_at_their_level_and_single_values_do_not():
     def faces_of_subjects(random):
         subjects = np.repeat(np.arange(20), 5)
@@ -74,7 +68,6 @@ def test_missing_values_too_few_units_and_bad_input():
     found = _cluster_bootstrap([1.0, 2.0], ["a", "a"], seed=0)
     assert (found.estimate, found.units) == (1.5, 1) and np.isnan([found.low, found.high]).all()
     assert _cluster_bootstrap([np.nan], seed=0).units == 0
-    assert str(_cluster_bootstrap([1.0], seed=0)) == "1.000 [nan, nan]"
     np.testing.assert_array_equal(_mean_known([[1, np.nan, 3], [np.nan] * 3], axis=1), [2, np.nan])
 
 
@@ -101,21 +94,12 @@ def test_the_corrected_interval_covers_folds_that_share_data():
     assert 0.92 <= corrected <= 0.98 and uncorrected < 0.91
 
 
-def test_p_of_differences_that_are_nothing_is_uniform():
-    p = []
-    for time in range(400):
-        # Of folds that share 1/4 of their variance, as the correction for four folds assumes.
-        random = generator(2, time)
-        p.append(_corrected_interval(np.sqrt(3 / 4) * random.normal(size=4) + random.normal() / 2).p)
-    assert stats.kstest(p, "uniform").pvalue > 0.01
-    assert _corrected_interval([0, 0, 0]).p == 1 and _corrected_interval([1, 1, 1]).p == 0
-
-
 def test_few_folds_and_missing_ones():
     one = _corrected_interval([0.4])
     assert one.estimate == 0.4 and np.isnan([one.low, one.high, one.p]).all() and one.units == 1
     assert np.isnan(_corrected_interval([np.nan]).estimate)
     assert _corrected_interval([1, np.nan, 3]) == _corrected_interval([1, 3])
+    assert _corrected_interval([0, 0, 0]).p == 1 and _corrected_interval([1, 1, 1]).p == 0
 
 
 def test_holm_by_hand():

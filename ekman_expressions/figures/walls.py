@@ -173,17 +173,11 @@ def agreement_wall(
         Written below, such as the IoU.
     """
     _require(marked, "thresholded heatmaps")
-    rows, columns = (list(dict.fromkeys(key[axis] for key in marked)) for axis in (0, 1))
-    shape = next(iter(masks.values())).shape
-    figure, cells = _wall(rows, columns, shape, title, below=0.28 if notes else 0)
-    for (row, column), axes in cells.items():
-        above = marked.get((row, column))
-        if above is None:
-            _mark_missing(axes)
-        else:
-            _show(axes, _agreement(above, masks[column]))
-        if notes:
-            axes.set_xlabel(notes.get((row, column), ""), fontsize=9, labelpad=2)
+    pictures = {
+        (row, column): None if above is None else _agreement(above, masks[column])
+        for (row, column), above in marked.items()
+    }
+    figure = heatmap_wall.__wrapped__(pictures, notes=notes, title=title)
     _legend(figure, _agreement_entries())
     return figure
 

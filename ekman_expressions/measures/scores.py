@@ -188,33 +188,19 @@ def auc(heatmap: np.ndarray, mask: np.ndarray, within: np.ndarray | None = None)
     return _auc(_levels(heatmap, mask, within))
 
 
-def _relevance_mass(heatmap: np.ndarray, mask: np.ndarray, within: np.ndarray | None = None) -> float:
-    """Relevance mass accuracy: the share of the heatmap's mass that lies in the mask; else as `auc`.
-
-    Negative values hold no mass; `DataError` if nothing is positive. A uniform heatmap gives the mask's
-    share of the area (Arras, Osman and Samek 2022, doi:10.1016/j.inffus.2021.11.008).
-    """
-    found, reference = _pixels(heatmap, mask, within)
-    mass = np.maximum(found, 0).astype(np.float64)
-    total = mass.sum()
-    if not total > 0:
-        raise DataError("The heatmap is nowhere positive, so it has no mass to share out. Leave it out.")
-    return float(mass[reference].sum() / total)
-
-
 def _scores_without_threshold(
     heatmap: np.ndarray, mask: np.ndarray, within: np.ndarray | None = None
 ) -> dict[str, float]:
-    """Return the scores of `_WITHOUT_THRESHOLD`: AUC; average precision as in scikit-learn; relevance mass,
-    that over the mask's share of the area, and of the K hottest pixels the share in the mask of K (Arras,
-    Osman and Samek 2022, doi:10.1016/j.inffus.2021.11.008); and whether the hottest lies in it (Zhang et al.
-    2018, doi:10.1007/s11263-017-1059-x).
+    """Return the scores of `_WITHOUT_THRESHOLD`: AUC; average precision as in scikit-learn; relevance mass
+    (negative values hold none; NaN if nothing is positive), that over the mask's share of the area, and of
+    the K hottest pixels the share in the mask of K (Arras, Osman and Samek 2022,
+    doi:10.1016/j.inffus.2021.11.008); and whether the hottest lies in it (Zhang et al. 2018,
+    doi:10.1007/s11263-017-1059-x).
     """
     counted = _levels(heatmap, mask, within)
-    try:
-        mass = _relevance_mass(heatmap, mask, within)
-    except DataError:
-        mass = float("nan")
+    found, reference = _pixels(heatmap, mask, within)
+    masses = np.maximum(found, 0).astype(np.float64)
+    mass = masses[reference].sum() / masses.sum() if masses.any() else float("nan")
     inside, marked = np.cumsum(counted.inside), np.cumsum(counted.inside + counted.outside)
     size = inside[-1]
     values = (

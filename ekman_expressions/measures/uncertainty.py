@@ -47,9 +47,6 @@ class Interval:
     units: int = 0
     degrees: int = 0
 
-    def __str__(self) -> str:
-        return f"{self.estimate:.3f} [{self.low:.3f}, {self.high:.3f}]"
-
     @property
     def p(self) -> float:
         """The two-sided p-value that the true value is 0; NaN without an interval."""

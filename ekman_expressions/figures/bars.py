@@ -153,6 +153,8 @@ def _draw_bars(
 def score_intervals(
     table: pd.DataFrame,
     *,
+    low: str = "fold_low",
+    high: str = "fold_high",
     baselines: Mapping[str, float] | None = None,
     groups: Mapping[str, str] | None = None,
     axis_label: str = "",
@@ -164,7 +166,7 @@ def score_intervals(
     Parameters
     ----------
     table : DataFrame
-        ``network, estimate, fold_low, fold_high``, the ends of the interval (NaN: none).
+        ``network, estimate`` and the columns `low` and `high` of the interval's ends (NaN: none).
     baselines : dict of name to value, optional
         At most four lines across all rows; their values stand in the legend.
     groups : dict of label to group, optional
@@ -187,8 +189,7 @@ def score_intervals(
     axes = figure.add_subplot()
     for place, row in enumerate(table.to_dict("records")):
         if np.isfinite(row["estimate"]):
-            ends = row["fold_low"], row["fold_high"]
-            _dot(axes, place, row["estimate"], *ends, _group_colour(groups, row["network"]))
+            _dot(axes, place, row["estimate"], row[low], row[high], _group_colour(groups, row["network"]))
         else:
             axes.text(0.01, place, "no data", transform=axes.get_yaxis_transform(), va="center")
     for reference, (dashes, colour) in zip(baselines.values(), _BASELINES, strict=False):

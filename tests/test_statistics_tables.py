@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from test_figures import _areas
 
 from ekman_expressions import figures
 from ekman_expressions.figures import tables
@@ -121,17 +122,9 @@ def test_a_null_distribution_says_n_p_and_chance():
 
 @pytest.mark.parametrize("names", [["Anger"], ["Anger", "Fear", "Sadness", "Surprise"]])
 def test_curves_have_a_panel_per_expression_and_both_baselines(names):
-    shares = np.linspace(0.1, 1, 10)
-    rows = [
-        pd.DataFrame({"kind": kind, "name": name, "expression": expression, "share": shares, "iou": value})
-        for expression in names
-        for kind, name, value in (
-            ("network", "a", np.nan if expression == "Fear" else 0.3),
-            ("baseline", "centre_prior", 0.4),
-            ("baseline", "random_pixels", 0.1),
-        )
-    ]
-    figure = figures.area_curves(pd.concat(rows), folds=3)
+    table = _areas(names)
+    table.loc[(table["expression"] == "Fear") & (table["kind"] == "network"), "iou"] = np.nan
+    figure = figures.area_curves(table, folds=3)
     said = _texts(figure)
     assert sum(axes.get_visible() for axes in figure.axes) == len(names)
-    assert "1 networks" in said and "3 folds" in said and "centred ellipse" in said and "random" in said
+    assert "2 networks" in said and "3 folds" in said and "centred ellipse" in said and "random" in said

@@ -16,7 +16,6 @@ import numpy as np
 
 from ekman_expressions.core.expressions import index
 from ekman_expressions.core.files import write_arrays, write_json
-from ekman_expressions.core.startup import start_tensorflow
 from ekman_expressions.faces import Faces, example_faces
 from ekman_expressions.zoo import NETWORKS, train
 from ekman_expressions.zoo.own_models import EXAMPLE
@@ -42,20 +41,15 @@ def main() -> None:
     seen, unseen = faces[~is_unseen], faces[is_unseen]
     images = pixels(seen)
     images = np.concatenate([images, images[:, :, ::-1]])
-    start_tensorflow()
-    import keras
-
-    steps = options.epochs * -(-len(images) // BATCH)
-    rate = keras.optimizers.schedules.CosineDecay(
-        0.0, steps - WARM_UP, warmup_target=RATE, warmup_steps=WARM_UP
-    )
     trained = train(
         "WeiNet",
         images,
         [*seen.table["expression"]] * 2,
         validation=(pixels(unseen), list(unseen.table["expression"])),
         optimizer="adam",
-        learning_rate=rate,
+        learning_rate=RATE,
+        schedule="cosine",
+        warmup=WARM_UP,
         epochs=options.epochs,
         batch_size=BATCH,
         seed=options.seed,

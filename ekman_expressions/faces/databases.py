@@ -525,33 +525,37 @@ _READERS: dict[str, Callable[..., None]] = {
     "own": _read_own,
 }  # fmt: skip
 
+
+def _is(kind: type) -> Callable[[Any, str], None]:
+    return lambda value, setting: check_type(value, setting, kind)
+
+
+def _one_of(*values: str) -> Callable[[Any, str], None]:
+    return lambda value, setting: check_option(value, setting, values)
+
+
+def _check_count(value: Any, setting: str) -> None:
+    check_range(value, setting, 1, integer=True)
+
+
 _OPTIONS: dict[str, dict[str, _Option]] = {
     "ckplus": {
-        "frames": _Option(
-            lambda value, setting: check_range(value, setting, 1, integer=True),
-            "take the last so many frames of each sequence (default 1: the peak)",
-        )
+        "frames": _Option(_check_count, "take the last so many frames of each sequence (default 1: the peak)")
     },
     "wsefep": {
-        "sheet": _Option(
-            lambda value, setting: check_type(value, setting, str),
-            "the norms sheet relative to the root, where several files look like one",
-        )
+        "sheet": _Option(_is(str), "the norms sheet relative to the root, where several files look like one")
     },
     "bu4dfe": {
         "frames": _Option(_check_frames, f"numbers of the frames to take (default {list(_BU_FRAMES)})")
     },
     "fega": {
         "person": _Option(
-            lambda value, setting: check_option(value, setting, ("name", "name_sex_age")),
+            _one_of("name", "name_sex_age"),
             "'name' (default): one name is one person; 'name_sex_age': sex and age tell people apart",
         )
     },
     "own": {
-        "layout": _Option(
-            lambda value, setting: check_option(value, setting, _LAYOUTS),
-            f"{', '.join(_LAYOUTS)} (default: what is there)",
-        ),
+        "layout": _Option(_one_of(*_LAYOUTS), f"{', '.join(_LAYOUTS)} (default: what is there)"),
         "subject": _Option(
             _check_subject,
             "for folders: a regular expression that finds who is seen in the path, such as '(S\\d+)_'",
@@ -565,13 +569,12 @@ _OPTIONS: dict[str, dict[str, _Option]] = {
 
 _ANY = {
     "landmarks": _Option(
-        lambda value, setting: check_type(value, setting, str),
+        _is(str),
         "a file of 68 landmarks for each picture, in its pixels, relative to the root (.csv, .npz); then "
         "nothing is detected",
     ),
     "crop": _Option(
-        lambda value, setting: check_type(value, setting, bool),
-        "false: the pictures, square, are cropped already, so that each is taken whole",
+        _is(bool), "false: the pictures, square, are cropped already, so that each is taken whole"
     ),
 }
 """Options of every database."""

@@ -14,7 +14,7 @@ import pandas as pd
 from ekman_expressions.core.errors import DataError, EkmanExpressionsError, SettingsError, check_type
 from ekman_expressions.core.expressions import EXPRESSIONS, NOT_EXPLAINED
 from ekman_expressions.faces import synthetic
-from ekman_expressions.faces.databases import _ANY, _OWN, DATABASES, _Database
+from ekman_expressions.faces.databases import _ANY, _OWN, DATABASES, _Database, _Option
 from ekman_expressions.faces.folders import _check_table, _Search, read_manifest
 from ekman_expressions.faces.landmarks import read_landmarks
 
@@ -79,15 +79,13 @@ class Survey:
         """Return a report to read: counts against the expected ones, what was left out, notes."""
         where = "bundled" if self.root is None else str(self.root)
         lines = [f"{self.name} ({where})", f"  {'':<12}{'found':>8}{'expected':>10}"]
-        counts = self.counts()
-        expected_of = dict(self.expected) or dict.fromkeys(counts.index)
-        table = [(name, found, expected_of.get(name, 0)) for name, found in counts["found"].items()]
-        table.append(("all images", len(self.rows), sum(self.expected.values()) or None))
+        table = [*self.counts().itertuples(name=None)]
+        table.append(("all images", len(self.rows), sum(self.expected.values()) or pd.NA))
         table.append(("persons", self.subjects, self.expected_subjects))
         for name, found, expected in table:
-            difference = 0 if expected is None else found - expected
+            difference = 0 if pd.isna(expected) else found - expected
             mark = f"   {abs(difference)} {'more' if difference > 0 else 'fewer'}" if difference else ""
-            lines.append(f"  {name:<12}{found:>8}{'-' if expected is None else expected:>10}{mark}")
+            lines.append(f"  {name:<12}{found:>8}{'-' if pd.isna(expected) else expected:>10}{mark}")
         if len(self.left_out):
             lines.append(f"  left out: {len(self.left_out)}")
             for reason, group in self.left_out.groupby("reason", sort=False):
@@ -211,13 +209,9 @@ def catalogue(name: str | None = None) -> str:
     >>> print(catalogue("synthetic").splitlines()[0])
     synthetic: rendered faces with known action units
     """
+    of_all = _facts(_helps(_ANY))
     if name is not None:
-        return "\n".join(
-            [
-                *_card(name, _database(name)),
-                *_facts({f"option {key}": option.help for key, option in _ANY.items()}),
-            ]
-        )
+        return "\n".join([*_card(name, _database(name)), *of_all])
     head = ["name", "persons", *EXPRESSIONS, "others"]
     lines = ["Images per expression in a complete copy, with the default options:", ""]
     lines.append(f"  {head[0]:<11}" + "".join(f"{text:>10}" for text in head[1:]))
@@ -231,7 +225,7 @@ def catalogue(name: str | None = None) -> str:
     lines += [
         "",
         "Options of every database:",
-        *_facts({f"option {key}": option.help for key, option in _ANY.items()}),
+        *of_all,
         "",
         "Terms are given in our own words and may have changed: only the owners' own text is binding.",
         "Check a copy with: ekman-expressions datasets NAME ROOT",
@@ -241,22 +235,20 @@ def catalogue(name: str | None = None) -> str:
 
 def _card(name: str, known: _Database) -> list[str]:
     facts = {"layout": known.layout, "terms": known.use, "access": known.access, "cite": known.reference}
-    facts |= {f"option {key}": option.help for key, option in known.options.items()}
-    return [f"{name}: {known.title}", *_facts(facts)]
+    return [f"{name}: {known.title}", *_facts(facts | _helps(known.options))]
+
+
+def _helps(options: Mapping[str, _Option]) -> dict[str, str]:
+    return {f"option {key}": option.help for key, option in options.items()}
 
 
 def _facts(facts: Mapping[str, str]) -> list[str]:
-    lines = []
-    for key, text in facts.items():
-        lines += textwrap.wrap(
-            text,
-            _WIDTH,
-            initial_indent=f"  {key + ':':<18}",
-            subsequent_indent=" " * 20,
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
-    return lines
+    whole = {"subsequent_indent": " " * 20, "break_long_words": False, "break_on_hyphens": False}
+    wrapped = (
+        textwrap.wrap(text, _WIDTH, initial_indent=f"  {key + ':':<18}", **whole)
+        for key, text in facts.items()
+    )
+    return [line for lines in wrapped for line in lines]
 
 
 def _database(name: str) -> _Database:

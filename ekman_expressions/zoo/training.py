@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-import sys
 import tempfile
 import time
 import warnings
@@ -81,7 +80,7 @@ def train(
     validation: tuple[np.ndarray, Sequence[str]] | None = None,
     patience: int | None = None,
     optimizer: str | None = None,
-    learning_rate: Any = None,
+    learning_rate: float | None = None,
     schedule: str = "constant",
     warmup: int = 0,
     epochs: int | None = None,
@@ -120,7 +119,7 @@ def train(
         lowest is returned. By default, the last epoch's is.
     optimizer : {'adam', 'rmsprop'}, optional
         By default the study's, like `learning_rate` and `epochs`.
-    learning_rate : float or keras.optimizers.schedules.LearningRateSchedule, optional
+    learning_rate : float, optional
     schedule : {'constant', 'cosine'}
         ``cosine`` lets the rate fall to 0 at the last step.
     warmup : int
@@ -197,10 +196,11 @@ def train(
         "side": side,
         "precision": precision,
     }
+    start = sha256(weights) if Path(weights).is_file() else weights
     fingerprint = hash_of(
         {
             "model": [network, fold, seed],
-            "settings": settings | {"weights": _identity(weights), "learning_rate": _identity(learning_rate)},
+            "settings": settings | {"weights": start, "learning_rate": learning_rate},
             "epochs": [epochs, batch_size, augment, patience],
             "images": [_digest(images, targets), _digest(*watched) if watched else None],
             "libraries": [metadata.version(name) for name in ("tensorflow", "keras", "numpy")],
@@ -252,7 +252,7 @@ def _build_learner(
     preprocessing: str = "paper",
     batch_norm_momentum: float | None = None,
     optimizer: str = "adam",
-    learning_rate: Any = 1e-4,
+    learning_rate: float = 1e-4,
     schedule: str = "constant",
     warmup: int = 0,
     side: int | None = None,
@@ -476,13 +476,6 @@ def _digest(images: np.ndarray, targets: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(images)).hexdigest() + hash_of(targets.tolist())
 
 
-def _identity(value: Any) -> Any:
-    """What of a setting can be hashed: a file's content, a schedule's numbers."""
-    if isinstance(value, str) and Path(value).is_file():
-        return sha256(Path(value))
-    return value.get_config() if hasattr(value, "get_config") else value
-
-
 # --- devices
 
 
@@ -518,17 +511,8 @@ def _effort() -> dict[str, float | None]:
 
 
 def _peak_memory() -> float | None:
-    """Return the largest memory of this process since its start, in MB (10^6 bytes); None on Windows."""
-    try:
-        status = Path("/proc/self/status").read_text(encoding="utf-8")
-        # The resource module would count in the process that started this one.
-        return next(int(line.split()[1]) for line in status.splitlines() if "VmHWM" in line) * 1024 / 1e6
-    except (OSError, StopIteration):
-        pass
-    try:
-        import resource
-    except ImportError:
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    # Only macOS counts in bytes.
-    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+    """Return the largest memory of this process since its start, in MB (10^6 bytes); None but on Linux."""
+    status = Path("/proc/self/status")
+    # The resource module would count in the process that started this one.
+    lines = status.read_text(encoding="utf-8").splitlines() if status.is_file() else ()
+    return next((int(line.split()[1]) * 1024 / 1e6 for line in lines if "VmHWM" in line), None)

@@ -1,12 +1,11 @@
 """Prepared faces as the step 'faces' leaves them, drawn instead of photographed, for tests of later steps."""
 
 import numpy as np
-import pandas as pd
-from made_steps import stand_in
+from made_steps import write_faces
 
 from ekman_expressions import Experiment
 from ekman_expressions.core.expressions import EXPRESSIONS
-from ekman_expressions.core.files import write_arrays, write_csv, write_image
+from ekman_expressions.core.files import write_arrays
 from ekman_expressions.facespace.warp import POINTS
 from ekman_expressions.study.experiment import FaceSettings, TrainingSettings
 
@@ -27,26 +26,15 @@ def make_experiment(
         root=root,
         **settings,
     )
-    rows = []
+    made = []
     for subject in range(subjects):
         for number, expression in enumerate(faces):
-            image_id = f"made_s{subject}_{expression}"
             colour = np.array([number % 2, number // 2 % 2, number // 4]) * 150 + 20 * subject + 20
             face = np.full((32, 32, 3), colour, np.uint8)
             face[10:14, 8:24] = 255
-            write_image(experiment.faces_folder / "faces" / f"{image_id}.png", face)
-            rows.append(
-                {
-                    "image_id": image_id,
-                    "path": f"faces/{image_id}.png",
-                    "dataset": "made",
-                    "subject": f"made/s{subject}",
-                    "expression": expression,
-                    "fold": experiment.folds[subject % folds],
-                }
-            )
-    with stand_in(experiment, "faces"):
-        write_csv(experiment.manifest_path, pd.DataFrame(rows))
+            fold = experiment.folds[subject % folds]
+            made.append((f"made_s{subject}_{expression}", face, f"s{subject}", expression, fold))
+    write_faces(experiment, made)
     return experiment
 
 

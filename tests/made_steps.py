@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
+
 from ekman_expressions import Experiment
+from ekman_expressions.core.files import write_arrays, write_csv, write_image
 from ekman_expressions.study import STEPS, Run, run
+from ekman_expressions.study.prepared import _face_path, _landmarks_path
 from ekman_expressions.study.runner import folder_of
 
 
@@ -25,6 +30,20 @@ def stand_in(experiment: Experiment, name: str) -> Iterator[None]:
 
     step = dataclasses.replace(STEPS[name], function=register, reads=(), also=(), files=None, idle=None)
     run(experiment, name, steps={name: step})
+
+
+def write_faces(experiment: Experiment, faces: Iterable[tuple], dataset: str = "made") -> None:
+    """Write what the step 'faces' would, of faces (image_id, pixels, subject, expression, fold[, landmarks])."""
+    rows = []
+    with stand_in(experiment, "faces"):
+        for image_id, pixels, subject, expression, fold, *points in faces:
+            write_image(_face_path(experiment, image_id), pixels)
+            for each in points:
+                write_arrays(_landmarks_path(experiment, image_id), {"points": np.float32(each)})
+            place = f"faces/{image_id}.png"
+            rows.append((image_id, place, dataset, f"{dataset}/{subject}", expression, fold))
+        columns = ["image_id", "path", "dataset", "subject", "expression", "fold"]
+        write_csv(experiment.manifest_path, pd.DataFrame(rows, columns=columns).sort_values("image_id"))
 
 
 def contents(folder: Path, *but: str) -> dict[str, bytes]:

@@ -9,15 +9,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
-from made_steps import stand_in
+from made_steps import write_faces
 
 from ekman_expressions import Experiment
 from ekman_expressions.core.expressions import EXPRESSIONS
-from ekman_expressions.core.files import write_arrays, write_csv, write_image
 from ekman_expressions.facespace import warp
 from ekman_expressions.study.experiment import ExplanationSettings, FaceSettings
-from ekman_expressions.study.prepared import _face_path, _landmarks_path
 from ekman_expressions.zoo.own_settings import OwnModel
 
 SIDE = 32
@@ -39,23 +36,13 @@ def broken(images: np.ndarray) -> np.ndarray:
     return answers
 
 
-def make_study(
-    root: Path,
-    *,
-    networks: int = 2,
-    folds: int = 2,
-    faces: int = 2,
-    positives: int = 2,
-    samples: int = 20,
-    call: str = "answer",
-    segments: int = 8,
-) -> Experiment:
+def make_study(root: Path, *, faces: int = 2, positives: int = 2, **settings) -> Experiment:
     """Make an experiment whose step 'faces' is done, with `faces` images per fold and expression.
 
-    Models are ``Stub01`` ... , each a Python function of this file.
+    Models are ``Stub01`` ... , each a Python function of this file; `settings` as of `describe`.
     """
-    experiment = describe(root, networks, folds, positives, samples, call, segments)
-    write_faces(experiment, faces)
+    experiment = describe(root, positives=positives, **settings)
+    write_blocks(experiment, faces)
     return experiment
 
 
@@ -82,23 +69,18 @@ def describe(
     )
 
 
-def write_faces(experiment: Experiment, faces: int) -> None:
-    """Write faces, landmarks, the manifest and run.json, as the step 'faces' would."""
+def write_blocks(experiment: Experiment, faces: int) -> None:
+    """Write `faces` faces of each expression for each fold."""
     random = np.random.default_rng(0)
     points = warp.POINTS[:68] / np.array(warp.SHAPE[::-1])
-    with stand_in(experiment, "faces"):
-        rows = []
-        for fold in experiment.folds:
-            for place, expression in enumerate(EXPRESSIONS):
-                for number in range(faces):
-                    image_id = f"{fold}_{expression}_{number:04d}"
-                    row, column = divmod(place, 4)
-                    face = random.integers(60, 120, (SIDE, SIDE, 3), np.uint8)
-                    face[row * 16 : row * 16 + 16, column * 8 : column * 8 + 8] += np.uint8(100)
-                    write_image(_face_path(experiment, image_id), face)
-                    moved = np.float32(points + random.normal(0, 0.005, points.shape))
-                    write_arrays(_landmarks_path(experiment, image_id), {"points": moved})
-                    subject = f"made/{fold}_{number % 10}"
-                    rows.append((image_id, f"faces/{image_id}.png", "made", subject, expression, fold))
-        columns = ["image_id", "path", "dataset", "subject", "expression", "fold"]
-        write_csv(experiment.manifest_path, pd.DataFrame(rows, columns=columns).sort_values("image_id"))
+    made = []
+    for fold in experiment.folds:
+        for place, expression in enumerate(EXPRESSIONS):
+            for number in range(faces):
+                row, column = divmod(place, 4)
+                face = random.integers(60, 120, (SIDE, SIDE, 3), np.uint8)
+                face[row * 16 : row * 16 + 16, column * 8 : column * 8 + 8] += np.uint8(100)
+                moved = points + random.normal(0, 0.005, points.shape)
+                image_id = f"{fold}_{expression}_{number:04d}"
+                made.append((image_id, face, f"{fold}_{number % 10}", expression, fold, moved))
+    write_faces(experiment, made)

@@ -45,13 +45,7 @@ def test_errors_of_the_machine_are_one_line_with_the_advice_that_fits(monkeypatc
     assert cli.main(["info"]) == 2
     told = capsys.readouterr().err
     assert advice in told and told.count("\n") == 1
-
-
-def test_other_import_errors_are_not_hidden(monkeypatch):
-    def fail():
-        raise ImportError("nothing about OpenCV")
-
-    monkeypatch.setattr(cli, "info", fail)
+    error = ImportError("nothing about OpenCV")
     with pytest.raises(ImportError, match="nothing about"):
         cli.main(["info"])
 
@@ -147,18 +141,10 @@ def test_pictures_are_explained_in_one_command(tmp_path, capsys):
         Image.fromarray(pixels).save(pictures / f"{name}.png")
     (tmp_path / "net.py").write_text(MOUTH_READER)
     options = ["--model", f"{tmp_path / 'net.py'}:predict", "--classes", "happy, sad", "--side", "64"]
-    options += [
-        "--explainer",
-        "facial_regions",
-        "--option",
-        "samples=200",
-        "--option",
-        "hidden=0.0",
-        "--target",
-        "happiness",
-        "--out",
-        str(out),
-    ]
+    options += (
+        "--explainer facial_regions --option samples=200 --option hidden=0.0 --target happiness".split()
+    )
+    options += ["--out", str(out)]
     assert cli.main(["explain", str(pictures), *options]) == 0
     told = capsys.readouterr().out
     assert "left out: noise.png: no face found" in told

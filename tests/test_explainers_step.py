@@ -83,11 +83,7 @@ def test_only_the_options_of_the_explainer_in_use_are_compared(experiment):
 
 
 def test_few_faces_for_those_that_need_forward_passes(experiment):
-    rows = [
-        ("WeiNet", "CV1", expression, f"face_{number}")
-        for expression in ("anger", "fear")
-        for number in range(9)
-    ]
+    rows = [("WeiNet", "CV1", name, f"face_{number}") for name in ("anger", "fear") for number in range(9)]
     table = pd.DataFrame(rows, columns=list(evaluation._EXPLAINED))
     write_csv(experiment.evaluation_folder / "explained.csv", table)
     with stand_in(experiment, "evaluation"):
@@ -147,16 +143,12 @@ def test_records_are_shared_and_maps_are_not(compared):
     assert shared.record_path("WeiNet", "CV1", "x") == study.record_path("WeiNet", "CV1", "x")
     assert not shared.explanations_folder.exists()
     rise = study.explained_by("rise")
-    stored = StoredMap.load(rise.record_path("WeiNet", "CV1", _face(study, "rise")))
+    face = min(path.stem for path in (rise.records_folder / "WeiNet_CV1").glob("face_*.npz"))
+    stored = StoredMap.load(rise.record_path("WeiNet", "CV1", face))
     assert stored.map.dtype == np.float32 and stored.map.min() < 0 and stored.passes == 40
     expression = "anger" if stored.target == 0 else "fear"
     read = read_explanation(rise, "WeiNet", "CV1", stored.image_id, expression)
     assert np.array_equal(read.map, stored.map) and read.explainer == "rise"
-
-
-def _face(study, name):
-    folder = study.explained_by(name).records_folder / "WeiNet_CV1"
-    return sorted(path.stem for path in folder.glob("face_*.npz"))[0]
 
 
 def test_tables(compared):
@@ -172,6 +164,11 @@ def test_tables(compared):
     assert cost.loc["grad_cam", "gradients"] and not cost.loc["lime", "gradients"]
     assert (cost["seconds"] > 0).all()
     assert read_table(study, "rank_correlations").shape == (10, len(TABLES["rank_correlations"]))
+    table = read_table(study, "facial_regions/regions")
+    assert set(table["network"]) == {"WeiNet", "all"} and set(table["expression"]) == {"anger", "fear"}
+    assert set(table["region"]) <= set(_region_names()) and "background" in set(table["region"])
+    one = table[(table["network"] == "WeiNet") & (table["region"] == "left_cheek")]
+    assert (one["faces"] == 4).all() and table["standard_error"].ge(0).all()
 
 
 def test_heatmaps_are_compared_on_the_same_faces(compared):
@@ -189,16 +186,6 @@ def test_heatmaps_are_compared_on_the_same_faces(compared):
     lime = [read_arrays(study.maps_path("WeiNet", fold, "anger")) for fold in study.folds]
     kept = [part["maps"][np.isin(part["image_ids"], ids)] for part in lime]
     np.testing.assert_allclose(means["lime"], np.concatenate(kept).mean(0), atol=1e-7)
-
-
-def test_regions_table(compared):
-    study, _ = compared
-    table = read_table(study, "facial_regions/regions")
-    assert set(table["network"]) == {"WeiNet", "all"} and set(table["expression"]) == {"anger", "fear"}
-    assert set(table["region"]) <= set(_region_names()) and "background" in set(table["region"])
-    one = table[(table["network"] == "WeiNet") & (table["region"] == "left_cheek")]
-    assert table["faces"].max() == 4 and (one["faces"] == 4).all()
-    assert table["standard_error"].ge(0).all()
 
 
 def test_a_second_run_makes_nothing_and_more_faces_contain_the_fewer(tmp_path):
@@ -269,8 +256,7 @@ def test_without_neutral_faces_every_step_lists_what_is_left_out(tmp_path, expla
         }
     where = "explainers" if compare == "causal" else "explanations"
     assert len([item for item in omitted[where] if "face_CV" in item]) == 12
-    values = read_table(study, "causal_values")
-    assert values.empty and read_table(study, "causal").empty
+    assert read_table(study, "causal_values").empty and read_table(study, "causal").empty
 
 
 def test_causal_tables_name_what_cannot_be_read_and_count_predictions_that_fall(tmp_path):

@@ -106,7 +106,7 @@ def test_faces_are_read_at_any_size_in_the_order_asked(prepared):
     assert list(together.table["image_id"]) == ids and "fold" in together.table
 
 
-def test_a_killed_run_goes_on_to_the_same_bytes(prepared, tmp_path, monkeypatch):
+def test_a_killed_run_goes_on_with_any_number_of_threads_to_the_same_bytes(prepared, tmp_path, monkeypatch):
     whole, _ = prepared
     shutil.copytree(whole.faces.roots["mine"], tmp_path / "mine")
     experiment = experiment_on(tmp_path)
@@ -125,21 +125,12 @@ def test_a_killed_run_goes_on_to_the_same_bytes(prepared, tmp_path, monkeypatch)
     with pytest.raises(MissingError, match="step 'faces'"):
         read_manifest(experiment)
     monkeypatch.setattr(faces, "write_arrays", write)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(8), raising=False)
     run = run_steps(experiment, "faces")
     assert run.done + run.skipped == 6 and run.skipped >= 2
     assert contents(experiment.faces_folder) == contents(whole.faces_folder)
-
-
-def test_any_number_of_threads_gives_the_same_bytes_and_the_same_order(prepared, tmp_path, monkeypatch):
-    whole, before = prepared
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(8), raising=False)
-    shutil.copytree(whole.faces.roots["mine"], tmp_path / "mine")
-    experiment = experiment_on(tmp_path)
-    assert run_steps(experiment, "faces").notes == before.notes
-    assert contents(experiment.faces_folder) == contents(whole.faces_folder)
-    assert list(read_json(experiment.faces_folder / "run.json")["outputs"]) == list(
-        read_json(whole.faces_folder / "run.json")["outputs"]
-    )
+    one, other = (read_json(each.faces_folder / "run.json") for each in (whole, experiment))
+    assert one["notes"] == other["notes"] and list(one["outputs"]) == list(other["outputs"])
 
 
 def test_a_changed_image_or_table_is_noticed(tmp_path):
@@ -158,6 +149,24 @@ def test_a_changed_image_or_table_is_noticed(tmp_path):
     assert set(read_manifest(experiment)["expression"]) == {"fear", "surprise"}
 
 
+def test_what_stops_the_whole_step(tmp_path, monkeypatch):
+    write_database(tmp_path / "a", [("b_c", "x.png", "s", "anger")])
+    write_database(tmp_path / "a_b", [("c", "x.png", "s", "anger")])
+    with pytest.raises(DataError, match="give the same image_id: a_b_c"):
+        run_steps(experiment_on(tmp_path, names=("a", "a_b")), "faces")
+    rows = [(f"i{number}", f"i{number}.png", f"s{number}", "anger") for number in range(3)]
+    write_database(tmp_path / "mine", rows)
+    with pytest.raises(DataError, match="No usable face is left for CV1, CV2: 3 images .*no such image"):
+        run_steps(experiment_on(tmp_path), "faces")
+    # A wrong landmark model is not blamed on the images.
+    shutil.rmtree(tmp_path / "mine")
+    small_database(tmp_path / "mine")
+    (tmp_path / "wrong.task").write_bytes(b"something else")
+    monkeypatch.setenv("EKMAN_EXPRESSIONS_LANDMARKER", str(tmp_path / "wrong.task"))
+    with pytest.raises(DataError, match="sha256"):
+        run_steps(experiment_on(tmp_path), "faces")
+
+
 def test_databases_combine_and_subjects_are_limited_in_each(tmp_path):
     small_database(tmp_path / "one")
     small_database(tmp_path / "two")
@@ -168,39 +177,28 @@ def test_databases_combine_and_subjects_are_limited_in_each(tmp_path):
     assert set(manifest["dataset"]) == {"one", "two"} and len(manifest) == 8
 
 
-def test_ids_that_clash_between_databases_are_refused(tmp_path):
-    write_database(tmp_path / "a", [("b_c", "x.png", "s", "anger")])
-    write_database(tmp_path / "a_b", [("c", "x.png", "s", "anger")])
-    with pytest.raises(DataError, match="give the same image_id: a_b_c"):
-        run_steps(experiment_on(tmp_path, names=("a", "a_b")), "faces")
-
-
+@pytest.fixture
 def damaged(prepared, tmp_path):
     experiment, _ = prepared
     shutil.copytree(experiment.root, tmp_path / "root")
     return experiment.replace(root=tmp_path / "root")
 
 
-@pytest.mark.parametrize(
-    "column, value, message",
-    [
-        ("fold", "CV9", "has the fold CV9"),
-        ("image_id", "same", "more than once: same"),
-        ("subject", "mine/everyone", "more than one fold: mine/everyone"),
-        ("fold", None, "lacks the columns 'fold'"),
-    ],
-)
-def test_damaged_manifests_are_refused(prepared, tmp_path, column, value, message):
-    experiment = damaged(prepared, tmp_path)
-    table = read_manifest(experiment)
-    table = table.drop(columns=column) if value is None else table.assign(**{column: value})
-    table.to_csv(experiment.manifest_path, index=False)
-    with pytest.raises(DataError, match=message):
-        read_manifest(experiment)
+def test_damaged_manifests_are_refused(damaged):
+    table = read_manifest(damaged)
+    for change, message in (
+        (table.assign(fold="CV9"), "has the fold CV9"),
+        (table.assign(image_id="same"), "more than once: same"),
+        (table.assign(subject="mine/everyone"), "more than one fold: mine/everyone"),
+        (table.drop(columns="fold"), "lacks the columns 'fold'"),
+    ):
+        change.to_csv(damaged.manifest_path, index=False)
+        with pytest.raises(DataError, match=message):
+            read_manifest(damaged)
 
 
-def test_damaged_faces_and_landmarks_are_refused(prepared, tmp_path):
-    experiment = damaged(prepared, tmp_path)
+def test_damaged_faces_and_landmarks_are_refused(damaged):
+    experiment = damaged
     image_id = read_manifest(experiment)["image_id"][0]
     Image.new("RGB", (30, 20)).save(_face_path(experiment, image_id))
     with pytest.raises(DataError, match="64 pixels square .* is 30 x 20"):
@@ -314,18 +312,3 @@ def test_landmark_outliers_are_written_and_named(tmp_path):
     notes = run_steps(experiment, "faces").notes
     assert "faces with a high landmark outlier score, to be looked at, 1: mine_id04_anger_0" in notes
     assert outlier_table(experiment)["image_id"][0] == "mine_id04_anger_0"
-
-
-def test_a_wrong_landmark_model_is_not_blamed_on_the_images(tmp_path, monkeypatch):
-    small_database(tmp_path / "mine")
-    (tmp_path / "wrong.task").write_bytes(b"something else")
-    monkeypatch.setenv("EKMAN_EXPRESSIONS_LANDMARKER", str(tmp_path / "wrong.task"))
-    with pytest.raises(DataError, match="sha256"):
-        run_steps(experiment_on(tmp_path), "faces")
-
-
-def test_without_any_usable_face_the_step_says_why(tmp_path):
-    rows = [(f"i{number}", f"i{number}.png", f"s{number}", "anger") for number in range(3)]
-    write_database(tmp_path / "mine", rows)
-    with pytest.raises(DataError, match="No usable face is left for CV1, CV2: 3 images .*no such image"):
-        run_steps(experiment_on(tmp_path), "faces")

@@ -110,24 +110,23 @@ def small_disk(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_disk_is_full_and_then_has_room(faces, sound, small_disk):
+@pytest.mark.parametrize("before, after, said", [
+    ([], ["size=64m"], "No space left"),
+    (["size=64m"], ["rw"], "Read-only file system"),
+])  # fmt: skip
+def test_a_disk_is_full_or_read_only_and_then_is_not(faces, sound, small_disk, before, after, said):
+    def remount(*options):
+        for option in options:
+            subprocess.run(["mount", "-o", f"remount,{option}", str(small_disk)], check=True)
+
+    remount(*before)
     root = Path(shutil.copytree(faces.root, small_disk / "root"))
+    if before:
+        remount("ro")
     process = start(root)
     _, errors = process.communicate(timeout=300)
-    assert process.returncode == 1 and "No space left" in errors.splitlines()[-1], errors
-    subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
-    assert finish(root) == sound
-
-
-@pytest.mark.slow
-def test_a_folder_is_read_only(faces, sound, small_disk):
-    subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
-    root = Path(shutil.copytree(faces.root, small_disk / "root"))
-    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
-    process = start(root)
-    _, errors = process.communicate(timeout=300)
-    assert process.returncode == 1 and "Read-only file system" in errors.splitlines()[-1], errors
-    subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
+    assert process.returncode == 1 and said in errors.splitlines()[-1], errors
+    remount(*after)
     assert finish(root) == sound
 
 

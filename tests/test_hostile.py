@@ -47,33 +47,24 @@ path = "mine_{fold}.onnx"
 side = 48
 classes = ["Angry", "Disgust", "Fear", "Happy", "Sad", "Surprise"]
 """
-CELLS = [
-    "",
-    "anger",
-    "../../etc/passwd",
-    "C:\\x",
-    "\\\\host\\share",
-    "/etc/passwd",
-    "~root",
+CELLS = ["", "anger", "../../etc/passwd", "C:\\x", "\\\\host\\share", "/etc/passwd", "~root"]
+CELLS += [
     "a/../../b",
     "NA",
-]
-CELLS += ["inf", "-1", "1e999", "0", '"', "'", "\x00", "\ufeff", "\u202e", "=cmd()", "a" * 300]
-VALUES = [
-    "1e999",
-    "nan",
     "inf",
     "-1",
+    "1e999",
     "0",
-    "true",
-    '""',
-    "[]",
-    "{}",
-    "[[]]",
-    "9" * 5000,
-    '"\\u0000"',
-    "1979-05-27",
+    '"',
+    "'",
+    "\x00",
+    "\ufeff",
+    "\u202e",
+    "=cmd()",
+    "a" * 300,
 ]
+VALUES = ["1e999", "nan", "inf", "-1", "0", "true", '""', "[]", "{}", "[[]]"]
+VALUES += ["9" * 5000, '"\\u0000"', "1979-05-27"]
 
 
 @functools.cache
@@ -142,61 +133,53 @@ def archives(draw, names: tuple[str, ...]) -> bytes:
     return buffer.getvalue()
 
 
+def written(path, content):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
 def read_manifest(folder, content):
-    (folder / "manifest.csv").write_bytes(content)
-    rows = folders.read_manifest(folder)
+    rows = folders.read_manifest(written(folder / "manifest.csv", content).parent)
     for path in rows["path"]:
         assert folder in type(folder)(path).parents and ".." not in path.split("/"), path
 
 
 def read_prepared(folder, content):
     experiment = Experiment(name="x", networks=("WeiNet",), root=folder)
-    experiment.manifest_path.parent.mkdir(parents=True, exist_ok=True)
-    experiment.manifest_path.write_bytes(content)
+    written(experiment.manifest_path, content)
     for image_id in prepared.read_manifest(experiment)["image_id"]:
         path = prepared._face_path(experiment, image_id)
         assert path.parent.resolve() == (experiment.faces_folder / "faces").resolve(), path
 
 
-def read_settings(folder, content):
-    (folder / "a.toml").write_bytes(content)
-    Experiment.from_toml(folder / "a.toml", root=folder)
-
-
-def read_record(folder, content):
-    (folder / "a.npz").write_bytes(content)
-    PerturbationRecord.load(folder / "a.npz")
-
-
 def read_landmarks(folder, content):
     experiment = Experiment(name="x", networks=("WeiNet",), root=folder)
-    path = prepared._landmarks_path(experiment, "a")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
+    written(prepared._landmarks_path(experiment, "a"), content)
     points = prepared.read_landmarks(experiment, "a")
     assert points.shape == (68, 2) and np.isfinite(points).all()
 
 
-def read_a_table(folder, content):
-    (folder / "a.csv").write_bytes(content)
-    read_csv(folder / "a.csv", ("image_id",))
-
-
-def read_a_json(folder, content):
-    (folder / "a.json").write_bytes(content)
-    read_json(folder / "a.json")
+def by(read, *more):
+    return lambda folder, content: read(written(folder / "file", content), *more)
 
 
 RECORD = ("image_id", "model", "segments", "samples", "predictions", "hidden")
 READERS = {
     "manifest": (read_manifest, st.one_of(damaged(MANIFEST), tables(), st.binary(max_size=60))),
     "prepared manifest": (read_prepared, st.one_of(damaged(MANIFEST), tables())),
-    "settings": (read_settings, st.one_of(damaged(TOML), settings_files(), st.binary(max_size=60))),
-    "record": (read_record, st.one_of(st.deferred(lambda: damaged(record_bytes())), archives(RECORD))),
+    "settings": (
+        by(Experiment.from_toml),
+        st.one_of(damaged(TOML), settings_files(), st.binary(max_size=60)),
+    ),
+    "record": (
+        by(PerturbationRecord.load),
+        st.one_of(st.deferred(lambda: damaged(record_bytes())), archives(RECORD)),
+    ),
     "landmarks": (read_landmarks, archives(("points", "transform"))),
-    "table": (read_a_table, st.one_of(damaged(MANIFEST), tables())),
+    "table": (by(read_csv, ("image_id",)), st.one_of(damaged(MANIFEST), tables())),
     "json": (
-        read_a_json,
+        by(read_json),
         st.one_of(damaged(b'{"step": "faces", "end": null, "n": [1, 2.5, true]}'), tables()),
     ),
 }

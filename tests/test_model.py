@@ -132,7 +132,12 @@ def test_any_picture_of_the_same_size_may_lie_behind(image):
 
 @pytest.mark.parametrize("group", [1, 5, 32])
 def test_predictions_depend_neither_on_number_nor_on_order_to_the_bit(image, group):
-    model = as_model(keras_model(), group=group)
+    import keras
+
+    network = keras_model(keras.layers.BatchNormalization())
+    # Statistics other than those of a fresh layer, so that the mode matters.
+    network(np.random.default_rng(2).random((8, *image.shape), dtype=np.float32), training=True)
+    model = as_model(network, group=group)
     samples = samples_of(43)
     found = model.predict_hidden(image, SEGMENTS, samples)
     turned = np.random.default_rng(1).permutation(len(samples))
@@ -140,28 +145,6 @@ def test_predictions_depend_neither_on_number_nor_on_order_to_the_bit(image, gro
     np.testing.assert_allclose(
         found, as_model(model.source, group=7).predict_hidden(image, SEGMENTS, samples), atol=1e-6
     )
-
-
-def test_a_network_with_batch_normalisations_predicts_the_same_in_any_order():
-    import keras
-
-    from ekman_expressions.zoo import NETWORKS
-
-    keras.utils.set_random_seed(0)
-    side = 64
-    built = NETWORKS["MobileNetV3Large"].build(weights="none", batch_norm_momentum=0.1, side=side)
-    model = as_model(built)
-    assert model.side == (side, side)
-    image = np.random.default_rng(0).random((side, side, 3), dtype=np.float32)
-    segments = np.arange(side).repeat(side).reshape(side, side) // (side // 8)
-    samples = samples_of(GROUP + 5, int(segments.max()) + 1)
-    # MobileNetV3's untrained batch norms predict 1/6 whatever they see.
-    for _ in range(3):
-        built(shown_copies(image, samples[:8], 0, segments), training=True)
-    found = model.predict_hidden(image, segments, samples)
-    turned = np.random.default_rng(1).permutation(len(samples))
-    assert np.array_equal(model.predict_hidden(image, segments, samples[turned]), found[turned])
-    assert len(np.unique(found, axis=0)) > 20
 
 
 def test_a_keras_model_is_traced_once_for_all_images_and_goes_with_its_functions(image, caplog):

@@ -238,16 +238,6 @@ def test_all_kinds_answer_alike(kinds, kind, images):
     assert kinds[kind].has_gradients == ("keras" in kind or kind == "h5")
 
 
-@pytest.mark.parametrize("batch", [1, 4])
-def test_files_of_a_fixed_batch_size(tmp_path, images, batch):
-    wanted = function(weights(6))(images)
-    write_onnx(tmp_path / "my.onnx", weights(6), batch=batch)
-    write_saved_model(tmp_path / "saved", weights(6), batch=batch)
-    for path in ("my.onnx", "saved"):
-        model = _read_model(OwnModel(path=tmp_path / path, side=SIDE, classes=EXPRESSIONS), "Mine", "CV1")
-        np.testing.assert_allclose(model.predict(images), wanted, atol=1e-6)
-
-
 def test_files_of_keras_2(tmp_path, images):
     """Some can be read as they are; what to do with the others, which have a layer that changed, is said."""
     code = """
@@ -283,7 +273,7 @@ def test_a_class_that_is_not_known_here(tmp_path):
         load(call=None, path=tmp_path / "my.keras")
 
 
-def test_one_model_per_fold(tmp_path, images):
+def test_one_model_per_fold_and_files_of_a_fixed_batch_size(tmp_path, images):
     for seed, fold in enumerate(("CV1", "CV2")):
         write_onnx(tmp_path / f"my_{fold}.onnx", weights(6, seed=seed))
     mine = OwnModel(path=tmp_path / "my_{fold}.onnx", side=SIDE, classes=EXPRESSIONS)
@@ -291,6 +281,12 @@ def test_one_model_per_fold(tmp_path, images):
     for seed, fold in enumerate(("CV1", "CV2")):
         model = _read_model(mine, "Mine", fold)
         np.testing.assert_allclose(model.predict(images), function(weights(6, seed=seed))(images), atol=1e-6)
+    for batch in (1, 4):
+        write_onnx(tmp_path / f"{batch}.onnx", weights(6), batch=batch)
+        write_saved_model(tmp_path / f"saved{batch}", weights(6), batch=batch)
+        for path in (f"{batch}.onnx", f"saved{batch}"):
+            model = _read_model(OwnModel(path=tmp_path / path, side=SIDE, classes=EXPRESSIONS), "Mine", "CV1")
+            np.testing.assert_allclose(model.predict(images), function(weights(6))(images), atol=1e-6)
 
 
 # --- what is refused
@@ -454,20 +450,6 @@ def test_descriptions_that_cannot_be_used(changes, message):
         own(**changes)
 
 
-@pytest.mark.parametrize(
-    ("models", "message"),
-    [
-        ({"weinet": own()}, "taken by 'WeiNet'"),
-        ({"Average": own()}, "taken by"),
-        ({"my model": own()}, "letters, digits"),
-        ({"Mine_CV1": own()}, "not end like a fold"),
-    ],
-)
-def test_names_that_cannot_be_used(models, message):
-    with pytest.raises(SettingsError, match=message):
-        Experiment(name="x", models=models)
-
-
 def test_networks_and_own_models_together(tmp_path):
     alone = Experiment(name="x", models={"Mine": own(), "Yours": own()}, root=tmp_path)
     assert alone.networks == ("Mine", "Yours") and alone.trained_networks == ()
@@ -478,6 +460,14 @@ def test_networks_and_own_models_together(tmp_path):
         Experiment(name="x", networks=("WeiNet",), models={"Mine": own()})
     with pytest.raises(SettingsError, match="'WeiNet'.*'Mine', but got 'Mien'"):
         Experiment(name="x", networks=("Mien",), models={"Mine": own()})
+    for name, message in (
+        ("weinet", "taken by 'WeiNet'"),
+        ("Average", "taken by"),
+        ("my model", "letters, digits"),
+        ("Mine_CV1", "not end like a fold"),
+    ):
+        with pytest.raises(SettingsError, match=message):
+            Experiment(name="x", models={name: own()})
 
 
 def test_a_settings_file(tmp_path, monkeypatch):
@@ -493,19 +483,13 @@ def test_a_settings_file(tmp_path, monkeypatch):
     assert mine.source("CV3") == tmp_path / "my_CV3.onnx"
     assert yours.source("CV3") == f"{tmp_path / 'yours.py'}:predict"
     assert mine.classes == (*EXPRESSIONS, "neutral")
-
-
-@pytest.mark.parametrize(
-    ("section", "message"),
-    [
-        ("[models.Mine]\nside = 48", r"\[models.Mine\]: The settings lack 'classes'"),
-        ("[models.Mine]\nsize = 48", r"(?s)\[models.Mine\]: .*Unknown setting 'size'"),
-    ],
-)
-def test_settings_files_that_cannot_be_used(tmp_path, section, message):
-    (tmp_path / "mine.toml").write_text(f'name = "mine"\n{section}\n')
-    with pytest.raises(SettingsError, match=message):
-        Experiment.from_toml(tmp_path / "mine.toml")
+    for line, message in (
+        ("side = 48", r"\[models.Mine\]: The settings lack 'classes'"),
+        ("size = 48", r"(?s)\[models.Mine\]: .*Unknown setting 'size'"),
+    ):
+        (tmp_path / "mine.toml").write_text(f'name = "mine"\n[models.Mine]\n{line}\n')
+        with pytest.raises(SettingsError, match=message):
+            Experiment.from_toml(tmp_path / "mine.toml")
 
 
 def test_what_is_recorded_is_independent_of_places(tmp_path):

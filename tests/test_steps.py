@@ -26,24 +26,13 @@ class Kitchen:
         self.stop = False
         self.steps = {
             "first": Step("first", self.write, "faces_folder", "", settings=("faces",), choices=()),
-            "kept": Step(
-                "kept",
-                self.write,
-                "models_folder",
-                "",
-                reads=("first/a*",),
-                settings=("faces", "training"),
-                resumes=True,
-            ),
+            "kept": Step("kept", self.write, "models_folder", "", reads=("first/a*",),
+                         settings=("faces", "training"), resumes=True),
             "again": Step("again", self.write, "evaluation_folder", "", reads=("first",)),
-        }
+        }  # fmt: skip
 
     def write(self, experiment, run, **options):
-        name = {
-            experiment.faces_folder: "first",
-            experiment.models_folder: "kept",
-            experiment.evaluation_folder: "again",
-        }[run.folder]
+        name = next(key for key, step in self.steps.items() if getattr(experiment, step.folder) == run.folder)
         self.calls.append(name)
         for item, text in self.texts[name].items():
             path = run.folder / f"{item}.txt"
@@ -142,14 +131,12 @@ def test_first_and_names_say_which_steps_run(experiment, kitchen):
     with pytest.raises(SettingsError, match="Unknown step supper. The steps are first, kept, again"):
         kitchen.run(experiment, "supper")
     assert list(cli.STEPS) == [*STEPS, "report"]
-
-
-def test_options_of_a_run_count(experiment, kitchen):
-    kitchen.run(experiment, "first", taste="salt")
-    kitchen.run(experiment, "first", taste="salt")
-    assert kitchen.calls == []
-    kitchen.run(experiment, "first")
-    assert kitchen.calls == ["first"]
+    # Options of a run count.
+    for options, made in (({"taste": "salt"}, ["first"]), ({"taste": "salt"}, []), ({}, ["first"])):
+        kitchen.run(experiment, "first", **options)
+        assert kitchen.calls == made
+    alone = with_(experiment, "explanation", compare=())
+    assert run(alone, "explainers").notes == ["explanation.compare names no explainer"]
 
 
 def test_a_step_that_is_lacking_or_was_stopped_is_named(experiment, kitchen):
@@ -217,13 +204,13 @@ def test_other_settings_are_refused_with_both_values_and_both_ways_out(experimen
     with pytest.raises(ConflictError) as error:
         kitchen.run(changed, "kept")
     old = experiment.training.batch_size
-    for part in (
+    said = (
         f"training.batch_size = {old}",
         "now says 77",
         "another name",
         f"delete {experiment.models_folder}",
-    ):
-        assert part in str(error.value)
+    )
+    assert all(part in str(error.value) for part in said)
     # The same conflict is seen by a later step that reads the folder.
     with pytest.raises(ConflictError, match="faces.size"):
         kitchen.run(with_(experiment, "faces", size=99), "again")
@@ -233,11 +220,8 @@ def test_settings_without_effect_on_results_may_change(experiment, kitchen):
     kitchen.run(experiment)
     kitchen.run(with_(experiment, "faces", roots={"synthetic": "/elsewhere"}))
     assert kitchen.calls == []
-    kept = _settings_of(experiment, "explanation")
-    assert (
-        _settings_of(with_(experiment, "explanation", compare=("rise",), quality_faces=7), "explanation")
-        == kept
-    )
+    other = with_(experiment, "explanation", compare=("rise",), quality_faces=7)
+    assert _settings_of(other, "explanation") == _settings_of(experiment, "explanation")
 
 
 def test_networks_may_be_added_but_their_numbers_not_changed(experiment, kitchen):
@@ -263,18 +247,12 @@ def test_artefacts_of_unknown_settings_are_refused_where_they_would_be_kept(expe
     assert kitchen.calls == ["again"]
 
 
-@pytest.mark.parametrize("text", ['{"step": "faces"}', "{"])
-def test_a_foreign_run_json_is_named(experiment, kitchen, text):
+def test_a_foreign_run_json_is_named(experiment, kitchen):
     experiment.faces_folder.mkdir(parents=True)
-    (experiment.faces_folder / "run.json").write_text(text)
-    with pytest.raises(DataError, match="run.json.*Delete"):
-        kitchen.run(experiment, "first")
-
-
-def test_a_step_with_nothing_to_do_says_why(experiment):
-    alone = with_(experiment, "explanation", compare=())
-    found = run(alone, "explainers")
-    assert found.notes == ["explanation.compare names no explainer"]
+    for text in ('{"step": "faces"}', "{"):
+        (experiment.faces_folder / "run.json").write_text(text)
+        with pytest.raises(DataError, match="run.json.*Delete"):
+            kitchen.run(experiment, "first")
 
 
 def test_omissions_are_grouped_by_reason_the_most_frequent_first():
@@ -306,21 +284,17 @@ def test_seeds_depend_on_every_name_and_on_nothing_else():
     assert generator(0, "x").integers(1 << 30) == generator(0, "x").integers(1 << 30)
 
 
-def test_unknown_preset_and_step_are_told_in_one_line(tmp_path, capsys):
-    assert cli.main(["run", "--preset", "dmeo", "--root", str(tmp_path)]) == 2
-    assert "but got 'dmeo' instead" in capsys.readouterr().err
-    assert cli.main(["run", "--preset", "smoke", "--root", str(tmp_path), "--steps", "faces,traning"]) == 2
-    assert "Unknown step traning. The steps are faces, training" in capsys.readouterr().err
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_the_study_starts_with_the_step_that_is_named(tmp_path, capsys):
-    assert cli.main(["run", "--preset", "smoke", "--root", str(tmp_path), "--from", "scores"]) == 2
-    told = capsys.readouterr()
-    assert told.out == "[1/9] scores\n" and "the step 'heatmaps': run it first" in told.err
-
-
-def test_info_says_what_a_bug_report_needs(capsys):
+def test_the_command_line_says_what_is_wrong_and_where_it_begins(tmp_path, capsys):
+    here = ["--root", str(tmp_path)]
+    for options, told in (
+        (["dmeo"], "but got 'dmeo' instead"),
+        (["smoke", "--steps", "faces,traning"], "Unknown step traning. The steps are faces, training"),
+        (["smoke", "--from", "scores"], "the step 'heatmaps': run it first"),
+    ):
+        assert cli.main(["run", "--preset", *options, *here]) == 2
+        found = capsys.readouterr()
+        assert told in found.err
+    assert found.out == "[1/9] scores\n"
     assert cli.main(["info"]) == 0
     told = capsys.readouterr().out
     for name in ("tensorflow 2", "numpy 2", "platform", "device", "landmark model", "root"):

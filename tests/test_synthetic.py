@@ -76,18 +76,15 @@ def test_layers_are_in_physical_units_and_in_the_order_of_the_manifest(root):
     assert synthetic.read_layers("id00_neutral_0", root) == {}
 
 
-def test_images_and_layers_that_do_not_exist(root):
+def test_images_layers_and_mask_files_that_cannot_be_are_refused(root):
     with pytest.raises(SettingsError, match="'id09_anger_0'"):
         synthetic.read_layers("id09_anger_0", root)
+    for shape in ((3 * 112 - 1, 112), (112, 3 * 112)):
+        write_image(root / "masks/id01_fear_0.png", np.zeros(shape, np.uint8))
+        with pytest.raises(DataError, match=f"3 layers.*336 high.*{shape[1]} wide and {shape[0]} high"):
+            synthetic.read_layers("id01_fear_0", root)
     change(root / "manifest.csv", layers="total photometric wrinkles")
     with pytest.raises(DataError, match="'wrinkles'.*id01_fear_0.png"):
-        synthetic.read_layers("id01_fear_0", root)
-
-
-@pytest.mark.parametrize("shape", [(3 * 112 - 1, 112), (112, 3 * 112)])
-def test_mask_files_of_another_size_are_refused(root, shape):
-    write_image(root / "masks/id01_fear_0.png", np.zeros(shape, np.uint8))
-    with pytest.raises(DataError, match=f"3 layers.*336 high.*{shape[1]} wide and {shape[0]} high"):
         synthetic.read_layers("id01_fear_0", root)
 
 
@@ -159,18 +156,10 @@ def test_landmark_error_by_hand():
     np.testing.assert_allclose(table.loc["all", "mean"], (34 * 10 + 40 * 2 + 8) / 136)
     assert table.loc["all", "median"] == pytest.approx(2)
     assert (table.loc[["brows", "nose"], measures] == 0).all(axis=None)
-
-
-@pytest.mark.parametrize(
-    "detected, truth, message",
-    [
-        (np.zeros((2, 68, 2)), np.zeros((1, 68, 2)), r"\(2, 68, 2\) and \(1, 68, 2\)"),
-        (np.ones((1, 68, 2)), np.ones((1, 68, 2)), "of no face may coincide"),
-    ],
-)
-def test_landmarks_without_an_error_to_measure(detected, truth, message):
-    with pytest.raises(DataError, match=message):
-        _landmark_error(detected, truth)
+    with pytest.raises(DataError, match=r"\(2, 68, 2\) and \(1, 68, 2\)"):
+        _landmark_error(detected, truth[:1])
+    with pytest.raises(DataError, match="of no face may coincide"):
+        _landmark_error(np.ones((1, 68, 2)), np.ones((1, 68, 2)))
 
 
 def test_landmark_error_of_an_experiment(root, tmp_path):
@@ -214,17 +203,11 @@ def landmarks():
     return synthetic.mesh_landmarks()
 
 
-def test_forty_persons_make_each_expression_in_four_variants(manifest):
+def test_forty_persons_make_each_expression_in_four_variants_and_24_each_probe(manifest, probes):
     counts = manifest.groupby(["subject", "expression"]).size().unstack()
-
-    assert counts.shape == (40, 7)
+    assert counts.shape == (40, 7) and (counts == 4).all(axis=None)
     assert set(counts.columns) == {*EXPRESSIONS, "neutral"}
-    assert (counts == 4).all(axis=None)
-
-
-def test_twenty_four_persons_make_each_probe(probes):
     persons = probes.groupby(["probe", "label"]).subject.nunique()
-
     assert persons.to_dict() == dict.fromkeys(UNITS_OF_PROBES, 24)
 
 
@@ -238,12 +221,10 @@ def test_images_of_a_variant_share_person_pose_and_light(manifest, probes):
 
 def test_only_the_named_units_are_active(manifest, probes):
     units = [column for column in manifest if column.startswith("au")]
-
     active = manifest[units].gt(0)
     assert not active[manifest.expression == "neutral"].any(axis=None)
-    for (_, prototype), rows in manifest[manifest.expression != "neutral"].groupby(
-        ["expression", "prototype"]
-    ):
+    shown = manifest[manifest.expression != "neutral"]
+    for (_, prototype), rows in shown.groupby(["expression", "prototype"]):
         assert active.loc[rows.index].drop_duplicates().shape[0] == 1, prototype
     for (probe, label), rows in probes.groupby(["probe", "label"]):
         for _, row in rows[units].iterrows():

@@ -4,10 +4,10 @@ import tomllib
 
 import numpy as np
 import pandas as pd
-from made_steps import stand_in
+from made_steps import stand_in, write_faces
 
 from ekman_expressions import Experiment
-from ekman_expressions.core.files import write_arrays, write_csv, write_image
+from ekman_expressions.core.files import write_csv
 from ekman_expressions.facespace.warp import POINTS
 
 SIDE = 64
@@ -40,20 +40,15 @@ def tiny_model(path, seed, *, nan=False):
 def make_study(root, *, samples=40, nan=()):
     experiment = Experiment(**tomllib.loads(TINY.format(samples=samples)), root=root)
     random = np.random.default_rng(0)
-    manifest, explained = [], []
+    made, explained = [], []
     for fold in experiment.folds:
         for number in range(6):
             image_id = f"face_{fold}_{number}"
-            coarse = random.integers(0, 256, (8, 8, 3), dtype=np.uint8)
-            points = np.float32(POINTS[:68] / (224, 275) * 0.8 + random.normal(0.1, 0.003, (68, 2)))
-            folder = experiment.faces_folder
-            write_image(folder / "faces" / f"{image_id}.png", coarse.repeat(8, 0).repeat(8, 1))
-            write_arrays(folder / "landmarks" / f"{image_id}.npz", {"points": points})
-            manifest.append((image_id, f"faces/{image_id}.png", "synthetic", f"s/{fold}", "anger", fold))
+            coarse = random.integers(0, 256, (8, 8, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
+            points = POINTS[:68] / (224, 275) * 0.8 + random.normal(0.1, 0.003, (68, 2))
+            made.append((image_id, coarse, fold, "anger", fold, points))
             explained.append(("WeiNet", fold, ("anger", "fear")[number % 2], image_id))
-    columns = ["image_id", "path", "dataset", "subject", "expression", "fold"]
-    with stand_in(experiment, "faces"):
-        write_csv(experiment.manifest_path, pd.DataFrame(manifest, columns=columns))
+    write_faces(experiment, made, "synthetic")
     columns = ["network", "fold", "expression", "image_id"]
     with stand_in(experiment, "evaluation"):
         write_csv(experiment.evaluation_folder / "explained.csv", pd.DataFrame(explained, columns=columns))

@@ -20,7 +20,7 @@ from ekman_expressions.core.startup import start_tensorflow
 from ekman_expressions.explainers import lime, query_superpixels, superpixels
 from ekman_expressions.study import evaluation, prepared
 from ekman_expressions.study.models import load_model
-from ekman_expressions.zoo.model import PRECISIONS, as_model
+from ekman_expressions.zoo.model import _PRECISIONS, as_model
 
 
 def measure(experiment: Experiment, network: str, samples: int, faces: int, rounds: int) -> list[str]:
@@ -29,13 +29,13 @@ def measure(experiment: Experiment, network: str, samples: int, faces: int, roun
     rows = explained[explained["network"] == network]
     rows = rows[rows["fold"] == rows["fold"].iloc[0]].groupby("expression").head(1).head(faces)
     model = load_model(experiment, network, rows["fold"].iloc[0]).source
-    by_precision = {precision: as_model(model, precision=precision) for precision in PRECISIONS}
+    by_precision = {precision: as_model(model, precision=precision) for precision in _PRECISIONS}
     images = prepared.read_faces(experiment, list(rows["image_id"]), experiment.side(network))
-    seconds: dict[str, list[float]] = {precision: [] for precision in PRECISIONS}
-    values: dict[str, list[tuple]] = {precision: [] for precision in (*PRECISIONS, "another seed")}
+    seconds: dict[str, list[float]] = {precision: [] for precision in _PRECISIONS}
+    values: dict[str, list[tuple]] = {precision: [] for precision in (*_PRECISIONS, "another seed")}
     for image in images:
         for turn in range(rounds + 1):
-            for precision in PRECISIONS:
+            for precision in _PRECISIONS:
                 start = time.perf_counter()
                 query_superpixels(by_precision[precision], image, superpixels(image), seed=0, samples=samples)
                 # The first turn compiles.

@@ -27,7 +27,7 @@ from ekman_expressions.core.files import read_json
 from ekman_expressions.faces import example_faces
 from ekman_expressions.study.models import _own_files
 from ekman_expressions.zoo.own_models import (
-    EXAMPLE,
+    _EXAMPLE,
     _predicted_expressions,
     _preprocess,
     _read_model,
@@ -415,11 +415,11 @@ def test_load_model_describes_and_reads_in_one_call(tmp_path, images):
 def test_the_example_model_predicts_persons_that_it_has_not_seen():
     model = example_model()
     unseen = example_faces(subjects=list(model.unseen))
-    assert len(unseen) == 192 and EXAMPLE.stat().st_size < 4e6
+    assert len(unseen) == 192 and _EXAMPLE.stat().st_size < 4e6
     found = model.predict(unseen.at(64)).argmax(axis=1)
     accuracy = np.mean(np.array(model.classes)[found] == unseen.table["expression"])
     # As tools/train_example_model.py measured it.
-    assert accuracy == pytest.approx(read_json(EXAMPLE.with_suffix(".json"))["accuracy"]["unseen"], abs=0.02)
+    assert accuracy == pytest.approx(read_json(_EXAMPLE.with_suffix(".json"))["accuracy"]["unseen"], abs=0.02)
     assert accuracy > 0.9
 
 

@@ -18,7 +18,7 @@ from ekman_expressions.core.expressions import index
 from ekman_expressions.core.files import write_arrays, write_json
 from ekman_expressions.faces import Faces, example_faces
 from ekman_expressions.zoo import NETWORKS, train
-from ekman_expressions.zoo.own_models import EXAMPLE
+from ekman_expressions.zoo.own_models import _EXAMPLE
 
 UNSEEN, BATCH, WARM_UP, RATE = 8, 16, 40, 3e-4
 
@@ -33,7 +33,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--folder", type=Path, default=EXAMPLE.parent)
+    parser.add_argument("--folder", type=Path, default=_EXAMPLE.parent)
     options = parser.parse_args()
     faces = example_faces()
     subjects = sorted(set(faces.table["subject"]))
@@ -63,11 +63,11 @@ def main() -> None:
         accuracy[name] = float(np.mean(found == [index(name) for name in part.table["expression"]]))
     print(accuracy)
     write_arrays(
-        options.folder / EXAMPLE.name, {f"weight_{place}": weight for place, weight in enumerate(weights)}
+        options.folder / _EXAMPLE.name, {f"weight_{place}": weight for place, weight in enumerate(weights)}
     )
     told = {"network": "WeiNet", "seed": options.seed, "epochs": options.epochs, "accuracy": accuracy}
     told |= {"unseen": [name.removeprefix("synthetic/") for name in subjects[:UNSEEN]]}
-    write_json(options.folder / EXAMPLE.with_suffix(".json").name, told)
+    write_json(options.folder / _EXAMPLE.with_suffix(".json").name, told)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from ekman_expressions.explainers.lime import _LIME, kernel_shap, paired_samples
 from ekman_expressions.explainers.record import PerturbationRecord
 from ekman_expressions.facespace.masks import atlas
 from ekman_expressions.facespace.warp import template_points
-from ekman_expressions.zoo.model import as_model, check_image
+from ekman_expressions.zoo.model import _check_image, as_model
 
 _BACKGROUND = "background"
 """The segment that is no region of the atlas: all outside the face."""
@@ -55,7 +55,7 @@ def _region_segments(landmarks: np.ndarray, shape: tuple[int, int]) -> tuple[np.
 def _query(
     model: Any, image: np.ndarray, target: int, *, seed: Any, landmarks: Any, settings: Mapping[str, Any]
 ) -> PerturbationRecord:
-    labels, _ = _region_segments(landmarks, check_image(image).shape[:2])
+    labels, _ = _region_segments(landmarks, _check_image(image).shape[:2])
     kinds = {name: settings[name] for name in ("samples", "sampler", "hidden")}
     return query_superpixels(model, image, labels, seed=seed, **kinds)
 
@@ -122,7 +122,7 @@ def _query_causal(
     model: Any, image: np.ndarray, target: int, *, seed: Any, landmarks: Any, settings: Mapping[str, Any]
 ) -> PerturbationRecord:
     model = as_model(model)
-    segments, names = part_segments(landmarks, check_image(image).shape[:2])
+    segments, names = part_segments(landmarks, _check_image(image).shape[:2])
     # All coalitions, where there are no more.
     samples = paired_samples(len(names), settings["samples"] // 2 * 2, seed)
     predictions = model.predict_hidden(image, segments, samples, settings["hidden"])

@@ -14,7 +14,7 @@ import numpy as np
 
 from ekman_expressions.explainers.explanation import Explainer, Option
 from ekman_expressions.explainers.record import StoredMap, superpixels
-from ekman_expressions.zoo.model import _GRADIENT_GROUP, SCORES, background, check_image
+from ekman_expressions.zoo.model import _GRADIENT_GROUP, _GRADIENT_SCORES, _check_image, background
 
 # The authors find 20 to 300 enough.
 _MOST_STEPS = 400
@@ -28,7 +28,7 @@ def _grad_cam(
     """
     import cv2
 
-    image = check_image(image)
+    image = _check_image(image)
     layer = settings["layer"] or None
     features, gradients = model.features(image, target, layer=layer, score=settings["score"])
     found = features @ gradients.mean(axis=(0, 1))
@@ -43,7 +43,7 @@ def _integrated_gradients(
     Simpson's rule, whose steps are doubled until the attributions sum to ``f(x) - f(x')``. A pixel has the
     sum over its colours, with ``superpixels`` that over its superpixel. Nothing is random.
     """
-    image, score = check_image(image), settings["score"]
+    image, score = _check_image(image), settings["score"]
     labels = None
     if settings["superpixels"] or isinstance(settings["hidden"], str):
         labels = superpixels(image, segments=settings["segments"], compactness=settings["compactness"])
@@ -102,7 +102,7 @@ def _smooth_grad(
     """Average the gradient over copies with Gaussian noise; of the colours, the largest magnitude counts
     (section 3).
     """
-    image = check_image(image)
+    image = _check_image(image)
     random = np.random.default_rng(seed)
     spread, copies = np.float32(settings["noise"] * (image.max() - image.min())), settings["copies"]
     total = np.zeros(image.shape)
@@ -121,7 +121,7 @@ _GRAD_CAM = Explainer(
     cost="one forward and one backward pass",
     query=_grad_cam,
     # The layer's name, also inside models that are layers themselves; empty: the last with features in space.
-    options={"layer": Option(default=""), "score": Option(default="logit", choices=SCORES)},
+    options={"layer": Option(default=""), "score": Option(default="logit", choices=_GRADIENT_SCORES)},
     gradients=True,
 )
 
@@ -152,7 +152,7 @@ _SMOOTH_GRAD = Explainer(
         # The authors find no gain beyond 50 copies, and advise a noise of 0.1 to 0.2 of the image's range.
         "copies": Option(default=50, low=1),
         "noise": Option(default=0.15, low=0.0, high=1.0),
-        "score": Option(default="contrast", choices=SCORES),
+        "score": Option(default="contrast", choices=_GRADIENT_SCORES),
     },
     gradients=True,
 )

@@ -14,7 +14,7 @@ import numpy as np
 from ekman_expressions.core.errors import check_range
 from ekman_expressions.explainers.explanation import Explainer, Option
 from ekman_expressions.explainers.record import StoredMap
-from ekman_expressions.zoo.model import GROUP, background, check_image
+from ekman_expressions.zoo.model import GROUP, _check_image, background
 
 
 def _query_occlusion(
@@ -23,7 +23,7 @@ def _query_occlusion(
     """A pixel's importance is the mean fall of the prediction over the patches that cover it; nothing is
     random.
     """
-    image = check_image(image)
+    image = _check_image(image)
     rows, columns = (_patches(side, settings["patch"], settings["stride"]) for side in image.shape[:2])
     row_of, row_covers = _cells(rows, image.shape[0])
     column_of, column_covers = _cells(columns, image.shape[1])
@@ -76,7 +76,7 @@ def _query_rise(
     """A pixel's importance is the mean of the predictions, weighted by how much each mask keeps of it
     (equation 6), less the mean prediction.
     """
-    image = check_image(image)
+    image = _check_image(image)
     behind = background(image, settings["hidden"])
     random = np.random.default_rng(seed)
     count, grid = settings["masks"], {"cells": settings["cells"], "keep": settings["keep"]}

@@ -15,7 +15,7 @@ import numpy as np
 
 from ekman_expressions.core.errors import DataError, check_option, check_range
 from ekman_expressions.core.files import read_arrays, write_arrays
-from ekman_expressions.zoo.model import _check_samples, _check_segments, check_image
+from ekman_expressions.zoo.model import _check_image, _check_samples, _check_segments
 
 _FEWEST_PER_SUPERPIXEL = 6
 """Samples per superpixel below which R² says little: 100 of 50 superpixels have an R² of 0.5 by chance."""
@@ -305,7 +305,7 @@ def superpixels(image: np.ndarray, *, segments: int = 30, compactness: float = 2
     """
     from skimage.segmentation import slic
 
-    image = check_image(image)
+    image = _check_image(image)
     check_range(segments, "segments", 1, integer=True)
     check_range(compactness, "compactness", 1e-6)
     if image.shape[0] * image.shape[1] < segments:

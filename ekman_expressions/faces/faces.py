@@ -37,11 +37,11 @@ from ekman_expressions.faces.folders import (
     _inside,
     _layout_of,
     _person_in,
+    _read_manifest,
     _read_own,
     _safe_ids,
     _Search,
     check_ids,
-    read_manifest,
 )
 from ekman_expressions.faces.landmarks import FaceLandmarks, LandmarkDetector, read_landmarks
 from ekman_expressions.faces.surveys import survey
@@ -399,7 +399,7 @@ def _from_folder(root: Path, pattern: str | None, labels: Any) -> tuple[Any, lis
         rows = pd.DataFrame(search.rows).drop(columns="image_id")
         return rows if pattern else rows.drop(columns="subject"), search.left_out
     if (root / "manifest.csv").is_file():
-        return read_manifest(root, search, labels), search.left_out
+        return _read_manifest(root, search, labels), search.left_out
     paths = [path for path, _ in search.images()]
     if not paths:
         raise search.not_found("image", advice="Name a folder with images")

@@ -229,7 +229,7 @@ def check_ids(image_ids: Iterable[str], where: object) -> None:
 # Tables
 
 
-def read_manifest(
+def _read_manifest(
     root: Path, search: _Search | None = None, labels: Mapping[str, str] | None = None
 ) -> pd.DataFrame:
     """Read ``manifest.csv`` in a folder of faces, with absolute paths and canonical expressions (`labels` for
@@ -338,7 +338,7 @@ def _read_own(
     elif subject is not None:
         raise SettingsError("The option 'subject' has no effect on a manifest.csv: it has a column for that.")
     else:
-        search.rows = read_manifest(search.root, search, labels)
+        search.rows = _read_manifest(search.root, search, labels)
 
 
 def _layout_of(search: _Search, labels: Mapping[str, str] | None = None) -> str:

@@ -15,7 +15,7 @@ from ekman_expressions.core.errors import DataError, EkmanExpressionsError, Sett
 from ekman_expressions.core.expressions import EXPRESSIONS, NOT_EXPLAINED
 from ekman_expressions.faces import synthetic
 from ekman_expressions.faces.databases import _ANY, _OWN, DATABASES, _Database, _Option
-from ekman_expressions.faces.folders import _check_table, _Search, read_manifest
+from ekman_expressions.faces.folders import _check_table, _read_manifest, _Search
 from ekman_expressions.faces.landmarks import read_landmarks
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -269,7 +269,7 @@ def _search(name: str, known: _Database, root: Path | None, options: dict[str, A
                 f"{root} has a manifest.csv, which says what is used, so that the options of {name} "
                 f"({', '.join(options)}) have no effect. Remove one of them."
             )
-        search.rows = read_manifest(root, search)
+        search.rows = _read_manifest(root, search)
         search.notes.append("read by its manifest.csv, not by the names of its files")
         return search
     search.expected, search.expected_subjects = known.images, known.subjects

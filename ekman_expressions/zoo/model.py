@@ -24,10 +24,10 @@ image alone.
 _GRADIENT_GROUP = 8
 """Images in each backward pass: fewer, since the activations of all layers are kept in memory."""
 
-PRECISIONS: tuple[str, ...] = ("float32", "bfloat16", "float16")
+_PRECISIONS: tuple[str, ...] = ("float32", "bfloat16", "float16")
 """Number formats in which predictions can be computed."""
 
-SCORES = ("probability", "logit", "contrast")
+_GRADIENT_SCORES = ("probability", "logit", "contrast")
 """What gradients are taken of; see `Model.gradients`."""
 
 _HIDDEN = ("mean", "blur", "superpixel_mean", "neutral")
@@ -128,7 +128,7 @@ class Model:
         images = np.asarray(images)
         if images.ndim != 4 or not len(images):
             raise DataError(f"'images' must have shape (N, H, W, 3), N >= 1, but got {images.shape}.")
-        images = check_image(images.reshape(-1, *images.shape[2:])).reshape(images.shape)
+        images = _check_image(images.reshape(-1, *images.shape[2:])).reshape(images.shape)
         self._check_size(images.shape[1:])
         (found,) = self._in_groups("predictions", lambda batch: (self._backend.predict(batch),), images)
         return self._check(found)
@@ -161,7 +161,7 @@ class Model:
         DataError, ModelError
             If the arguments do not fit each other; or as for `predict`.
         """
-        image = check_image(image)
+        image = _check_image(image)
         segments = _check_segments(segments)
         samples = _check_samples(samples, segments)
         if segments.shape != image.shape[:2]:
@@ -191,7 +191,7 @@ class Model:
         -------
         (n, C) ndarray of float32, range [0, 1]
         """
-        image, masks = check_image(image), np.asarray(masks, np.float32)
+        image, masks = _check_image(image), np.asarray(masks, np.float32)
         if masks.shape[1:] != image.shape[:2] or not len(masks):
             raise DataError(
                 f"'masks' must have shape (n, {image.shape[0]}, {image.shape[1]}), but got {masks.shape}."
@@ -266,7 +266,7 @@ class Model:
             If there is no such layer; if the model has no gradients or no convolution that can be seen.
         """
         self._check_differentiable(score)
-        image = check_image(image)
+        image = _check_image(image)
         self._check_size(image.shape)
         # Copies fill the batch. For a single image, the last bits would depend on the number of threads.
         found, activations, gradients = self._in_groups(
@@ -350,7 +350,7 @@ class Model:
         return found
 
     def _check_differentiable(self, score: str) -> None:
-        check_option(score, "score", SCORES)
+        check_option(score, "score", _GRADIENT_SCORES)
         if not self.has_gradients:
             raise ModelError(
                 f"{self.name} only predicts, but this explainer needs gradients, and so a Keras model or "
@@ -395,7 +395,7 @@ def as_model(
     """
     if isinstance(model, Model):
         return model
-    check_option(precision, "precision", PRECISIONS)
+    check_option(precision, "precision", _PRECISIONS)
     check_option(output, "output", ("probabilities", "logits"))
     if saving._is_keras_2(model):
         model = saving._from_keras_2(model)
@@ -478,7 +478,7 @@ def background(image: np.ndarray, hidden: Any, segments: np.ndarray | None = Non
     return np.full(image.shape, hidden, np.float32)
 
 
-def check_image(image: Any) -> np.ndarray:
+def _check_image(image: Any) -> np.ndarray:
     """Return an image as contiguous float32, or raise `DataError` unless it is RGB in [0, 1]."""
     image = np.asarray(image)
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype.kind != "f":

@@ -23,7 +23,7 @@ from ekman_expressions.core.files import read_arrays, read_json
 from ekman_expressions.core.startup import start_tensorflow
 from ekman_expressions.zoo import saving
 from ekman_expressions.zoo.backends import _FunctionBackend, _is_torch, _KerasBackend, _TorchBackend, is_keras
-from ekman_expressions.zoo.model import GROUP, PRECISIONS, Model
+from ekman_expressions.zoo.model import _PRECISIONS, GROUP, Model
 from ekman_expressions.zoo.networks import NETWORKS
 from ekman_expressions.zoo.own_settings import _NOT_A_CLASS, OwnModel
 
@@ -55,7 +55,7 @@ _ONNX_TYPES = {
 # Half-precision softmax sums to 1 within this.
 _TOLERANCE = 1e-2
 
-EXAMPLE = Path(__file__).parents[1] / "data" / "example_model.npz"
+_EXAMPLE = Path(__file__).parents[1] / "data" / "example_model.npz"
 """The weights of `example_model`, in 16 bits."""
 
 
@@ -173,8 +173,8 @@ def example_model() -> Model:
     >>> model.side, model.unseen[:2]
     ((64, 64), ('id00', 'id01'))
     """
-    told = read_json(EXAMPLE.with_suffix(".json"))
-    arrays = read_arrays(EXAMPLE)
+    told = read_json(_EXAMPLE.with_suffix(".json"))
+    arrays = read_arrays(_EXAMPLE)
     network = NETWORKS[told["network"]].build()
     network.set_weights([arrays[f"weight_{place}"].astype(np.float32) for place in range(len(arrays))])
     model = Model(_KerasBackend(network, "float32", "probabilities"), "example", EXPRESSIONS)
@@ -184,7 +184,7 @@ def example_model() -> Model:
 
 def _read_model(own: OwnModel, name: str, fold: str = "CV1", precision: str = "float32") -> Model:
     """Read the model of one fold (``CV1`` ...) as an experiment describes it; see `load_model`."""
-    check_option(precision, "precision", PRECISIONS)
+    check_option(precision, "precision", _PRECISIONS)
     source = own.source(fold)
     name = f"{name}_{fold}" if own.per_fold else name
     group = GROUP

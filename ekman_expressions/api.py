@@ -427,31 +427,31 @@ class Heatmap:
         gray, marked, hull = self.gray, self.marked, atlas().hull
         if not marked.any():
             raise DataError(f"{self!r} is {self.values.flat[0]:g} everywhere, so it marks nothing.")
-        share, size = marked.mean(), mask.size
-        table = pd.DataFrame(index=pd.Index([*METRICS, "auc", "auc_hull"], name="score"))
-        centre = -centre_distance()
-        areas = {"auc": None, "auc_hull": hull}
-        table["value"] = pd.Series(
-            mask_scores(marked, mask) | {k: auc(gray, mask, a) for k, a in areas.items()}
-        )
-        table[["low", "high"]] = np.nan
+        share, area = marked.mean(), mask.mean()
+
+        def aucs(values: np.ndarray) -> dict[str, float]:
+            return {"auc": auc(values, mask), "auc_hull": auc(values, mask, hull)}
+
+        # Expectations over where as many pixels lie: all but the IoU's are linear in the overlap.
+        random = {
+            "iou": random_pixels(int(marked.sum()), int(mask.sum()), mask.size),
+            "f1_score": 2 * share * area / (share + area),
+            "precision": area,
+            "recall": share,
+        }
+        undecided = {"auc": 0.5, "auc_hull": 0.5}
+        columns = {
+            "value": mask_scores(marked, mask) | aucs(gray),
+            "low": {},
+            "high": {},
+            "random": random | undecided,
+            "all_white": mask_scores(np.ones_like(mask), mask) | undecided,
+            "centre": mask_scores(centre_ellipse(share), mask) | aucs(-centre_distance()),
+        }
+        rows = pd.Index([*METRICS, "auc", "auc_hull"], name="score")
+        table = pd.DataFrame(columns, index=rows, dtype=float)
         for score, interval in self._intervals(table["value"], mask, seed).items():
             table.loc[score, ["low", "high"]] = interval.low, interval.high
-        # Expectations over where as many pixels lie: all but the IoU's are linear in the overlap.
-        table["random"] = pd.Series(
-            {
-                "iou": random_pixels(int(marked.sum()), int(mask.sum()), size),
-                "f1_score": 2 * share * mask.mean() / (share + mask.mean()),
-                "precision": mask.mean(),
-                "recall": share,
-                "auc": 0.5,
-                "auc_hull": 0.5,
-            }
-        )
-        white = mask_scores(np.ones_like(mask), mask)
-        table["all_white"] = pd.Series(white | {"auc": 0.5, "auc_hull": 0.5})
-        ellipse = mask_scores(centre_ellipse(share), mask)
-        table["centre"] = pd.Series(ellipse | {k: auc(centre, mask, a) for k, a in areas.items()})
         return table
 
     def plot(self, mask: np.ndarray | None = None, *, face: np.ndarray | None = None) -> Figure:
@@ -461,7 +461,8 @@ class Heatmap:
         if mask is not None or self.reference is not None:
             mask = self._mask(mask)
         known = f"reliability {self.reliability:.2f}" if np.isfinite(self.reliability) else ""
-        about = (self.name, self.expression, _count(len(self), "face"), known)
+        count = f"{len(self)} face{'s' * (len(self) != 1)}"
+        about = (self.name, self.expression, count, known)
         title = " · ".join(part for part in about if part)
         return figures.heatmap_figure(
             self.values, mask, self.face if face is None else face, label="mean weight", title=title
@@ -508,7 +509,3 @@ def _targets(targets: Any, model: Model, classes: Sequence[str], predictions: np
     for name in names:
         check_option(name, "targets", classes)
     return np.array([list(classes).index(name) for name in names])
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"

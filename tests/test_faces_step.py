@@ -150,21 +150,21 @@ def test_a_changed_image_or_table_is_noticed(tmp_path):
 
 
 def test_what_stops_the_whole_step(tmp_path, monkeypatch):
-    write_database(tmp_path / "a", [("b_c", "x.png", "s", "anger")])
-    write_database(tmp_path / "a_b", [("c", "x.png", "s", "anger")])
+    clash, absent, model = (tmp_path / name for name in ("clash", "absent", "model"))
+    write_database(clash / "a", [("b_c", "x.png", "s", "anger")])
+    write_database(clash / "a_b", [("c", "x.png", "s", "anger")])
     with pytest.raises(DataError, match="give the same image_id: a_b_c"):
-        run_steps(experiment_on(tmp_path, names=("a", "a_b")), "faces")
+        run_steps(experiment_on(clash, names=("a", "a_b")), "faces")
     rows = [(f"i{number}", f"i{number}.png", f"s{number}", "anger") for number in range(3)]
-    write_database(tmp_path / "mine", rows)
+    write_database(absent / "mine", rows)
     with pytest.raises(DataError, match="No usable face is left for CV1, CV2: 3 images .*no such image"):
-        run_steps(experiment_on(tmp_path), "faces")
+        run_steps(experiment_on(absent), "faces")
     # A wrong landmark model is not blamed on the images.
-    shutil.rmtree(tmp_path / "mine")
-    small_database(tmp_path / "mine")
+    small_database(model / "mine")
     (tmp_path / "wrong.task").write_bytes(b"something else")
     monkeypatch.setenv("EKMAN_EXPRESSIONS_LANDMARKER", str(tmp_path / "wrong.task"))
     with pytest.raises(DataError, match="sha256"):
-        run_steps(experiment_on(tmp_path), "faces")
+        run_steps(experiment_on(model), "faces")
 
 
 def test_databases_combine_and_subjects_are_limited_in_each(tmp_path):

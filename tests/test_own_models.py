@@ -36,7 +36,7 @@ from ekman_expressions.zoo.own_models import (
 )
 
 COLOUR = (0.2, 0.4, 0.6)
-# What a pixel of that colour is in each form, worked out by hand.
+# What a pixel of that colour is in each form (channels, preprocessing, mean and std of its own), worked out by hand.
 FORMS = {
     ("rgb", "unit"): (0.2, 0.4, 0.6),
     ("bgr", "unit"): (0.6, 0.4, 0.2),
@@ -51,6 +51,11 @@ FORMS = {
     ("gray3", "imagenet"): (-0.122 / 0.229, -0.093 / 0.224, -0.043 / 0.225),
     ("bgr", "caffe"): (49.061, -14.779, -72.68),
     ("rgb", "caffe"): (-72.68, -14.779, 49.061),
+    ("rgb", "unit", (0.1, 0.2, 0.3), (0.5, 0.25, 0.1)): (0.2, 0.8, 3),
+    ("bgr", "255", (104, 117, 123)): (49, -15, -72),
+    ("bgr", "255", (), (3, 2, 1)): (51, 51, 51),
+    ("gray", "minus_one_one", 0.126, 0.5): (-0.8,),
+    ("gray3", "unit", (0.363, 0.263, 0.163), 2): (0, 0.05, 0.1),
 }
 
 
@@ -71,62 +76,40 @@ def coloured():
 
 
 @pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
-@pytest.mark.parametrize(("channels", "preprocessing"), FORMS)
-def test_a_model_is_given_what_it_was_trained_with(coloured, channels, preprocessing, layout):
+@pytest.mark.parametrize("form", FORMS, ids=str)
+def test_a_model_is_given_what_it_was_trained_with(coloured, form, layout):
+    said = dict(zip(("channels", "preprocessing", "mean", "std"), form, strict=False))
     seen = []
 
     def model(images):
         seen.append(images.copy())
         return uniform(images)
 
-    adapted = load(call=model, channels=channels, preprocessing=preprocessing, layout=layout)
+    adapted = load(call=model, layout=layout, **said)
     seen.clear()
     adapted.predict(coloured)
     (given,) = seen
-    expected = FORMS[channels, preprocessing]
+    expected = FORMS[form]
     assert given.dtype == np.float32
     given = given if layout == "NHWC" else given.transpose(0, 2, 3, 1)
     assert given.shape[1:] == (SIDE, SIDE, len(expected))
     np.testing.assert_allclose(given[:6, 0, 0], [expected] * 6, rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(given[6:], given[5:6].repeat(len(given) - 6, axis=0))
     # Black and white, where they are in the image.
-    low = _preprocess(np.zeros((1, 1, 1, 3), np.float32), own(channels=channels, preprocessing=preprocessing))
+    low = _preprocess(np.zeros((1, 1, 1, 3), np.float32), own(**said))
     black = (coloured == 0).all(axis=-1)
     np.testing.assert_allclose(given[:6][black], np.repeat(low[0, 0], black.sum(), axis=0))
 
 
-@pytest.mark.parametrize(("channels", "preprocessing"), FORMS)
-def test_a_keras_model_answers_by_hand(coloured, channels, preprocessing):
-    form = np.array(FORMS[channels, preprocessing])
-    matrix = weights(6, len(form)) / max(1, np.abs(form).max())
-    layout = "NCHW" if channels == "bgr" else "NHWC"
-    model = load(
-        call=keras_model(matrix, layout=layout), channels=channels, preprocessing=preprocessing, layout=layout
-    )
-    assert preprocessing != "caffe" or own(preprocessing="caffe").channels == "bgr"
-    odds = np.exp(form @ matrix)
-    np.testing.assert_allclose(model.predict(coloured), [odds / odds.sum()] * 6, atol=1e-6)
-
-
-@pytest.mark.parametrize("keras", [False, True])
-@pytest.mark.parametrize(
-    ("channels", "preprocessing", "mean", "std", "expected"),
-    [
-        ("rgb", "unit", [0.1, 0.2, 0.3], [0.5, 0.25, 0.1], (0.2, 0.8, 3)),
-        ("bgr", "255", [104, 117, 123], [], (49, -15, -72)),
-        ("bgr", "255", [], [3, 2, 1], (51, 51, 51)),
-        ("gray", "minus_one_one", 0.126, 0.5, (-0.8,)),
-        ("gray3", "unit", [0.363, 0.263, 0.163], 2, (0, 0.05, 0.1)),
-    ],
-)
-def test_a_mean_and_deviation_of_its_own_for_each_channel(
-    coloured, channels, preprocessing, mean, std, expected, keras
-):
-    matrix = weights(6, len(expected)) / max(1, np.abs(expected).max())
-    source = (keras_model if keras else function)(matrix)
-    more = {"channels": channels, "preprocessing": preprocessing, "mean": mean, "std": std}
-    model = load_model(source, classes=EXPRESSIONS, side=SIDE, **more)
-    odds = np.exp(np.array(expected) @ matrix)
+@pytest.mark.parametrize("form", FORMS, ids=str)
+def test_a_keras_model_answers_by_hand(coloured, form):
+    said = dict(zip(("channels", "preprocessing", "mean", "std"), form, strict=False))
+    values = np.array(FORMS[form])
+    matrix = weights(6, len(values)) / max(1, np.abs(values).max())
+    layout = "NCHW" if form[0] == "bgr" else "NHWC"
+    model = load(call=keras_model(matrix, layout=layout), layout=layout, **said)
+    assert form[1] != "caffe" or own(preprocessing="caffe").channels == "bgr"
+    odds = np.exp(values @ matrix)
     np.testing.assert_allclose(model.predict(coloured), [odds / odds.sum()] * 6, atol=1e-6)
 
 

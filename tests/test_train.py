@@ -67,6 +67,14 @@ def interrupt(monkeypatch, path, after, **options):
             tiny_train(checkpoint=path, **options)
 
 
+def in_a_process(code, path):
+    """Run a script with the folder of this file and a path, and return the lines that it prints."""
+    command = [sys.executable, "-c", code, HERE, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout.splitlines()
+
+
 # --- the same bytes
 
 
@@ -351,15 +359,9 @@ print(json.dumps([curves, here.digest(two) == here.digest(resumed)]))
 
 @pytest.mark.slow
 def test_two_devices_train_as_one(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-c", TWO_DEVICES, HERE, str(tmp_path / "checkpoint.npz")],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    (one, two), same = json.loads(done.stdout.splitlines()[-1])
-    assert same and "resumes after epoch 2" in done.stdout
+    lines = in_a_process(TWO_DEVICES, tmp_path / "checkpoint.npz")
+    (one, two), same = json.loads(lines[-1])
+    assert same and any("resumes after epoch 2" in line for line in lines)
     for measure in ("loss", "accuracy", "val_loss", "val_accuracy"):
         np.testing.assert_allclose(two[measure], one[measure], rtol=2e-3, err_msg=measure)
 
@@ -433,14 +435,8 @@ print(here.digest(trained))
 
 @pytest.mark.skipif(sys.platform == "win32", reason="file sizes can be limited on Unix only")
 def test_a_full_disk_leaves_no_half_file_and_training_goes_on(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-c", FULL_DISK, HERE, str(tmp_path / "checkpoint.npz")],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    first, nothing, kept, second, still, same = done.stdout.splitlines()
+    lines = in_a_process(FULL_DISK, tmp_path / "checkpoint.npz")
+    first, nothing, kept, second, still, same = lines
     assert "checkpoint.npz could not be written" in first and "File too large" in first
     assert "Make room on the disk" in first and nothing == "[]"
     assert kept == still == "['checkpoint.npz']"

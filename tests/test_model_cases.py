@@ -188,6 +188,14 @@ def twice():
 def deep():
     inner = keras.Sequential([L.Conv2D(4, 3), L.GlobalAveragePooling2D()])
     return keras.Sequential([L.Input((16, 16, 1)), inner, L.Dense(7, "softmax")])
+def transfer():
+    normal = L.Normalization()
+    normal.adapt(np.random.default_rng(0).random((9, 16, 16, 1)))
+    before = [L.Input((16, 16, 1)), L.Rescaling(2.0), normal, L.RandomFlip(), L.Resizing(8, 8)]
+    return keras.Sequential([*before, backbone(8), L.Dense(7, "softmax")])
+def with_code():
+    x = keras.Input((16, 16, 1))
+    return keras.Model(x, L.Dense(7, "softmax")(L.Flatten()(L.Lambda(lambda given: given * 2)(x))))
 """
 
 
@@ -195,14 +203,16 @@ def deep():
 def keras_2(tmp_path_factory):
     """Files of Keras 2, what it predicts for gray images, and its weights; then the first model in memory."""
     folder = tmp_path_factory.mktemp("keras_2")
-    names = ["separable", "nested", "twice", "deep"]
+    names = ["separable", "nested", "twice", "deep", "transfer", "with_code"]
     code = f"""{_KERAS_2}
 gray = np.random.default_rng(1).random((5, 16, 16, 1)).astype("float32")
 keep = dict(gray=gray)
 for name in {names}:
     model = globals()[name]()
     model.set_weights([w + np.random.default_rng(2).random(w.shape) / 4 for w in model.get_weights()])
+    model.compile("adam", "categorical_crossentropy")
     model.save(name + ".hdf5")
+    model.save(name + ".keras")
     keep[name] = model.predict(gray)
 np.savez("kept.npz", **keep)
 """
@@ -210,12 +220,19 @@ np.savez("kept.npz", **keep)
     return folder, dict(np.load(folder / "kept.npz"))
 
 
-@pytest.mark.parametrize("name", ["separable", "nested", "twice", "deep"])
-def test_files_of_keras_2_with_separable_convolutions_and_models_inside(keras_2, name):
+@pytest.mark.parametrize("suffix", ["hdf5", "keras"])
+@pytest.mark.parametrize("name", ["separable", "nested", "twice", "deep", "transfer"])
+def test_files_of_keras_2_with_separable_convolutions_and_models_inside(keras_2, name, suffix):
     folder, kept = keras_2
-    found = load(folder / f"{name}.hdf5", classes=FER2013, channels="gray")
+    found = load(folder / f"{name}.{suffix}", classes=FER2013, channels="gray")
     np.testing.assert_allclose(found.predict(kept["gray"].repeat(3, axis=3)), kept[name], atol=1e-5)
     assert found.has_gradients
+
+
+@pytest.mark.parametrize("suffix", ["hdf5", "keras"])
+def test_code_in_a_file_of_keras_2_is_refused(keras_2, suffix):
+    with pytest.raises(ModelError, match="has a Lambda layer, .* code in files is never run"):
+        load(keras_2[0] / f"with_code.{suffix}", classes=FER2013, channels="gray")
 
 
 def test_a_file_that_another_program_has_locked(keras_2):

@@ -445,7 +445,7 @@ def _open_keras(name: str, path: Path) -> Any:
 
 
 def _advice(error: str) -> str:
-    if "Lambda" in error and "arbitrary code" in error:
+    if "Lambda" in error and ("arbitrary code" in error or "passed to Lambda" in error):
         return (
             "It has a Lambda layer, which holds Python code, and code in files is never run. Save the model "
             "with a layer that does the same (keras.layers.Rescaling ...), or load it in your own code and "

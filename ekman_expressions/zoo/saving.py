@@ -103,7 +103,7 @@ def load(path: Path) -> keras.Model:
 
     suffix = path.suffix.lower()
     try:
-        if suffix == path.suffix:
+        if suffix == path.suffix and not _is_zip_of_keras_2(path):
             try:
                 return read(path)
             except Exception:
@@ -143,6 +143,14 @@ def _read_copy(path: Path, read: Callable) -> Any:
     """Read a copy, whose suffix is in small letters as Keras wants it, and whose configuration is of Keras 3."""
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / f"{path.stem}{path.suffix.lower()}"
+        if _is_zip_of_keras_2(path):
+            with zipfile.ZipFile(path) as source, zipfile.ZipFile(copy, "w") as target:
+                config = _as_keras_3(json.loads(source.read("config.json")))
+                target.writestr("config.json", json.dumps(config))
+                for name in ("metadata.json", "model.weights.h5"):
+                    with source.open(name) as old, target.open(name, "w", force_zip64=True) as new:
+                        shutil.copyfileobj(old, new, 2**20)
+            return read(copy)
         shutil.copyfile(path, copy)
         if copy.suffix != ".keras":
             import h5py
@@ -155,10 +163,20 @@ def _read_copy(path: Path, read: Callable) -> Any:
         return read(copy)
 
 
+def _is_zip_of_keras_2(path: Path) -> bool:
+    """Whether a file is a ``.keras`` of Keras 2 (2.13 to 2.15, tf_keras)."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return json.loads(archive.read("metadata.json"))["keras_version"].startswith("2.")
+
+
 # Arguments that Keras 2 writes for layers that have no use for them, and Keras 3 refuses.
 _UNUSED = {
     "DepthwiseConv2D": ("groups", "kernel_initializer", "kernel_regularizer", "kernel_constraint"),
     "SeparableConv2D": ("groups", "kernel_initializer", "kernel_regularizer", "kernel_constraint"),
+    "Conv2DTranspose": ("groups",),
+    "SpatialDropout2D": ("noise_shape", "trainable"),
 }
 
 
@@ -171,14 +189,27 @@ def _as_keras_3(config: Any) -> Any:
     config = {key: _as_keras_3(value) for key, value in config.items()}
     inner = config.get("config")
     if isinstance(inner, dict):
-        for key in _UNUSED.get(config.get("class_name"), ()):
+        kind = config.get("class_name")
+        # How the layers of random changes draw, and the shapes that Keras 3 finds by itself.
+        for key in (*_UNUSED.get(kind, ()), "rng_type"):
             inner.pop(key, None)
+        config.pop("build_config", None)
+        if kind != "InputLayer":
+            inner.pop("batch_input_shape", None)
+        if kind in ("Functional", "Model", "Sequential") and "module" in config:
+            config["module"] = f"keras.src.models.{kind.lower()}"
+        if kind == "BatchNormalization" and isinstance(inner.get("axis"), list):
+            (inner["axis"],) = inner["axis"]
         # A model inside a model counts its own graph as its first call in Keras 2.
         models = [layer["config"]["name"] for layer in inner.get("layers", ()) if "layers" in layer["config"]]
         calls = [call for call in _calls(inner) if call[0] in models]
         firsts = {name: min(call[1] for call in calls if call[0] == name) for name, *_ in calls}
         for call in calls:
             call[1] -= firsts[call[0]]
+        # One input or output is a tensor, not a list of one: a Sequential passes it on as it is.
+        for ends in ("input_layers", "output_layers"):
+            if isinstance(inner.get(ends), list) and len(inner[ends]) == 1:
+                (inner[ends],) = inner[ends]
     return config
 
 

@@ -101,19 +101,16 @@ def load(path: Path) -> keras.Model:
     def read(path: Path) -> keras.Model:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
 
-    suffix = path.suffix.lower()
     try:
-        if suffix == path.suffix and not _is_zip_of_keras_2(path):
-            try:
-                return read(path)
-            except Exception:
-                if suffix == ".keras" or not path.is_file():
-                    raise
-                # Locked, or written by Keras 2. If neither helps, the first reason is the one to tell.
-                with contextlib.suppress(Exception):
-                    return _read_copy(path, read)
-                raise
-        return _read_copy(path, read)
+        if path.suffix != path.suffix.lower() or _keras_version(path).startswith("2."):
+            return _read_copy(path, read)
+        try:
+            return read(path)
+        except Exception:
+            # Locked? If that is not it, the first reason is the one to tell.
+            with contextlib.suppress(Exception):
+                return _read_copy(path, read)
+            raise
     except Exception as error:
         # Depending on where the damage is, Keras, zipfile, h5py or json raise.
         raise ModelError(f"{path} cannot be loaded as a Keras model ({error}).") from error
@@ -139,44 +136,58 @@ def _is_keras_2(model: Any) -> bool:
     return tf_keras is not None and isinstance(model, tf_keras.Model)
 
 
+def _keras_version(path: Path) -> str:
+    """Return the version of Keras that wrote a file, empty where the file does not say."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            return json.loads(archive.read("metadata.json"))["keras_version"]
+    import h5py
+
+    with h5py.File(path, locking=False) as file:
+        return str(file.attrs.get("keras_version", ""))
+
+
 def _read_copy(path: Path, read: Callable) -> Any:
-    """Read a copy, whose suffix is in small letters as Keras wants it, and whose configuration is of Keras 3."""
+    """Read a copy, whose suffix is the one that Keras wants, and whose configuration is of Keras 3."""
+    import h5py
+
+    is_old, is_zip = _keras_version(path).startswith("2."), zipfile.is_zipfile(path)
     with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / f"{path.stem}{path.suffix.lower()}"
-        if _is_zip_of_keras_2(path):
-            with zipfile.ZipFile(path) as source, zipfile.ZipFile(copy, "w") as target:
-                config = _as_keras_3(json.loads(source.read("config.json")))
-                target.writestr("config.json", json.dumps(config))
-                for name in ("metadata.json", "model.weights.h5"):
-                    with source.open(name) as old, target.open(name, "w", force_zip64=True) as new:
-                        shutil.copyfileobj(old, new, 2**20)
+        # Before the zip format, Keras wrote HDF5 under either suffix.
+        copy = Path(folder) / f"{path.stem}{'.keras' if is_zip else '.h5'}"
+        if is_old and is_zip:
+            with zipfile.ZipFile(path) as old, zipfile.ZipFile(copy, "w") as new:
+                for name in old.namelist():
+                    with old.open(name) as source, new.open(name, "w", force_zip64=True) as target:
+                        if name == "config.json":
+                            target.write(json.dumps(_as_keras_3(json.load(source))).encode())
+                        else:
+                            shutil.copyfileobj(source, target, 2**20)
             return read(copy)
         shutil.copyfile(path, copy)
-        if copy.suffix != ".keras":
-            import h5py
-
+        if is_old:
             with h5py.File(copy, "r+", locking=False) as file:
-                if "model_config" in file.attrs:
-                    file.attrs["model_config"] = json.dumps(
-                        _as_keras_3(json.loads(file.attrs["model_config"]))
-                    )
+                if config := file.attrs.get("model_config"):
+                    file.attrs["model_config"] = json.dumps(_as_keras_3(json.loads(config)))
         return read(copy)
-
-
-def _is_zip_of_keras_2(path: Path) -> bool:
-    """Whether a file is a ``.keras`` of Keras 2 (2.13 to 2.15, tf_keras)."""
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return json.loads(archive.read("metadata.json"))["keras_version"].startswith("2.")
 
 
 # Arguments that Keras 2 writes for layers that have no use for them, and Keras 3 refuses.
 _UNUSED = {
+    "Conv2DTranspose": ("groups",),
     "DepthwiseConv2D": ("groups", "kernel_initializer", "kernel_regularizer", "kernel_constraint"),
     "SeparableConv2D": ("groups", "kernel_initializer", "kernel_regularizer", "kernel_constraint"),
-    "Conv2DTranspose": ("groups",),
     "SpatialDropout2D": ("noise_shape", "trainable"),
+}
+
+# Operations on tensors that have a layer: for two tensors, and scale and offset of one with a number.
+_OPERATIONS = {
+    "__operators__.add": ("Add", lambda y: (1, y)),
+    "math.add": ("Add", lambda y: (1, y)),
+    "nn.bias_add": (None, lambda y: (1, y)),
+    "math.subtract": ("Subtract", lambda y: (1, -y)),
+    "math.multiply": ("Multiply", lambda y: (y, 0)),
+    "math.truediv": (None, lambda y: (1 / y, 0)),
 }
 
 
@@ -187,37 +198,74 @@ def _as_keras_3(config: Any) -> Any:
     if not isinstance(config, dict):
         return config
     config = {key: _as_keras_3(value) for key, value in config.items()}
-    inner = config.get("config")
-    if isinstance(inner, dict):
-        kind = config.get("class_name")
-        # How the layers of random changes draw, and the shapes that Keras 3 finds by itself.
-        for key in (*_UNUSED.get(kind, ()), "rng_type"):
-            inner.pop(key, None)
-        config.pop("build_config", None)
-        if kind != "InputLayer":
-            inner.pop("batch_input_shape", None)
-        if kind in ("Functional", "Model", "Sequential") and "module" in config:
-            config["module"] = f"keras.src.models.{kind.lower()}"
-        if kind == "BatchNormalization" and isinstance(inner.get("axis"), list):
-            (inner["axis"],) = inner["axis"]
-        # A model inside a model counts its own graph as its first call in Keras 2.
-        models = [layer["config"]["name"] for layer in inner.get("layers", ()) if "layers" in layer["config"]]
-        calls = [call for call in _calls(inner) if call[0] in models]
-        firsts = {name: min(call[1] for call in calls if call[0] == name) for name, *_ in calls}
-        for call in calls:
-            call[1] -= firsts[call[0]]
+    kind, inner = config.get("class_name"), config.get("config")
+    if not isinstance(inner, dict):
+        return config
+    if kind == "Policy":
+        return inner["name"]
+    if kind == "Lambda":
+        raise ValueError("A Lambda layer holds arbitrary code.")
+    # How the layers of random changes draw, and the shapes that Keras 3 finds by itself.
+    for key in (
+        "rng_type",
+        *_UNUSED.get(kind, ()),
+        *(() if kind == "InputLayer" else ("batch_input_shape",)),
+    ):
+        inner.pop(key, None)
+    config.pop("build_config", None)
+    if kind == "BatchNormalization" and isinstance(inner["axis"], list):
+        (inner["axis"],) = inner["axis"]
+    if "module" in config and kind in ("Functional", "Model", "Sequential"):
+        config["module"] = f"keras.src.models.{kind.lower()}"
+    if kind in ("TFOpLambda", "SlicingOpLambda"):
+        _as_layer(config)
+        inner = config["config"]
+    # A model inside a model counts its own graph as its first call in Keras 2.
+    models = [layer["config"]["name"] for layer in inner.get("layers", ()) if "layers" in layer["config"]]
+    calls = _calls(inner)
+    firsts = {name: min((call[1] for call in calls if call[0] == name), default=0) for name in models}
+    for call in calls:
+        call[1] -= firsts.get(call[0], 0)
+        call[0] = call[0].replace("/", "_")
+    for ends in ("input_layers", "output_layers"):
         # One input or output is a tensor, not a list of one: a Sequential passes it on as it is.
-        for ends in ("input_layers", "output_layers"):
-            if isinstance(inner.get(ends), list) and len(inner[ends]) == 1:
-                (inner[ends],) = inner[ends]
+        if len(inner.get(ends) or ()) == 1:
+            (inner[ends],) = inner[ends]
+    # Keras 3 has no "/" in names.
+    for named in (config, inner):
+        if isinstance(named.get("name"), str):
+            named["name"] = named["name"].replace("/", "_")
     return config
+
+
+def _as_layer(config: dict) -> None:
+    """Make a layer of an operation on tensors, such as ``x / 127.5`` or ``x + y``, where one does the same."""
+    name = config["config"].get("function", config["class_name"])
+    layer, scaling = _OPERATIONS.get(name, (None, None))
+    ((first, *place, more),) = config["inbound_nodes"]
+    other, options, nodes = more.get("y", more.get("bias")), {}, [[first, *place, {}]]
+    if isinstance(other, list) and isinstance(other[0], str):
+        nodes.append([*other, {}])
+    elif scaling and other is not None:
+        scale, offset = (np.asarray(value).tolist() for value in scaling(np.float64(other)))
+        layer, options = "Rescaling", {"scale": scale, "offset": offset}
+    if not layer or first == "_CONSTANT_VALUE":
+        raise ValueError(f"Keras 3 has no layer for the operation {name!r} on tensors.")
+    config |= {"class_name": layer, "inbound_nodes": [nodes], "registered_name": None}
+    config["config"] = {key: config["config"][key] for key in ("name", "dtype")} | options
+    if "module" in config:
+        config["module"] = "keras.layers"
 
 
 def _calls(graph: dict) -> list[list]:
     """List the references [layer, call, output ...] between the layers of a model, not those in models inside."""
     found, open_ = (
         [],
-        [graph.get("output_layers"), *(layer.get("inbound_nodes") for layer in graph.get("layers", ()))],
+        [
+            graph.get("input_layers"),
+            graph.get("output_layers"),
+            *(layer.get("inbound_nodes") for layer in graph.get("layers", ())),
+        ],
     )
     while open_:
         item = open_.pop()

@@ -150,9 +150,9 @@ def test_step_writes_all_tables(experiment):
     run = run_steps(experiment, "evaluation")
     assert (run.done, run.skipped, run.omissions) == (2, 0, [])
     predictions = evaluation.read_predictions(experiment)
-    assert list(predictions.columns) == list(evaluation._PREDICTIONS)
+    assert list(predictions.columns) == evaluation._columns(experiment)
     assert len(predictions) == 24
-    probabilities = predictions[list(evaluation._PROBABILITIES)].to_numpy()
+    probabilities = predictions[evaluation._columns(experiment)[-6:]].to_numpy()
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
     assert (np.array(EXPRESSIONS)[probabilities.argmax(axis=1)] == predictions["predicted"]).all()
     # Each model sees its own test fold only: subjects 0 and 2 are in CV1.

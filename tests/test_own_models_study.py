@@ -99,7 +99,7 @@ def test_predictions_of_extra_classes(mixed):
     neutral = kept["predicted"] == "neutral"
     assert 0 < neutral.sum() < len(kept)
     assert (kept["predicted"] == dropped["predicted"])[~neutral].all()
-    columns = list(evaluation._PROBABILITIES)
+    columns = [f"p_{expression}" for expression in EXPRESSIONS]
     np.testing.assert_allclose(dropped[columns].sum(axis=1), 1, atol=1e-6)
     raw = kept[columns]
     assert (raw.sum(axis=1) < 1).all()
@@ -127,7 +127,9 @@ def test_what_is_explained_is_the_models_own_probability(mixed):
     found = PerturbationRecord.load(mixed.record_path("Dropped", row.fold, row.image_id))
     assert found.predictions.shape == (24, 7)
     predictions = evaluation.read_predictions(mixed).set_index(["network", "image_id"])
-    kept = predictions.loc[("Kept", row.image_id), list(evaluation._PROBABILITIES)].to_numpy(float)
+    kept = predictions.loc[
+        ("Kept", row.image_id), [f"p_{expression}" for expression in EXPRESSIONS]
+    ].to_numpy(float)
     # Its first sample hides nothing.
     np.testing.assert_allclose(found.predictions[0, :6], kept, atol=1e-5)
 
@@ -224,7 +226,7 @@ def blocks(language):
 
 def test_the_guides_settings_file_runs(tmp_path, monkeypatch, capsys):
     """As a user runs it; only faces and samples are fewer."""
-    text, _ = blocks("toml")
+    text, _, _ = blocks("toml")
     (section,) = tomllib.loads(text)["models"].values()
     matrix = weights(len(section["classes"]), channels=1) / 255
     write_onnx(tmp_path / section["path"], matrix, side=section["side"], layout="NCHW", softmax=False)
@@ -246,7 +248,12 @@ def test_the_guides_settings_file_runs(tmp_path, monkeypatch, capsys):
 
 def test_the_guides_python_runs_from_both_sides(tmp_path, monkeypatch):
     code, *_ = blocks("python")
-    _, settings = blocks("toml")
+    _, settings, classes = blocks("toml")
+    (tmp_path / "classes.toml").write_text(classes)
+    named = Experiment.load(tmp_path / "classes.toml")
+    assert named.expressions[-1] == "happily-surprised" and list(named.mask_regions) == [
+        *named.expressions[:3]
+    ]
     made = prepare(tmp_path)
     changes = {
         'Experiment.preset("demo")': "made",

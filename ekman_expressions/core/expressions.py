@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 
-from ekman_expressions.core.errors import DataError, check_option
+from ekman_expressions.core.errors import DataError, SettingsError, check_option
 
 EXPRESSIONS: tuple[str, ...] = ("anger", "disgust", "fear", "happiness", "sadness", "surprise")
 """The expressions in the order of class indices and of every table."""
@@ -24,6 +25,8 @@ _SYNONYMS: dict[str, tuple[str, ...]] = {
     "neutral": ("neutral", "ne", "neu"),
     "contempt": ("contempt", "contemptuous", "co", "con"),
 }
+# Rows of tables, a figure, and what is no text in a CSV file.
+_RESERVED = ("all", "average", "by", "false", "nan", "none", "null", "other", "true")
 _CANONICAL = {name: key for key, names in _SYNONYMS.items() for name in names}
 
 
@@ -64,20 +67,25 @@ def parse_expression(name: str) -> str:
 def parse_label(name: str, labels: Mapping[str, str] | None = None) -> str:
     """Return the expression that a label stands for, by `labels` or as it is.
 
-    A label that stands for itself is a class of one's own: ``{"pain": "pain"}``. `DataError` if it is not known.
+    What stands for itself is a class of one's own: ``{"pain": "pain"}``. `DataError` if it is not known.
     """
-    given = (labels or {}).get(name, name)
-    try:
-        return parse_expression(given)
-    except DataError:
-        if labels and labels.get(name) == name:
-            return name
-        raise
+    labels = labels or {}
+    given = labels.get(name, name)
+    for own in (given, given.strip().lower()):
+        if labels.get(own) == own and own not in _CANONICAL:
+            return own
+    return parse_expression(given)
 
 
 def title(expression: str) -> str:
-    """Return an expression as it is written in file names and figures: ``Anger``."""
-    check_option(expression, "expression", EXPRESSIONS)
+    """Return an expression, or class of one's own, as it is written in file names and figures: ``Anger``."""
+    # No "_", which joins it to the names of a network and a fold.
+    if not re.fullmatch("[a-z][a-z0-9-]*", expression) or expression in _RESERVED:
+        raise SettingsError(
+            "The name of a class becomes a part of file names: it must be made of small letters a to z, digits "
+            f"and '-', and be none of {', '.join(_RESERVED)}, but got {expression!r}. The option 'labels' says "
+            "what another spelling stands for."
+        )
     return expression.capitalize()
 
 

@@ -494,7 +494,8 @@ def _check_subject(value: Any, setting: str) -> None:
 def _check_labels(value: Any, setting: str) -> None:
     check_type(value, setting, Mapping)
     for label, expression in value.items():
-        check_option(expression, f"{setting}.{label}", (*EXPRESSIONS, *NOT_EXPLAINED))
+        own = [name for name in value if value[name] == name]
+        check_option(expression, f"{setting}.{label}", (*EXPRESSIONS, *NOT_EXPLAINED, *own))
 
 
 _RE_CK48 = r"(?P<code>[^/]+)/(?P<image>(?P<subject>S\d{3})_\d{3}_\d{8})"

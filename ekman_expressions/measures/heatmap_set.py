@@ -119,6 +119,8 @@ class HeatmapSet:
         Where the face is.
     labels : (H, W) ndarray of int
         The facial region of each pixel, a left one and its mirror image with one number, 0 where none.
+    expressions : tuple of E str
+        Their names.
     """
 
     networks: tuple[str, ...]
@@ -128,6 +130,7 @@ class HeatmapSet:
     masks: np.ndarray
     hull: np.ndarray
     labels: np.ndarray
+    expressions: tuple[str, ...] = EXPRESSIONS
 
     def __post_init__(self) -> None:
         shape = (len(self.networks), len(self.folds), len(self.masks))
@@ -202,19 +205,20 @@ def read_heatmaps(
     networks: Sequence[str],
     folds: Sequence[str],
     omit: Callable[[str, object], None],
+    expressions: tuple[str, ...] = EXPRESSIONS,
 ) -> HeatmapSet:
-    """Read the fold heatmaps of a folder, laid out like ``heatmaps/<experiment>``, beside masks, (6, 275,
-    224) bool.
+    """Read the fold heatmaps of a folder, laid out like ``heatmaps/<experiment>``, beside the masks of the
+    expressions, (E, 275, 224) bool.
 
     `omit` is called with the name of each heatmap that cannot be scored, and the reason.
     """
-    shape = (len(networks), len(folds), len(EXPRESSIONS))
+    shape = (len(networks), len(folds), len(expressions))
     maps = np.zeros((*shape, *masks.shape[1:]), np.uint8)
     present = np.zeros(shape, bool)
     for n, f, e in np.ndindex(shape):
-        name = heatmaps.heatmap_name(EXPRESSIONS[e], networks[n], folds[f])
+        name = heatmaps.heatmap_name(expressions[e], networks[n], folds[f])
         try:
-            gray = heatmaps.read_gray(folder, EXPRESSIONS[e], networks[n], folds[f])
+            gray = heatmaps.read_gray(folder, expressions[e], networks[n], folds[f])
         except MissingError:
             omit(name, "there is no such heatmap; the step 'heatmaps' says why")
             continue
@@ -228,7 +232,7 @@ def read_heatmaps(
     # Faces and masks are symmetric: regions drawn singly would make chance look narrower than it is.
     pairs = pd.factorize(pd.Index(atlas().names).str.replace("^(left|right)_", "", regex=True))[0]
     labels = np.append(0, pairs + 1)[atlas().labels]
-    return HeatmapSet(tuple(networks), tuple(folds), maps, present, masks, atlas().hull, labels)
+    return HeatmapSet(tuple(networks), tuple(folds), maps, present, masks, atlas().hull, labels, expressions)
 
 
 def assess(
@@ -282,7 +286,7 @@ def _known_figures(found: HeatmapSet) -> dict[str, float]:
     values = {
         "white": found.masks.mean(),
         "own": own.mean(),
-        "others": (table.sum(axis=-1) - own).mean() / (len(EXPRESSIONS) - 1),
+        "others": (table.sum(axis=-1) - own).mean() / (len(found.expressions) - 1),
         "own_is_best": _own_is_best(table),
         "relabelling_p": above_areas.p,
         "relabelling_mean": relabelled.null.mean(),
@@ -325,7 +329,7 @@ def _baselines(found: HeatmapSet) -> pd.DataFrame:
             drawn = np.column_stack([drawn, _mean_known(drawn, axis=1)])
             known = np.isfinite(drawn).all(axis=0)
             ends[:, known] = np.quantile(drawn[:, known], [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2], axis=0)
-        for place, expression in enumerate([*map(title, EXPRESSIONS), AVERAGE]):
+        for place, expression in enumerate([*map(title, found.expressions), AVERAGE]):
             rows.append((name, MEANINGS[name], expression, score, values[place], *ends[:, place]))
 
     for score in SCORES[:2]:
@@ -401,7 +405,7 @@ def _cells(found: HeatmapSet, seed: int) -> pd.DataFrame:
     # A model with one heatmap has nothing to compare it with.
     known = found.present & (found.present.sum(axis=2, keepdims=True) > 1)
     of_networks = found.marked & known[..., None, None], found.common
-    of_controls = np.repeat(drawn[:, :, None], len(EXPRESSIONS), axis=2), drawn
+    of_controls = np.repeat(drawn[:, :, None], len(found.expressions), axis=2), drawn
     null = np.concatenate(
         [
             _region_null(marked, common, found.masks, found.labels, seed=seed)
@@ -413,7 +417,7 @@ def _cells(found: HeatmapSet, seed: int) -> pd.DataFrame:
     p, corrected = _max_statistic(null[0], null)
     networks = [*found.networks, *controls]
     table = pd.DataFrame(
-        [(network, title(name)) for network in networks for name in EXPRESSIONS],
+        [(network, title(name)) for network in networks for name in found.expressions],
         columns=["network", "expression"],
     )
     ious = [_mean_known(found.own["iou"], axis=1), iou_table(drawn[:, 0], found.masks)]
@@ -429,7 +433,7 @@ def _cells(found: HeatmapSet, seed: int) -> pd.DataFrame:
 
 def _intervals(found: HeatmapSet, subjects: SubjectReplicates | None) -> pd.DataFrame:
     """Each cell and average of the published layout with its intervals over folds and over subjects."""
-    networks, expressions = [*found.networks, AVERAGE], [*map(title, EXPRESSIONS), AVERAGE]
+    networks, expressions = [*found.networks, AVERAGE], [*map(title, found.expressions), AVERAGE]
     rows, folds = [], [fold_of(fold) for fold in found.folds]
     for score, values in found.own.items():
         chance = found.random_pixels if score == "iou" else np.where(found.present, _CHANCE[score], np.nan)
@@ -442,7 +446,7 @@ def _intervals(found: HeatmapSet, subjects: SubjectReplicates | None) -> pd.Data
             over_folds = _corrected_interval(by_fold[:, n, e], folds)
             over_subjects = Interval(np.nan)
             if drawn is not None:
-                average = n == len(found.networks) or e == len(EXPRESSIONS)
+                average = n == len(found.networks) or e == len(found.expressions)
                 people = subjects.of_fold if average else subjects.subjects[n, :, e]
                 over_subjects = _over_subjects(estimate, drawn[:, n, e], people, found.folds)
             # Where folds lack cells, the mean of cells is not that of folds: the ends move along.
@@ -505,7 +509,7 @@ def _by_fold(
     """Score every fold heatmap without a threshold and at several, over the canvas and within the hull."""
     rows = []
     for n, f, e in tqdm(found.places, desc="Scoring heatmaps", unit="heatmap"):
-        network, fold, expression = found.networks[n], found.folds[f], EXPRESSIONS[e]
+        network, fold, expression = found.networks[n], found.folds[f], found.expressions[e]
         gray, mask = found.maps[n, f, e], found.masks[e]
         heatmap = gray if unstretched is None else unstretched(expression, network, fold)
         for area, within in (("canvas", None), ("hull", found.hull)):
@@ -525,7 +529,7 @@ def _area_curves(found: HeatmapSet) -> pd.DataFrame:
     cells = _mean_known(curves, axis=1)
     centre = -centre_distance(found.masks.shape[1:])
     tables = []
-    for e, expression in enumerate(EXPRESSIONS):
+    for e, expression in enumerate(found.expressions):
         mask = found.masks[e]
         random = [random_pixels(round(share * mask.size), int(mask.sum()), mask.size) for share in _SHARES]
         baselines = {"centre_prior": _area_curve(centre, mask, _SHARES), "random_pixels": np.array(random)}

@@ -54,6 +54,16 @@ class _Source:
     experiment: Experiment | None = None
 
     @property
+    def expressions(self) -> tuple[str, ...]:
+        """The classes that are explained."""
+        return self.experiment.expressions if self.experiment else EXPRESSIONS
+
+    @property
+    def regions(self) -> Mapping[str, tuple[str, ...]]:
+        """The regions or groups of the atlas that make up each mask."""
+        return self.experiment.mask_regions if self.experiment else masks.atlas().expressions
+
+    @property
     def explainer(self) -> str:
         """The explainer that the report shows first."""
         return next(iter(self.heatmaps))
@@ -79,7 +89,7 @@ class _Source:
         """Yield (expression, network, fold) of the heatmaps of an explainer that are there."""
         folder = self.heatmaps[explainer]
         for network, fold in self.levels:
-            for expression in EXPRESSIONS:
+            for expression in self.expressions:
                 if heatmaps.heatmap_path(folder, expression, network, fold).exists():
                     yield expression, network, fold
 
@@ -123,7 +133,7 @@ class _Source:
             networks=experiment.networks,
             folds=experiment.folds,
             heatmaps=folders,
-            masks=_masks(experiment.masks_folder),
+            masks=_masks(experiment.masks_folder, experiment.mask_regions),
             kinds=network_kinds(experiment.networks, experiment.training.weights),
             experiment=experiment,
         )
@@ -155,7 +165,7 @@ class _Source:
             networks=ordered,
             folds=tuple(sorted(folds, key=lambda fold: int(fold[2:]))),
             heatmaps={"lime": folder},
-            masks=_masks(folder / "GROUND_TRUTH"),
+            masks=_masks(folder / "GROUND_TRUTH", masks.atlas().expressions),
             kinds=network_kinds(ordered, "imagenet"),
         )
 
@@ -164,10 +174,11 @@ def _has_heatmaps(folder: Path) -> bool:
     return any((folder / "GRAY").glob("heatmaps_*/*_heatmap.png"))
 
 
-def _masks(folder: Path) -> dict[str, np.ndarray]:
-    """Read the masks that lie in a folder; if one is missing, those of the package."""
-    drawn = all((folder / f"{title(name)}_gt.png").exists() for name in EXPRESSIONS)
-    return {name: masks.read_mask(folder, name) if drawn else masks.ekman_mask(name) for name in EXPRESSIONS}
+def _masks(folder: Path, regions: Mapping[str, tuple[str, ...]]) -> dict[str, np.ndarray]:
+    """Read the masks that lie in a folder; if one is missing, draw all."""
+    drawn = all((folder / f"{title(name)}_gt.png").exists() for name in regions)
+    atlas = masks.atlas()
+    return {name: masks.read_mask(folder, name) if drawn else atlas.mask(regions[name]) for name in regions}
 
 
 _COLOUR_MAPS = ("viridis", "cividis", "magma", "gray", "jet")
@@ -190,9 +201,10 @@ def _write_cells(source: _Source, folder: Path, run: Run) -> dict[str, Any]:
             run.omit(key, error)
             continue
         level, marked = threshold_otsu(gray)
+        known = expression in source.masks and marked.any()
         cells[key] = {
             "otsu": level,
-            "iou": scores.mask_scores(marked, source.masks[expression])["iou"] if marked.any() else None,
+            "iou": scores.mask_scores(marked, source.masks[expression])["iou"] if known else None,
             "faces": counts[explainer].get((expression, network, fold)),
         }
         _write_call(folder / "data" / explainer / f"{name}.js", "Ekman.receive", key, _pack(gray))
@@ -210,7 +222,7 @@ def _write_common(source: _Source, folder: Path, cells: dict[str, Any]) -> None:
             "shape": list(SHAPE),
             "networks": list(source.networks),
             "folds": list(source.folds),
-            "expressions": {name: title(name) for name in EXPRESSIONS},
+            "expressions": {name: title(name) for name in source.expressions},
             "explainers": list(source.heatmaps),
             "titles": source.titles,
             "cells": cells,
@@ -221,8 +233,13 @@ def _write_common(source: _Source, folder: Path, cells: dict[str, Any]) -> None:
                     {"name": region.name.replace("_", " "), "group": region.group} for region in atlas.regions
                 ],
                 "expressions": {
-                    name: [atlas.names.index(region) for region in regions]
-                    for name, regions in atlas.expressions.items()
+                    name: [
+                        place
+                        for part in parts
+                        for place, region in enumerate(atlas.regions)
+                        if part in (region.name, region.group)
+                    ]
+                    for name, parts in source.regions.items()
                 },
             },
             "colours": {name: base64.b64encode(_colours(name)).decode() for name in _COLOUR_MAPS},

@@ -167,7 +167,7 @@ def _draw_wall(source: _Source, folder: Path) -> str:
     images = {
         (row, title(expression)): _read_usable(source, expression, network)
         for row, network in rows.items()
-        for expression in EXPRESSIONS
+        for expression in source.expressions
     }
     if all(image is None for image in images.values()):
         return ""
@@ -242,7 +242,10 @@ def _overview(source: _Source, folder: Path) -> dict[str, Any]:
 def _main_table(source: _Source) -> tuple[pd.DataFrame, str]:
     """Return a row per network, then baselines; and over what the intervals are, if there are any."""
     experiment = source.experiment
-    if experiment is not None and (experiment.scores_folder / "scores_by_fold.csv").exists():
+    if not source.masks:
+        names = pd.DataFrame({"network": source.networks, "expression": source.expressions[0]})
+        by_fold, pooled = names.reindex(columns=[*names, *scores.METRICS]), {}
+    elif experiment is not None and (experiment.scores_folder / "scores_by_fold.csv").exists():
         by_fold = read_scores_by_fold(experiment)
         pooled = read_scores(experiment, pooled=True)
         pooled = pooled[pooled["expression"] == scores.AVERAGE].set_index("network")["iou"]
@@ -271,7 +274,8 @@ def _main_table(source: _Source) -> tuple[pd.DataFrame, str]:
         table = table.merge(whole[["network", "iou_low", "iou_high"]], "left", on="network")
     area = np.array([float(mask.mean()) for mask in source.masks.values()])
     white = {"iou": area, "f1_score": 2 * area / (1 + area), "precision": area, "iou_pooled": area}
-    rows = [{"network": _WHITE, "recall": 1.0, **{name: values.mean() for name, values in white.items()}}]
+    means = {name: values.mean() for name, values in white.items() if source.masks}
+    rows = [{"network": _WHITE, "recall": 1.0, **means}] if means else []
     baselines = source.table("statistics_folder", "baselines")
     if baselines is not None:
         known = baselines[(baselines["score"] == "iou") & (baselines["expression"] == scores.AVERAGE)]
@@ -285,7 +289,10 @@ def _words(source: _Source) -> list[str]:
     count, names = len(source.networks), source.networks
     listed = " and ".join(names) if count < 3 else f"{', '.join(names[:-1])} and {names[-1]}"
     folds = f"{len(source.folds)} folds" if source.folds else "one model each"
-    sentences = [f"{count} network{'' if count == 1 else 's'} ({listed}), {folds}, six expressions."]
+    classes = "six expressions"
+    if source.expressions != EXPRESSIONS:
+        classes = f"{len(source.expressions)} classes ({', '.join(source.expressions)})"
+    sentences = [f"{count} network{'' if count == 1 else 's'} ({listed}), {folds}, {classes}."]
     experiment = source.experiment
     if experiment is None:
         sentences.append(

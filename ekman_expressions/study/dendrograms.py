@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from ekman_expressions import figures
 from ekman_expressions.core.errors import MissingError
-from ekman_expressions.core.expressions import EXPRESSIONS, title
+from ekman_expressions.core.expressions import title
 from ekman_expressions.core.seeds import derive_seed
 from ekman_expressions.facespace import heatmaps
 from ekman_expressions.measures import trees
@@ -108,7 +108,7 @@ def _trees(experiment: Experiment) -> Iterator[tuple[str, str, str, str, dict[st
     """Yield file name, title, level, expression, and per leaf its name and which heatmap it is."""
     by_net = {network: (network, None) for network in experiment.networks}
     by_fold = {f"{network}_{fold}": (network, fold) for network, fold in experiment.pairs}
-    for expression in EXPRESSIONS:
+    for expression in experiment.expressions:
         for level, leaves, what in (("by_net", by_net, "networks"), ("by_CV", by_fold, "networks and folds")):
             yield (
                 f"{title(expression)}_{level}.png",
@@ -117,7 +117,7 @@ def _trees(experiment: Experiment) -> Iterator[tuple[str, str, str, str, dict[st
                 expression,
                 {name: (expression, *model) for name, model in leaves.items()},
             )
-    totals = {title(expression): (expression, None, None) for expression in EXPRESSIONS}
+    totals = {title(expression): (expression, None, None) for expression in experiment.expressions}
     yield "By_expression.png", "Likeness of heatmaps of expressions", "by_expression", "all", totals
 
 

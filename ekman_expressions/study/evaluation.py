@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,15 +21,15 @@ from ekman_expressions.study.provenance import Run, _finished_entry
 from ekman_expressions.zoo.model import Model
 from ekman_expressions.zoo.own_models import _predicted_expressions
 
-_PROBABILITIES = tuple(f"p_{expression}" for expression in EXPRESSIONS)
-_NONE_OF_THEM = "none of the six"
-"""In confusions: what a model of one's own predicts when `own_models.OwnModel.extra` keeps further
-classes.
-"""
 SCORES = ("accuracy", "macro_precision", "macro_recall", "macro_f1")
-_PREDICTIONS = ("network", "fold", "image_id", "expression", "predicted", *_PROBABILITIES)
+_PREDICTIONS = ("network", "fold", "image_id", "expression", "predicted")
 _EXPLAINED = ("network", "fold", "expression", "image_id")
 _TEXTS = {name: str for name in ("network", "fold", "image_id", "expression", "predicted")}
+
+
+def none_of(expressions: tuple[str, ...]) -> str:
+    """Return what confusions call the predictions of further classes, which `OwnModel.extra` keeps."""
+    return f"none of the {'six' if len(expressions) == 6 else len(expressions)}"
 
 
 def evaluation(experiment: Experiment, run: Run) -> None:
@@ -52,21 +53,22 @@ def evaluation(experiment: Experiment, run: Run) -> None:
             except (ModelError, MissingError) as error:
                 run.omit(f"{network}_{fold}", error)
                 continue
-        tables.append(_read(path, _PREDICTIONS))
+        tables.append(_read(path, _columns(experiment)))
     if not tables:
         reasons = "; ".join(f"{entry['item']}: {entry['reason']}" for entry in run.omissions)
         raise ModelError(f"No model of {experiment.name} could be evaluated. {reasons}")
     predictions = pd.concat(tables, ignore_index=True)
-    others = predictions[~predictions["predicted"].isin(EXPRESSIONS)]
+    expressions = experiment.expressions
+    others = predictions[~predictions["predicted"].isin(expressions)]
     for model, count in (others["network"] + "_" + others["fold"]).value_counts(sort=False).items():
-        run.note(f"{model}: {count} faces were taken for none of the six; they are no positives")
-    found = _tables(predictions)
+        run.note(f"{model}: {count} faces were taken for {none_of(expressions)}; they are no positives")
+    found = _tables(predictions, expressions)
     if experiment.trained_networks:
         # Reads the accuracies of the test folds.
         write_csv(experiment.evaluation_folder / "accuracy_by_fold.csv", found["accuracy_by_fold"])
         found["training"] = training.training_summary(experiment)
     positives = experiment.explanation.positives
-    found["explained"] = _choose_positives(predictions, positives, seed=experiment.seed)
+    found["explained"] = _choose_positives(predictions, positives, expressions, seed=experiment.seed)
     run.write(experiment.evaluation_folder, found)
 
 
@@ -76,7 +78,7 @@ def _predict_model(
     fold: str,
     run: Run,
 ) -> pd.DataFrame:
-    """Query one model about the faces of its test fold: the table `_PREDICTIONS`, sorted by image. For models
+    """Query one model about the faces of its test fold: the table of `_columns`, sorted by image. For models
     of one's own, `OwnModel.extra` decides what is predicted.
     """
     model = models.load_model(experiment, network, fold)
@@ -104,13 +106,19 @@ def _predict_model(
         own = experiment.models[network]
         predicted, probabilities = _predicted_expressions(probabilities, f"{network}_{fold}", own)
     else:
-        _check(probabilities, f"{network}_{fold}")
-        predicted = np.array(EXPRESSIONS)[probabilities.argmax(axis=1)]
+        _check(probabilities, f"{network}_{fold}", experiment.expressions)
+        predicted = np.array(experiment.expressions)[probabilities.argmax(axis=1)]
     table = rows[["image_id", "expression"]].assign(network=network, fold=fold, predicted=predicted)
-    table[list(_PROBABILITIES)] = probabilities
+    columns = _columns(experiment)
+    table[columns[len(_PREDICTIONS) :]] = probabilities
     if "neutral" in model.classes and "neutral" in rows:
         _note_neutrals(experiment, model, network, sorted(set(rows["neutral"]) - {""}), run)
-    return table[list(_PREDICTIONS)].reset_index(drop=True)
+    return table[columns].reset_index(drop=True)
+
+
+def _columns(experiment: Experiment) -> list[str]:
+    """Return the columns of predictions, the probability of each class last."""
+    return [*_PREDICTIONS, *(f"p_{expression}" for expression in experiment.expressions)]
 
 
 def _note_neutrals(
@@ -134,14 +142,16 @@ def _note_neutrals(
         )
 
 
-def _choose_positives(predictions: pd.DataFrame, positives: int, *, seed: int) -> pd.DataFrame:
+def _choose_positives(
+    predictions: pd.DataFrame, positives: int, expressions: Sequence[str] = EXPRESSIONS, *, seed: int
+) -> pd.DataFrame:
     """Choose the faces to explain, `_EXPLAINED`: per model and predicted expression at most so many, at
     random.
     """
     check_range(positives, "positives", 1, integer=True)
     chosen = []
     for (network, fold), rows in predictions.groupby(["network", "fold"], sort=False):
-        for expression in EXPRESSIONS:
+        for expression in expressions:
             image_ids = sorted(rows.loc[rows["predicted"] == expression, "image_id"])
             if len(image_ids) > positives:
                 random = generator(seed, "positives", f"{network}_{fold}", expression)
@@ -151,8 +161,8 @@ def _choose_positives(predictions: pd.DataFrame, positives: int, *, seed: int) -
 
 
 def read_predictions(experiment: Experiment) -> pd.DataFrame:
-    """Read what all models answered; columns `_PREDICTIONS`."""
-    return _read(_evaluated(experiment) / "predictions.csv", _PREDICTIONS)
+    """Read what all models answered: columns `_PREDICTIONS`, then the probability of each class."""
+    return _read(_evaluated(experiment) / "predictions.csv", _columns(experiment))
 
 
 def read_explained(experiment: Experiment) -> pd.DataFrame:
@@ -182,25 +192,25 @@ def read_accuracy_by_fold(experiment: Experiment) -> pd.DataFrame:
 def read_confusion(experiment: Experiment) -> dict[str, np.ndarray]:
     """Read the confusion matrix of each network, summed over folds.
 
-    (6, 6) ndarray of int: shown expression by row, predicted by column; (6, 7) with the column
-    `_NONE_OF_THEM` last, where a network's models take images for a class beyond the six.
+    (C, C) ndarray of int: shown expression by row, predicted by column; (C, C + 1) with the column
+    `none_of` them last, where a network's models take images for a further class.
     """
     table = _read(_evaluated(experiment) / "confusion.csv", ("network", "expression", "predicted", "images"))
-    matrices = {}
+    matrices, expressions = {}, experiment.expressions
     for network, rows in table.groupby("network", sort=False):
         counts = rows.pivot(index="expression", columns="predicted", values="images")
-        classes = [name for name in (*EXPRESSIONS, _NONE_OF_THEM) if name in counts]
-        matrices[network] = counts.loc[list(EXPRESSIONS), classes].to_numpy()
+        classes = [name for name in (*expressions, none_of(expressions)) if name in counts]
+        matrices[network] = counts.loc[list(expressions), classes].to_numpy()
     return matrices
 
 
-def _check(probabilities: np.ndarray, model: str) -> None:
-    """Raise `ModelError` unless a model's predictions are (N, 6) and finite."""
-    classes = len(EXPRESSIONS)
+def _check(probabilities: np.ndarray, model: str, expressions: tuple[str, ...]) -> None:
+    """Raise `ModelError` unless a model's predictions are (N, C) and finite."""
+    classes = len(expressions)
     if probabilities.ndim != 2 or probabilities.shape[1] != classes:
         raise ModelError(
             f"{model} must predict {classes} probabilities per image, but predicted an array of shape "
-            f"{probabilities.shape}. Use a model with {classes} classes: {', '.join(EXPRESSIONS)}."
+            f"{probabilities.shape}. Use a model with {classes} classes: {', '.join(expressions)}."
         )
     wrong = int((~np.isfinite(probabilities)).any(axis=1).sum())
     if wrong:
@@ -210,14 +220,14 @@ def _check(probabilities: np.ndarray, model: str) -> None:
         )
 
 
-def _tables(predictions: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    scores = _accuracy_by_fold(predictions)
+def _tables(predictions: pd.DataFrame, expressions: Sequence[str]) -> dict[str, pd.DataFrame]:
+    scores = _accuracy_by_fold(predictions, expressions)
     return {
         "predictions": predictions,
         "accuracy_by_fold": scores,
         "accuracy": scores.groupby("network", sort=False)[list(SCORES)].mean().reset_index(),
-        "report": _report(predictions),
-        "confusion": _confusion(predictions),
+        "report": _report(predictions, expressions),
+        "confusion": _confusion(predictions, expressions),
     }
 
 
@@ -226,12 +236,12 @@ def _evaluated(experiment: Experiment) -> Path:
     return experiment.evaluation_folder
 
 
-def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     # Texts stay texts: "NA" may be an image, and "007" is not 7.
     return read_csv(require(path, "evaluation"), columns, dtype=_TEXTS, keep_default_na=False)
 
 
-def _accuracy_by_fold(predictions: pd.DataFrame) -> pd.DataFrame:
+def _accuracy_by_fold(predictions: pd.DataFrame, expressions: Sequence[str] = EXPRESSIONS) -> pd.DataFrame:
     """Score each model on its test fold: ``network, fold``, `SCORES`; macro over the expressions in the fold,
     0 / 0 is 0.
     """
@@ -240,8 +250,8 @@ def _accuracy_by_fold(predictions: pd.DataFrame) -> pd.DataFrame:
     scores = []
     for (network, fold), rows in predictions.groupby(["network", "fold"], sort=False):
         truth, predicted = rows["expression"], rows["predicted"]
-        # What a model takes for none of the six is wrong, but no class to take the mean over.
-        seen = [name for name in EXPRESSIONS if name in {*truth, *predicted}]
+        # What a model takes for none of them is wrong, but no class to take the mean over.
+        seen = [name for name in expressions if name in {*truth, *predicted}]
         macro = precision_recall_fscore_support(
             truth, predicted, labels=seen, average="macro", zero_division=0
         )[:3]
@@ -249,31 +259,32 @@ def _accuracy_by_fold(predictions: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(scores, columns=["network", "fold", *SCORES])
 
 
-def _report(predictions: pd.DataFrame) -> pd.DataFrame:
+def _report(predictions: pd.DataFrame, expressions: Sequence[str] = EXPRESSIONS) -> pd.DataFrame:
     """Score each model on each expression, which `images` show; 0 / 0 counts as 0."""
     from sklearn.metrics import precision_recall_fscore_support
 
     tables = []
     for (network, fold), rows in predictions.groupby(["network", "fold"], sort=False):
         precision, recall, f1, images = precision_recall_fscore_support(
-            rows["expression"], rows["predicted"], labels=EXPRESSIONS, zero_division=0
+            rows["expression"], rows["predicted"], labels=expressions, zero_division=0
         )
         scores = {"precision": precision, "recall": recall, "f1": f1, "images": images}
-        tables.append(pd.DataFrame({"network": network, "fold": fold, "expression": EXPRESSIONS, **scores}))
+        tables.append(pd.DataFrame({"network": network, "fold": fold, "expression": expressions, **scores}))
     return pd.concat(tables, ignore_index=True)
 
 
-def _confusion(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Count how often each expression was taken for each, and for `_NONE_OF_THEM` where a model does that."""
+def _confusion(predictions: pd.DataFrame, expressions: tuple[str, ...] = EXPRESSIONS) -> pd.DataFrame:
+    """Count how often each expression was taken for each, and for `none_of` them where a model does that."""
     from sklearn.metrics import confusion_matrix
 
     tables = []
     for network, rows in predictions.groupby("network", sort=False):
-        predicted = rows["predicted"].where(rows["predicted"].isin(EXPRESSIONS), _NONE_OF_THEM)
-        classes = EXPRESSIONS if predicted.isin(EXPRESSIONS).all() else (*EXPRESSIONS, _NONE_OF_THEM)
-        # No image shows none of the six: that row of the square matrix is empty.
-        counts = confusion_matrix(rows["expression"], predicted, labels=classes)[: len(EXPRESSIONS)]
-        pairs = pd.MultiIndex.from_product([EXPRESSIONS, classes], names=["expression", "predicted"])
+        none = none_of(expressions)
+        predicted = rows["predicted"].where(rows["predicted"].isin(expressions), none)
+        classes = expressions if predicted.isin(expressions).all() else (*expressions, none)
+        # No image shows none of them: that row of the square matrix is empty.
+        counts = confusion_matrix(rows["expression"], predicted, labels=classes)[: len(expressions)]
+        pairs = pd.MultiIndex.from_product([expressions, classes], names=["expression", "predicted"])
         table = pd.DataFrame({"images": counts.ravel()}, index=pairs).reset_index()
         table.insert(0, "network", network)
         tables.append(table)

@@ -9,15 +9,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from ekman_expressions.core.errors import MissingError, Settings, SettingsError, check_option
-from ekman_expressions.core.expressions import title
+from ekman_expressions.core.expressions import EXPRESSIONS, NOT_EXPLAINED, title
 from ekman_expressions.explainers import EXPLAINERS, check_options
+from ekman_expressions.faces import DATABASES
 from ekman_expressions.faces import check_options as check_database_options
+from ekman_expressions.facespace.masks import atlas
 from ekman_expressions.zoo import NETWORKS
 from ekman_expressions.zoo.model import check_hidden
-from ekman_expressions.zoo.own_settings import OwnModel
+from ekman_expressions.zoo.own_settings import Explained, Masks, OwnModel
 
 
 def _as_tuple(values: Any) -> Any:
@@ -32,6 +34,9 @@ def _different(values: tuple[str, ...]) -> tuple[str, ...]:
 
 _Names = Annotated[tuple[str, ...], BeforeValidator(_as_tuple), AfterValidator(_different)]
 """Different names, as a list or tuple."""
+
+_MOST_MASKS = 8
+"""See `measures.chance.relabelling_test`."""
 
 _CHANGES_NOTHING = {"changes_results": False}
 
@@ -62,6 +67,9 @@ class FaceSettings(_Part):
     """Side of the square crops in pixels."""
     subjects: int | None = Field(None, ge=2)
     """Take only the first so many subjects of each database; None takes all."""
+    classes: Explained = EXPRESSIONS
+    """What is shown, predicted and explained, in the order of tables: two or more of the six expressions,
+    ``neutral``, ``contempt`` and names of your own, for which ``[masks]`` may have a mask."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -71,8 +79,24 @@ class FaceSettings(_Part):
             check_option(name, "faces.roots", self.datasets)
         for name, options in self.options.items():
             check_option(name, "faces.options", self.datasets)
-            check_database_options(name, options)
+            check_database_options(name, self.options_of(name))
         return self
+
+    def options_of(self, database: str) -> dict[str, Any]:
+        """Return the options of a database; in a folder of one's own, classes of one's own are known labels."""
+        options = self.options.get(database, {})
+        labels = options.get("labels", {})
+        own = {name: name for name in self.classes if name not in (*EXPRESSIONS, *NOT_EXPLAINED)}
+        if not own or database in DATABASES or not isinstance(labels, Mapping):
+            return options
+        return options | {"labels": own | labels}
+
+    def recorded(self) -> dict[str, Any]:
+        """Return the values that determine results: classes only where they are not the six."""
+        values = super().recorded()
+        if self.classes == EXPRESSIONS:
+            del values["classes"]
+        return values
 
 
 class NetworkTraining(Settings):
@@ -318,10 +342,13 @@ class Experiment(Settings):
     """The one seed from which all random numbers are derived."""
     networks: _Names = ()
     """Names in `ekman_expressions.zoo.NETWORKS` or in `models`, in the order of tables; default: `models`."""
-    models: dict[str, OwnModel] = {}
-    """Models of your own, which are not trained here."""
     faces: FaceSettings = FaceSettings()
     """Which faces."""
+    masks: Masks = {}
+    """Where classes show on the face, as regions or groups of the atlas, ``{"contempt": ["mouth"]}``: of classes
+    that are no expression, or in place of an Ekman mask. A class without a mask is shown, but not scored."""
+    models: dict[str, OwnModel] = {}
+    """Models of your own, which are not trained here."""
     training: TrainingSettings = TrainingSettings()
     """How networks are trained."""
     explanation: ExplanationSettings = ExplanationSettings()
@@ -343,9 +370,6 @@ class Experiment(Settings):
         "results/{name}{explainer}/facespace", "Explanations in face space, and a table."
     )
     heatmaps_folder = _folder("heatmaps/{name}{explainer}", "Heatmaps as images and arrays.")
-    masks_folder = _folder(
-        "heatmaps/GROUND_TRUTH", "The Ekman masks as images, the same for all experiments."
-    )
     scores_folder = _folder("results/{name}{explainer}/scores", "Scores against the Ekman masks.")
     statistics_folder = _folder("results/{name}{explainer}/statistics", "Chance, tests, intervals of scores.")
     regions_folder = _folder("results/{name}{explainer}/regions", "The heatmaps' mass by region of the face.")
@@ -358,6 +382,27 @@ class Experiment(Settings):
     # Spelled as users of the study know it.
     dendrograms_folder = _folder("dendograms/{name}{explainer}", "Dendrograms.")
     report_folder = _folder("results/{name}/report", "The report: open its ``index.html``.")
+
+    @property
+    def masks_folder(self) -> Path:
+        """The masks as images: those of Ekman the same for all experiments, others below the heatmaps."""
+        return self.root / "heatmaps" / (self.name if self.masks else "") / "GROUND_TRUTH"
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _tell_classes(cls, models: Any, info: ValidationInfo) -> Any:
+        """Tell models of one's own which classes are explained."""
+        if not isinstance(models, dict) or "faces" not in info.data:
+            return models
+        told = {"explained": info.data["faces"].classes}
+        return {
+            name: model.replace(**told)
+            if isinstance(model, OwnModel)
+            else {**model, **told}
+            if isinstance(model, dict)
+            else model
+            for name, model in models.items()
+        }
 
     @model_validator(mode="before")
     @classmethod
@@ -376,14 +421,28 @@ class Experiment(Settings):
         for model, own in self.models.items():
             if own.masks:
                 raise SettingsError(
-                    f"[models.{model}] has 'masks', but the tables of a study are of the six expressions. Call other "
-                    "classes 'other' there, and explain them with load_model(masks=...)."
+                    f"[models.{model}] has 'masks', but those of a study are the same for all models: "
+                    "faces.classes names the classes, and the section [masks] their masks."
                 )
             if model not in self.networks:
                 raise SettingsError(
                     f"The model {model!r} is described, but 'networks' does not name it: it lists "
                     f"{', '.join(self.networks)}. Add it there, or leave its description out."
                 )
+        if unknown := self.masks.keys() - set(self.expressions):
+            raise SettingsError(
+                f"[masks] has {', '.join(sorted(unknown))}, but faces.classes only {', '.join(self.expressions)}."
+            )
+        if len(self.mask_regions) > _MOST_MASKS:
+            raise SettingsError(
+                f"At most {_MOST_MASKS} classes can have a mask, since all ways to swap masks are tested, but "
+                f"{', '.join(self.mask_regions)} have one. Give some of them an empty list in [masks]."
+            )
+        if self.training.weights == "released" and self.expressions != EXPRESSIONS:
+            raise SettingsError(
+                f"The released models are of {', '.join(EXPRESSIONS)}, but faces.classes is "
+                f"{', '.join(self.expressions)}. Leave it out, or choose other training.weights."
+            )
         return self
 
     @classmethod
@@ -415,6 +474,17 @@ class Experiment(Settings):
         if isinstance(models := values.get("models"), Mapping):
             values["models"] = {name: OwnModel.beside(path, section) for name, section in models.items()}
         return cls(**values | ({} if root is None else {"root": root}))
+
+    @property
+    def expressions(self) -> tuple[str, ...]:
+        """The classes that are predicted and explained, in the order of outputs and tables."""
+        return self.faces.classes
+
+    @property
+    def mask_regions(self) -> dict[str, tuple[str, ...]]:
+        """The regions of the mask of each class that has one, of the user's own or else Ekman's."""
+        regions = {**atlas().expressions, **self.masks}
+        return {name: regions[name] for name in self.expressions if regions.get(name)}
 
     @property
     def face_folds(self) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from ekman_expressions.core.errors import DataError, MissingError, ModelError, SettingsError
-from ekman_expressions.core.expressions import EXPRESSIONS, index
+from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import read_arrays, read_csv, require
 from ekman_expressions.explainers import EXPLAINERS, face_parts, part_segments
 from ekman_expressions.explainers.facial_regions import _region_names, _region_segments
@@ -156,7 +156,7 @@ def _common_heatmaps(
     return {name: total / faces for name, total in sums.items()}, faces
 
 
-def _summarise_regions(weights: pd.DataFrame) -> pd.DataFrame:
+def _summarise_regions(weights: pd.DataFrame, expressions: tuple[str, ...] = EXPRESSIONS) -> pd.DataFrame:
     """Average ``network, expression, region, weight`` over faces, per network and over all, with standard
     errors over faces (those of one subject are not independent, so they are rather too small).
     """
@@ -165,7 +165,7 @@ def _summarise_regions(weights: pd.DataFrame) -> pd.DataFrame:
     order = [*dict.fromkeys(weights["network"]), ALL]
     table = both.groupby(["network", "expression", "region"])["weight"].agg(["size", "mean", "sem"])
     table = table.reset_index().set_axis(columns, axis="columns")
-    places = {name: place for place, name in enumerate((*order, *EXPRESSIONS, *_region_names()))}
+    places = {name: place for place, name in enumerate((*order, *expressions, *_region_names()))}
     keys = table[columns[:3]].map(places.get)
     return table.iloc[np.lexsort(keys.to_numpy().T[::-1])].reset_index(drop=True)
 
@@ -173,6 +173,9 @@ def _summarise_regions(weights: pd.DataFrame) -> pd.DataFrame:
 def _rank_networks(experiment: Experiment, names: tuple[str, ...]) -> pd.DataFrame:
     """Rank the networks by the mean IoU of each explainer's heatmaps; NaN without a score."""
     tables = []
+    if not experiment.mask_regions:
+        cells = pd.MultiIndex.from_product([names, experiment.networks], names=["explainer", "network"])
+        return pd.DataFrame({"iou": np.nan, "rank": np.nan}, cells).reset_index()
     for name in names:
         table = read_scores(experiment.explained_by(name))
         means = table[(table["expression"] == AVERAGE) & (table["network"] != AVERAGE)][["network", "iou"]]
@@ -229,12 +232,12 @@ def _measure_cost(experiment: Experiment, names: tuple[str, ...], run: Run) -> p
 
 def _cost_of(experiment: Experiment, model: Model, *which: str) -> int:
     """Explain a face, and return how many images went through the model."""
-    explainer = EXPLAINERS[experiment.explanation.explainer]
+    explainer, target = EXPLAINERS[experiment.explanation.explainer], experiment.expressions.index(which[3])
     if explainer.records_of != explainer.name:
         read_explanation(experiment, *which)
         return 0
     stored = query(experiment, model, *which)
-    return explainer.estimate(stored, index(which[3]), settings_of_explainer(experiment)).passes
+    return explainer.estimate(stored, target, settings_of_explainer(experiment)).passes
 
 
 def _region_table(experiment: Experiment, run: Run) -> pd.DataFrame:
@@ -255,7 +258,8 @@ def _region_table(experiment: Experiment, run: Run) -> pd.DataFrame:
             (row.network, row.expression, name, weight)
             for name, weight in zip(names, found.weights, strict=True)
         ]
-    return _summarise_regions(pd.DataFrame(rows, columns=["network", "expression", "region", "weight"]))
+    weights = pd.DataFrame(rows, columns=["network", "expression", "region", "weight"])
+    return _summarise_regions(weights, experiment.expressions)
 
 
 def _regions_of(experiment: Experiment, image_id: str, segments: np.ndarray) -> tuple[str, ...]:

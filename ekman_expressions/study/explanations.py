@@ -14,7 +14,6 @@ import pandas as pd
 from tqdm import tqdm
 
 from ekman_expressions.core.errors import DataError, MissingError, ModelError, SettingsError
-from ekman_expressions.core.expressions import EXPRESSIONS, index
 from ekman_expressions.core.files import (
     hash_of,
     read_arrays,
@@ -82,7 +81,7 @@ def query(
     return explainer.query(
         model,
         prepared.read_faces(experiment, [image_id], side)[0],
-        index(expression),
+        experiment.expressions.index(expression),
         # From the names alone: order, workers and interruptions change nothing.
         seed=derive_seed(experiment.seed, "lime", f"{network}_{fold}", image_id),
         landmarks=prepared.read_landmarks(experiment, image_id) if explainer.landmarks else None,
@@ -98,8 +97,8 @@ def read_explanation(
     `MissingError` if it was not explained, `DataError` if its file is damaged or holds another class.
     """
     stored = Stored.load(require(experiment.record_path(network, fold, image_id), "explanations"))
-    explainer = EXPLAINERS[experiment.explanation.explainer]
-    return explainer.estimate(stored, index(expression), settings_of_explainer(experiment))
+    explainer, target = EXPLAINERS[experiment.explanation.explainer], experiment.expressions.index(expression)
+    return explainer.estimate(stored, target, settings_of_explainer(experiment))
 
 
 def load_model(experiment: Experiment, network: str, fold: str) -> Model:
@@ -215,7 +214,7 @@ def read_explanations(experiment: Experiment) -> pd.DataFrame:
 def _normalise_model(experiment: Experiment, network: str, fold: str, rows: pd.DataFrame, token: str) -> Run:
     """Write the files of one model, one per predicted expression."""
     run = Run()
-    for expression in EXPRESSIONS:
+    for expression in experiment.expressions:
         image_ids = rows["image_id"][rows["expression"] == expression]
         _normalise_cell(experiment, network, fold, expression, image_ids, run, _landmarks(experiment, token))
     return run
@@ -261,7 +260,7 @@ def _normalise_cell(
     for image_id in sources:
         try:
             stored = Stored.load(experiment.record_path(network, fold, image_id))
-            found = explainer.estimate(stored, index(expression), values)
+            found = explainer.estimate(stored, experiment.expressions.index(expression), values)
             # What speaks against the class is 0, as in the study.
             maps[len(used)] = normalise(np.maximum(found.map, 0), landmarks(image_id))
         except (DataError, MissingError) as error:
@@ -316,7 +315,7 @@ def _holds(path: Path, source: str, image_ids: list[str]) -> bool:
 def _tabulate(experiment: Experiment, explained: pd.DataFrame) -> pd.DataFrame:
     tables = [pd.DataFrame(columns=COLUMNS)]
     for network, fold in experiment.pairs:
-        for expression in EXPRESSIONS:
+        for expression in experiment.expressions:
             path = experiment.maps_path(network, fold, expression)
             if path.exists():
                 table = pd.DataFrame(read_arrays(path, ("image_ids", *_NUMBERS)))

@@ -80,15 +80,23 @@ def faces(experiment: Experiment, run: Run) -> None:
     """
     folder = experiment.faces_folder
     surveys = {
-        name: survey(name, experiment.faces.roots.get(name), experiment.faces.options.get(name))
+        name: survey(name, experiment.faces.roots.get(name), experiment.faces.options_of(name))
         for name in experiment.faces.datasets
     }
     listed = _joined(surveys)
     listed["neutral"] = _neutral_of(listed)
-    used = listed["expression"].isin(EXPRESSIONS)
+    expressions = experiment.expressions
+    used = listed["expression"].isin(expressions)
     rows = _limited(listed[used], experiment.faces.subjects)
     # Neutral images of these faces are prepared too, but are neither trained on nor explained.
-    neutral_rows = listed[listed["image_id"].isin(rows["neutral"])]
+    neutral_rows = listed[~used & listed["image_id"].isin(rows["neutral"])]
+    lacking = [name for name in expressions if name not in set(rows["expression"])]
+    if lacking and expressions != EXPRESSIONS:
+        found = ", ".join(f"{count} {name}" for name, count in listed["expression"].value_counts().items())
+        raise DataError(
+            f"No face shows {', '.join(lacking)}, which faces.classes names; there are {found}. Is it spelled as in "
+            "the database, or does faces.options say by 'labels' what stands for it?"
+        )
     paths = pd.concat([rows, neutral_rows]).set_index("image_id")["path"]
     digest_of = dict(zip(paths.index, on_all_cores(_digest, list(paths), "Reading images"), strict=True))
     persons = _join_copies(rows, rows["image_id"].map(digest_of))
@@ -129,7 +137,7 @@ def faces(experiment: Experiment, run: Run) -> None:
             made, count, look = outcome
             digests[row.image_id] = digest_of[row.image_id]
             files = _face_path(experiment, row.image_id), _landmarks_path(experiment, row.image_id)
-            (run.made if made else run.kept)(*files, items=int(row.expression in EXPRESSIONS))
+            (run.made if made else run.kept)(*files, items=int(row.expression in expressions))
             if made:
                 new.add(row.image_id)
             if count > 1:
@@ -168,7 +176,7 @@ def faces(experiment: Experiment, run: Run) -> None:
     if outliers and len(table) >= FEWEST:
         run.note(f"faces with a high landmark outlier score, to be looked at, {_first_of(outliers)}")
     for fold, theirs in manifest.groupby("fold"):
-        lacking = [name for name in EXPRESSIONS if name not in set(theirs["expression"])]
+        lacking = [name for name in expressions if name not in set(theirs["expression"])]
         if lacking:
             run.note(f"{fold} has no image of {', '.join(lacking)}")
 

@@ -10,7 +10,6 @@ import pandas as pd
 from tqdm import tqdm
 
 from ekman_expressions.core.errors import DataError
-from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import read_arrays, read_csv, require, write_arrays, write_image
 from ekman_expressions.facespace.heatmaps import (
     KINDS,
@@ -22,7 +21,7 @@ from ekman_expressions.facespace.heatmaps import (
     to_jet,
     to_uint8,
 )
-from ekman_expressions.facespace.masks import _mask_path, atlas, ekman_mask
+from ekman_expressions.facespace.masks import _mask_path, atlas
 from ekman_expressions.facespace.warp import SHAPE
 from ekman_expressions.study import prepared
 from ekman_expressions.study.experiment import Experiment
@@ -50,13 +49,14 @@ def heatmaps(experiment: Experiment, run: Run) -> None:
         If a file of normalised explanations is damaged or of another shape.
     """
     counts = []
-    with tqdm(total=len(EXPRESSIONS) * len(experiment.pairs), desc="Averaging", unit="heatmap") as bar:
-        for expression in EXPRESSIONS:
+    with tqdm(
+        total=len(experiment.expressions) * len(experiment.pairs), desc="Averaging", unit="heatmap"
+    ) as bar:
+        for expression in experiment.expressions:
             counts += _make_expression(experiment, expression, run, bar)
     table = pd.DataFrame(counts, columns=["network", "fold", "expression", "images"])
-    order = {
-        name: place for place, name in enumerate((*experiment.networks, *experiment.folds, *EXPRESSIONS))
-    }
+    names = (*experiment.networks, *experiment.folds, *experiment.expressions)
+    order = {name: place for place, name in enumerate(names)}
     table = table.sort_values(["network", "fold", "expression"], key=lambda names: names.map(order))
     run.write(experiment.heatmaps_folder, {"counts": table})
 
@@ -139,16 +139,22 @@ def _write(
     write_image(paths["GRAY"], gray)
     write_image(paths["COLORMAP_JET"], to_jet(gray))
     write_image(paths["THRESHOLD"], threshold_otsu(gray)[1].astype(np.uint8) * 255)
-    write_image(paths["OVERLAY"], _to_overlay(gray, face, ekman_mask(expression)))
+    write_image(
+        paths["OVERLAY"], _to_overlay(gray, face, atlas().mask(experiment.mask_regions.get(expression, ())))
+    )
     run.made(*paths.values(), floats)
 
 
 def masks(experiment: Experiment, run: Run) -> None:
-    """Write the six Ekman masks as pictures, and the table of regions."""
-    for expression in EXPRESSIONS:
+    """Write the masks as pictures, the six of Ekman or those with one's own among them, and the table of regions."""
+    for expression, names in (experiment.mask_regions if experiment.masks else atlas().expressions).items():
         path = _mask_path(experiment.masks_folder, expression)
-        write_image(path, ekman_mask(expression).astype(np.uint8) * 255)
+        write_image(path, atlas().mask(names).astype(np.uint8) * 255)
         run.made(path)
+    for expression in experiment.expressions if experiment.masks else ():
+        if expression not in experiment.mask_regions:
+            # It may have had one in an earlier run.
+            _mask_path(experiment.masks_folder, expression).unlink(missing_ok=True)
     run.write(experiment.masks_folder, {"regions": atlas().table()})
 
 

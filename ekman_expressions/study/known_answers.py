@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from ekman_expressions import figures
 from ekman_expressions.core.errors import DataError, MissingError
-from ekman_expressions.core.expressions import EXPRESSIONS, title
+from ekman_expressions.core.expressions import title
 from ekman_expressions.core.files import read_arrays, read_csv, require, sha256
 from ekman_expressions.core.seeds import derive_seed
 from ekman_expressions.explainers import EXPLAINERS, superpixels
@@ -116,7 +116,8 @@ def causal_maps(experiment: Experiment) -> _CausalMaps:
             f"({reasons or 'none was listed'})."
         )
     by_subject: dict[str, dict[str, np.ndarray]] = {}
-    for expression, subject in sorted(means, key=lambda cell: (EXPRESSIONS.index(cell[0]), cell[1])):
+    place_of = experiment.expressions.index
+    for expression, subject in sorted(means, key=lambda cell: (place_of(cell[0]), cell[1])):
         by_subject.setdefault(expression, {})[subject] = np.float32(means[expression, subject].mean)
     # A subject with more usable images than another counts no more for that.
     return _CausalMaps(
@@ -153,7 +154,7 @@ def mean_faces(experiment: Experiment) -> dict[str, np.ndarray]:
             for _, of_subject in of_expression.groupby("subject")
         ]
         found[expression] = np.float32(np.mean(persons, axis=0))
-    return {name: found[name] for name in EXPRESSIONS if name in found}
+    return {name: found[name] for name in experiment.expressions if name in found}
 
 
 def _layer_in_face_space(
@@ -338,7 +339,7 @@ def read_known_answers(experiment: Experiment, table: str) -> pd.DataFrame:
 
 def _explained(experiment: Experiment, network: str, fold: str) -> Iterator[tuple[str, str]]:
     """Yield the faces that a model's explanations in face space are of, and the predicted expression."""
-    for expression in EXPRESSIONS:
+    for expression in experiment.expressions:
         path = experiment.maps_path(network, fold, expression)
         if path.exists():
             for image_id in read_arrays(path, ("image_ids",))["image_ids"].tolist():
@@ -347,9 +348,11 @@ def _explained(experiment: Experiment, network: str, fold: str) -> Iterator[tupl
 
 def _mask_tables(experiment: Experiment, moved: _CausalMaps, run: Run) -> dict[str, pd.DataFrame]:
     try:
-        masks = {name: ekman_mask(name) for name in moved.means}
+        regions = experiment.mask_regions
+        masks = {name: atlas().mask(regions[name]) for name in moved.means if name in regions}
         seed = derive_seed(experiment.seed, "reference masks")
-        pairs, summary = _masks_against_movement(moved.by_subject, masks, seed=seed)
+        moves = {name: moved.by_subject[name] for name in masks}
+        pairs, summary = _masks_against_movement(moves, masks, seed=seed)
     except DataError as error:
         run.omit("Ekman masks", error)
         pairs = pd.DataFrame(columns=["mask", "causal_map", "iou"])

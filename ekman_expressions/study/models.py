@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from ekman_expressions.core.errors import ModelError, check_option
-from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import require
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.zoo import saving
@@ -19,7 +18,7 @@ def load_model(experiment: Experiment, network: str, fold: str, precision: str =
     Returns
     -------
     Model
-        Its classes are the six in the order of `EXPRESSIONS`; the user's own models may have others behind
+        Its classes are `Experiment.expressions` in their order; the user's own models may have others behind
         them. Code inside the file is not run. A trained model's ``source`` is a Keras model, not compiled.
 
     Raises
@@ -48,7 +47,7 @@ def load_model(experiment: Experiment, network: str, fold: str, precision: str =
             f"{path} takes images of shape {received}, but {network} takes {wanted}: it is another network. "
             "Delete it and run the step 'training' again."
         )
-    return as_model(model, name=f"{network}_{fold}", classes=EXPRESSIONS, precision=precision)
+    return as_model(model, name=f"{network}_{fold}", classes=experiment.expressions, precision=precision)
 
 
 def _check_model(experiment: Experiment, network: str, fold: str) -> None:

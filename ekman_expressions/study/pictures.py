@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 from ekman_expressions import figures
 from ekman_expressions.core.errors import DataError
-from ekman_expressions.core.expressions import EXPRESSIONS, title
+from ekman_expressions.core.expressions import title
 from ekman_expressions.core.files import read_csv
 from ekman_expressions.explainers import EXPLAINERS
 from ekman_expressions.facespace.masks import atlas
 from ekman_expressions.measures.scores import AVERAGE
 from ekman_expressions.measures.trees import pair_matrix
 from ekman_expressions.study import known_answers, quality, training
-from ekman_expressions.study.evaluation import _NONE_OF_THEM
+from ekman_expressions.study.evaluation import none_of
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.provenance import Run
 
@@ -89,37 +89,44 @@ def _evaluation(experiment: Experiment) -> Iterator[_Picture]:
     if scores is None or table is None:
         return
     kinds = figures.network_kinds(experiment.networks, experiment.training.weights)
-    bars = {"label": "network", "value": "accuracy", "references": {"chance (0.167)": 1 / 6}}
+    expressions = experiment.expressions
+    chance = 1 / len(expressions)
+    bars = {"label": "network", "value": "accuracy", "references": {f"chance ({chance:.3f})": chance}}
     yield _Picture(
         "accuracy",
         partial(figures.barplot, scores, groups=kinds, title="Accuracy on the test folds", **bars),
         "Bars: mean over folds. Points: folds.",
         f"Bars of accuracy: {_listed(scores.groupby('network', sort=False)['accuracy'].mean())}.",
     )
-    classes = [name for name in (*EXPRESSIONS, _NONE_OF_THEM) if name in set(table["predicted"])]
+    classes = [name for name in (*expressions, none_of(expressions)) if name in set(table["predicted"])]
     matrices = {
         network: rows.pivot(index="expression", columns="predicted", values="images")
-        .reindex(EXPRESSIONS, columns=classes, fill_value=0)
+        .reindex(expressions, columns=classes, fill_value=0)
         .to_numpy()
         for network, rows in table.groupby("network", sort=False)
         if network in experiment.networks
     }
     yield _Picture(
         "confusion",
-        partial(figures.confusion_matrices, matrices, title="What is taken for what"),
+        partial(
+            figures.confusion_matrices,
+            matrices,
+            names=[title(name) for name in expressions],
+            title="What is taken for what",
+        ),
         "Rows: the expression shown; columns: the predicted one; in percent of the row, all folds together.",
-        " ".join(_confused(network, counts) for network, counts in matrices.items()),
+        " ".join(_confused(network, counts, expressions) for network, counts in matrices.items()),
     )
 
 
-def _confused(network: str, counts: np.ndarray) -> str:
+def _confused(network: str, counts: np.ndarray, expressions: tuple[str, ...]) -> str:
     """Say how much of a matrix is right, and which confusion is the most frequent."""
     square = counts[:, : len(counts)]
     wrong = square * (1 - np.eye(len(counts), dtype=int))
     shown, predicted = np.unravel_index(wrong.argmax(), wrong.shape)
     text = f"{network}: {np.trace(square) / max(counts.sum(), 1):.0%} right"
     if wrong.any():
-        text += f", most often wrong {EXPRESSIONS[shown]} taken for {EXPRESSIONS[predicted]} ({wrong.max()})"
+        text += f", most often wrong {expressions[shown]} taken for {expressions[predicted]} ({wrong.max()})"
     return text + "."
 
 
@@ -244,7 +251,9 @@ def _regions(experiment: Experiment) -> Iterator[_Picture]:
         return
     table = table[(table["level"] == "region") & (table["region"] != "elsewhere")]
     groups = {keys: rows.set_index("region") for keys, rows in table.groupby(["network", "expression"])}
-    order = [(network, name) for network in dict.fromkeys(table["network"]) for name in EXPRESSIONS]
+    order = [
+        (network, name) for network in dict.fromkeys(table["network"]) for name in experiment.expressions
+    ]
     cells = {
         (network, title(name)): groups[network, name] for network, name in order if (network, name) in groups
     }

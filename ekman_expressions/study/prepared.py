@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 
 from ekman_expressions.core.errors import DataError, MissingError, SettingsError
-from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import read_arrays, read_csv, read_image, require
 from ekman_expressions.faces import landmark_outliers, synthetic
 from ekman_expressions.faces.cropping import resize_face
@@ -59,7 +58,7 @@ def read_manifest(experiment: Experiment) -> pd.DataFrame:
     check_ids(table["image_id"], path)
     if "intensity" in table:
         table["intensity"] = pd.to_numeric(table["intensity"], errors="coerce")
-    for column, allowed in (("expression", EXPRESSIONS), ("fold", experiment.face_folds)):
+    for column, allowed in (("expression", experiment.expressions), ("fold", experiment.face_folds)):
         strange = sorted(set(table[column]) - set(allowed))
         if strange:
             raise DataError(

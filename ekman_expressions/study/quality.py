@@ -13,12 +13,11 @@ import pandas as pd
 from tqdm import tqdm
 
 from ekman_expressions.core.errors import DataError, MissingError, ModelError
-from ekman_expressions.core.expressions import EXPRESSIONS, index
 from ekman_expressions.core.files import read_arrays, read_csv, require, write_arrays, write_csv
 from ekman_expressions.core.seeds import derive_seed, generator
 from ekman_expressions.explainers import EXPLAINERS, PerturbationRecord, lime, superpixels
 from ekman_expressions.facespace.heatmaps import RunningMean, to_uint8
-from ekman_expressions.facespace.masks import ekman_mask
+from ekman_expressions.facespace.masks import atlas
 from ekman_expressions.facespace.warp import normalise
 from ekman_expressions.measures.quality import (
     Ranking,
@@ -146,7 +145,8 @@ def read_curves(experiment: Experiment) -> dict[tuple[str, str], dict[str, np.nd
         }
         for cell, of_cell in table.groupby(["network", "expression"])
     }
-    return {cell: found[cell] for cell in product(experiment.networks, EXPRESSIONS) if cell in found}
+    cells = product(experiment.networks, experiment.expressions)
+    return {cell: found[cell] for cell in cells if cell in found}
 
 
 def read_untrained_heatmaps(experiment: Experiment) -> dict[tuple[str, str], dict[str, np.ndarray]]:
@@ -245,7 +245,7 @@ def _reliability(experiment: Experiment, network: str, fold: str, run: Run) -> t
             record = PerturbationRecord.load(by.record_path(network, fold, image_id))
             found = bootstrap_weights(
                 record,
-                index(expression),
+                experiment.expressions.index(expression),
                 seed=derive_seed(experiment.seed, "bootstrap", explainer, item),
                 kernel_width=settings.kernel_width,
                 alpha=settings.alpha,
@@ -257,7 +257,7 @@ def _reliability(experiment: Experiment, network: str, fold: str, run: Run) -> t
             reason = "the prediction is the same for all samples, so that there is nothing to explain"
             run.omit(f"{item}: R² and sign flips of {explainer}", reason)
         about = (explainer, network, fold, image_id, expression, record.hidden, len(found.weights))
-        fit = (found.r2, unseen_r2(by, record, index(expression)))
+        fit = (found.r2, unseen_r2(by, record, experiment.expressions.index(expression)))
         rates = (found.units, found.weighted_flip_rate)
         rows.append((*about, found.standard_errors.mean(), *fit, *rates))
     return (pd.DataFrame(rows, columns=_QUALITY_TABLES["reliability"]),)
@@ -310,9 +310,10 @@ def _curves_of_face(
             rankings[name] = Ranking.by_weights(found.segments, found.weights, own)
     rankings |= controls
     random_names = tuple(set(control_of.values()))
+    target = experiment.expressions.index(expression)
     # Blurred, whatever the explanations hide by: hiding by black favours maps of what is bright.
     curves, passes = deletion_insertion(
-        model, image, index(expression), rankings, steps=_STEPS, hidden="blur", random=random_names
+        model, image, target, rankings, steps=_STEPS, hidden="blur", random=random_names
     )
     rows = []
     for name, control in control_of.items():
@@ -350,7 +351,8 @@ def _explained_again(
     rows = [EXPLAINERS[name] for name in compared(experiment)]
     names = [row.name for row in rows if row.records_of == "lime" or row.gradients]
     # By explainer and expression: the mean map of each way, and the correlations of faces' maps.
-    means: dict[_Cell, dict[str, RunningMean]] = {cell: {} for cell in product(names, EXPRESSIONS)}
+    cells = product(names, experiment.expressions)
+    means: dict[_Cell, dict[str, RunningMean]] = {cell: {} for cell in cells}
     related: list[tuple] = []
     fits: dict[str, list[tuple[float, float]]] = {}
     faces = _faces_again(experiment, network)
@@ -380,7 +382,8 @@ def _explained_again(
         about = (name, network, expression)
         if UNTRAINED in of_cell:
             pair = of_cell[AS_SET].mean, of_cell[UNTRAINED].mean
-            ious = [_iou(heatmap, expression) for heatmap in pair]
+            regions = experiment.mask_regions.get(expression)
+            ious = [_iou(heatmap, regions) for heatmap in pair]
             untrained.append((*about, int(of_cell[UNTRAINED].weight), *_similarity(*pair).values(), *ious))
         for pair in combinations(of_cell, 2):
             sensitivity.append((*about, *pair, *correlated.loc[name, expression, *pair]))
@@ -396,10 +399,11 @@ def _explained_again(
     return *(pd.DataFrame(rows, columns=_QUALITY_TABLES[name]) for name, rows in frames.items()), heatmaps
 
 
-def _iou(heatmap: np.ndarray, expression: str) -> float:
+def _iou(heatmap: np.ndarray, regions: tuple[str, ...] | None) -> float:
     # A constant heatmap marks nothing.
-    has_any = np.ptp(heatmap) > 0
-    return scores_at_otsu(to_uint8(heatmap), ekman_mask(expression))["iou"] if has_any else float("nan")
+    if not regions or np.ptp(heatmap) == 0:
+        return float("nan")
+    return scores_at_otsu(to_uint8(heatmap), atlas().mask(regions))["iou"]
 
 
 def _faces_again(experiment: Experiment, network: str) -> pd.DataFrame:
@@ -443,7 +447,7 @@ def _maps_of_face(
 ) -> tuple[dict[str, dict[str, np.ndarray]], dict[str, tuple[float, float]]]:
     """Return a face's maps in face space by explainer and way; and by what is hidden by, LIME's R² and that
     on unseen samples."""
-    settings, target = experiment.explanation, index(row.expression)
+    settings, target = experiment.explanation, experiment.expressions.index(row.expression)
     image = prepared.read_faces(experiment, [row.image_id], experiment.side(network))[0]
     landmarks = prepared.read_landmarks(experiment, row.image_id)
     seed = derive_seed(experiment.seed, "again", f"{network}_{row.fold}", row.image_id)

@@ -186,7 +186,9 @@ def _inputs_of(experiment: Experiment, step: Step, steps: Mapping[str, Step] = S
 
 def _choices_of(experiment: Experiment, step: Step) -> dict[str, Any]:
     """Return the values of the settings that may change between two runs of a step."""
-    return _plain({name: attrgetter(name)(experiment) for name in step.choices})
+    values = {name: attrgetter(name)(experiment) for name in step.choices}
+    # Masks only where there are some, so that results without stay valid.
+    return _plain({name: value for name, value in values.items() if value != {}})
 
 
 def _owner(experiment: Experiment, step: Step) -> Experiment:

@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from ekman_expressions import figures
 from ekman_expressions.core.errors import MissingError
-from ekman_expressions.core.expressions import EXPRESSIONS, title
+from ekman_expressions.core.expressions import title
 from ekman_expressions.core.files import read_csv, require
 from ekman_expressions.facespace.masks import read_mask
 from ekman_expressions.measures.scores import AVERAGE, METRICS, layout, score_heatmaps, summarise
@@ -21,6 +21,11 @@ _LAYOUTS = {
     "table_iou_f1": ("iou", "f1_score"),
     "table_precision_recall": ("precision", "recall"),
 }
+
+
+def _nothing_masked(experiment: Experiment) -> str:
+    """Say why there is nothing to score; an empty text if there is."""
+    return "" if experiment.mask_regions else "no class has a mask: heatmaps are shown, but not scored"
 
 
 def scores(experiment: Experiment, run: Run) -> None:
@@ -36,8 +41,12 @@ def scores(experiment: Experiment, run: Run) -> None:
         missing = isinstance(error, MissingError)
         run.omit(item, "there is no such heatmap; the step 'heatmaps' says why" if missing else error)
 
+    if without := [name for name in experiment.expressions if name not in experiment.mask_regions]:
+        run.note(f"classes without a mask, which are not scored: {', '.join(without)}")
     folder = experiment.heatmaps_folder
-    masks = {expression: read_mask(experiment.masks_folder, expression) for expression in EXPRESSIONS}
+    masks = {
+        expression: read_mask(experiment.masks_folder, expression) for expression in experiment.mask_regions
+    }
     models = tqdm(experiment.pairs, desc="Scoring", unit="model")
     by_fold = score_heatmaps(folder, models, masks, omit)
     pooled = score_heatmaps(folder, [(name, None) for name in experiment.networks], masks, omit)
@@ -76,7 +85,7 @@ def _bars(experiment: Experiment) -> Iterator[tuple[str, pd.DataFrame, str, dict
     table = read_scores_by_fold(experiment)
     table = table[table["network"].isin(experiment.networks) & table["fold"].isin(experiment.folds)]
     table = table.assign(expression=table["expression"].map(title))
-    area = {title(name): read_mask(experiment.masks_folder, name).mean() for name in EXPRESSIONS}
+    area = {title(name): read_mask(experiment.masks_folder, name).mean() for name in experiment.mask_regions}
     area[AVERAGE] = sum(area.values()) / len(area)
     white = {"iou": area, "precision": area, "recall": 1.0}
     average = table.groupby(["network", "fold"], sort=False)[list(white)].mean().reset_index()

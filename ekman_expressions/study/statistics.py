@@ -7,7 +7,6 @@ import pandas as pd
 from tqdm import tqdm
 
 from ekman_expressions.core.errors import DataError, MissingError
-from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import read_arrays, read_csv, require
 from ekman_expressions.core.seeds import derive_seed
 from ekman_expressions.facespace import heatmaps
@@ -47,8 +46,9 @@ def statistics(experiment: Experiment, run: Run, *, resamples: int = SUBJECT_RES
         Resamples of subjects; 0 leaves the intervals over subjects out.
     """
     folder = experiment.heatmaps_folder
-    masks = np.array([read_mask(experiment.masks_folder, expression) for expression in EXPRESSIONS])
-    found = read_heatmaps(folder, masks, experiment.networks, experiment.folds, run.omit)
+    expressions = tuple(experiment.mask_regions)
+    masks = np.array([read_mask(experiment.masks_folder, expression) for expression in expressions])
+    found = read_heatmaps(folder, masks, experiment.networks, experiment.folds, run.omit, expressions)
     if not found.present.any():
         run.note("There is no heatmap to score: the tables hold the baselines that need none.")
     subjects = None
@@ -87,7 +87,7 @@ def regions(experiment: Experiment, run: Run) -> None:
     manifest = read_manifest(experiment).set_index("image_id")
     none = region_masses(np.zeros((0, *heatmaps.SHAPE)))
     cells = {}
-    for expression in tqdm(EXPRESSIONS, desc="Measuring regions", unit="expression"):
+    for expression in tqdm(experiment.expressions, desc="Measuring regions", unit="expression"):
         for network in experiment.networks:
             masses, subjects = [none], []
             for fold in experiment.folds:
@@ -127,7 +127,7 @@ def _over_subjects(experiment: Experiment, found: HeatmapSet, run: Run, resample
         counts = resample_counts(subjects.size, resamples, seed=seed)
         seen: set[str] = set()
         for n, network in enumerate(experiment.networks):
-            for e, expression in enumerate(EXPRESSIONS):
+            for e, expression in enumerate(found.expressions):
                 bar.update()
                 maps, people = _explanations(experiment, network, fold, expression, manifest, run)
                 if not people.size:

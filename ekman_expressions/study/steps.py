@@ -16,7 +16,7 @@ from ekman_expressions.study.heatmaps import _mask_sources, heatmaps, masks
 from ekman_expressions.study.known_answers import _nothing_known, known_answers
 from ekman_expressions.study.models import _own_files
 from ekman_expressions.study.quality import quality
-from ekman_expressions.study.scores import barplots, scores
+from ekman_expressions.study.scores import _nothing_masked, barplots, scores
 from ekman_expressions.study.statistics import regions, statistics
 from ekman_expressions.study.training import _nothing_to_train, _weight_files, training
 
@@ -83,13 +83,13 @@ _STEPS = (
     Step("facespace", facespace, "facespace_folder", "explanations estimated, and warped into face space",
          reads=("faces", "explanations"), resumes=True),
     Step("heatmaps", heatmaps, "heatmaps_folder", "means of explanations",
-         reads=("facespace",)),
-    Step("masks", masks, "masks_folder", "the Ekman masks as pictures",
-         settings=(), choices=(), files=_mask_sources),
-    Step("scores", scores, "scores_folder", "heatmaps against the Ekman masks",
-         reads=("heatmaps", "masks")),
+         reads=("facespace",), choices=("networks", "masks")),
+    Step("masks", masks, "masks_folder", "the Ekman masks, or those of one's own, as pictures",
+         settings=(), choices=("masks",), files=_mask_sources, idle=_nothing_masked),
+    Step("scores", scores, "scores_folder", "heatmaps against the masks",
+         reads=("heatmaps", "masks"), idle=_nothing_masked),
     Step("barplots", barplots, "barplots_folder", "scores as bars",
-         reads=("scores", "masks")),
+         reads=("scores", "masks"), idle=_nothing_masked),
     Step("dendrograms", dendrograms, "dendrograms_folder", "which heatmaps are alike",
          reads=("heatmaps",)),
     Step("explainers", explainers, "comparison_folder", "other explainers, and how far they agree",
@@ -97,14 +97,14 @@ _STEPS = (
          first=("explanations", "facespace", "heatmaps", "scores", "dendrograms")),
     Step("quality", quality, "quality_folder", "how good the explanations are",
          reads=("faces", "explanations"), resumes=True, every_explainer=True,
-         choices=("networks", "explanation.quality_faces", "explanation.quality_samples")),
+         choices=("networks", "masks", "explanation.quality_faces", "explanation.quality_samples")),
     Step("statistics", statistics, "statistics_folder", "chance, tests and intervals of the scores",
-         reads=("heatmaps", "masks"), also=("faces", "facespace")),
+         reads=("heatmaps", "masks"), also=("faces", "facespace"), idle=_nothing_masked),
     Step("regions", regions, "regions_folder", "the heatmaps' mass by region of the face",
          reads=("faces", "facespace")),
     Step("known_answers", known_answers, "known_answers_folder",
          "explanations against what moved in the faces",
-         reads=("faces",), also=("facespace",), every_explainer=True, idle=_nothing_known),
+         reads=("faces",), also=("facespace",), choices=("networks", "masks"), every_explainer=True, idle=_nothing_known),
 )
 # fmt: on
 

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 
 from ekman_expressions.core.errors import DataError, MissingError, SettingsError
-from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import read_csv, read_json, require, sha256, write_csv, write_json
 from ekman_expressions.core.seeds import generator
 from ekman_expressions.measures import fold_of
@@ -107,6 +106,7 @@ def _train_model(
             network,
             _faces(experiment, rows, side),
             list(rows["expression"]),
+            classes=experiment.expressions,
             validation=(_faces(experiment, watched, side), list(watched["expression"]))
             if len(watched)
             else None,
@@ -208,7 +208,7 @@ def _look_ahead(experiment: Experiment, manifest: pd.DataFrame, run: Run) -> Non
             rows, _ = split(experiment, manifest, fold)
         except DataError as error:
             raise DataError(f"No model of {experiment.name} was trained: {error}") from error
-        lacking = set(EXPRESSIONS) - set(rows["expression"])
+        lacking = set(experiment.expressions) - set(rows["expression"])
         if lacking:
             run.note(f"{fold}: no image of {', '.join(sorted(lacking))} to train on")
 

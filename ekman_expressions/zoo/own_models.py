@@ -245,9 +245,9 @@ def _predicted_expressions(found: np.ndarray, name: str, own: OwnModel) -> tuple
     Returns
     -------
     predicted : (N,) ndarray of str
-        One of `EXPRESSIONS`; or, where extra classes are kept (`OwnModel.extra`), one of them.
+        One of `OwnModel.explained`; or, where extra classes are kept (`OwnModel.extra`), one of them.
     probabilities : (N, 6) ndarray of float
-        Of the six expressions: with ``drop`` divided by their sum (equal where all are 0), with
+        Of those (by default the six expressions): with ``drop`` divided by their sum (equal where all are 0), with
         ``keep`` as they are.
     """
     wrong = int((~np.isfinite(found)).any(axis=1).sum())
@@ -256,12 +256,12 @@ def _predicted_expressions(found: np.ndarray, name: str, own: OwnModel) -> tuple
             f"{name} predicted NaN or infinity for {wrong} of {len(found)} images. Look at these images, "
             "and at the model's preprocessing."
         )
-    six = found[:, : len(EXPRESSIONS)]
+    first = found[:, : len(own.explained)]
     if own.extra == "keep":
-        return np.array(own.ordered_classes)[found.argmax(axis=1)], six
-    sums = six.sum(axis=1, keepdims=True)
-    equal = np.full_like(six, 1 / len(EXPRESSIONS))
-    return np.array(EXPRESSIONS)[six.argmax(axis=1)], np.divide(six, sums, out=equal, where=sums > 0)
+        return np.array(own.ordered_classes)[found.argmax(axis=1)], first
+    sums = first.sum(axis=1, keepdims=True)
+    equal = np.full_like(first, 1 / len(own.explained))
+    return np.array(own.explained)[first.argmax(axis=1)], np.divide(first, sums, out=equal, where=sums > 0)
 
 
 def _preprocess(images: Any, own: OwnModel) -> Any:
@@ -396,7 +396,7 @@ def _check_raw(raw: np.ndarray, again: np.ndarray, name: str, own: OwnModel) -> 
             f"{name} returned probabilities already ({seen}), to which output = 'logits' would apply a "
             "second softmax. Say output = 'probabilities'."
         )
-    missing = [expression for expression in EXPRESSIONS if expression not in own.classes]
+    missing = [expression for expression in own.explained if expression not in own.classes]
     if missing:
         notes.append(f"it does not know {', '.join(missing)}, which it never predicts")
     return notes

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
 
 from ekman_expressions.core.errors import DataError, Settings, SettingsError, check_range
-from ekman_expressions.core.expressions import EXPRESSIONS, NOT_EXPLAINED, parse_expression
+from ekman_expressions.core.expressions import EXPRESSIONS, NOT_EXPLAINED, parse_expression, title
 from ekman_expressions.facespace.masks import atlas
 
 OTHER = "other"
@@ -45,8 +45,28 @@ def _name_of(name: str) -> str:
         return name.strip().lower()
 
 
+def _parse_explained(names: Any) -> tuple[str, ...]:
+    if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
+        raise ValueError("must be a list of names")
+    explained = tuple(map(_name_of, names))
+    for name in explained:
+        title(name)
+    if len(set(explained)) != len(explained) or len(explained) < 2:
+        raise ValueError("must list two or more different classes")
+    return explained
+
+
+Explained = Annotated[tuple[str, ...], BeforeValidator(_parse_explained)]
+"""Classes that are explained: expressions by any usual name, and classes of one's own, in their order."""
+
+Masks = Annotated[dict[str, tuple[str, ...]], BeforeValidator(_parse_masks)]
+"""Regions or groups of the atlas by class."""
+
+
 def _parse_classes(classes: Any, info: ValidationInfo) -> tuple[str, ...]:
-    own = info.data.get("masks", {})
+    explained = info.data.get("explained", EXPRESSIONS)
+    masks = info.data.get("masks", {})
+    own = {*masks, *explained}
     if not isinstance(classes, (list, tuple)) or not all(isinstance(name, str) for name in classes):
         raise ValueError("must be a list of names")
     names = []
@@ -59,12 +79,13 @@ def _parse_classes(classes: Any, info: ValidationInfo) -> tuple[str, ...]:
                 f"{error} Classes of any further kind are called '{OTHER}', or have a place in 'masks'; "
                 f"outputs that are none are called '{_NOT_A_CLASS}'; classes was {list(classes)}."
             ) from None
-    if len({*EXPRESSIONS, *own} & set(names)) < 2:
+    if len(own & set(names)) < 2:
+        wanted = "the six expressions" if explained == EXPRESSIONS else ", ".join(explained)
         raise SettingsError(
-            "'classes' must name all outputs in their order, and among them two or more of the six "
-            f"expressions (or of 'masks'), but got {list(classes)}."
+            f"'classes' must name all outputs in their order, and among them two or more of {wanted} "
+            f"(or of 'masks'), but got {list(classes)}."
         )
-    if unknown := own.keys() - set(names):
+    if unknown := masks.keys() - set(names):
         raise SettingsError(
             f"'masks' has {', '.join(sorted(unknown))}, but 'classes' only {', '.join(names)}."
         )
@@ -102,9 +123,11 @@ class OwnModel(Settings):
 
     side: Annotated[int | tuple[int, int], BeforeValidator(_parse_side)]
     """Side of the square faces that it takes, in pixels; or height and width, to which faces are stretched."""
-    masks: Annotated[dict[str, tuple[str, ...]], BeforeValidator(_parse_masks)] = {}
-    """Only for `load_model`, not in a study: where classes show on the face, as regions or groups of the
-    atlas (``{"pain": ["brows", "eyes"]}``). Names classes of one's own, or gives one of the six another mask; a
+    explained: Explained = EXPRESSIONS
+    """The classes that are explained, in their order. A study fills in its ``faces.classes``."""
+    masks: Masks = {}
+    """Only for `load_model`, since a study has ``[masks]``: where classes show on the face, as regions or groups of
+    the atlas (``{"pain": ["brows", "eyes"]}``). Names classes of one's own, or gives one of the six another mask; a
     class of one's own with an empty list has none."""
     classes: Annotated[tuple[str, ...], BeforeValidator(_parse_classes)]
     """Its classes, in the order of its outputs: the six expressions, or at least two of them, each once, by any
@@ -202,10 +225,10 @@ class OwnModel(Settings):
 
     @property
     def order(self) -> tuple[int, ...]:
-        """Which of its classes to take, in our order: the six expressions (-1: it does not know it), the others."""
+        """Which of its classes to take, in our order: those `explained` (-1: it does not know it), the others."""
         names = [name for name in self.classes if name != _NOT_A_CLASS]
-        six = [names.index(expression) if expression in names else -1 for expression in EXPRESSIONS]
-        return (*six, *(place for place in range(len(names)) if place not in six))
+        first = [names.index(name) if name in names else -1 for name in self.explained]
+        return (*first, *(place for place in range(len(names)) if place not in first))
 
     @property
     def used(self) -> list[int] | None:
@@ -217,8 +240,8 @@ class OwnModel(Settings):
     def ordered_classes(self) -> tuple[str, ...]:
         """Its classes in our `order`."""
         names = [name for name in self.classes if name != _NOT_A_CLASS]
-        others = self.order[len(EXPRESSIONS) :]
-        return (*EXPRESSIONS, *(names[place] for place in others))
+        others = self.order[len(self.explained) :]
+        return (*self.explained, *(names[place] for place in others))
 
     @property
     def channel_count(self) -> int:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 from ekman_expressions.core.errors import DataError, ModelError, check_option, check_range
-from ekman_expressions.core.expressions import EXPRESSIONS, index, parse_expression
+from ekman_expressions.core.expressions import EXPRESSIONS, parse_expression
 from ekman_expressions.core.files import hash_of, sha256
 from ekman_expressions.core.seeds import derive_seed, generator
 from ekman_expressions.core.startup import start_tensorflow
@@ -77,6 +77,7 @@ def train(
     images: np.ndarray,
     labels: Sequence[str],
     *,
+    classes: Sequence[str] = EXPRESSIONS,
     validation: tuple[np.ndarray, Sequence[str]] | None = None,
     patience: int | None = None,
     optimizer: str | None = None,
@@ -112,6 +113,8 @@ def train(
         RGB, of the side that the model takes.
     labels : sequence of str
         Each image's expression.
+    classes : sequence of str
+        The names of the outputs, in their order: by default the six expressions.
     validation : (images, labels), optional
         Images that are watched after each epoch, not trained on.
     patience : int, optional
@@ -171,8 +174,8 @@ def train(
     check_option(augment, "augment", _AUGMENTATIONS)
     check_range(warmup, "warmup", 0, integer=True)
     epochs, side = epochs or spec.epochs, side or spec.side
-    targets = _one_hot(images, labels, side, name)
-    watched = None if validation is None else (validation[0], _one_hot(*validation, side, name))
+    targets = _one_hot(images, labels, side, name, classes)
+    watched = None if validation is None else (validation[0], _one_hot(*validation, side, name, classes))
     keras.backend.clear_session()
     tf.config.experimental.enable_op_determinism()
     strategy = _strategy(devices)
@@ -208,7 +211,7 @@ def train(
         }
     )
     with strategy.scope(), _keras_seeded(derive_seed(seed, "training", network, fold) % 2**32):
-        model, learner = _build_learner(network, steps * epochs, **settings)
+        model, learner = _build_learner(network, steps * epochs, len(classes), **settings)
         progress = saving._Progress()
         if checkpoint is not None and Path(checkpoint).exists():
             try:
@@ -247,6 +250,7 @@ def train(
 def _build_learner(
     network: str,
     steps: int,
+    classes: int = len(EXPRESSIONS),
     *,
     weights: str = "none",
     preprocessing: str = "paper",
@@ -264,7 +268,7 @@ def _build_learner(
     import keras
 
     check_option(optimizer, "optimizer", ("adam", "rmsprop"))
-    model = NETWORKS[network].build(weights, preprocessing, len(EXPRESSIONS), batch_norm_momentum, side)
+    model = NETWORKS[network].build(weights, preprocessing, classes, batch_norm_momentum, side)
     if schedule == "cosine" or warmup:
         rate, warmup = float(learning_rate), min(warmup, steps - 1)
         # With alpha = 1 nothing falls: the rate is constant after the warm-up.
@@ -287,7 +291,7 @@ def _build_learner(
     # Its variables are there from now on, for a checkpoint to be read into.
     made.build(learner.trainable_variables)
     # So are those of the metrics: made within the training step, they would have it traced twice.
-    nothing = np.zeros((1, len(EXPRESSIONS)), np.float32)
+    nothing = np.zeros((1, classes), np.float32)
     learner.compute_metrics(None, nothing, nothing)
     learner.reset_metrics()
     return model, learner
@@ -463,13 +467,20 @@ def _augmentation(which: str) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
     return change
 
 
-def _one_hot(images: np.ndarray, labels: Sequence[str], side: int, name: str) -> np.ndarray:
+def _one_hot(
+    images: np.ndarray, labels: Sequence[str], side: int, name: str, classes: Sequence[str]
+) -> np.ndarray:
     if images.shape[1:] != (side, side, 3) or images.dtype != np.uint8 or len(images) != len(labels):
         raise DataError(
             f"{name} is trained on images (N, {side}, {side}, 3) of uint8 with a label each, but got "
             f"{images.dtype} of shape {images.shape} and {len(labels)} labels."
         )
-    return np.eye(len(EXPRESSIONS), dtype=np.float32)[[index(parse_expression(label)) for label in labels]]
+    known = [label if label in classes else parse_expression(label) for label in labels]
+    if strange := set(known) - set(classes):
+        raise DataError(
+            f"{name} is trained on {', '.join(classes)}, but got the labels {', '.join(strange)}."
+        )
+    return np.eye(len(classes), dtype=np.float32)[[classes.index(label) for label in known]]
 
 
 def _digest(images: np.ndarray, targets: np.ndarray) -> str:

@@ -117,7 +117,7 @@ const Ekman = (() => {
     let area = 0;
     for (let place = 0; place < pixels.length; place++) {
       all[pixels[place]] += 1;
-      if (mask[place]) { inside[pixels[place]] += 1; area += 1; }
+      if (mask?.[place]) { inside[pixels[place]] += 1; area += 1; }
     }
     for (const counts of [all, inside]) {
       let above = 0;
@@ -133,10 +133,11 @@ const Ekman = (() => {
   function scoresAt(level, { all, inside, area, size }) {
     const [marked, both] = [all[level], inside[level]];
     return {
-      iou: both / (marked + area - both),
-      f1_score: (2 * both) / (marked + area),
-      precision: marked ? both / marked : null,
-      recall: both / area,
+      // Without a mask there is no score.
+      iou: area ? both / (marked + area - both) : null,
+      f1_score: area ? (2 * both) / (marked + area) : null,
+      precision: marked && area ? both / marked : null,
+      recall: area ? both / area : null,
       marked: marked / size,
     };
   }

@@ -126,7 +126,7 @@ Ekman.ready.then((common) => {
     if (at("marked").checked && side !== "d") {
       Ekman.drawOutline(lines, (place) => pixels[place] > level, common.shape, SCALE, { width: 3, colour: "white" });
     }
-    if (at("outline").checked) {
+    if (mask && at("outline").checked) {
       Ekman.drawOutline(lines, (place) => mask[place], common.shape, SCALE,
         { width: 3, colour: side === "d" ? "black" : "#ffdd33", rim: side === "d" ? "white" : undefined, dashed: true });
     }
@@ -173,6 +173,7 @@ Ekman.ready.then((common) => {
   function spoken() {
     if (!sides.a.pixels) return String(state.level);
     const { iou, f1_score: f1 } = Ekman.scoresAt(state.level, sides.a.counts);
+    if (iou === null) return `${state.level}, no mask`;
     return `${state.level}, IoU ${iou.toFixed(3)}, F1 ${f1.toFixed(3)}`;
   }
 
@@ -324,7 +325,7 @@ Ekman.ready.then((common) => {
       : { ...first, network: common.networks.find((name) => name !== first.network) ?? "", fold: "" };
     fill("b", second);
     at("compare").checked = Boolean(of("expression"));
-    Ekman.options(at("mask"), [["", "of the expression"], ...Object.entries(common.expressions)], asked.mask ?? "");
+    Ekman.options(at("mask"), [["", "of the expression"], ...Object.entries(common.expressions).filter(([name]) => name in common.masks)], asked.mask ?? "");
     Ekman.options(at("colours"), Object.keys(common.colours).map((name) => [name, Ekman.COLOUR_NAMES[name]]), asked.colours);
     if (asked.level) { state.level = Number(asked.level); state.ready = true; }
   }

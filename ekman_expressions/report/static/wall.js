@@ -22,8 +22,8 @@ Ekman.ready.then((common) => {
     heat.style.opacity = at("opacity").value / 100;
     const context = lines.getContext("2d");
     context.clearRect(0, 0, lines.width, lines.height);
-    if (at("outline").checked) {
-      const mask = common.masks[cell.dataset.expression];
+    const mask = common.masks[cell.dataset.expression];
+    if (mask && at("outline").checked) {
       // As wide on the screen as it looks well, however small the cell is.
       const width = (1.3 * lines.width) / (lines.clientWidth || lines.width);
       Ekman.drawOutline(context, (place) => mask[place], shape, 1, { width, colour: "white" });
@@ -56,7 +56,7 @@ Ekman.ready.then((common) => {
     for (const canvas of [heat, lines]) [canvas.height, canvas.width] = shape;
     const { iou, faces, otsu } = cells[key];
     const who = [network ?? "all networks", fold].filter(Boolean).join(", ");
-    const score = iou === null ? "nothing marked" : iou.toFixed(3);
+    const score = !(expression in common.masks) ? "no mask" : iou === null ? "nothing marked" : iou.toFixed(3);
     heat.setAttribute("role", "img");
     heat.setAttribute("aria-label", `Heatmap of ${who}, ${common.expressions[expression]}: IoU ${score}`);
     lines.setAttribute("aria-hidden", "true");

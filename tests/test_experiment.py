@@ -115,7 +115,7 @@ def test_toml_file(tmp_path):
         ),
         (
             'name = "x"\n[models.M]\npath = "m.onnx"\nside = 48\nclasses = ["pain", "sad"]\nmasks = { pain = ["mouth"] }',
-            r"\[models.M\] has 'masks'.*Call other classes 'other'",
+            r"\[models.M\] has 'masks'.*the section \[masks\]",
         ),
     ],
 )

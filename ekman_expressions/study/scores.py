@@ -87,6 +87,7 @@ def _bars(experiment: Experiment) -> Iterator[tuple[str, pd.DataFrame, str, dict
     table = table.assign(expression=table["expression"].map(title))
     area = {title(name): read_mask(experiment.masks_folder, name).mean() for name in experiment.mask_regions}
     area[AVERAGE] = sum(area.values()) / len(area)
+    mask = "mask" if experiment.masks else "Ekman mask"
     white = {"iou": area, "precision": area, "recall": 1.0}
     average = table.groupby(["network", "fold"], sort=False)[list(white)].mean().reset_index()
     both = pd.concat([average.assign(expression=AVERAGE), table])
@@ -99,13 +100,13 @@ def _bars(experiment: Experiment) -> Iterator[tuple[str, pd.DataFrame, str, dict
             "groups": kinds,
             "references": {_BASELINE: reference},
             "title": f"{name} of networks, mean over {len(experiment.folds)} folds",
-            "axis_label": f"{name} of heatmap (Otsu) and Ekman mask",
+            "axis_label": f"{name} of heatmap (Otsu) and {mask}",
         }
         yield f"{name}_by_net.png", both, value, options
     # Folds first, then networks: the averages of the published table.
     means = table.groupby(["expression", "network"], sort=False)["iou"].mean().reset_index()
     options = {"label": "expression", "points": "network", "title": "IoU of expressions, mean over networks"}
-    options |= {"references": {_BASELINE: area}, "axis_label": "IoU of heatmap (Otsu) and Ekman mask"}
+    options |= {"references": {_BASELINE: area}, "axis_label": f"IoU of heatmap (Otsu) and {mask}"}
     yield "By_expression.png", means, "iou", options
 
 

@@ -266,7 +266,8 @@ def _main_table(source: _Source) -> tuple[pd.DataFrame, str]:
         for place, name in enumerate(("accuracy", "accuracy_lowest", "accuracy_highest")):
             table.insert(2 + place, name, table["network"].map(by_network.iloc[:, place]))
     intervals, unit = source.table("statistics_folder", "intervals"), ""
-    if intervals is not None:
+    # Without masks, what an earlier run left is of other settings.
+    if intervals is not None and source.masks:
         # Over subjects where these are known, else over folds.
         unit = "subject" if intervals["subject_low"].notna().any() else "fold"
         whole = intervals[(intervals["score"] == "iou") & (intervals["expression"] == scores.AVERAGE)]
@@ -277,7 +278,7 @@ def _main_table(source: _Source) -> tuple[pd.DataFrame, str]:
     means = {name: values.mean() for name, values in white.items() if source.masks}
     rows = [{"network": _WHITE, "recall": 1.0, **means}] if means else []
     baselines = source.table("statistics_folder", "baselines")
-    if baselines is not None:
+    if baselines is not None and source.masks:
         known = baselines[(baselines["score"] == "iou") & (baselines["expression"] == scores.AVERAGE)]
         known = known[known["baseline"].isin(_BASELINES) & known["value"].notna()]
         rows += [{"network": row.meaning, "iou": row.value} for row in known.itertuples()]

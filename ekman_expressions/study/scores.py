@@ -89,7 +89,9 @@ def _bars(experiment: Experiment) -> Iterator[tuple[str, pd.DataFrame, str, dict
     area[AVERAGE] = sum(area.values()) / len(area)
     mask = "mask" if experiment.masks else "Ekman mask"
     white = {"iou": area, "precision": area, "recall": 1.0}
-    average = table.groupby(["network", "fold"], sort=False)[list(white)].mean().reset_index()
+    # An expression that a fold lacks counts as in the other folds, so that bars are the averages of the tables.
+    known = table.fillna(table.groupby(["network", "expression"])[list(white)].transform("mean"))
+    average = known.groupby(["network", "fold"], sort=False)[list(white)].mean().reset_index()
     both = pd.concat([average.assign(expression=AVERAGE), table])
     kinds = figures.network_kinds(experiment.networks, experiment.training.weights)
     for value, reference in white.items():

@@ -10,7 +10,7 @@ import threading
 import uuid
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -258,12 +258,7 @@ def decode_image(data: bytes, *, gray: bool = False) -> np.ndarray:
     if not data:
         raise DataError("the file is empty")
     try:
-        # Filters of warnings belong to the whole process: two threads would leave each other's behind.
-        with _ONE_AT_A_TIME, warnings.catch_warnings():
-            # Pillow only warns of damaged metadata, which takes nothing from the pixels.
-            warnings.simplefilter("ignore")
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = _decoded(data)
+        image = _decoded(data)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DataError(
             f"it has too many pixels: {error} Make it smaller, or raise PIL.Image.MAX_IMAGE_PIXELS"
@@ -281,10 +276,21 @@ def decode_image(data: bytes, *, gray: bool = False) -> np.ndarray:
     return np.asarray(image.convert("L" if gray else "RGB"))
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Pass over damaged metadata, which takes nothing from the pixels, and refuse too many pixels."""
+    # Filters of warnings belong to the whole process: two threads would leave each other's behind.
+    with _ONE_AT_A_TIME, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        yield
+
+
 def _decoded(data: bytes) -> Image.Image:
     """Return the first image in a file, upright, with 8 bits per channel."""
     try:
-        image = Image.open(io.BytesIO(data))
+        with _quiet():
+            image = Image.open(io.BytesIO(data))
     except UnidentifiedImageError:
         # Pillow knows no colours of 32 bits, and no floats of 16 or 64.
         if data[:4] not in _TIFF:
@@ -292,22 +298,26 @@ def _decoded(data: bytes) -> Image.Image:
         return _read_tiff(data)
     with image:
         # All of it first, since other readers give back what they can of a file that is cut off.
+        # What takes time is left to all threads at once.
         image.load()
-        orientation = image.getexif().get(_ORIENTATION)
+        with _quiet():
+            orientation = image.getexif().get(_ORIENTATION)
+            depths = image.tag_v2.get(258, (8,)) if image.format == "TIFF" else (8,)
         if image.mode.startswith(("I", "F")):
             return _upright(np.asarray(image), orientation)
         # Of colours with 16 bits Pillow keeps the upper half of each number.
-        if image.format == "TIFF" and max(image.tag_v2.get(258, (8,))) == 16:
+        if max(depths) == 16:
             return _read_tiff(data)
         if image.format == "PNG" and data[24] == 16:
             return _upright(_read_png(data), orientation)
-        return ImageOps.exif_transpose(image)
+        with _quiet() if orientation else nullcontext():
+            return ImageOps.exif_transpose(image)
 
 
 def _read_tiff(data: bytes) -> Image.Image:
     from tifffile import TiffFile
 
-    with TiffFile(io.BytesIO(data)) as file:
+    with _quiet(), TiffFile(io.BytesIO(data)) as file:
         page = file.pages.first
         if page.imagewidth * page.imagelength > (Image.MAX_IMAGE_PIXELS or np.inf):
             pixels = page.imagewidth * page.imagelength
@@ -337,7 +347,7 @@ def _upright(values: np.ndarray, orientation: int | None) -> Image.Image:
     elif values.dtype.kind == "u" and values.dtype.itemsize == 2:
         full = 65535
     else:
-        low, high = values.min(), values.max()
+        low, high = float(values.min()), float(values.max())
         if not (low >= 0 and high <= 65535):
             raise DataError(f"its values go from {low:g} to {high:g}: scale them to 0 ... 1, 255 or 65535")
         full = 1 if values.dtype.kind == "f" and high <= 1 else 255 if high <= 255 else 65535

@@ -20,10 +20,14 @@ from ekman_expressions.study.prepared import read_manifest
 ONE_EACH = {"subject": ".+"}
 
 
-def test_paths_written_on_windows(tmp_path):
-    put(tmp_path / "images" / "a.png")
-    write_database(tmp_path, [("a", "images\\a.png", "S1", "happy")])
-    assert survey("lab", tmp_path).rows["path"][0] == str(tmp_path / "images" / "a.png")
+@pytest.mark.parametrize("name", ["images\\é a.png", "Images/É a.PNG", "images/e\u0301 a.png"])
+def test_paths_written_on_another_system(tmp_path, name):
+    """Of Windows, which knows no case, and of a Mac, which writes letters and accents apart."""
+    there = put(tmp_path / "images" / "é a.png")
+    write_database(tmp_path, [("a", name, "S1", "happy"), ("b", "b.png", "S2", "sad")])
+    result = survey("lab", tmp_path)
+    assert list(result.rows["path"]) == [str(there), str(tmp_path / "b.png")]
+    assert "manifest.csv names 1 pictures that are not there, such as b.png" in result.notes
 
 
 @pytest.mark.parametrize(
@@ -32,6 +36,8 @@ def test_paths_written_on_windows(tmp_path):
         "image_id, path, subject, expression\na, a.png, S1, happy\n",
         "\ufeffimage_id;path;subject;expression\r\na;a.png;S1;happy\r\n",
         "image_id\tpath\tsubject\texpression\na\ta.png\tS1\thappy\n",
+        "Image_ID,Path,Subject,Expression\na,a.png,S1,happy,,\n,,,,,\n",
+        'image_id;path;subject;expression;intensity\n"a";"a.png";" S1 ";"happy\u00a0";0,5\n;;;;\n',
     ],
 )
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
@@ -48,6 +54,14 @@ def test_names_are_read_as_the_texts_they_are(tmp_path, name):
     write_database(tmp_path, [(name, "a.png", name, "happy")])
     row = survey("lab", tmp_path).rows.iloc[0]
     assert (row["image_id"], row["subject"]) == (f"lab_{name}", f"lab/{name}")
+
+
+def test_a_separator_inside_a_name_does_not_move_the_cells(tmp_path):
+    put(tmp_path / "manifest.csv", "image_id,path,subject,expression\na,a.png,Doe, J.,happy\n")
+    with pytest.raises(
+        DataError, match="more cells in its rows than the columns 'image_id'.*',' inside in quotes"
+    ):
+        survey("lab", tmp_path)
 
 
 def test_every_file_is_used_or_listed(tmp_path):
@@ -71,6 +85,7 @@ def test_labels_that_are_no_expression_leave_their_row_out_by_name(tmp_path):
     assert list(result.rows["expression"]) == ["happiness", "contempt"]
     why = reasons(result)
     assert set(why) == {"i2", "i3", "i4"} and "option 'labels'" in why["i3"]
+    write_database(tmp_path, [*rows[:3], ("i3", "a.png", "S3", "4.0"), rows[4]])
     again = survey("lab", tmp_path, {"labels": {"4": "anger", "suprise": "surprise"}})
     assert list(again.rows["expression"]) == ["happiness", "contempt", "anger", "surprise"]
     with pytest.raises(SettingsError, match="labels.4"):
@@ -83,6 +98,16 @@ def test_class_folders_by_number_and_misspelt_ones(tmp_path):
     result = survey("raf", tmp_path, ONE_EACH | {"labels": {"1": "surprise", "2": "fear"}})
     assert list(result.rows["expression"]) == ["surprise", "fear"]
     assert reasons(result)["suprise/S1.png"] == "its folder suprise is no expression (surprise?)"
+
+
+def test_folders_in_another_language(tmp_path):
+    put(tmp_path / "Freude" / "S1.png")
+    with pytest.raises(
+        MissingError, match="no folder named like an expression, in .*Freude/.*option 'labels'"
+    ):
+        survey("mine", tmp_path, ONE_EACH)
+    found = survey("mine", tmp_path, ONE_EACH | {"labels": {"Freude": "happiness"}})
+    assert list(found.rows["expression"]) == ["happiness"]
 
 
 def test_kdefs_code_for_fear_in_folders_and_in_names(tmp_path):

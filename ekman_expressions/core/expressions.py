@@ -70,6 +70,8 @@ def parse_label(name: str, labels: Mapping[str, str] | None = None) -> str:
     What stands for itself is a class of one's own: ``{"pain": "pain"}``. `DataError` if it is not known.
     """
     labels = labels or {}
+    # Programs that know no empty cell among numbers write 4 as 4.0.
+    name = re.sub(r"^(\d+)\.0+$", r"\1", name.strip()) if name not in labels else name
     given = labels.get(name, name)
     for own in (given, given.strip().lower()):
         if labels.get(own) == own and own not in _CANONICAL:

@@ -78,11 +78,15 @@ def read_csv(path: Path, columns: tuple[str, ...] = (), **options: Any) -> pd.Da
         raise DataError(f"{path} is not a readable CSV table ({error}).") from error
     # Blanks around names come from tables that somebody wrote by hand.
     table.columns = [str(name).strip() for name in table.columns]
+    _check_columns(path, table, columns)
+    return table
+
+
+def _check_columns(path: Path, table: pd.DataFrame, columns: tuple[str, ...]) -> None:
     missing = [column for column in columns if column not in table.columns]
     if missing:
         lacks, have, needed = (", ".join(map(repr, names)) for names in (missing, table.columns, columns))
         raise DataError(f"{path} lacks the columns {lacks}. It has {have}; needed are {needed}.")
-    return table
 
 
 def read_text(path: Path) -> str:
@@ -99,13 +103,28 @@ def read_table(path: Path, columns: tuple[str, ...] = ()) -> pd.DataFrame:
     """Read a table that somebody wrote by hand or with a spreadsheet program; cells are texts as they stand.
 
     Separated by commas, semicolons or tabs; encoded as `read_text` reads. Blanks around names and cells are
-    taken off. `DataError` as of `read_csv`.
+    taken off, rows without a word are left out (the index counts them), and `columns` are found in any case.
+    `DataError` as of `read_csv`.
     """
     text = read_text(path)
     first = text.partition("\n")[0]
     separator = max(",;\t", key=first.count)
-    table = read_csv(path, columns, sep=separator, dtype=str, keep_default_na=False, encoding_text=text)
-    return table.apply(lambda column: column.str.strip())
+    options = {"sep": separator, "dtype": str, "keep_default_na": False}
+    table = read_csv(path, encoding_text=text, **options)
+    if not isinstance(table.index, pd.RangeIndex):
+        # Rows have more cells than the header: empty ones at the end, or a separator inside a name.
+        more = table.index.nlevels
+        if table.iloc[:, -more:].apply(lambda column: column.str.strip()).any(axis=None):
+            raise DataError(
+                f"{path} has more cells in its rows than the columns {', '.join(map(repr, table.columns))}. Put cells "
+                f"that have a {separator!r} inside in quotes."
+            )
+        names = [*table.columns, *range(more)]
+        table = read_csv(path, encoding_text=text, names=names, header=0, **options).iloc[:, :-more]
+    table.columns = [name.lower() if name.lower() in columns else name for name in table]
+    _check_columns(path, table, columns)
+    table = table.apply(lambda column: column.str.strip())
+    return table[(table != "").any(axis=1)]
 
 
 def write_image(path: Path, image: np.ndarray, **options: Any) -> None:

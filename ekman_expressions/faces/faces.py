@@ -352,7 +352,8 @@ def _listed(
                 f"and the columns {', '.join(map(str, source))}."
             )
         table = source.reset_index(drop=True)
-        items = [str(_inside(folder, path)) for path in table.pop("path")]
+        listings: dict[Path, dict[str, str]] = {}
+        items = [str(_inside(folder, path, listings)) for path in table.pop("path")]
     else:
         items = list(source)
         table = pd.DataFrame(index=range(len(items)))

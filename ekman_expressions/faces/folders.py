@@ -241,8 +241,11 @@ def _read_manifest(
     root = Path(root).expanduser().resolve()
     path = root / "manifest.csv"
     if not path.is_file():
-        advice = f"Write one with the columns {', '.join(_COLUMNS)}, or correct the root in [faces.roots]"
-        raise _Search(root).not_found("manifest.csv", advice=advice)
+        advice = (
+            f"Write a manifest.csv with the columns {', '.join(_COLUMNS)}, say by the option 'labels' what folders "
+            'stand for, such as labels = { Freude = "happiness" }, or correct the root in [faces.roots]'
+        )
+        raise _Search(root).not_found("manifest.csv, and no folder named like an expression,", advice=advice)
     rows = read_table(path, _COLUMNS)
     for relative in rows["path"]:
         # Judged as Windows does, which knows both separators and drives.
@@ -250,7 +253,8 @@ def _read_manifest(
             raise DataError(
                 f"{path} names the image {relative!r}. Paths must be relative to {root} and stay inside it."
             )
-    rows["path"] = [str(_inside(root, relative)) for relative in rows["path"]]
+    listings: dict[Path, dict[str, str]] = {}
+    rows["path"] = [str(_inside(root, relative, listings)) for relative in rows["path"]]
     if search is not None:
         named = set(rows["path"])
         others = [relative for path, relative in _Search(root).images() if path not in named]
@@ -258,13 +262,29 @@ def _read_manifest(
             search.notes.append(
                 f"manifest.csv does not name {len(others)} pictures that lie there, such as {others[0]}"
             )
+        absent = [path for path in rows["path"] if not os.path.exists(path)]
+        if absent:
+            search.notes.append(
+                f"manifest.csv names {len(absent)} pictures that are not there, such as {search.relative(absent[0])}"
+            )
     return _check_table(rows, str(path), search and search.omit, labels)
 
 
-def _inside(root: Path, relative: str) -> Path:
-    """Return a path below `root`, also of a name that Windows wrote."""
+def _inside(root: Path, relative: str, listings: dict[Path, dict[str, str]]) -> Path:
+    """Return a path below `root`, also of a name as Windows or a Mac writes it: separators, case, accents.
+
+    `listings` keeps what the folders hold from one call to the next.
+    """
     path = root / relative
-    return path if "\\" not in relative or path.exists() else root / relative.replace("\\", "/")
+    if path.exists() or Path(relative).is_absolute():
+        return path
+    path = root
+    for part in PureWindowsPath(relative).parts:
+        if path not in listings:
+            names = os.listdir(path) if path.is_dir() else ()
+            listings[path] = {unicodedata.normalize("NFC", name).casefold(): name for name in names}
+        path /= listings[path].get(unicodedata.normalize("NFC", part).casefold(), part)
+    return path
 
 
 def _check_table(
@@ -279,12 +299,12 @@ def _check_table(
         raise DataError(f"{where} lacks the columns {', '.join(missing)}; needed are {', '.join(_COLUMNS)}.")
     if rows.empty:
         raise DataError(f"{where} lists no images.")
-    rows = rows.reset_index(drop=True)
     for column in _COLUMNS:
         empty = rows.index[rows[column].str.strip() == ""]
         if len(empty):
             lines = ", ".join(str(number + 2) for number in empty[:10])
             raise DataError(f"{where} has no {column} in line {lines}. Fill it in or delete the line.")
+    rows = rows.reset_index(drop=True)
     check_ids(rows["image_id"], where)
     # Some file systems do not tell a.png from A.png.
     twice = rows["image_id"][rows["image_id"].str.lower().duplicated(keep=False)]
@@ -306,7 +326,7 @@ def _check_table(
     rows["expression"] = expressions
     rows = rows[rows["expression"] != ""].reset_index(drop=True)
     if "intensity" in rows:
-        given = rows["intensity"].astype(str).str.strip()
+        given = rows["intensity"].astype(str).str.strip().str.replace(",", ".")
         rows["intensity"] = pd.to_numeric(given, errors="coerce")
         wrong = rows[(given != "") & ~rows["intensity"].between(0, 1)]
         if len(wrong):
@@ -335,7 +355,7 @@ def _read_own(
         _read_given_folds(search, subject, labels)
     elif layout == "folders":
         _read_class_folders(search, subject, labels)
-    elif subject is not None:
+    elif subject is not None and (search.root / "manifest.csv").is_file():
         raise SettingsError("The option 'subject' has no effect on a manifest.csv: it has a column for that.")
     else:
         search.rows = _read_manifest(search.root, search, labels)

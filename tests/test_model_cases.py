@@ -9,7 +9,7 @@ import pytest
 from made_models import FER2013, SIDE, function, keras_model, weights, write_onnx
 
 from ekman_expressions import EXPRESSIONS, load_model
-from ekman_expressions.core.errors import ModelError
+from ekman_expressions.core.errors import ModelError, SettingsError
 from ekman_expressions.zoo.own_models import _predicted_expressions
 from ekman_expressions.zoo.own_settings import OwnModel
 
@@ -76,6 +76,34 @@ def test_a_model_that_answers_all_alike_is_noted():
         for note in load(lambda x: np.full((len(x), 6), 1 / 6)).notes
     )
     assert not load(function(MATRIX)).notes
+
+
+@pytest.mark.parametrize(
+    "wrap, kind",
+    [(lambda x: (x, x), "tuple"), (lambda x: {"p": x}, "dict"), (lambda x: None, "NoneType")],
+    ids=["tuple", "dict", "nothing"],
+)
+def test_functions_that_return_several_arrays_or_none(wrap, kind):
+    with pytest.raises(ModelError, match=f"one array of numbers.* returned {kind}. Choose it in a function"):
+        load(lambda x: wrap(function(MATRIX)(x)))
+
+
+@pytest.mark.parametrize("content", [b"", b"<!DOCTYPE html>", b"version https://git-lfs.github.com/spec/v1"])
+@pytest.mark.parametrize("suffix", [".keras", ".h5", ".onnx"])
+def test_what_a_failed_download_left_in_place_of_a_model(tmp_path, suffix, content):
+    if suffix == ".onnx":
+        pytest.importorskip("onnxruntime")
+    (tmp_path / f"net{suffix}").write_bytes(content)
+    with pytest.raises(ModelError, match=f"has {len(content)} bytes and begins with .*Git LFS.*Download"):
+        load(tmp_path / f"net{suffix}")
+
+
+def test_classes_in_one_text_and_a_path_in_the_home_folder(tmp_path, monkeypatch):
+    with pytest.raises(SettingsError, match="'classes' must be a list of names, but got 'anger, sad'"):
+        load(function(MATRIX), classes="anger, sad")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    keras_model(MATRIX).save(tmp_path / "net.keras")
+    assert load("~/net.keras").name == "net"
 
 
 def test_a_random_model_is_refused():

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -93,9 +93,15 @@ class _FunctionBackend:
     def raw(self, images: np.ndarray) -> np.ndarray:
         given = self.prepare(images) if self.prepare else images
         with _failures(given.shape):
-            found = np.asarray(self.model(given))
-        if found.dtype.kind not in "fiu":
-            raise ModelError(f"The model must return numbers (N, classes), but returned {found.dtype}.")
+            found = self.model(given)
+            several = isinstance(found, (tuple, Mapping, type(None)))
+            found = found if several else np.asarray(found)
+        if several or found.dtype.kind not in "fiu":
+            raise ModelError(
+                "The model must return one array of numbers (N, classes), but returned "
+                f"{type(found).__name__ if several else found.dtype}. Choose it in a function around the model: "
+                "lambda images: model(images)[0]"
+            )
         return found.astype(np.float32)
 
     def predict(self, images: np.ndarray) -> np.ndarray:

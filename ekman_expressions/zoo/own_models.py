@@ -120,6 +120,7 @@ def load_model(
             "'source' must be a path, a Keras model, a torch module or a function, but got "
             f"{type(source).__name__}."
         )
+    source = Path(source).expanduser() if is_path else source
     name = name or (Path(source).stem if is_path else getattr(source, "name", None))
     name = str(name or getattr(source, "__name__", None) or "the model")
     if is_import:
@@ -146,7 +147,7 @@ def load_model(
     torch = _is_torch(source) or (is_path and Path(source).suffix.lower() in (".pt", ".pth", ".pt2"))
     own = OwnModel(
         side=side,
-        classes=tuple(classes),
+        classes=classes if isinstance(classes, (str, Mapping)) else tuple(classes),
         masks=masks or {},
         path=source if is_path else None,
         call=None if is_path else source,
@@ -440,8 +441,20 @@ def _open_keras(name: str, path: Path) -> Any:
     try:
         return saving.load(path)
     except ModelError as error:
-        advice = _advice(str(error.__cause__))
+        advice = _foreign(path, b"\x89HDF", b"PK") or _advice(str(error.__cause__))
         raise ModelError(f"{name}: {path} cannot be loaded as a Keras model. {advice}") from error
+
+
+def _foreign(path: Path, *signatures: bytes) -> str:
+    """Say what a file begins with that is none of its kind, as of a download that failed; nothing of others."""
+    with open(path, "rb") as file:
+        first = file.read(40)
+    if first.startswith(signatures):
+        return ""
+    return (
+        f"It has {path.stat().st_size} bytes and begins with {first!r}: is it a web page, or a pointer of Git LFS, in "
+        "place of the model? Download or copy it again."
+    )
 
 
 def _advice(error: str) -> str:
@@ -548,7 +561,8 @@ def _open_onnx(name: str, own: OwnModel, path: Path) -> tuple[Callable, int]:
         session = onnxruntime.InferenceSession(path, providers=wanted)
     except Exception as error:
         # The errors of onnxruntime have no base class but this.
-        raise ModelError(f"{name}: {path} cannot be loaded as an ONNX model ({error}).") from error
+        foreign = _foreign(path, b"\x08")
+        raise ModelError(f"{name}: {path} cannot be loaded as an ONNX model ({error}). {foreign}") from error
     inputs, outputs = session.get_inputs(), session.get_outputs()
     _check_single(f"{name}: {path}", *([item.name for item in ends] for ends in (inputs, outputs)))
     (image,), (out,) = inputs, outputs

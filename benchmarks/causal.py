@@ -67,7 +67,7 @@ def single_replacement(
     return predictions[0] - predictions[1:]
 
 
-def measure(model: ee.Model, face: ee.Faces) -> list[dict[str, object]]:
+def measure(model: ee.Model, face: ee.Faces, methods: list[str]) -> list[dict[str, object]]:
     """Return a row per method of one face."""
     # Right is the most probable of the six; of all classes, neutral may be more probable.
     targets = list(face.table["expression"])
@@ -89,7 +89,8 @@ def measure(model: ee.Model, face: ee.Faces) -> list[dict[str, object]]:
         "centre prior": (part_masses(centre, segments), 0),
         "area of the part": (areas, 0),
     }
-    for name, (explainer, settings) in METHODS.items():
+    for name in methods:
+        explainer, settings = METHODS[name]
         found = ee.explain(model, face, explainer, targets=targets, **settings).explanations[0]
         masses = found.weights if explainer == "causal" else part_masses(found.map, segments)
         values[name] = masses, found.passes
@@ -110,6 +111,7 @@ def main() -> None:
     parser.add_argument("--experiment", default="demo")
     parser.add_argument("--networks", nargs="*", default=None)
     parser.add_argument("--faces", type=int, default=60)
+    parser.add_argument("--methods", nargs="*", default=list(METHODS), choices=list(METHODS), metavar="METHOD")
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     experiment = Experiment.load(given.experiment, root=given.root)
@@ -124,7 +126,7 @@ def main() -> None:
                 face = faces[number]
                 if ((done["network"] == network) & (done["image_id"] == face.table["image_id"][0])).any():
                     continue
-                rows = pd.DataFrame(measure(model, face)).assign(network=network, fold=fold)
+                rows = pd.DataFrame(measure(model, face, given.methods)).assign(network=network, fold=fold)
                 done = pd.concat([done, rows]) if len(done) else rows
                 done.to_csv(path, index=False)
     done["subject"] = done["subject"].astype(str)

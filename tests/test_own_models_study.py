@@ -58,21 +58,22 @@ def described(path, **changes):
 def mixed(tmp_path_factory):
     """A study with a network that is trained, an ONNX file that keeps neutral, and a Keras file per fold."""
     root = tmp_path_factory.mktemp("mixed")
-    tiny_network.register()
     write_onnx(root / "my.onnx", reader(), side=SIDE)
     for fold in ("CV1", "CV2"):
         keras_model(reader(), side=SIDE).save(root / f"my_{fold}.keras")
-    experiment = prepare(
-        root,
-        networks=("Tiny", "Kept", "Dropped"),
-        models={
-            "Kept": described(root / "my.onnx", extra="keep"),
-            "Dropped": described(root / "my_{fold}.keras"),
-        },
-        training=tiny_network.settings(epochs=1),
-    )
-    run_steps(experiment, "training", *MAIN, "barplots", "dendrograms")
-    return experiment
+    with pytest.MonkeyPatch.context() as patch:
+        tiny_network.register(patch.setitem)
+        experiment = prepare(
+            root,
+            networks=("Tiny", "Kept", "Dropped"),
+            models={
+                "Kept": described(root / "my.onnx", extra="keep"),
+                "Dropped": described(root / "my_{fold}.keras"),
+            },
+            training=tiny_network.settings(epochs=1),
+        )
+        run_steps(experiment, "training", *MAIN, "barplots", "dendrograms")
+        yield experiment
 
 
 def test_the_steps_know_own_models(mixed):

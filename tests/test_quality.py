@@ -271,8 +271,8 @@ def faces():
 
 
 @pytest.fixture
-def trained():
-    register()
+def trained(monkeypatch):
+    register(monkeypatch.setitem)
     import keras
 
     keras.utils.set_random_seed(0)

@@ -53,8 +53,8 @@ def ckplus(root):
 
 
 @pytest.mark.parametrize("write", [jaffe, ckplus])
-def test_a_replica_goes_from_its_reader_to_causal_tables(tmp_path, write):
-    tiny_network.register()
+def test_a_replica_goes_from_its_reader_to_causal_tables(tmp_path, monkeypatch, write):
+    tiny_network.register(monkeypatch.setitem)
     write(tmp_path)
     name = write.__name__
     study = Experiment(

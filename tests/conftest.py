@@ -5,6 +5,11 @@ import os
 import pytest
 from hypothesis import HealthCheck, settings
 
+from ekman_expressions.core.startup import load_triton_first
+
+# Before any test imports TensorFlow by itself.
+load_triton_first()
+
 # Speed is measured in benchmarks, never asserted; in CI the same examples are tried every time.
 settings.register_profile(
     "project",

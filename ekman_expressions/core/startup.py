@@ -26,6 +26,16 @@ def silent_stderr() -> Iterator[None]:
         os.close(nowhere)
 
 
+def load_triton_first() -> None:
+    """Load torch's compiler, if it is there, before TensorFlow and MediaPipe (which imports TensorFlow).
+
+    Both bring an LLVM of their own: in the other order the process crashes, without a word.
+    """
+    if "tensorflow" not in sys.modules:
+        with contextlib.suppress(ImportError):
+            import triton  # noqa: F401
+
+
 def start_tensorflow() -> None:
     """Import TensorFlow and let it look for GPUs, once, in silence.
 
@@ -34,6 +44,7 @@ def start_tensorflow() -> None:
     """
     if "tensorflow" in sys.modules:
         return
+    load_triton_first()
     with silent_stderr():
         import tensorflow
 

@@ -198,7 +198,7 @@ def _read_model(own: OwnModel, name: str, fold: str = "CV1", precision: str = "f
         if own.kind == "keras":
             found = _open_keras(name, source)
         elif own.kind == "torch":
-            found = _open_torch(name, source)
+            found, group = _open_torch(name, source)
         else:
             opener = {"saved_model": _open_saved_model, "onnx": _open_onnx}[own.kind]
             found, group = opener(name, own, source)
@@ -483,17 +483,29 @@ def _advice(error: str) -> str:
     )
 
 
-def _open_torch(name: str, path: Path) -> Any:
+def _open_torch(name: str, path: Path) -> tuple[Any, int]:
+    """Return the module in a torch file, and the batch size that it takes."""
     try:
         import torch
     except ImportError as error:
         raise MissingError(
             f"{name} is a torch file, and torch is not installed: pip install 'ekman_expressions[torch]'."
         ) from error
+    is_exported = path.suffix.lower() == ".pt2"
+    if is_exported and "tensorflow" in sys.modules and "triton" not in sys.modules:
+        if importlib.util.find_spec("triton"):
+            raise ModelError(
+                f"{name}: {path} needs triton, which crashes where TensorFlow was imported before it. Write "
+                "'import triton' above all other imports and start again."
+            )
     try:
-        if path.suffix.lower() == ".pt2":
-            return torch.export.load(path).module()
-        return torch.jit.load(path, map_location="cpu")
+        if not is_exported:
+            return torch.jit.load(path, map_location="cpu"), GROUP
+        program = torch.export.load(path)
+        # Exported without dynamic shapes, it takes the batch of its example only.
+        inputs = program.graph_signature.user_inputs
+        batches = [node.meta["val"].shape[0] for node in program.graph.nodes if node.name in inputs]
+        return program.module(), batches[0] if type(batches[0]) is int else GROUP
     except Exception as error:
         # Depending on what is wrong, torch, zipfile or pickle raise.
         short = " ".join(str(error).split())[:300]

@@ -38,8 +38,8 @@ __all__ = sorted([*_HOME, "figures"])  # noqa: PLE0605
 
 
 def __getattr__(name: str) -> Any:
-    if name == "figures":
-        return importlib.import_module("ekman_expressions.figures")
+    if name in ("explainers", "faces", "facespace", "figures", "measures", "study", "zoo"):
+        return importlib.import_module(f"ekman_expressions.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'ekman_expressions' has no attribute {name!r}")
     value = getattr(importlib.import_module(f"ekman_expressions.{_HOME[name]}"), name)

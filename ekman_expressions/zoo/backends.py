@@ -173,7 +173,12 @@ class _KerasBackend:
         run = self._once(("hidden", shape, self.precision), build)
         # To the device once, not with every call.
         image, segments, behind = tf.constant(image), tf.constant(segments, tf.int32), tf.constant(behind)
-        return lambda samples: run(image, segments, tf.constant(samples), behind).numpy()
+
+        def call(samples: np.ndarray) -> np.ndarray:
+            with silent_stderr():
+                return run(image, segments, tf.constant(samples), behind).numpy()
+
+        return call
 
     def masker(self, image: np.ndarray, behind: np.ndarray) -> Callable:
         def build(count: int) -> Callable:

@@ -241,11 +241,26 @@ def align_neutral(
     pictures. Else the neutral picture is brought there by the affine map between those landmarks, and each
     channel gets the mean and standard deviation of the face's: pose and light are then only alike.
 
-    `neutral` is the whole neutral picture (H, W, 3) of uint8, `face` the face's crop (S, S, 3), which `transform`
-    (2, 3) cut out (see `_crop_face`); `points` and `face_points` are the landmarks (68, 2) of both pictures, in
-    their pixels. Returns (S, S, 3) uint8. `UnusableImage` if those landmarks still lie 0.35 of the distance
-    between the eyes apart after the affine map: about where the head is turned by 30 degrees more in one picture
-    than in the other.
+    Parameters
+    ----------
+    neutral : (H, W, 3) ndarray of uint8
+        The whole neutral picture.
+    points, face_points : (68, 2) ndarray
+        Landmarks of the neutral picture and of the face's, in pixels of each.
+    face : (S, S, 3) ndarray of uint8
+        The crop of the face.
+    transform : (2, 3) ndarray
+        How that was cut out; see `_crop_face`.
+
+    Returns
+    -------
+    (S, S, 3) ndarray of uint8
+
+    Raises
+    ------
+    UnusableImage
+        If those landmarks still lie 0.35 of the distance between the eyes apart after the affine map: about
+        where the head is turned by 30 degrees more in one picture than in the other.
     """
     ones = np.ones((len(_STILL), 1))
     start = np.hstack([np.asarray(points, np.float64)[_STILL], ones])

@@ -395,10 +395,21 @@ def turned_like(mesh: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, float]
     """Turn a face's mesh in space, scale and move it so that it lies as another mesh of the same head.
 
     The similarity in three dimensions under which the landmarks `_STILL`, that expressions hardly move, lie
-    nearest to each other. Meshes (478, 3) are those of `FaceLandmarks`, each in units of its own. Returns `mesh` in
-    the units of `other`, and the root mean square distance of those landmarks in the picture, in units of the
-    distance between the eyes' outer corners: on the synthetic faces at most 0.03 for 99 % of pictures of one person,
-    whatever their pose, and above it for 42 % of those of two.
+    nearest to each other.
+
+    Parameters
+    ----------
+    mesh, other : (478, 3) ndarray of float
+        As in `FaceLandmarks`; each in units of its own.
+
+    Returns
+    -------
+    turned : (478, 3) ndarray of float64
+        `mesh`, in the units of `other`.
+    misfit : float
+        Root mean square distance of those landmarks in the picture afterwards, in units of the distance
+        between the eyes' outer corners. On the synthetic faces at most 0.03 for 99 % of pictures of one
+        person, whatever their pose, and above it for 42 % of those of two.
     """
     from scipy.spatial.transform import Rotation
 

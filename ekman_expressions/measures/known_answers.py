@@ -251,8 +251,15 @@ def causal_agreement(truth: Explanation, values: np.ndarray) -> dict[str, float]
 def summarise_agreement(faces: pd.DataFrame) -> pd.DataFrame:
     """Average the agreement of faces per network and method, with 95 % intervals over subjects.
 
-    `faces` has a row per face and method: ``network, method, subject``, and the columns `AGREEMENT`. Returns
-    ``network, method, score, value, low, high, count, subjects``; NaN are left out of the means.
+    Parameters
+    ----------
+    faces : DataFrame
+        One row per face and method: ``network, method, subject``, and the columns `AGREEMENT`.
+
+    Returns
+    -------
+    DataFrame
+        ``network, method, score, value, low, high, count, subjects``; NaN are left out of the means.
     """
     rows = []
     for names, group in faces.groupby(["network", "method"], sort=False):

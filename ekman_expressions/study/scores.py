@@ -64,14 +64,16 @@ def barplots(experiment: Experiment, run: Run) -> None:
 
     ``IoU_by_net.png``, ``Precision_by_net.png`` and ``Recall_by_net.png`` have a panel for each expression
     and one for their average: bars of the networks, means over folds, with the folds as points. F1, which
-    is 2 IoU / (1 + IoU) of each heatmap, would show the same. ``By_expression.png`` has the mean IoU over
+    is 2 IoU / (1 + IoU) of each heatmap, would show the same. In the average, an expression that a fold lacks
+    counts as in the other folds. ``By_expression.png`` has the mean IoU over
     networks. All show what an all-white mask would score.
     """
     for file, table, value, options in tqdm(list(_bars(experiment)), desc="Drawing barplots", unit="figure"):
         path = experiment.barplots_folder / file
         if table[value].notna().any():
             figure = figures.barplot(table, value=value, **options)
-            means = table.groupby(options["label"], sort=False)[value].mean().sort_values(ascending=False)
+            shown = table[table["expression"] == AVERAGE] if "panels" in options else table
+            means = shown.groupby(options["label"], sort=False)[value].mean().sort_values(ascending=False)
             alt = ", ".join(f"{name} {score:.3f}" for name, score in means.items())
             caption = f"Bars: means. Points: {options.get('points', 'fold')}s."
             figures.save(figure, path, caption=caption, alt=f"Bars of {options['axis_label']}: {alt}.")

@@ -60,7 +60,7 @@ def test_every_preset_loads_and_names_its_folders(name, tmp_path):
 
 
 def test_unknown_preset_lists_the_known_ones():
-    with pytest.raises(SettingsError, match="'demo', 'fast', 'paper', 'small', 'smoke', but got 'dmeo'"):
+    with pytest.raises(SettingsError, match="no preset 'dmeo', only demo, fast, paper, small, smoke.*ends in .toml"):
         Experiment.preset("dmeo")
 
 

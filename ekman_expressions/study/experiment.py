@@ -455,7 +455,11 @@ class Experiment(Settings):
     @classmethod
     def preset(cls, preset: str, *, root: Path | str | None = None) -> Experiment:
         """Return a preset that comes with the package; see `presets`."""
-        check_option(preset, "preset", presets())
+        if preset not in presets():
+            raise SettingsError(
+                f"There is no preset {preset!r}, only {', '.join(presets())}. The name of a settings file of your own "
+                "ends in .toml."
+            )
         return cls.from_toml(_PRESETS / f"{preset}.toml", root=root)
 
     @classmethod
@@ -466,7 +470,10 @@ class Experiment(Settings):
         """
         path = Path(path)
         if not path.is_file():
-            raise MissingError(f"There is no settings file {path}.")
+            raise MissingError(
+                f"There is no settings file {path}. Correct the path, or write one to begin with: "
+                "ekman-expressions init mine.toml"
+            )
         try:
             values = tomllib.loads(path.read_text("utf-8"))
         except (ValueError, RecursionError) as error:

@@ -14,6 +14,7 @@ from ekman_expressions import Experiment, OwnModel, report
 from ekman_expressions.core.errors import DataError, SettingsError
 from ekman_expressions.core.expressions import EXPRESSIONS, parse_label, title
 from ekman_expressions.core.files import read_csv, read_image, read_json, write_image
+from ekman_expressions.faces.surveys import survey
 from ekman_expressions.facespace import heatmaps, warp
 from ekman_expressions.facespace.masks import atlas, ekman_mask, read_mask
 from ekman_expressions.measures.heatmap_set import TABLES
@@ -232,3 +233,16 @@ def test_labels_of_ones_own_are_known_in_any_case():
     assert parse_label("sa", {"sa": "sa"}) == "sadness"
     with pytest.raises(DataError):
         parse_label("pain", {"boredom": "boredom"})
+
+
+def test_class_folders_may_be_named_like_classes_of_ones_own(tmp_path):
+    for place, label in enumerate(["Happy", "low-pain", "Smirk"]):
+        write_image(tmp_path / label / f"p{place}.png", np.zeros((8, 8, 3), np.uint8))
+    faces = FaceSettings(
+        datasets=("lab",), roots={"lab": str(tmp_path)}, options={"lab": {"subject": r"(p\d)"}}, classes=CLASSES
+    )
+    found = survey("lab", tmp_path, faces.options_of("lab")).rows
+    assert sorted(found["expression"]) == ["happiness", "low-pain", "smirk"]
+    # A label is read once: what it stands for is no label again.
+    swapped = {"subject": r"(p\d)", "labels": {"Happy": "sadness", "sadness": "happiness", "low-pain": "low-pain"}}
+    assert sorted(survey("lab", tmp_path, swapped).rows["expression"]) == ["low-pain", "sadness"]

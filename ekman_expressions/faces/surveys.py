@@ -147,7 +147,9 @@ def survey(name: str, root: Path | str | None = None, options: Mapping[str, Any]
         raise DataError(f"{where} has no usable image: {len(search.left_out)} left out ({reasons}).")
     rows = search.rows
     if isinstance(rows, list):
-        rows = _check_table(pd.DataFrame(rows), where)
+        # Labels are read already; what stands for itself is still to be known.
+        own = {label: name for label, name in options.get("labels", {}).items() if label == name}
+        rows = _check_table(pd.DataFrame(rows), where, labels=own)
     if landmarks is not None:
         rows = _with_landmarks(rows, (root or synthetic.folder()) / landmarks, search)
     # Databases reuse ids: the name in front keeps them apart when several are combined.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,7 +95,12 @@ class Survey:
         return "\n".join(lines)
 
 
-def survey(name: str, root: Path | str | None = None, options: Mapping[str, Any] | None = None) -> Survey:
+def survey(
+    name: str,
+    root: Path | str | None = None,
+    options: Mapping[str, Any] | None = None,
+    expressions: Sequence[str] = EXPRESSIONS,
+) -> Survey:
     """Look through a copy of a database: what is usable, what is not and why. Reads no pixels.
 
     Parameters
@@ -108,6 +113,8 @@ def survey(name: str, root: Path | str | None = None, options: Mapping[str, Any]
         The database's folder; needed unless the database is bundled.
     options : dict, optional
         Choices that the database offers; `catalogue` lists them.
+    expressions : sequence of str
+        What is looked for: a note names those without an image.
 
     Returns
     -------
@@ -164,7 +171,7 @@ def survey(name: str, root: Path | str | None = None, options: Mapping[str, Any]
         ]
     first = ["image_id", "path", "dataset", "subject", "expression"]
     rows = rows[first + [column for column in rows.columns if column not in first]]
-    lacking = [expression for expression in EXPRESSIONS if expression not in set(rows["expression"])]
+    lacking = [expression for expression in expressions if expression not in set(rows["expression"])]
     if lacking:
         search.notes.append(f"no image of {', '.join(lacking)}")
     return Survey(

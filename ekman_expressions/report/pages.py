@@ -304,7 +304,7 @@ def _words(source: _Source) -> list[str]:
         sentences += [_faces(experiment), _training(experiment), _explanation(experiment)]
     sentences.append(
         "Each explanation was warped by landmarks into one face space of 275 × 224 pixels and averaged. The "
-        "Ekman masks, with which heatmaps are compared, are a reference, not a truth."
+        "masks with which heatmaps are compared, Ekman's or your own, are a reference, not a truth."
     )
     return sentences
 

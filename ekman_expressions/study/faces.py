@@ -80,7 +80,9 @@ def faces(experiment: Experiment, run: Run) -> None:
     """
     folder = experiment.faces_folder
     surveys = {
-        name: survey(name, experiment.faces.roots.get(name), experiment.faces.options_of(name))
+        name: survey(
+            name, experiment.faces.roots.get(name), experiment.faces.options_of(name), experiment.expressions
+        )
         for name in experiment.faces.datasets
     }
     listed = _joined(surveys)

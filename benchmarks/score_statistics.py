@@ -17,7 +17,7 @@ from ekman_expressions.core.seeds import generator
 from ekman_expressions.facespace.heatmaps import to_uint8
 from ekman_expressions.facespace.masks import atlas, ekman_mask
 from ekman_expressions.facespace.warp import SHAPE
-from ekman_expressions.measures.chance import relabelling_test, shift_null
+from ekman_expressions.measures.chance import relabelling_test
 from ekman_expressions.measures.heatmap_set import HeatmapSet, assess
 from ekman_expressions.measures.scores import iou_table, mask_scores
 from ekman_expressions.measures.uncertainty import resample_counts, resampled_scores
@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("--folds", type=int, default=5)
     options = parser.parse_args()
     found = made_heatmaps(options.networks, options.folds)
-    one, mask = found.marked[0, 0, 0], found.masks[0]
+    mask = found.masks[0]
 
     def by_table() -> None:
         relabelling_test(iou_table(found.marked, found.masks).mean(axis=1))
@@ -59,11 +59,6 @@ def main() -> None:
         for n, f, e in np.ndindex(found.present.shape):
             mask_scores(found.marked[n, f, e], found.masks[e])
 
-    def rolled() -> None:
-        for row in range(0, SHAPE[0], 25):
-            for column in range(0, SHAPE[1], 16):
-                mask_scores(np.roll(one, (row, column), (0, 1)), mask)
-
     maps = generator(1).random((100, *SHAPE), dtype=np.float32)
     people = np.repeat(np.arange(40), 3)[:100]
 
@@ -71,20 +66,12 @@ def main() -> None:
         counts = resample_counts(34, 400, seed=0)
         resampled_scores(maps, people, counts, mask, found.hull)
 
-    # What is imported on the way, and the marks of Otsu's threshold, are not timed.
-    shift_null(one[None, None, None], mask[None])
+    # The marks of Otsu's threshold are not timed.
+    found.marked.sum()
     cells = found.present.size
     rows = [
         ("720 relabellings, IoU of all with all once", seconds(by_table)),
         ("720 relabellings, recomputed (one timed, times 720)", 720 * seconds(one_relabelling)),
-        (
-            "all 61,600 shifts of one heatmap, by FFT",
-            seconds(lambda: shift_null(one[None, None, None], mask[None])),
-        ),
-        (
-            "all 61,600 shifts of one heatmap, rolled (154 timed, times 400)",
-            400 * seconds(rolled),
-        ),
         ("400 resamples of 34 subjects, 100 faces, one heatmap", seconds(one_cell)),
         (f"all tables of {cells} heatmaps, without subjects", seconds(lambda: assess(found, seed=0))),
     ]

@@ -21,7 +21,6 @@ from ekman_expressions.measures.chance import (
     centre_ellipse,
     random_pixels,
     relabelling_test,
-    shift_null,
 )
 from ekman_expressions.measures.heatmap_set import HeatmapSet, _cells, read_heatmaps
 from ekman_expressions.measures.scores import iou_table
@@ -62,16 +61,6 @@ def test_ellipses_cover_what_they_say_and_touch_the_sides():
     assert ellipse.any(axis=0).all() and ellipse.any(axis=1).all() and not ellipse[0, 0]
     # The formula of the study's figures: ((x - 111.5) / 112, (y - 137) / 137.5).
     assert centre_distance()[100, 30] == pytest.approx(np.hypot(81.5 / 112, 37 / 137.5))
-
-
-def test_shifts_of_all_heatmaps_alike_are_the_brute_force():
-    null = shift_null(MARKED, MASKS)
-    assert null.shape == (72, 2, 3)
-    for place, shift in enumerate(itertools.product(range(9), range(8))):
-        np.testing.assert_allclose(null[place], own_iou(np.roll(MARKED, shift, (-2, -1)), MASKS), rtol=1e-5)
-    nothing = MARKED.copy()
-    nothing[0, :, 1] = False
-    assert np.isnan(shift_null(nothing, MASKS)[:, 0, 1]).all()
 
 
 def test_region_null_is_the_iou_of_unions_of_about_the_area_less_that_of_the_mean_map():

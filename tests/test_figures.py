@@ -115,30 +115,11 @@ def _correlations(names):
     return pd.DataFrame(values, names, names)
 
 
-def _cost(networks):
-    rows = [
-        (name, network, (1000, 0, 4000, 1)[row % 4], row % 4 == 3, 0.003 * (row + 1) * (2 + place))
-        for place, network in enumerate(networks)
-        for row, name in enumerate(NAMES)
-    ]
-    return pd.DataFrame(rows, columns=["explainer", "network", "passes", "gradients", "seconds"])
-
-
-def _effort(networks=tuple(NETWORKS)):
-    table = _table(networks).rename(columns={"iou": "test_accuracy"})
-    return table.assign(accuracy=0.9, seconds=90_000 * table["test_accuracy"], peak_memory_mb=12_345.6)
-
-
-def _importance():
-    rows = [(name, region, RNG.normal(0, 0.02), 0.004) for name in EKMAN for region in ATLAS]
-    return pd.DataFrame(rows, columns=["expression", "region", "importance", "standard_error"])
-
-
 def _scores(networks=tuple(NETWORKS)):
     means = np.linspace(0.2, 0.4, len(networks))
-    table = pd.DataFrame({"network": networks, "estimate": means, "rank": range(1, len(networks) + 1)})
-    table = table.assign(fold_low=means - 0.05, fold_high=means + 0.05, low=1, high=len(networks))
-    table.loc[0, ["estimate", "low"]] = np.nan
+    table = pd.DataFrame({"network": networks, "estimate": means})
+    table = table.assign(fold_low=means - 0.05, fold_high=means + 0.05)
+    table.loc[0, "estimate"] = np.nan
     return table
 
 
@@ -241,23 +222,12 @@ GALLERY = {
         baselines={"all-white mask": 0.25, "centred ellipse over 30 %": 0.41, "random pixels": 0.2,
                    "masks of other expressions": 0.24},
     ),
-    "ranks": lambda: figures.rank_intervals(_scores(), groups=KINDS, units="5 folds", title="Ranks"),
     "dots": lambda: figures.interval_dots(
         _dots(NAMES.values(), ["WeiNet", "MobileNetV3Large"]), panels={"auc": "AUC within the face",
         "density": "density on changed pixels"}, row="explainer", colour="network", chance={"auc": 0.5},
         bands={("auc", "centre prior"): (0.5, 0.6), ("auc", "photometric change"): (0.8, 0.9)},
         title="Do explanations find what changed?", note="95 % intervals over 12 subjects\n40 faces a dot",
     ),
-    "effort": lambda: figures.training_effort(_effort()),
-    "cost of twelve": lambda: figures.cost_bars(_cost(NETWORKS), NAMES),
-    "hidden colours": lambda: figures.hidden_colours(
-        pd.DataFrame(
-            [(n, h, 0.3 + 0.2 * i, 0.9 * i - 1.2) for n in NETWORKS for i, h in enumerate(("black", "blur"))],
-            columns=["network", "hidden", "r2", "r2_unseen"],
-        ),
-        title="Which hidden colours can LIME describe?",
-    ),
-    "region bars": lambda: figures.region_bars(_importance(), list(EKMAN), title="Facial regions"),
     "correlations": lambda: figures.annotated_matrix(
         _correlations(list(NAMES)[:3]), "Pearson's r", limits=(-1, 1), names=NAMES,
         title="Heatmaps: mean Pearson's r over networks and expressions",
@@ -291,9 +261,6 @@ GALLERY = {
         ),
     ),
     "areas of four": lambda: figures.area_curves(_areas(list(EKMAN)[:4]), folds=5, title="Four"),
-    "null": lambda: figures.null_distribution(
-        RNG.normal(0.25, 0.01, 720), 0.26, p=0.13, baselines={"all-white mask": 0.2575}, title="Own masks"
-    ),
     "tree": lambda: figures.dendrogram(
         _tree(60), list(_table()["model"]), title="Anger",
         groups={f"{n}_{f}": KINDS[n] for n in NETWORKS for f in FOLDS},
@@ -537,19 +504,6 @@ def test_erasure_curves_are_means_and_no_two_explainers_look_alike():
     assert figure.axes[1].get_title() == "Fear\n1 to 4 faces"
     lines = figure.legends[0].get_lines()
     assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == len(lines)
-
-
-def test_effort_bars_are_means_and_whiskers_standard_deviations():
-    table = pd.DataFrame(
-        {"network": ["A", "A", "B", "B"], "fold": ["CV1", "CV2"] * 2, "seconds": [1.0, 3.0, 10.0, None]}
-    )
-    (axes,) = figures.training_effort(table).axes
-    assert [bar.get_width() for bar in axes.patches] == [2, 10]
-    whiskers = axes.containers[0].lines[2][0].get_segments()
-    # With n - 1: sqrt(((1 - 2)^2 + (3 - 2)^2) / 1); one value has no spread.
-    np.testing.assert_allclose(whiskers[0][:, 0], [2 - 2**0.5, 2 + 2**0.5])
-    np.testing.assert_allclose(whiskers[1][:, 0], [10, 10])
-    np.testing.assert_array_equal(axes.lines[0].get_xydata()[:3], [[1, 0], [3, 0], [10, 1]])
 
 
 def test_explanation_paints_weights_on_their_superpixels():

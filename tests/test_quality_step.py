@@ -99,7 +99,7 @@ def test_faces_explained_again(made):
     assert len(table) == 2 * len(variants) * (len(variants) - 1) / 2
     untrained = read_quality(study, "untrained")
     assert untrained["expression"].tolist() == ["anger", "fear"] and set(untrained["faces"]) == {2}
-    assert untrained[["pearson", "spearman", "ssim"]].stack().between(-1, 1).all()
+    assert untrained["pearson"].between(-1, 1).all()
     assert untrained[["iou_trained", "iou_untrained"]].stack().between(0, 1).all()
     heatmaps = quality.read_untrained_heatmaps(study)
     assert set(heatmaps) == {("WeiNet", "anger"), ("WeiNet", "fear")}

@@ -17,12 +17,10 @@ from ekman_expressions.facespace.heatmaps import threshold_otsu
 from ekman_expressions.measures.chance import relabelling_test
 from ekman_expressions.measures.scores import (
     _THRESHOLDS,
-    _WITHOUT_THRESHOLD,
     METRICS,
     _area_curve,
     _iou_by_threshold,
     _residual_table,
-    _scores_without_threshold,
     auc,
     iou_table,
     layout,
@@ -102,51 +100,30 @@ def test_inputs_that_cannot_be_scored_say_why():
         scores_at_otsu(np.full((3, 3), 255, np.uint8), MASK)
 
 
-def test_scores_without_threshold_by_hand():
+def test_auc_by_hand():
     # In the mask: 9, 2, 6; out of it: 7, 1, 8, 0, 3, 0. Pairs in the right order: 6 + 3 + 4 of 18.
-    # From the top 9* 8 7 6* 3 2* ...: precision 1/1, 2/4, 3/6, each for a third of the recall.
-    # The three hottest are 9*, 8, 7.
-    expected = (13 / 18, (1 + 1 / 2 + 1 / 2) / 3, 17 / 36, 17 / 36 * 3, 1 / 3, 1)
-    found = _scores_without_threshold(HEATMAP, MASK)
-    assert found == pytest.approx(dict(zip(_WITHOUT_THRESHOLD, expected, strict=True)))
+    assert auc(HEATMAP, MASK) == pytest.approx(13 / 18)
     # Within there are 9* 7 8 2*; the 6 of the mask lies elsewhere.
-    expected = (2 / 4, (1 + 2 / 4) / 2, 11 / 26, 11 / 26 * 2, 1 / 2, 1)
-    found = _scores_without_threshold(HEATMAP, MASK, WITHIN)
-    assert found == pytest.approx(dict(zip(_WITHOUT_THRESHOLD, expected, strict=True)))
+    assert auc(HEATMAP, MASK, WITHIN) == pytest.approx(2 / 4)
 
 
 def test_equal_values_are_shared_out():
     # Top: two of value 5, one in the mask; then three of value 1, one in the mask.
     heatmap, mask = np.array([[5, 5, 1, 1, 1]]), np.array([[1, 0, 1, 0, 0]], bool)
-    found = _scores_without_threshold(heatmap, mask)
     # Pairs: 5* with 5 (1/2), 1, 1; 1* with 5 (0), 1 (1/2), 1 (1/2).
-    assert found["auc"] == pytest.approx((1 / 2 + 2 + 1) / 6)
-    assert found["relevance_rank"] == found["pointing"] == pytest.approx(1 / 2)
-    # The third of the top three is any of the ones: two of three of them are in the mask.
-    found = _scores_without_threshold(heatmap, np.array([[1, 0, 1, 1, 0]], bool))
-    assert found["relevance_rank"] == pytest.approx((1 + 2 / 3) / 3)
+    assert auc(heatmap, mask) == pytest.approx((1 / 2 + 2 + 1) / 6)
+    assert auc(np.full((3, 3), 7), MASK) == 0.5
     # Half of the four equal pixels, of which two are in the mask: 1 hit of 2 marked.
     flat, half = np.full((2, 2), 5, np.uint8), np.array([[1, 1], [0, 0]], bool)
     np.testing.assert_allclose(_area_curve(flat, half, [0.5, 1]), [1 / 3, half.mean()])
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
-def test_a_constant_heatmap_scores_what_chance_gives(dtype):
-    found = _scores_without_threshold(np.full((3, 3), 7, dtype), MASK)
-    chance = {name: 1 / 3 for name in _WITHOUT_THRESHOLD} | {"auc": 0.5, "relevance_density": 1}
-    assert found == pytest.approx(chance)
-
-
 @given(arrays(np.uint8, (5, 4)), MASKS)
-def test_scores_by_rank_are_those_of_scikit_learn_whatever_the_scale(heatmap, mask):
-    flat = mask.ravel(), heatmap.ravel().astype(float)
-    found = _scores_without_threshold(heatmap, mask)
-    assert found["auc"] == pytest.approx(metrics.roc_auc_score(*flat))
-    assert found["average_precision"] == pytest.approx(metrics.average_precision_score(*flat))
-    other = _scores_without_threshold(np.exp(heatmap.astype(np.float64) / 40) - 3, mask)
-    for name in ("auc", "average_precision", "relevance_rank", "pointing"):
-        assert found[name] == pytest.approx(other[name])
-    assert auc(heatmap, ~mask) == pytest.approx(1 - found["auc"])
+def test_auc_is_that_of_scikit_learn_whatever_the_scale(heatmap, mask):
+    found = auc(heatmap, mask)
+    assert found == pytest.approx(metrics.roc_auc_score(mask.ravel(), heatmap.ravel().astype(float)))
+    assert found == pytest.approx(auc(np.exp(heatmap.astype(np.float64) / 40) - 3, mask))
+    assert auc(heatmap, ~mask) == pytest.approx(1 - found)
 
 
 @given(st.data())
@@ -156,11 +133,10 @@ def test_within_is_the_same_as_cutting_out(data):
     within[1:4, :3] = True
     cut, cut_mask = heatmap[1:4, :3], mask[1:4, :3]
     if cut_mask.any() and not cut_mask.all() and cut.any():
-        expected = _scores_without_threshold(cut, cut_mask)
-        assert _scores_without_threshold(heatmap, mask, within) == pytest.approx(expected)
+        assert auc(heatmap, mask, within) == pytest.approx(auc(cut, cut_mask))
 
 
-@pytest.mark.parametrize("score", [auc, _scores_without_threshold, _iou_by_threshold])
+@pytest.mark.parametrize("score", [auc, _iou_by_threshold])
 def test_scores_within_an_area_say_what_does_not_fit(score):
     with pytest.raises(DataError, match=r"heatmap has shape \(3, 3\), the mask has shape \(3, 2\)"):
         score(HEATMAP, MASK[:, :2])
@@ -174,13 +150,6 @@ def test_scores_within_an_area_say_what_does_not_fit(score):
         score(HEATMAP, np.ones((3, 3), bool))
     with pytest.raises(DataError, match="finite"):
         score(np.where(MASK, np.nan, 1.0), MASK)
-
-
-def test_negative_values_hold_no_mass():
-    heatmap = np.where(MASK, 1.0, -5.0)
-    assert _scores_without_threshold(heatmap, MASK)["relevance_mass"] == 1
-    nothing = _scores_without_threshold(-np.abs(heatmap), MASK)
-    assert np.isnan([nothing["relevance_mass"], nothing["relevance_density"]]).all()
 
 
 def test_thresholds_by_hand():

@@ -79,8 +79,6 @@ def test_tests_find_the_network_that_looks_at_the_masks(analysed):
         assert tests.loc[(score, "MobileNetV3Large"), "p"] > 0.02
     assert tests.loc[("iou", "all"), "heatmaps"] == 21
     assert (tests["p_holm"] >= tests["p"]).all()
-    null = _table(analysed, "relabellings").query("score == 'iou'")["mean"]
-    assert len(null) == 720 and null.iloc[0] == pytest.approx(tests.loc[("iou", "all"), "observed"])
     cells = _table(analysed, "cells", "network", "expression")
     assert (cells.loc["WeiNet", "p_corrected"] < 0.05).sum() >= 4
     assert (cells.loc["MobileNetV3Large", "p_corrected"].dropna() > 0.05).all()
@@ -96,8 +94,6 @@ def test_baselines_are_what_their_names_say(analysed):
     assert table["ellipse_30", "iou", "Average"] == pytest.approx(0.410, abs=2e-3)
     assert table["heatmaps", "iou", "Average"] > table["other_masks", "iou", "Average"]
     assert table["mean_of_masks", "auc_hull", "Average"] > table["centre_prior", "auc_hull", "Average"] > 0.5
-    ends = _table(analysed, "baselines").query("baseline == 'shifts'")
-    assert ((ends["low"] < ends["value"]) & (ends["value"] < ends["high"])).all()
 
 
 def test_ranks_differences_and_curves(analysed):
@@ -184,8 +180,3 @@ def test_another_explainer_has_tables_of_its_own(tmp_path):
     assert run_steps(experiment, "statistics", resamples=2).done == len(TABLES)
     folder = tmp_path / "results" / "smoke" / "explainers" / "grad_cam" / "statistics"
     assert (folder / "intervals.csv").exists() and experiment.statistics_folder == folder
-    heatmaps.heatmap_path(experiment.heatmaps_folder, "fear", "WeiNet", "CV1").with_suffix(".npz").unlink()
-    (folder / "tests.csv").unlink()
-    run = run_steps(experiment, "statistics", resamples=2)
-    assert [entry["item"] for entry in run.omissions] == ["WeiNet_CV1_Fear, unstretched"]
-    assert len(statistics.read_table(experiment, "by_fold")) == 24

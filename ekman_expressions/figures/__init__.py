@@ -10,19 +10,13 @@ from __future__ import annotations
 from ekman_expressions.figures._style import GROUP_COLOURS, PALETTE, network_kinds, save, span
 from ekman_expressions.figures.bars import (
     barplot,
-    cost_bars,
-    hidden_colours,
     interval_dots,
-    rank_intervals,
-    region_bars,
     score_intervals,
-    training_effort,
 )
 from ekman_expressions.figures.curves import (
     area_curves,
     erasure_curves,
     learning_curves,
-    null_distribution,
     reliability_boxes,
 )
 from ekman_expressions.figures.faces import (
@@ -51,9 +45,8 @@ from ekman_expressions.figures.walls import (
 
 __all__ = (
     ["GROUP_COLOURS", "PALETTE", "network_kinds", "save", "span"]
-    + ["barplot", "cost_bars", "hidden_colours", "interval_dots", "rank_intervals", "region_bars"]
-    + ["score_intervals", "training_effort"]
-    + ["area_curves", "erasure_curves", "learning_curves", "null_distribution", "reliability_boxes"]
+    + ["barplot", "interval_dots", "score_intervals"]
+    + ["area_curves", "erasure_curves", "learning_curves", "reliability_boxes"]
     + ["alignment_page", "causal_layers", "explained_face", "explained_faces", "explanation", "warp"]
     + ["annotated_matrix", "confusion_matrices", "dendrogram", "sensitivity_matrices"]
     + ["agreement_wall", "atlas", "causal_wall", "heatmap_figure", "heatmap_wall", "masks_wall"]

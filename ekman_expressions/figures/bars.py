@@ -1,4 +1,4 @@
-"""Bars, and dots with their intervals: scores, ranks, costs and regions, each beside what chance gives."""
+"""Bars, and dots with their intervals, each beside what chance gives."""
 
 from __future__ import annotations
 
@@ -15,21 +15,17 @@ if TYPE_CHECKING:
 from ekman_expressions.core.errors import DataError
 from ekman_expressions.figures._style import (
     _DASHES,
-    COLUMN,
     PAGE,
     PALETTE,
-    _bare,
     _group_colour,
     _group_entries,
     _legend,
     _line,
-    _mark_missing,
     _new_figure,
     _panels,
     _patch,
     _require,
     _styled,
-    span,
 )
 
 _FOLD = {
@@ -41,12 +37,6 @@ _FOLD = {
     "markeredgewidth": 0.6,
 }
 _BASELINES = tuple(zip(_DASHES, ("black", PALETTE[3], "black", PALETTE[2]), strict=True))
-_EFFORT = {
-    "test_accuracy": "accuracy,\ntest faces",
-    "accuracy": "accuracy,\ntraining faces",
-    "seconds": "seconds\nper model",
-    "peak_memory_mb": "peak memory,\nMB",
-}
 
 
 @_styled
@@ -201,36 +191,6 @@ def score_intervals(
 
 
 @_styled
-def rank_intervals(
-    table: pd.DataFrame, *, groups: Mapping[str, str] | None = None, title: str = "", units: str = "folds"
-) -> Figure:
-    """Draw each network's rank and the set of ranks that it may have.
-
-    Parameters
-    ----------
-    table : DataFrame
-        ``network, rank, low, high``; see `uncertainty.rank_sets`.
-    groups : dict of network to group, optional
-        Colours the networks and adds a legend.
-    units : str
-        What varies, and how many: "5 folds".
-    """
-    _require(table, "ranks")
-    entries = _group_entries(groups, table["network"], marker="o", linewidth=2)
-    figure = _new_figure(PAGE, 1.0 + 0.2 * len(table) + (0.2 if entries else 0), title)
-    axes = figure.add_subplot()
-    for place, row in enumerate(table.to_dict("records")):
-        colour = _group_colour(groups, row["network"])
-        _dot(axes, place, row["rank"], row["low"], row["high"], colour, linewidth=6, alpha=0.35)
-    _name_rows(axes, table["network"])
-    axes.set_xlim(0.5, len(table) + 0.5)
-    axes.set_xticks(range(1, len(table) + 1))
-    axes.set_xlabel(f"rank and the ranks that are possible (95 % for all networks at once), {units}")
-    _legend(figure, entries)
-    return figure
-
-
-@_styled
 def interval_dots(
     table: pd.DataFrame,
     *,
@@ -293,156 +253,6 @@ def interval_dots(
     _legend(figure, entries, title=note or None)
     # Long names of rows are wider in files than on the screen, for which the layout is made.
     figure.get_layout_engine().set(w_pad=0.1)
-    return figure
-
-
-@_styled
-def training_effort(table: pd.DataFrame) -> Figure:
-    """Draw a panel each for accuracy, seconds and peak memory: a row per network, a point per fold.
-
-    Parameters
-    ----------
-    table : DataFrame
-        One row per model: columns network, fold, and any of test_accuracy, accuracy, seconds
-        and peak_memory_mb, as from `ekman_expressions.study.training.training_table`. Bars are
-        means over folds, whiskers standard deviations (n - 1). Missing values have no point.
-    """
-    measures = {name: text for name, text in _EFFORT.items() if name in table and table[name].notna().any()}
-    if table.empty or not measures:
-        raise DataError(f"There is nothing to draw: the table needs rows, and any of {', '.join(_EFFORT)}.")
-    networks = list(dict.fromkeys(table["network"]))
-    groups = table.groupby("network", sort=False)
-    title = f"Mean ± standard deviation, n = {span(groups.size())} models"
-    figure = _new_figure(PAGE, 0.95 + 0.2 * len(networks), title)
-    grid = figure.subplots(1, len(measures), sharey=True, squeeze=False)[0]
-    for axes, (name, label) in zip(grid, measures.items(), strict=True):
-        means, spreads = groups[name].mean()[networks], groups[name].std()[networks].fillna(0)
-        axes.barh(range(len(networks)), means, xerr=spreads, height=0.6, color=PALETTE[4], ecolor="#555555")
-        axes.plot(table[name], table["network"].map(networks.index), **_FOLD)
-        axes.set_xlabel(label)
-        axes.set_xlim(left=0)
-        axes.locator_params(axis="x", nbins=3)
-        _name_rows(axes, networks)
-    return figure
-
-
-@_styled
-def cost_bars(cost: pd.DataFrame, names: Mapping[str, str] | None = None) -> Figure:
-    """Draw what an explanation costs as bars: images through the model, and seconds, per network.
-
-    Parameters
-    ----------
-    cost : DataFrame
-        ``explainer, network, passes, gradients, seconds``; see `ekman_expressions.study.explainers.TABLES`.
-    names : dict, optional
-        What to call the explainers.
-    """
-    _require(cost, "cost")
-    explainers, networks = (list(dict.fromkeys(cost[column])) for column in ("explainer", "network"))
-    figure = _new_figure(PAGE, 1.2 + 0.28 * len(explainers))
-    left, right = figure.subplots(1, 2, sharey=True)
-    places = np.arange(len(explainers))
-    calls = cost.groupby("explainer")[["passes", "gradients"]].max().loc[explainers]
-    entries = []
-    for needed, text, colour in ((False, "predictions only", 0), (True, "with gradients", 5)):
-        of_kind = calls["gradients"] == needed
-        left.barh(places[of_kind], calls["passes"][of_kind], color=PALETTE[colour])
-        entries += [_patch(text, PALETTE[colour])] if of_kind.any() else []
-    # Bars of one model call and of none would look alike on a logarithmic axis.
-    left.set_xscale("symlog", linthresh=1)
-    left.set_xlim(0, max(10, calls["passes"].max() * 10))
-    for place, passes in enumerate(calls["passes"]):
-        left.text(passes, place, f" {passes:,}", va="center")
-    left.set(xlabel="images through the model", title="Model calls")
-    seconds = cost.pivot(index="explainer", columns="network", values="seconds").loc[explainers, networks]
-    few = len(networks) <= 4
-    for number, network in enumerate(networks):
-        look = {
-            "color": PALETTE[(1, 2, 3, 4)[number] if few else 2],
-            "marker": "o",
-            "linestyle": "none",
-        }
-        right.plot(seconds[network], places, mfc="none", **look)
-        if few or not number:
-            entries.append(_line(network if few else "one network", **look))
-    if not few:
-        median = {"marker": "|", "markersize": 14, "linestyle": "none", "color": "black"}
-        right.plot(seconds.median(axis=1), places, **median)
-        entries.append(_line("their median", **median))
-    # From a power of ten to another: between two of them there would be no tick, or too many.
-    powers = np.log10([seconds.min(axis=None), seconds.max(axis=None)])
-    right.set_xscale("log")
-    right.set_xlim(10 ** np.floor(powers[0]), 10 ** np.ceil(powers[1] + 1e-9))
-    right.xaxis.set_minor_formatter("")
-    right.set(xlabel="seconds per face", title="Time on this machine")
-    _name_rows(left, [(names or {}).get(name, name) for name in explainers])
-    right.grid(axis="x")
-    _legend(figure, entries, 5)
-    return figure
-
-
-@_styled
-def hidden_colours(table: pd.DataFrame, *, enough: float = 0.5, title: str = "") -> Figure:
-    """Draw how well LIME describes each network, by what hidden superpixels look like.
-
-    Parameters
-    ----------
-    table : DataFrame
-        ``network, hidden, r2, r2_unseen``: the R² of the fit, a ring, and on samples that it has not seen, a
-        dot. What lies below -1 is drawn at -1.
-    enough : float
-        R² on unseen samples from which a network counts as described, a line.
-    """
-    _require(table, "R²")
-    networks, kinds = (list(dict.fromkeys(table[name])) for name in ("network", "hidden"))
-    step = 0.8 / len(kinds)
-    figure = _new_figure(COLUMN + 1.5, 1.3 + (0.16 * len(kinds) + 0.1) * len(networks), title)
-    axes = figure.subplots()
-    for row in table.itertuples():
-        place = networks.index(row.network) + (kinds.index(row.hidden) - (len(kinds) - 1) / 2) * step
-        fit, unseen = np.maximum([row.r2, row.r2_unseen], -1)
-        colour = PALETTE[kinds.index(row.hidden) % len(PALETTE)]
-        axes.plot([unseen, fit], [place, place], color=colour, linewidth=1)
-        axes.plot(fit, place, "o", color=colour, markerfacecolor="white", markersize=5)
-        axes.plot(unseen, place, "o", color=colour, markersize=5)
-    axes.axvline(enough, color="#777777", linestyle="--", linewidth=1)
-    axes.axvline(0, color="#777777", linewidth=0.6)
-    axes.set(xlim=(-1.05, 1.05), xlabel="R² of LIME's fit")
-    _name_rows(axes, networks)
-    entries = [_patch(name, PALETTE[place % len(PALETTE)]) for place, name in enumerate(kinds)]
-    look = {"color": "black", "marker": "o", "linestyle": "none"}
-    entries += [_line("of the fit", mfc="white", **look), _line("on unseen samples", **look)]
-    _legend(figure, entries, 3)
-    return figure
-
-
-@_styled
-def region_bars(table: pd.DataFrame, expressions: Sequence[str], *, title: str = "") -> Figure:
-    """Draw the ten most important facial regions of each expression with their standard errors.
-
-    Parameters
-    ----------
-    table : DataFrame
-        ``expression, region, importance, standard_error``, one row per region and expression.
-    expressions : sequence of str
-        Which panels, three side by side.
-    """
-    most = 10
-    figure = _new_figure(PAGE, 0.5 + -(-len(expressions) // 3) * (0.5 + 0.155 * most), title)
-    for axes, expression in zip(_panels(figure, len(expressions), 3), expressions, strict=True):
-        axes.set_title(expression)
-        part = table[table["expression"] == expression].nlargest(most, "importance")
-        if part.empty:
-            _bare(axes)
-            _mark_missing(axes)
-            continue
-        errors = part["standard_error"].fillna(0)
-        axes.barh(range(len(part)), part["importance"], xerr=errors, color=PALETTE[0], ecolor="#555555")
-        _name_rows(axes, part["region"].str.replace("_", " "))
-        axes.set_ylim(most - 0.5, -0.5)
-        axes.axvline(0, color="black", linewidth=0.8)
-        axes.locator_params(axis="x", nbins=4)
-    figure.supxlabel("mean importance ± standard error over faces")
     return figure
 
 

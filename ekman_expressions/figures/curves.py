@@ -1,4 +1,4 @@
-"""Curves and distributions: learning, erasing, marked areas, reliability, permutation tests."""
+"""Curves and distributions: learning, erasing, marked areas, reliability."""
 
 from __future__ import annotations
 
@@ -228,53 +228,6 @@ def area_curves(table: pd.DataFrame, *, folds: int, title: str = "") -> Figure:
         *(_line(text, colour, linestyle=dashes) for text, colour, dashes in baselines.values()),
     ]
     _legend(figure, entries, 2, title="share of the canvas that is marked (1: all-white mask)")
-    return figure
-
-
-@_styled
-def null_distribution(
-    null: Sequence[float] | np.ndarray,
-    observed: float,
-    *,
-    p: float,
-    baselines: Mapping[str, float] | None = None,
-    title: str = "",
-) -> Figure:
-    """Draw the statistic under every relabelling as a histogram, and the observed one as a line.
-
-    Parameters
-    ----------
-    null : (B,) array_like of float
-        Of all relabellings, or draws.
-    observed, p : float
-        The statistic of the data, and the share of `null` that is at least as large.
-    baselines : dict of name to value, optional
-        Further lines.
-    """
-    null = np.asarray(null, dtype=np.float64)
-    null = null[np.isfinite(null)]
-    if not null.size:
-        raise DataError("There is no null distribution to draw: no heatmap could be compared.")
-    figure = _new_figure(PAGE, 2.6, title)
-    axes = figure.add_subplot()
-    bins = np.histogram_bin_edges(null, bins=min(40, max(5, null.size // 10)))
-    reached = null >= observed - 1e-12
-    axes.hist(
-        [null[~reached], null[reached]],
-        bins=bins,
-        stacked=True,
-        color=["#BBBBBB", PALETTE[1]],
-        label=[f"relabellings of the masks (n = {null.size})", f"at least as large: p = {p:.3f}"],
-    )
-    axes.axvline(observed, color=PALETTE[0], linewidth=2, label=f"as observed ({observed:.3f})")
-    axes.axvline(
-        null.mean(), color="black", linestyle=_DASHES[2], label=f"chance: their mean ({null.mean():.3f})"
-    )
-    for place, (name, value) in enumerate((baselines or {}).items()):
-        look = {"color": PALETTE[3 - place % 2], "linestyle": _DASHES[1 + 2 * (place % 2)]}
-        axes.axvline(value, label=f"{name} ({value:.3f})", **look)
-    axes.set(xlabel="mean IoU above that of random pixels, as many", ylabel="count")
-    _legend(figure, axes.get_legend_handles_labels()[0], 2)
     return figure
 
 

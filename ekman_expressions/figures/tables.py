@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
 
 from ekman_expressions.core.errors import DataError, check_option
-from ekman_expressions.measures.heatmap_set import HEATMAPS, MEANINGS
+from ekman_expressions.measures.heatmap_set import MEANINGS
 from ekman_expressions.measures.scores import AVERAGE
 
 _TITLES: dict[str, str] = {
@@ -99,30 +99,6 @@ def scores_table(
         f"Heatmaps and own masks: {_TITLES.get(score, score)}. Mean over folds [95 % interval over "
         f"{_UNITS[unit]}; n = {whole[count]} {count}]. Bold: the interval lies above {chance}. "
         "Italic: what maps score that know nothing of the network or of the expression."
-    )
-    return _styled(cells, weights, caption)
-
-
-def baselines_table(baselines: pd.DataFrame, score: str = "iou") -> Styler:
-    """Show all baselines of a score, ``iou`` or ``auc_hull``, per expression, the heatmaps first.
-
-    `baselines` is the table of this name; see `heatmap_set.assess`.
-    """
-    check_option(score, "score", baselines["score"].unique())
-    chosen = baselines[(baselines["score"] == score) & baselines["value"].notna()]
-    expressions, names = _average_first(chosen["expression"]), list(dict.fromkeys(chosen["meaning"]))
-    text = [
-        _number(row.value) if np.isnan(row.low) else _with_interval(row.value, row.low, row.high)
-        for row in chosen.itertuples()
-    ]
-    cells = chosen.assign(text=text).pivot(index="meaning", columns="expression", values="text")
-    cells = cells.loc[names, expressions].fillna("–")
-    weights = pd.DataFrame("", cells.index, cells.columns)
-    if MEANINGS[HEATMAPS] in weights.index:
-        weights.loc[MEANINGS[HEATMAPS]] = "font-weight: bold"
-    caption = (
-        f"What chance gives: {_TITLES.get(score, score)}. Mean over folds and networks; in brackets "
-        "where 95 % of the draws, or of the shifts, lie."
     )
     return _styled(cells, weights, caption)
 

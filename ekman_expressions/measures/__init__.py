@@ -5,12 +5,9 @@ from ekman_expressions.measures.chance import (
     centre_ellipse,
     random_pixels,
     relabelling_test,
-    shift_null,
 )
 from ekman_expressions.measures.heatmap_set import HeatmapSet, assess, read_heatmaps
-from ekman_expressions.measures.known_answers import (
-    changed_pixels,
-)
+from ekman_expressions.measures.known_answers import changed_pixels
 from ekman_expressions.measures.quality import (
     Ranking,
     bootstrap_weights,
@@ -47,7 +44,7 @@ from ekman_expressions.measures.uncertainty import (
 )
 
 __all__ = (
-    ["centre_distance", "centre_ellipse", "random_pixels", "relabelling_test", "shift_null"]
+    ["centre_distance", "centre_ellipse", "random_pixels", "relabelling_test"]
     + ["HeatmapSet", "assess", "read_heatmaps"]
     + ["changed_pixels"]
     + ["Ranking", "bootstrap_weights", "cross_validated_r2", "deletion_insertion"]

@@ -1,4 +1,4 @@
-"""What chance gives: the middle of the face, random pixels, shifts, random regions, relabelled masks."""
+"""What chance gives: the middle of the face, random pixels, random regions, relabelled masks."""
 
 from __future__ import annotations
 
@@ -66,23 +66,6 @@ def random_pixels(marked: int, mask: int, total: int) -> float:
     return float(weights @ (overlap / (marked + mask - overlap)) / weights.sum())
 
 
-def shift_null(marked: np.ndarray, masks: np.ndarray) -> np.ndarray:
-    """Return the IoU of each heatmap with its own mask after every circular shift of all heatmaps alike.
-
-    A shift keeps the area and the form of what is marked, and takes away where it is. `marked`, (N, F, E, H,
-    W) bool, is what the heatmaps of networks, folds and expressions mark (nothing where there is none);
-    `masks`, (E, H, W) bool, the mask of each expression. Means over folds, (H * W, N, E) float32, by rows
-    and columns shifted; the first is the data. NaN without any fold.
-    """
-    null = np.full((masks[0].size, marked.shape[0], len(masks)), np.nan, np.float32)
-    for network, expression in np.ndindex(null.shape[1:]):
-        folds = [one for one in marked[network, :, expression] if one.any()]
-        if folds:
-            shifts = [_all_shifts(one, masks[expression]).ravel() for one in folds]
-            null[:, network, expression] = np.mean(shifts, axis=0)
-    return null
-
-
 def _region_null(
     marked: np.ndarray,
     common: np.ndarray,
@@ -95,9 +78,10 @@ def _region_null(
     """Return by how much heatmaps fit masks, and masks of random regions, better than their mean map does, as
     IoU.
 
-    As for `shift_null`, with `common`, (N, F, H, W) bool, what the mean over expressions of a model's
-    heatmaps marks, and `labels`, (H, W), the region of each pixel (0: none): (1 + draws, N, E), the data
-    first.
+    `marked`, (N, F, E, H, W) bool, is what the heatmaps of networks, folds and expressions mark (nothing where
+    there is none), `common`, (N, F, H, W) bool, what the mean over expressions of a model's heatmaps marks,
+    `masks`, (E, H, W) bool, the mask of each expression, and `labels`, (H, W), the region of each pixel (0:
+    none). Means over folds: (1 + draws, N, E), the data first.
     """
     count = int(labels.max()) + 1
     areas = np.bincount(labels.ravel(), minlength=count)[1:]
@@ -210,16 +194,6 @@ def _orders(count: int) -> np.ndarray:
     orders = np.array(list(itertools.permutations(range(count))))
     orders.flags.writeable = False
     return orders
-
-
-def _all_shifts(marked: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Return, at (r, c), the IoU of ``np.roll(marked, (r, c), (0, 1))`` with a mask."""
-    from scipy import fft
-
-    # The cross-correlation counts the overlap at every shift at once.
-    spectrum = np.conj(fft.rfft2(marked.astype(np.float64))) * fft.rfft2(mask.astype(np.float64))
-    overlap = np.rint(fft.irfft2(spectrum, s=mask.shape))
-    return overlap / (np.count_nonzero(marked) + np.count_nonzero(mask) - overlap)
 
 
 def _random_regions(areas: np.ndarray, target: int, *, seed: int, draws: int) -> np.ndarray:

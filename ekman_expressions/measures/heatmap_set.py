@@ -24,22 +24,18 @@ from ekman_expressions.measures.chance import (
     centre_ellipse,
     random_pixels,
     relabelling_test,
-    shift_null,
 )
 from ekman_expressions.measures.scores import (
     _AREAS,
     _THRESHOLDS,
-    _WITHOUT_THRESHOLD,
     AVERAGE,
     _area_curve,
     _iou_by_threshold,
     _residual_table,
-    _scores_without_threshold,
     auc,
     iou_table,
 )
 from ekman_expressions.measures.uncertainty import (
-    _LEVEL,
     Interval,
     SubjectReplicates,
     _compare_networks,
@@ -59,7 +55,6 @@ TABLES: tuple[str, ...] = (
     "baselines",
     "intervals",
     "tests",
-    "relabellings",
     "cells",
     "ranking",
     "differences",
@@ -76,7 +71,6 @@ MEANINGS: dict[str, str] = {
     HEATMAPS: "the heatmaps with the mask of their own expression",
     "white": "an all-white mask",
     "random_pixels": "random pixels, as many as each heatmap marks (expected)",
-    "shifts": "the heatmaps after all circular shifts",
     "other_masks": "the heatmaps with the masks of the other expressions",
     **{
         f"ellipse_{round(100 * share):02d}": f"a centred ellipse over {round(100 * share)} % of the canvas"
@@ -240,7 +234,6 @@ def assess(
     *,
     seed: int,
     subjects: SubjectReplicates | None = None,
-    unstretched: Callable[[str, str, str], np.ndarray] | None = None,
 ) -> dict[str, pd.DataFrame]:
     """Return every table of `TABLES`: baselines, tests, intervals, ranks and further scores.
 
@@ -252,18 +245,13 @@ def assess(
         The experiment's.
     subjects : SubjectReplicates, optional
         Without it there are no intervals over subjects.
-    unstretched : callable, optional
-        Gives the heatmap of an expression, network and fold before it was stretched to 8 bits, whose mass and
-        order are measured; without it the 8-bit ones are, of which the lowest value is 0.
     """
-    tests, null = _tests(found)
-    by_fold = _by_fold(found, subjects, unstretched)
+    by_fold = _by_fold(found, subjects)
     differences = _differences(found, subjects)
     return {
         "baselines": _baselines(found),
         "intervals": _intervals(found, subjects),
-        "tests": tests,
-        "relabellings": null,
+        "tests": _tests(found),
         "cells": _cells(found, seed),
         "ranking": _ranking(found, differences),
         "differences": differences,
@@ -316,21 +304,14 @@ def _known_figures(found: HeatmapSet) -> dict[str, float]:
 
 
 def _baselines(found: HeatmapSet) -> pd.DataFrame:
-    """What each baseline scores, per expression and on average: means over folds, then networks; 95 % of
-    shifts.
-    """
+    """What each baseline scores, per expression and on average: means over folds, then networks."""
     rows: list[tuple] = []
 
-    def add(name: str, score: str, values: np.ndarray, drawn: np.ndarray | None = None) -> None:
-        """Add a baseline's (E,) values, and its (draws, E) values of which they are the mean."""
+    def add(name: str, score: str, values: np.ndarray) -> None:
+        """Add a baseline's (E,) values, and their mean."""
         values = np.append(values, _mean_known(values, axis=0))
-        ends = np.full((2, values.size), np.nan)
-        if drawn is not None:
-            drawn = np.column_stack([drawn, _mean_known(drawn, axis=1)])
-            known = np.isfinite(drawn).all(axis=0)
-            ends[:, known] = np.quantile(drawn[:, known], [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2], axis=0)
-        for place, expression in enumerate([*map(title, found.expressions), AVERAGE]):
-            rows.append((name, MEANINGS[name], expression, score, values[place], *ends[:, place]))
+        for expression, value in zip([*map(title, found.expressions), AVERAGE], values, strict=True):
+            rows.append((name, MEANINGS[name], expression, score, value))
 
     for score in SCORES[:2]:
         cells = _mean_known(_mean_known(found.tables[score], axis=1), axis=0)
@@ -338,14 +319,12 @@ def _baselines(found: HeatmapSet) -> pd.DataFrame:
         others = np.where(np.eye(len(cells), dtype=bool), np.nan, cells)
         add("other_masks", score, _mean_known(others, axis=1))
     add("random_pixels", "iou", _mean_known(_mean_known(found.random_pixels, axis=1), axis=0))
-    shifts = _mean_known(shift_null(found.marked, found.masks), axis=1)
-    add("shifts", "iou", _mean_known(shifts, axis=0), shifts)
     for name, gray in _baseline_maps(found).items():
         # A map of one value marks all of the canvas here, as its name says, and not nothing.
         marked = threshold_otsu(gray)[1] if gray.min() < gray.max() else gray > 0
         add(name, "iou", iou_table(marked, found.masks))
         add(name, "auc_hull", np.array([auc(gray, mask, found.hull) for mask in found.masks]))
-    table = pd.DataFrame(rows, columns=["baseline", "meaning", "expression", "score", "value", "low", "high"])
+    table = pd.DataFrame(rows, columns=["baseline", "meaning", "expression", "score", "value"])
     order = {name: place for place, name in enumerate(MEANINGS)}
     return table.sort_values("baseline", key=lambda names: names.map(order), kind="stable", ignore_index=True)
 
@@ -363,15 +342,14 @@ def _baseline_maps(found: HeatmapSet) -> dict[str, np.ndarray]:
     return maps
 
 
-def _tests(found: HeatmapSet) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Test own masks against all relabellings, within each network and over all; and the null over all."""
-    rows, null = [], []
+def _tests(found: HeatmapSet) -> pd.DataFrame:
+    """Test own masks against all relabellings, within each network and over all."""
+    rows = []
     for score, table in found.compared.items():
         cells = _mean_known(table, axis=1)
         tests = [relabelling_test(of_network) for of_network in cells]
         corrected = _holm([test.p for test in tests])
         over_all = relabelling_test(cells)
-        null.append(pd.DataFrame({"score": score, "mean": over_all.null}))
         for name, test, part, p_holm in (
             (ALL, over_all, found.tables[score], over_all.p),
             *zip(found.networks, tests, found.tables[score], corrected, strict=True),
@@ -382,7 +360,7 @@ def _tests(found: HeatmapSet) -> tuple[pd.DataFrame, pd.DataFrame]:
                     *(test.null.size, test.p, p_holm, int(np.isfinite(part).all(axis=-1).sum())),
                 )
             )
-    return pd.DataFrame(rows, columns=_TEST_COLUMNS), pd.concat(null, ignore_index=True)
+    return pd.DataFrame(rows, columns=_TEST_COLUMNS)
 
 
 def _own_is_best(table: np.ndarray) -> float:
@@ -501,23 +479,17 @@ def _ranking(found: HeatmapSet, differences: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def _by_fold(
-    found: HeatmapSet,
-    subjects: SubjectReplicates | None,
-    unstretched: Callable[[str, str, str], np.ndarray] | None,
-) -> pd.DataFrame:
+def _by_fold(found: HeatmapSet, subjects: SubjectReplicates | None) -> pd.DataFrame:
     """Score every fold heatmap without a threshold and at several, over the canvas and within the hull."""
     rows = []
     for n, f, e in tqdm(found.places, desc="Scoring heatmaps", unit="heatmap"):
         network, fold, expression = found.networks[n], found.folds[f], found.expressions[e]
         gray, mask = found.maps[n, f, e], found.masks[e]
-        heatmap = gray if unstretched is None else unstretched(expression, network, fold)
         for area, within in (("canvas", None), ("hull", found.hull)):
             names = {"network": network, "fold": fold, "expression": title(expression), "area": area}
             names["reliability"] = subjects.reliability[n, f, e] if subjects else np.nan
-            free, at = _scores_without_threshold(heatmap, mask, within), _iou_by_threshold(gray, mask, within)
-            rows.append(names | free | at)
-    names = ["network", "fold", "expression", "area", "reliability", *_WITHOUT_THRESHOLD, *_THRESHOLDS]
+            rows.append(names | {"auc": auc(gray, mask, within)} | _iou_by_threshold(gray, mask, within))
+    names = ["network", "fold", "expression", "area", "reliability", "auc", *_THRESHOLDS]
     return pd.DataFrame(rows, columns=names)
 
 
@@ -545,7 +517,7 @@ def _area_curves(found: HeatmapSet) -> pd.DataFrame:
 
 def _rank_correlations(by_fold: pd.DataFrame) -> pd.DataFrame:
     """Return Spearman's correlation of the networks between all ways to score; NaN below three networks."""
-    names = [*_WITHOUT_THRESHOLD, *_THRESHOLDS]
+    names = ["auc", *_THRESHOLDS]
     cells = by_fold.groupby(["area", "network", "expression"], sort=False)[names].mean()
     means = cells.groupby(["area", "network"], sort=False).mean().unstack("area")
     means.columns = [f"{score}_{area}" for score, area in means.columns]

@@ -13,7 +13,6 @@ from ekman_expressions.core.errors import DataError, ModelError, check_range
 from ekman_expressions.core.seeds import derive_seed
 from ekman_expressions.explainers import PerturbationRecord, lime, pairs
 from ekman_expressions.explainers.lime import _sample_weights
-from ekman_expressions.facespace.heatmaps import to_uint8
 from ekman_expressions.zoo.backends import is_keras
 from ekman_expressions.zoo.model import Model, as_model
 
@@ -278,25 +277,6 @@ def _correlations(maps: np.ndarray) -> np.ndarray:
     lengths = np.sqrt(np.einsum("np,np->n", flat, flat))
     scale = np.where(np.ptp(flat, axis=1) > 0, lengths, np.nan)
     return np.clip((flat @ flat.T) / (scale[:, None] * scale), -1, 1)
-
-
-def _similarity(first: np.ndarray, second: np.ndarray) -> dict[str, float]:
-    """Return how alike two heatmaps (H, W) are, whatever their ranges: correlations of values and ranks, and
-    the structural similarity of their 8-bit pictures (Wang et al. 2004, doi:10.1109/TIP.2003.819861); NaN if
-    one is constant.
-    """
-    from scipy.stats import rankdata
-    from skimage.metrics import structural_similarity
-
-    first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
-    if np.ptp(first) == 0 or np.ptp(second) == 0:
-        return dict.fromkeys(("pearson", "spearman", "ssim"), float("nan"))
-    ranks = [rankdata(heatmap).reshape(heatmap.shape) for heatmap in (first, second)]
-    return {
-        "pearson": float(_correlations(np.stack([first, second]))[0, 1]),
-        "spearman": float(_correlations(np.stack(ranks))[0, 1]),
-        "ssim": float(structural_similarity(to_uint8(first), to_uint8(second), data_range=255)),
-    }
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -1,8 +1,8 @@
-"""Scores of a heatmap against a mask: IoU, F1, precision, recall, AUC, relevance; published table layouts.
+"""Scores of a heatmap against a mask: IoU, F1, precision, recall, AUC; published table layouts.
 
-Scores without a threshold take heatmaps of any scale, and optionally where to look (`within`, such as the
-face hull): pixels elsewhere count for nothing. Pixels of equal value are never put in an order of our own:
-a score is what random orders of them would give on average (average precision takes them together).
+AUC takes heatmaps of any scale, and optionally where to look (`within`, such as the face hull): pixels elsewhere
+count for nothing. Pixels of equal value are never put in an order of our own: a score is what random orders of them
+would give on average.
 """
 
 from __future__ import annotations
@@ -20,16 +20,6 @@ from ekman_expressions.facespace.heatmaps import heatmap_name, read_gray, thresh
 
 METRICS: tuple[str, ...] = ("iou", "f1_score", "precision", "recall")
 """The scores of a heatmap at Otsu's threshold, in the order of every table."""
-
-_WITHOUT_THRESHOLD: tuple[str, ...] = (
-    "auc",
-    "average_precision",
-    "relevance_mass",
-    "relevance_density",
-    "relevance_rank",
-    "pointing",
-)
-"""The names of `_scores_without_threshold`, in the order of every table."""
 
 _AREAS: tuple[float, ...] = (0.05, 0.1, 0.2, 0.3, 0.5)
 """Shares of the canvas at which heatmaps are cut, beside thresholds that depend on the heatmap."""
@@ -186,32 +176,6 @@ def auc(heatmap: np.ndarray, mask: np.ndarray, within: np.ndarray | None = None)
     0.75
     """
     return _auc(_levels(heatmap, mask, within))
-
-
-def _scores_without_threshold(
-    heatmap: np.ndarray, mask: np.ndarray, within: np.ndarray | None = None
-) -> dict[str, float]:
-    """Return the scores of `_WITHOUT_THRESHOLD`: AUC; average precision as in scikit-learn; relevance mass
-    (negative values hold none; NaN if nothing is positive), that over the mask's share of the area, and of
-    the K hottest pixels the share in the mask of K (Arras, Osman and Samek 2022,
-    doi:10.1016/j.inffus.2021.11.008); and whether the hottest lies in it (Zhang et al. 2018,
-    doi:10.1007/s11263-017-1059-x).
-    """
-    counted = _levels(heatmap, mask, within)
-    found, reference = _pixels(heatmap, mask, within)
-    masses = np.maximum(found, 0).astype(np.float64)
-    mass = masses[reference].sum() / masses.sum() if masses.any() else float("nan")
-    inside, marked = np.cumsum(counted.inside), np.cumsum(counted.inside + counted.outside)
-    size = inside[-1]
-    values = (
-        _auc(counted),
-        (counted.inside / size) @ (inside / marked),
-        mass,
-        mass / (size / marked[-1]),
-        _hits(counted, size) / size,
-        inside[0] / marked[0],
-    )
-    return {name: float(value) for name, value in zip(_WITHOUT_THRESHOLD, values, strict=True)}
 
 
 def _area_curve(heatmap: np.ndarray, mask: np.ndarray, shares: np.ndarray) -> np.ndarray:

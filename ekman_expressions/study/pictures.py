@@ -177,16 +177,6 @@ def _quality(experiment: Experiment) -> Iterator[_Picture]:
                 "blurred.",
                 f"Mean area under the curves of deletion and insertion: {'; '.join(pairs)}.",
             )
-    hidden = _table(experiment.quality_folder, "hidden")
-    if hidden is not None:
-        found = hidden.set_index(["network", "hidden"])["r2_unseen"]
-        yield _Picture(
-            "hidden",
-            partial(figures.hidden_colours, hidden, title="Which hidden colours can LIME describe?"),
-            "By what hidden superpixels look like: R² of LIME's fit (ring), and on samples that it has not "
-            f"seen (dot), means over {figures.span(hidden['faces'])} faces.",
-            f"R² on unseen samples: {_listed(found.set_axis(found.index.map(' '.join)))}.",
-        )
     if table is not None:
         yield _Picture(
             "reliability",
@@ -232,16 +222,6 @@ def _statistics(experiment: Experiment) -> Iterator[_Picture]:
             partial(figures.area_curves, curves, folds=len(experiment.folds), title="IoU by marked area"),
             "The hottest pixels of each heatmap; a centred ellipse and random pixels of the same area.",
             "Curves of IoU by the share of the canvas that is marked, a panel per expression.",
-        )
-    ranks = _table(folder, "ranking")
-    if ranks is not None:
-        chosen = ranks[(ranks["score"] == "iou") & (ranks["unit"] == "folds")]
-        options = {"groups": kinds, "units": f"{len(experiment.folds)} folds"}
-        yield _Picture(
-            "ranks",
-            partial(figures.rank_intervals, chosen, title="Ranks of the networks by IoU", **options),
-            "From 1 + the networks that are surely better to the number that are not surely worse.",
-            f"Ranks: {', '.join(f'{row.network} {row.rank:g}' for row in chosen.itertuples())}.",
         )
 
 

@@ -22,7 +22,6 @@ from ekman_expressions.facespace.warp import normalise
 from ekman_expressions.measures.quality import (
     Ranking,
     _correlations,
-    _similarity,
     bootstrap_weights,
     deletion_insertion,
     untrained_copy,
@@ -57,7 +56,7 @@ _QUALITY_TABLES: dict[str, tuple[str, ...]] = {
         *("insertion", "insertion_gain", "insertion_error"),
     ),
     "untrained": (
-        *("explainer", "network", "expression", "faces", "pearson", "spearman", "ssim"),
+        *("explainer", "network", "expression", "faces", "pearson"),
         *("iou_trained", "iou_untrained"),
     ),
     "sensitivity": (
@@ -384,7 +383,8 @@ def _explained_again(
             pair = of_cell[AS_SET].mean, of_cell[UNTRAINED].mean
             regions = experiment.mask_regions.get(expression)
             ious = [_iou(heatmap, regions) for heatmap in pair]
-            untrained.append((*about, int(of_cell[UNTRAINED].weight), *_similarity(*pair).values(), *ious))
+            alike = _correlations(np.stack(pair))[0, 1]
+            untrained.append((*about, int(of_cell[UNTRAINED].weight), alike, *ious))
         for pair in combinations(of_cell, 2):
             sensitivity.append((*about, *pair, *correlated.loc[name, expression, *pair]))
         if name == experiment.explanation.explainer:

@@ -58,13 +58,6 @@ def statistics(experiment: Experiment, run: Run, *, resamples: int = SUBJECT_RES
         except MissingError as error:
             run.note(f"No intervals over subjects: {error}")
 
-    def unstretched(expression: str, network: str, fold: str) -> np.ndarray:
-        try:
-            return heatmaps.read_float(folder, expression, network, fold)
-        except (MissingError, DataError) as error:
-            run.omit(f"{heatmaps.heatmap_name(expression, network, fold)}, unstretched", error)
-            return heatmaps.read_gray(folder, expression, network, fold)
-
     if subjects is not None:
         known = subjects.reliability[np.isfinite(subjects.reliability)]
         if (known < _RELIABLE).any():
@@ -74,7 +67,7 @@ def statistics(experiment: Experiment, run: Run, *, resamples: int = SUBJECT_RES
                 "more faces."
             )
 
-    tables = assess(found, seed=experiment.seed, subjects=subjects, unstretched=unstretched)
+    tables = assess(found, seed=experiment.seed, subjects=subjects)
     run.write(experiment.statistics_folder, {name: tables[name] for name in TABLES}, items=1)
 
 

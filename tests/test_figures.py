@@ -151,7 +151,6 @@ def _densities(networks):
     return cells
 
 
-VARIANTS = ("as set", "other samples", "hidden mean", "hidden blur", "15 superpixels", "facial regions")
 LAYERS = {"total": 8, "photometric": 0.25, **{f"au{number:02d}": 1 for number in range(1, 9)}}
 LAYERS = {name: np.full((112, 112), value, np.float32) for name, value in LAYERS.items()}
 MOVED = {name: np.linspace(0, place + 1, 275 * 224).reshape(SHAPE) for place, name in enumerate(EKMAN)}
@@ -244,10 +243,6 @@ GALLERY = {
         note="own 0.234, others 0.123, difference 0.100 [0.050, 0.150]\np = 0.012 over all relabellings",
     ),
     "confusion": lambda: figures.confusion_matrices({net: np.eye(6) * 9 + 1 for net in NETWORKS}),
-    "sensitivity": lambda: figures.sensitivity_matrices(
-        {(net, name): _correlations(VARIANTS).abs().to_numpy() for net in ("WeiNet", "MobileNetV3Large")
-         for name in EKMAN if (net, name) != ("WeiNet", "Anger")}, VARIANTS, title="Sensitivity",
-    ),
     "learning": lambda: figures.learning_curves(_curves()),
     "erasing": lambda: figures.erasure_curves(
         _erasing([*NAMES, "random", "centre"]), np.linspace(0, 1, 21), titles=NAMES, title="MobileNetV3Large"

@@ -80,7 +80,7 @@ def test_which_hidden_colours_lime_can_describe(made):
     fits = []
     for row in faces.itertuples():
         record = PerturbationRecord.load(study.record_path("WeiNet", row.fold, row.image_id))
-        half = quality._halves(record, None)[AS_SET]
+        half = quality._first_samples(record, None)
         target = index(row.expression)
         fits.append((lime(half, target).r2, quality.unseen_r2(study, half, target)))
     np.testing.assert_allclose(table.loc["black", ["r2", "r2_unseen"]].astype(float), np.mean(fits, axis=0))
@@ -91,12 +91,6 @@ def test_which_hidden_colours_lime_can_describe(made):
 
 def test_faces_explained_again(made):
     study, _ = made
-    matrices, ways = quality.sensitivity_matrices(study)
-    assert ways[2:5] == ("hidden mean", "hidden blur", "hidden superpixel_mean") and len(matrices) == 2
-    variants = (*ways, UNTRAINED)
-    table = read_quality(study, "sensitivity")
-    assert set(table["faces"]) == {2}
-    assert len(table) == 2 * len(variants) * (len(variants) - 1) / 2
     untrained = read_quality(study, "untrained")
     assert untrained["expression"].tolist() == ["anger", "fear"] and set(untrained["faces"]) == {2}
     assert untrained["pearson"].between(-1, 1).all()
@@ -107,7 +101,7 @@ def test_faces_explained_again(made):
     maps = []
     for row in quality._faces_again(study, "WeiNet").query("expression == 'fear'").itertuples():
         record = PerturbationRecord.load(study.record_path("WeiNet", row.fold, row.image_id))
-        half = lime(quality._halves(record, None)[AS_SET], 2)
+        half = lime(quality._first_samples(record, None), 2)
         points = read_arrays(study.faces_folder / "landmarks" / f"{row.image_id}.npz")["points"]
         maps.append(normalise(np.maximum(half.map, 0), points))
     np.testing.assert_allclose(heatmaps["WeiNet", "fear"][AS_SET], np.mean(maps, axis=0), atol=1e-6)
@@ -122,21 +116,10 @@ def test_a_second_run_makes_nothing_and_makes_good_what_is_damaged(made):
     entry = read_json(study.quality_folder / "run.json")
     parts = study.quality_folder / "parts"
     (parts / "curves-WeiNet_CV2.csv").unlink()
-    (parts / "sensitivity-WeiNet.csv").write_text("damaged")
+    (parts / "hidden-WeiNet.csv").write_text("damaged")
     run = run_steps(study, "quality")
     assert 0 < run.done < entry["done"] and run.skipped > 0
     assert contents(study.quality_folder) == bytes_before
-
-
-def test_the_halves_of_a_record_share_only_the_sample_that_keeps_all(made):
-    study, _ = made
-    record = PerturbationRecord.load(study.record_path("WeiNet", "CV1", "face_CV1_1"))
-    first, second = quality._halves(record, None).values()
-    assert len(first.samples) == len(second.samples) == SAMPLES // 2
-    assert first.samples[0].all() and second.samples[0].all()
-    assert np.array_equal(second.samples[1:], record.samples[SAMPLES // 2 : SAMPLES - 1])
-    assert list(quality._halves(record, SAMPLES)) == [AS_SET]
-    assert len(quality._halves(record, 2 * SAMPLES)[AS_SET].samples) == SAMPLES
 
 
 def test_models_with_one_prediction_and_models_that_are_gone_are_listed(tmp_path):

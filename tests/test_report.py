@@ -92,8 +92,7 @@ def test_pictures_and_tables_of_the_steps_are_copied_with_their_words(made):
         assert (made.report_folder / file).read_bytes() == source.read_bytes()
     assert all((made.report_folder / file).stat().st_size for files in linked.values() for file in files)
     alts = re.findall(r'<img src="figures/[^>]*alt="([^"]*)"', "".join(texts.values()))
-    assert alts and all(len(alt) > 20 for alt in alts)
-    assert "Bars of accuracy: Upper 0." in texts["classification.html"]
+    assert "Accuracy on the test folds" in alts
     assert sum(path.stat().st_size for path in made.report_folder.rglob("*.*")) < 5e6
 
 

@@ -13,7 +13,7 @@ from ekman_expressions.core.files import read_csv, read_json
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 ARTEFACTS = ("datasets", "models", "results", "heatmaps", "barplots", "dendograms")
-TIMES = ("run.json", "_training.json", "training.csv", "cost.csv", "explainers.html", "provenance.html")
+TIMES = ("run.json", "_training.json", "provenance.html")
 
 
 def _run(*command: str) -> str:

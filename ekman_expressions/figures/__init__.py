@@ -31,7 +31,6 @@ from ekman_expressions.figures.matrices import (
     annotated_matrix,
     confusion_matrices,
     dendrogram,
-    sensitivity_matrices,
 )
 from ekman_expressions.figures.walls import (
     agreement_wall,
@@ -48,7 +47,7 @@ __all__ = (
     + ["barplot", "interval_dots", "score_intervals"]
     + ["area_curves", "erasure_curves", "learning_curves", "reliability_boxes"]
     + ["alignment_page", "causal_layers", "explained_face", "explained_faces", "explanation", "warp"]
-    + ["annotated_matrix", "confusion_matrices", "dendrogram", "sensitivity_matrices"]
+    + ["annotated_matrix", "confusion_matrices", "dendrogram"]
     + ["agreement_wall", "atlas", "causal_wall", "heatmap_figure", "heatmap_wall", "masks_wall"]
     + ["region_faces"]
 )

@@ -122,7 +122,7 @@ def span(counts: Iterable[float]) -> str:
     return f"{low:.0f}" if low == high else f"{low:.0f} to {high:.0f}"
 
 
-def save(figure: Figure, path: Path, *, caption: str = "", alt: str = "") -> None:
+def save(figure: Figure, path: Path, *, caption: str = "") -> None:
     """Write a figure atomically, in the format of the suffix; equal figures give equal bytes.
 
     Parameters
@@ -130,13 +130,13 @@ def save(figure: Figure, path: Path, *, caption: str = "", alt: str = "") -> Non
     figure : matplotlib.figure.Figure
     path : Path
         Ends in .png, .svg or .pdf.
-    caption, alt : str
-        How to read it, and what it shows in words for readers who do not see it: written, with its
-        title, into a PNG as the texts Comment, Description and Title. The report shows them.
+    caption : str
+        How to read it: written, with its title, into a PNG as the texts Comment and Title. The report
+        shows them.
     """
     import matplotlib
 
-    texts = {"Title": figure.get_suptitle().replace("\n", " "), "Comment": caption, "Description": alt}
+    texts = {"Title": figure.get_suptitle().replace("\n", " "), "Comment": caption}
     # None: what each format would note about the time and the program.
     noted: Mapping[str, dict[str, Any]] = {
         ".png": {"Software": None, **{name: text for name, text in texts.items() if text}},

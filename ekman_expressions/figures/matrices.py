@@ -24,12 +24,10 @@ from ekman_expressions.figures._style import (
     PALETTE,
     SIGNED,
     UNSIGNED,
-    _bare,
     _colour_bar,
     _group_colour,
     _group_entries,
     _legend,
-    _mark_missing,
     _new_figure,
     _panels,
     _require,
@@ -156,57 +154,6 @@ def confusion_matrices(
     _colour_bar(figure, shown, grid, "% of the row")
     figure.supxlabel("predicted")
     figure.supylabel("true")
-    return figure
-
-
-@_styled
-def sensitivity_matrices(
-    matrices: Mapping[tuple[str, str], np.ndarray], variants: Sequence[str], *, title: str = ""
-) -> Figure:
-    """Draw the correlations of maps that were made in different ways, as a grid of matrices.
-
-    Parameters
-    ----------
-    matrices : dict of (row, column) to (V, V) ndarray of float, range [-1, 1]
-        E.g. by network and expression; NaN where there is none.
-    variants : sequence of V str
-        The ways; they are numbered at the axes, and named beside the first matrix of each row.
-    """
-    _require(matrices, "correlations")
-    rows, columns = (list(dict.fromkeys(key[axis] for key in matrices)) for axis in (0, 1))
-    count = len(variants)
-    for matrix in matrices.values():
-        if matrix.shape != (count, count):
-            raise DataError(f"A matrix of {count} variants must be square, but got {matrix.shape}.")
-    named = 0.062 * (max(map(len, variants)) + 4) + 0.7
-    side = min(max(0.14 * count, 0.8), (PAGE - named - 0.6) / len(columns))
-    # Names and numbers of variants are in letters of 9 points: rows are as high as these need.
-    high = max(side, 0.14 * count)
-    figure = _new_figure(side * len(columns) + named + 0.6, (high + 0.1) * len(rows) + 0.6, title)
-    grid = figure.subplots(len(rows), len(columns), squeeze=False)
-    shown = None
-    numbers = [str(number) for number in range(1, count + 1)]
-    every = max(1, int(np.ceil(0.16 * count / side)))
-    for (r, c), axes in np.ndenumerate(grid):
-        matrix = matrices.get((rows[r], columns[c]))
-        _bare(axes)
-        if r == 0:
-            axes.set_title(columns[c], fontsize=9)
-        if c == 0:
-            axes.set_ylabel(rows[r], fontweight="bold")
-            axes.set_ylim(count - 0.5, -0.5)
-            axes.set_yticks(range(count), [f"{n}  {text}" for n, text in zip(numbers, variants, strict=True)])
-            axes.tick_params(length=0)
-        if matrix is None:
-            _mark_missing(axes)
-            continue
-        axes.set_facecolor(MISSING)
-        shown = axes.imshow(matrix, vmin=0, vmax=1, aspect="auto")
-        if r == len(rows) - 1:
-            axes.set_xticks(range(0, count, every), numbers[::every])
-        axes.tick_params(length=0)
-    if shown is not None:
-        _colour_bar(figure, shown, grid, "correlation of the maps")
     return figure
 
 

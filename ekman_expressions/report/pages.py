@@ -406,7 +406,7 @@ def _picture(path: Path, folder: Path, step: str) -> dict[str, Any]:
         "name": name,
         "title": title,
         "caption": texts.get("Comment", ""),
-        "alt": texts.get("Description", title),
+        "alt": title,
         "width": size[0],
         "height": size[1],
         "file": _copy(path, folder / "figures" / f"{name}.png"),

@@ -73,14 +73,8 @@ def dendrograms(experiment: Experiment, run: Run) -> None:
         first, second = np.array(names)[rows], np.array(names)[columns]
         leaf_pairs = pd.DataFrame({"first": first, "second": second, "distance": matrix[rows, columns]})
         if len(maps) > 2:
-            order = leaf_pairs.sort_values("distance", kind="stable")
-            near, far = (order.iloc[place] for place in (0, -1))
-            alt = (
-                f"Dendrogram of {len(maps)} heatmaps. Most alike: {near['first']} and {near['second']} "
-                f"({near['distance']:.3f}); least: {far['first']} and {far['second']} ({far['distance']:.3f})."
-            )
             figure = figures.dendrogram(tree, names, groups=groups, support=support, title=heading)
-            figures.save(figure, folder / file, caption=_CAPTION, alt=alt)
+            figures.save(figure, folder / file, caption=_CAPTION)
             run.made(folder / file)
         else:
             (folder / file).unlink(missing_ok=True)

@@ -11,11 +11,11 @@ from tqdm import tqdm
 
 from ekman_expressions.core.errors import DataError, MissingError, ModelError, check_range
 from ekman_expressions.core.expressions import EXPRESSIONS
-from ekman_expressions.core.files import read_csv, require, write_csv
+from ekman_expressions.core.files import read_csv, require
 from ekman_expressions.core.seeds import derive_seed, generator
 from ekman_expressions.faces.folders import check_ids
 from ekman_expressions.measures import fold_of
-from ekman_expressions.study import models, prepared, training
+from ekman_expressions.study import models, prepared
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.provenance import Run, _finished_entry
 from ekman_expressions.zoo.model import Model
@@ -36,8 +36,7 @@ def evaluation(experiment: Experiment, run: Run) -> None:
     """Query each model about the faces of its test fold, and choose the faces to explain.
 
     Writes ``predictions/<network>_<fold>.csv`` as each model is done, then ``predictions.csv`` (all of
-    them), ``accuracy_by_fold.csv``, ``accuracy.csv`` (means over folds), ``report.csv`` (per expression),
-    ``confusion.csv``, ``training.csv`` and ``explained.csv``. Models that were not trained, cannot be loaded or
+    them), ``accuracy_by_fold.csv``, ``accuracy.csv`` (means over folds), ``confusion.csv`` and ``explained.csv``. Models that were not trained, cannot be loaded or
     predict no probabilities are left out; `ModelError` if none remains.
     """
     for remark in models._own_notes(experiment):
@@ -62,14 +61,15 @@ def evaluation(experiment: Experiment, run: Run) -> None:
     others = predictions[~predictions["predicted"].isin(expressions)]
     for model, count in (others["network"] + "_" + others["fold"]).value_counts(sort=False).items():
         run.note(f"{model}: {count} faces were taken for {none_of(expressions)}; they are no positives")
-    found = _tables(predictions, expressions)
-    if experiment.trained_networks:
-        # Reads the accuracies of the test folds.
-        write_csv(experiment.evaluation_folder / "accuracy_by_fold.csv", found["accuracy_by_fold"])
-        found["training"] = training.training_summary(experiment)
-    positives = experiment.explanation.positives
-    found["explained"] = _choose_positives(predictions, positives, expressions, seed=experiment.seed)
-    run.write(experiment.evaluation_folder, found)
+    scores, positives = _accuracy_by_fold(predictions, expressions), experiment.explanation.positives
+    tables = {
+        "predictions": predictions,
+        "accuracy_by_fold": scores,
+        "accuracy": scores.groupby("network", sort=False)[list(SCORES)].mean().reset_index(),
+        "confusion": _confusion(predictions, expressions),
+        "explained": _choose_positives(predictions, positives, expressions, seed=experiment.seed),
+    }
+    run.write(experiment.evaluation_folder, tables)
 
 
 def _predict_model(
@@ -195,8 +195,15 @@ def read_confusion(experiment: Experiment) -> dict[str, np.ndarray]:
     (C, C) ndarray of int: shown expression by row, predicted by column; (C, C + 1) with the column
     `none_of` them last, where a network's models take images for a further class.
     """
-    table = _read(_evaluated(experiment) / "confusion.csv", ("network", "expression", "predicted", "images"))
-    matrices, expressions = {}, experiment.expressions
+    columns = ("network", "expression", "predicted", "images")
+    return confusion_matrices(
+        _read(_evaluated(experiment) / "confusion.csv", columns), experiment.expressions
+    )
+
+
+def confusion_matrices(table: pd.DataFrame, expressions: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """Return the table of confusions as a matrix per network; see `read_confusion`."""
+    matrices = {}
     for network, rows in table.groupby("network", sort=False):
         counts = rows.pivot(index="expression", columns="predicted", values="images")
         classes = [name for name in (*expressions, none_of(expressions)) if name in counts]
@@ -218,17 +225,6 @@ def _check(probabilities: np.ndarray, model: str, expressions: tuple[str, ...]) 
             f"{model} predicted NaN or infinity for {wrong} of {len(probabilities)} images. "
             "Delete it and train it again, at a lower learning rate."
         )
-
-
-def _tables(predictions: pd.DataFrame, expressions: Sequence[str]) -> dict[str, pd.DataFrame]:
-    scores = _accuracy_by_fold(predictions, expressions)
-    return {
-        "predictions": predictions,
-        "accuracy_by_fold": scores,
-        "accuracy": scores.groupby("network", sort=False)[list(SCORES)].mean().reset_index(),
-        "report": _report(predictions, expressions),
-        "confusion": _confusion(predictions, expressions),
-    }
 
 
 def _evaluated(experiment: Experiment) -> Path:
@@ -259,33 +255,15 @@ def _accuracy_by_fold(predictions: pd.DataFrame, expressions: Sequence[str] = EX
     return pd.DataFrame(scores, columns=["network", "fold", *SCORES])
 
 
-def _report(predictions: pd.DataFrame, expressions: Sequence[str] = EXPRESSIONS) -> pd.DataFrame:
-    """Score each model on each expression, which `images` show; 0 / 0 counts as 0."""
-    from sklearn.metrics import precision_recall_fscore_support
-
-    tables = []
-    for (network, fold), rows in predictions.groupby(["network", "fold"], sort=False):
-        precision, recall, f1, images = precision_recall_fscore_support(
-            rows["expression"], rows["predicted"], labels=expressions, zero_division=0
-        )
-        scores = {"precision": precision, "recall": recall, "f1": f1, "images": images}
-        tables.append(pd.DataFrame({"network": network, "fold": fold, "expression": expressions, **scores}))
-    return pd.concat(tables, ignore_index=True)
-
-
 def _confusion(predictions: pd.DataFrame, expressions: tuple[str, ...] = EXPRESSIONS) -> pd.DataFrame:
     """Count how often each expression was taken for each, and for `none_of` them where a model does that."""
-    from sklearn.metrics import confusion_matrix
-
-    tables = []
+    tables, none = [], none_of(expressions)
+    known = predictions["predicted"].isin(expressions)
+    predictions = predictions.assign(predicted=predictions["predicted"].where(known, none))
     for network, rows in predictions.groupby("network", sort=False):
-        none = none_of(expressions)
-        predicted = rows["predicted"].where(rows["predicted"].isin(expressions), none)
-        classes = expressions if predicted.isin(expressions).all() else (*expressions, none)
-        # No image shows none of them: that row of the square matrix is empty.
-        counts = confusion_matrix(rows["expression"], predicted, labels=classes)[: len(expressions)]
-        pairs = pd.MultiIndex.from_product([expressions, classes], names=["expression", "predicted"])
-        table = pd.DataFrame({"images": counts.ravel()}, index=pairs).reset_index()
-        table.insert(0, "network", network)
-        tables.append(table)
+        classes = [*expressions, *({none} & set(rows["predicted"]))]
+        cells = pd.MultiIndex.from_product([expressions, classes], names=["expression", "predicted"])
+        counts = rows.groupby(cells.names).size().reindex(cells, fill_value=0).reset_index(name="images")
+        counts.insert(0, "network", network)
+        tables.append(counts)
     return pd.concat(tables, ignore_index=True)

@@ -147,14 +147,6 @@ class TrainingSettings(_Part):
     seeds: int = Field(1, ge=1)
     """Trainings per network and fold, each a draw of its own (initial weights, order of the images, dropout):
     models ``WeiNet_CV1``, ``WeiNet_CV1_S1``, ... Networks are then compared over folds and seeds."""
-    validation: Literal["none", "test", "subjects"] = "none"
-    """``none``: the epochs are fixed, nothing is watched. ``test``: loss and accuracy on the test fold,
-    which the study watched, are logged after each epoch and decide nothing. ``subjects``: some training
-    subjects are held out; training stops when the loss on them no longer falls, and keeps the best epoch."""
-    validation_fraction: float = Field(0.2, ge=1e-6, le=0.9)
-    """Share of the training subjects that are held out with ``subjects``; at least one."""
-    patience: int = Field(3, ge=1)
-    """With ``subjects``: epochs without a new lowest loss after which training stops."""
     augment: Literal["none", "flips", "all"] = "none"
     """Show the training images randomly flipped (``flips``), or also turned, shifted and in another contrast
     (``all``)."""
@@ -240,10 +232,9 @@ class ExplanationSettings(_Part):
     """Ridge penalty of LIME's surrogate."""
     quality_faces: int = Field(10, ge=1, json_schema_extra=_CHANGES_NOTHING)
     """Faces per network and expression that the step "quality" explains again: with an untrained copy of
-    the network, other hidden colours and other superpixels."""
+    the network, and with other hidden colours."""
     quality_samples: int | None = Field(None, ge=2, json_schema_extra=_CHANGES_NOTHING)
-    """Copies for each such explanation; None: half of `samples`, so that the other half tells what other
-    samples alone would change."""
+    """Copies for each such explanation; None: half of `samples`."""
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     """In which Keras models and torch modules predict; gradients are computed in 32 bits."""
 

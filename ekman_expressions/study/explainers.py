@@ -1,8 +1,7 @@
-"""The step "explainers": how far other explainers agree with the one in use, and what they cost."""
+"""The step "explainers": how far other explainers agree with the one in use."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from itertools import combinations
 
@@ -10,31 +9,23 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from ekman_expressions.core.errors import DataError, MissingError, ModelError, SettingsError
+from ekman_expressions.core.errors import DataError, MissingError
 from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import read_arrays, read_csv, require
-from ekman_expressions.explainers import EXPLAINERS, face_parts, part_segments
+from ekman_expressions.explainers import face_parts, part_segments
 from ekman_expressions.explainers.facial_regions import _region_names, _region_segments
 from ekman_expressions.measures.known_answers import AGREEMENT, causal_agreement, part_masses
 from ekman_expressions.measures.scores import AVERAGE
 from ekman_expressions.study import evaluation, prepared
 from ekman_expressions.study.experiment import Experiment
-from ekman_expressions.study.explanations import (
-    load_model,
-    query,
-    read_explanation,
-    settings_of_explainer,
-)
+from ekman_expressions.study.explanations import read_explanation
 from ekman_expressions.study.provenance import Run
 from ekman_expressions.study.scores import read_scores
-from ekman_expressions.zoo.model import Model
 
 TABLES: dict[str, tuple[str, ...]] = {
     "ranking": ("explainer", "network", "iou", "rank"),
     "rank_correlations": ("first", "second", "networks", "spearman"),
     "heatmap_correlations": ("network", "expression", "faces", "first", "second", "correlation"),
-    # Images that go through the model, whether gradients are taken too, and seconds per image.
-    "cost": ("explainer", "network", "passes", "gradients", "seconds"),
     # With 'facial_regions' only; the network `ALL` stands for all of them together.
     "facial_regions/regions": ("network", "expression", "region", "faces", "importance", "standard_error"),
     # With 'causal' only: how far each explainer agrees with it, per face; the Shapley values of each face's parts.
@@ -74,7 +65,6 @@ def explainers(experiment: Experiment, run: Run) -> None:
         "ranking": ranking,
         "rank_correlations": of_ranks,
         "heatmap_correlations": of_heatmaps.reindex(columns=TABLES["heatmap_correlations"]),
-        "cost": _measure_cost(experiment, names, run),
     }
     if "facial_regions" in names:
         tables["facial_regions/regions"] = _region_table(experiment.explained_by("facial_regions"), run)
@@ -195,49 +185,6 @@ def _correlate(experiment: Experiment, run: Run) -> Iterator[pd.DataFrame]:
         table = _correlations(pd.DataFrame({name: mean.ravel() for name, mean in means.items()}), "pearson")
         table = table.rename(columns={"pearson": "correlation"})
         yield table.assign(network=network, expression=expression, faces=faces)
-
-
-def _measure_cost(experiment: Experiment, names: tuple[str, ...], run: Run) -> pd.DataFrame:
-    """Explain one face of each network by each explainer twice, so that compiling does not count, and time
-    the second.
-    """
-    rows = []
-    explained = evaluation.read_explained(experiment.explained_by("lime"))
-    for network in tqdm(experiment.networks, desc="Measuring the cost", unit="network"):
-        faces = explained[explained["network"] == network]
-        if not len(faces):
-            run.omit(f"cost of {network}", "none of its faces are explained")
-            continue
-        # The first face that LIME has a record of, or else the first.
-        lime = experiment.explained_by("lime")
-        there = [lime.record_path(row.network, row.fold, row.image_id).exists() for row in faces.itertuples()]
-        face = faces.iloc[there.index(True) if any(there) else 0]
-        try:
-            model = load_model(lime, network, face["fold"])
-        except (DataError, MissingError, ModelError) as error:
-            run.omit(f"cost of {network}", error)
-            continue
-        for name in names:
-            which = network, face["fold"], face["image_id"], face["expression"]
-            try:
-                _cost_of(experiment.explained_by(name), model, *which)
-                start = time.perf_counter()
-                passes = _cost_of(experiment.explained_by(name), model, *which)
-            except (DataError, MissingError, ModelError, SettingsError) as error:
-                run.omit(f"cost of {name} on {network}", error)
-                continue
-            rows.append((name, network, passes, EXPLAINERS[name].gradients, time.perf_counter() - start))
-    return pd.DataFrame(rows, columns=list(TABLES["cost"]))
-
-
-def _cost_of(experiment: Experiment, model: Model, *which: str) -> int:
-    """Explain a face, and return how many images went through the model."""
-    explainer, target = EXPLAINERS[experiment.explanation.explainer], experiment.expressions.index(which[3])
-    if explainer.records_of != explainer.name:
-        read_explanation(experiment, *which)
-        return 0
-    stored = query(experiment, model, *which)
-    return explainer.estimate(stored, target, settings_of_explainer(experiment)).passes
 
 
 def _region_table(experiment: Experiment, run: Run) -> pd.DataFrame:

@@ -30,7 +30,8 @@ def load_model(experiment: Experiment, network: str, fold: str, precision: str =
     ModelError
         If the file is damaged.
     """
-    _check_model(experiment, network, fold)
+    check_option(network, "network", experiment.networks)
+    check_option(fold, "fold", experiment.folds)
     if network in experiment.models:
         found = _read_model(experiment.models[network], network, fold, precision)
         found.name = f"{network}_{fold}"
@@ -48,12 +49,6 @@ def load_model(experiment: Experiment, network: str, fold: str, precision: str =
             "Delete it and run the step 'training' again."
         )
     return as_model(model, name=f"{network}_{fold}", classes=experiment.expressions, precision=precision)
-
-
-def _check_model(experiment: Experiment, network: str, fold: str) -> None:
-    """Raise `SettingsError` unless the experiment has the network and the fold."""
-    check_option(network, "network", experiment.networks)
-    check_option(fold, "fold", experiment.folds)
 
 
 def _own_files(experiment: Experiment) -> dict[str, Path]:

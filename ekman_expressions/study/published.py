@@ -19,7 +19,7 @@ from ekman_expressions.core.files import read_csv, sha256
 from ekman_expressions.facespace.masks import read_mask
 from ekman_expressions.measures.heatmap_set import _known_figures, read_heatmaps
 from ekman_expressions.measures.scores import AVERAGE, METRICS, score_heatmaps, summarise
-from ekman_expressions.study.experiment import Experiment, find_root
+from ekman_expressions.study.experiment import find_root
 
 _TOLERANCE = 5e-5
 """The published numbers have four decimals."""
@@ -72,35 +72,6 @@ def scores() -> pd.DataFrame:
 def accuracy() -> pd.DataFrame:
     """Return the published accuracy, macro precision, recall and F1 of each network."""
     return _table("published_accuracy.csv")
-
-
-def accuracy_beside(table: pd.DataFrame) -> pd.DataFrame:
-    """Put the published accuracy and macro F1 beside those of a run of the study.
-
-    Returns
-    -------
-    DataFrame
-        ``network``, and for each of the two scores itself, ``<score>_published`` and ``<score>_difference``
-        (the run's minus the published one), empty where the study has no such network.
-    """
-    scores = ["accuracy", "macro_f1"]
-    both = table[["network", *scores]].merge(
-        accuracy()[["network", *scores]], "left", on="network", suffixes=("", "_published")
-    )
-    for score in scores:
-        both[f"{score}_difference"] = both[score] - both[f"{score}_published"]
-    ends = ("", "_published", "_difference")
-    return both[["network", *(f"{score}{end}" for score in scores for end in ends)]]
-
-
-def follows_the_study(experiment: Experiment) -> bool:
-    """Whether an experiment trains as the preset 'paper' does: its databases, folds and numbers."""
-    paper = Experiment.preset("paper")
-    return (
-        set(experiment.faces.datasets) == set(paper.faces.datasets)
-        and experiment.faces.folds == paper.faces.folds
-        and experiment.training == paper.training
-    )
 
 
 def _released_files() -> dict[str, str]:

@@ -1,11 +1,11 @@
-"""The step "quality": how good the explanations are, in six tables."""
+"""The step "quality": how good the explanations are, in five tables."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import lru_cache, partial, reduce
-from itertools import combinations, product
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -59,10 +59,6 @@ _QUALITY_TABLES: dict[str, tuple[str, ...]] = {
         *("explainer", "network", "expression", "faces", "pearson"),
         *("iou_trained", "iou_untrained"),
     ),
-    "sensitivity": (
-        *("explainer", "network", "expression", "first", "second", "faces"),
-        "correlation",
-    ),
 }
 """The tables, ``quality/<name>.csv``, and their columns."""
 
@@ -75,14 +71,14 @@ DESCRIBED = 0.5
 _FEWEST_FACES = 10
 """With fewer faces, curves are not averaged into a table."""
 
-AS_SET, OTHER_SAMPLES, UNTRAINED = "as set", "other samples", "untrained"
+AS_SET, UNTRAINED = "as set", "untrained"
 _POINTS = tuple(f"{kind}_{share:.2f}" for kind in ("deletion", "insertion") for share in CURVE_SHARES)
 _COLOURS = {"black": 0.0, "mean": "mean", "blur": "blur", "superpixel_mean": "superpixel_mean"}
 # All curves together take about this share of the forward passes that LIME took for the same model, but those
 # of `_FEWEST_FACES` faces of each network are always drawn.
 _SHARE = 0.1
 _STEPS = 8
-_AGAIN = ("untrained", "sensitivity", "hidden", "heatmaps")
+_AGAIN = ("untrained", "hidden", "heatmaps")
 _FAILURES = (DataError, MissingError, ModelError)
 _Cell = tuple[str, str]
 
@@ -99,8 +95,6 @@ def quality(experiment: Experiment, run: Run) -> None:
       centre; ``erasing`` averages them, where there are `_FEWEST_FACES` faces.
     - ``untrained``: heatmaps of untrained copies of the networks, of ``explanation.quality_faces``
       faces per network and expression, against those of the trained ones.
-    - ``sensitivity``: the same faces, when other samples are drawn, hidden superpixels look otherwise,
-      or the superpixels are others.
     - ``hidden``: how well LIME describes each network by what hidden superpixels look like; the same faces.
     """
     tables: dict[str, list[pd.DataFrame]] = {name: [] for name in _QUALITY_TABLES}
@@ -158,23 +152,6 @@ def read_untrained_heatmaps(experiment: Experiment) -> dict[tuple[str, str], dic
                 expression, _, variant = key.partition(" ")
                 found.setdefault((network, expression), {})[variant] = heatmap
     return found
-
-
-def sensitivity_matrices(
-    experiment: Experiment,
-) -> tuple[dict[tuple[str, str], np.ndarray], tuple[str, ...]]:
-    """Read the mean correlations of faces' maps that were made in V ways, by the explainer in use: by
-    (network, expression) a (V, V) matrix, NaN where there is none; and the ways, no untrained copy."""
-    names = (AS_SET, OTHER_SAMPLES, *_variants(experiment))
-    table = read_quality(experiment, "sensitivity")
-    table = table[table["explainer"] == experiment.explanation.explainer]
-    matrices = {}
-    for cell, rows in table.groupby(["network", "expression"], sort=False):
-        wide = rows.pivot(index="first", columns="second", values="correlation").reindex(names, columns=names)
-        matrix = wide.fillna(wide.T).to_numpy(copy=True)
-        np.fill_diagonal(matrix, 1)
-        matrices[cell] = matrix
-    return matrices, names
 
 
 def _joined(parts: list[pd.DataFrame], columns: tuple[str, ...]) -> pd.DataFrame:
@@ -343,17 +320,15 @@ def _averaged(curves: pd.DataFrame, run: Run) -> list[pd.DataFrame]:
 
 def _explained_again(
     experiment: Experiment, network: str, load: Callable[[str], Model], run: Run
-) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, dict[str, np.ndarray]]:
+) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, np.ndarray]]:
     """Explain some of a network's faces in other ways: its parts of the tables `_AGAIN`. Explainers that take
     gradients explain untrained copies only.
     """
     rows = [EXPLAINERS[name] for name in compared(experiment)]
     names = [row.name for row in rows if row.records_of == "lime" or row.gradients]
-    # By explainer and expression: the mean map of each way, and the correlations of faces' maps.
     cells = product(names, experiment.expressions)
     means: dict[_Cell, dict[str, RunningMean]] = {cell: {} for cell in cells}
-    related: list[tuple] = []
-    fits: dict[str, list[tuple[float, float]]] = {}
+    fits: list[tuple[str, float, float]] = []
     faces = _faces_again(experiment, network)
     copies: list[Model | None] = []
     for row in tqdm(faces.itertuples(), desc=f"Explaining {network} again", unit="face", total=len(faces)):
@@ -366,37 +341,26 @@ def _explained_again(
         except _FAILURES as error:
             run.omit(f"{network}_{row.fold} {row.image_id}: explained again", error)
             continue
-        for colour, fit in of_face.items():
-            fits.setdefault(colour, []).append(fit)
-        for name, of_name in maps.items():
-            matrix = np.float32(_correlations(np.stack(list(of_name.values()))))
-            for way, found in of_name.items():
-                means[name, row.expression].setdefault(way, RunningMean()).add(found)
-            for (i, first), (j, second) in combinations(enumerate(of_name), 2):
-                related.append((name, row.expression, first, second, matrix[i, j]))
-    keys = ["explainer", "expression", "first", "second"]
-    correlated = pd.DataFrame(related, columns=[*keys, "value"]).groupby(keys)["value"].agg(["count", "mean"])
-    untrained, sensitivity, heatmaps = [], [], {}
+        fits += of_face
+        for (name, way), found in maps.items():
+            means[name, row.expression].setdefault(way, RunningMean()).add(found)
+    untrained, heatmaps = [], {}
     for (name, expression), of_cell in means.items():
-        about = (name, network, expression)
+        if name == experiment.explanation.explainer:
+            heatmaps |= {f"{expression} {way}": np.float32(mean.mean) for way, mean in of_cell.items()}
         if UNTRAINED in of_cell:
             pair = of_cell[AS_SET].mean, of_cell[UNTRAINED].mean
             regions = experiment.mask_regions.get(expression)
             ious = [_iou(heatmap, regions) for heatmap in pair]
             alike = _correlations(np.stack(pair))[0, 1]
-            untrained.append((*about, int(of_cell[UNTRAINED].weight), alike, *ious))
-        for pair in combinations(of_cell, 2):
-            sensitivity.append((*about, *pair, *correlated.loc[name, expression, *pair]))
-        if name == experiment.explanation.explainer:
-            kept = {way: mean for way, mean in of_cell.items() if way in (AS_SET, UNTRAINED)}
-            heatmaps |= {f"{expression} {way}": np.float32(mean.mean) for way, mean in kept.items()}
-    hidden = []
-    for colour in sorted(fits, key=[*_COLOURS, *fits].index):
-        # Where the prediction never varies there is none, which pandas leaves out.
-        r2, unseen = pd.DataFrame(fits[colour]).mean()
-        hidden.append((network, colour, len(fits[colour]), r2, unseen, unseen >= DESCRIBED))
-    frames = {"untrained": untrained, "sensitivity": sensitivity, "hidden": hidden}
-    return *(pd.DataFrame(rows, columns=_QUALITY_TABLES[name]) for name, rows in frames.items()), heatmaps
+            untrained.append((name, network, expression, int(of_cell[UNTRAINED].weight), alike, *ious))
+    # Where the prediction never varies there is no R², which pandas leaves out.
+    colours = pd.DataFrame(fits, columns=["hidden", "r2", "r2_unseen"]).groupby("hidden", sort=False)
+    hidden = colours.agg(faces=("r2", "size"), r2=("r2", "mean"), r2_unseen=("r2_unseen", "mean"))
+    hidden = hidden.loc[sorted(hidden.index, key=[*_COLOURS, *hidden.index].index)].reset_index()
+    hidden = hidden.assign(network=network, described=hidden["r2_unseen"] >= DESCRIBED)
+    columns = _QUALITY_TABLES
+    return pd.DataFrame(untrained, columns=columns["untrained"]), hidden[list(columns["hidden"])], heatmaps
 
 
 def _iou(heatmap: np.ndarray, regions: tuple[str, ...] | None) -> float:
@@ -431,82 +395,54 @@ def _untrained(
         return None
 
 
-def _variants(experiment: Experiment) -> dict[str, tuple[str, dict[str, Any]]]:
-    """Return ways that differ from the settings: whose query (none: same superpixels), and what changes."""
-    settings = experiment.explanation
-    others = {name: colour for name, colour in _COLOURS.items() if colour != settings.hidden}
-    return {
-        **{f"hidden {name}": ("", {"hidden": colour}) for name, colour in others.items()},
-        **{f"{n} superpixels": ("lime", {"segments": n}) for n in (15, 30, 60) if n != settings.segments},
-        "facial regions": ("facial_regions", {}),
-    }
-
-
 def _maps_of_face(
     experiment: Experiment, network: str, row: Any, names: list[str], model: Model, untrained: Model | None
-) -> tuple[dict[str, dict[str, np.ndarray]], dict[str, tuple[float, float]]]:
-    """Return a face's maps in face space by explainer and way; and by what is hidden by, LIME's R² and that
+) -> tuple[dict[tuple[str, str], np.ndarray], list[tuple[str, float, float]]]:
+    """Return a face's maps in face space by explainer and way; and what is hidden by, with LIME's R² and that
     on unseen samples."""
     settings, target = experiment.explanation, experiment.expressions.index(row.expression)
     image = prepared.read_faces(experiment, [row.image_id], experiment.side(network))[0]
     landmarks = prepared.read_landmarks(experiment, row.image_id)
-    seed = derive_seed(experiment.seed, "again", f"{network}_{row.fold}", row.image_id)
     behind = settings.hidden
     if behind == "neutral":
         behind = prepared.read_faces(experiment, [row.image_id], experiment.side(network), neutral=True)[0]
-
-    def query_again(first: PerturbationRecord, way: str, name: str, change: dict) -> PerturbationRecord:
-        if name:
-            values = settings_of_explainer(experiment.explained_by(name))
-            values |= {"samples": len(first.samples), "hidden": behind}
-            kinds = {"seed": derive_seed(seed, way), "landmarks": landmarks, "settings": values | change}
-            return EXPLAINERS[name].query(model, image, target, **kinds)
-        queried, hidden = untrained if way == UNTRAINED else model, change.get("hidden", behind)
-        predictions = queried.predict_hidden(image, first.segments, first.samples, hidden)
-        return replace(first, predictions=predictions, none=None)
-
     records: dict[str, PerturbationRecord] = {}
-    maps: dict[str, dict[str, np.ndarray]] = {}
+    maps: dict[tuple[str, str], np.ndarray] = {}
     for name in names:
         by = experiment.explained_by(name)
         explainer, options = EXPLAINERS[name], settings_of_explainer(by)
-        if explainer.records_of != "lime":
-            found = read_explanation(by, network, row.fold, row.image_id, row.expression)
-            explanations = {AS_SET: found}
-            if untrained is not None:
-                options |= {"hidden": behind} if "hidden" in options else {}
-                explained = explainer.explain(untrained, image[None], [target], seed=seed, **options)
-                explanations[UNTRAINED] = explained[0]
-        else:
+        if explainer.records_of == "lime":
             if not records:
                 path = by.record_path(network, row.fold, row.image_id)
-                records = _halves(PerturbationRecord.load(path), settings.quality_samples)
-                variants = _variants(experiment) | ({} if untrained is None else {UNTRAINED: ("", {})})
-                records |= {
-                    way: query_again(records[AS_SET], way, *variant) for way, variant in variants.items()
-                }
-            explanations = {
-                way: explainer.estimate(record, target, options) for way, record in records.items()
+                record = _first_samples(PerturbationRecord.load(path), settings.quality_samples)
+                ways = {way: (model, colour) for way, colour in _COLOURS.items() if colour != settings.hidden}
+                ways |= {} if untrained is None else {UNTRAINED: (untrained, behind)}
+                records = {AS_SET: record}
+                for way, (queried, hidden) in ways.items():
+                    predictions = queried.predict_hidden(image, record.segments, record.samples, hidden)
+                    records[way] = replace(record, predictions=predictions, none=None)
+            found = {
+                way: explainer.estimate(records[way], target, options)
+                for way in (AS_SET, UNTRAINED)
+                if way in records
             }
-        maps[name] = {
-            way: normalise(np.maximum(found.map, 0), landmarks) for way, found in explanations.items()
-        }
-    fits = {}
+        else:
+            found = {AS_SET: read_explanation(by, network, row.fold, row.image_id, row.expression)}
+            if untrained is not None:
+                options |= {"hidden": behind} if "hidden" in options else {}
+                seed = derive_seed(experiment.seed, "again", f"{network}_{row.fold}", row.image_id)
+                found[UNTRAINED] = explainer.explain(untrained, image[None], [target], seed=seed, **options)[0]
+        maps |= {(name, way): normalise(np.maximum(one.map, 0), landmarks) for way, one in found.items()}
+    fits = []
     for way, record in records.items():
-        if way == AS_SET or way.startswith("hidden "):
-            found = lime(record, target, kernel_width=settings.kernel_width, alpha=settings.alpha)
-            colour = settings.hides_by if way == AS_SET else way.removeprefix("hidden ")
-            fits[colour] = found.r2, unseen_r2(experiment, record, target)
+        if way != UNTRAINED:
+            fit = lime(record, target, kernel_width=settings.kernel_width, alpha=settings.alpha)
+            colour = settings.hides_by if way == AS_SET else way
+            fits.append((colour, fit.r2, unseen_r2(experiment, record, target)))
     return maps, fits
 
 
-def _halves(record: PerturbationRecord, samples: int | None) -> dict[str, PerturbationRecord]:
-    """Divide a record's samples in two of `samples` each (by default half): what other samples alone change."""
-    count = len(record.samples)
-    size = min(samples or max(count // 2, 2), count)
-    places = {AS_SET: np.arange(size), OTHER_SAMPLES: np.r_[0, size : min(2 * size - 1, count)]}
-    return {
-        way: replace(record, samples=record.samples[rows], predictions=record.predictions[rows])
-        for way, rows in places.items()
-        if len(rows) == size
-    }
+def _first_samples(record: PerturbationRecord, samples: int | None) -> PerturbationRecord:
+    """Return a record of so many of a record's samples, by default half."""
+    size = samples or max(len(record.samples) // 2, 2)
+    return replace(record, samples=record.samples[:size], predictions=record.predictions[:size])

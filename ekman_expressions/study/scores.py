@@ -72,11 +72,8 @@ def barplots(experiment: Experiment, run: Run) -> None:
         path = experiment.barplots_folder / file
         if table[value].notna().any():
             figure = figures.barplot(table, value=value, **options)
-            shown = table[table["expression"] == AVERAGE] if "panels" in options else table
-            means = shown.groupby(options["label"], sort=False)[value].mean().sort_values(ascending=False)
-            alt = ", ".join(f"{name} {score:.3f}" for name, score in means.items())
             caption = f"Bars: means. Points: {options.get('points', 'fold')}s."
-            figures.save(figure, path, caption=caption, alt=f"Bars of {options['axis_label']}: {alt}.")
+            figures.save(figure, path, caption=caption)
             run.made(path)
         else:
             run.omit(file, "there is no score to draw", path)

@@ -11,17 +11,15 @@ import pandas as pd
 
 from ekman_expressions.core.errors import DataError, MissingError, SettingsError
 from ekman_expressions.core.files import read_csv, read_json, require, sha256, write_csv, write_json
-from ekman_expressions.core.seeds import generator
 from ekman_expressions.measures import fold_of
 from ekman_expressions.study import prepared
 from ekman_expressions.study.execution import _run_tasks, _Task
 from ekman_expressions.study.experiment import Experiment
-from ekman_expressions.study.models import _check_model
 from ekman_expressions.study.provenance import Run
 from ekman_expressions.zoo import NETWORKS, saving, train
 from ekman_expressions.zoo.networks import _preprocessing_warning
 from ekman_expressions.zoo.saving import _FOLDS, REPOSITORY, _download, _file_name, _load_released, _origin
-from ekman_expressions.zoo.training import _HISTORY, _WATCHED, _effort, _stack_images
+from ekman_expressions.zoo.training import _HISTORY, _effort, _stack_images
 from ekman_expressions.zoo.weights import _weights_file
 
 if TYPE_CHECKING:
@@ -35,9 +33,9 @@ def training(experiment: Experiment, run: Run) -> None:
     """Train each network of an experiment on each fold; models that are there are skipped.
 
     Writes ``<network>_<fold>.keras`` (without optimiser state), ``<network>_<fold>_history.csv``
-    and ``<network>_<fold>_training.json`` (time and memory) into ``experiment.models_folder``,
-    and ``training.csv``, see `training_table`. A training that was interrupted resumes after
-    its last finished epoch. A model whose loss becomes NaN is left out, with the reason.
+    and ``<network>_<fold>_training.json`` (time and memory) into ``experiment.models_folder``. A training
+    that was interrupted resumes after its last finished epoch. A model whose loss becomes NaN is left out,
+    with the reason.
 
     Raises
     ------
@@ -64,8 +62,6 @@ def training(experiment: Experiment, run: Run) -> None:
     # What an interrupted or failed training can resume from.
     checkpoints = [_beside(experiment, *pair, "checkpoint.npz") for pair in trained]
     run.kept(*(path for path in checkpoints if path.exists()), items=0)
-    table = training_table(experiment).drop(columns="test_accuracy", errors="ignore")
-    run.write(experiment.models_folder, {"training": table})
     for note in _released_notes(experiment):
         run.note(note)
 
@@ -85,94 +81,82 @@ def _nothing_to_train(experiment: Experiment) -> str:
     return "" if experiment.trained_networks else "all models are the user's own: nothing to train"
 
 
-def _train_model(
-    experiment: Experiment, network: str, fold: str, note: Callable[[str], None] | None = None
-) -> pd.DataFrame:
-    """Train one network on all folds but one, write the model, last, and its learning curve, and return the
-    curve: no rows with released weights, which are only fetched and loaded.
+def _train_one(experiment: Experiment, network: str, fold: str) -> Run:
+    """Train one network on all folds but one, unless its model is there; write the learning curve, and the
+    model last. With released weights, the model is only fetched and loaded, and the curve has no rows.
     """
-    _check_model(experiment, network, fold)
+    run, path = Run(), experiment.model_path(network, fold)
+    checkpoint, history, took, source = (
+        _beside(experiment, network, fold, ending)
+        for ending in ("checkpoint.npz", "history.csv", "training.json", "source.json")
+    )
+    register = run.kept
+    if not path.exists():
+        register = run.made
+        if experiment.training.weights == "released":
+            model, curve = _released_model(experiment, network, fold), pd.DataFrame(columns=_HISTORY)
+        else:
+            model, curve, taken = _trained_model(experiment, network, fold, checkpoint, run.note)
+            with saving.disk_errors(took):
+                write_json(took, taken)
+        # The model comes last: where it is, all is there.
+        with saving.disk_errors(history):
+            write_csv(history, curve)
+        saving.save(model, path)
+    # Of a process that was killed between the model and the end, too.
+    saving._remove_checkpoint(checkpoint)
+    register(path, *(each for each in (history, took, source) if each.exists()))
+    return run
+
+
+def _trained_model(
+    experiment: Experiment, network: str, fold: str, checkpoint: Path, note: Callable[[str], None]
+) -> tuple[keras.Model, pd.DataFrame, dict[str, Any]]:
+    """Train one network, and return the model, its learning curve, and what that took."""
     settings = experiment.training
-    path = _beside(experiment, network, fold, "checkpoint.npz")
-    if settings.weights == "released":
-        model, curve = _released_model(experiment, network, fold), pd.DataFrame(columns=_HISTORY)
-    else:
-        try:
-            rows, watched = split(experiment, prepared.read_manifest(experiment), fold)
-        except DataError as error:
-            raise DataError(f"{network}_{fold} cannot be trained: {error}") from error
-        side = experiment.side(network)
-        trained = train(
-            network,
-            _faces(experiment, rows, side),
-            list(rows["expression"]),
-            classes=experiment.expressions,
-            validation=(_faces(experiment, watched, side), list(watched["expression"]))
-            if len(watched)
-            else None,
-            patience=settings.patience if settings.validation == "subjects" else None,
-            **settings.of(network),
-            batch_size=settings.batch_size,
-            augment=settings.augment,
-            weights=_initial_weights(experiment, network),
-            preprocessing=settings.preprocessing,
-            precision=settings.precision,
-            devices=settings.devices,
-            seed=experiment.seed,
-            fold=fold,
-            checkpoint=path,
-            note=note,
-        )
-        model, curve, seconds = trained.model, trained.curve, trained.seconds
-        taken = {
-            "images": len(rows),
-            "held_out_images": len(watched),
-            "best_epoch": trained.best_epoch,
-            "seconds": round(seconds, 3),
-            "images_per_second": round(len(rows) * len(curve) / seconds, 1) if seconds else None,
-        }
-        took = _beside(experiment, network, fold, "training.json")
-        with saving.disk_errors(took):
-            write_json(took, taken | _effort())
-    # The model comes last: where it is, all is there.
-    history = _beside(experiment, network, fold, "history.csv")
-    with saving.disk_errors(history):
-        write_csv(history, curve)
-    saving.save(model, experiment.model_path(network, fold))
-    saving._remove_checkpoint(path)
-    return curve
+    rows, _ = split(experiment, prepared.read_manifest(experiment), fold)
+    trained = train(
+        network,
+        _faces(experiment, rows, experiment.side(network)),
+        list(rows["expression"]),
+        classes=experiment.expressions,
+        **settings.of(network),
+        batch_size=settings.batch_size,
+        augment=settings.augment,
+        weights=_initial_weights(experiment, network),
+        preprocessing=settings.preprocessing,
+        precision=settings.precision,
+        devices=settings.devices,
+        seed=experiment.seed,
+        fold=fold,
+        checkpoint=checkpoint,
+        note=note,
+    )
+    seconds = trained.seconds
+    taken = {
+        "images": len(rows),
+        "seconds": round(seconds, 3),
+        "images_per_second": round(len(rows) * len(trained.curve) / seconds, 1) if seconds else None,
+    }
+    return trained.model, trained.curve, taken | _effort()
 
 
 def split(experiment: Experiment, manifest: pd.DataFrame, fold: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Choose the rows that a fold's models are trained on, and those that are watched, both sorted by image.
+    """Return the rows that a fold's models are trained on, and those that they are tested on, by image.
 
-    Watched are none, the test fold's, or with ``validation = "subjects"`` those of some of the other
-    subjects, the same for all networks, drawn by the experiment's seed. `DataError` if either cannot be.
+    Raises
+    ------
+    DataError
+        If there is none to train on.
     """
     # Sorted, so that the order of the manifest's rows changes nothing.
     rows, fold = manifest.sort_values("image_id"), fold_of(fold)
-    test, others = rows[rows["fold"] == fold], rows[rows["fold"] != fold]
-    if others.empty:
+    tested = rows["fold"] == fold
+    if tested.all():
         raise DataError(
-            f"{fold} has no image to train on: all {len(manifest)} are in {fold}. Use more subjects."
+            f"{fold} has no image to train on: all {len(rows)} are in {fold}. Use more subjects."
         )
-    settings = experiment.training
-    if settings.validation == "none":
-        return others, others.iloc[:0]
-    if settings.validation == "test":
-        if test.empty:
-            raise DataError(f'{fold} has no image to watch. Set training.validation = "none".')
-        return others, test
-    subjects = sorted(others["subject"].unique())
-    if len(subjects) < 2:
-        raise DataError(
-            f"{fold} has only one subject to train on, {subjects[0]}: none can be held out. Use more "
-            'subjects, or set training.validation = "none".'
-        )
-    count = min(max(1, round(settings.validation_fraction * len(subjects))), len(subjects) - 1)
-    chosen = generator(experiment.seed, "validation", fold).choice(len(subjects), count, replace=False)
-    held_out = others["subject"].isin([subjects[number] for number in chosen])
-    return others[~held_out], others[held_out]
+    return rows[~tested], rows[tested]
 
 
 def _faces(experiment: Experiment, rows: pd.DataFrame, side: int) -> np.ndarray:
@@ -185,36 +169,17 @@ def _faces(experiment: Experiment, rows: pd.DataFrame, side: int) -> np.ndarray:
     return _stack_images(chunks, (len(names), side, side, 3), experiment.models_folder)
 
 
-def _train_one(experiment: Experiment, network: str, fold: str) -> Run:
-    """Train one model, unless it is there."""
-    run = Run()
-    place = experiment, network, fold
-    if experiment.model_path(network, fold).exists():
-        register = run.kept
-        # Left when the process was killed between the model and the end.
-        saving._remove_checkpoint(_beside(*place, "checkpoint.npz"))
-    else:
-        _train_model(*place, run.note)
-        register = run.made
-    beside = [_beside(*place, ending) for ending in ("history.csv", "training.json", "source.json")]
-    register(experiment.model_path(network, fold), *(path for path in beside if path.exists()))
-    return run
-
-
 def _look_ahead(experiment: Experiment, manifest: pd.DataFrame, run: Run) -> None:
     """Find what would stop the last of the models now, and note what does not."""
     for fold in experiment.face_folds:
-        try:
-            rows, _ = split(experiment, manifest, fold)
-        except DataError as error:
-            raise DataError(f"No model of {experiment.name} was trained: {error}") from error
+        rows, _ = split(experiment, manifest, fold)
         lacking = set(experiment.expressions) - set(rows["expression"])
         if lacking:
             run.note(f"{fold}: no image of {', '.join(sorted(lacking))} to train on")
 
 
-_EFFORT = ("images", "held_out_images", "seconds", "images_per_second", "peak_memory_mb", "gpu_memory_mb")
-"""What a training took: images trained and watched on, time and memory."""
+_EFFORT = ("images", "seconds", "images_per_second", "peak_memory_mb", "gpu_memory_mb")
+"""What a training took: images trained on, time and memory."""
 
 
 def learning_curves(experiment: Experiment) -> pd.DataFrame:
@@ -224,9 +189,7 @@ def learning_curves(experiment: Experiment) -> pd.DataFrame:
     -------
     DataFrame
         Columns ``network, fold, epoch, loss, accuracy``: means over the training images
-        during each epoch, dropout included. With ``validation`` also ``val_loss,
-        val_accuracy`` after each epoch, without dropout, and with ``validation = "subjects"``
-        ``chosen``: whether the model is that of this epoch.
+        during each epoch, dropout included.
 
     Raises
     ------
@@ -234,30 +197,14 @@ def learning_curves(experiment: Experiment) -> pd.DataFrame:
         If the step 'training' has not run.
     """
     require(experiment.models_folder / "run.json", "training")
-    columns = list(_HISTORY)
-    if experiment.training.validation != "none":
-        columns += _WATCHED
-    curves = []
+    curves = [pd.DataFrame(columns=["network", "fold", *_HISTORY])]
     for network, fold in experiment.pairs:
         path = _beside(experiment, network, fold, "history.csv")
-        trained = network not in experiment.models and experiment.model_path(network, fold).exists()
-        # A model that was put there by hand has no history.
-        if not trained or not path.exists():
-            continue
-        curve = read_csv(path, _HISTORY)
-        if curve.empty:
-            # Released weights have an empty one.
-            continue
-        curve = curve.reindex(columns=columns).assign(network=network, fold=fold)
-        if experiment.training.validation == "subjects":
-            curve["chosen"] = curve["val_loss"] == curve["val_loss"].min()
-            # The first of equals is the one that is kept.
-            curve["chosen"] &= ~curve["val_loss"].duplicated()
-        curves.append(curve)
-    if experiment.training.validation == "subjects":
-        columns.append("chosen")
-    columns = ["network", "fold", *columns]
-    return pd.concat(curves, ignore_index=True)[columns] if curves else pd.DataFrame(columns=columns)
+        # A model that was put there by hand has no history, and that of released weights has no rows.
+        if network in experiment.trained_networks and path.exists():
+            curves.append(read_csv(path, _HISTORY).assign(network=network, fold=fold))
+    curves = [curve for curve in curves if len(curve)] or curves[:1]
+    return pd.concat(curves, ignore_index=True)[["network", "fold", *_HISTORY]]
 
 
 def training_table(experiment: Experiment) -> pd.DataFrame:
@@ -266,9 +213,8 @@ def training_table(experiment: Experiment) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row per model: ``network, fold, side`` (of the input, in pixels), ``epochs`` (run), ``epoch`` (whose
-        weights the model has), ``loss, accuracy`` and, where images are watched, ``val_loss, val_accuracy`` of
-        that epoch, the columns `_EFFORT` (empty where not known), and ``test_accuracy`` once the step
+        One row per model: ``network, fold, side`` (of the input, in pixels), ``epochs``, ``loss, accuracy`` of
+        the last one, the columns `_EFFORT` (empty where not known), and ``test_accuracy`` once the step
         'evaluation' has run. Seconds are those of all epochs in all runs, compiling included, reading images
         and writing checkpoints not. The peak of memory is that of the process since its start, in MB (10^6
         bytes): earlier models of the same run count in.
@@ -278,55 +224,17 @@ def training_table(experiment: Experiment) -> pd.DataFrame:
     MissingError
         If the step 'training' has not run.
     """
-    rows = []
-    for (network, fold), curve in learning_curves(experiment).groupby(["network", "fold"], sort=False):
-        chosen = curve[curve["chosen"].astype(bool)] if "chosen" in curve else curve
-        last = chosen.iloc[-1] if len(chosen) else curve.iloc[-1]
-        _effort = _beside(experiment, network, fold, "training.json")
-        taken = read_json(_effort) if _effort.exists() else {}
-        row = {"network": network, "fold": fold, "side": experiment.side(network)}
-        row |= {"epochs": len(curve), "epoch": int(last["epoch"])}
-        row |= {name: last[name] for name in (*_HISTORY[1:], *_WATCHED) if name in curve}
-        rows.append(row | {name: taken.get(name) for name in _EFFORT})
-    watched = _WATCHED if experiment.training.validation != "none" else ()
-    table = pd.DataFrame(
-        rows, columns=["network", "fold", "side", "epochs", "epoch", *_HISTORY[1:], *watched, *_EFFORT]
-    )
-    table[list(_EFFORT)] = table[list(_EFFORT)].astype(float)
+    table = learning_curves(experiment).rename(columns={"epoch": "epochs"})
+    table = table.groupby(["network", "fold"], sort=False).tail(1).reset_index(drop=True)
+    table.insert(2, "side", [experiment.side(network) for network in table["network"]])
+    paths = [_beside(experiment, *pair, "training.json") for pair in table[["network", "fold"]].to_numpy()]
+    taken = [read_json(path) if path.exists() else {} for path in paths]
+    table = table.join(pd.DataFrame(taken, columns=list(_EFFORT), dtype=float))
     tested = experiment.evaluation_folder / "accuracy_by_fold.csv"
     if tested.exists():
         accuracy = read_csv(tested, ("network", "fold", "accuracy"))[["network", "fold", "accuracy"]]
         table = table.merge(accuracy.rename(columns={"accuracy": "test_accuracy"}), "left")
     return table
-
-
-def training_summary(experiment: Experiment) -> pd.DataFrame:
-    """Say of each network what its models reached and took together.
-
-    Returns
-    -------
-    DataFrame
-        One row per network: ``network, models, epochs`` (mean), ``accuracy, accuracy_sd`` on
-        the training images, the same of ``val_accuracy`` and ``test_accuracy`` where there
-        are such (sd over folds, with n - 1; empty with one fold), ``seconds`` (sum),
-        ``images_per_second`` (mean), ``peak_memory_mb`` and ``gpu_memory_mb`` (largest).
-
-    Raises
-    ------
-    MissingError
-        If the step 'training' has not run.
-    """
-    table = training_table(experiment)
-    groups = table.groupby("network", sort=False)
-    summary = pd.DataFrame({"models": groups.size(), "epochs": groups["epochs"].mean()})
-    for name in ("accuracy", "val_accuracy", "test_accuracy"):
-        if name in table:
-            summary[name], summary[f"{name}_sd"] = groups[name].mean(), groups[name].std()
-    summary["seconds"] = groups["seconds"].sum(min_count=1)
-    summary["images_per_second"] = groups["images_per_second"].mean()
-    for name in ("peak_memory_mb", "gpu_memory_mb"):
-        summary[name] = groups[name].max()
-    return summary.reset_index()
 
 
 def _check_released(experiment: Experiment) -> None:

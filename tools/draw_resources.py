@@ -98,7 +98,8 @@ def draw_movement(experiment: Experiment) -> None:
 
     total = known_answers.causal_maps(experiment).means
     agreement = known_answers.mask_agreement(total)
-    faces = known_answers.mean_faces(experiment)
+    ids = prepared.read_manifest(experiment).groupby("expression")["image_id"]
+    faces = {name: prepared.mean_face(experiment, of_name).mean for name, of_name in ids}
     figure = figures.causal_wall(
         {title(name): faces[name] for name in total},
         {title(name): total[name] for name in total},

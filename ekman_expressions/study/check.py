@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import resources
@@ -17,8 +17,8 @@ from ekman_expressions.core.errors import DataError, EkmanExpressionsError, Miss
 from ekman_expressions.core.files import leftovers, read_csv, sha256, write_csv
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.explainers import compared
-from ekman_expressions.study.provenance import _by_reason, _other_settings, _read_entry, _settings_of
-from ekman_expressions.study.runner import _choices_of, _holder, _inputs_of, _owner, folder_of
+from ekman_expressions.study.provenance import _by_reason, _read_entry
+from ekman_expressions.study.runner import _changed, _found, _owner, folder_of
 from ekman_expressions.study.steps import STEPS, Step
 
 _KINDS = ("missing", "stale", "foreign", "damaged")
@@ -30,12 +30,11 @@ _SHOWN = 20
 
 @dataclass(kw_only=True)
 class _Report:
-    """What `check` found: by path kind (`_KINDS`) and reason; by step what it left out; files seen; notes."""
+    """What `check` found: by path kind (`_KINDS`) and reason; by step what it left out; files seen."""
 
     findings: dict[Path, tuple[str, str]] = field(default_factory=dict)
     omissions: dict[str, list[str]] = field(default_factory=dict)
     files: int = 0
-    notes: list[str] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
@@ -55,7 +54,7 @@ class _Report:
                 lines.append(f"  {kind}: ... and {len(found) - _SHOWN} more")
         for step, reasons in self.omissions.items():
             lines += [f"  left out by '{step}', {reason}" for reason in reasons]
-        return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
+        return "\n".join(lines)
 
 
 def check(experiment: Experiment, steps: Mapping[str, Step] = STEPS) -> _Report:
@@ -65,36 +64,34 @@ def check(experiment: Experiment, steps: Mapping[str, Step] = STEPS) -> _Report:
     that it names against the hash that it had when it was made. All other files are foreign.
     """
     report = _Report()
-    if (run := _holder(experiment)) is not None:
-        report.notes.append(
-            f"a run holds the lock (process {run.get('pid')} on {run.get('host')}): what it writes now may "
-            "count as foreign, and its temporary files are passed over"
-        )
-    outputs: dict[Path, str] = {}
-    seen: set[Path] = set()
-    for by, step in _steps_to_check(experiment, steps):
-        folder = folder_of(by, step)
-        if folder not in seen:
-            seen.add(folder)
-            entry = _read(folder / "run.json", report, f"the step '{step.name}' has not run")
-            if entry is not None:
-                _check_entry(by, step, steps, folder, entry, report)
-                outputs |= {folder / name: output["sha256"] for name, output in entry["outputs"].items()}
     roots = {folder_of(experiment.explained_by("lime"), step) for step in steps.values()}
-    roots |= {experiment.results_folder, *seen}
-    files = {path for root in roots for path in root.rglob("*") if path.is_file()}
-    for path in sorted(files):
-        if path.name == "run.json" and path.parent not in seen:
-            # Of an explainer that is not compared any more.
-            entry = _read(path, report)
-            if entry is not None:
-                outputs |= {path.parent / name: output["sha256"] for name, output in entry["outputs"].items()}
-    for path in (path for root in roots if run is None for path in leftovers(root)):
-        report.findings[path] = ("damaged", "left behind by a run that was killed; the next one removes it")
-    for path in sorted(outputs.keys() - files):
+    roots.add(experiment.results_folder)
+    files = sorted({path for root in roots for path in root.rglob("*") if path.is_file()})
+    entries: dict[Path, dict[str, Any]] = {}
+    for path in files:
+        if path.name == "run.json":
+            try:
+                entries[path.parent] = _read_entry(path)
+            except DataError as error:
+                report.findings[path] = ("damaged", str(error))
+    for folder, (by, step) in _folders(experiment, steps).items():
+        if folder in entries:
+            _check_entry(by, step, steps, folder, entries[folder], report)
+        else:
+            report.findings.setdefault(
+                folder / "run.json", ("missing", f"the step '{step.name}' has not run")
+            )
+    for path in {path for root in roots for path in leftovers(root)}:
+        report.findings[path] = ("damaged", "not finished: a run is writing it, or was killed")
+    outputs = {
+        folder / name: output["sha256"]
+        for folder, entry in entries.items()
+        for name, output in entry["outputs"].items()
+    }
+    for path in sorted(outputs.keys() - set(files)):
         report.findings.setdefault(path, ("missing", "run.json names it"))
     executed = experiment.results_folder / "notebooks"
-    for path in tqdm(sorted(files), desc="Reading files", unit="file"):
+    for path in tqdm(files, desc="Reading files", unit="file"):
         if path.name == "run.json" or path.name.startswith(".") or executed in path.parents:
             continue
         report.files += 1
@@ -105,26 +102,21 @@ def check(experiment: Experiment, steps: Mapping[str, Step] = STEPS) -> _Report:
     return report
 
 
-def _steps_to_check(experiment: Experiment, steps: Mapping[str, Step]) -> Iterator[tuple[Experiment, Step]]:
+def _folders(experiment: Experiment, steps: Mapping[str, Step]) -> dict[Path, tuple[Experiment, Step]]:
+    """Return the folders of all steps that have something to do, of other explainers too, and whose they are."""
+    pairs, found = [], {}
     for step in steps.values():
         # What cannot be told is told where the step that is lacking is missing.
         with suppress(EkmanExpressionsError):
             if step.idle is None or not step.idle(experiment):
-                yield _owner(experiment, step), step
+                pairs.append((experiment, step))
     for name in compared(experiment)[1:]:
         by = experiment.explained_by(name)
-        yield from ((_owner(by, steps[each]), steps[each]) for step in steps.values() for each in step.first)
-
-
-def _read(path: Path, report: _Report, reason: str = "") -> dict[str, Any] | None:
-    if not path.exists():
-        report.findings[path] = ("missing", reason)
-        return None
-    try:
-        return _read_entry(path)
-    except DataError as error:
-        report.findings[path] = ("damaged", str(error))
-        return None
+        pairs += [(by, steps[each]) for step in steps.values() for each in step.first]
+    for by, step in pairs:
+        owner = _owner(by, step)
+        found.setdefault(folder_of(owner, step), (owner, step))
+    return found
 
 
 def _check_entry(
@@ -137,28 +129,19 @@ def _check_entry(
 ) -> None:
     if entry.get("omissions"):
         report.omissions.setdefault(step.name, []).extend(_by_reason(entry["omissions"]))
-    reasons = []
-    if entry["end"] is None:
-        reasons.append(f"the step '{step.name}' was stopped before its end")
-    now = _settings_of(experiment, *step.settings)
-    for key, old, new in _other_settings(entry, now):
-        reasons.append(f"made with {key} = {old!r}, but the experiment now says {new!r}")
-    for key, new in _choices_of(experiment, step).items():
-        if (old := entry["choices"].get(key)) != new:
-            reasons.append(f"made with {key} = {old!r}, but the experiment now says {new!r}")
-    if not reasons:
-        # A step that has not run is missing, and one of other settings stale, where it lies.
-        with suppress(EkmanExpressionsError):
-            inputs = _inputs_of(experiment, step, steps)
-            changed = sorted(
-                name
-                for name in inputs.keys() | entry["inputs"]
-                if inputs.get(name) != entry["inputs"].get(name)
-            )
-            if changed:
-                reasons.append(f"made from another version of {', '.join(changed)}")
-    if reasons:
-        report.findings[folder / "run.json"] = ("stale", "; ".join(reasons))
+    reason = f"the step '{step.name}' was stopped before its end"
+    if entry["end"] is not None:
+        try:
+            options = {name: value for name, value in entry["choices"].items() if name not in step.choices}
+            changed = _changed(_found(experiment, step, steps, options)[2], entry)
+            reason = f"changed since it was made: {', '.join(changed)}" if changed else ""
+        except MissingError:
+            # What it was made from is missing where it lies.
+            reason = ""
+        except EkmanExpressionsError as error:
+            reason = str(error)
+    if reason:
+        report.findings[folder / "run.json"] = ("stale", reason)
 
 
 def _damage(path: Path, expected: str) -> str | None:
@@ -169,7 +152,6 @@ def _damage(path: Path, expected: str) -> str | None:
 
 
 _COLUMNS = ("file", "where", "column", "expected", "tolerance", "kind")
-_NUMBER_KINDS = ("deterministic", "stochastic")
 
 
 @dataclass(frozen=True)
@@ -186,17 +168,16 @@ class _Comparison:
         return bool(self.table["ok"].all())
 
     def summary(self) -> str:
-        """Return the comparison as text, the numbers that differ first named."""
-        lines = []
+        """Return the comparison as text, a line per number."""
+        lines = [f"{int(self.table['ok'].sum())} of {len(self.table)} numbers as expected"]
         for row in self.table.itertuples():
-            place = f"{row.file} [{row.where}] {row.column}" if row.where else f"{row.file} {row.column}"
+            where = f" [{row.where}]" if row.where else ""
             verdict = "ok" if row.ok else row.reason or "DIFFERS"
             lines.append(
-                f"  {place}: expected {row.expected:g} ± {row.tolerance:g} ({row.kind}), "
+                f"  {row.file}{where} {row.column}: expected {row.expected:g} ± {row.tolerance:g} ({row.kind}), "
                 f"obtained {row.obtained:g}: {verdict}"
             )
-        good = int(self.table["ok"].sum())
-        return "\n".join([f"{good} of {len(lines)} numbers as expected", *lines])
+        return "\n".join(lines)
 
 
 def expected_path(name: str) -> Path:
@@ -228,16 +209,17 @@ def compare_numbers(experiment: Experiment, table: Path | str | None = None) -> 
         If the table is not as it must be. A number that is not there is no error, but differs.
     """
     wanted = _read_expected(expected_path(experiment.name) if table is None else Path(table))
-    rows = []
+    obtained, reasons = [], []
     for row in wanted.itertuples(index=False):
-        obtained, reason = math.nan, ""
         try:
-            obtained = _obtained(experiment, row.file, row.where, row.column)
+            obtained.append(_obtained(experiment, row.file, row.where, row.column))
+            reasons.append("")
         except (EkmanExpressionsError, OSError) as error:
-            reason = str(error)
-        ok = bool(abs(obtained - row.expected) <= row.tolerance)
-        rows.append({**row._asdict(), "obtained": obtained, "ok": ok, "reason": reason})
-    return _Comparison(pd.DataFrame(rows, columns=[*_COLUMNS, "obtained", "ok", "reason"]))
+            obtained.append(math.nan)
+            reasons.append(str(error))
+    found = wanted[list(_COLUMNS)].assign(obtained=obtained, reason=reasons)
+    found["ok"] = (found["obtained"] - found["expected"]).abs() <= found["tolerance"]
+    return _Comparison(found)
 
 
 def _update_numbers(experiment: Experiment, table: Path) -> None:
@@ -253,15 +235,11 @@ def _read_expected(path: Path) -> pd.DataFrame:
     """Read a table of expected numbers, and check it."""
     if not path.is_file():
         raise MissingError(f"There is no table of expected numbers {path}.")
-    texts = dict.fromkeys(("file", "where", "column", "kind"), str)
-    table = read_csv(path, _COLUMNS, dtype=texts, keep_default_na=False)
+    table = read_csv(path, _COLUMNS, dtype=str, keep_default_na=False)
     for column in ("expected", "tolerance"):
         table[column] = pd.to_numeric(table[column], errors="coerce")
         if table[column].isna().any():
             raise DataError(f"{path} has a cell of the column {column} that is no number.")
-    strange = sorted(set(table["kind"]) - set(_NUMBER_KINDS))
-    if strange:
-        raise DataError(f"{path} has the kind {', '.join(strange)}. Allowed are {', '.join(_NUMBER_KINDS)}.")
     return table
 
 

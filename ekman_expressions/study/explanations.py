@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Callable
 from dataclasses import replace
-from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -138,12 +135,8 @@ def _explain_model(experiment: Experiment, network: str, fold: str, rows: pd.Dat
         run.note(f"{name}: {note}")
     for note, ids in notes.items():
         if note:
-            names = ", ".join(ids[:_NAMED])
-            if len(ids) > _NAMED:
-                names = (
-                    f"all {len(ids)} faces" if len(ids) == len(rows) else f"{len(ids)} faces: {names}, ..."
-                )
-            run.note(f"{name}: {note} ({names})")
+            names = ", ".join(ids[:_NAMED]) + (", ..." if len(ids) > _NAMED else "")
+            run.note(f"{name}: {note} ({len(ids)} of {len(rows)} faces: {names})")
     return run
 
 
@@ -173,8 +166,6 @@ COLUMNS = ("network", "fold", "image_id", "expression", "hidden", *_NUMBERS)
 how well. ``r2_unseen``: on samples that the fit has not seen; ``completeness``: see `Explanation`. What an
 explainer does not estimate is NaN; ``superpixels`` is 0 where pixels are explained."""
 
-_readers: dict[str, Callable[[str], np.ndarray]] = {}
-
 
 def facespace(experiment: Experiment, run: Run) -> None:
     """Estimate all explanations of an experiment, and bring them into face space.
@@ -184,17 +175,13 @@ def facespace(experiment: Experiment, run: Run) -> None:
     they were made from, by which the next run knows whether the file still holds.
     """
     explained = evaluation.read_explained(experiment)
-    # By this name each process keeps the landmarks that it has read, for this run only.
-    token = uuid.uuid4().hex
     tasks = []
     for network, fold in experiment.pairs:
         rows = explained[(explained["network"] == network) & (explained["fold"] == fold)]
+        arguments = (experiment, network, fold, rows)
         tasks.append(
             _Task(
-                name=f"{network}_{fold}",
-                function=_normalise_model,
-                arguments=(experiment, network, fold, rows, token),
-                weight=len(rows),
+                name=f"{network}_{fold}", function=_normalise_model, arguments=arguments, weight=len(rows)
             )
         )
     _run_tasks(tasks, run, desc="Warping into face space", unit="image")
@@ -211,41 +198,28 @@ def read_explanations(experiment: Experiment) -> pd.DataFrame:
     return read_csv(path, COLUMNS, dtype={"image_id": str})
 
 
-def _normalise_model(experiment: Experiment, network: str, fold: str, rows: pd.DataFrame, token: str) -> Run:
+def _normalise_model(experiment: Experiment, network: str, fold: str, rows: pd.DataFrame) -> Run:
     """Write the files of one model, one per predicted expression."""
     run = Run()
     for expression in experiment.expressions:
         image_ids = rows["image_id"][rows["expression"] == expression]
-        _normalise_cell(experiment, network, fold, expression, image_ids, run, _landmarks(experiment, token))
+        _normalise_cell(experiment, network, fold, expression, image_ids, run)
     return run
 
 
-def _landmarks(experiment: Experiment, token: str) -> Callable[[str], np.ndarray]:
-    """Return a reader that reads each face's landmarks once, not once per model that looks at it."""
-    if token not in _readers:
-        _readers.clear()
-        _readers[token] = cache(partial(prepared.read_landmarks, experiment))
-    return _readers[token]
-
-
 def _normalise_cell(
-    experiment: Experiment,
-    network: str,
-    fold: str,
-    expression: str,
-    image_ids: pd.Series,
-    run: Run,
-    landmarks: Callable[[str], np.ndarray],
+    experiment: Experiment, network: str, fold: str, expression: str, image_ids: pd.Series, run: Run
 ) -> None:
     """Write the file of one model and one predicted expression, unless it is there and holds."""
     path = experiment.maps_path(network, fold, expression)
-    sources = {}
+    sources, landmarks = {}, {}
     for image_id in image_ids:
         try:
             record = experiment.record_path(network, fold, image_id)
             if not record.exists():
                 raise MissingError("it was not explained: see the omissions of the step 'explanations'")
-            sources[image_id] = [sha256(record), hash_of(np.float32(landmarks(image_id)).tolist())]
+            landmarks[image_id] = prepared.read_landmarks(experiment, image_id)
+            sources[image_id] = [sha256(record), hash_of(np.float32(landmarks[image_id]).tolist())]
         except (DataError, MissingError) as error:
             run.omit(f"{network}_{fold} {image_id}", error)
     settings = experiment.explanation
@@ -262,7 +236,7 @@ def _normalise_cell(
             stored = Stored.load(experiment.record_path(network, fold, image_id))
             found = explainer.estimate(stored, experiment.expressions.index(expression), values)
             # What speaks against the class is 0, as in the study.
-            maps[len(used)] = normalise(np.maximum(found.map, 0), landmarks(image_id))
+            maps[len(used)] = normalise(np.maximum(found.map, 0), landmarks[image_id])
         except (DataError, MissingError) as error:
             run.omit(f"{network}_{fold} {image_id}", error)
             continue

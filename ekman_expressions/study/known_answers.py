@@ -140,23 +140,6 @@ def mask_agreement(means: Mapping[str, np.ndarray]) -> pd.DataFrame:
     )
 
 
-def mean_faces(experiment: Experiment) -> dict[str, np.ndarray]:
-    """Average the synthetic faces of each expression in face space, subjects alike: RGB in [0, 1]."""
-
-    def warped(image_id: str) -> np.ndarray:
-        face = prepared.read_faces(experiment, [image_id], _SIDE)[0]
-        return normalise(face, prepared.read_landmarks(experiment, image_id))
-
-    found = {}
-    for expression, of_expression in prepared.known_faces(experiment).groupby("expression"):
-        persons = [
-            np.mean([warped(image_id) for image_id in of_subject["image_id"]], axis=0)
-            for _, of_subject in of_expression.groupby("subject")
-        ]
-        found[expression] = np.float32(np.mean(persons, axis=0))
-    return {name: found[name] for name in experiment.expressions if name in found}
-
-
 def _layer_in_face_space(
     layer: np.ndarray, transform: np.ndarray, landmarks: np.ndarray, size: int
 ) -> np.ndarray:

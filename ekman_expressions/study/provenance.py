@@ -19,7 +19,7 @@ from ekman_expressions.core.errors import ConflictError, DataError, EkmanExpress
 from ekman_expressions.core.files import read_json, require, sha256, write_csv
 from ekman_expressions.core.startup import start_tensorflow
 from ekman_expressions.faces.landmarks import _find_model
-from ekman_expressions.study.experiment import Experiment, find_root, presets
+from ekman_expressions.study.experiment import Experiment, find_root
 
 _SHOWN = 5
 """Items named for each reason in a summary; all are in run.json."""
@@ -285,17 +285,9 @@ def info() -> dict[str, Any]:
     Of environment variables only those that bear on the package and its libraries are named.
     """
     start_tensorflow()
-    import keras
-    from threadpoolctl import threadpool_info
-
     root, found = find_root(), _environment()
     existing = next(folder for folder in (root, *root.parents) if folder.exists())
     writable = "writable" if os.access(existing, os.W_OK) else "read-only"
-    blas = {
-        f"{pool['internal_api']} {pool['version']}"
-        for pool in threadpool_info()
-        if pool["user_api"] == "blas"
-    }
     variables = [
         f"{name}={value}" for name, value in sorted(os.environ.items()) if name.startswith(_VARIABLES)
     ]
@@ -310,11 +302,8 @@ def info() -> dict[str, Any]:
         "python": f"{found['python']} ({sys.executable})",
         "platform": f"{found['platform']}, {os.cpu_count()} cores",
         "device": found["device"],
-        "keras backend": keras.backend.backend(),
-        "linear algebra": ", ".join(sorted(blas)) or "unknown",
         "landmark model": landmark_model,
         "root": f"{root} ({shutil.disk_usage(existing).free / 1e9:.1f} GB free, {writable})",
-        "presets": ", ".join(presets()),
         "libraries": ", ".join(f"{name} {version}" for name, version in found["libraries"].items()),
         "environment": ", ".join(variables) or "nothing set",
     }

@@ -9,7 +9,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from operator import attrgetter
@@ -374,18 +374,14 @@ class _Record:
         outputs = {}
         for path, output in sorted(run.outputs.items()):
             name = path.relative_to(self._folder).as_posix()
-            if output is None:
-                output = (
-                    _described(path) if name not in known or _is_other(path, known[name]) else known[name]
-                )
-            outputs[name] = output
+            old = known.get(name)
+            outputs[name] = output or (_described(path) if old is None or _is_other(path, old) else old)
         if not self._step.resumes:
             # What another run left, and this one did not make, would be taken for this one's.
             for name in known.keys() - outputs.keys():
                 (self._folder / name).unlink(missing_ok=True)
-        if {name: output["sha256"] for name, output in outputs.items()} != {
-            name: output["sha256"] for name, output in known.items()
-        }:
+        before, after = ({name: each["sha256"] for name, each in kept.items()} for kept in (known, outputs))
+        if before != after:
             self.begin()
         if self._entry is None:
             return
@@ -395,7 +391,6 @@ class _Record:
             "seconds": round(seconds, 3),
             "done": run.done,
             "skipped": run.skipped,
-            "items_per_second": round(run.done / seconds, 3) if seconds > 0 else None,
             "omissions": run.omissions,
             "notes": run.notes,
             "outputs": outputs,
@@ -411,12 +406,16 @@ def _experiment_lock(experiment: Experiment) -> Iterator[None]:
     """Hold the lock of an experiment, or raise `ConflictError`; one process may take it several times. Where
     the folder may not be written to, nothing is locked: nothing can be written over either.
     """
-    lock, path = _lock(experiment)
+    path = experiment.results_folder / ".lock.json"
+    lock = FileLock(path.with_name(".lock"), is_singleton=True, thread_local=False)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except Timeout:
-        found = _holder_of(path)
+        found = {}
+        # It may be cut off, or not written yet.
+        with suppress(OSError, DataError):
+            found = read_json(path)
         raise ConflictError(
             f"Another run works on this experiment: process {found.get('pid', '?')} on "
             f"{found.get('host', 'an unknown machine')}, since {found.get('since', '?')} "
@@ -438,33 +437,3 @@ def _experiment_lock(experiment: Experiment) -> Iterator[None]:
         if lock.lock_counter == 1:
             path.unlink(missing_ok=True)
         lock.release()
-
-
-def _holder(experiment: Experiment) -> dict[str, Any] | None:
-    """Return ``pid``, ``host``, ``command`` and ``since`` of the run that works on an experiment, or None."""
-    lock, path = _lock(experiment)
-    if not lock.is_locked:
-        if not Path(lock.lock_file).exists():
-            return None
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            return _holder_of(path)
-        except OSError:
-            return None
-        lock.release()
-        return None
-    return _holder_of(path)
-
-
-def _lock(experiment: Experiment) -> tuple[FileLock, Path]:
-    """Return the lock, the same one in the whole process, and the file that says who holds it."""
-    path = experiment.results_folder / ".lock"
-    return FileLock(path, is_singleton=True, thread_local=False), path.with_name(".lock.json")
-
-
-def _holder_of(path: Path) -> dict[str, Any]:
-    try:
-        return read_json(path)
-    except (OSError, DataError):
-        return {}

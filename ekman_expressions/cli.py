@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         print(f"ekman-expressions: {error}", file=sys.stderr)
     except OSError as error:
-        print(f"ekman-expressions: {error}.{_advice(error)}", file=sys.stderr)
+        print(f"ekman-expressions: {error}.{_ADVICE.get(error.errno, '')}", file=sys.stderr)
     except ImportError as error:
         if "libGL" not in str(error):
             raise
@@ -74,13 +74,10 @@ def _no_bars() -> Iterator[None]:
         tqdm.__init__ = before
 
 
-def _advice(error: OSError) -> str:
-    """Return what to do about an error of the file system."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return " Free some space, or choose a folder on another disk with --root; finished work is kept."
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return " Choose a folder that you may write to with --root or --out."
-    return ""
+_FULL = " Free some space, or choose a folder on another disk with --root; finished work is kept."
+_REFUSED = " Choose a folder that you may write to with --root or --out."
+_ADVICE = dict.fromkeys((errno.ENOSPC, errno.EDQUOT), _FULL)
+_ADVICE |= dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), _REFUSED)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -93,9 +90,8 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(required=True, metavar="COMMAND")
     experiment = {"metavar": "EXPERIMENT"}
 
-    about = "run a study, or some of its steps; finished steps are skipped"
     examples = "run demo", "run mine.toml --dry-run", "run mine.toml --from heatmaps --scheduler local:4"
-    add = _verb(verbs, _run, "run", about, *examples, root=True)
+    add = _verb(verbs, _run, *examples, root=True)
     add("experiment", f"{_EXPERIMENT}; default: demo", nargs="?", **experiment)
     add("--preset", "the same as EXPERIMENT")
     add("--list", "list the steps and what each makes; run nothing", action="store_true")
@@ -107,22 +103,19 @@ def _parser() -> argparse.ArgumentParser:
 
     _explain_verb(verbs)
 
-    about = "write a settings file, to be edited for an experiment of your own"
-    add = _verb(verbs, _init, "init", about, "init mine.toml", "init mine.toml --preset paper")
+    add = _verb(verbs, _init, "init mine.toml", "init mine.toml --preset paper")
     add("file", "such as mine.toml; its name names the experiment", type=Path, metavar="FILE")
     add("--preset", "whose settings are copied; default: demo", choices=presets(), default="demo")
 
-    about = "list the databases and their terms of use, or check a copy of one"
     examples = "datasets", "datasets ckplus /data/CK+", "datasets lab /data/lab --option 'subject=(S\\d+)_'"
-    add = _verb(verbs, _datasets, "datasets", about, *examples)
+    add = _verb(verbs, _datasets, *examples)
     add("name", "one of those listed, or any name for a folder of your own", nargs="?", metavar="NAME")
     add("folder", "the folder where its copy lies", nargs="?", type=Path, metavar="ROOT")
     option = "an option of the database, as in [faces.options.NAME] of a settings file; may be repeated"
     add("--option", option, action="append", default=[], metavar="KEY=VALUE")
 
-    about = "make the HTML report of an experiment; it opens from disk"
     examples = "report demo", "report --heatmaps /data/heatmaps --output pages"
-    add = _verb(verbs, _report, "report", about, *examples, root=True)
+    add = _verb(verbs, _report, *examples, root=True)
     add("experiment", _EXPERIMENT, nargs="?", **experiment)
     alone = "instead of an experiment, a folder of heatmaps alone, laid out like the released one"
     add("--heatmaps", alone, type=Path, metavar="PATH")
@@ -130,22 +123,18 @@ def _parser() -> argparse.ArgumentParser:
     shown = "show single faces, or none; default: only those of bundled databases"
     add("--faces", shown, action=argparse.BooleanOptionalAction)
 
-    about = "recompute the published scores from the heatmaps that the study's authors released"
-    add = _verb(verbs, _verify, "verify", about, "verify", "verify --published /data/heatmaps")
+    add = _verb(verbs, _verify, "verify", "verify --published /data/heatmaps")
     released = "folder with GRAY/heatmaps_by_cv and GROUND_TRUTH; default: look for it, else download"
     add("--published", released, type=Path, metavar="PATH")
 
-    _verb(verbs, _info, "info", "print what a bug report needs: versions, machine, paths", "info")
+    _verb(verbs, _info, "info")
 
-    about = "copy the notebooks into a folder, to be run and changed there"
-    add = _verb(verbs, _notebooks, "notebooks", about, "notebooks my_notebooks")
+    add = _verb(verbs, _notebooks, "notebooks my_notebooks")
     add("folder", "made if it is missing; existing files are not replaced", type=Path, metavar="DIR")
 
-    about = "look for files of an experiment that are missing, outdated, damaged, or do not belong there"
-    _verb(verbs, _check, "check", about, "check demo", root=True)("experiment", _EXPERIMENT, **experiment)
+    _verb(verbs, _check, "check demo", root=True)("experiment", _EXPERIMENT, **experiment)
 
-    about = "compare the numbers of an experiment with those that are expected"
-    add = _verb(verbs, _expect, "expect", about, "expect demo", root=True)
+    add = _verb(verbs, _expect, "expect demo", root=True)
     add("experiment", _EXPERIMENT, **experiment)
     add("--table", "the expected numbers (CSV); default: those of the preset", type=Path, metavar="FILE")
     add("--update", "write the numbers obtained into --table", action="store_true")
@@ -153,14 +142,16 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _verb(
-    verbs: Any, command: Callable[..., int], name: str, what: str, *examples: str, root: bool = False
+    verbs: Any, command: Callable[..., int], *examples: str, root: bool = False
 ) -> Callable[..., None]:
-    """Add a command; return what adds an argument to it, ``add(name, help, **options of argparse)``."""
+    """Add a command, called and described as its function is; return what adds an argument to it,
+    ``add(name, help, **options of argparse)``."""
+    what = command.__doc__.removesuffix(".")
     lines = "\n".join(f"ekman-expressions {example}" for example in examples)
     verb = verbs.add_parser(
-        name,
-        help=what,
-        description=f"{what[0].upper()}{what[1:]}.",
+        command.__name__[1:],
+        help=what[0].lower() + what[1:],
+        description=f"{what}.",
         epilog=f"examples:\n{indent(lines, '  ')}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -178,13 +169,12 @@ def _verb(
 
 
 def _explain_verb(verbs: Any) -> None:
-    about = "explain what a network predicts of pictures of faces, and draw it"
     examples = (
         "explain photo.jpg --out figure.png",
         "explain photos/ --model net.onnx --classes angry,happy,sad --side 48 --channels gray",
         "explain photo.jpg --explainer integrated_gradients --target fear",
     )
-    add = _verb(verbs, _explain, "explain", about, *examples)
+    add = _verb(verbs, _explain, *examples)
     add("pictures", "image files, or one folder, or one table (CSV)", nargs="+", metavar="PICTURE")
     out = "the figure to write (.png, .svg, .pdf); of several faces each gets its own, with the face's name"
     add("--out", f"{out}; default: explained.png", type=Path, default="explained.png", metavar="FILE")
@@ -218,13 +208,14 @@ def _names(text: str) -> list[str]:
 
 
 def _explain(options: argparse.Namespace) -> int:
+    """Explain what a network predicts of pictures of faces, and draw it."""
     from ekman_expressions import figures
 
     described = ("classes", "side", "channels", "preprocessing", "layout", "output")
     given = {name: value for name in described if (value := getattr(options, name)) is not None}
     if options.mask:
-        pairs = (text.partition("=") for text in options.mask)
-        given["masks"] = {name: _names(regions) for name, _, regions in pairs}
+        parts = (text.partition("=") for text in options.mask)
+        given["masks"] = {name: _names(regions) for name, _, regions in parts}
     if given and options.model is None:
         raise SettingsError(f"--{next(iter(given))} describes a network: name its file with --model.")
     check_option(options.explainer, "--explainer", EXPLAINERS)
@@ -269,6 +260,7 @@ def _reliability(row: Any, surrogate: bool) -> str:
 
 
 def _run(options: argparse.Namespace) -> int:
+    """Run a study, or some of its steps; finished steps are skipped."""
     if options.list:
         for step in STEPS.values():
             print(f"{step.name:<14} {step.what}")
@@ -291,6 +283,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _init(options: argparse.Namespace) -> int:
+    """Write a settings file, to be edited for an experiment of your own."""
     if options.file.suffix != ".toml" or options.file.exists():
         raise SettingsError(f"FILE must be new and end in '.toml', but got {str(options.file)!r}.")
     text = (Path(__file__).parent / "presets" / f"{options.preset}.toml").read_text(encoding="utf-8")
@@ -302,34 +295,36 @@ def _init(options: argparse.Namespace) -> int:
 
 
 def _info(options: argparse.Namespace) -> int:
+    """Print what a bug report needs: versions, machine, paths."""
     for name, value in info().items():
         print(f"{name:<18} {value}")
     return 0
 
 
 def _notebooks(options: argparse.Namespace) -> int:
+    """Copy the notebooks into a folder, to be run and changed there."""
     installed = Path(__file__).parent / "data" / "notebooks"
     source = installed if installed.is_dir() else Path(__file__).parents[1] / "notebooks"
     options.folder.mkdir(parents=True, exist_ok=True)
-    copied = 0
     for path in sorted(source.glob("*.ipynb")):
         target = options.folder / path.name
         if target.exists():
             print(f"left as it is: {target}")
         else:
             shutil.copyfile(path, target)
-            copied += 1
-    print(f"{copied} notebooks in {options.folder}. Open them: jupyter lab {options.folder}")
+    print(f"Open them: jupyter lab {options.folder}")
     return 0
 
 
 def _check(options: argparse.Namespace) -> int:
+    """Look for files of an experiment that are missing, outdated, damaged, or do not belong there."""
     found = check(Experiment.load(options.experiment, root=options.root), STEPS)
     print(found.summary())
     return 0 if found.ok else 1
 
 
 def _expect(options: argparse.Namespace) -> int:
+    """Compare the numbers of an experiment with those that are expected."""
     experiment = Experiment.load(options.experiment, root=options.root)
     if options.update:
         if options.table is None:
@@ -341,6 +336,7 @@ def _expect(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
+    """Make the HTML report of an experiment; it opens from disk."""
     if (options.experiment is None) == (options.heatmaps is None):
         raise SettingsError("Name either an experiment or, with --heatmaps, a folder of heatmaps.")
     if options.heatmaps is not None:
@@ -355,6 +351,7 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _datasets(options: argparse.Namespace) -> int:
+    """List the databases and their terms of use, or check a copy of one."""
     from ekman_expressions.faces import DATABASES, catalogue, survey
 
     if options.name is None:
@@ -379,6 +376,7 @@ def _choice(text: str) -> tuple[str, Any]:
 
 
 def _verify(options: argparse.Namespace) -> int:
+    """Recompute the published scores from the heatmaps that the study's authors released."""
     from ekman_expressions.study import published
 
     found = published.verify(options.published)

@@ -6,6 +6,7 @@ import shutil
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -117,18 +118,9 @@ def test_a_missing_or_damaged_file_is_named(copy):
         published.verify(copy)
 
 
-def test_a_wrong_folder_says_what_was_looked_for_and_what_was_there(tmp_path):
-    (tmp_path / "holiday").mkdir()
-    (tmp_path / "GROUND_TRUTH").mkdir()
-    said = "looked for GRAY/heatmaps_by_cv.*holds GROUND_TRUTH, holiday.*--published"
-    with pytest.raises(MissingError, match=said):
-        published.verify(tmp_path)
-    with pytest.raises(MissingError, match="no folder .*nowhere"):
+def test_a_wrong_folder_says_what_was_looked_for(tmp_path):
+    with pytest.raises(MissingError, match="437 more is not there, of GRAY/heatmaps_by_cv.*--published"):
         published.verify(tmp_path / "nowhere")
-    for name in ("GRAY/heatmaps_by_cv", "GRAY/heatmaps_by_net", "GROUND_TRUTH"):
-        (tmp_path / "heatmaps" / name).mkdir(parents=True)
-    with pytest.raises(MissingError, match="Did you mean .*heatmaps?"):
-        published.verify(tmp_path)
 
 
 @pytest.fixture
@@ -143,27 +135,18 @@ def no_release(monkeypatch, tmp_path):
     return checkout
 
 
-def _layout(folder):
-    for name in ("GRAY/heatmaps_by_cv", "GRAY/heatmaps_by_net", "GROUND_TRUTH"):
-        (folder / name).mkdir(parents=True)
-    return folder
-
-
 def test_the_folder_is_looked_for_in_this_order(no_release, monkeypatch, tmp_path):
     monkeypatch.setattr(published, "_download", lambda: "downloaded")
     assert published.locate(download=False) is None
     assert published.locate() == "downloaded"
-    beside = _layout(no_release.parent / "other" / "published" / "heatmaps")
-    assert published.locate() == beside
-    within = _layout(no_release / "published" / "heatmaps")
-    assert published.locate() == within
-    variable = _layout(tmp_path / "variable")
-    monkeypatch.setenv(published.VARIABLE, str(variable))
-    assert published.locate() == variable
+    beside = no_release.parent / "other" / "published" / "heatmaps"
+    within = no_release / "published" / "heatmaps"
+    for folder in (beside, within):
+        folder.mkdir(parents=True)
+        assert published.locate() == folder
+    monkeypatch.setenv(published.VARIABLE, "/variable")
+    assert published.locate() == Path("/variable")
     assert published.locate(beside) == beside
-    monkeypatch.setenv(published.VARIABLE, str(tmp_path / "gone"))
-    with pytest.raises(MissingError, match="gone"):
-        published.locate()
 
 
 class _Quiet(SimpleHTTPRequestHandler):

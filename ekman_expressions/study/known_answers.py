@@ -160,15 +160,8 @@ def _layer_in_face_space(
 
 
 _FACES = (
-    "explainer",
-    "network",
-    "fold",
-    "image_id",
-    "subject",
-    "expression",
-    "predicted",
-    "correct",
-    "reading",
+    *("explainer", "network", "fold", "image_id", "subject"),
+    *("expression", "predicted", "correct", "reading"),
 )
 _PANELS = {
     "displacement": "AUC, pixels that moved",

@@ -151,9 +151,9 @@ def _by_reason(omissions: Iterable[Mapping[str, str]]) -> list[str]:
 
 def _settings_of(experiment: Experiment, *parts: str) -> dict[str, Any]:
     """Return the seed and the named parts of the settings: ``records`` are those of explanations without
-    LIME's regression; others than sections are single settings, ``explanation.positives``.
+    LIME's regression; others than sections are single settings, ``explanation.positives``. Nothing without parts.
     """
-    settings: dict[str, Any] = {"seed": experiment.seed}
+    settings: dict[str, Any] = {"seed": experiment.seed} if parts else {}
     for part in parts:
         section, _, name = part.partition(".")
         if name:

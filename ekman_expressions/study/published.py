@@ -29,7 +29,6 @@ REPOSITORY = "https://github.com/Xavi3398/ekman_expressions"
 _COMMIT = "5ea21eb6dc1995481d68ce8a0734dac4ced0d989"
 
 _BASE_URL = f"https://raw.githubusercontent.com/Xavi3398/ekman_expressions/{_COMMIT}/heatmaps/"
-_FOLDERS = ("GRAY/heatmaps_by_cv", "GRAY/heatmaps_by_net", "GROUND_TRUTH")
 _FOLDS = tuple(f"CV{number}" for number in range(1, 6))
 _HOW_TO_PASS = (
     f"To use files that you have, clone {REPOSITORY} and pass its folder 'heatmaps': "
@@ -100,7 +99,10 @@ def verify(path: Path | str | None = None) -> _Report:
     registry = _released_files()
     if missing := [name for name in registry if not (folder / name).is_file()]:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise MissingError(f"{folder / missing[0]}{more} is not there. {_HOW_TO_PASS}")
+        raise MissingError(
+            f"{folder / missing[0]}{more} is not there, of GRAY/heatmaps_by_cv, GRAY/heatmaps_by_net and "
+            f"GROUND_TRUTH. {_HOW_TO_PASS}"
+        )
     changed = tuple(name for name, value in registry.items() if sha256(folder / name) != value)
     expected = scores()
     networks = [name for name in dict.fromkeys(expected["network"]) if name != AVERAGE]
@@ -127,21 +129,18 @@ def locate(path: Path | str | None = None, *, download: bool = True) -> Path | N
     Raises
     ------
     MissingError
-        If the folder that was named is not laid out so, or nothing can be downloaded.
+        If nothing can be downloaded.
     """
-    named = path or os.environ.get(VARIABLE)
-    for checkout in (
-        () if named else dict.fromkeys((Path(__file__).resolve().parents[2], find_root().resolve()))
-    ):
+    if named := path or os.environ.get(VARIABLE):
+        return Path(named)
+    for checkout in dict.fromkeys((Path(__file__).resolve().parents[2], find_root().resolve())):
         # Around an installed package or any working directory there are other people's folders.
-        if named or not (checkout / "notebooks").is_dir():
-            continue
-        # glob passes over folders that may not be read.
-        beside = sorted(glob("*/published/heatmaps", root_dir=checkout.parent))
-        places = [checkout / "published" / "heatmaps", *(checkout.parent / name for name in beside)]
-        named = next((place for place in places if place.is_dir()), None)
-    if named:
-        return _check_layout(Path(named))
+        if (checkout / "notebooks").is_dir():
+            # glob passes over folders that may not be read.
+            beside = sorted(glob("*/published/heatmaps", root_dir=checkout.parent))
+            for place in (checkout / "published" / "heatmaps", *(checkout.parent / name for name in beside)):
+                if place.is_dir():
+                    return place
     return _download() if download else None
 
 
@@ -211,21 +210,6 @@ def _known(table: pd.DataFrame) -> list[str]:
         lines.append(f"  {row.meaning:<{width}}  {row.known:>9} / {row.obtained:.4f}{sign}")
     lines.append(f"{int(table['agrees'].sum())} of {len(table)} agree to the printed precision.")
     return lines
-
-
-def _check_layout(folder: Path) -> Path:
-    if not folder.is_dir():
-        raise MissingError(f"There is no folder {folder}. {_HOW_TO_PASS}")
-    missing = [name for name in _FOLDERS if not (folder / name).is_dir()]
-    if missing:
-        holds = ", ".join(sorted(item.name for item in folder.iterdir())[:20]) or "nothing"
-        within = [item for item in (folder / "heatmaps", folder / "published/heatmaps") if item.is_dir()]
-        hint = f" Did you mean {within[0]}?" if within else ""
-        raise MissingError(
-            f"{folder} is no folder of released heatmaps: looked for {', '.join(_FOLDERS)}; there is no "
-            f"{', no '.join(missing)}. It holds {holds}.{hint} {_HOW_TO_PASS}"
-        )
-    return folder
 
 
 def _long(table: pd.DataFrame, name: str) -> pd.DataFrame:

@@ -172,7 +172,7 @@ def _inputs_of(experiment: Experiment, step: Step, steps: Mapping[str, Step] = S
             if upstream.name in step.also:
                 continue
             raise
-        _refuse_other_settings(folder, entry, _settings(by, step))
+        _refuse_other_settings(folder, entry, _settings_of(by, *step.settings))
         # As they are now: somebody may have put others there.
         found = {
             name: _hash_now(folder / name, output)
@@ -217,10 +217,6 @@ def _upstream(
                 yield name if explainer == own else f"{name} of {explainer}", upstream, by, pattern
 
 
-def _settings(experiment: Experiment, step: Step) -> dict[str, Any]:
-    return _settings_of(experiment, *step.settings) if step.settings else {}
-
-
 def _run_step(experiment: Experiment, step: Step, steps: Mapping[str, Step], options: Mapping) -> Run:
     total = Run()
     if reason := step.idle(experiment) if step.idle else "":
@@ -263,14 +259,16 @@ def _found(
     """Return a step's folder and known outputs, what it depends on, its run.json, and which outputs differ."""
     experiment = _owner(experiment, step)
     folder = folder_of(experiment, step)
-    settings, inputs = _settings(experiment, step), _inputs_of(experiment, step, steps)
+    settings, inputs = _settings_of(experiment, *step.settings), _inputs_of(experiment, step, steps)
     choices = _choices_of(experiment, step) | _plain(options)
     about = {"settings": settings, "choices": choices, "inputs": inputs}
     before = _read_entry(folder / "run.json") if (folder / "run.json").exists() else None
     _refuse(folder, step, before, settings, inputs)
     outputs = {folder / name: output for name, output in before["outputs"].items()} if before else {}
     finished = before is not None and before["end"] is not None
-    broken = [path for path, output in outputs.items() if finished and _is_other(path, output)]
+    broken = [
+        path for path, output in outputs.items() if finished and _hash_now(path, output) != output["sha256"]
+    ]
     return folder, outputs, about, before, broken
 
 
@@ -310,11 +308,6 @@ def _run_first(experiment: Experiment, step: Step, steps: Mapping[str, Step], to
             total.omissions += [
                 {**entry, "item": f"{explainer} of {entry['item']}"} for entry in run.omissions
             ]
-
-
-def _is_other(path: Path, output: Mapping[str, Any]) -> bool:
-    """Say whether a file is not there any more, or not as it was when run.json was written."""
-    return _hash_now(path, output) != output["sha256"]
 
 
 def _refuse(
@@ -374,8 +367,11 @@ class _Record:
         outputs = {}
         for path, output in sorted(run.outputs.items()):
             name = path.relative_to(self._folder).as_posix()
-            old = known.get(name)
-            outputs[name] = output or (_described(path) if old is None or _is_other(path, old) else old)
+            if output is None:
+                output = known.get(name)
+                if output is None or _hash_now(path, output) != output["sha256"]:
+                    output = _described(path)
+            outputs[name] = output
         if not self._step.resumes:
             # What another run left, and this one did not make, would be taken for this one's.
             for name in known.keys() - outputs.keys():

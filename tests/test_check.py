@@ -80,7 +80,7 @@ def test_stale_artefacts_are_named_with_the_reason(experiment):
     with open(experiment.manifest_path, "a") as file:
         file.write("\n")
     found = _found(experiment, "stale")
-    assert "made from another version of faces/manifest.csv" in found[experiment.evaluation_folder / "run.json"]
+    assert found[experiment.evaluation_folder / "run.json"] == "changed since it was made: faces/manifest.csv"
     assert experiment.manifest_path in _found(experiment, "damaged")
     entry = experiment.heatmaps_folder / "run.json"
     text = entry.read_text()

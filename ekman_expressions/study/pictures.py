@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import pandas as pd
 from tqdm import tqdm
@@ -26,6 +26,9 @@ from ekman_expressions.study.evaluation import confusion_matrices
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.provenance import Run
 
+_Picture = tuple[str, "Callable[[], Figure]", str]
+"""A picture to be drawn: its file's name, how it is drawn, and how to read it."""
+
 _NAMES = {name: row.title for name, row in EXPLAINERS.items()}
 _BASELINES = ("white", "random_pixels", "ellipse_30", "other_masks")
 _AGREEMENT = {
@@ -42,14 +45,6 @@ _AGREEMENT = {
 }
 
 
-class _Picture(NamedTuple):
-    """A picture to be drawn: its file's name, and how to read it."""
-
-    name: str
-    draw: Callable[[], Figure]
-    caption: str
-
-
 def _draw_pictures(experiment: Experiment, step: str, folder: Path, run: Run) -> None:
     """Draw the pictures of a step into its folder, as PNG with their captions as metadata.
 
@@ -57,10 +52,10 @@ def _draw_pictures(experiment: Experiment, step: str, folder: Path, run: Run) ->
     """
     if step not in _PICTURES:
         return
-    for picture in tqdm(list(_PICTURES[step](experiment)), desc="Drawing figures", unit="figure"):
-        path = folder / f"{picture.name}.png"
+    for name, draw, caption in tqdm(list(_PICTURES[step](experiment)), desc="Drawing figures", unit="figure"):
+        path = folder / f"{name}.png"
         try:
-            figures.save(picture.draw(), path, caption=picture.caption)
+            figures.save(draw(), path, caption=caption)
         except DataError as error:
             run.omit(path.name, error, path)
         else:
@@ -71,7 +66,7 @@ def _training(experiment: Experiment) -> Iterator[_Picture]:
     table = training.learning_curves(experiment)
     for measure in ("accuracy", "loss") if len(table) else ():
         heading = f"{measure.capitalize()} by epoch"
-        yield _Picture(
+        yield (
             f"learning_{measure}",
             partial(figures.learning_curves, table, measure=measure, title=heading),
             "A line per fold. Values of training faces are means during the epoch, dropout included.",
@@ -85,12 +80,12 @@ def _evaluation(experiment: Experiment) -> Iterator[_Picture]:
     kinds = figures.network_kinds(experiment.networks, experiment.training.weights)
     chance = 1 / len(experiment.expressions)
     bars = {"label": "network", "value": "accuracy", "references": {f"chance ({chance:.3f})": chance}}
-    yield _Picture(
+    yield (
         "accuracy",
         partial(figures.barplot, scores, groups=kinds, title="Accuracy on the test folds", **bars),
         "Bars: mean over folds. Points: folds.",
     )
-    yield _Picture(
+    yield (
         "confusion",
         partial(
             figures.confusion_matrices,
@@ -111,7 +106,7 @@ def _explainers(experiment: Experiment) -> Iterator[_Picture]:
             square = pair_matrix(table, value).rename_axis(index=None, columns=None)
             options = {"limits": (-1, 1), "names": _NAMES, "title": heading}
             draw = partial(figures.annotated_matrix, square, "correlation", **options)
-            yield _Picture(f"agreement_{name}", draw, caption)
+            yield f"agreement_{name}", draw, caption
 
 
 def _quality(experiment: Experiment) -> Iterator[_Picture]:
@@ -121,14 +116,14 @@ def _quality(experiment: Experiment) -> Iterator[_Picture]:
         cells = {title(name): cell for (of, name), cell in curves.items() if of == network}
         if cells:
             options = {"titles": _NAMES, "title": f"{network}: deletion and insertion"}
-            yield _Picture(
+            yield (
                 f"curves_{network}",
                 partial(figures.erasure_curves, cells, quality.CURVE_SHARES, **options),
                 "Mean predicted probability and ± one standard error, all folds together. What is erased is "
                 "blurred.",
             )
     if table is not None:
-        yield _Picture(
+        yield (
             "reliability",
             partial(figures.reliability_boxes, table, title="How well the explanations describe the models"),
             "Boxes: quartiles over faces; whiskers: 5th to 95th percentile. Hidden superpixels: "
@@ -146,7 +141,7 @@ def _statistics(experiment: Experiment) -> Iterator[_Picture]:
         unit = "subject" if whole["subject_low"].notna().any() else "fold"
         chance = baselines[(baselines["score"] == "iou") & (baselines["expression"] == AVERAGE)]
         chance = chance[chance["baseline"].isin(_BASELINES) & chance["value"].notna()]
-        yield _Picture(
+        yield (
             "intervals_iou",
             partial(
                 figures.score_intervals,
@@ -162,7 +157,7 @@ def _statistics(experiment: Experiment) -> Iterator[_Picture]:
             f"Mean over folds and expressions; the interval is over {unit}s.",
         )
     if curves is not None:
-        yield _Picture(
+        yield (
             "area_curves",
             partial(figures.area_curves, curves, folds=len(experiment.folds), title="IoU by marked area"),
             "The hottest pixels of each heatmap; a centred ellipse and random pixels of the same area.",
@@ -181,7 +176,7 @@ def _regions(experiment: Experiment) -> Iterator[_Picture]:
         for name in experiment.expressions
         if (network, name) in groups
     }
-    yield _Picture(
+    yield (
         "regions",
         partial(
             figures.region_faces,
@@ -203,14 +198,14 @@ def _known_answers(experiment: Experiment) -> Iterator[_Picture]:
     names = ("localisation", "masks", "masks_summary")
     table, pairs, summary = (_table(experiment.known_answers_folder, name) for name in names)
     if table is not None and (table["network"] != "none").any():
-        yield _Picture(
+        yield (
             "localisation",
             partial(known_answers.localisation_figure, table),
             "AUC: how often a changed pixel is hotter than another, 0.5 by chance; all maps blurred alike. "
             "Bands know no network: the middle of the face, how others move, the answer in superpixels.",
         )
     if pairs is not None and summary is not None:
-        yield _Picture(
+        yield (
             "masks",
             partial(known_answers.masks_figure, pairs, summary),
             "If the masks described what moves, the framed cells would be the highest of their rows.",

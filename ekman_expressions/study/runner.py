@@ -184,13 +184,6 @@ def _inputs_of(experiment: Experiment, step: Step, steps: Mapping[str, Step] = S
     return inputs
 
 
-def _choices_of(experiment: Experiment, step: Step) -> dict[str, Any]:
-    """Return the values of the settings that may change between two runs of a step."""
-    values = {name: attrgetter(name)(experiment) for name in step.choices}
-    # Masks only where there are some, so that results without stay valid.
-    return _plain({name: value for name, value in values.items() if value != {}})
-
-
 def _owner(experiment: Experiment, step: Step) -> Experiment:
     """Return the experiment whose explainer makes a step's files: explainers may share LIME's records."""
     if step.folder != "records_folder":
@@ -260,7 +253,9 @@ def _found(
     experiment = _owner(experiment, step)
     folder = folder_of(experiment, step)
     settings, inputs = _settings_of(experiment, *step.settings), _inputs_of(experiment, step, steps)
-    choices = _choices_of(experiment, step) | _plain(options)
+    choices = {name: attrgetter(name)(experiment) for name in step.choices}
+    # Masks only where there are some, so that results without stay valid.
+    choices = _plain({name: value for name, value in choices.items() if value != {}} | dict(options))
     about = {"settings": settings, "choices": choices, "inputs": inputs}
     before = _read_entry(folder / "run.json") if (folder / "run.json").exists() else None
     _refuse(folder, step, before, settings, inputs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import io
 import json
@@ -72,8 +73,7 @@ def read_csv(path: Path, columns: tuple[str, ...] = (), **options: Any) -> pd.Da
         If the file cannot be parsed or lacks columns; the message lists them.
     """
     try:
-        text = options.pop("encoding_text", None)
-        table = pd.read_csv(path if text is None else io.StringIO(text), **options)
+        table = pd.read_csv(path, **options)
     except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise DataError(f"{path} is not a readable CSV table ({error}).") from error
     # Blanks around names come from tables that somebody wrote by hand.
@@ -106,24 +106,24 @@ def read_table(path: Path, columns: tuple[str, ...] = ()) -> pd.DataFrame:
     taken off, rows without a word are left out (the index counts them), and `columns` are found in any case.
     `DataError` as of `read_csv`.
     """
-    text = read_text(path)
-    first = text.partition("\n")[0]
-    separator = max(",;\t", key=first.count)
-    options = {"sep": separator, "dtype": str, "keep_default_na": False}
-    table = read_csv(path, encoding_text=text, **options)
-    if not isinstance(table.index, pd.RangeIndex):
-        # Rows have more cells than the header: empty ones at the end, or a separator inside a name.
-        more = table.index.nlevels
-        if table.iloc[:, -more:].apply(lambda column: column.str.strip()).any(axis=None):
-            raise DataError(
-                f"{path} has more cells in its rows than the columns {', '.join(map(repr, table.columns))}. Put cells "
-                f"that have a {separator!r} inside in quotes."
-            )
-        names = [*table.columns, *range(more)]
-        table = read_csv(path, encoding_text=text, names=names, header=0, **options).iloc[:, :-more]
-    table.columns = [name.lower() if name.lower() in columns else name for name in table]
+    text = read_text(path).lstrip("\ufeff")
+    separator = max(",;\t", key=text.partition("\n")[0].count)
+    try:
+        lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+        header, *rows = ([cell.strip() for cell in cells] for cells in lines)
+    except (ValueError, csv.Error) as error:
+        raise DataError(f"{path} is not a readable CSV table ({error}).") from error
+    width = len(header)
+    # Spreadsheet programs put empty cells at the end.
+    if any(any(cells[width:]) for cells in rows):
+        raise DataError(
+            f"{path} has more cells in its rows than the columns {', '.join(map(repr, header))}. Put cells "
+            f"that have a {separator!r} inside in quotes."
+        )
+    names = [name.lower() if name.lower() in columns else name for name in header]
+    table = pd.DataFrame([(cells + [""] * width)[:width] for cells in rows], columns=names, dtype=str)
+    table = table.loc[:, ~table.columns.duplicated()]
     _check_columns(path, table, columns)
-    table = table.apply(lambda column: column.str.strip())
     return table[(table != "").any(axis=1)]
 
 
@@ -161,15 +161,13 @@ def read_image(path: Path, *, gray: bool = False) -> np.ndarray:
 
 
 _TEMPORARY = ".writing-"
-_LARGEST = 4 * 2**30
 
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary name beside `path` that is renamed to `path` when the block succeeds.
 
-    File and folder are written through to the disk, so that after a power cut there is the
-    earlier file or the new one. The suffix stays the same, for writers that go by it. When the
+    It is written through to the disk before. The suffix stays the same, for writers that go by it. When the
     block raises, the temporary file is removed and an earlier `path` stays as it was; when the
     process is killed, it stays and is one of the `leftovers`.
     """
@@ -182,7 +180,6 @@ def atomic_path(path: Path) -> Iterator[Path]:
         with open(temporary, "r+b") as written:
             os.fsync(written.fileno())
         os.replace(temporary, path)
-        _synchronise(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -199,16 +196,6 @@ def remove_leftovers(folder: Path) -> None:
             path.unlink()
 
 
-def _synchronise(folder: Path) -> None:
-    # Folders cannot be opened on Windows, and not every file system can synchronise them.
-    with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write named arrays atomically as a compressed ``.npz``; equal arrays give equal bytes."""
     with atomic_path(path) as temporary:
@@ -223,17 +210,14 @@ def read_arrays(path: Path, names: tuple[str, ...] = ()) -> dict[str, np.ndarray
     FileNotFoundError
         If there is no such file.
     DataError
-        If the file is damaged, lacks an array, or holds more than 4 GiB in the arrays to be read.
+        If the file is damaged or lacks an array.
     """
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             lacking = [name for name in names if name not in archive.files]
             if lacking:
                 raise KeyError(f"it lacks {', '.join(lacking)}; it holds {', '.join(archive.files)}")
-            wanted = names or archive.files
-            if sum(archive.zip.getinfo(f"{name}.npy").file_size for name in wanted) > _LARGEST:
-                raise ValueError(f"it unpacks to more than {_LARGEST} bytes")
-            return {name: archive[name] for name in wanted}
+            return {name: archive[name] for name in names or archive.files}
     except FileNotFoundError:
         raise
     except Exception as error:

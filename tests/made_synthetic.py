@@ -22,28 +22,21 @@ def flat(value):
     return np.full((112, 112), value, np.uint8)
 
 
-def write_set(root, faces, probes=()):
+def write_set(root, faces):
     """Write a synthetic set.
 
-    `faces` are (subject, expression, variant, colour, layers), `probes` (subject, probe, label,
-    variant, colour, layers): the image is of one colour, `layers` a dict of 8-bit arrays.
+    `faces` are (subject, expression, variant, colour, layers): the image is of one colour, `layers` a dict of
+    8-bit arrays.
     """
-    rows, probe_rows = [], []
-    for subject, expression, variant, colour, layers in faces:
-        rows.append(_row(root, subject, expression, variant, colour, layers, expression=expression))
-    for subject, probe, label, variant, colour, layers in probes:
-        name = f"{probe}_{label}"
-        probe_rows.append(_row(root, subject, name, variant, colour, layers, probe=probe, label=label))
+    rows = [_row(root, *face) for face in faces]
     write_csv(root / "manifest.csv", pd.DataFrame(rows))
-    if probe_rows:
-        write_csv(root / "probes.csv", pd.DataFrame(probe_rows))
-    image_ids = [row["image_id"] for row in rows + probe_rows]
+    image_ids = [row["image_id"] for row in rows]
     points = np.float32([LANDMARKS] * len(image_ids))
     write_arrays(root / "landmarks.npz", {"image_id": np.array(image_ids), "points": points})
     return root
 
 
-def _row(root, subject, name, variant, colour, layers, **labels):
+def _row(root, subject, name, variant, colour, layers):
     image_id = f"{subject}_{name}_{variant}"
     write_image(root / "images" / f"{image_id}.webp", np.full((224, 224, 3), colour, np.uint8), lossless=True)
     if layers:
@@ -53,7 +46,7 @@ def _row(root, subject, name, variant, colour, layers, **labels):
         "path": f"images/{image_id}.webp",
         "dataset": "synthetic",
         "subject": subject,
-        **labels,
+        "expression": name,
         "variant": variant,
         "intensity": 0.0 if name == "neutral" else 1.0,
         "prototype": "" if name == "neutral" else 0,

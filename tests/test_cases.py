@@ -97,7 +97,7 @@ def test_class_folders_by_number_and_misspelt_ones(tmp_path):
         put(tmp_path / folder / "S1.png")
     result = survey("raf", tmp_path, ONE_EACH | {"labels": {"1": "surprise", "2": "fear"}})
     assert list(result.rows["expression"]) == ["surprise", "fear"]
-    assert reasons(result)["suprise/S1.png"] == "its folder suprise is no expression (surprise?)"
+    assert reasons(result)["suprise/S1.png"] == "its folder suprise is no expression. Is surprise meant?"
 
 
 def test_folders_in_another_language(tmp_path):

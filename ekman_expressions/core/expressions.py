@@ -56,12 +56,14 @@ def parse_expression(name: str) -> str:
     try:
         return _CANONICAL[name.strip().lower()]
     except KeyError:
-        near = get_close_matches(
-            name.strip().lower(), [known for known in _CANONICAL if len(known) > 3], 1, 0.75
-        )
-        meant = f" Is {_CANONICAL[near[0]]} meant?" if near else ""
         known = ", ".join(sorted(_CANONICAL))
-        raise DataError(f"Unknown expression {name!r}.{meant} Use one of {known} (in any case).") from None
+        raise DataError(f"Unknown expression {name!r}.{meant(name)} Use one of {known} (in any case).") from None
+
+
+def meant(name: str) -> str:
+    """Ask whether a name is a misspelt expression, in a sentence with a blank before; nothing if it is far off."""
+    near = get_close_matches(name.strip().lower(), [known for known in _CANONICAL if len(known) > 3], 1, 0.75)
+    return f" Is {_CANONICAL[near[0]]} meant?" if near else ""
 
 
 def parse_label(name: str, labels: Mapping[str, str] | None = None) -> str:

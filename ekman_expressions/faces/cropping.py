@@ -200,18 +200,12 @@ def _window(image: np.ndarray, transform: np.ndarray, size: int) -> tuple[np.nda
     low = np.floor(corners.min(axis=0)).astype(int) - 3 * shrink
     sides = -(-(np.ceil(corners.max(axis=0)).astype(int) + 3 * shrink - low) // shrink)
     high, wide = image.shape[:2]
-    window = image[_reflected(np.arange(low[1], low[1] + sides[1] * shrink), high)]
-    columns = np.arange(low[0], low[0] + sides[0] * shrink)
-    # Copied as blocks where they are not reflected, since picking pixels one by one is slow.
-    left, right = np.searchsorted(columns, (0, wide))
-    window = np.concatenate(
-        [
-            window[:, _reflected(columns[:left], wide)],
-            window[:, max(low[0], 0) : max(low[0], 0) + right - left],
-            window[:, _reflected(columns[right:], wide)],
-        ],
-        axis=1,
-    )
+    left, top = low
+    right, bottom = low + sides * shrink
+    window = image[_reflected(np.arange(top, bottom), high)]
+    # A block where nothing is reflected, since picking pixels one by one is slow.
+    inside = left >= 0 and right <= wide
+    window = window[:, left:right] if inside else window[:, _reflected(np.arange(left, right), wide)]
     if shrink > 1:
         window = cv2.resize(window, tuple(map(int, sides)), interpolation=cv2.INTER_AREA)
     return window, low, shrink

@@ -6,7 +6,6 @@ To add a database, write what is known of it into ``data/databases.toml``, and a
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import os
 import re
@@ -29,10 +28,9 @@ from ekman_expressions.core.errors import (
     check_type,
 )
 from ekman_expressions.core.expressions import EXPRESSIONS, NOT_EXPLAINED
-from ekman_expressions.core.files import read_csv, read_text
+from ekman_expressions.core.files import read_csv, read_table, read_text
 from ekman_expressions.faces import synthetic
 from ekman_expressions.faces.folders import (
-    _LAYOUTS,
     _expression_of,
     _read_own,
     _safe_ids,
@@ -119,17 +117,18 @@ def _read_rafdb(search: _Search) -> None:
         if line.strip():
             name, _, label = line.strip().rpartition(" ")
             entries.append((f"{search.relative(lists[0])}, line {number}: {name}", _picture(name), label))
-    _add_listed(search, pictures, entries, _RAF_LABELS)
+    _add_listed(search, pictures, entries, _RAF_LABELS.get)
 
 
 def _add_listed(
     search: _Search,
     pictures: Mapping[str, str],
     entries: Sequence[tuple[str, str, str]],
-    labels: Mapping[str, str],
+    expression_of: Callable[[str], str | None],
+    person_of: Mapping[str, str] | None = None,
 ) -> None:
-    """Add the pictures, path by key, that a list labels, each as a person of its own; leave out the others.
-    An entry says where it stands, the picture's key, and the label.
+    """Add the pictures, path by key, that a list labels, each as a person of its own if `person_of` does not
+    tell; leave out the others. An entry says where it stands, the picture's key, and the label.
     """
     kept: dict[str, str] = {}
     known = set()
@@ -138,17 +137,20 @@ def _add_listed(
             search.omit(where, "there is no such picture")
         elif key in known:
             search.omit(where, "its picture is listed before")
-        elif label not in labels:
+        elif not expression_of(label):
             search.omit(where, f"the label {label!r} is no expression")
+        elif person_of and not person_of[key]:
+            search.omit(where, "it does not say who is seen")
         else:
-            kept[key] = labels[label]
+            kept[key] = expression_of(label)
         known.add(key)
     for image_id, key in zip(_safe_ids([f"{key}.png" for key in kept]), kept, strict=True):
-        search.add(image_id, pictures[key], key, kept[key])
+        search.add(image_id, pictures[key], (person_of or {}).get(key, key), kept[key])
     for key, path in pictures.items():
         if key not in known:
             search.omit(path, "not in the list")
-    search.notes.append(_EACH_A_PERSON)
+    if not person_of:
+        search.notes.append(_EACH_A_PERSON)
 
 
 _EACH_A_PERSON = "it does not tell persons: each picture counts as a person of its own"
@@ -181,7 +183,7 @@ def _read_affectnet(search: _Search) -> None:
         entries.append((relative, f"{folder.removesuffix('annotations')}images/{name}", label))
     if not entries:
         raise search.not_found(wanted)
-    _add_listed(search, pictures, entries, _AFFECT_LABELS)
+    _add_listed(search, pictures, entries, _AFFECT_LABELS.get)
 
 
 # FER2013
@@ -246,7 +248,6 @@ def _read_ckplus(search: _Search, *, frames: int = 1) -> None:
     example = "Emotion/S005/001/S005_001_00000011_emotion.txt"
     for path, parts in search.matches(_CK_LABEL, example, ("_emotion.txt",)):
         labels.setdefault(parts["key"], []).append((int(parts["frame"]), path))
-    short = 0
     for key, numbered in sequences.items():
         try:
             expression, peak = _ck_label(labels.pop(key, []))
@@ -260,7 +261,6 @@ def _read_ckplus(search: _Search, *, frames: int = 1) -> None:
                 f"{key}: the labelled frame {peak} is not there, so {max(numbered)} counts as the peak"
             )
         first, last = min(numbered), sorted(numbered)[-frames:]
-        short += len(last) < frames
         subject, neutral = key.split("/")[0], ""
         if first not in last and expression != "neutral":
             neutral = numbered[first][0]
@@ -269,13 +269,6 @@ def _read_ckplus(search: _Search, *, frames: int = 1) -> None:
             search.add(*numbered[number], subject, expression, neutral=neutral)
     for _, path in (label for found in labels.values() for label in found):
         search.omit(path, "a label without a sequence of images")
-    persons = len({key.split("/")[0] for key in sequences})
-    search.notes.append(
-        f"{len(sequences)} sequences of {persons} persons (a complete copy has 593 of 123; 327 of 118 "
-        "have a label)"
-    )
-    if short:
-        search.notes.append(f"{short} sequences have fewer than {frames} frames: all they have is taken")
     search.omit_second_files()
 
 
@@ -300,80 +293,28 @@ def _ck_label(files: list[tuple[int, str]]) -> tuple[str, int]:
 
 # WSEFEP
 
-_SHEET_COLUMNS = ("displayer id", "picture id", "display")
-_SHEET = "norms sheet (.csv with the columns Displayer ID, Picture ID, Display)"
+_SHEET = "norms sheet (one .csv with the columns Displayer ID, Picture ID, Display)"
 
 
-def _read_wsefep(search: _Search, *, sheet: str | None = None) -> None:
+def _read_wsefep(search: _Search) -> None:
     """Read the pictures that the norms sheet labels, and who is seen (MK and MK1 are two people)."""
     search.require_folder(_SHEET)
-    path, rows = _norms_sheet(search, sheet)
-    pictures = search.by_picture(search.images(), _picture)
-    persons = {displayer.lower() for _, displayer, _, _ in rows}
-    named: dict[str, list[tuple[int, str, str]]] = {}
-    for line, displayer, name, display in rows:
-        key = _picture(name)
-        key = f"{displayer}_{key}".lower() if key.isdigit() else key
-        named.setdefault(key, []).append((line, displayer, display))
-    for key, entries in named.items():
-        image = pictures.pop(key, "")
-        line, displayer, display = entries[0]
-        prefix = key.rpartition("_")[0]
-        if not image:
-            reason = f"no picture {key.upper()}" if key else "no Picture ID"
-        elif len({entry[1:] for entry in entries}) > 1:
-            reason = f"the sheet says different things of {search.relative(image)}: " + "; ".join(
-                f"{entry[1]}, {entry[2]}" for entry in entries
-            )
-        elif not displayer:
-            reason = "no Displayer ID"
-        elif prefix != displayer.lower() and prefix in persons:
-            reason = f"{search.relative(image)} is another person's picture than {displayer}'s"
-        elif (expression := _expression_of(display)) is None:
-            reason = f"the display {display!r} is no expression"
-        else:
-            search.add(_safe_ids([os.path.basename(image)])[0], image, displayer, expression)
-            continue
-        search.omit(f"{search.relative(path)}, line {line}", reason)
-    for image in pictures.values():
-        search.omit(image, "not in the sheet")
-    search.notes.append(f"labels from {search.relative(path)}")
-
-
-def _norms_sheet(search: _Search, given: str | None) -> tuple[Path, list[tuple[int, str, str, str]]]:
-    """Return the norms sheet and its rows: line number, displayer, picture and display."""
-    tables = [path for path, _ in search.images(suffixes=(".csv", ".txt", ".tsv"))]
-    if given is not None:
-        tables = [search.root / given]
-        if not tables[0].is_file():
-            raise search.not_found(f"sheet {given}")
-    sheets = [(Path(path), rows) for path in sorted(tables) if (rows := _sheet_rows(path)) is not None]
-    if len(sheets) == 1:
-        return sheets[0]
-    if given is not None:
-        raise DataError(f"{tables[0]} has no line with the columns Displayer ID, Picture ID and Display.")
-    if sheets:
-        names = ", ".join(search.relative(path) for path, _ in sheets)
-        raise SettingsError(
-            f"{search.root} has several norms sheets: {names}. Name one as the option 'sheet'."
-        )
-    books = [os.path.basename(path) for path, _ in search.images(suffixes=(".xls", ".xlsx"))]
-    raise search.not_found(_SHEET + (f" (save {books[0]} as CSV)" if books else ""))
-
-
-def _sheet_rows(path: Path) -> list[tuple[int, str, str, str]] | None:
-    """Read a table that a spreadsheet program may have written; None if its first lines name no columns."""
-    lines = read_text(path).splitlines(keepends=True)
-    for number, line in enumerate(lines[:20], start=1):
-        separator = max(",;\t", key=line.count)
-        cells = next(csv.reader([line], delimiter=separator), [])
-        headings = [" ".join(cell.replace("_", " ").lower().split()) for cell in cells]
-        if set(_SHEET_COLUMNS) <= set(headings):
-            places = [headings.index(column) for column in _SHEET_COLUMNS]
-            reader = csv.reader(lines[number:], delimiter=separator)
-            rows = ((number + reader.line_num, [*cells, *[""] * len(headings)]) for cells in reader)
-            return [(at, *(cells[place].strip() for place in places)) for at, cells in rows if any(cells)]
-    return None
+    columns = ("displayer id", "picture id", "display")
+    sheets = []
+    for path, relative in search.images(suffixes=(".csv",)):
+        with suppress(DataError):
+            sheets.append((relative, read_table(path, columns)))
+    if len(sheets) != 1:
+        raise search.not_found(_SHEET)
+    ((name, sheet),) = sheets
+    entries, person_of = [], {}
+    for line, (displayer, picture, display) in zip(sheet.index + 2, sheet[[*columns]].to_numpy(), strict=True):
+        key = _picture(picture)
+        key = f"{displayer.lower()}_{key}" if key.isdigit() else key
+        person_of.setdefault(key, displayer)
+        entries.append((f"{name}, line {line}", key, display))
+    _add_listed(search, search.by_picture(search.images(), _picture), entries, _expression_of, person_of)
+    search.notes.append(f"labels from {name}")
 
 
 def _picture(name: str) -> str:
@@ -446,11 +387,9 @@ _FEGA_NAME = (
 )
 
 
-def _read_fega(search: _Search, *, person: str = "name") -> None:
-    """Read images without any name but in `path`; one name is one person, unless ``"name_sex_age"`` tells
-    people apart.
-    """
-    persons: dict[tuple[str, ...], list[tuple[str, tuple[str, str], dict[str, str]]]] = {}
+def _read_fega(search: _Search) -> None:
+    """Read images without any name but in `path`; one name is one person."""
+    persons: dict[str, list[tuple[str, tuple[str, str], dict[str, str]]]] = {}
     for path, parts in search.matches(_FEGA_NAME, _FEGA_EXAMPLE):
         if parts["label"].lower() not in _FEGA_LABELS:
             search.omit(path, f"its label is none of {', '.join(_FEGA_LABELS)}")
@@ -459,14 +398,13 @@ def _read_fega(search: _Search, *, person: str = "name") -> None:
             search.omit(path, "the file is empty or cannot be read")
         else:
             kind = parts["sex"].lower(), parts["age"].strip()
-            key = (" ".join(unicodedata.normalize("NFC", parts["name"]).casefold().split()),)
-            key += kind if person == "name_sex_age" else ()
+            key = " ".join(unicodedata.normalize("NFC", parts["name"]).casefold().split())
             persons.setdefault(key, []).append((path, kind, parts))
     several = 0
     for key, images in persons.items():
         images.sort(key=lambda image: unicodedata.normalize("NFC", os.path.basename(image[0])))
         first = Path(images[0][0]).read_bytes()
-        subject = hashlib.sha256("\x1f".join(key).encode() + b"\0" + first).hexdigest()[:10]
+        subject = hashlib.sha256(key.encode() + b"\0" + first).hexdigest()[:10]
         kinds = sorted({kind for _, kind, _ in images})
         several += len(kinds) > 1
         for path, kind, parts in images:
@@ -477,8 +415,7 @@ def _read_fega(search: _Search, *, person: str = "name") -> None:
             search.add(image_id, path, subject, expression)
     if several:
         search.notes.append(
-            f"{several} names come with several ages or sexes and count as one person each; if they are "
-            'several people, set the option person = "name_sex_age"'
+            f"{several} names come with several ages or sexes and count as one person each"
         )
     search.omit_second_files()
 
@@ -531,10 +468,6 @@ def _is(kind: type) -> Callable[[Any, str], None]:
     return lambda value, setting: check_type(value, setting, kind)
 
 
-def _one_of(*values: str) -> Callable[[Any, str], None]:
-    return lambda value, setting: check_option(value, setting, values)
-
-
 def _check_count(value: Any, setting: str) -> None:
     check_range(value, setting, 1, integer=True)
 
@@ -543,20 +476,10 @@ _OPTIONS: dict[str, dict[str, _Option]] = {
     "ckplus": {
         "frames": _Option(_check_count, "take the last so many frames of each sequence (default 1: the peak)")
     },
-    "wsefep": {
-        "sheet": _Option(_is(str), "the norms sheet relative to the root, where several files look like one")
-    },
     "bu4dfe": {
         "frames": _Option(_check_frames, f"numbers of the frames to take (default {list(_BU_FRAMES)})")
     },
-    "fega": {
-        "person": _Option(
-            _one_of("name", "name_sex_age"),
-            "'name' (default): one name is one person; 'name_sex_age': sex and age tell people apart",
-        )
-    },
     "own": {
-        "layout": _Option(_one_of(*_LAYOUTS), f"{', '.join(_LAYOUTS)} (default: what is there)"),
         "subject": _Option(
             _check_subject,
             "for folders: a regular expression that finds who is seen in the path, such as '(S\\d+)_'",

@@ -34,11 +34,11 @@ from ekman_expressions.faces.cropping import (
     resize_face,
 )
 from ekman_expressions.faces.folders import (
+    _has_class_folders,
     _inside,
-    _layout_of,
     _person_in,
+    _read_class_folders,
     _read_manifest,
-    _read_own,
     _safe_ids,
     _Search,
     check_ids,
@@ -394,9 +394,8 @@ def _from_folder(root: Path, pattern: str | None, labels: Any) -> tuple[Any, lis
         raise MissingError(f"There is no file {root}. Correct the path.")
     if not root.is_dir():
         raise search.not_found("folder of images", advice="Correct the path")
-    layout = _layout_of(search, labels)
-    if layout != "manifest":
-        _read_own(search, layout=layout, subject=pattern or ".+", labels=labels)
+    if _has_class_folders(search, labels):
+        _read_class_folders(search, pattern or ".+", labels)
         rows = pd.DataFrame(search.rows).drop(columns="image_id")
         return rows if pattern else rows.drop(columns="subject"), search.left_out
     if (root / "manifest.csv").is_file():

@@ -1,4 +1,4 @@
-"""Folders of faces: searching them, tables of images, folders per expression, folders per fold."""
+"""Folders of faces: searching them, tables of images, folders per expression."""
 
 from __future__ import annotations
 
@@ -8,19 +8,16 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import pandas as pd
 
 from ekman_expressions.core.errors import DataError, MissingError, SettingsError
-from ekman_expressions.core.expressions import EXPRESSIONS, parse_expression, parse_label
+from ekman_expressions.core.expressions import meant, parse_label
 from ekman_expressions.core.files import read_table
 
 _COLUMNS = ("image_id", "path", "subject", "expression")
-_ADJECTIVES = ("angry", "disgusted", "fearful", "happy", "surprised", "contempt", "neutral")
-_LAYOUTS = ("manifest", "folders", "cross_validation")
 _IMAGES = tuple(".png .tif .tiff .jpg .jpeg .jpe .jfif .bmp .webp .gif .pgm .ppm .pnm .avif .jp2".split())
 # What lies beside images and is none; every other file is listed as left out.
 _NO_IMAGES = re.compile(
@@ -30,16 +27,8 @@ _NO_IMAGES = re.compile(
 )
 _ARCHIVES = (".zip", ".rar", ".7z", ".tar", ".gz", ".tgz")
 _IGNORED = {"thumbs.db", "desktop.ini", "__macosx", "icon\r"}
-_CLASS_FOLDER = f"folder named like an expression ({', '.join(EXPRESSIONS)}, or a synonym) with images"
-_FOLD_FOLDER = re.compile(r"CV([1-9]\d*)(_test)?")
-_FOLD_FOLDERS = "pair of folders like CV1 and CV1_test, with a folder per expression in each,"
 _IMAGE_ID = re.compile(r"[A-Za-z0-9._-]+")
 _LONGEST_ID, _LONGEST_GIVEN = 120, 200
-# Letters that Unicode does not decompose into a plain letter and a mark.
-_PLAIN = str.maketrans(
-    {"ß": "ss", "ø": "o", "Ø": "O", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "ł": "l", "Ł": "L",
-     "đ": "d", "Đ": "D", "ð": "d", "Ð": "D", "þ": "th", "Þ": "Th", "ı": "i"}
-)  # fmt: skip
 
 
 class _Search:
@@ -92,21 +81,17 @@ class _Search:
         """Return a path relative to the root, with ``/``."""
         return os.path.relpath(path, self.root).replace(os.sep, "/")
 
-    def images(
-        self, folder: Path | None = None, suffixes: tuple[str, ...] = _IMAGES
-    ) -> Iterator[tuple[str, str]]:
-        """Yield all files with a suffix below `folder` (the root), by name: path, and relative path with
-        ``/``, composed (NFC).
+    def images(self, suffixes: tuple[str, ...] = _IMAGES) -> Iterator[tuple[str, str]]:
+        """Yield all files with a suffix below the root, by name: path, and relative path with ``/``, composed
+        (NFC).
         """
         from tqdm import tqdm
-
-        folder = self.root if folder is None else folder
 
         def unopened(error: OSError) -> None:
             self.omit(error.filename, f"the folder cannot be opened ({error.strerror})")
 
         seen = set()
-        walk = os.walk(folder, followlinks=True, onerror=unopened)
+        walk = os.walk(self.root, followlinks=True, onerror=unopened)
         for inside, folders, names in tqdm(walk, desc=f"Searching {self.name}", unit="folder", delay=1):
             status = os.stat(inside)
             # A link to a folder above would lead round in circles.
@@ -120,14 +105,11 @@ class _Search:
                 if _is_ignored(name) or not name.lower().endswith(suffixes):
                     if suffixes is _IMAGES and not _is_ignored(name) and not _NO_IMAGES.fullmatch(name):
                         ending = os.path.splitext(name)[1]
-                        what = (
-                            "an archive: unpack it"
-                            if ending.lower() in _ARCHIVES
-                            else "no image that can be read"
-                        )
+                        is_archive = ending.lower() in _ARCHIVES
+                        what = "an archive: unpack it" if is_archive else "no image that can be read"
                         self.omit(path, what + ("" if self.private else f" ({ending or 'no suffix'})"))
                     continue
-                relative = os.path.relpath(path, folder).replace(os.sep, "/")
+                relative = self.relative(path)
                 try:
                     relative.encode()
                 except UnicodeEncodeError:
@@ -200,7 +182,7 @@ def _safe_ids(names: Sequence[str]) -> list[str]:
     joined = [os.path.splitext(name)[0].replace("/", "_") for name in names]
     plain = []
     for text in joined:
-        letters = unicodedata.normalize("NFKD", text.translate(_PLAIN))
+        letters = unicodedata.normalize("NFKD", text)
         kept = "".join(letter for letter in letters if not unicodedata.combining(letter))
         plain.append(re.sub("[^A-Za-z0-9._-]+", "-", kept)[:_LONGEST_ID])
     often = Counter(text.lower() for text in plain)
@@ -343,17 +325,13 @@ def _check_table(
 def _read_own(
     search: _Search,
     *,
-    layout: str | None = None,
     subject: str | None = None,
     labels: Mapping[str, str] | None = None,
 ) -> None:
-    """Read a folder of one's own: a manifest, a folder per expression, or folders of given folds. For
-    folders, `subject` is a regular expression for each image's path, see `_person_in`.
+    """Read a folder of one's own: a manifest, or a folder per expression. For folders, `subject` is a regular
+    expression for each image's path, see `_person_in`.
     """
-    layout = layout or _layout_of(search, labels)
-    if layout == "cross_validation":
-        _read_given_folds(search, subject, labels)
-    elif layout == "folders":
+    if _has_class_folders(search, labels):
         _read_class_folders(search, subject, labels)
     elif subject is not None and (search.root / "manifest.csv").is_file():
         raise SettingsError("The option 'subject' has no effect on a manifest.csv: it has a column for that.")
@@ -361,31 +339,42 @@ def _read_own(
         search.rows = _read_manifest(search.root, search, labels)
 
 
-def _layout_of(search: _Search, labels: Mapping[str, str] | None = None) -> str:
-    """Say how a folder of one's own is laid out; a manifest comes first."""
-    if search.root.is_dir() and not (search.root / "manifest.csv").is_file():
-        if _fold_folders(search.root):
-            return "cross_validation"
-        found = _Search(search.root, search.name).images()
-        if _expression_depth([relative for _, relative in found], labels) is not None:
-            return "folders"
-    return "manifest"
+def _has_class_folders(search: _Search, labels: Mapping[str, str] | None = None) -> bool:
+    """Say whether a folder of one's own has folders named like expressions, at one depth, and no manifest."""
+    if not search.root.is_dir() or (search.root / "manifest.csv").is_file():
+        return False
+    found = _Search(search.root, search.name).images()
+    return _expression_depth([relative for _, relative in found], labels) is not None
 
 
 def _read_class_folders(search: _Search, subject: str | None, labels: Mapping[str, str] | None) -> None:
     """Read a tree with one folder per expression, at one depth: ``happy/``, ``train/happy/``."""
-    search.require_folder(_CLASS_FOLDER)
-    found = list(search.images())
-    depth = _expression_depth([relative for _, relative in found], labels)
-    if depth is None:
-        raise search.not_found(_CLASS_FOLDER)
     if subject is None:
         raise SettingsError(
             f"For the folders in {search.root}, say how to tell who is seen: the option 'subject', a regular "
             "expression for the path, such as subject = '(S\\d+)_'; or '.+' if each image shows "
             "another person. Without it, one person might be in training and test images."
         )
-    _add_images(search, found, depth, subject, labels)
+    found = list(search.images())
+    depth = _expression_depth([relative for _, relative in found], labels)
+    kept = []
+    for path, relative in found:
+        parts = relative.split("/")[:-1]
+        expression = _expression_of(parts[depth], labels) if depth < len(parts) else None
+        person = _person_in(relative, subject)
+        if depth >= len(parts):
+            search.omit(relative, "in no expression's folder")
+        elif expression is None:
+            search.omit(relative, f"its folder {parts[depth]} is no expression.{meant(parts[depth])}")
+        elif not person:
+            search.omit(relative, f"the pattern {subject!r} for the subject finds nothing in its path")
+        else:
+            kept.append((path, relative, person, expression))
+    image_ids = _safe_ids([relative for _, relative, _, _ in kept])
+    for image_id, (path, _, person, expression) in zip(image_ids, kept, strict=True):
+        search.add(image_id, path, person, expression)
+    # Some file systems keep one name composed and decomposed.
+    search.omit_second_files()
 
 
 def _expression_depth(relatives: Sequence[str], labels: Mapping[str, str] | None = None) -> int | None:
@@ -418,39 +407,6 @@ def _expression_of(name: str, labels: Mapping[str, str] | None = None) -> str | 
         return None
 
 
-def _add_images(
-    search: _Search,
-    found: Sequence[tuple[str, str]],
-    depth: int,
-    subject: str,
-    labels: Mapping[str, str] | None = None,
-    **more: dict[str, Any],
-) -> None:
-    """Add the images (path, relative) in folders of expressions; `more`: columns by relative path."""
-    kept = []
-    for path, relative in found:
-        parts = relative.split("/")[:-1]
-        expression = _expression_of(parts[depth], labels) if depth < len(parts) else None
-        person = _person_in(relative, subject)
-        if expression is None:
-            reason = "in no expression's folder"
-            if depth < len(parts):
-                near = get_close_matches(parts[depth].lower(), (*EXPRESSIONS, *_ADJECTIVES), 1, 0.75)
-                meant = f" ({parse_expression(near[0])}?)" if near else ""
-                reason = f"its folder {parts[depth]} is no expression{meant}"
-            search.omit(relative, reason)
-        elif not person:
-            search.omit(relative, f"the pattern {subject!r} for the subject finds nothing in its path")
-        else:
-            kept.append((path, relative, person, expression))
-    image_ids = _safe_ids([relative for _, relative, _, _ in kept])
-    for image_id, (path, relative, person, expression) in zip(image_ids, kept, strict=True):
-        columns = {key: value[relative] for key, value in more.items()}
-        search.add(image_id, path, person, expression, **columns)
-    # Some file systems keep one name composed and decomposed.
-    search.omit_second_files()
-
-
 def _person_in(relative: str, pattern: str) -> str | None:
     """Return who a path shows: what the pattern's group ``subject``, else its first, else all of it finds."""
     match = re.search(pattern, relative)
@@ -459,47 +415,3 @@ def _person_in(relative: str, pattern: str) -> str | None:
     if "subject" in match.re.groupindex:
         return match["subject"]
     return match[1] if match.re.groups else match[0]
-
-
-def _read_given_folds(search: _Search, subject: str | None, labels: Mapping[str, str] | None) -> None:
-    """Read the layout of the study's own files: each image lies in one test folder, ``CV1_test`` ..., which
-    is its fold, and in the training folders, ``CV1`` ..., of the other folds; others are left out.
-    """
-    search.require_folder(_FOLD_FOLDERS)
-    names = _fold_folders(search.root)
-    folds = sorted({name.removesuffix("_test") for name in names}, key=lambda name: int(name[2:]))
-    absent = [f"{fold}_test" for fold in folds if f"{fold}_test" not in names]
-    if not folds or absent:
-        raise search.not_found(f"test folder {absent[0]}" if absent else _FOLD_FOLDERS)
-    held = {name: {rel: path for path, rel in search.images(search.root / name)} for name in names}
-    images = sorted({relative for inside in held.values() for relative in inside})
-    depth = _expression_depth(images, labels)
-    if depth is None:
-        raise search.not_found("folder named like an expression in CV1_test ...")
-    kept, fold_of = [], {}
-    for relative in images:
-        tested = [fold for fold in folds if relative in held[f"{fold}_test"]]
-        if len(tested) == 1:
-            fold_of[relative] = tested[0]
-            kept.append((held[f"{tested[0]}_test"][relative], relative))
-        elif tested:
-            search.omit(relative, f"in the test folders of {', '.join(tested)}: its fold is unclear")
-        else:
-            search.omit(relative, "in training folders only: its fold is unclear")
-    for fold in names:
-        leaked = [name for name in images if name in held[fold] and fold_of.get(name) == fold]
-        if leaked:
-            search.notes.append(
-                f"{fold} has {len(leaked)} of its own test images among its training images (such as "
-                f"{leaked[0]}): here they are only tested"
-            )
-    if subject is None:
-        search.notes.append(
-            "no pattern for the subject is given: folds are as they are, and each image counts as a "
-            "person of its own"
-        )
-    _add_images(search, kept, depth, subject or ".+", labels, fold=fold_of)
-
-
-def _fold_folders(root: Path) -> list[str]:
-    return sorted(item.name for item in root.iterdir() if item.is_dir() and _FOLD_FOLDER.fullmatch(item.name))

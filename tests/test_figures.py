@@ -105,7 +105,6 @@ def _tree(leaves):
 
 def _curves(networks=tuple(NETWORKS)):
     epochs = pd.DataFrame({"epoch": range(1, 10), "accuracy": np.linspace(0.1, 0.9, 9)})
-    epochs = epochs.assign(val_accuracy=0.7 * epochs["accuracy"], chosen=epochs["epoch"] == 7)
     return pd.concat(epochs.assign(network=network, fold=fold) for network in networks for fold in FOLDS)
 
 
@@ -443,19 +442,11 @@ def test_confusion_is_in_percent_of_the_row_and_empty_rows_are_marked():
 
 
 def test_curves_are_the_histories():
-    rows = [
-        ("VGG16", fold, epoch, 0.2 * epoch, 0.1 * epoch) for fold in ("CV1", "CV2") for epoch in (1, 2, 3)
-    ]
-    table = pd.DataFrame(rows, columns=["network", "fold", "epoch", "accuracy", "val_accuracy"])
+    rows = [("VGG16", fold, epoch, 0.2 * epoch) for fold in ("CV1", "CV2") for epoch in (1, 2, 3)]
+    table = pd.DataFrame(rows, columns=["network", "fold", "epoch", "accuracy"])
     axes = figures.learning_curves(table).axes[0]
-    assert len(axes.lines) == 4 and list(axes.lines[0].get_xdata()) == [1, 2, 3]
-    for line, factor in zip(axes.lines[:2], (0.2, 0.1), strict=True):
-        np.testing.assert_allclose(line.get_ydata(), factor * np.arange(1, 4))
-    # Without held-out faces there are none in the legend either.
-    alone = figures.learning_curves(table.drop(columns="val_accuracy"))
-    assert [text.get_text() for text in alone.legends[0].get_texts()] == [
-        "training faces (one line per fold)"
-    ]
+    assert len(axes.lines) == 2 and list(axes.lines[0].get_xdata()) == [1, 2, 3]
+    np.testing.assert_allclose(axes.lines[0].get_ydata(), 0.2 * np.arange(1, 4))
 
 
 def test_an_alignment_page_draws_every_landmark_where_it_lies():

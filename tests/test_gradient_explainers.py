@@ -224,7 +224,7 @@ def test_what_grad_cam_cannot_know_is_noted():
     flattened.features(image, 0)
     flattened.features(image, 1)
     (note,) = flattened.notes
-    assert "no global pooling follows the layer 'conv2d" in note
+    assert "no global pooling follows the last features" in note
     base = pooled("logits")
     positive = keras.ops.softplus(base.output)
     other = as_model(keras.Model(base.input, positive / keras.ops.sum(positive, axis=-1, keepdims=True)))

@@ -7,7 +7,7 @@ import pytest
 
 from ekman_expressions.core.errors import ModelError
 from ekman_expressions.zoo import NETWORKS, NetSpec
-from ekman_expressions.zoo.weights import _load_weights
+from ekman_expressions.zoo.saving import _load_weights
 
 SIDES = {"InceptionV3": 75, "Xception": 71, "AlexNet": 64, "SilNet": 16}
 """Sides at which the networks are cheap; the others take 32."""
@@ -74,52 +74,33 @@ def test_whole_models_and_lists_cut_into_parts_are_read(songnet_file, tmp_path):
         np.testing.assert_array_equal(one, two)
 
 
-def test_another_number_of_classes_is_refused(songnet_file):
-    model = _small("SongNet", classes=7)
-    before = model.get_weights()
-    with pytest.raises(
-        ModelError,
-        match=r"its layer 'dense\w*' has bias \(6,\), kernel \(128, 6\), but layer 'probabilities' of "
-        r"SongNet has bias \(7,\), kernel \(128, 7\)",
-    ):
-        _load_weights(model, songnet_file)
-    for one, two in zip(before, model.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, two)
+def test_files_of_another_network_or_damaged_ones_are_refused(songnet_file, tmp_path):
+    whole, path = songnet_file.read_bytes(), tmp_path / "bad.h5"
 
+    def refused(change, reason, classes=6):
+        path.write_bytes(whole)
+        change()
+        message = rf"bad.h5 \(\d+ bytes\) does not hold the weights of SongNet, or is damaged \(.*{reason}"
+        with pytest.raises(ModelError, match=message):
+            _load_weights(_small("SongNet", classes=classes), path)
 
-def test_a_layer_too_few_is_refused(songnet_file, tmp_path):
-    path = tmp_path / "short.h5"
-    path.write_bytes(songnet_file.read_bytes())
-    with h5py.File(path, "r+") as file:
+    def edit(edited):
+        with h5py.File(path, "r+") as file:
+            layer = file.attrs["layer_names"][0]
+            edited(file, file[layer], file[layer].attrs["weight_names"][0])
+
+    def shorten(file, layer, weight):
         file.attrs["layer_names"] = file.attrs["layer_names"][:-1]
-    with pytest.raises(ModelError, match=r"its layer '\(none\)' has no weights, but layer 'probabilities'"):
-        _load_weights(_small("SongNet"), path)
 
+    def remove(file, layer, weight):
+        del layer[weight]
 
-@pytest.mark.parametrize("share", [0.0, 0.6])
-def test_a_file_cut_off_is_refused(songnet_file, tmp_path, share):
-    path = tmp_path / "cut.h5"
-    content = songnet_file.read_bytes()
-    path.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(ModelError, match=r"cut.h5 \(\d+ bytes\) cannot be read as a Keras 2 weights file"):
-        _load_weights(_small("SongNet"), path)
+    def spoil(file, layer, weight):
+        layer[weight][0, 0, 0, :3] = np.nan
 
-
-def test_other_files_are_refused(songnet_file, tmp_path):
-    model = _small("SongNet")
-    model.save_weights(tmp_path / "keras3.weights.h5")
-    with pytest.raises(ModelError, match="has no attribute 'layer_names'"):
-        _load_weights(model, tmp_path / "keras3.weights.h5")
-    path = tmp_path / "gap.h5"
-    path.write_bytes(songnet_file.read_bytes())
-    with h5py.File(path, "r+") as file:
-        layer = file.attrs["layer_names"][0]
-        del file[layer][file[layer].attrs["weight_names"][0]]
-    with pytest.raises(ModelError, match="gap.h5 .*cannot be read as a Keras 2 weights file.*doesn't exist"):
-        _load_weights(model, path)
-    path.write_bytes(songnet_file.read_bytes())
-    with h5py.File(path, "r+") as file:
-        layer = file.attrs["layer_names"][0]
-        file[layer][file[layer].attrs["weight_names"][0]][0, 0, 0, :3] = np.nan
-    with pytest.raises(ModelError, match=r"gap.h5 is damaged: 3 of 4800 values of /conv2d.*kernel:0"):
-        _load_weights(model, path)
+    refused(lambda: None, r"named probabilities.*\(128, 7\).*\(128, 6\)", classes=7)
+    refused(lambda: edit(shorten), "expected 5 layers, found 4")
+    refused(lambda: edit(remove), "")
+    refused(lambda: edit(spoil), "some of its values are not finite")
+    refused(lambda: path.write_bytes(whole[: len(whole) // 2]), "")
+    refused(lambda: path.write_bytes(b""), "")

@@ -1,7 +1,5 @@
 """PyTorch modules behind the port: the same numbers as by hand and as from Keras, gradients included."""
 
-import sys
-import warnings
 
 import numpy as np
 import pytest
@@ -190,40 +188,6 @@ def test_precision(images):
     model = net()
     whole, half = as_model(model).predict(images), as_model(model, precision="bfloat16").predict(images)
     assert half.dtype == np.float32 and 1e-6 < np.abs(half - whole).max() < 0.05
-
-
-def test_files(tmp_path, images):
-    module = net(softmax=False).eval()
-    wanted = as_model(module, output="logits").predict(images)
-    example = torch.zeros(25, 3, SIDE, SIDE)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.jit.save(torch.jit.trace(module, example), tmp_path / "net.pt")
-        torch.export.save(torch.export.export(module, (example,)), tmp_path / "net.pt2")
-        some = {0: torch.export.Dim("batch")}
-        torch.export.save(
-            torch.export.export(module, (example,), dynamic_shapes=(some,)), tmp_path / "any.pt2"
-        )
-        torch.export.save(torch.export.export(module, (example[:1],)), tmp_path / "one.pt2")
-        torch.save(module.state_dict(), tmp_path / "weights.pt")
-        for name in ("net.pt", "net.pt2", "any.pt2", "one.pt2"):
-            model = load_model(tmp_path / name, side=SIDE, classes=EXPRESSIONS)
-            np.testing.assert_allclose(model.predict(images), wanted, atol=1e-5)
-        with pytest.raises(ModelError, match="weights only.*build the module in your own code"):
-            load_model(tmp_path / "weights.pt", side=SIDE, classes=EXPRESSIONS)
-        traced = load_model(tmp_path / "net.pt", side=SIDE, classes=EXPRESSIONS)
-        found = traced.gradients(images, 1)[1]
-    np.testing.assert_allclose(found, as_model(module, output="logits").gradients(images, 1)[1], atol=1e-5)
-
-
-def test_triton_after_tensorflow_is_refused(tmp_path, monkeypatch):
-    """The process would end without a word; our own functions import the two in the order that works."""
-    pytest.importorskip("triton")
-    (tmp_path / "net.pt2").touch()
-    monkeypatch.setitem(sys.modules, "tensorflow", sys)
-    monkeypatch.delitem(sys.modules, "triton")
-    with pytest.raises(ModelError, match="'import triton' above all other imports"):
-        load_model(tmp_path / "net.pt2", side=SIDE, classes=EXPRESSIONS)
 
 
 def test_modules_that_are_not_as_described(images):

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 import tiny_network
 from made_faces import make_experiment
-from made_steps import stand_in
 
-from ekman_expressions.core.errors import ConflictError, DataError, MissingError, ModelError
+from ekman_expressions.core.errors import DataError, MissingError, ModelError
 from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import read_csv, write_csv, write_image
 from ekman_expressions.study import prepared, training
@@ -96,27 +95,6 @@ def test_missing_and_damaged_models_are_named(tmp_path):
     keras.Sequential([keras.Input((64, 64, 3)), keras.layers.Lambda(lambda image: image)]).save(path)
     with pytest.raises(ModelError, match="Lambda"):
         load_model(experiment, "WeiNet", "CV1").source
-
-
-def test_initial_weights_come_from_a_folder_and_count_as_inputs(tmp_path):
-    folder = tmp_path / "weights"
-    folder.mkdir()
-    settings = TrainingSettings(weights=str(folder), batch_size=8)
-    experiment = make_experiment(tmp_path, ("MobileNetV3Large", "WeiNet"), training=settings)
-    with pytest.raises(MissingError, match="no weights file of MobileNetV3Large in .*weights"):
-        run_steps(experiment, "training")
-    path = folder / "MobileNetV3Large.weights.h5"
-    path.write_bytes(b"first")
-    assert training._initial_weights(experiment, "MobileNetV3Large") == str(path)
-    assert training._initial_weights(experiment, "WeiNet") == "none"
-    with stand_in(experiment, "training"):
-        experiment.models_folder.mkdir(parents=True, exist_ok=True)
-        for model in experiment.pairs:
-            experiment.model_path(*model).touch()
-    assert run_steps(experiment, "training").skipped == 4
-    path.write_bytes(b"second")
-    with pytest.raises(ConflictError, match="another version of weights of MobileNetV3Large"):
-        run_steps(experiment, "training")
 
 
 def test_a_network_learns_what_colours_tell(tmp_path):

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
+from ekman_expressions.core.errors import MissingError
 from ekman_expressions.zoo import NETWORKS, NetSpec, saving
 from ekman_expressions.zoo.networks import _preprocessing_warning
-from ekman_expressions.zoo.weights import _KERAS_FILES
 
-PRETRAINED = tuple(_KERAS_FILES)
+PRETRAINED = tuple(name for name, spec in NETWORKS.items() if spec.pretrained)
 CAFFE = (0 - 103.939, 127.5 - 116.779, 255 - 123.68)
 NATIVE = {
     "InceptionV3": (1, 0, -1),
@@ -61,7 +61,7 @@ def _last_convolution(model):
 
 def test_the_registry_has_the_networks_of_the_study():
     assert len(NETWORKS) == 12
-    assert [name for name, spec in NETWORKS.items() if spec.pretrained] == list(PRETRAINED)
+    assert len(PRETRAINED) == 8
     others = {name: spec.side for name, spec in NETWORKS.items() if spec.side != 224}
     assert others == {"SilNet": 150, "WeiNet": 64}
 
@@ -126,13 +126,24 @@ def test_a_warning_says_why_weights_and_preprocessing_do_not_go_together():
         fine = [("none", "paper"), ("none", "native"), ("imagenet", "native"), ("released", "paper")]
         for weights, preprocessing in fine:
             assert _preprocessing_warning(name, preprocessing, weights) is None
-        for weights, preprocessing in [("imagenet", "paper"), ("/a/folder", "paper"), ("released", "native")]:
+        for weights, preprocessing in [("imagenet", "paper"), ("released", "native")]:
             warning = _preprocessing_warning(name, preprocessing, weights)
             assert (warning is not None) == (name in PRETRAINED)
     assert "expect BGR gray values with" in _preprocessing_warning("VGG16", "paper", "imagenet")
     assert "expect RGB in [-1, 1], but get [0, 1]" in _preprocessing_warning("Xception", "paper", "imagenet")
     assert "nearly constant" in _preprocessing_warning("EfficientNetV2B0", "paper", "imagenet")
-    assert "trained on pixels / 255" in _preprocessing_warning("ResNet50", "native", "released")
+    assert "expect pixels / 255" in _preprocessing_warning("ResNet50", "native", "released")
+
+
+def test_without_network_the_error_says_where_to_put_the_file(monkeypatch):
+    from keras.src.utils import file_utils
+
+    def offline(*_, **__):
+        raise Exception("URL fetch failure on https://storage.example: None -- no route")
+
+    monkeypatch.setattr(file_utils, "get_file", offline)
+    with pytest.raises(MissingError, match="no route.*~/.keras/models.*training.weights"):
+        NETWORKS["MobileNetV3Large"].build("imagenet")
 
 
 def test_momentum_of_all_batch_normalisations_is_set():

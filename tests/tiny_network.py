@@ -34,15 +34,3 @@ def settings(**values):
         if name in values
     }
     return TrainingSettings(weights="none", overrides={"Tiny": numbers}, **{"batch_size": 5, **values})
-
-
-def without_state():
-    """Put a network without dropout and batch normalisation under the same name."""
-
-    def layers_of():
-        from keras import layers
-
-        return [layers.Conv2D(4, 3, activation="relu"), layers.MaxPooling2D(4), layers.Flatten()]
-
-    register()
-    _LAYERS["Tiny"] = layers_of

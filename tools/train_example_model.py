@@ -45,7 +45,6 @@ def main() -> None:
         "WeiNet",
         images,
         [*seen.table["expression"]] * 2,
-        validation=(pixels(unseen), list(unseen.table["expression"])),
         optimizer="adam",
         learning_rate=RATE,
         schedule="cosine",

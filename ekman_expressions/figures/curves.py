@@ -37,14 +37,12 @@ _RELIABILITY = {
 
 @_styled
 def learning_curves(table: pd.DataFrame, *, measure: str = "accuracy", title: str = "") -> Figure:
-    """Draw a panel per network: training (solid) and held-out (dashed) by epoch, a line per fold.
+    """Draw a panel per network: what the training faces show by epoch, a line per fold.
 
     Parameters
     ----------
     table : DataFrame
-        Columns network, fold, epoch, `measure` and, if the training was watched on held-out
-        faces, ``val_<measure>``; as from `ekman_expressions.study.training.learning_curves`. Where
-        ``chosen`` is true, a dot marks the epoch whose weights were kept.
+        Columns network, fold, epoch and `measure`; as from `ekman_expressions.study.training.learning_curves`.
     measure : {'accuracy', 'loss'}
     """
     _require(table, "learning curves")
@@ -54,31 +52,17 @@ def learning_curves(table: pd.DataFrame, *, measure: str = "accuracy", title: st
     columns = min(4, len(networks))
     rows = -(-len(networks) // columns)
     figure = _new_figure(max(COLUMN, columns * PAGE / 4), 0.8 + 1.5 * rows, title)
-    styles = {
-        measure: {"linestyle": "-", "color": PALETTE[0]},
-        f"val_{measure}": {"linestyle": "--", "color": PALETTE[5]},
-    }
-    styles = {column: look for column, look in styles.items() if column in table}
-    chosen = {"linestyle": "none", "marker": "o", "color": PALETTE[5]}
-    # Chosen by the loss on held-out faces: where that is lowest is what their curve shows.
-    has_chosen = "chosen" in table and f"val_{measure}" in table
+    look = {"linestyle": "-", "color": PALETTE[0]}
     for axes, network in zip(_panels(figure, len(networks), columns, sharey=True), networks, strict=True):
         for _, curve in table[table["network"] == network].groupby("fold", sort=False):
             # A single epoch has no line.
             marker = "o" if len(curve) == 1 else None
-            for column, look in styles.items():
-                axes.plot(curve["epoch"], curve[column], marker=marker, markersize=4, alpha=0.8, **look)
-            if has_chosen:
-                point = curve[curve["chosen"].astype(bool)]
-                axes.plot(point["epoch"], point[f"val_{measure}"], **chosen)
+            axes.plot(curve["epoch"], curve[measure], marker=marker, markersize=4, alpha=0.8, **look)
         axes.set_title(network)
         axes.xaxis.get_major_locator().set_params(integer=True, nbins=5)
         axes.set_xlim(0.7, table.loc[table["network"] == network, "epoch"].max() + 0.3)
         axes.grid()
-    titles = ("training faces (one line per fold)", "held-out faces (one line per fold)")
-    entries = [_line(label=text, **look) for text, look in zip(titles, styles.values(), strict=False)]
-    if has_chosen:
-        entries.append(_line(label="epoch that is kept", **chosen))
+    entries = [_line(label="training faces (one line per fold)", **look)]
     # The legend's title stands for a label of all horizontal axes, which it would lie over.
     _legend(figure, entries, 1 if columns < 3 else 3, title="epoch", title_fontsize=10)
     figure.supylabel(measure)

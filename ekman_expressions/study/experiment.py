@@ -118,28 +118,16 @@ class NetworkTraining(Settings):
     """Share of the running mean that batch normalisation keeps at each step; smaller for short trainings."""
 
 
-def _weights(weights: str) -> str:
-    # A folder may be on a disk that is not mounted now: whatever looks like a path is looked for later.
-    looks_like_path = weights.startswith(("~", ".")) or "/" in weights or os.sep in weights
-    if weights in ("imagenet", "none", "released") or looks_like_path or Path(weights).is_dir():
-        return weights
-    raise ValueError("must be 'imagenet', 'none', 'released' or an existing folder of weights files")
-
-
 class TrainingSettings(_Part):
     """How the networks are trained."""
 
     section: ClassVar[str] = "training"
 
-    weights: Annotated[str, AfterValidator(_weights)] = "imagenet"
-    """What the eight networks of Keras Applications start from: ``imagenet``, ``none`` (random), or a
-    folder of weights files ``<network>.weights.h5`` / ``<network>.h5`` without top. Or ``released``:
+    weights: Literal["imagenet", "none", "released"] = "imagenet"
+    """What the eight networks of Keras Applications start from: ``imagenet``, ``none`` (random). Or ``released``:
     nothing is trained, and all twelve networks are those that the study's authors released."""
     released_folder: str | None = None
-    """The folder with the authors' files ``<network>_CV<k>_weights.h5``; None downloads them."""
-    released_revision: str = "main"
-    """Branch, tag or commit of the authors' repository to download from. What it was when the first
-    file came is kept for the others."""
+    """Where the authors' files ``<network>_CV<k>_weights.h5`` lie, for ``released``."""
     preprocessing: Literal["paper", "native"] = "paper"
     """``paper``: pixels / 255 for every network; ``native``: what each was pre-trained with."""
     batch_size: int = Field(128, ge=1)
@@ -150,10 +138,6 @@ class TrainingSettings(_Part):
     augment: Literal["none", "flips", "all"] = "none"
     """Show the training images randomly flipped (``flips``), or also turned, shifted and in another contrast
     (``all``)."""
-    precision: Literal["float32", "mixed_float16"] = "float32"
-    """``mixed_float16`` computes in 16 bits, faster on most GPUs; the weights have 32 bits in both cases."""
-    devices: Literal["one", "all"] = "one"
-    """``all`` shares each batch among all GPUs."""
     overrides: dict[str, NetworkTraining] = {}
     """Per network, what differs from the study."""
 

@@ -18,7 +18,7 @@ from ekman_expressions.study.models import _own_files
 from ekman_expressions.study.quality import quality
 from ekman_expressions.study.scores import _nothing_masked, barplots, scores
 from ekman_expressions.study.statistics import regions, statistics
-from ekman_expressions.study.training import _nothing_to_train, _weight_files, training
+from ekman_expressions.study.training import _nothing_to_train, training
 
 _ALL = ("faces", "training", "models", "explanation")
 
@@ -72,7 +72,7 @@ _STEPS = (
          settings=("faces",), choices=(), resumes=True, always=True),
     Step("training", training, "models_folder", "a model per network and fold",
          reads=("faces/manifest.csv",), settings=("faces", "training"), resumes=True,
-         files=_weight_files, idle=_nothing_to_train),
+         idle=_nothing_to_train),
     Step("evaluation", evaluation, "evaluation_folder", "predictions, accuracies, the faces to explain",
          reads=("faces/manifest.csv", "training/*.keras"),
          settings=("faces", "training", "models", "explanation.positives"), resumes=True, files=_own_files),

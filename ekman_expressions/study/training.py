@@ -18,9 +18,8 @@ from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.provenance import Run
 from ekman_expressions.zoo import NETWORKS, saving, train
 from ekman_expressions.zoo.networks import _preprocessing_warning
-from ekman_expressions.zoo.saving import _FOLDS, REPOSITORY, _download, _file_name, _load_released, _origin
-from ekman_expressions.zoo.training import _HISTORY, _effort, _stack_images
-from ekman_expressions.zoo.weights import _weights_file
+from ekman_expressions.zoo.saving import _ADVICE, _FOLDS, _file_name, _load_released
+from ekman_expressions.zoo.training import _HISTORY, _effort
 
 if TYPE_CHECKING:
     import keras
@@ -40,7 +39,7 @@ def training(experiment: Experiment, run: Run) -> None:
     Raises
     ------
     MissingError
-        If weights to start from are not there.
+        If released weights are not there.
     DataError
         If a fold leaves no image to train on: before anything is trained.
     SavingError
@@ -66,16 +65,6 @@ def training(experiment: Experiment, run: Run) -> None:
         run.note(note)
 
 
-def _weight_files(experiment: Experiment) -> dict[str, Path]:
-    """Return the files of weights from which the networks of an experiment start, by name."""
-    weights = {name: _initial_weights(experiment, name) for name in experiment.trained_networks}
-    return {
-        f"weights of {name}": Path(path)
-        for name, path in weights.items()
-        if path not in ("none", "imagenet", "released")
-    }
-
-
 def _nothing_to_train(experiment: Experiment) -> str:
     """Say why there is nothing to train; an empty text if there is."""
     return "" if experiment.trained_networks else "all models are the user's own: nothing to train"
@@ -83,7 +72,7 @@ def _nothing_to_train(experiment: Experiment) -> str:
 
 def _train_one(experiment: Experiment, network: str, fold: str) -> Run:
     """Train one network on all folds but one, unless its model is there; write the learning curve, and the
-    model last. With released weights, the model is only fetched and loaded, and the curve has no rows.
+    model last. With released weights, the model is only loaded, and the curve has no rows.
     """
     run, path = Run(), experiment.model_path(network, fold)
     checkpoint, history, took, source = (
@@ -104,7 +93,7 @@ def _train_one(experiment: Experiment, network: str, fold: str) -> Run:
             write_csv(history, curve)
         saving.save(model, path)
     # Of a process that was killed between the model and the end, too.
-    saving._remove_checkpoint(checkpoint)
+    checkpoint.unlink(missing_ok=True)
     register(path, *(each for each in (history, took, source) if each.exists()))
     return run
 
@@ -123,10 +112,8 @@ def _trained_model(
         **settings.of(network),
         batch_size=settings.batch_size,
         augment=settings.augment,
-        weights=_initial_weights(experiment, network),
+        weights=settings.weights if NETWORKS[network].pretrained else "none",
         preprocessing=settings.preprocessing,
-        precision=settings.precision,
-        devices=settings.devices,
         seed=experiment.seed,
         fold=fold,
         checkpoint=checkpoint,
@@ -162,11 +149,11 @@ def split(experiment: Experiment, manifest: pd.DataFrame, fold: str) -> tuple[pd
 def _faces(experiment: Experiment, rows: pd.DataFrame, side: int) -> np.ndarray:
     """Read faces at the size of a network once, so that an epoch decodes nothing."""
     names = list(rows["image_id"])
-    chunks = (
-        prepared.read_faces(experiment, names[start : start + _CHUNK], side)
-        for start in range(0, len(names), _CHUNK)
-    )
-    return _stack_images(chunks, (len(names), side, side, 3), experiment.models_folder)
+    images = np.empty((len(names), side, side, 3), np.uint8)
+    for start in range(0, len(names), _CHUNK):
+        chunk = slice(start, start + _CHUNK)
+        images[chunk] = np.rint(255 * prepared.read_faces(experiment, names[chunk], side))
+    return images
 
 
 def _look_ahead(experiment: Experiment, manifest: pd.DataFrame, run: Run) -> None:
@@ -244,33 +231,24 @@ def _check_released(experiment: Experiment) -> None:
             f"The released models are of {len(_FOLDS)} folds, but faces.folds is {experiment.faces.folds}. "
             'Set faces.folds = 5, or another training.weights than "released".'
         )
-    folder = experiment.training.released_folder
-    if folder is None:
-        return
+    folder = Path(experiment.training.released_folder or "").expanduser()
     names = [_file_name(network, fold) for network in experiment.trained_networks for fold in _FOLDS]
-    missing = [name for name in names if not (Path(folder).expanduser() / name).is_file()]
+    missing = [name for name in names if not (folder / name).is_file()]
     if missing:
         raise MissingError(
             f"{folder} (training.released_folder) lacks {len(missing)} of {len(names)} released files: "
-            f"{', '.join(missing)}. Copy them from {REPOSITORY} on the Hugging Face hub, or name fewer "
-            "networks."
+            f"{', '.join(missing)}. {_ADVICE} Or name fewer networks."
         )
 
 
 def _released_model(experiment: Experiment, network: str, fold: str) -> keras.Model:
-    """Fetch and load a released model, and write where it is from; a commit that another model is from is
-    kept.
-    """
+    """Load a released model, and write which file it is from."""
     training = experiment.training
-    source: dict[str, Any] = {"file": _file_name(network, fold)}
-    if training.released_folder is not None:
-        path = Path(training.released_folder).expanduser() / source["file"]
-    else:
-        commits = [entry["commit"] for entry in _released_sources(experiment).values() if "commit" in entry]
-        path, commit = _download(network, fold, commits[0] if commits else training.released_revision)
-        source |= {"repository": REPOSITORY, "revision": training.released_revision, "commit": commit}
+    path = Path(training.released_folder or "").expanduser() / _file_name(network, fold)
     loaded = _load_released(network, path, preprocessing=training.preprocessing)
-    write_json(_beside(experiment, network, fold, "source.json"), source | {"sha256": sha256(path)})
+    write_json(
+        _beside(experiment, network, fold, "source.json"), {"file": path.name, "sha256": sha256(path)}
+    )
     return loaded
 
 
@@ -283,7 +261,7 @@ def _released_sources(experiment: Experiment) -> dict[str, dict[str, str]]:
 def _released_notes(experiment: Experiment) -> list[str]:
     """Say for ``run.json`` where each model is from, and what that means for its accuracy."""
     lines = [
-        f"{name}: released weights {entry['file']} ({_origin(entry)}, sha256 {entry['sha256']})"
+        f"{name}: released weights {entry['file']} (sha256 {entry['sha256']})"
         for name, entry in _released_sources(experiment).items()
     ]
     if lines:
@@ -292,16 +270,6 @@ def _released_notes(experiment: Experiment) -> list[str]:
             "fold k here may have been among the training faces of model k, whose accuracy is then too high."
         )
     return lines
-
-
-def _initial_weights(experiment: Experiment, network: str) -> str:
-    """Say where weights start: ``"none"``, ``"imagenet"``, ``"released"`` or the path of a file."""
-    weights = experiment.training.weights
-    if weights == "released":
-        return weights
-    if not NETWORKS[network].pretrained or weights == "none":
-        return "none"
-    return weights if weights == "imagenet" else str(_weights_file(weights, network))
 
 
 def _beside(experiment: Experiment, network: str, fold: str, ending: str) -> Path:

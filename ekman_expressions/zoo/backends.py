@@ -1,4 +1,4 @@
-"""How Keras models, torch modules and plain functions compute what a `Model` offers.
+"""How Keras models and plain functions compute what a `Model` offers.
 
 Each has `predict`, from a batch of images to predictions; `hider` and `masker`, which return functions from
 samples (n, S) or masks (n, H, W) to predictions; and where it has gradients, `gradients`, which
@@ -263,8 +263,6 @@ class _KerasBackend:
             return _traced(run, images.shape, ((), tf.int32))
 
         self._say_if_no_logits(score)
-        if not _is_pooled_after(self.model, chosen):
-            _say(self, _NO_POOLING.format(chosen.name))
         # By identity: layers of two nested models may share a name.
         run = self._once(("features", images.shape, id(chosen), score), build)
         with silent_stderr():
@@ -311,10 +309,6 @@ def _say(backend: Any, note: str) -> None:
 
 _NO_SOFTMAX = (
     "the model does not end in a softmax that can be seen, so logarithms of predictions are its logits"
-)
-_NO_POOLING = (
-    "no global pooling follows the layer {!r}: the classes depend on where its features are, of which "
-    "Grad-CAM's one weight per feature map knows nothing"
 )
 
 
@@ -439,17 +433,6 @@ def _last_keras_features(model: Any) -> Any:
     return chosen
 
 
-def _is_pooled_after(model: Any, chosen: Any) -> bool:
-    """Say whether, after a layer, all places of a feature are gathered into one before the classes."""
-    layers = list(_flat_layers(model))
-    for layer in layers[layers.index(chosen) + 1 :]:
-        if "Pool" in type(layer).__name__:
-            shape = getattr(layer.output, "shape", ())
-            if len(shape) == 2 or (len(shape) == 4 and not _is_spatial(layer)):
-                return True
-    return False
-
-
 def _no_convolution(name: str) -> ModelError:
     return ModelError(
         f"Grad-CAM needs a model with a convolutional layer whose output it can see, but {name!r} shows "
@@ -488,187 +471,3 @@ def _is_spatial(layer: Any) -> bool:
         return False
     first = getattr(layer, "data_format", "channels_last") == "channels_first"
     return all(side is None or side > 1 for side in (shape[2:] if first else shape[1:3]))
-
-
-class _TorchBackend(_FunctionBackend):
-    """A torch module (N, C, H, W) to outputs (N, classes), or to an object with ``.logits``.
-
-    Used in evaluation mode, on its parameters' device; `prepare` takes tensors, by default to move channels.
-    """
-
-    has_gradients = True
-
-    def __init__(
-        self,
-        model: Any,
-        precision: str = "float32",
-        output: str = "probabilities",
-        side: tuple[int, int] | None = None,
-        prepare: Callable | None = None,
-        order: Sequence[int] | None = None,
-    ) -> None:
-        own = getattr(getattr(model, "config", None), "image_size", None)
-        side = side or ((own, own) if isinstance(own, int) else None)
-        super().__init__(model, output, side, prepare, order)
-        self.precision, self.torch = precision, sys.modules["torch"]
-
-    def raw(self, images: np.ndarray) -> np.ndarray:
-        return self._run(len(images), images, lambda: self._outputs(self._tensor(images))[0])
-
-    def predict(self, images: np.ndarray) -> np.ndarray:
-        return self._run(len(images), images, lambda: self._forward(self._tensor(images)))
-
-    def hider(self, image: np.ndarray, segments: np.ndarray, behind: np.ndarray) -> Callable:
-        image, behind, segments = self._tensor(image), self._tensor(behind), self._tensor(segments).long()
-
-        def masked(samples: np.ndarray) -> Any:
-            return self.torch.where(self._tensor(samples)[:, segments][..., None], image, behind)
-
-        return lambda samples: self._run(len(samples), image[None], lambda: self._forward(masked(samples)))
-
-    def masker(self, image: np.ndarray, behind: np.ndarray) -> Callable:
-        image, behind = self._tensor(image), self._tensor(behind)
-
-        def masked(masks: np.ndarray) -> Any:
-            return behind + self._tensor(masks)[..., None] * (image - behind)
-
-        return lambda masks: self._run(len(masks), image[None], lambda: self._forward(masked(masks)))
-
-    def _run(self, count: int, like: Any, forward: Callable[[], Any]) -> np.ndarray:
-        with self._evaluating((count, *like.shape[1:])), self.torch.no_grad():
-            return forward().cpu().numpy()
-
-    def gradients(self, images: np.ndarray, target: int, score: str) -> tuple[np.ndarray, ...]:
-        with self._evaluating(images.shape):
-            given = self._tensor(images).requires_grad_()
-            found, value = self._scored(given, target, score)
-            return found.detach().cpu().numpy(), self._derived(value, given, "its input")
-
-    def features(self, images: np.ndarray, target: int, layer: str, score: str) -> tuple[np.ndarray, ...]:
-        seen: dict[str, Any] = {}
-        convolutions: list[str] = []
-        pooled: list[int] = []
-
-        def watch(name: str) -> Callable:
-            def hook(module: Any, inputs: Any, output: Any) -> None:
-                if isinstance(module, self.torch.nn.modules.conv._ConvNd):
-                    convolutions.append(name)
-                in_space = isinstance(output, self.torch.Tensor) and output.ndim == 4
-                if in_space and tuple(output.shape[2:]) == (1, 1):
-                    pooled.append(len(seen))
-                spatial = in_space and min(output.shape[2:]) > 1
-                if spatial and output.requires_grad and (convolutions or name == layer):
-                    # Again at the end: a module that runs several times counts where it runs last.
-                    seen.pop(name, None)
-                    seen[name] = output
-
-            return hook
-
-        modules = dict(self.model.named_modules())
-        if layer and layer not in modules:
-            raise SettingsError(
-                f"The model {type(self.model).__name__} has no module {layer!r}. It has "
-                f"{', '.join(name for name in modules if name)}."
-            )
-        watched = [layer] if layer else [name for name, module in modules.items() if not [*module.children()]]
-        hooks = [modules[name].register_forward_hook(watch(name)) for name in watched]
-        try:
-            with self._evaluating(images.shape):
-                found, value = self._scored(self._tensor(images).requires_grad_(), target, score)
-                kinds = {name: type(modules[name]).__name__ for name in seen}
-                names = [name for name in seen if not any(part in kinds[name] for part in _NO_FEATURES)]
-                if layer and layer not in seen:
-                    raise SettingsError(f"The module {layer!r} has no features in space.")
-                if not layer and not names:
-                    raise _no_convolution(type(self.model).__name__)
-                chosen = layer or names[-1]
-                gradients = self._derived(value, seen[chosen], f"the module {chosen!r}")
-        finally:
-            for hook in hooks:
-                hook.remove()
-        # A mean over places, which need not be a module, gives the same gradient at each.
-        spread = np.ptp(gradients, axis=(2, 3)).max() > 1e-3 * np.abs(gradients).max()
-        if spread and not any(count > list(seen).index(chosen) for count in pooled):
-            _say(self, _NO_POOLING.format(chosen))
-        found, features = (part.detach().cpu().numpy() for part in (found, seen[chosen]))
-        return found, features.transpose(0, 2, 3, 1), gradients.transpose(0, 2, 3, 1)
-
-    def _tensor(self, values: np.ndarray) -> Any:
-        parameter = next(self.model.parameters(), None)
-        return self.torch.tensor(values, device=None if parameter is None else parameter.device)
-
-    @contextlib.contextmanager
-    def _evaluating(self, shape: tuple[int, ...]) -> Iterator[None]:
-        """Put the module into evaluation mode; afterwards each of its parts is in its own mode again."""
-        modes = [(module, module.training) for module in self.model.modules()]
-        with contextlib.suppress(NotImplementedError):  # Exported programs have no modes.
-            self.model.eval()
-        try:
-            with _failures(shape):
-                yield
-        finally:
-            for module, mode in modes:
-                if module.training != mode:
-                    module.training = mode
-
-    def _outputs(self, images: Any, precision: str | None = None) -> tuple[Any, bool]:
-        """Return outputs (N, classes) as float32, and whether they are logits."""
-        precision = precision or self.precision
-        parameter = next(self.model.parameters(), None)
-        given = self.prepare(images) if self.prepare else images.permute(0, 3, 1, 2).contiguous()
-        kind = self.torch.float32 if parameter is None else parameter.dtype
-        with self.torch.autocast(
-            given.device.type, getattr(self.torch, precision), enabled=precision != "float32"
-        ):
-            found = self.model(given.to(kind))
-        is_logits = self.output == "logits" or hasattr(found, "logits")
-        found = getattr(found, "logits", found)
-        if not isinstance(found, self.torch.Tensor) or found.ndim != 2:
-            received = tuple(found.shape) if isinstance(found, self.torch.Tensor) else type(found).__name__
-            raise ModelError(f"The model must return one tensor (N, classes), but returned {received}.")
-        return (found if self.used is None else found[:, self.used]).float(), is_logits
-
-    def _forward(self, images: Any, precision: str | None = None) -> Any:
-        found, is_logits = self._outputs(images, precision)
-        return self._ordered(found.softmax(dim=1) if is_logits else found)
-
-    def _ordered(self, found: Any) -> Any:
-        if self.order is None:
-            return found
-        return self.torch.nn.functional.pad(found, (0, 1))[:, self._places(found)]
-
-    def _scored(self, images: Any, target: int, score: str) -> tuple[Any, Any]:
-        """Return predictions (n, C), and the class' scores (n,)."""
-        ends: list[tuple[Any, Any]] = []
-
-        class Watch(self.torch.overrides.TorchFunctionMode):
-            def __torch_function__(
-                self, function: Any, types: Any, args: Any = (), kwargs: Any = None
-            ) -> Any:
-                made = function(*args, **(kwargs or {}))
-                if getattr(function, "__name__", "") == "softmax" and args:
-                    ends.append((args[0], made))
-                return made
-
-        with Watch():
-            outputs, is_logits = self._outputs(images, "float32")
-        found = outputs.softmax(dim=1) if is_logits else outputs
-        logits = outputs if is_logits else next((given for given, made in ends if made is outputs), None)
-        found, logits = self._ordered(found), None if logits is None else self._ordered(logits)
-        # An index out of range is reported by `Model`.
-        target = min(max(target, 0), found.shape[1] - 1)
-        if score == "probability":
-            return found, found[:, target]
-        if score == "logit" and logits is not None:
-            return found, logits[:, target]
-        if score == "logit":
-            _say(self, _NO_SOFTMAX)
-        logarithms = found.clamp_min(_SMALLEST).log()
-        return found, logarithms[:, target] - logarithms.mean(dim=1)
-
-    def _derived(self, value: Any, given: Any, where: str) -> np.ndarray:
-        if value.requires_grad:
-            (gradient,) = self.torch.autograd.grad(value.sum(), given, allow_unused=True)
-            if gradient is not None:
-                return gradient.float().cpu().numpy()
-        raise ModelError(f"The predictions do not depend on {where} by differentiable steps.")

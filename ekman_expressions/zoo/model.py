@@ -11,6 +11,7 @@ import numpy as np
 
 from ekman_expressions.core.errors import DataError, ModelError, SettingsError, check_option, check_range
 from ekman_expressions.zoo import backends, saving
+from ekman_expressions.zoo.torch_backend import _TorchBackend
 
 GROUP = 25
 """Images in each forward pass: always so many, the last batch filled up. The usual numbers of samples
@@ -33,6 +34,11 @@ _GRADIENT_SCORES = ("probability", "logit", "contrast")
 _HIDDEN = ("mean", "blur", "superpixel_mean", "neutral")
 """What hidden parts may look like, besides a gray value; see `background`. ``neutral``: the same person's
 neutral face, which whoever explains puts in the place of the word."""
+
+_NO_POOLING = (
+    "no global pooling follows the last features: the classes depend on where these are, of which Grad-CAM's one "
+    "weight per feature map knows nothing"
+)
 
 _BLUR = 1 / 20
 """Standard deviation of the blur in units of the image's shorter side: 11 pixels of 224.
@@ -275,7 +281,11 @@ class Model:
             image[None],
         )
         self._check(found, target=target)
-        return activations[0].astype(np.float32), _finite(gradients[0].astype(np.float32))
+        gradients = _finite(gradients[0].astype(np.float32))
+        # A mean over all places gives the same gradient at each.
+        if layer is None and np.ptp(gradients, axis=(0, 1)).max() > 1e-3 * np.abs(gradients).max():
+            backends._say(self, _NO_POOLING)
+        return activations[0].astype(np.float32), gradients
 
     def _in_groups(self, kind: str, call: Callable, items: np.ndarray) -> tuple[np.ndarray, ...]:
         """Return `call` of all items, always so many at a time; half as many when memory is short."""
@@ -402,7 +412,7 @@ def as_model(
     if backends.is_keras(model):
         backend = backends._KerasBackend(model, precision, output)
     elif backends._is_torch(model):
-        backend = backends._TorchBackend(model, precision, output)
+        backend = _TorchBackend(model, precision, output)
     elif callable(model):
         if precision != "float32":
             raise SettingsError(
@@ -497,16 +507,15 @@ def _check_image(image: Any) -> np.ndarray:
 def _check_segments(segments: Any) -> np.ndarray:
     """Return superpixels, or raise `DataError` unless they are labels 0 ... S - 1, each occurring."""
     segments = np.asarray(segments)
-    if segments.ndim != 2 or segments.size == 0 or segments.dtype.kind not in "iu":
+    whole = segments.ndim == 2 and segments.size and segments.dtype.kind in "iu"
+    if not (
+        whole
+        and 0 <= segments.min() <= segments.max() < segments.size
+        and np.bincount(segments.ravel()).all()
+    ):
         raise DataError(
-            "'segments' must be whole numbers of shape (H, W), "
-            f"but got {segments.dtype} of shape {segments.shape}."
-        )
-    low, high = int(segments.min()), int(segments.max())
-    if low != 0 or high >= segments.size or not np.bincount(segments.ravel()).all():
-        raise DataError(
-            f"'segments' must be labelled 0 ... S - 1 without gaps, but the labels go from {low} to {high} "
-            f"and {np.unique(segments).size} of them occur."
+            "'segments' must be whole numbers of shape (H, W), labelled 0 ... S - 1 without gaps, but got "
+            f"{segments.dtype} of shape {segments.shape}."
         )
     return segments
 

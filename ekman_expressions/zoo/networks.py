@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import keras
 
-from ekman_expressions.core.errors import MissingError, ModelError, SettingsError, check_option, check_range
+from ekman_expressions.core.errors import MissingError, SettingsError, check_option, check_range
 from ekman_expressions.core.startup import start_tensorflow
-from ekman_expressions.zoo.weights import _check_keras_file, _ways_out
 
 _CAFFE_MEANS = (103.939, 116.779, 123.68)
 _CAFFE = ("VGG16", "VGG19", "ResNet50")
@@ -51,7 +48,7 @@ class NetSpec:
 
     def build(
         self,
-        weights: str | Path | None = "none",
+        weights: str = "none",
         preprocessing: str = "paper",
         classes: int = 6,
         batch_norm_momentum: float | None = None,
@@ -61,10 +58,9 @@ class NetSpec:
 
         Parameters
         ----------
-        weights : {'none', 'imagenet'}, None or path
-            Where the weights start: at random (``'none'`` or None), at those of ImageNet
-            (downloaded by Keras), or at a file with the weights of the network without its top,
-            as Keras Applications write them. The networks that are trained from scratch only know ``'none'``.
+        weights : {'none', 'imagenet'}
+            Where the weights start: at random, or at those of ImageNet, which Keras downloads. The networks
+            that are trained from scratch only know ``'none'``.
         preprocessing : {'paper', 'native'}
             What the graph does first with an image in [0, 1]: nothing, or turning it into the
             range and channel order the network was pre-trained with, if it was.
@@ -84,14 +80,13 @@ class NetSpec:
 
         Raises
         ------
-        SettingsError, MissingError, ModelError
-            If an argument has no meaning for this network; if the weights cannot be found or downloaded; if
-            they are of another network.
+        SettingsError, MissingError
+            If an argument has no meaning for this network; if the weights cannot be downloaded.
         """
         start_tensorflow()
         import keras
 
-        weights = "none" if weights is None else str(weights)
+        check_option(weights, "weights", ("none", "imagenet"))
         check_option(preprocessing, "preprocessing", ("paper", "native"))
         check_range(classes, "classes", 2, integer=True)
         if batch_norm_momentum is not None:
@@ -219,32 +214,17 @@ _LAYERS: dict[str, Callable[[], list[keras.Layer]]] = {
 def _backbone(name: str, values: Any, weights: str) -> keras.Model:
     import keras
 
-    if weights not in ("none", "imagenet"):
-        _check_keras_file(Path(weights), name)
+    start = None if weights == "none" else weights
     try:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            backbone = getattr(keras.applications, name)(
-                include_top=False, input_tensor=values, weights=None if weights == "none" else weights
-            )
-        for warning in caught:
-            # Keras goes on with random weights where a file lacks a layer.
-            if "freshly-initialized" in str(warning.message):
-                raise ModelError(str(warning.message))
-            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+        return getattr(keras.applications, name)(include_top=False, input_tensor=values, weights=start)
     except Exception as error:
-        # Keras raises plain Exception when a download fails, and anything for a foreign file.
-        reason = " ".join(str(error).split())[:500]
-        if weights == "imagenet":
-            raise MissingError(
-                f"The ImageNet weights of {name} could not be downloaded ({reason}). {_ways_out(name)}"
-            ) from error
-        if weights == "none":
+        # Keras raises plain Exception when a download fails.
+        if start is None or isinstance(error, (ValueError, TypeError)):
             raise
-        raise ModelError(
-            f"{weights} does not hold the weights of {name} without top ({reason}). {_ways_out(name)}"
+        raise MissingError(
+            f"The ImageNet weights of {name} could not be downloaded ({' '.join(str(error).split())[:500]}). Copy the "
+            'file that the address names to ~/.keras/models, or set training.weights = "none" to start at random.'
         ) from error
-    return backbone
 
 
 def _native(name: str, images: Any) -> Any:
@@ -263,29 +243,20 @@ def _native(name: str, images: Any) -> Any:
 
 
 def _preprocessing_warning(network: str, preprocessing: str, weights: str) -> str | None:
-    """Say why a way of preprocessing and initial weights (a folder's count as ImageNet's) do not go together,
-    or None.
-    """
-    check_option(network, "network", NETWORKS)
-    check_option(preprocessing, "preprocessing", ("paper", "native"))
+    """Say why a way of preprocessing and initial weights do not go together, or None."""
     suits = "paper" if weights == "released" else "native"
     if not NETWORKS[network].pretrained or weights == "none" or preprocessing == suits:
         return None
     if weights == "released":
-        return (
-            f"{network}: the released weights were trained on pixels / 255, but preprocessing 'native' "
-            'feeds other numbers, so the predictions mean little. Set training.preprocessing = "paper".'
-        )
-    if network in _CAFFE:
-        reason = "expect BGR gray values with ImageNet's mean taken off, but get RGB in [0, 1]"
+        expected = "pixels / 255, but get other numbers"
+    elif network in _CAFFE:
+        expected = "BGR gray values with ImageNet's mean taken off, but get RGB in [0, 1]"
     elif network in _SIGNED:
-        reason = "expect RGB in [-1, 1], but get [0, 1]"
+        expected = "RGB in [-1, 1], but get [0, 1]"
     else:
-        reason = (
-            "expect gray values up to 255, which the network rescales inside, but get [0, 1]: "
-            "rescaled again, every image is nearly constant"
-        )
+        expected = "gray values up to 255, but get [0, 1]: rescaled again inside, every image is nearly constant"
     return (
-        f"{network}: with preprocessing 'paper', ImageNet weights {reason}. The study trained so; for what "
-        'the weights were made with, set training.preprocessing = "native".'
+        f"{network}: with preprocessing {preprocessing!r}, the weights ({weights}) expect {expected}. Set "
+        f'training.preprocessing = "{suits}"'
+        + ("." if weights == "released" else " for what they were made with; the study trained as it is.")
     )

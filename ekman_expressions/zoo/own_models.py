@@ -1,4 +1,4 @@
-"""Models trained elsewhere, brought into our form: files of Keras, TensorFlow, ONNX and torch; functions."""
+"""Models trained elsewhere, brought into our form: files of Keras, TensorFlow and ONNX; modules; functions."""
 
 from __future__ import annotations
 
@@ -22,27 +22,24 @@ from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import read_arrays, read_json
 from ekman_expressions.core.startup import start_tensorflow
 from ekman_expressions.zoo import saving
-from ekman_expressions.zoo.backends import _FunctionBackend, _is_torch, _KerasBackend, _TorchBackend, is_keras
+from ekman_expressions.zoo.backends import _FunctionBackend, _is_torch, _KerasBackend, is_keras
 from ekman_expressions.zoo.model import _PRECISIONS, GROUP, Model
 from ekman_expressions.zoo.networks import NETWORKS
 from ekman_expressions.zoo.own_settings import _NOT_A_CLASS, OwnModel
+from ekman_expressions.zoo.torch_backend import _TorchBackend
 
 _LUMINANCE = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in a gray value (ITU-R BT.601), as Pillow and OpenCV use them."""
 
-_IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of red, green and blue in [0, 1], as torchvision's models were trained with."""
-
-_CAFFE_MEAN = (123.68, 116.779, 103.939)
-"""Of red, green and blue in [0, 255], as the first VGG and ResNet models were trained with."""
-
-# Scale and shift of red, green and blue.
+# Of red, green and blue in [0, 1], as torchvision's models were trained with.
+_MEAN, _STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+# Scale and shift of red, green and blue; caffe: as the first VGG and ResNet models were trained with.
 _RANGES: dict[str, tuple[Any, Any]] = {
     "unit": (1, 0),
     "255": (255, 0),
     "minus_one_one": (2, -1),
-    "imagenet": (1 / np.array(_IMAGENET_STD), -np.array(_IMAGENET_MEAN) / _IMAGENET_STD),
-    "caffe": (255, -np.array(_CAFFE_MEAN)),
+    "imagenet": (1 / _STD, -_MEAN / _STD),
+    "caffe": (255, -np.array([123.68, 116.779, 103.939])),
 }
 
 _ONNX_TYPES = {
@@ -52,8 +49,7 @@ _ONNX_TYPES = {
     "tensor(uint8)": np.uint8,
 }
 
-# Half-precision softmax sums to 1 within this.
-_TOLERANCE = 1e-2
+_TOLERANCE = 1e-2  # within which a half-precision softmax sums to 1
 
 _EXAMPLE = Path(__file__).parents[1] / "data" / "example_model.npz"
 """The weights of `example_model`, in 16 bits."""
@@ -121,30 +117,26 @@ def load_model(
             f"{type(source).__name__}."
         )
     source = Path(source).expanduser() if is_path else source
-    name = name or (Path(source).stem if is_path else getattr(source, "name", None))
+    name = name or (source.stem if is_path else getattr(source, "name", None))
     name = str(name or getattr(source, "__name__", None) or "the model")
     if is_import:
         source = _import(source)
-    if is_path and Path(source).suffix.lower() in (".keras", ".h5", ".hdf5") and Path(source).is_file():
-        source, is_path = _open_keras(name, Path(source)), False
+    if is_path and source.suffix.lower() in (".keras", ".h5", ".hdf5") and source.is_file():
+        source, is_path = _open_keras(name, source), False
     settings = getattr(source, "config", None)
     if classes is None and hasattr(settings, "id2label"):
         classes = [settings.id2label[place] for place in sorted(settings.id2label)]
     if side is None and isinstance(getattr(settings, "image_size", None), int):
         side = settings.image_size
-    if (
-        side is None
-        and (is_keras(source) or saving._is_keras_2(source))
-        and isinstance(getattr(source, "input_shape", None), tuple)
-    ):
-        side = source.input_shape[2:] if layout == "NCHW" else source.input_shape[1:3]
+    shape = getattr(source, "input_shape", None)
+    if side is None and isinstance(shape, tuple) and len(shape) == 4:
+        side = shape[2:] if layout == "NCHW" else shape[1:3]
         side = None if None in side else side
-    if is_path and not Path(source).exists():
+    if is_path and not source.exists():
         raise MissingError(f"There is no model {source}. Correct the path.")
     for given, what in ((classes, "classes"), (side, "side")):
         if given is None:
             raise SettingsError(f"'{what}' must be given, since {name} does not say it itself.")
-    torch = _is_torch(source) or (is_path and Path(source).suffix.lower() in (".pt", ".pth", ".pt2"))
     own = OwnModel(
         side=side,
         classes=classes if isinstance(classes, (str, Mapping)) else tuple(classes),
@@ -156,8 +148,8 @@ def load_model(
         preprocessing=preprocessing,
         mean=mean,
         std=std,
-        layout=layout or ("NCHW" if torch else "NHWC"),
-        output=output or ("logits" if torch else "probabilities"),
+        layout=layout or ("NCHW" if _is_torch(source) else "NHWC"),
+        output=output or ("logits" if _is_torch(source) else "probabilities"),
     )
     return _read_model(own, name, precision=precision)
 
@@ -190,24 +182,21 @@ def _read_model(own: OwnModel, name: str, fold: str = "CV1", precision: str = "f
     name = f"{name}_{fold}" if own.per_fold else name
     group = GROUP
     if own.kind == "call":
-        found, notes = _from_keras_2(_import(source) if isinstance(source, str) else source)
+        found = _import(source) if isinstance(source, str) else source
+        found = saving._from_keras_2(found) if saving._is_keras_2(found) else found
+    elif not source.exists():
+        raise MissingError(f"There is no model {source}, the 'path' of {name}.")
+    elif own.kind == "keras":
+        found = _open_keras(name, source)
     else:
-        notes = []
-        if not source.exists():
-            raise MissingError(f"There is no model {source}, the 'path' of {name}.")
-        if own.kind == "keras":
-            found = _open_keras(name, source)
-        elif own.kind == "torch":
-            found, group = _open_torch(name, source)
-        else:
-            opener = {"saved_model": _open_saved_model, "onnx": _open_onnx}[own.kind]
-            found, group = opener(name, own, source)
+        opener = {"saved_model": _open_saved_model, "onnx": _open_onnx}[own.kind]
+        found, group = opener(name, own, source)
     face, prepare = own.size, functools.partial(_prepare, own=own)
     if is_keras(found):
-        adapted, more = _adapt_keras(name, own, found)
+        adapted, notes = _adapt_keras(name, own, found)
         backend: Any = _KerasBackend(adapted, precision, "probabilities")
         model = Model(backend, name, own.ordered_classes, masks=own.masks)
-        model.notes += notes + more
+        model.notes += notes
         return model
     if _is_torch(found):
         backend = _TorchBackend(found, precision, own.output, face, prepare, own.order)
@@ -223,21 +212,9 @@ def _read_model(own: OwnModel, name: str, fold: str = "CV1", precision: str = "f
         model._in_groups("predictions", lambda images: (backend.raw(images),), _probe(own))[0]
         for _ in range(2)
     )
-    model.notes += notes + _check_raw(raw, again, name, own)
+    model.notes += _check_raw(raw, again, name, own)
     backend.used = own.used
     return model
-
-
-def _from_keras_2(model: Any) -> tuple[Any, list[str]]:
-    """Return a tf_keras model as one of Keras 3, which has gradients, or as it is with a note."""
-    if not saving._is_keras_2(model):
-        return model, []
-    try:
-        return saving._from_keras_2(model), []
-    except ModelError:
-        return functools.partial(model.predict_on_batch), [
-            "it is a tf_keras (Keras 2) model that Keras 3 cannot read, so that it predicts but has no gradients"
-        ]
 
 
 def _predicted_expressions(found: np.ndarray, name: str, own: OwnModel) -> tuple[np.ndarray, np.ndarray]:
@@ -406,12 +383,9 @@ def _check_raw(raw: np.ndarray, again: np.ndarray, name: str, own: OwnModel) -> 
 def _check_whole_numbers(name: str, own: OwnModel) -> None:
     """Raise `ModelError` where a model takes whole numbers, but pixels are not given as such."""
     if own.preprocessing != "255" or own.mean or own.std:
-        given = f"preprocessing = {own.preprocessing!r}" + (
-            ", with a mean or std," if own.mean or own.std else ""
-        )
         raise ModelError(
-            f"{name} takes whole numbers, but {given} gives it fractions, which would be cut off. "
-            "Say preprocessing = '255', and leave out mean and std."
+            f"{name} takes whole numbers, but preprocessing = {own.preprocessing!r} (mean {list(own.mean)}, std "
+            f"{list(own.std)}) gives it fractions. Say preprocessing = '255', and leave out mean and std."
         )
 
 
@@ -441,79 +415,21 @@ def _open_keras(name: str, path: Path) -> Any:
     try:
         return saving.load(path)
     except ModelError as error:
-        advice = _foreign(path, b"\x89HDF", b"PK") or _advice(str(error.__cause__))
-        raise ModelError(f"{name}: {path} cannot be loaded as a Keras model. {advice}") from error
-
-
-def _foreign(path: Path, *signatures: bytes) -> str:
-    """Say what a file begins with that is none of its kind, as of a download that failed; nothing of others."""
-    with open(path, "rb") as file:
-        first = file.read(40)
-    if first.startswith(signatures):
-        return ""
-    return (
-        f"It has {path.stat().st_size} bytes and begins with {first!r}: is it a web page, or a pointer of Git LFS, in "
-        "place of the model? Download or copy it again."
-    )
-
-
-def _advice(error: str) -> str:
-    if "Lambda" in error and ("arbitrary code" in error or "passed to Lambda" in error):
-        return (
-            "It has a Lambda layer, which holds Python code, and code in files is never run. Save the model "
-            "with a layer that does the same (keras.layers.Rescaling ...), or load it in your own code and "
-            "give it as 'call'."
-        )
-    if "No model config found" in error:
-        return (
-            "It holds weights only: build the network in your own code, load them into it, and save it "
-            "whole with model.save('my.keras')."
-        )
-    unknown = re.search(r"Could not locate class '(\w+)'", error)
-    if unknown and "tf_keras" not in error:
-        return (
-            f"Its class {unknown[1]!r} is not known here: register it (keras.saving."
-            "register_keras_serializable) in a file.py that loads the model, and give that as 'call'."
-        )
-    # Keras quotes whole configurations, and says the reason at the end.
-    short = error if len(error) < 300 else f"... {error[-300:]}"
-    return (
-        f"({short}) A file of Keras 2 that Keras 3 cannot read can be saved as a SavedModel by the Keras "
-        "that wrote it, model.export('folder'); give the folder as 'path'."
-    )
-
-
-def _open_torch(name: str, path: Path) -> tuple[Any, int]:
-    """Return the module in a torch file, and the batch size that it takes."""
-    try:
-        import torch
-    except ImportError as error:
-        raise MissingError(
-            f"{name} is a torch file, and torch is not installed: pip install 'ekman_expressions[torch]'."
-        ) from error
-    is_exported = path.suffix.lower() == ".pt2"
-    if is_exported and "tensorflow" in sys.modules and "triton" not in sys.modules:
-        if importlib.util.find_spec("triton"):
-            raise ModelError(
-                f"{name}: {path} needs triton, which crashes where TensorFlow was imported before it. Write "
-                "'import triton' above all other imports and start again."
+        reason = str(error.__cause__)
+        if "Lambda" in reason and ("arbitrary code" in reason or "passed to Lambda" in reason):
+            advice = (
+                "It has a Lambda layer, which holds Python code, and code in files is never run. Save the model "
+                "with a layer that does the same (keras.layers.Rescaling ...), or load it in your own code and "
+                "give it as 'call'."
             )
-    try:
-        if not is_exported:
-            return torch.jit.load(path, map_location="cpu"), GROUP
-        program = torch.export.load(path)
-        # Exported without dynamic shapes, it takes the batch of its example only.
-        inputs = program.graph_signature.user_inputs
-        batches = [node.meta["val"].shape[0] for node in program.graph.nodes if node.name in inputs]
-        return program.module(), batches[0] if type(batches[0]) is int else GROUP
-    except Exception as error:
-        # Depending on what is wrong, torch, zipfile or pickle raise.
-        short = " ".join(str(error).split())[:300]
-        raise ModelError(
-            f"{name}: {path} cannot be loaded as TorchScript or an exported program ({short}). If it holds "
-            "weights only, or a pickled module: build the module in your own code, load the weights into it, "
-            "and give the module itself."
-        ) from error
+        else:
+            # Keras quotes whole configurations, and says the reason at the end.
+            advice = (
+                f"({reason if len(reason) < 300 else f'... {reason[-300:]}'}) A file of Keras 2 that Keras 3 cannot "
+                "read can be saved as a SavedModel by the Keras that wrote it, model.export('folder'); give the "
+                "folder as 'path'."
+            )
+        raise ModelError(f"{name}: {path} cannot be loaded as a Keras model. {advice}") from error
 
 
 def _open_saved_model(name: str, own: OwnModel, folder: Path) -> tuple[Callable, int]:
@@ -524,8 +440,8 @@ def _open_saved_model(name: str, own: OwnModel, folder: Path) -> tuple[Callable,
     if not (folder / "saved_model.pb").is_file():
         raise ModelError(
             f"{name}: {folder} is no model that can be read. Read are Keras files (.keras, .h5), ONNX files "
-            "(.onnx), torch files (.pt, .pt2) and folders with a TensorFlow SavedModel (saved_model.pb). "
-            "Anything else can be given as a Python function."
+            "(.onnx) and folders with a TensorFlow SavedModel (saved_model.pb). Anything else, such as a torch "
+            "file, is loaded by your own code, which is given as 'call'."
         )
     try:
         loaded = tf.saved_model.load(folder)
@@ -573,8 +489,7 @@ def _open_onnx(name: str, own: OwnModel, path: Path) -> tuple[Callable, int]:
         session = onnxruntime.InferenceSession(path, providers=wanted)
     except Exception as error:
         # The errors of onnxruntime have no base class but this.
-        foreign = _foreign(path, b"\x08")
-        raise ModelError(f"{name}: {path} cannot be loaded as an ONNX model ({error}). {foreign}") from error
+        raise ModelError(f"{name}: {path} cannot be loaded as an ONNX model ({error}).") from error
     inputs, outputs = session.get_inputs(), session.get_outputs()
     _check_single(f"{name}: {path}", *([item.name for item in ends] for ends in (inputs, outputs)))
     (image,), (out,) = inputs, outputs

@@ -21,7 +21,6 @@ _NOT_A_CLASS = "not a class"
 """The name of outputs that are no class, such as valence and arousal: they are cut off before the softmax."""
 
 _KINDS = {".keras": "keras", ".h5": "keras", ".hdf5": "keras", ".onnx": "onnx"}
-_KINDS |= {".pt": "torch", ".pth": "torch", ".pt2": "torch"}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 # "Average" is a row of the tables of scores.
 _RESERVED = ("average",)
@@ -64,21 +63,20 @@ Masks = Annotated[dict[str, tuple[str, ...]], BeforeValidator(_parse_masks)]
 
 
 def _parse_classes(classes: Any, info: ValidationInfo) -> tuple[str, ...]:
-    explained = info.data.get("explained", EXPRESSIONS)
-    masks = info.data.get("masks", {})
+    explained, masks = info.data.get("explained", EXPRESSIONS), info.data.get("masks", {})
     own = {*masks, *explained}
     if not isinstance(classes, (list, tuple)) or not all(isinstance(name, str) for name in classes):
         raise ValueError("must be a list of names")
-    names = []
-    for name in classes:
-        try:
-            kept = name.strip().lower() in (OTHER, _NOT_A_CLASS, *own)
-            names.append(name.strip().lower() if kept else parse_expression(name))
-        except DataError as error:
-            raise SettingsError(
-                f"{error} Classes of any further kind are called '{OTHER}', or have a place in 'masks'; "
-                f"outputs that are none are called '{_NOT_A_CLASS}'; classes was {list(classes)}."
-            ) from None
+    names = tuple(map(_name_of, classes))
+    try:
+        for given, name in zip(classes, names, strict=True):
+            if name not in (OTHER, _NOT_A_CLASS, *own):
+                parse_expression(given)
+    except DataError as error:
+        raise SettingsError(
+            f"{error} Classes of any further kind are called '{OTHER}', or have a place in 'masks'; "
+            f"outputs that are none are called '{_NOT_A_CLASS}'; classes was {list(classes)}."
+        ) from None
     if len(own & set(names)) < 2:
         wanted = "the six expressions" if explained == EXPRESSIONS else ", ".join(explained)
         raise SettingsError(
@@ -92,7 +90,7 @@ def _parse_classes(classes: Any, info: ValidationInfo) -> tuple[str, ...]:
     twice = [name for name in {*EXPRESSIONS, *NOT_EXPLAINED, *own} if names.count(name) > 1]
     if twice:
         raise SettingsError(f"'classes' names {', '.join(twice)} more than once: {list(classes)}.")
-    return tuple(names)
+    return names
 
 
 def _parse_side(side: Any) -> Any:
@@ -135,11 +133,10 @@ class OwnModel(Settings):
     and ``other`` (which may come several times); and ``not a class`` for outputs that are none, such as valence
     and arousal. An expression that it does not know is never predicted: the study's tables have no heatmap of it."""
     path: Annotated[Path | None, Field(strict=False)] = None
-    """A Keras file (``.keras``, ``.h5``), an ONNX file (``.onnx``), TorchScript or an exported program
-    (``.pt``, ``.pth``, ``.pt2``), or the folder of a TensorFlow SavedModel. With ``{fold}`` in it, one
-    per fold: ``my_{fold}.keras`` is ``my_CV1.keras`` ..."""
+    """A Keras file (``.keras``, ``.h5``), an ONNX file (``.onnx``), or the folder of a TensorFlow SavedModel.
+    With ``{fold}`` in it, one per fold: ``my_{fold}.keras`` is ``my_CV1.keras`` ..."""
     call: Any = None
-    """Instead of `path`: a function (or Keras model) from a batch of images to (N, classes), or
+    """Instead of `path`: a function (or Keras model, or torch module) from a batch of images to (N, classes), or
     where to import it from, ``"package.module:function"`` or ``"file.py:function"``.
     Importing runs the code."""
     version: str = ""
@@ -173,8 +170,7 @@ class OwnModel(Settings):
         named = isinstance(self.call, str) and re.fullmatch(r".+:[A-Za-z_][\w{}]*", self.call)
         if self.call is not None and not callable(self.call) and not named:
             raise SettingsError(
-                '\'call\' must be a function, "package.module:function" or "file.py:function", but got '
-                f"{self.call!r}."
+                f"'call' must be a function, 'package.module:function' or 'file.py:function', not {self.call!r}."
             )
         if self.call is not None and not self.version.strip():
             raise SettingsError(
@@ -186,18 +182,12 @@ class OwnModel(Settings):
             object.__setattr__(self, "path", self.path.expanduser().absolute())
         if self.channels == "":
             object.__setattr__(self, "channels", "bgr" if self.preprocessing == "caffe" else "rgb")
-        if self.channels == "gray" and self.preprocessing in ("imagenet", "caffe"):
+        if self.preprocessing in ("imagenet", "caffe") and (self.channels == "gray" or self.mean or self.std):
             raise SettingsError(
-                f"preprocessing = {self.preprocessing!r} has a mean for each of three colours, but "
-                "channels = 'gray' is one channel. Use 'unit', '255' or 'minus_one_one', or channels = "
-                "'gray3'."
+                f"preprocessing = {self.preprocessing!r} has a mean of its own for three colours: leave out 'mean' and "
+                "'std', or use 'unit'; channels = 'gray' is one channel, 'gray3' the same three times."
             )
         for name, values in (("mean", self.mean), ("std", self.std)):
-            if values and self.preprocessing in ("imagenet", "caffe"):
-                raise SettingsError(
-                    f"preprocessing = {self.preprocessing!r} has a mean of its own: leave out '{name}', or use "
-                    "'unit'."
-                )
             if len(values) not in (0, 1, self.channel_count) or (
                 name == "std" and min(values, default=1) <= 0
             ):
@@ -214,7 +204,7 @@ class OwnModel(Settings):
 
     @property
     def kind(self) -> str:
-        """``call``, ``keras``, ``onnx``, ``torch`` or ``saved_model``."""
+        """``call``, ``keras``, ``onnx`` or ``saved_model``."""
         return "call" if self.path is None else _KINDS.get(Path(self.path).suffix.lower(), "saved_model")
 
     @property

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
-import re
 import shutil
-import struct
 import sys
 import tempfile
 import warnings
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,22 +23,16 @@ from ekman_expressions.core.errors import (
     MissingError,
     ModelError,
     check_option,
-    check_type,
 )
-from ekman_expressions.core.files import atomic_path, sha256
+from ekman_expressions.core.files import atomic_path
 from ekman_expressions.core.startup import start_tensorflow
 from ekman_expressions.zoo.networks import NETWORKS
-from ekman_expressions.zoo.weights import _load_weights
 
 if TYPE_CHECKING:
     import keras
 
 _NO_DATE = "1980-01-01@00:00:00"
 _PROGRESS = "progress.json"
-# Values in a block of a variable: SilNet's largest has 0.7 GB, of which no copy is needed.
-_BLOCK = 2**22
-# Whichever of zipfile, NumPy, json and Keras meets the damage.
-_DAMAGE = (OSError, EOFError, KeyError, ValueError, TypeError, struct.error, zipfile.BadZipFile, zlib.error)
 
 
 class SavingError(EkmanExpressionsError, OSError):
@@ -126,7 +116,10 @@ def _from_keras_2(model: Any) -> Any:
                 model.save(path, include_optimizer=False)
         except Exception as error:
             # Subclassed models raise NotImplementedError, layers whatever their get_config raises.
-            raise ModelError(f"A tf_keras (Keras 2) model cannot be saved as a file ({error}).") from error
+            raise ModelError(
+                f"A tf_keras (Keras 2) model cannot be brought to Keras 3 ({error}). For predictions alone give a "
+                "function: lambda images: model.predict_on_batch(images)"
+            ) from error
         return load(path)
 
 
@@ -180,17 +173,6 @@ _UNUSED = {
     "SpatialDropout2D": ("noise_shape", "trainable"),
 }
 
-# Operations on tensors that have a layer: for two tensors, and scale and offset of one with a number.
-_OPERATIONS = {
-    "__operators__.add": ("Add", lambda y: (1, y)),
-    "math.add": ("Add", lambda y: (1, y)),
-    "nn.bias_add": (None, lambda y: (1, y)),
-    "math.subtract": ("Subtract", lambda y: (1, -y)),
-    "math.multiply": ("Multiply", lambda y: (y, 0)),
-    "math.truediv": (None, lambda y: (1 / y, 0)),
-}
-
-
 def _as_keras_3(config: Any) -> Any:
     """Turn the configuration of a Keras 2 model into one that Keras 3 reads."""
     if isinstance(config, list):
@@ -206,11 +188,8 @@ def _as_keras_3(config: Any) -> Any:
     if kind == "Lambda":
         raise ValueError("A Lambda layer holds arbitrary code.")
     # How the layers of random changes draw, and the shapes that Keras 3 finds by itself.
-    for key in (
-        "rng_type",
-        *_UNUSED.get(kind, ()),
-        *(() if kind == "InputLayer" else ("batch_input_shape",)),
-    ):
+    shape = () if kind == "InputLayer" else ("batch_input_shape",)
+    for key in ("rng_type", *shape, *_UNUSED.get(kind, ())):
         inner.pop(key, None)
     config.pop("build_config", None)
     if kind == "BatchNormalization" and isinstance(inner["axis"], list):
@@ -218,8 +197,7 @@ def _as_keras_3(config: Any) -> Any:
     if "module" in config and kind in ("Functional", "Model", "Sequential"):
         config["module"] = f"keras.src.models.{kind.lower()}"
     if kind in ("TFOpLambda", "SlicingOpLambda"):
-        _as_layer(config)
-        inner = config["config"]
+        raise ValueError(f"Keras 3 has no layer for the operation {inner.get('function', kind)!r} on tensors.")
     # A model inside a model counts its own graph as its first call in Keras 2.
     models = [layer["config"]["name"] for layer in inner.get("layers", ()) if "layers" in layer["config"]]
     calls = _calls(inner)
@@ -238,66 +216,38 @@ def _as_keras_3(config: Any) -> Any:
     return config
 
 
-def _as_layer(config: dict) -> None:
-    """Make a layer of an operation on tensors, such as ``x / 127.5`` or ``x + y``, where one does the same."""
-    name = config["config"].get("function", config["class_name"])
-    layer, scaling = _OPERATIONS.get(name, (None, None))
-    ((first, *place, more),) = config["inbound_nodes"]
-    other, options, nodes = more.get("y", more.get("bias")), {}, [[first, *place, {}]]
-    if isinstance(other, list) and isinstance(other[0], str):
-        nodes.append([*other, {}])
-    elif scaling and other is not None:
-        scale, offset = (np.asarray(value).tolist() for value in scaling(np.float64(other)))
-        layer, options = "Rescaling", {"scale": scale, "offset": offset}
-    if not layer or first == "_CONSTANT_VALUE":
-        raise ValueError(f"Keras 3 has no layer for the operation {name!r} on tensors.")
-    config |= {"class_name": layer, "inbound_nodes": [nodes], "registered_name": None}
-    config["config"] = {key: config["config"][key] for key in ("name", "dtype")} | options
-    if "module" in config:
-        config["module"] = "keras.layers"
-
-
 def _calls(graph: dict) -> list[list]:
     """List the references [layer, call, output ...] between the layers of a model, not those in models inside."""
-    found, open_ = (
-        [],
-        [
-            graph.get("input_layers"),
-            graph.get("output_layers"),
-            *(layer.get("inbound_nodes") for layer in graph.get("layers", ())),
-        ],
-    )
-    while open_:
-        item = open_.pop()
+    waiting = [graph.get("input_layers"), graph.get("output_layers")]
+    waiting += [layer.get("inbound_nodes") for layer in graph.get("layers", ())]
+    found = []
+    while waiting:
+        item = waiting.pop()
         if isinstance(item, list) and [type(part) for part in item[:3]] == [str, int, int]:
             found.append(item)
         if isinstance(item, (list, dict)):
-            open_ += item.values() if isinstance(item, dict) else item
+            waiting += item.values() if isinstance(item, dict) else item
     return found
 
 
 @dataclass
 class _Progress:
-    """How far the training of a model has come: the rows of `Trained.curve`, and the best epoch's weights."""
+    """How far the training of a model has come: the rows of `Trained.curve`, and seconds."""
 
     curve: list[dict[str, float]] = field(default_factory=list)
     seconds: float = 0.0
-    best_epoch: int | None = None
-    best: list[np.ndarray] = field(default_factory=list)
 
 
 def _write_checkpoint(path: Path, fingerprint: str, learner: keras.Model, progress: _Progress) -> None:
-    """Write weights, random generators and optimiser atomically, an uncompressed ``.npz`` with checksums,
-    block by block.
+    """Write weights, random generators and optimiser atomically, array by array, an ``.npz`` with checksums.
+
+    Not by Keras: HDF5 ends the process when the disk is full.
     """
-    content = {"fingerprint": fingerprint, "curve": progress.curve, "seconds": progress.seconds}
     with disk_errors(path), atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-        archive.writestr(_PROGRESS, json.dumps(content | {"best_epoch": progress.best_epoch}))
-        for name, variable in _variables(learner):
-            _write_variable(archive, name, variable)
-        for number, array in enumerate(progress.best):
-            with _member(archive, f"best/{number}") as file:
-                np.lib.format.write_array(file, array, allow_pickle=False)
+        archive.writestr(_PROGRESS, json.dumps({"fingerprint": fingerprint, **asdict(progress)}))
+        for number, variable in enumerate(_variables(learner)):
+            with archive.open(f"{number}.npy", "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, variable.numpy(), allow_pickle=False)
 
 
 def _read_checkpoint(path: Path, fingerprint: str, learner: keras.Model) -> _Progress:
@@ -312,68 +262,23 @@ def _read_checkpoint(path: Path, fingerprint: str, learner: keras.Model) -> _Pro
                 raise zipfile.BadZipFile(f"the checksum of {damaged} does not agree")
             content = json.loads(archive.read(_PROGRESS))
             if content.pop("fingerprint") != fingerprint:
-                raise DataError(
-                    f"{path} is of a training with other settings, images, library versions or devices."
-                )
-            for name, variable in _variables(learner):
-                variable.assign(_read_array(archive, name))
-            best = [] if content["best_epoch"] is None else range(len(learner.weights))
-            return _Progress(**content, best=[_read_array(archive, f"best/{number}") for number in best])
+                raise DataError(f"{path} is of a training with other settings, images or library versions.")
+            for number, variable in enumerate(_variables(learner)):
+                with archive.open(f"{number}.npy") as file:
+                    variable.assign(np.lib.format.read_array(file, allow_pickle=False))
+            return _Progress(**content)
     except DataError:
         raise
-    except _DAMAGE as error:
+    except Exception as error:
+        # Whichever of zipfile, NumPy, json and Keras meets the damage.
         raise DataError(f"{path} is damaged ({error}).") from error
 
 
-def _remove_checkpoint(path: Path) -> None:
-    """Remove a checkpoint, and what a process that was killed while it wrote one left behind."""
-    for leftover in path.parent.glob(f".*-{path.name}"):
-        leftover.unlink(missing_ok=True)
-    path.unlink(missing_ok=True)
-
-
-def _blocks(variable: keras.Variable) -> Iterator[np.ndarray]:
-    """Yield a variable's values in blocks of some megabytes, row by row (its first axis), without a copy."""
-    import tensorflow as tf
-
-    values = tf.convert_to_tensor(variable.value)
-    if values.shape.rank == 0:
-        yield values.numpy()
-        return
-    rows = max(1, _BLOCK // max(1, math.prod(values.shape[1:])))
-    for start in range(0, values.shape[0], rows):
-        yield values[start : start + rows].numpy()
-
-
-def _numbered(kind: str, variables: list[Any]) -> Iterator[tuple[str, Any]]:
-    return ((f"{kind}/{number}", variable) for number, variable in enumerate(variables))
-
-
-def _variables(learner: keras.Model) -> Iterator[tuple[str, Any]]:
+def _variables(learner: keras.Model) -> list[Any]:
     weights = {id(weight) for weight in learner.weights}
-    yield from _numbered("weights", learner.weights)
+    # Of the generators of dropout, which are no weights.
     states = [state for layer in learner.layers for state in layer.variables if id(state) not in weights]
-    yield from _numbered("random", states)
-    yield from _numbered("optimizer", learner.optimizer.variables)
-
-
-def _member(archive: zipfile.ZipFile, name: str) -> IO[bytes]:
-    # A bare ZipInfo holds no time; large members need the 64-bit form from the start.
-    return archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True)
-
-
-def _write_variable(archive: zipfile.ZipFile, name: str, variable: Any) -> None:
-    kind = np.lib.format.dtype_to_descr(np.dtype(variable.value.dtype.as_numpy_dtype))
-    header = {"descr": kind, "fortran_order": False, "shape": tuple(variable.shape)}
-    with _member(archive, name) as file:
-        np.lib.format.write_array_header_1_0(file, header)
-        for block in _blocks(variable):
-            file.write(block.tobytes())
-
-
-def _read_array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
-    with archive.open(f"{name}.npy") as file:
-        return np.lib.format.read_array(file, allow_pickle=False)
+    return [*learner.weights, *states, *learner.optimizer.variables]
 
 
 def _without_addresses(config: Any) -> Any:
@@ -384,6 +289,11 @@ def _without_addresses(config: Any) -> Any:
 
 REPOSITORY = "Xavi3398/ekman_expressions"
 """The authors' repository on the Hugging Face hub."""
+
+_ADVICE = (
+    f"Fetch the files with 'hf download {REPOSITORY} --local-dir released', of the package huggingface_hub, and set "
+    'training.released_folder = "released".'
+)
 
 _FOLDS = tuple(f"CV{number}" for number in range(1, 6))
 """The folds of the study, one released model each."""
@@ -396,61 +306,43 @@ def _file_name(network: str, fold: str) -> str:
     return f"{network}_{fold}_weights.h5"
 
 
-def _download(network: str, fold: str, revision: str = "main") -> tuple[Path, str]:
-    """Fetch one file from the hub, unless it is in the cache of `huggingface_hub`: its path, and the hash of
-    its commit.
-
-    `MissingError` if `huggingface_hub` is not installed or the hub cannot be reached; `ModelError` if the hub
-    has no such file, or the contents are not those it has the hash of.
-    """
-    name = _file_name(network, fold)
-    check_type(revision, "revision", str)
-    try:
-        from huggingface_hub import errors, hf_hub_download
-    except ImportError as error:
-        raise MissingError(
-            f"To download {name}, the package huggingface_hub is needed: "
-            f'pip install "ekman_expressions[released]". {_from_the_hub(name)}'
-        ) from error
-    try:
-        # The repository is public: no token of the user's is sent.
-        path = Path(hf_hub_download(REPOSITORY, name, revision=revision, token=False))
-    except errors.RemoteEntryNotFoundError as error:
-        raise ModelError(f"{REPOSITORY} has no file {name} at revision {revision}.") from error
-    except Exception as error:
-        # No network, a proxy's answer, no such revision, a full disk: what is raised depends on the
-        # version of huggingface_hub and the library that it talks through.
-        reason = " ".join(str(error).split())[:500]
-        raise MissingError(
-            f"{name} could not be downloaded from the Hugging Face hub ({REPOSITORY}, revision {revision}): "
-            f"{reason}. {_from_the_hub(name)}"
-        ) from error
-    # In the cache, each commit has a folder, and big files are links to their SHA-256.
-    commit, content = path.parent.name, path.resolve().name
-    if re.fullmatch("[0-9a-f]{64}", content) and sha256(path) != content:
-        raise ModelError(
-            f"{path.resolve()} is damaged: its sha256 is not its name. Delete it to download it again."
-        )
-    return path, commit
-
-
 def _load_released(
     network: str, path: Path | str, classes: int = 6, preprocessing: str = "paper"
 ) -> keras.Model:
     """Load a released file into our flat graph of the network, or raise `MissingError` or `ModelError`."""
-    check_option(network, "network", NETWORKS)
     if not Path(path).is_file():
         # Said before half a minute goes into building a big network.
-        raise MissingError(f"There is no weights file {path}. {_from_the_hub(Path(path).name)}")
+        raise MissingError(f"There is no weights file {path}. {_ADVICE}")
     model = NETWORKS[network].build("none", preprocessing, classes)
     _load_weights(model, path)
     return model
 
 
-def _origin(entry: dict[str, str]) -> str:
-    """Say in words where a released model is from."""
-    return f"{entry['repository']} at {entry['commit']}" if "commit" in entry else "local file"
+def _load_weights(model: keras.Model, path: Path | str) -> None:
+    """Put the weights of a Keras 2 file (``.h5``), whose backbone is a model inside, into a network of ours.
 
+    Keras matches layers by their order, since Keras 2 numbers the names anew in each session.
+    """
+    import keras
 
-def _from_the_hub(name: str) -> str:
-    return f"Or copy {name} from {REPOSITORY} on the hub to a folder, and set training.released_folder to it."
+    path, target = Path(path), model
+    if model.layers[-2].name == "average":
+        image = keras.Input(model.input_shape[1:])
+        backbone = keras.Model(model.input, model.layers[-2].input)
+        features = keras.layers.GlobalAveragePooling2D()(backbone(image))
+        top = keras.layers.Dense(model.output_shape[-1], name="probabilities")
+        target = keras.Model(image, top(features))
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            # Of a copy, since some file systems and programs lock the file.
+            target.load_weights(shutil.copyfile(path, Path(folder) / "copy.h5"))
+        if target is not model:
+            model.layers[-1].set_weights(top.get_weights())
+        if not all(np.isfinite(values).all() for values in model.get_weights()):
+            raise ValueError("some of its values are not finite")
+    except Exception as error:
+        # Depending on what is wrong, Keras and h5py raise OSError, KeyError, ValueError, RuntimeError ...
+        raise ModelError(
+            f"{path} ({path.stat().st_size} bytes) does not hold the weights of {model.name}, or is damaged "
+            f"({' '.join(str(error).split())}). Take the file made for this network and number of classes."
+        ) from error

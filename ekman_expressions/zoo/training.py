@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -24,19 +23,15 @@ if TYPE_CHECKING:
 
 from ekman_expressions.core.errors import DataError, ModelError, check_option, check_range
 from ekman_expressions.core.expressions import EXPRESSIONS, parse_expression
-from ekman_expressions.core.files import hash_of, sha256
+from ekman_expressions.core.files import hash_of
 from ekman_expressions.core.seeds import derive_seed, generator
 from ekman_expressions.core.startup import start_tensorflow
 from ekman_expressions.zoo import saving
-from ekman_expressions.zoo.backends import _in_precision
 from ekman_expressions.zoo.keras_internals import _fused_adam, _given_seed, _keras_seeded
 from ekman_expressions.zoo.networks import NETWORKS
 
 _HISTORY = ("epoch", "loss", "accuracy")
 """Columns of a learning curve."""
-
-_WATCHED = ("val_loss", "val_accuracy")
-"""Further columns where there are validation images."""
 
 _AUGMENTATIONS = ("none", "flips", "all")
 """Which changes images get at random while a network learns; see `train`."""
@@ -44,9 +39,6 @@ _AUGMENTATIONS = ("none", "flips", "all")
 _TURN, _SHIFT, _CONTRAST = 0.03, 0.05, 0.1
 """Augmentation: largest rotation to either side, in full turns; largest shift along each axis, as a share of
 the side; largest relative change of the contrast."""
-
-_IN_MEMORY = 2 * 2**30
-"""Bytes of decoded images up to which `_stack_images` keeps them in memory."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,16 +51,13 @@ class Trained:
         Float32, not compiled.
     curve : DataFrame
         Per epoch: ``epoch`` (from 1), ``loss, accuracy`` (means over the training images during the
-        epoch, dropout included) and, with validation images, ``val_loss, val_accuracy`` after it.
-    best_epoch : int or None
-        The epoch whose weights the model has, where validation chose it.
+        epoch, dropout included).
     seconds : float
         What all epochs took, in all runs together, compiling included.
     """
 
     model: keras.Model
     curve: pd.DataFrame
-    best_epoch: int | None
     seconds: float
 
 
@@ -78,8 +67,6 @@ def train(
     labels: Sequence[str],
     *,
     classes: Sequence[str] = EXPRESSIONS,
-    validation: tuple[np.ndarray, Sequence[str]] | None = None,
-    patience: int | None = None,
     optimizer: str | None = None,
     learning_rate: float | None = None,
     schedule: str = "constant",
@@ -91,8 +78,6 @@ def train(
     augment: str = "none",
     weights: str = "none",
     preprocessing: str = "paper",
-    precision: str = "float32",
-    devices: str = "one",
     seed: int = 0,
     fold: str = "CV1",
     checkpoint: Path | None = None,
@@ -115,11 +100,6 @@ def train(
         Each image's expression.
     classes : sequence of str
         The names of the outputs, in their order: by default the six expressions.
-    validation : (images, labels), optional
-        Images that are watched after each epoch, not trained on.
-    patience : int, optional
-        Epochs without a new lowest ``val_loss`` after which training stops; the model of the epoch with the
-        lowest is returned. By default, the last epoch's is.
     optimizer : {'adam', 'rmsprop'}, optional
         By default the study's, like `learning_rate` and `epochs`.
     learning_rate : float, optional
@@ -135,15 +115,11 @@ def train(
         Flip images at random; with ``'all'``, turn and shift them and change their contrast, too.
     weights, preprocessing, batch_norm_momentum
         See `NetSpec.build`.
-    precision : {'float32', 'mixed_float16'}
-        In which it learns.
-    devices : {'one', 'all'}
-        Whether all GPUs share each batch.
     seed, fold : int, str
         All randomness comes from them and the network; messages name the model by its fold (``WeiNet_CV1``).
     checkpoint : path, optional
         File that keeps the last finished epoch, from which an interrupted training resumes to the same bytes.
-        It stays at the end, for the model to be saved first; see `saving._remove_checkpoint`.
+        It stays at the end, for the model to be saved first.
     note : callable, optional
         Takes remarks: that a training resumes, or that its checkpoint cannot be used. By default they
         become warnings.
@@ -175,19 +151,9 @@ def train(
     check_range(warmup, "warmup", 0, integer=True)
     epochs, side = epochs or spec.epochs, side or spec.side
     targets = _one_hot(images, labels, side, name, classes)
-    watched = None if validation is None else (validation[0], _one_hot(*validation, side, name, classes))
     keras.backend.clear_session()
     tf.config.experimental.enable_op_determinism()
-    strategy = _strategy(devices)
-    replicas = strategy.num_replicas_in_sync
-    usable = len(images) - len(images) % replicas
-    if not usable or batch_size % replicas:
-        raise DataError(
-            f"{replicas} devices share each batch: the batch size must be a multiple of {replicas}, but is "
-            f"{batch_size}, and there must be as many images at least, but there are {len(images)}. "
-            "Change the batch size, or use one device."
-        )
-    steps = -(-usable // batch_size)
+    steps = -(-len(images) // batch_size)
     settings = {
         "weights": weights,
         "preprocessing": preprocessing,
@@ -197,20 +163,17 @@ def train(
         "schedule": schedule,
         "warmup": warmup,
         "side": side,
-        "precision": precision,
     }
-    start = sha256(weights) if Path(weights).is_file() else weights
     fingerprint = hash_of(
         {
             "model": [network, fold, seed],
-            "settings": settings | {"weights": start, "learning_rate": learning_rate},
-            "epochs": [epochs, batch_size, augment, patience],
-            "images": [_digest(images, targets), _digest(*watched) if watched else None],
+            "settings": settings | {"learning_rate": learning_rate},
+            "epochs": [epochs, batch_size, augment],
+            "images": hashlib.sha256(np.ascontiguousarray(images)).hexdigest() + hash_of(targets.tolist()),
             "libraries": [metadata.version(name) for name in ("tensorflow", "keras", "numpy")],
-            "replicas": replicas,
         }
     )
-    with strategy.scope(), _keras_seeded(derive_seed(seed, "training", network, fold) % 2**32):
+    with _keras_seeded(derive_seed(seed, "training", network, fold) % 2**32):
         model, learner = _build_learner(network, steps * epochs, len(classes), **settings)
         progress = saving._Progress()
         if checkpoint is not None and Path(checkpoint).exists():
@@ -219,32 +182,27 @@ def train(
                 note(f"{Path(checkpoint).name}: the training resumes after epoch {len(progress.curve)}")
             except DataError as error:
                 note(f"{error} It is not used: the training starts at the first epoch.")
-    watch = _Watch(learner, name, progress, patience, checkpoint, fingerprint)
     done = len(progress.curve)
-    if done < epochs and not watch.is_finished():
+    if done < epochs:
 
         def order(epoch: int) -> Iterator[tuple[np.ndarray, int]]:
             # What an epoch holds depends on nothing that came before.
-            places = generator(seed, "order", network, fold, epoch).permutation(len(images))[:usable]
-            for start in range(0, usable, batch_size):
+            places = generator(seed, "order", network, fold, epoch).permutation(len(images))
+            for start in range(0, len(images), batch_size):
                 change = derive_seed(seed, "augmentation", network, fold, epoch, start) % 2**31
                 yield places[start : start + batch_size], change
 
         with tqdm(total=epochs, initial=done, desc=f"Training {name}", unit="epoch", leave=False) as bar:
             learner.fit(
                 _batches(images, targets, order, range(done, epochs), steps, augment),
-                validation_data=None if watched is None else _in_order(*watched, batch_size),
                 steps_per_epoch=steps,
                 initial_epoch=done,
                 epochs=epochs,
                 shuffle=False,
                 verbose=0,
-                callbacks=[watch.callback(bar)],
+                callbacks=[_watch(learner, name, progress, checkpoint, fingerprint, bar)],
             )
-    with strategy.scope():
-        watch.choose_weights(model)
-    curve = pd.DataFrame(progress.curve) if progress.curve else pd.DataFrame(columns=_HISTORY)
-    return Trained(model, curve, progress.best_epoch, progress.seconds)
+    return Trained(model, pd.DataFrame(progress.curve, columns=list(_HISTORY)), progress.seconds)
 
 
 def _build_learner(
@@ -260,11 +218,8 @@ def _build_learner(
     schedule: str = "constant",
     warmup: int = 0,
     side: int | None = None,
-    precision: str = "float32",
 ) -> tuple[keras.Model, keras.Model]:
-    """Build a network, and the compiled model around the same layers (with ``mixed_float16`` a copy) that
-    learns for it.
-    """
+    """Build a network, and the compiled model around the same layers that learns for it."""
     import keras
 
     check_option(optimizer, "optimizer", ("adam", "rmsprop"))
@@ -281,12 +236,7 @@ def _build_learner(
         )
     # The fused Adam, since SilNet at batch 16 takes 4.1 GB with it and 6.6 GB with that of Keras.
     made: Any = (_fused_adam() if optimizer == "adam" else keras.optimizers.RMSprop)(learning_rate)
-    if precision == "float32":
-        learner = keras.Model(model.input, model.output)
-    else:
-        learner = _in_precision(model, "float16")
-        # Small gradients vanish in 16 bits unless the loss is scaled up.
-        made = keras.optimizers.LossScaleOptimizer(made)
+    learner = keras.Model(model.input, model.output)
     learner.compile(optimizer=made, loss="categorical_crossentropy", metrics=["accuracy"])
     # Its variables are there from now on, for a checkpoint to be read into.
     made.build(learner.trainable_variables)
@@ -297,112 +247,55 @@ def _build_learner(
     return model, learner
 
 
-@dataclass(eq=False)
-class _Watch:
-    """What happens after each step and epoch: bad numbers stop the training, good epochs are kept. Keras'
-    BackupAndRestore knows neither the curve nor the best epoch, and would need other dropout seeds.
+def _watch(
+    learner: keras.Model, name: str, progress: saving._Progress, path: Path | None, fingerprint: str, bar: tqdm
+) -> keras.callbacks.Callback:
+    """Return what happens after each step and epoch: bad numbers stop the training, good epochs are kept. Keras'
+    BackupAndRestore does not know the curve, and would need other dropout seeds.
     """
+    import keras
+    import tensorflow as tf
 
-    learner: keras.Model
-    name: str
-    progress: saving._Progress
-    patience: int | None
-    path: Path | None
-    fingerprint: str
+    started = [time.perf_counter()]
 
-    def callback(self, bar: tqdm) -> keras.callbacks.Callback:
-        import keras
-
-        started = [time.perf_counter()]
-
-        def after_batch(batch: int, logs: dict[str, float]) -> None:
-            if not math.isfinite(logs["loss"]):
-                self._stop(f"The loss of {self.name} became {float(logs['loss'])}", f"step {batch + 1}")
-
-        def after_epoch(epoch: int, logs: dict[str, float]) -> None:
-            self._keep(epoch, logs, time.perf_counter() - started[0])
-            # Writing the checkpoint is no training.
-            started[0] = time.perf_counter()
-            bar.set_postfix(loss=f"{logs['loss']:.3f}", accuracy=f"{logs['accuracy']:.3f}", refresh=False)
-            bar.update()
-
-        return keras.callbacks.LambdaCallback(on_train_batch_end=after_batch, on_epoch_end=after_epoch)
-
-    def is_finished(self) -> bool:
-        if self.patience is None or not self.progress.curve:
-            return False
-        return len(self.progress.curve) - (self.progress.best_epoch or 0) >= self.patience
-
-    def choose_weights(self, model: keras.Model) -> None:
-        """Give `model`, of which the learner is made, the weights of the best or of the last epoch."""
-        if self.patience is not None:
-            if self.progress.best_epoch is None:
-                raise ModelError(
-                    f"The loss of {self.name} on the validation images was finite in no epoch. "
-                    "Lower the learning rate, or check these images."
-                )
-            model.set_weights(self.progress.best)
-        elif any(mine is not its for mine, its in zip(model.weights, self.learner.weights, strict=True)):
-            model.set_weights(self.learner.get_weights())
-
-    def _keep(self, epoch: int, logs: dict[str, float], seconds: float) -> None:
-        for weight in self.learner.weights:
-            # The last step's gradient may have been bad although its loss, taken before, was not.
-            if not all(np.isfinite(block).all() for block in saving._blocks(weight)):
-                self._stop(f"Weights of {self.name} ({weight.path}) became NaN or infinite", "its last step")
-        progress = self.progress
-        measured = {name: float(logs[name]) for name in (*_HISTORY[1:], *_WATCHED) if name in logs}
-        progress.curve.append({"epoch": epoch + 1, **measured})
-        progress.seconds += seconds
-        if self.patience is not None:
-            losses = [row["val_loss"] for row in progress.curve]
-            before = math.inf if progress.best_epoch is None else losses[progress.best_epoch - 1]
-            if losses[-1] < before:
-                progress.best_epoch, progress.best = epoch + 1, self.learner.get_weights()
-        if self.path is not None:
-            saving._write_checkpoint(self.path, self.fingerprint, self.learner, progress)
-        if self.is_finished():
-            self.learner.stop_training = True
-
-    def _stop(self, what: str, where: str) -> None:
-        good = len(self.progress.curve)
-        rate = float(self.learner.optimizer.learning_rate)
-        kept = f"What it was after epoch {good} is kept in {self.path}. " if good and self.path else ""
+    def stop(what: str, where: str) -> None:
+        good = len(progress.curve)
+        rate = float(learner.optimizer.learning_rate)
+        kept = f"What it was after epoch {good} is kept in {path}. " if good and path else ""
         raise ModelError(
             f"{what} in epoch {good + 1}, {where}, at learning rate {rate:g}. {kept}Lower the rate (with the "
             "same settings it would happen again), or check the images and the initial weights."
         )
 
+    def after_batch(batch: int, logs: dict[str, float]) -> None:
+        if not math.isfinite(logs["loss"]):
+            stop(f"The loss of {name} became {float(logs['loss'])}", f"step {batch + 1}")
+
+    def after_epoch(epoch: int, logs: dict[str, float]) -> None:
+        for weight in learner.weights:
+            # The last step's gradient may have been bad although its loss, taken before, was not.
+            if not tf.reduce_all(tf.math.is_finite(weight.value)):
+                stop(f"Weights of {name} ({weight.path}) became NaN or infinite", "its last step")
+        progress.curve.append({"epoch": epoch + 1} | {name: float(logs[name]) for name in _HISTORY[1:]})
+        progress.seconds += time.perf_counter() - started[0]
+        if path is not None:
+            saving._write_checkpoint(path, fingerprint, learner, progress)
+        # Writing the checkpoint is no training.
+        started[0] = time.perf_counter()
+        bar.set_postfix(loss=f"{logs['loss']:.3f}", accuracy=f"{logs['accuracy']:.3f}", refresh=False)
+        bar.update()
+
+    return keras.callbacks.LambdaCallback(on_train_batch_end=after_batch, on_epoch_end=after_epoch)
+
 
 # --- batches
-
-
-def _stack_images(images: Iterable[np.ndarray], shape: tuple[int, ...], folder: Path) -> np.ndarray:
-    """Put chunks of images (n, side, side, 3) in [0, 1] into one array of bytes; beyond `_IN_MEMORY` bytes it
-    lies in a file without a name in `folder`.
-    """
-    chunks = (np.rint(255 * chunk).astype(np.uint8) for chunk in images)
-    if math.prod(shape) <= _IN_MEMORY:
-        stacked = np.empty(shape, np.uint8)
-        start = 0
-        for chunk in chunks:
-            stacked[start : start + len(chunk)] = chunk
-            start += len(chunk)
-        return stacked
-    folder.mkdir(parents=True, exist_ok=True)
-    # Written rather than mapped for writing: a full disk raises then, and does not end the process.
-    with saving.disk_errors(folder / "decoded images"), tempfile.TemporaryFile(dir=folder) as file:
-        for chunk in chunks:
-            file.write(chunk.tobytes())
-        file.flush()
-        return np.memmap(file, np.uint8, "r", shape=shape)
 
 
 def _batches(
     images: np.ndarray,
     targets: np.ndarray,
     order: Callable[[int], Iterator[tuple[np.ndarray, int]]],
-    epochs: Iterable[int],
+    epochs: range,
     steps: int,
     augment: str = "none",
 ) -> tf.data.Dataset:
@@ -411,7 +304,6 @@ def _batches(
     """
     import tensorflow as tf
 
-    epochs = list(epochs)
     change = None if augment == "none" else _augmentation(augment)
 
     def gathered() -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
@@ -433,11 +325,6 @@ def _batches(
     # A GPU uses one batch while the CPU gathers the next. A CPU's own step needs all cores, and
     # waits for the one that gathering takes: 13 % longer for WeiNet on two cores, in batches of 16.
     return dataset.prefetch(2) if tf.config.list_physical_devices("GPU") else dataset
-
-
-def _in_order(images: np.ndarray, targets: np.ndarray, size: int) -> tf.data.Dataset:
-    parts = [np.arange(start, min(start + size, len(images))) for start in range(0, len(images), size)]
-    return _batches(images, targets, lambda epoch: ((part, 0) for part in parts), [0], len(parts))
 
 
 def _augmentation(which: str) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
@@ -481,28 +368,6 @@ def _one_hot(
             f"{name} is trained on {', '.join(classes)}, but got the labels {', '.join(strange)}."
         )
     return np.eye(len(classes), dtype=np.float32)[[classes.index(label) for label in known]]
-
-
-def _digest(images: np.ndarray, targets: np.ndarray) -> str:
-    return hashlib.sha256(np.ascontiguousarray(images)).hexdigest() + hash_of(targets.tolist())
-
-
-# --- devices
-
-
-def _strategy(devices: str) -> tf.distribute.Strategy:
-    """Say how a batch is shared: with ``"all"`` among all GPUs (or logical CPUs), else not at all."""
-    import tensorflow as tf
-
-    check_option(devices, "devices", ("one", "all"))
-    found = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
-    if devices == "one" or len(found) < 2:
-        return tf.distribute.get_strategy()
-    names = [device.name for device in found]
-    if found[0].device_type == "GPU":
-        return tf.distribute.MirroredStrategy(names)
-    # NCCL, the default, only knows GPUs.
-    return tf.distribute.MirroredStrategy(names, tf.distribute.ReductionToOneDevice())
 
 
 def _effort() -> dict[str, float | None]:

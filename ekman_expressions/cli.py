@@ -11,8 +11,7 @@ import sys
 import tomllib
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Sequence
 from functools import partialmethod
 from pathlib import Path
 from textwrap import indent
@@ -40,12 +39,13 @@ STEPS = {**study.STEPS, report.STEP.name: report.STEP}
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
-    options = _parser().parse_args(arguments)
+    options, bars = _parser().parse_args(arguments), tqdm.__init__
     if options.verbose:
         logging.basicConfig(level=logging.INFO)
+    if options.quiet:
+        tqdm.__init__ = partialmethod(bars, disable=True)
     try:
-        with _no_bars() if options.quiet else nullcontext():
-            return options.command(options)
+        return options.command(options)
     except EkmanExpressionsError as error:
         if options.verbose:
             traceback.print_exc()
@@ -61,17 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "opencv-contrib-python, then pip install opencv-python-headless.",
             file=sys.stderr,
         )
-    return 2
-
-
-@contextmanager
-def _no_bars() -> Iterator[None]:
-    before = tqdm.__init__
-    tqdm.__init__ = partialmethod(before, disable=True)
-    try:
-        yield
     finally:
-        tqdm.__init__ = before
+        tqdm.__init__ = bars
+    return 2
 
 
 _FULL = " Free some space, or choose a folder on another disk with --root; finished work is kept."

@@ -62,30 +62,30 @@ def dendrograms(experiment: Experiment, run: Run) -> None:
         if len(maps) < 2:
             run.omit(file, f"a tree needs at least 2 heatmaps, but there are {len(maps)}", folder / file)
             continue
-        names = list(maps)
+        names, where = list(maps), {"level": level, "expression": expression}
         of_tree = [leaves[name] for name in names]
         matrix = trees.distances(list(maps.values()), names)
         tree = trees.linkage(matrix)
-        # A leaf that is of one fold cannot be made from other folds.
-        support = None if level == "by_cv" else _support(experiment, level, of_tree, tree)
-        groups = None if level == "by_expression" else leaf_kinds
+        found[level, expression] = (matrix, of_tree, tree)
         rows, columns = np.triu_indices(len(names), k=1)
-        first, second = np.array(names)[rows], np.array(names)[columns]
-        leaf_pairs = pd.DataFrame({"first": first, "second": second, "distance": matrix[rows, columns]})
+        of_pairs = {"distance": matrix[rows, columns], **where}
+        pairs.append(pd.DataFrame({"first": np.array(names)[rows], "second": np.array(names)[columns], **of_pairs}))
+        support = None
+        # A leaf that is of one fold cannot be made from other folds.
+        if level != "by_cv":
+            support = _support(experiment, level, of_tree, tree)
+            below = [" ".join(names[leaf] for leaf in sorted(branch)) for branch in trees.branches(tree)]
+            branches.append(
+                pd.DataFrame({"leaves": below, "height": tree[:, 2], "support": support, **where})
+            )
         if len(maps) > 2:
+            groups = None if level == "by_expression" else leaf_kinds
             figure = figures.dendrogram(tree, names, groups=groups, support=support, title=heading)
             figures.save(figure, folder / file, caption=_CAPTION)
             run.made(folder / file)
         else:
             (folder / file).unlink(missing_ok=True)
             pair_only.append(file)
-        where = {"level": level, "expression": expression}
-        pairs.append(leaf_pairs.assign(**where))
-        if support is not None:
-            below = [" ".join(names[leaf] for leaf in sorted(branch)) for branch in trees.branches(tree)]
-            branch = pd.DataFrame({"leaves": below, "height": tree[:, 2], "support": support})
-            branches.append(branch.assign(**where))
-        found[level, expression] = (matrix, of_tree, tree)
     if pair_only:
         names = ", ".join(pair_only)
         run.note(f"a tree of two leaves says no more than their distance, and is not drawn: {names}")

@@ -150,14 +150,12 @@ def _summarise_regions(weights: pd.DataFrame, expressions: tuple[str, ...] = EXP
     """Average ``network, expression, region, weight`` over faces, per network and over all, with standard
     errors over faces (those of one subject are not independent, so they are rather too small).
     """
-    columns = list(TABLES["facial_regions/regions"])
     both = pd.concat([weights, weights.assign(network=ALL)])
-    order = [*dict.fromkeys(weights["network"]), ALL]
-    table = both.groupby(["network", "expression", "region"])["weight"].agg(["size", "mean", "sem"])
-    table = table.reset_index().set_axis(columns, axis="columns")
-    places = {name: place for place, name in enumerate((*order, *expressions, *_region_names()))}
-    keys = table[columns[:3]].map(places.get)
-    return table.iloc[np.lexsort(keys.to_numpy().T[::-1])].reset_index(drop=True)
+    networks = [*dict.fromkeys(weights["network"]), ALL]
+    groups = both.groupby(["network", "expression", "region"])["weight"]
+    table = groups.agg(faces="size", importance="mean", standard_error="sem")
+    cells = pd.MultiIndex.from_product([networks, expressions, _region_names()], names=table.index.names)
+    return table.loc[cells[cells.isin(table.index)]].reset_index()
 
 
 def _rank_networks(experiment: Experiment, names: tuple[str, ...]) -> pd.DataFrame:

@@ -32,11 +32,11 @@ from ekman_expressions.figures.faces import CONTOURS
 from ekman_expressions.measures import scores
 from ekman_expressions.study import evaluation, explanations, prepared
 from ekman_expressions.study.experiment import Experiment
+from ekman_expressions.study.explainers import compared
 from ekman_expressions.study.provenance import Run
 from ekman_expressions.zoo import NETWORKS
 
-_BY_FOLD = re.compile(r"(?P<network>.+)_(?P<fold>CV\d+(_S\d+)?)_(?P<expression>[A-Z][a-z]+)_heatmap")
-_BY_NET = re.compile(r"(?P<network>.+)_(?P<expression>[A-Z][a-z]+)_heatmap")
+_NAME = re.compile(r"(?P<network>.+?)(_(?P<fold>CV\d+(_S\d+)?))?_[A-Z][a-z]+_heatmap")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -77,7 +77,7 @@ class _Source:
     @property
     def titles(self) -> dict[str, str]:
         """What the explainers are called."""
-        return {name: EXPLAINERS[name].title if name in EXPLAINERS else name for name in self.heatmaps}
+        return {name: EXPLAINERS[name].title for name in self.heatmaps}
 
     @property
     def levels(self) -> tuple[tuple[str | None, str | None], ...]:
@@ -114,19 +114,11 @@ class _Source:
     @classmethod
     def of_experiment(cls, experiment: Experiment) -> _Source:
         """Return an experiment's files as the source of a report; `MissingError` without any heatmap."""
-        base = experiment.root / "heatmaps" / experiment.name
-        main = experiment.explanation.explainer
-        folders = {main: experiment.heatmaps_folder}
-        if main != "lime":
-            folders["lime"] = base
-        others = base / "explainers"
-        if others.is_dir():
-            for folder in sorted(others.iterdir()):
-                folders.setdefault(folder.name, folder)
+        folders = {name: experiment.explained_by(name).heatmaps_folder for name in compared(experiment)}
         folders = {name: folder for name, folder in folders.items() if _has_heatmaps(folder)}
         if not folders:
             raise MissingError(
-                f"{base} holds no heatmaps. They are written by the step 'heatmaps': run it first."
+                f"{experiment.heatmaps_folder} holds no heatmaps. They are written by the step 'heatmaps': run it first."
             )
         return cls(
             name=experiment.name,
@@ -150,14 +142,10 @@ class _Source:
                 f"{folder} holds no heatmaps. Name a folder with GRAY/heatmaps_by_cv, "
                 "GRAY/heatmaps_by_net or GRAY/heatmaps_total, such as the released one."
             )
-        networks, folds = set(), set()
-        for path in (folder / "GRAY" / "heatmaps_by_cv").glob("*.png"):
-            if found := _BY_FOLD.fullmatch(path.stem):
-                networks.add(found["network"])
-                folds.add(found["fold"])
-        for path in (folder / "GRAY" / "heatmaps_by_net").glob("*.png"):
-            if found := _BY_NET.fullmatch(path.stem):
-                networks.add(found["network"])
+        files = [path.stem for path in (folder / "GRAY").glob("heatmaps_by_*/*.png")]
+        found = [match for stem in files if (match := _NAME.fullmatch(stem))]
+        networks = {match["network"] for match in found}
+        folds = {match["fold"] for match in found if match["fold"]}
         known = [network for network in NETWORKS if network in networks]
         ordered = (*known, *sorted(networks - set(known)))
         return cls(

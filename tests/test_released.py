@@ -60,17 +60,13 @@ def test_training_takes_the_files_of_a_folder(weinet, tmp_path):
     for fold in experiment.folds:
         model = load_model(experiment, "WeiNet", fold).source
         np.testing.assert_allclose(model(images).numpy(), answers, atol=1e-5)
-        assert read_json((experiment.models_folder / f"WeiNet_{fold}_source.json")) == {
+        assert read_json((experiment.models_folder / f"WeiNet_{fold}_training.json")) == {
             "file": f"WeiNet_{fold}_weights.h5",
             "sha256": hashlib.sha256(content).hexdigest(),
         }
     entry = read_json(experiment.models_folder / "run.json")
     assert entry["settings"]["training"]["weights"] == "released"
-    digest = hashlib.sha256(content).hexdigest()
-    assert entry["notes"][0] == (
-        f"WeiNet_CV1: released weights WeiNet_CV1_weights.h5 (sha256 {digest})"
-    )
-    assert len(entry["notes"]) == 6 and "whose accuracy is then too high" in entry["notes"][5]
+    assert len(entry["notes"]) == 1 and "whose accuracy is then too high" in entry["notes"][0]
     assert training.learning_curves(experiment).empty
     assert training.training_table(experiment).empty
     assert run_steps(experiment, "training").skipped == 5
@@ -88,7 +84,6 @@ def test_one_bad_file_does_not_stop_the_others(weinet, tmp_path):
     assert [entry["item"] for entry in run.omissions] == ["WeiNet_CV3"]
     assert "WeiNet_CV3_weights.h5 (1000 bytes) does not hold the weights of WeiNet, or is damaged" in run.omissions[0]["reason"]
     assert not experiment.model_path("WeiNet", "CV3").exists()
-    assert not (experiment.models_folder / "WeiNet_CV3_source.json").exists()
 
 
 def test_what_cannot_be_is_said_before_anything_is_done(tmp_path):

@@ -48,6 +48,10 @@ def training(experiment: Experiment, run: Run) -> None:
     trained = [pair for pair in experiment.pairs if pair[0] in experiment.trained_networks]
     if experiment.training.weights == "released":
         _check_released(experiment)
+        run.note(
+            "The released models were trained on the authors' own folds: faces of the same databases in "
+            "fold k here may have been among the training faces of model k, whose accuracy is then too high."
+        )
     else:
         _look_ahead(experiment, prepared.read_manifest(experiment), run)
     for network in experiment.trained_networks:
@@ -61,8 +65,6 @@ def training(experiment: Experiment, run: Run) -> None:
     # What an interrupted or failed training can resume from.
     checkpoints = [_beside(experiment, *pair, "checkpoint.npz") for pair in trained]
     run.kept(*(path for path in checkpoints if path.exists()), items=0)
-    for note in _released_notes(experiment):
-        run.note(note)
 
 
 def _nothing_to_train(experiment: Experiment) -> str:
@@ -75,26 +77,28 @@ def _train_one(experiment: Experiment, network: str, fold: str) -> Run:
     model last. With released weights, the model is only loaded, and the curve has no rows.
     """
     run, path = Run(), experiment.model_path(network, fold)
-    checkpoint, history, took, source = (
+    checkpoint, history, took = (
         _beside(experiment, network, fold, ending)
-        for ending in ("checkpoint.npz", "history.csv", "training.json", "source.json")
+        for ending in ("checkpoint.npz", "history.csv", "training.json")
     )
     register = run.kept
     if not path.exists():
         register = run.made
         if experiment.training.weights == "released":
-            model, curve = _released_model(experiment, network, fold), pd.DataFrame(columns=_HISTORY)
+            file = _released_file(experiment, network, fold)
+            model = _load_released(network, file, preprocessing=experiment.training.preprocessing)
+            curve = pd.DataFrame(columns=_HISTORY)
+            taken = {"file": file.name, "sha256": sha256(file)}
         else:
             model, curve, taken = _trained_model(experiment, network, fold, checkpoint, run.note)
-            with saving.disk_errors(took):
-                write_json(took, taken)
         # The model comes last: where it is, all is there.
         with saving.disk_errors(history):
+            write_json(took, taken)
             write_csv(history, curve)
         saving.save(model, path)
     # Of a process that was killed between the model and the end, too.
     checkpoint.unlink(missing_ok=True)
-    register(path, *(each for each in (history, took, source) if each.exists()))
+    register(path, *(each for each in (history, took) if each.exists()))
     return run
 
 
@@ -231,49 +235,20 @@ def _check_released(experiment: Experiment) -> None:
             f"The released models are of {len(_FOLDS)} folds, but faces.folds is {experiment.faces.folds}. "
             'Set faces.folds = 5, or another training.weights than "released".'
         )
-    folder = Path(experiment.training.released_folder or "").expanduser()
-    names = [_file_name(network, fold) for network in experiment.trained_networks for fold in _FOLDS]
-    missing = [name for name in names if not (folder / name).is_file()]
-    if missing:
+    files = [_released_file(experiment, *pair) for pair in experiment.pairs if pair[0] not in experiment.models]
+    if missing := [file.name for file in files if not file.is_file()]:
         raise MissingError(
-            f"{folder} (training.released_folder) lacks {len(missing)} of {len(names)} released files: "
+            f"{files[0].parent} (training.released_folder) lacks {len(missing)} of {len(files)} released files: "
             f"{', '.join(missing)}. {_ADVICE} Or name fewer networks."
         )
 
 
-def _released_model(experiment: Experiment, network: str, fold: str) -> keras.Model:
-    """Load a released model, and write which file it is from."""
-    training = experiment.training
-    path = Path(training.released_folder or "").expanduser() / _file_name(network, fold)
-    loaded = _load_released(network, path, preprocessing=training.preprocessing)
-    write_json(
-        _beside(experiment, network, fold, "source.json"), {"file": path.name, "sha256": sha256(path)}
-    )
-    return loaded
-
-
-def _released_sources(experiment: Experiment) -> dict[str, dict[str, str]]:
-    """Read where the released models of an experiment are from, by model (``SongNet_CV3``)."""
-    paths = {"_".join(pair): _beside(experiment, *pair, "source.json") for pair in experiment.pairs}
-    return {name: read_json(path) for name, path in paths.items() if path.exists()}
-
-
-def _released_notes(experiment: Experiment) -> list[str]:
-    """Say for ``run.json`` where each model is from, and what that means for its accuracy."""
-    lines = [
-        f"{name}: released weights {entry['file']} (sha256 {entry['sha256']})"
-        for name, entry in _released_sources(experiment).items()
-    ]
-    if lines:
-        lines.append(
-            "The released models were trained on the authors' own folds: faces of the same databases in "
-            "fold k here may have been among the training faces of model k, whose accuracy is then too high."
-        )
-    return lines
+def _released_file(experiment: Experiment, network: str, fold: str) -> Path:
+    return Path(experiment.training.released_folder or "").expanduser() / _file_name(network, fold)
 
 
 def _beside(experiment: Experiment, network: str, fold: str, ending: str) -> Path:
-    """Return a file of one model: ``history.csv``, ``checkpoint.npz``, ``training.json`` (time, memory),
-    ``source.json``.
+    """Return a file of one model: ``history.csv``, ``checkpoint.npz``, ``training.json`` (time and memory, or where
+    released weights are from).
     """
     return experiment.models_folder / f"{network}_{fold}_{ending}"

@@ -22,11 +22,14 @@ def _python(*arguments, shell_end=""):
     return subprocess.run(command, shell=True, capture_output=True, text=True, timeout=120)
 
 
-def test_steps_are_listed_and_one_experiment_is_named(capsys):
+def test_steps_are_listed_and_planned_and_one_experiment_is_named(tmp_path, capsys):
     assert cli.main(["run", "--list"]) == 0
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(cli.STEPS)
     assert cli.main(["run", "smoke", "--preset", "demo"]) == 2
     assert "'smoke' and 'demo'" in capsys.readouterr().err
+    assert cli.main(["run", "smoke", "--steps", "faces, training", "--dry-run", "--root", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.split("\n")[1] == "training       run: after faces"
+    assert not any(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
@@ -76,13 +79,6 @@ def test_a_script_without_main_guard_is_told_so_before_processes_start(tmp_path)
     assert found.returncode == 1
     assert "ClusterError" in found.stderr.splitlines()[-1] and "__main__" in found.stderr.splitlines()[-1]
     assert "bootstrapping" not in found.stderr
-
-
-def test_a_dry_run_runs_nothing(tmp_path, capsys):
-    assert cli.main(["run", "smoke", "--steps", "faces, training", "--dry-run", "--root", str(tmp_path)]) == 0
-    told = capsys.readouterr().out.split("\n")
-    assert told[:2] == ["faces          run: it has not run", "training       run: after faces"]
-    assert not any(tmp_path.iterdir())
 
 
 def test_quiet_draws_no_bars_and_verbose_says_where_an_error_arose(monkeypatch, capsys):

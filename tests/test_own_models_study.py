@@ -14,7 +14,6 @@ from ekman_expressions import Experiment, OwnModel, cli
 from ekman_expressions.core.errors import ConflictError, ModelError
 from ekman_expressions.core.expressions import EXPRESSIONS, title
 from ekman_expressions.core.files import read_csv, read_json
-from ekman_expressions.explainers.record import PerturbationRecord
 from ekman_expressions.facespace.heatmaps import heatmap_path
 from ekman_expressions.study import evaluation, execution
 from ekman_expressions.study import run as run_steps
@@ -120,19 +119,6 @@ def test_predictions_of_extra_classes(mixed):
     assert confusions["Kept"].sum() == len(kept) and confusions["Kept"][:, 6].sum() == neutral.sum()
     shown = {EXPRESSIONS[row] for row in np.flatnonzero(confusions["Kept"][:, 6])}
     assert shown == set(kept.loc[neutral, "expression"])
-
-
-def test_what_is_explained_is_the_models_own_probability(mixed):
-    explained = evaluation.read_explained(mixed)
-    row = explained.query("network == 'Dropped'").iloc[0]
-    found = PerturbationRecord.load(mixed.record_path("Dropped", row.fold, row.image_id))
-    assert found.predictions.shape == (24, 7)
-    predictions = evaluation.read_predictions(mixed).set_index(["network", "image_id"])
-    kept = predictions.loc[
-        ("Kept", row.image_id), [f"p_{expression}" for expression in EXPRESSIONS]
-    ].to_numpy(float)
-    # Its first sample hides nothing.
-    np.testing.assert_allclose(found.predictions[0, :6], kept, atol=1e-5)
 
 
 def test_run_json_tells_of_own_models(mixed):

@@ -246,16 +246,12 @@ def test_every_page_fits_its_window_shows_its_images_and_is_reached_by_the_keybo
     assert named == 0
 
 
-def test_dark_and_light_can_be_chosen(visit):
+def test_columns_sort_by_their_numbers_and_dark_or_light_is_chosen(visit):
     page = visit("index", scheme="light")
     colour = "getComputedStyle(document.body).backgroundColor"
     light = page.evaluate(colour)
     page.get_by_role("button", name="Change between light and dark").press("Enter")
     assert page.evaluate(colour) != light
-
-
-def test_columns_sort_by_their_numbers(visit):
-    page = visit("index")
     button = page.get_by_role("button", name=re.compile("IoU, pooled"))
     column = "table.main tbody:first-of-type tr"
     button.click()

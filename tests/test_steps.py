@@ -287,7 +287,7 @@ def test_seeds_depend_on_every_name_and_on_nothing_else():
 def test_the_command_line_says_what_is_wrong_and_where_it_begins(tmp_path, capsys):
     here = ["--root", str(tmp_path)]
     for options, told in (
-        (["dmeo"], "There is no preset 'dmeo', only demo, "),
+        (["dmeo"], "There is no preset 'dmeo', only demo, fast, paper, small, smoke"),
         (["smoke", "--steps", "faces,traning"], "Unknown step traning. The steps are faces, training"),
         (["smoke", "--from", "scores"], "the step 'heatmaps': run it first"),
     ):

@@ -27,7 +27,7 @@ assert home in synthetic.folder().parents
 rows = survey("synthetic").rows
 assert len(rows) == 1120 and all(Path(path).is_file() for path in rows["path"])
 assert all((synthetic.folder() / mask).is_file() for mask in rows["mask"] if mask)
-assert list(synthetic.read_layers("id00_brows_raised_0"))
+assert list(synthetic.read_layers("id00_fear_0"))
 faces = example_faces(2)
 assert example_model().predict(faces.at(64)).shape == (2, 6)
 assert (synthetic.folder() / "README.md").is_file()

@@ -61,23 +61,20 @@ def set_parameters(notebook: nbformat.NotebookNode, parameters: dict[str, str]) 
     tagged[0].source = "\n".join(lines)
 
 
-def execute(path: Path, target: Path, parameters: dict[str, str]) -> None:
+def execute(
+    client: TerminalClient, path: Path, target: Path, parameters: dict[str, str], *, keep: bool = False
+) -> None:
     """Execute one notebook and write it to `target`, without progress bars and timings.
 
-    When a cell raises, the notebook is written too, with the error in it.
+    When a cell raises, the notebook is written too, with the error in it. `keep` keeps the kernel for the
+    next notebook, which finds none of the names of this one.
     """
-    notebook = nbformat.read(path, as_version=4)
+    client.nb = notebook = nbformat.read(path, as_version=4)
     set_parameters(notebook, parameters)
-    client = TerminalClient(
-        notebook,
-        timeout=None,
-        kernel_name="python3",
-        extra_arguments=["--log-level=ERROR"],
-        record_timing=False,
-        resources={"metadata": {"path": str(REPOSITORY / "notebooks")}},
-    )
+    if client.kc is not None:
+        client.kc.execute("%reset -f", silent=True)
     try:
-        client.execute()
+        client.execute(cleanup_kc=not keep)
     except CellExecutionError as error:
         raise SystemExit(f"\n{path.name} stopped (see {target}):\n{error}") from None
     finally:
@@ -98,6 +95,7 @@ def main() -> None:
         "--scheduler", help="where the work is done: 'serial', 'local:2' (two processes), 'tcp://host:8786'"
     )
     parser.add_argument("--in-place", action="store_true", help="write outputs into notebooks/")
+    parser.add_argument("--one-kernel", action="store_true", help="import libraries once for all notebooks")
     parser.add_argument("notebooks", nargs="*", help="names to run (default: all, in order)")
     options = parser.parse_args()
 
@@ -125,12 +123,21 @@ def main() -> None:
         )
     paths = [path for path in paths if not options.notebooks or path.name in options.notebooks]
     folder = experiment.results_folder / "notebooks"
+    client = TerminalClient(
+        nbformat.v4.new_notebook(),
+        timeout=None,
+        kernel_name="python3",
+        extra_arguments=["--log-level=ERROR"],
+        record_timing=False,
+        resources={"metadata": {"path": str(REPOSITORY / "notebooks")}},
+    )
     begin = time.monotonic()
     for number, path in enumerate(paths, start=1):
         print(f"\n[{number}/{len(paths)}] {path.name}", file=sys.stderr, flush=True)
         start = time.monotonic()
         target = path if options.in_place else folder / path.name
-        execute(path, target, parameters)
+        keep = options.one_kernel and number < len(paths)
+        execute(client, path, target, parameters, keep=keep)
         print(f"    {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
 
     print(f"\nDone in {(time.monotonic() - begin) / 60:.1f} min. Where to look:")

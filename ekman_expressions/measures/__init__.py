@@ -10,11 +10,11 @@ from ekman_expressions.measures.heatmap_set import HeatmapSet, assess, read_heat
 from ekman_expressions.measures.known_answers import changed_pixels
 from ekman_expressions.measures.quality import (
     Ranking,
-    bootstrap_weights,
     cross_validated_r2,
     deletion_insertion,
     permuted_r2,
     untrained_copy,
+    weighted_flip_rate,
 )
 from ekman_expressions.measures.regions import region_masses, regions_of_heatmaps
 from ekman_expressions.measures.scores import (
@@ -47,8 +47,8 @@ __all__ = (
     ["centre_distance", "centre_ellipse", "random_pixels", "relabelling_test"]
     + ["HeatmapSet", "assess", "read_heatmaps"]
     + ["changed_pixels"]
-    + ["Ranking", "bootstrap_weights", "cross_validated_r2", "deletion_insertion"]
-    + ["permuted_r2", "untrained_copy"]
+    + ["Ranking", "cross_validated_r2", "deletion_insertion"]
+    + ["permuted_r2", "untrained_copy", "weighted_flip_rate"]
     + ["region_masses", "regions_of_heatmaps"]
     + ["auc", "iou_table", "layout", "mask_scores", "score_heatmaps", "scores_at_otsu"]
     + ["summarise"]

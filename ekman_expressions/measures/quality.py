@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ekman_expressions.core.errors import DataError, ModelError, check_range
+from ekman_expressions.core.errors import ModelError, check_range
 from ekman_expressions.core.seeds import derive_seed
-from ekman_expressions.explainers import PerturbationRecord, lime, pairs
+from ekman_expressions.explainers import Explanation, PerturbationRecord, lime, pairs
 from ekman_expressions.explainers.lime import _sample_weights
 from ekman_expressions.zoo.backends import is_keras
 from ekman_expressions.zoo.model import Model, as_model
@@ -279,85 +279,17 @@ def _correlations(maps: np.ndarray) -> np.ndarray:
     return np.clip((flat @ flat.T) / (scale[:, None] * scale), -1, 1)
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class _Reliability:
-    """What resampling a record says of LIME's weights; see `bootstrap_weights`."""
+def weighted_flip_rate(found: Explanation) -> float:
+    """Return which share of the weights' size has probably another sign than it would have with endless samples.
 
-    weights: np.ndarray
-    standard_errors: np.ndarray
-    flips: np.ndarray
-    r2: float
-    units: int
-
-    @property
-    def weighted_flip_rate(self) -> float:
-        """The mean of `flips` weighted by the size of the weights: small ones, near 0, flip easily."""
-        sizes = np.abs(self.weights)
-        signed = np.isfinite(self.flips)
-        return float(self.flips[signed] @ sizes[signed] / sizes.sum()) if signed.any() else float("nan")
-
-
-def bootstrap_weights(
-    record: PerturbationRecord,
-    target: int,
-    *,
-    seed: int,
-    kernel_width: float = 0.25,
-    alpha: float = 1.0,
-    replicates: int = 200,
-) -> _Reliability:
-    """Bootstrap the weights of LIME's linear surrogate by resampling the record's samples.
-
-    Each replicate draws as many units as there are, with replacement, and fits the weighted ridge
-    regression of `ekman_expressions.explainers.lime` to them. Samples that were drawn together
-    (`ekman_expressions.explainers.pairs`) are one unit [1]_; the first sample, which keeps all, is
-    always there. Standard errors are multiplied by ``sqrt(m / (m - 1))``, m the number of units; they are
-    known to about ``1 / sqrt(2 replicates)``.
-
-    Returns
-    -------
-    object
-        Per superpixel, (S,): its ``weights``, ``standard_errors`` and ``flips``, the share of the replicates
-        in which the weight has another sign (NaN where it is 0), with their mean, ``weighted_flip_rate``;
-        ``r2`` (NaN when the prediction never varies); and how many ``units`` were resampled. `DataError` if these are fewer than two.
-
-    References
-    ----------
-    .. [1] Davison and Hinkley (1997), Bootstrap Methods and their Application, chapters 3 and 6,
-       doi:10.1017/CBO9780511802843.
+    Each weight is taken to lie normally about the true one by its standard error. Small weights, near 0, flip
+    easily and count little. NaN where all weights are 0.
     """
-    check_range(target, "target", 0, record.predictions.shape[1] - 1, integer=True)
-    check_range(alpha, "alpha", 0)
-    check_range(replicates, "replicates", 2, integer=True)
-    n = len(record.samples)
-    counts, units = _resampled(pairs(n, record.sampler) - 1, replicates, np.random.default_rng(seed))
-    predictions = record.predictions[:, target].astype(np.float64)
-    # The first replicate is the record itself.
-    counts = np.concatenate([np.ones((1, n)), counts]) * _sample_weights(record.samples, kernel_width)
-    weights, r2 = _fits(record.samples, predictions - predictions[0], counts, alpha)
-    estimate, replicated = weights[0], weights[1:]
-    unbiased = np.sqrt(units / (units - 1))
-    flips = np.mean(np.sign(replicated) != np.sign(estimate), axis=0)
-    return _Reliability(
-        weights=estimate,
-        standard_errors=unbiased * replicated.std(axis=0, ddof=1),
-        flips=np.where(estimate != 0, flips, np.nan),
-        r2=float(r2[0]),
-        units=units,
-    )
+    from scipy.stats import norm
 
-
-def _resampled(unit_of: np.ndarray, replicates: int, random: np.random.Generator) -> tuple[np.ndarray, int]:
-    """Return how often each sample occurs in each replicate, unit -1 always once, and the number of units."""
-    units = int(unit_of.max(initial=-1)) + 1
-    if units < 2:
-        raise DataError(
-            f"The record has {units} units that could be resampled, but the bootstrap needs 2 or more. "
-            "Use more samples."
-        )
-    picked = random.integers(units, size=(replicates, units)) + units * np.arange(replicates)[:, None]
-    often = np.bincount(picked.ravel(), minlength=replicates * units).reshape(replicates, units)
-    return np.where(unit_of >= 0, often[:, unit_of], 1.0), units
+    sizes = np.abs(found.weights)
+    flips = norm.sf(sizes / np.maximum(found.standard_errors, 1e-300))
+    return float(sizes @ flips / sizes.sum()) if sizes.any() else float("nan")
 
 
 def _fits(

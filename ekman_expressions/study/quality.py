@@ -22,9 +22,9 @@ from ekman_expressions.facespace.warp import normalise
 from ekman_expressions.measures.quality import (
     Ranking,
     _correlations,
-    bootstrap_weights,
     deletion_insertion,
     untrained_copy,
+    weighted_flip_rate,
 )
 from ekman_expressions.measures.scores import scores_at_otsu
 from ekman_expressions.study import evaluation, prepared
@@ -43,7 +43,7 @@ from ekman_expressions.zoo.model import GROUP, Model, as_model
 _QUALITY_TABLES: dict[str, tuple[str, ...]] = {
     "reliability": (
         *("explainer", "network", "fold", "image_id", "expression", "hidden", "superpixels"),
-        *("mean_standard_error", "r2", "r2_unseen", "units"),
+        *("mean_standard_error", "r2", "r2_unseen"),
         "weighted_flip_rate",
     ),
     "hidden": ("network", "hidden", "faces", "r2", "r2_unseen", "described"),
@@ -90,7 +90,7 @@ def quality(experiment: Experiment, run: Run) -> None:
     explainer in use: `_QUALITY_TABLES`, and in ``parts`` those of single models, from which an interrupted
     run resumes.
 
-    - ``reliability``: R², also on unseen samples, bootstrap standard errors, sign flips; no model call.
+    - ``reliability``: R², also on unseen samples, standard errors, sign flips; no model call.
     - ``curves``: deletion and insertion by blurring, beside a random order of the same grain and one from the
       centre; ``erasing`` averages them, where there are `_FEWEST_FACES` faces.
     - ``untrained``: heatmaps of untrained copies of the networks, of ``explanation.quality_faces``
@@ -210,8 +210,8 @@ def _faces(
 
 
 def _reliability(experiment: Experiment, network: str, fold: str, run: Run) -> tuple[pd.DataFrame]:
-    """Bootstrap the explanations of a model by all explainers that fit LIME's regression."""
-    settings, rows = experiment.explanation, []
+    """Say how sure the explanations of a model are, by all explainers that fit LIME's regression."""
+    rows, index = [], experiment.expressions.index
     names = [name for name in compared(experiment) if EXPLAINERS[name].has_surrogate]
     tables = [_faces(experiment, network, [fold], [name]).assign(name=name) for name in names]
     faces = pd.concat([*tables, pd.DataFrame(columns=["name", "image_id", "expression"])])
@@ -219,23 +219,16 @@ def _reliability(experiment: Experiment, network: str, fold: str, run: Run) -> t
         item, by = f"{network}_{fold} {image_id}", experiment.explained_by(explainer)
         try:
             record = PerturbationRecord.load(by.record_path(network, fold, image_id))
-            found = bootstrap_weights(
-                record,
-                experiment.expressions.index(expression),
-                seed=derive_seed(experiment.seed, "bootstrap", explainer, item),
-                kernel_width=settings.kernel_width,
-                alpha=settings.alpha,
-            )
         except DataError as error:
             run.omit(f"{item}: reliability of {explainer}", error)
             continue
+        found = EXPLAINERS[explainer].estimate(record, index(expression), settings_of_explainer(by))
         if np.isnan(found.r2):
             reason = "the prediction is the same for all samples, so that there is nothing to explain"
             run.omit(f"{item}: R² and sign flips of {explainer}", reason)
         about = (explainer, network, fold, image_id, expression, record.hidden, len(found.weights))
-        fit = (found.r2, unseen_r2(by, record, experiment.expressions.index(expression)))
-        rates = (found.units, found.weighted_flip_rate)
-        rows.append((*about, found.standard_errors.mean(), *fit, *rates))
+        fit = (found.r2, unseen_r2(by, record, index(expression)))
+        rows.append((*about, found.standard_errors.mean(), *fit, weighted_flip_rate(found)))
     return (pd.DataFrame(rows, columns=_QUALITY_TABLES["reliability"]),)
 
 

@@ -156,7 +156,7 @@ MOVED = {name: np.linspace(0, place + 1, 275 * 224).reshape(SHAPE) for place, na
 
 GALLERY = {
     "alignment": lambda: figures.alignment_page(
-        [FACE] * 40, [POINTS] * 40, ["id00\nhappiness"] * 40, outliers=np.arange(40.0), title="Faces"
+        [FACE] * 30, [POINTS] * 30, ["id00\nhappiness"] * 30, outliers=np.arange(30.0), title="Faces"
     ),
     "explanation": lambda: figures.explanation(
         FACE, np.arange(4096).reshape(64, 64) // 512, np.linspace(-0.4, 1, 8),
@@ -452,7 +452,7 @@ def test_curves_are_the_histories():
 def test_an_alignment_page_draws_every_landmark_where_it_lies():
     faces = [np.full((50, 40, 3), number, np.uint8) for number in range(4)]
     points = [POINTS + number / 1000 for number in range(4)]
-    figure = figures.alignment_page(faces, points)
+    figure = figures.alignment_page(faces, points, list("abcd"))
     for axes, wanted in zip(figure.axes, points, strict=True):
         lines = [line.get_xydata() / (40, 50) for line in axes.lines]
         np.testing.assert_allclose(
@@ -465,19 +465,14 @@ def test_an_alignment_page_draws_every_landmark_where_it_lies():
     assert names == ["jaw", "brows", "nose", "eyes", "mouth"]
 
 
-def test_an_alignment_page_starts_with_the_oddest_faces_and_says_of_how_many():
+def test_an_alignment_page_starts_with_the_oddest_faces():
     faces = [np.full((50, 40, 3), number, np.uint8) for number in range(4)]
-    options = {"titles": list("abcd"), "outliers": [0.1, 0.3, 0.05, 0.2], "title": "Faces", "most": 3}
-    figure = figures.alignment_page(faces, [POINTS] * 4, **options)
+    figure = figures.alignment_page(faces, [POINTS] * 4, list("abcd"), outliers=[0.1, 0.3, 0.05, 0.2])
     shown = [round(float(axes.images[0].get_array().max()) * 255) for axes in figure.axes]
-    assert shown == [1, 3, 0] and figure.get_suptitle() == "Faces (3 of 4)"
+    assert shown == [1, 3, 0, 2]
     assert figure.axes[0].get_title() == "b\noutlier 0.300"
-    for wrong, message in (
-        ({"titles": ["a"]}, "4 faces, but 1 titles"),
-        ({"outliers": [1]}, "4 faces, but 1 outliers"),
-    ):
-        with pytest.raises(DataError, match=message):
-            figures.alignment_page(faces, [POINTS] * 4, **wrong)
+    with pytest.raises(DataError, match="4 faces, but 1 titles"):
+        figures.alignment_page(faces, [POINTS] * 4, ["a"])
 
 
 def test_erasure_curves_are_means_and_no_two_explainers_look_alike():
@@ -495,7 +490,7 @@ def test_erasure_curves_are_means_and_no_two_explainers_look_alike():
 def test_explanation_paints_weights_on_their_superpixels():
     face = np.full((4, 4, 3), 0.5, np.float32)
     segments = np.repeat([[0, 0, 1, 1]], 4, axis=0)
-    axes = figures.explanation(face, segments, np.array([-0.2, 0.6])).axes
+    axes = figures.explanation(face, segments, np.array([-0.2, 0.6]), np.array([0.1, 0.1])).axes
     painted = axes[2].images[1]
     np.testing.assert_array_equal(painted.get_array(), np.where(segments == 0, -0.2, 0.6))
     # Zero is the middle of the colours.
@@ -518,7 +513,7 @@ def test_atlas_numbers_every_part_inside_it():
     "draw",
     [
         lambda: figures.barplot(_table().iloc[:0], label="network", value="iou"),
-        lambda: figures.alignment_page([], []),
+        lambda: figures.alignment_page([], [], []),
         lambda: figures.reliability_boxes(pd.DataFrame()),
         lambda: figures.confusion_matrices({}),
     ],

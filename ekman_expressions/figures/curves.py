@@ -106,10 +106,6 @@ def erasure_curves(
         grid[row, columns // 2].set_xlabel(f"share of pixels {verb}")
         for axes, cell in zip(grid[row], curves.values(), strict=True):
             for name, found in cell.items():
-                if found.ndim != 3 or found.shape[1:] != (2, len(shares)):
-                    raise DataError(
-                        f"Curves must have shape (N, 2, {len(shares)}), but {name} has {found.shape}."
-                    )
                 colour, dashes = styles[name]
                 mean = found[:, row].mean(axis=0)
                 axes.plot(shares, mean, color=colour, ls=dashes)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.colorbar import Colorbar
     from matplotlib.figure import Figure
 
-from ekman_expressions.core.errors import DataError, check_range
+from ekman_expressions.core.errors import DataError
 from ekman_expressions.figures._style import (
     COLUMN,
     MOVEMENT,
@@ -55,10 +55,9 @@ _COLOURS = dict(
 def alignment_page(
     faces: Sequence[np.ndarray],
     points: Sequence[np.ndarray],
-    titles: Sequence[str] | None = None,
+    titles: Sequence[str],
     *,
     outliers: Sequence[float] | None = None,
-    most: int = 30,
     title: str = "",
 ) -> Figure:
     """Draw cropped faces with the contours of their 68 landmarks, to see at a glance which are wrong.
@@ -69,15 +68,12 @@ def alignment_page(
         RGB.
     points : sequence of (68, 2) ndarray of float
         Landmarks (x, y) of each face in units of its width and height.
-    titles : sequence of str, optional
+    titles : sequence of str
         Above each face.
     outliers : sequence of float, optional
         Landmark outlier scores (`ekman_expressions.faces.landmark_outliers`): shown above the faces,
         which come in this order, the highest first.
-    most : int
-        Faces drawn at most; the title says how many there are.
     """
-    check_range(most, "most", 1, integer=True)
     _require(faces, "faces")
     for name, others in (("landmarks", points), ("titles", titles), ("outliers", outliers)):
         if others is not None and len(others) != len(faces):
@@ -85,21 +81,17 @@ def alignment_page(
     order = np.arange(len(faces))
     if outliers is not None:
         order = np.argsort(-np.asarray(outliers, dtype=float), kind="stable")
-    if len(faces) > most:
-        title = f"{title} ({most} of {len(faces)})".strip()
-    order = order[:most]
-    headings = [""] * len(faces) if titles is None else [f"{text}\n" for text in titles]
+    headings = list(titles)
     if outliers is not None:
-        headings = [f"{text}outlier {value:.3f}" for text, value in zip(headings, outliers, strict=True)]
-    headings = [headings[place].strip() for place in order]
-    lines = max(text.count("\n") + bool(text) for text in headings)
+        headings = [f"{text}\noutlier {value:.3f}" for text, value in zip(headings, outliers, strict=True)]
+    lines = 1 + max(text.count("\n") for text in headings)
     columns = min(6, len(order))
     rows, side = -(-len(order) // columns), min(PAGE / columns, 2.4)
     figure = _new_figure(max(columns * side, 2.8), rows * (side + 0.13 * lines + 0.03) + 0.3, title)
     grid = _panels(figure, len(order), columns)
-    for axes, place, text in zip(grid, order, headings, strict=True):
+    for axes, place in zip(grid, order, strict=True):
         _show(axes, faces[place])
-        axes.set_title(text, fontsize=9, weight="normal", pad=2)
+        axes.set_title(headings[place], fontsize=9, weight="normal", pad=2)
         _draw_contours(axes, points[place], faces[place].shape)
     handles, _ = grid[0].get_legend_handles_labels()
     _legend(figure, handles, len(CONTOURS), handlelength=1.2, columnspacing=1)
@@ -111,8 +103,8 @@ def explanation(
     image: np.ndarray,
     segments: np.ndarray,
     weights: np.ndarray,
+    standard_errors: np.ndarray,
     *,
-    standard_errors: np.ndarray | None = None,
     title: str = "",
 ) -> Figure:
     """Draw how one face was explained: its superpixels, their weights, and how sure these are.
@@ -124,8 +116,8 @@ def explanation(
         Superpixel of each pixel, 0 ... S - 1.
     weights : (S,) ndarray of float
         Weight of each superpixel; negative ones speak against the class.
-    standard_errors : (S,) ndarray of float, optional
-        Adds a panel with the weights in order and ± one standard error.
+    standard_errors : (S,) ndarray of float
+        Of the weights, which the last panel shows in order.
     """
     segments, weights = np.asarray(segments), np.asarray(weights, dtype=float)
     if segments.shape != image.shape[:2] or segments.max() >= len(weights):
@@ -133,27 +125,25 @@ def explanation(
             f"The face is {image.shape[:2]}, its superpixels {segments.shape} numbered to {segments.max()}, "
             f"and there are {len(weights)} weights: these do not fit."
         )
-    count = 3 if standard_errors is None else 4
-    figure = _new_figure(PAGE, PAGE / count + 0.25, title)
-    grid = _panels(figure, count, count)
+    figure = _new_figure(PAGE, PAGE / 4 + 0.25, title)
+    grid = _panels(figure, 4, 4)
     _show(grid[0], image, "face")
     _show(grid[1], image, "superpixels")
     _draw_borders(grid[1], segments, "white")
     _draw_explained(figure, grid[2], image, weights[segments], segments, "weights")
-    if standard_errors is not None:
-        order = np.argsort(-weights, kind="stable")
-        grid[3].axhline(0, color="black", linewidth=0.8)
-        grid[3].errorbar(
-            np.arange(len(order)),
-            weights[order],
-            np.asarray(standard_errors)[order],
-            fmt="o",
-            markersize=2.5,
-            color=PALETTE[0],
-            ecolor="#888888",
-            elinewidth=1,
-        )
-        grid[3].set(title="± standard error", xlabel="superpixel by rank", box_aspect=1)
+    order = np.argsort(-weights, kind="stable")
+    grid[3].axhline(0, color="black", linewidth=0.8)
+    grid[3].errorbar(
+        np.arange(len(order)),
+        weights[order],
+        np.asarray(standard_errors)[order],
+        fmt="o",
+        markersize=2.5,
+        color=PALETTE[0],
+        ecolor="#888888",
+        elinewidth=1,
+    )
+    grid[3].set(title="± standard error", xlabel="superpixel by rank", box_aspect=1)
     return figure
 
 
@@ -258,7 +248,7 @@ def warp(
     template_points: np.ndarray,
     triangles: np.ndarray,
     normalised: np.ndarray,
-    mean_face: np.ndarray | None = None,
+    mean_face: np.ndarray,
     *,
     title: str = "",
 ) -> Figure:
@@ -275,16 +265,15 @@ def warp(
         Which three points make each triangle.
     normalised : (275, 224, 3) ndarray
         The face in face space.
-    mean_face : (275, 224, 3) ndarray, optional
+    mean_face : (275, 224, 3) ndarray
         The mean of many normalised faces, as a last panel.
     """
-    count = 3 if mean_face is None else 4
-    figure = _new_figure(PAGE, PAGE / count * 1.23 + 0.35, title)
-    grid = _panels(figure, count, count)
+    figure = _new_figure(PAGE, PAGE / 4 * 1.23 + 0.35, title)
+    grid = _panels(figure, 4, 4)
     height, width = image.shape[:2]
     drawn = [(image, "face and its triangles"), (np.full(normalised.shape, 0.95), "template")]
     drawn += [(normalised, "in face space"), (mean_face, "mean face")]
-    for axes, (picture, name) in zip(grid, drawn, strict=False):
+    for axes, (picture, name) in zip(grid, drawn, strict=True):
         _show(axes, picture, name)
     grid[0].triplot(*(np.asarray(source_points) * (width, height)).T, triangles, color=PALETTE[6], lw=0.6)
     grid[1].triplot(*np.asarray(template_points).T, triangles, color=PALETTE[0], lw=0.6)

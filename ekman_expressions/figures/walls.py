@@ -370,12 +370,6 @@ def causal_wall(
     """
     _require(maps, "causal maps")
     shape = next(iter(maps.values())).shape
-    for kind, others in (("face", faces), ("map", maps), ("outline", outlines), ("IoU", ious)):
-        for name in maps:
-            if name not in others:
-                raise DataError(f"There is no {kind} of {name}; there are {', '.join(others) or 'none'}.")
-            if kind != "IoU" and others[name].shape[:2] != shape:
-                raise DataError(f"The {kind} of {name} has shape {others[name].shape}, maps have {shape}.")
     side = (PAGE - 0.8) / max(len(maps), 3)
     size = side * len(maps) + 0.8, 2 * side * shape[0] / shape[1] + 0.45
     figure = _new_figure(*size, title, layout="compressed")

@@ -83,28 +83,26 @@ def _region_null(
     `masks`, (E, H, W) bool, the mask of each expression, and `labels`, (H, W), the region of each pixel (0:
     none). Means over folds: (1 + draws, N, E), the data first.
     """
-    count = int(labels.max()) + 1
-    areas = np.bincount(labels.ravel(), minlength=count)[1:]
-    null = np.full((1 + draws, marked.shape[0], len(masks)), np.nan)
+    areas = np.bincount(labels.ravel(), minlength=int(labels.max()) + 1)[1:]
+    null = np.full((1 + draws, *marked.shape[:2], len(masks)), np.nan)
     for expression, mask in enumerate(masks):
         seed_here = derive_seed(seed, "regions", expression)
         chosen = _random_regions(areas, int(mask.sum()), seed=seed_here, draws=draws)
-        size = chosen @ areas
+        for place in zip(*np.nonzero(marked[:, :, expression].any(axis=(-2, -1))), strict=True):
+            own, mean_map = (
+                _region_ious(one, mask, labels, chosen, areas)
+                for one in (marked[place][expression], common[place])
+            )
+            null[:, *place, expression] = own - mean_map
+    return _mean_known(null, axis=2)
 
-        def ious(
-            one: np.ndarray, mask: np.ndarray = mask, chosen: np.ndarray = chosen, size=size
-        ) -> np.ndarray:
-            overlap = chosen @ np.bincount(labels[one], minlength=count)[1:]
-            return np.append(iou_table(one, mask[None]), overlap / (one.sum() + size - overlap))
 
-        for network in range(marked.shape[0]):
-            folds = [fold for fold, one in enumerate(marked[network, :, expression]) if one.any()]
-            if folds:
-                own = [
-                    ious(marked[network, fold, expression]) - ious(common[network, fold]) for fold in folds
-                ]
-                null[:, network, expression] = np.mean(own, axis=0)
-    return null
+def _region_ious(
+    one: np.ndarray, mask: np.ndarray, labels: np.ndarray, chosen: np.ndarray, areas: np.ndarray
+) -> np.ndarray:
+    """Return the IoU of what a heatmap marks with a mask, and with unions of regions (draws, R): (1 + draws,)."""
+    overlap = chosen @ np.bincount(labels[one], minlength=areas.size + 1)[1:]
+    return np.append(iou_table(one, mask[None]), overlap / (one.sum() + chosen @ areas - overlap))
 
 
 class _PermutationTest(NamedTuple):

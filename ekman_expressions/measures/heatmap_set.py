@@ -126,14 +126,6 @@ class HeatmapSet:
     labels: np.ndarray
     expressions: tuple[str, ...] = EXPRESSIONS
 
-    def __post_init__(self) -> None:
-        shape = (len(self.networks), len(self.folds), len(self.masks))
-        if self.maps.shape != (*shape, *self.masks.shape[1:]) or self.present.shape != shape:
-            raise DataError(
-                f"{shape[0]} networks, {shape[1]} folds and masks of shape {self.masks.shape} do not fit "
-                f"heatmaps of shape {self.maps.shape} (present: {self.present.shape})."
-            )
-
     @cached_property
     def places(self) -> list[tuple[int, int, int]]:
         """Network, fold and expression of each heatmap there is."""
@@ -417,8 +409,9 @@ def _intervals(found: HeatmapSet, subjects: SubjectReplicates | None) -> pd.Data
         chance = found.random_pixels if score == "iou" else np.where(found.present, _CHANCE[score], np.nan)
         estimates, by_chance = (_with_averages(_mean_known(part, axis=1)) for part in (values, chance))
         by_fold = _with_averages(values.swapaxes(0, 1))
-        drawn = _subject_cells(subjects, score)
-        drawn = None if drawn is None else _with_averages(drawn)
+        drawn = None
+        if subjects and score in subjects.scores:
+            drawn = _with_averages(_mean_known(subjects.scores[score], axis=2))
         for n, e in np.ndindex(estimates.shape):
             estimate = float(estimates[n, e])
             over_folds = _corrected_interval(by_fold[:, n, e], folds)
@@ -534,11 +527,6 @@ def _with_averages(cells: np.ndarray) -> np.ndarray:
     last = np.concatenate([over_networks, over_all[..., None]], axis=-1)
     rows = np.concatenate([cells, _mean_known(cells, axis=-1)[..., None]], axis=-1)
     return np.concatenate([rows, last[..., None, :]], axis=-2)
-
-
-def _subject_cells(subjects: SubjectReplicates | None, score: str) -> np.ndarray | None:
-    """Return the means over folds of each resample of subjects, (B, N, E), if this score has any."""
-    return _mean_known(subjects.scores[score], axis=2) if subjects and score in subjects.scores else None
 
 
 def _over_subjects(

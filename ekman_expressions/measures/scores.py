@@ -309,16 +309,13 @@ def _pixels(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the heatmap's and the mask's pixels that count, after checking both."""
     heatmap, mask = np.asarray(heatmap), np.asarray(mask)
-    shapes = {"heatmap": heatmap.shape, "mask": mask.shape}
-    if within is not None:
-        within = np.asarray(within)
-        shapes["area to look within"] = within.shape
-    if len(set(shapes.values())) > 1:
-        listed = ", the ".join(f"{name} has shape {shape}" for name, shape in shapes.items())
-        raise DataError(f"All must lie in the same face space, but the {listed}.")
-    for name, array in (("mask", mask), ("area to look within", within)):
-        if array is not None and array.dtype != bool:
-            raise DataError(f"The {name} must be an array of bool, but got {array.dtype}.")
+    arrays = {"mask": mask} | ({} if within is None else {"area to look within": within})
+    for name, array in arrays.items():
+        if array.shape != heatmap.shape or array.dtype != bool:
+            raise DataError(
+                f"The {name} must be bool in the same face space as the heatmap, {heatmap.shape}, but got "
+                f"{array.dtype} of shape {array.shape}."
+            )
     if heatmap.dtype.kind not in "uifb" or not np.isfinite(heatmap).all():
         raise DataError(
             f"A heatmap must hold finite real numbers, but got {heatmap.dtype} with values that are not. "

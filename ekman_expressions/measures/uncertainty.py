@@ -13,7 +13,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from ekman_expressions.core.errors import DataError, check_range
+from ekman_expressions.core.errors import check_range
 from ekman_expressions.facespace.heatmaps import threshold_otsu, to_uint8
 from ekman_expressions.measures.scores import auc
 
@@ -161,17 +161,11 @@ def _corrected_interval(values: Sequence[float], folds: Sequence[str] | None = N
 
 
 def _compare_networks(scores: np.ndarray, networks: Sequence[str], replicates: Sequence[str]) -> pd.DataFrame:
-    """Compare every two networks: the mean ``difference`` of scores (N, R[, E]) over the replicates (folds,
+    """Compare every two networks: the mean ``difference`` of scores (N, R, E) over the replicates (folds,
     or folds and seeds: `fold_of`) that both have, ``folds``, its interval (see `_corrected_interval`), ``p``,
     ``p_holm``.
     """
     scores = np.asarray(scores, np.float64)
-    scores = scores[..., None] if scores.ndim == 2 else scores
-    if scores.ndim != 3 or scores.shape[:2] != (len(networks), len(replicates)):
-        raise DataError(
-            f"There must be a score for each of {len(networks)} networks and {len(replicates)} replicates, but "
-            f"got shape {scores.shape}."
-        )
     folds, rows = [fold_of(replicate) for replicate in replicates], []
     for first, second in combinations(range(len(networks)), 2):
         difference = scores[first] - scores[second]
@@ -193,8 +187,11 @@ def _rank_sets(
     number that are not surely worse. All true ranks lie there with 95 % (Mogstad et al. 2024,
     doi:10.1093/restud/rdad006).
     """
+    from scipy import stats
+
     networks = list(networks)
-    table = pd.DataFrame({"network": networks, "estimate": estimates, "rank": _ranks(estimates)})
+    ranks = stats.rankdata(-np.asarray(estimates, dtype=np.float64), nan_policy="omit")
+    table = pd.DataFrame({"network": networks, "estimate": estimates, "rank": ranks})
     ends = np.tile([1.0, np.isfinite(table["estimate"]).sum()], (len(networks), 1))
     compared = np.zeros(len(networks), bool)
     for row in differences.itertuples():
@@ -314,10 +311,3 @@ def _t_interval(estimate: float, error: float, units: int, degrees: int) -> Inte
 
     reach = float(stats.t.ppf((1 + _LEVEL) / 2, degrees)) * error
     return Interval(estimate, estimate - reach, estimate + reach, error, units, degrees)
-
-
-def _ranks(scores: np.ndarray) -> np.ndarray:
-    """Return the ranks along the last axis: 1 for the highest score, ties share the mean; NaN has none."""
-    from scipy import stats
-
-    return stats.rankdata(-np.asarray(scores, dtype=np.float64), axis=-1, nan_policy="omit")

@@ -177,7 +177,7 @@ def _statistics(found: Mapping, kinds: Mapping[str, str], seed: int) -> Iterator
     if len(whole) > 1:
         matrices["all"] = [matrix for matrix, _ in whole], whole[0][1]
     for expression, (together, first) in matrices.items():
-        split = trees._split_test(together, first, seed=derive_seed(seed, "split", expression))
+        split = trees._split_test(together, first)
         difference, count = split["difference"], int(split["relabellings"])
         yield "by_net", expression, "split_difference", difference, 0.0, split["p"], count
 

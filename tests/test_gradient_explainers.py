@@ -105,27 +105,6 @@ def test_integrated_gradients_double_their_steps_until_they_are_complete():
     np.testing.assert_allclose(never.map, straight, atol=1e-6)
 
 
-def test_gradients_are_slopes_and_do_not_depend_on_the_batch():
-    model, image = smooth_network(), random_image()
-    images = np.stack([random_image(seed) for seed in range(11)])
-    predictions, gradients = as_model(model).gradients(images, 2)
-    alone = as_model(model).gradients(images[4:5], 2)
-    assert np.array_equal(alone[0][0], predictions[4]) and np.array_equal(alone[1][0], gradients[4])
-    step = np.zeros_like(image)
-    step[7, 9, 1] = 0.05
-    more, less = model(np.stack([images[0] + step, images[0] - step])).numpy()[:, 2]
-    assert gradients[0, 7, 9, 1] == pytest.approx((more - less) / 0.1, rel=0.02, abs=1e-6)
-
-
-def test_the_logit_does_not_saturate():
-    model, image = smooth_network(scale=6), random_image()
-    target = int(model(image[None]).numpy().argmax())
-    assert model(image[None]).numpy().max() > 0.9999
-    _, saturated = as_model(model).gradients(image[None], target)
-    _, logit = as_model(model).gradients(image[None], target, score="logit")
-    assert np.abs(logit).max() > 1000 * np.abs(saturated).max()
-
-
 def test_smooth_grad_of_a_linear_score_is_its_slope():
     model, slopes = linear_network()
     found = explain("smooth_grad", model, random_image(), 0, copies=5)
@@ -268,24 +247,6 @@ def test_the_layer_is_the_last_with_features_in_space_unless_it_is_named():
     default = explain("grad_cam", model, image, 0)
     assert np.array_equal(explain("grad_cam", model, image, 0, layer="last"), default)
     assert not np.allclose(explain("grad_cam", model, image, 0, layer="first"), default)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("network", "layer"),
-    [
-        ("VGG16", "block5_conv3"),
-        ("ResNet50", "conv5_block3_out"),
-        ("InceptionV3", "mixed10"),
-        ("Xception", "block14_sepconv2_act"),
-        ("EfficientNetV2B0", "top_activation"),
-    ],
-)
-def test_the_usual_layers_of_keras_networks(network, layer):
-    from ekman_expressions.zoo import NETWORKS
-    from ekman_expressions.zoo.backends import _last_keras_features
-
-    assert _last_keras_features(NETWORKS[network].build()).name == layer
 
 
 def test_models_without_features_in_space_or_gradients():

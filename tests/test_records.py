@@ -12,7 +12,6 @@ from ekman_expressions.explainers import (
     Stored,
     StoredMap,
     lime,
-    pairs,
     query_superpixels,
     superpixels,
 )
@@ -87,17 +86,6 @@ def test_in_a_whole_block_superpixels_are_orthogonal(superpixels, block):
         signs = 2 * drawn[start : start + block].astype(int) - 1
         assert np.array_equal(signs.T @ signs, block * np.eye(superpixels))
         assert not signs.sum(axis=0).any()
-
-
-def test_blocks_and_seeds_differ():
-    drawn = _draw_samples(30, 129, 0, "orthogonal")
-    assert not np.array_equal(drawn[1:65], drawn[65:])
-    assert not np.array_equal(drawn, _draw_samples(30, 129, 1, "orthogonal"))
-
-
-def test_which_samples_belong_together():
-    assert pairs(5, "iid").tolist() == [0, 1, 2, 3, 4]
-    assert pairs(6, "orthogonal").tolist() == [0, 1, 1, 2, 2, 3]
 
 
 # --- records

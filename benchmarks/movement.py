@@ -24,7 +24,8 @@ from ekman_expressions.core.expressions import EXPRESSIONS, title
 from ekman_expressions.core.files import read_image
 from ekman_expressions.faces import LandmarkDetector, synthetic
 from ekman_expressions.faces.cropping import _crop_face
-from ekman_expressions.facespace import SHAPE, RunningMean, atlas, movement
+from ekman_expressions.facespace import SHAPE, atlas, movement
+from ekman_expressions.facespace.heatmaps import _RunningMean
 from ekman_expressions.measures.scores import auc
 from ekman_expressions.study.known_answers import _layer_in_face_space
 
@@ -40,7 +41,7 @@ SHAPES = {
 }  # fmt: skip
 
 
-Means = dict[tuple[str, str], RunningMean]
+Means = dict[tuple[str, str], _RunningMean]
 
 
 def correlations(rows: pd.DataFrame, found: dict) -> tuple[pd.DataFrame, Means]:
@@ -52,7 +53,7 @@ def correlations(rows: pd.DataFrame, found: dict) -> tuple[pd.DataFrame, Means]:
         _, landmarks, transform = _crop_face(image, found[row.image_id].points, size)
         layer = synthetic.read_layers(row.image_id)[synthetic.TOTAL]
         truth = _layer_in_face_space(layer, transform, landmarks, size)
-        means.setdefault((TRUTH, row.expression), RunningMean()).add(truth)
+        means.setdefault((TRUTH, row.expression), _RunningMean()).add(truth)
         other = f"{row.neutral[:-1]}{(int(row.neutral[-1]) + 1) % 4}"
         for shot, neutral in (("same shot", row.neutral), ("other shot", other)):
             moved = movement(found[row.image_id].mesh, found[neutral].mesh)
@@ -61,7 +62,7 @@ def correlations(rows: pd.DataFrame, found: dict) -> tuple[pd.DataFrame, Means]:
             table.append(
                 (row.image_id, row.expression, shot, np.corrcoef(*pair)[0, 1], np.corrcoef(*blurred)[0, 1])
             )
-            means.setdefault((shot, row.expression), RunningMean()).add(moved)
+            means.setdefault((shot, row.expression), _RunningMean()).add(moved)
     return pd.DataFrame(table, columns=["image_id", "expression", "neutral", "correlation", "blurred"]), means
 
 

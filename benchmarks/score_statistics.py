@@ -18,12 +18,12 @@ from ekman_expressions.facespace.heatmaps import to_uint8
 from ekman_expressions.facespace.masks import atlas, ekman_mask
 from ekman_expressions.facespace.warp import SHAPE
 from ekman_expressions.measures.chance import relabelling_test
-from ekman_expressions.measures.heatmap_set import HeatmapSet, assess
-from ekman_expressions.measures.scores import iou_table, mask_scores
-from ekman_expressions.measures.uncertainty import resample_counts, resampled_scores
+from ekman_expressions.measures.heatmap_set import _HeatmapSet, assess
+from ekman_expressions.measures.scores import _iou_table, mask_scores
+from ekman_expressions.measures.uncertainty import _resample_counts, _resampled_scores
 
 
-def made_heatmaps(networks: int, folds: int) -> HeatmapSet:
+def made_heatmaps(networks: int, folds: int) -> _HeatmapSet:
     """Return heatmaps of smooth noise and the Ekman masks."""
     shape = (networks, folds, len(EXPRESSIONS))
     maps = np.empty((*shape, *SHAPE), np.uint8)
@@ -34,7 +34,7 @@ def made_heatmaps(networks: int, folds: int) -> HeatmapSet:
     names = tuple(f"network{number}" for number in range(networks))
     folds_named = tuple(f"CV{number + 1}" for number in range(folds))
     present = np.ones(shape, bool)
-    return HeatmapSet(names, folds_named, maps, present, masks, atlas().hull, atlas().labels)
+    return _HeatmapSet(names, folds_named, maps, present, masks, atlas().hull, atlas().labels)
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -53,7 +53,7 @@ def main() -> None:
     mask = found.masks[0]
 
     def by_table() -> None:
-        relabelling_test(iou_table(found.marked, found.masks).mean(axis=1))
+        relabelling_test(_iou_table(found.marked, found.masks).mean(axis=1))
 
     def one_relabelling() -> None:
         for n, f, e in np.ndindex(found.present.shape):
@@ -63,8 +63,8 @@ def main() -> None:
     people = np.repeat(np.arange(40), 3)[:100]
 
     def one_cell() -> None:
-        counts = resample_counts(34, 400, seed=0)
-        resampled_scores(maps, people, counts, mask, found.hull)
+        counts = _resample_counts(34, 400, seed=0)
+        _resampled_scores(maps, people, counts, mask, found.hull)
 
     # The marks of Otsu's threshold are not timed.
     found.marked.sum()

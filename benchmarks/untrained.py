@@ -23,8 +23,8 @@ from ekman_expressions.explainers import EXPLAINERS
 from ekman_expressions.faces.synthetic import PHOTOMETRIC
 from ekman_expressions.facespace.warp import normalise
 from ekman_expressions.measures.known_answers import (
+    _REFERENCES,
     READINGS,
-    REFERENCES,
     changed_pixels,
     localisation_auc,
     most_changed,
@@ -39,7 +39,7 @@ from ekman_expressions.study.models import load_model
 from ekman_expressions.zoo.model import as_model
 
 KEYS = ["explainer", "network", "fold", "image_id", "reading"]
-KNOWN = REFERENCES[:2]  # of synthetic faces
+KNOWN = _REFERENCES[:2]  # of synthetic faces
 
 
 def shared_faces(scored: pd.DataFrame) -> pd.DataFrame:

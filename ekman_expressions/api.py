@@ -18,7 +18,7 @@ from ekman_expressions.core.errors import DataError, SettingsError, check_option
 from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.seeds import derive_seed
 from ekman_expressions.explainers import EXPLAINERS, Explanation
-from ekman_expressions.explainers.explanation import needs_neutral
+from ekman_expressions.explainers.explanation import _needs_neutral
 from ekman_expressions.faces import Faces
 from ekman_expressions.facespace import SHAPE, atlas, ekman_mask, normalise, threshold_otsu, to_uint8
 from ekman_expressions.measures.chance import centre_distance, centre_ellipse, random_pixels
@@ -26,10 +26,10 @@ from ekman_expressions.measures.quality import cross_validated_r2
 from ekman_expressions.measures.regions import region_masses
 from ekman_expressions.measures.scores import METRICS, auc, mask_scores
 from ekman_expressions.measures.uncertainty import (
-    SUBJECT_RESAMPLES,
-    interval_of,
-    resample_counts,
-    resampled_scores,
+    _SUBJECT_RESAMPLES,
+    _interval_of,
+    _resample_counts,
+    _resampled_scores,
     split_half,
 )
 from ekman_expressions.zoo import Model, as_model
@@ -101,7 +101,7 @@ def explain(
     settings = row.resolve(**settings)
     model = as_model(model)
     classes = model.classes or EXPRESSIONS
-    neutral = needs_neutral(settings)
+    neutral = _needs_neutral(settings)
     if neutral:
         faces = _with_neutral(faces)
     side = model.side or faces.images.shape[1]
@@ -488,9 +488,9 @@ class Heatmap:
         names, codes = np.unique(np.asarray(self.subjects), return_inverse=True)
         if len(names) < _FEWEST_SUBJECTS:
             return {}
-        counts = resample_counts(len(names), SUBJECT_RESAMPLES, seed=derive_seed(seed, "subjects"))
-        replicates = resampled_scores(self.maps, codes, counts, mask, atlas().hull)
-        return {name: interval_of(values[name], found, len(names)) for name, found in replicates.items()}
+        counts = _resample_counts(len(names), _SUBJECT_RESAMPLES, seed=derive_seed(seed, "subjects"))
+        replicates = _resampled_scores(self.maps, codes, counts, mask, atlas().hull)
+        return {name: _interval_of(values[name], found, len(names)) for name, found in replicates.items()}
 
 
 def _mean_face(faces: Faces) -> np.ndarray:

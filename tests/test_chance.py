@@ -22,8 +22,8 @@ from ekman_expressions.measures.chance import (
     random_pixels,
     relabelling_test,
 )
-from ekman_expressions.measures.heatmap_set import HeatmapSet, _cells, read_heatmaps
-from ekman_expressions.measures.scores import iou_table
+from ekman_expressions.measures.heatmap_set import _cells, _HeatmapSet, read_heatmaps
+from ekman_expressions.measures.scores import _iou_table
 
 EKMAN = np.array([ekman_mask(name) for name in EXPRESSIONS])
 MARKED = generator(5).random((2, 2, 3, 9, 8)) < 0.3
@@ -32,14 +32,14 @@ MASKS = generator(6).random((3, 9, 8)) < 0.4
 
 def own_iou(marked, masks):
     """The IoU with the own mask, the mean over folds: (N, E)."""
-    return np.diagonal(iou_table(marked, masks), axis1=2, axis2=3).mean(axis=1)
+    return np.diagonal(_iou_table(marked, masks), axis1=2, axis2=3).mean(axis=1)
 
 
 def test_random_pixels_are_the_mean_over_all_ways_to_draw_them():
     mask = np.arange(9) < 3
     for count in range(10):
         drawn = [
-            iou_table(np.isin(np.arange(9), chosen)[None], mask[None, None])[0]
+            _iou_table(np.isin(np.arange(9), chosen)[None], mask[None, None])[0]
             for chosen in itertools.combinations(range(9), count)
         ]
         assert random_pixels(count, 3, 9) == pytest.approx(np.mean(drawn))
@@ -70,7 +70,7 @@ def test_region_null_is_the_iou_of_unions_of_about_the_area_less_that_of_the_mea
     np.testing.assert_allclose(null[0], own_iou(MARKED, MASKS))
     chosen = [np.flatnonzero(row) + 1 for row in itertools.product((False, True), repeat=5) if any(row)]
     unions = np.array([np.isin(labels, row) for row in chosen])
-    possible = iou_table(MARKED[1, :, 2], unions).mean(axis=0)
+    possible = _iou_table(MARKED[1, :, 2], unions).mean(axis=0)
     assert all(np.isclose(possible, value).any() for value in null[1:, 1, 2])
     common = MARKED[:, :, 1]
     less = _region_null(MARKED, common, MASKS, labels, seed=0, draws=20)
@@ -94,7 +94,7 @@ def heatmap_set(maps, masks=EKMAN):
     )
     networks = tuple(f"n{place}" for place in range(len(maps)))
     present = np.ones((len(maps), 1, 6), bool)
-    return HeatmapSet(
+    return _HeatmapSet(
         networks, ("CV1",), maps[:, None], present, masks, np.ones(masks.shape[1:], bool), labels
     )
 

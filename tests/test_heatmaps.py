@@ -41,7 +41,7 @@ def _explain(experiment, maps):
 @given(arrays(np.float64, st.tuples(st.integers(1, 9), st.just(3)), elements=FLOATS), st.data())
 def test_streaming_mean_is_the_weighted_mean(values, data):
     weights = data.draw(arrays(np.float64, len(values), elements=st.floats(0.5, 100)))
-    running = heatmaps.RunningMean()
+    running = heatmaps._RunningMean()
     for value, weight in zip(values, weights, strict=True):
         running.add(value, weight)
     assert running.weight == pytest.approx(weights.sum())
@@ -51,7 +51,7 @@ def test_streaming_mean_is_the_weighted_mean(values, data):
 
 
 def test_streaming_mean_refuses_what_is_no_mean():
-    running = heatmaps.RunningMean()
+    running = heatmaps._RunningMean()
     with pytest.raises(DataError, match="no arrays"):
         _ = running.mean
 
@@ -75,7 +75,7 @@ def test_gray_spans_the_whole_range_or_is_black(heatmap):
 
 def test_jet_is_blue_when_low_and_red_when_high_in_the_file(tmp_path):
     gray = np.array([[0, 128, 255]], np.uint8)
-    write_image(tmp_path / "jet.png", heatmaps.to_jet(gray))
+    write_image(tmp_path / "jet.png", heatmaps._to_jet(gray))
     with Image.open(tmp_path / "jet.png") as image:
         low, middle, high = np.asarray(image.convert("RGB"))[0].astype(int)
     assert low[2] > 100 and low[0] == low[1] == 0
@@ -132,7 +132,7 @@ def test_levels_are_weighted_means_and_all_files_are_written(experiment):
     network = (3 * one + 1 * two) / 4
     total = (4 * network + 2 * three) / 6
     for expected, where in ((one, ("WeiNet", "CV1")), (network, ("WeiNet",)), (total, ())):
-        found = heatmaps.read_float(experiment.heatmaps_folder, "fear", *where)
+        found = heatmaps._read_float(experiment.heatmaps_folder, "fear", *where)
         assert found.dtype == np.float32
         np.testing.assert_allclose(found, expected, rtol=1e-6)
         gray = heatmaps.read_gray(experiment.heatmaps_folder, "fear", *where)
@@ -189,13 +189,13 @@ def test_constant_and_not_finite_maps_are_listed(experiment):
     assert not heatmaps.read_gray(experiment.heatmaps_folder, "anger", "WeiNet", "CV1").any()
     assert "not finite" in listed["WeiNet_CV1_Fear face_0"]
     np.testing.assert_array_equal(
-        heatmaps.read_float(experiment.heatmaps_folder, "fear", "WeiNet", "CV1"), broken[1]
+        heatmaps._read_float(experiment.heatmaps_folder, "fear", "WeiNet", "CV1"), broken[1]
     )
     assert read_json(experiment.heatmaps_folder / "run.json")["omissions"] == run.omissions
     path = heatmaps.heatmap_path(experiment.heatmaps_folder, "fear", "WeiNet", "CV1").with_suffix(".npz")
     write_arrays(path, {"heatmap": broken[0]})
     with pytest.raises(DataError, match=r"WeiNet_CV1.* 1 values that are not finite"):
-        heatmaps.read_float(experiment.heatmaps_folder, "fear", "WeiNet", "CV1")
+        heatmaps._read_float(experiment.heatmaps_folder, "fear", "WeiNet", "CV1")
 
 
 def test_reading_says_what_is_missing_or_misshapen(tmp_path):

@@ -17,9 +17,9 @@ from ekman_expressions.explainers import EXPLAINERS, StoredMap
 from ekman_expressions.facespace.masks import atlas, ekman_mask
 from ekman_expressions.facespace.warp import SHAPE, template_points
 from ekman_expressions.measures.known_answers import (
+    _REFERENCES,
     CENTRE,
     ORACLE,
-    REFERENCES,
     _masks_against_movement,
     _summarise_localisation,
     changed_pixels,
@@ -68,7 +68,7 @@ def test_summary_by_hand():
         )
         for image_id, subject, value in zip("xyz", "aab", values, strict=True)
     ]
-    names = ["explainer", "network", "reading", "image_id", "subject", *REFERENCES[:2]]
+    names = ["explainer", "network", "reading", "image_id", "subject", *_REFERENCES[:2]]
     table = _summarise_localisation(pd.DataFrame(rows, columns=names), seed=0)
     found = table[table["reference"] == "displacement"].set_index("explainer")
     lime = found.loc["lime"]

@@ -62,7 +62,7 @@ def test_scripts_cannot_be_broken_out_of():
 
 def test_every_heatmap_is_in_the_report(made):
     source = data._Source.of_experiment(made)
-    wanted = {f"{heatmaps.heatmap_name(*cell)}.js" for cell in source.cells("lime")}
+    wanted = {f"{heatmaps._heatmap_name(*cell)}.js" for cell in source.cells("lime")}
     assert {path.name for path in (made.report_folder / "data" / "lime").iterdir()} == wanted
     assert len(wanted) == 4 * (1 + 2 + 4)
 

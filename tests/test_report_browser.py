@@ -167,7 +167,7 @@ def test_pixels_of_a_panel_are_the_colour_map_of_the_heatmap(visit, made):
     gray = heatmaps.read_gray(made.heatmaps_folder, "anger", "Upper")
     for name, wanted in (
         ("viridis", np.round(colormaps["viridis"](gray)[..., :3] * 255).astype(np.uint8)),
-        ("jet", heatmaps.to_jet(gray)),
+        ("jet", heatmaps._to_jet(gray)),
     ):
         page.select_option("#colours", name)
         address = page.evaluate("document.querySelector('#panel-a canvas.heat').toDataURL('image/png')")

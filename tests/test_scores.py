@@ -20,9 +20,9 @@ from ekman_expressions.measures.scores import (
     METRICS,
     _area_curve,
     _iou_by_threshold,
+    _iou_table,
     _residual_table,
     auc,
-    iou_table,
     layout,
     mask_scores,
     scores_at_otsu,
@@ -88,11 +88,11 @@ def test_the_threshold_maximises_the_variance_between_classes(gray):
 def test_every_marked_area_is_compared_with_every_mask():
     random = generator(0)
     marked, masks = random.random((2, 3, 6, 7)) < 0.4, random.random((4, 6, 7)) < 0.5
-    table = iou_table(marked, masks)
+    table = _iou_table(marked, masks)
     assert table.shape == (2, 3, 4)
     for place in np.ndindex(table.shape):
         assert table[place] == iou(marked[place[:2]], masks[place[2]])
-    assert (iou_table(np.zeros((6, 7), bool), masks) == 0).all()
+    assert (_iou_table(np.zeros((6, 7), bool), masks) == 0).all()
 
 
 def test_inputs_that_cannot_be_scored_say_why():

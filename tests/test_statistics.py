@@ -9,9 +9,9 @@ from ekman_expressions.core.files import read_arrays, write_image
 from ekman_expressions.facespace import heatmaps
 from ekman_expressions.facespace.masks import atlas, ekman_mask
 from ekman_expressions.facespace.warp import SHAPE
-from ekman_expressions.measures.heatmap_set import SCORES, TABLES, HeatmapSet, assess, read_heatmaps
+from ekman_expressions.measures.heatmap_set import SCORES, TABLES, _HeatmapSet, assess, read_heatmaps
 from ekman_expressions.measures.scores import scores_at_otsu
-from ekman_expressions.measures.uncertainty import resampled_scores
+from ekman_expressions.measures.uncertainty import _resampled_scores
 from ekman_expressions.study import run as run_steps
 from ekman_expressions.study import scores as scores_step
 from ekman_expressions.study import statistics
@@ -116,7 +116,7 @@ def test_a_resample_of_everybody_once_is_the_heatmap_itself(analysed):
     stored = read_arrays(experiment.maps_path("WeiNet", "CV2", "disgust"))
     people = np.array([int(name.split("_")[2]) for name in stored["image_ids"]])
     counts = np.array([[1, 1, 1], [0, 0, 0], [0, 3, 0]])
-    found = resampled_scores(stored["maps"], people, counts, ekman_mask("disgust"), atlas().hull)
+    found = _resampled_scores(stored["maps"], people, counts, ekman_mask("disgust"), atlas().hull)
     gray = heatmaps.read_gray(experiment.heatmaps_folder, "disgust", "WeiNet", "CV2")
     assert found["iou"][0] == pytest.approx(scores_at_otsu(gray, ekman_mask("disgust"))["iou"], abs=2e-3)
     assert np.isnan([values[1] for values in found.values()]).all()
@@ -161,7 +161,7 @@ def test_a_damaged_file_of_explanations_leaves_its_subjects_out(tmp_path):
 def test_without_any_heatmap_the_tables_hold_what_needs_none():
     masks = np.array([ekman_mask(expression) for expression in EXPRESSIONS])
     maps, present = np.zeros((2, 2, 6, *SHAPE), np.uint8), np.zeros((2, 2, 6), bool)
-    nothing = HeatmapSet(("a", "b"), ("CV1", "CV2"), maps, present, masks, atlas().hull, atlas().labels)
+    nothing = _HeatmapSet(("a", "b"), ("CV1", "CV2"), maps, present, masks, atlas().hull, atlas().labels)
     found = assess(nothing, seed=0)
     assert set(found) == set(TABLES) and found["by_fold"].empty
     assert found["intervals"]["estimate"].isna().all() and found["tests"]["p"].isna().all()

@@ -9,7 +9,7 @@ from test_figures import _areas
 
 from ekman_expressions import figures
 from ekman_expressions.figures import tables
-from ekman_expressions.measures.heatmap_set import _INTERVAL_COLUMNS, _TEST_COLUMNS, MEANINGS
+from ekman_expressions.measures.heatmap_set import _INTERVAL_COLUMNS, _MEANINGS, _TEST_COLUMNS
 
 NAMES = ("Anger", "Fear", "Average")
 NETWORKS = ("WeiNet", "VGG16", "Average")
@@ -34,7 +34,9 @@ def intervals():
 @pytest.fixture
 def baselines():
     rows = [
-        (name, meaning, expression, "iou", 0.25) for name, meaning in MEANINGS.items() for expression in NAMES
+        (name, meaning, expression, "iou", 0.25)
+        for name, meaning in _MEANINGS.items()
+        for expression in NAMES
     ]
     return pd.DataFrame(rows, columns=["baseline", "meaning", "expression", "score", "value"])
 

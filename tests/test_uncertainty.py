@@ -8,17 +8,17 @@ from scipy import stats
 from ekman_expressions.core.seeds import generator
 from ekman_expressions.measures.scores import auc
 from ekman_expressions.measures.uncertainty import (
-    Interval,
     _cluster_bootstrap,
     _compare_networks,
     _corrected_interval,
+    _fold_of,
     _holm,
+    _Interval,
+    _interval_of,
     _mean_known,
     _rank_sets,
-    fold_of,
-    interval_of,
-    resample_counts,
-    resampled_scores,
+    _resample_counts,
+    _resampled_scores,
     split_half,
 )
 
@@ -46,9 +46,9 @@ def test_strata_cover_at_their_level():
     hits = 0
     for time in range(300):
         values = generator(3, time).normal(size=(5, 4)) + 10 * np.arange(5)[:, None]
-        counts = [resample_counts(4, 300, seed=100 * time + stratum) for stratum in range(5)]
+        counts = [_resample_counts(4, 300, seed=100 * time + stratum) for stratum in range(5)]
         replicates = np.mean([count @ row / 4 for count, row in zip(counts, values, strict=True)], axis=0)
-        found = interval_of(values.mean(), replicates, 20, strata=5)
+        found = _interval_of(values.mean(), replicates, 20, strata=5)
         hits += found.low <= 20 <= found.high
     assert 0.91 <= hits / 300 <= 0.99
 
@@ -145,7 +145,7 @@ def test_sets_of_ranks_cover_at_their_level(folds, seeds):
 
 def test_folds_and_seeds_are_repeated_cross_validation_by_hand():
     labels = ["CV1", "CV1_S1", "CV2", "CV2_S1"]
-    found = _corrected_interval([0.1, 0.3, 0.2, 0.4], list(map(fold_of, labels)))
+    found = _corrected_interval([0.1, 0.3, 0.2, 0.4], list(map(_fold_of, labels)))
     variance = np.var([0.1, 0.3, 0.2, 0.4], ddof=1)
     # 1/(K S) + n_test/n_train, with K - 1 = 1 part of training faces for each of test faces.
     assert found.standard_error == pytest.approx(np.sqrt((1 / 4 + 1 / 1) * variance)) and found.degrees == 3
@@ -181,10 +181,10 @@ def test_intervals_over_subjects_cover_at_their_level():
     for time in range(200):
         noise = np.kron(generator(9, time).normal(size=(15, 4, 4)), np.ones((1, 2, 2)))
         maps = truth + 0.6 * noise
-        counts = resample_counts(15, 100, seed=time)
-        found = resampled_scores(maps, np.arange(15), counts, mask, np.ones((8, 8), bool))["auc_hull"]
+        counts = _resample_counts(15, 100, seed=time)
+        found = _resampled_scores(maps, np.arange(15), counts, mask, np.ones((8, 8), bool))["auc_hull"]
         estimates.append(auc(maps.mean(axis=0), mask))
-        intervals.append(interval_of(estimates[-1], found, 15))
+        intervals.append(_interval_of(estimates[-1], found, 15))
     covered = [found.low <= np.mean(estimates) <= found.high for found in intervals]
     assert 0.9 <= np.mean(covered) <= 0.99
     assert auc(truth, mask) > np.mean(estimates)
@@ -193,4 +193,4 @@ def test_intervals_over_subjects_cover_at_their_level():
 
 
 def test_an_interval_needs_two_units_in_a_stratum():
-    assert interval_of(0.3, np.ones(9), 4, strata=4) == Interval(0.3, units=4)
+    assert _interval_of(0.3, np.ones(9), 4, strata=4) == _Interval(0.3, units=4)

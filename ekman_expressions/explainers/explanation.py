@@ -158,7 +158,7 @@ def _check_hidden_setting(hidden: Any, name: str) -> None:
         check_hidden(hidden, name)
 
 
-def needs_neutral(settings: Mapping[str, Any]) -> bool:
+def _needs_neutral(settings: Mapping[str, Any]) -> bool:
     """Say whether an explainer's settings name the neutral face, which then takes the place of the word."""
     return isinstance(settings.get("hidden"), str) and settings["hidden"] == "neutral"
 
@@ -325,7 +325,7 @@ class Explainer:
                     f"but got {points.shape}."
                 )
         each = [settings] * len(images)
-        if needs_neutral(settings):
+        if _needs_neutral(settings):
             neutrals = _stacked(neutrals if neutrals is not None else [])
             if neutrals.shape != images.shape:
                 raise DataError(

@@ -15,7 +15,7 @@ KINDS: tuple[str, ...] = ("GRAY", "COLORMAP_JET", "THRESHOLD", "OVERLAY")
 """The pictures that are written of each heatmap, and their folders."""
 
 
-class RunningMean:
+class _RunningMean:
     """The weighted mean of arrays that come one by one, in memory for one array.
 
     The mean is moved by each array's weighted difference from it, which stays accurate where
@@ -120,7 +120,7 @@ def threshold_otsu(gray: np.ndarray) -> tuple[int, np.ndarray]:
     return int(level), gray > level
 
 
-def to_jet(gray: np.ndarray) -> np.ndarray:
+def _to_jet(gray: np.ndarray) -> np.ndarray:
     """Colour an 8-bit heatmap (H, W) with JET: RGB (H, W, 3) uint8, blue low, red high."""
     import cv2
 
@@ -168,10 +168,10 @@ def heatmap_path(
     if fold is not None and network is None:
         raise SettingsError(f"A heatmap of fold {fold!r} needs a 'network' too, but got None.")
     level = "heatmaps_total" if network is None else "heatmaps_by_net" if fold is None else "heatmaps_by_cv"
-    return Path(folder) / kind / level / f"{heatmap_name(expression, network, fold)}_heatmap.png"
+    return Path(folder) / kind / level / f"{_heatmap_name(expression, network, fold)}_heatmap.png"
 
 
-def heatmap_name(expression: str, network: str | None = None, fold: str | None = None) -> str:
+def _heatmap_name(expression: str, network: str | None = None, fold: str | None = None) -> str:
     """Return a heatmap's name in files and reports: ``SilNet_CV1_Anger``, ``SilNet_Anger``, ``Anger``."""
     return "_".join(part for part in (network, fold, title(expression)) if part is not None)
 
@@ -192,7 +192,7 @@ def read_gray(
     return _in_face_space(read_image(path, gray=True), path)
 
 
-def read_float(
+def _read_float(
     folder: Path | str, expression: str, network: str | None = None, fold: str | None = None
 ) -> np.ndarray:
     """Read a heatmap before it was stretched, (275, 224) float32, finite; else as `read_gray`."""

@@ -22,7 +22,7 @@ from ekman_expressions.faces.landmarks import _eye_distance, _mesh_indices, turn
 SHAPE = (275, 224)
 """Rows and columns of face space."""
 
-LANDMARKS = 68
+_LANDMARKS = 68
 """The first so many points are a face's landmarks, in iBUG order."""
 
 _JAW = slice(0, 17)
@@ -95,8 +95,8 @@ def source_points(landmarks: np.ndarray) -> np.ndarray:
         pixels rather than units?), or lie on one line.
     """
     landmarks = np.asarray(landmarks, np.float64)
-    if landmarks.shape != (LANDMARKS, 2):
-        raise DataError(f"Landmarks must have shape ({LANDMARKS}, 2), but got {landmarks.shape}.")
+    if landmarks.shape != (_LANDMARKS, 2):
+        raise DataError(f"Landmarks must have shape ({_LANDMARKS}, 2), but got {landmarks.shape}.")
     if not np.isfinite(landmarks).all():
         bad = np.flatnonzero(~np.isfinite(landmarks).all(axis=1))
         raise DataError(f"Landmarks must be finite, but these are not: {', '.join(map(str, bad))}.")

@@ -33,7 +33,7 @@ from ekman_expressions.figures._style import (
     _to_unit,
 )
 
-CONTOURS = {
+_CONTOURS = {
     "jaw": [range(0, 17)],
     "brows": [range(17, 22), range(22, 27)],
     "nose": [range(27, 31), range(31, 36)],
@@ -44,7 +44,7 @@ CONTOURS = {
 
 _COLOURS = dict(
     zip(
-        CONTOURS,
+        _CONTOURS,
         (PALETTE[2], PALETTE[1], PALETTE[6], PALETTE[4], PALETTE[3]),
         strict=True,
     )
@@ -94,7 +94,7 @@ def alignment_page(
         axes.set_title(headings[place], fontsize=9, weight="normal", pad=2)
         _draw_contours(axes, points[place], faces[place].shape)
     handles, _ = grid[0].get_legend_handles_labels()
-    _legend(figure, handles, len(CONTOURS), handlelength=1.2, columnspacing=1)
+    _legend(figure, handles, len(_CONTOURS), handlelength=1.2, columnspacing=1)
     return figure
 
 
@@ -329,7 +329,7 @@ def _draw_contours(axes: Axes, points: np.ndarray, shape: tuple[int, ...]) -> No
     points = np.asarray(points) * (shape[1], shape[0])
     # A dark rim, so that the lines stand out on light and on dark skin.
     rim = [Stroke(linewidth=2, foreground="black", alpha=0.6), Normal()]
-    for part, contours in CONTOURS.items():
+    for part, contours in _CONTOURS.items():
         for number, contour in enumerate(contours):
             axes.plot(
                 *points[list(contour)].T,

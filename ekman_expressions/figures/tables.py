@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
 
 from ekman_expressions.core.errors import DataError, check_option
-from ekman_expressions.measures.heatmap_set import MEANINGS
+from ekman_expressions.measures.heatmap_set import _MEANINGS
 from ekman_expressions.measures.scores import AVERAGE
 
 _TITLES: dict[str, str] = {
@@ -55,7 +55,7 @@ def scores_table(
     unit : {'fold', 'subject'}
         Which interval.
     rows : sequence of str
-        Which baselines, see `heatmap_set.MEANINGS`; those without the score are left out.
+        Which baselines, see `heatmap_set._MEANINGS`; those without the score are left out.
 
     Returns
     -------
@@ -71,7 +71,7 @@ def scores_table(
     check_option(score, "score", intervals["score"].unique())
     check_option(unit, "unit", _UNITS)
     for row in rows:
-        check_option(row, "baseline", MEANINGS)
+        check_option(row, "baseline", _MEANINGS)
     chosen = intervals[intervals["score"] == score]
     references = baselines[(baselines["score"] == score) & baselines["value"].notna()]
     bar = references[references["baseline"] == "white"].set_index("expression")["value"]
@@ -90,11 +90,11 @@ def scores_table(
     for name in rows:
         row = references[references["baseline"] == name].set_index("expression")["value"]
         if not row.empty:
-            cells.loc[MEANINGS[name]] = [_number(row.get(expression, np.nan)) for expression in expressions]
-            weights.loc[MEANINGS[name]] = _BASELINE
+            cells.loc[_MEANINGS[name]] = [_number(row.get(expression, np.nan)) for expression in expressions]
+            weights.loc[_MEANINGS[name]] = _BASELINE
     count = "subjects" if unit == "subject" else "folds"
     whole = chosen[(chosen["network"] == AVERAGE) & (chosen["expression"] == AVERAGE)].iloc[0]
-    chance = f"the baseline '{MEANINGS['white']}'" if not bar.empty else f"chance ({whole['chance']:g})"
+    chance = f"the baseline '{_MEANINGS['white']}'" if not bar.empty else f"chance ({whole['chance']:g})"
     caption = (
         f"Heatmaps and own masks: {_TITLES.get(score, score)}. Mean over folds [95 % interval over "
         f"{_UNITS[unit]}; n = {whole[count]} {count}]. Bold: the interval lies above {chance}. "

@@ -1,12 +1,7 @@
 """What heatmaps and explanations are worth: scores, chance, uncertainty, trees, regions, quality."""
 
-from ekman_expressions.measures.chance import (
-    centre_distance,
-    centre_ellipse,
-    random_pixels,
-    relabelling_test,
-)
-from ekman_expressions.measures.heatmap_set import HeatmapSet, assess, read_heatmaps
+from ekman_expressions.measures.chance import centre_distance, centre_ellipse, random_pixels, relabelling_test
+from ekman_expressions.measures.heatmap_set import assess, read_heatmaps
 from ekman_expressions.measures.known_answers import changed_pixels
 from ekman_expressions.measures.quality import (
     Ranking,
@@ -17,42 +12,17 @@ from ekman_expressions.measures.quality import (
     weighted_flip_rate,
 )
 from ekman_expressions.measures.regions import region_masses, regions_of_heatmaps
-from ekman_expressions.measures.scores import (
-    auc,
-    iou_table,
-    layout,
-    mask_scores,
-    score_heatmaps,
-    scores_at_otsu,
-    summarise,
-)
-from ekman_expressions.measures.trees import (
-    branch_support,
-    branches,
-    distances,
-    linkage,
-    pair_matrix,
-)
-from ekman_expressions.measures.uncertainty import (
-    Interval,
-    SubjectReplicates,
-    fold_of,
-    interval_of,
-    resample_counts,
-    resampled_scores,
-    split_half,
-)
+from ekman_expressions.measures.scores import auc, layout, mask_scores, scores_at_otsu, summarise
+from ekman_expressions.measures.trees import branch_support, branches, distances, linkage, pair_matrix
+from ekman_expressions.measures.uncertainty import split_half
 
 __all__ = (
     ["centre_distance", "centre_ellipse", "random_pixels", "relabelling_test"]
-    + ["HeatmapSet", "assess", "read_heatmaps"]
-    + ["changed_pixels"]
+    + ["assess", "read_heatmaps", "changed_pixels"]
     + ["Ranking", "cross_validated_r2", "deletion_insertion"]
     + ["permuted_r2", "untrained_copy", "weighted_flip_rate"]
     + ["region_masses", "regions_of_heatmaps"]
-    + ["auc", "iou_table", "layout", "mask_scores", "score_heatmaps", "scores_at_otsu"]
-    + ["summarise"]
+    + ["auc", "layout", "mask_scores", "scores_at_otsu", "summarise"]
     + ["branch_support", "branches", "distances", "linkage", "pair_matrix"]
-    + ["Interval", "SubjectReplicates", "fold_of", "interval_of"]
-    + ["resample_counts", "resampled_scores", "split_half"]
+    + ["split_half"]
 )

@@ -11,7 +11,7 @@ import numpy as np
 from ekman_expressions.core.errors import DataError, check_range
 from ekman_expressions.core.seeds import derive_seed
 from ekman_expressions.facespace.warp import SHAPE
-from ekman_expressions.measures.scores import iou_table
+from ekman_expressions.measures.scores import _iou_table
 from ekman_expressions.measures.uncertainty import _mean_known
 
 _ELLIPSES: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4)
@@ -102,7 +102,7 @@ def _region_ious(
 ) -> np.ndarray:
     """Return the IoU of what a heatmap marks with a mask, and with unions of regions (draws, R): (1 + draws,)."""
     overlap = chosen @ np.bincount(labels[one], minlength=areas.size + 1)[1:]
-    return np.append(iou_table(one, mask[None]), overlap / (one.sum() + chosen @ areas - overlap))
+    return np.append(_iou_table(one, mask[None]), overlap / (one.sum() + chosen @ areas - overlap))
 
 
 class _PermutationTest(NamedTuple):

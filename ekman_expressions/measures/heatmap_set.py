@@ -31,20 +31,20 @@ from ekman_expressions.measures.scores import (
     AVERAGE,
     _area_curve,
     _iou_by_threshold,
+    _iou_table,
     _residual_table,
     auc,
-    iou_table,
 )
 from ekman_expressions.measures.uncertainty import (
-    Interval,
-    SubjectReplicates,
     _compare_networks,
     _corrected_interval,
+    _fold_of,
     _holm,
+    _Interval,
+    _interval_of,
     _mean_known,
     _rank_sets,
-    fold_of,
-    interval_of,
+    _SubjectReplicates,
 )
 
 SCORES: tuple[str, ...] = ("iou", "auc_hull", "residual")
@@ -67,7 +67,7 @@ TABLES: tuple[str, ...] = (
 HEATMAPS, ALL = "heatmaps", "all"
 """The row of the heatmaps themselves among the baselines, and that over all networks among the tests."""
 
-MEANINGS: dict[str, str] = {
+_MEANINGS: dict[str, str] = {
     HEATMAPS: "the heatmaps with the mask of their own expression",
     "white": "an all-white mask",
     "random_pixels": "random pixels, as many as each heatmap marks (expected)",
@@ -96,13 +96,13 @@ _SHARES = np.round(np.arange(0.01, 1.005, 0.01), 2)
 
 
 @dataclass(frozen=True)
-class HeatmapSet:
+class _HeatmapSet:
     """Heatmaps of networks, folds and expressions, in one face space with the masks.
 
     Attributes
     ----------
     networks, folds : tuple of str
-        With several trainings per fold, a "fold" is one of them: ``CV1``, ``CV1_S1`` ... (see `fold_of`).
+        With several trainings per fold, a "fold" is one of them: ``CV1``, ``CV1_S1`` ... (see `_fold_of`).
     maps : (N, F, E, H, W) ndarray of uint8
         Zeros where there is none.
     present : (N, F, E) ndarray of bool
@@ -142,7 +142,7 @@ class HeatmapSet:
     @cached_property
     def tables(self) -> dict[str, np.ndarray]:
         """Per score in `SCORES`, the (N, F, E, E) table of each heatmap with the mask of each expression."""
-        iou = iou_table(self.marked, self.masks)
+        iou = _iou_table(self.marked, self.masks)
         iou[~self.present] = np.nan
         in_hull = np.full(iou.shape, np.nan)
         for place in self.places:
@@ -192,7 +192,7 @@ def read_heatmaps(
     folds: Sequence[str],
     omit: Callable[[str, object], None],
     expressions: tuple[str, ...] = EXPRESSIONS,
-) -> HeatmapSet:
+) -> _HeatmapSet:
     """Read the fold heatmaps of a folder, laid out like ``heatmaps/<experiment>``, beside the masks of the
     expressions, (E, 275, 224) bool.
 
@@ -202,7 +202,7 @@ def read_heatmaps(
     maps = np.zeros((*shape, *masks.shape[1:]), np.uint8)
     present = np.zeros(shape, bool)
     for n, f, e in np.ndindex(shape):
-        name = heatmaps.heatmap_name(expressions[e], networks[n], folds[f])
+        name = heatmaps._heatmap_name(expressions[e], networks[n], folds[f])
         try:
             gray = heatmaps.read_gray(folder, expressions[e], networks[n], folds[f])
         except MissingError:
@@ -218,24 +218,24 @@ def read_heatmaps(
     # Faces and masks are symmetric: regions drawn singly would make chance look narrower than it is.
     pairs = pd.factorize(pd.Index(atlas().names).str.replace("^(left|right)_", "", regex=True))[0]
     labels = np.append(0, pairs + 1)[atlas().labels]
-    return HeatmapSet(tuple(networks), tuple(folds), maps, present, masks, atlas().hull, labels, expressions)
+    return _HeatmapSet(tuple(networks), tuple(folds), maps, present, masks, atlas().hull, labels, expressions)
 
 
 def assess(
-    found: HeatmapSet,
+    found: _HeatmapSet,
     *,
     seed: int,
-    subjects: SubjectReplicates | None = None,
+    subjects: _SubjectReplicates | None = None,
 ) -> dict[str, pd.DataFrame]:
     """Return every table of `TABLES`: baselines, tests, intervals, ranks and further scores.
 
     Parameters
     ----------
-    found : HeatmapSet
+    found : _HeatmapSet
         Heatmaps and masks; see `read_heatmaps`.
     seed : int
         The experiment's.
-    subjects : SubjectReplicates, optional
+    subjects : _SubjectReplicates, optional
         Without it there are no intervals over subjects.
     """
     by_fold = _by_fold(found, subjects)
@@ -253,7 +253,7 @@ def assess(
     }
 
 
-def _known_figures(found: HeatmapSet) -> dict[str, float]:
+def _known_figures(found: _HeatmapSet) -> dict[str, float]:
     """Compute the figures that are known of the released heatmaps, by their names in
     ``data/known_figures.csv``.
     """
@@ -285,17 +285,17 @@ def _known_figures(found: HeatmapSet) -> dict[str, float]:
         hottest = np.zeros(found.maps.shape, bool)
         for place in found.places:
             hottest[place] = _hottest(found.maps[place], share)
-        scores = np.diagonal(iou_table(hottest, found.masks), axis1=-2, axis2=-1)
+        scores = np.diagonal(_iou_table(hottest, found.masks), axis1=-2, axis2=-1)
         values[name], by_network[name] = scores.mean(), scores.mean(axis=(1, 2))
     for share in _ELLIPSES:
         ellipse = centre_ellipse(share, found.masks.shape[1:])
-        values[f"ellipse_{round(100 * share):02d}"] = iou_table(ellipse, found.masks).mean()
+        values[f"ellipse_{round(100 * share):02d}"] = _iou_table(ellipse, found.masks).mean()
     correlations = pd.DataFrame(by_network).corr("spearman")["otsu"]
     values |= {f"spearman_otsu_{name}": correlations[name] for name in ("area_10", "area_20", "area_30")}
     return {name: float(value) for name, value in values.items()}
 
 
-def _baselines(found: HeatmapSet) -> pd.DataFrame:
+def _baselines(found: _HeatmapSet) -> pd.DataFrame:
     """What each baseline scores, per expression and on average: means over folds, then networks."""
     rows: list[tuple] = []
 
@@ -303,7 +303,7 @@ def _baselines(found: HeatmapSet) -> pd.DataFrame:
         """Add a baseline's (E,) values, and their mean."""
         values = np.append(values, _mean_known(values, axis=0))
         for expression, value in zip([*map(title, found.expressions), AVERAGE], values, strict=True):
-            rows.append((name, MEANINGS[name], expression, score, value))
+            rows.append((name, _MEANINGS[name], expression, score, value))
 
     for score in SCORES[:2]:
         cells = _mean_known(_mean_known(found.tables[score], axis=1), axis=0)
@@ -314,14 +314,14 @@ def _baselines(found: HeatmapSet) -> pd.DataFrame:
     for name, gray in _baseline_maps(found).items():
         # A map of one value marks all of the canvas here, as its name says, and not nothing.
         marked = threshold_otsu(gray)[1] if gray.min() < gray.max() else gray > 0
-        add(name, "iou", iou_table(marked, found.masks))
+        add(name, "iou", _iou_table(marked, found.masks))
         add(name, "auc_hull", np.array([auc(gray, mask, found.hull) for mask in found.masks]))
     table = pd.DataFrame(rows, columns=["baseline", "meaning", "expression", "score", "value"])
-    order = {name: place for place, name in enumerate(MEANINGS)}
+    order = {name: place for place, name in enumerate(_MEANINGS)}
     return table.sort_values("baseline", key=lambda names: names.map(order), kind="stable", ignore_index=True)
 
 
-def _baseline_maps(found: HeatmapSet) -> dict[str, np.ndarray]:
+def _baseline_maps(found: _HeatmapSet) -> dict[str, np.ndarray]:
     """Return the baselines that are maps themselves, as 8-bit heatmaps."""
     shape = found.masks.shape[1:]
     maps = {"white": np.full(shape, 255, np.uint8)}
@@ -334,7 +334,7 @@ def _baseline_maps(found: HeatmapSet) -> dict[str, np.ndarray]:
     return maps
 
 
-def _tests(found: HeatmapSet) -> pd.DataFrame:
+def _tests(found: _HeatmapSet) -> pd.DataFrame:
     """Test own masks against all relabellings, within each network and over all."""
     rows = []
     for score, table in found.compared.items():
@@ -363,7 +363,7 @@ def _own_is_best(table: np.ndarray) -> float:
     return float(best[known].mean()) if known.any() else np.nan
 
 
-def _cells(found: HeatmapSet, seed: int) -> pd.DataFrame:
+def _cells(found: _HeatmapSet, seed: int) -> pd.DataFrame:
     """Test each network and expression, and maps that know no expression, against random regions."""
     controls = {
         f"centred ellipse, {share:.0%}": centre_ellipse(share, found.masks.shape[1:])
@@ -390,7 +390,7 @@ def _cells(found: HeatmapSet, seed: int) -> pd.DataFrame:
         [(network, title(name)) for network in networks for name in found.expressions],
         columns=["network", "expression"],
     )
-    ious = [_mean_known(found.own["iou"], axis=1), iou_table(drawn[:, 0], found.masks)]
+    ious = [_mean_known(found.own["iou"], axis=1), _iou_table(drawn[:, 0], found.masks)]
     return table.assign(
         kind=np.where(table["network"].isin(list(controls)), "control", "network"),
         iou=np.concatenate(ious).ravel(),
@@ -401,10 +401,10 @@ def _cells(found: HeatmapSet, seed: int) -> pd.DataFrame:
     )
 
 
-def _intervals(found: HeatmapSet, subjects: SubjectReplicates | None) -> pd.DataFrame:
+def _intervals(found: _HeatmapSet, subjects: _SubjectReplicates | None) -> pd.DataFrame:
     """Each cell and average of the published layout with its intervals over folds and over subjects."""
     networks, expressions = [*found.networks, AVERAGE], [*map(title, found.expressions), AVERAGE]
-    rows, folds = [], [fold_of(fold) for fold in found.folds]
+    rows, folds = [], [_fold_of(fold) for fold in found.folds]
     for score, values in found.own.items():
         chance = found.random_pixels if score == "iou" else np.where(found.present, _CHANCE[score], np.nan)
         estimates, by_chance = (_with_averages(_mean_known(part, axis=1)) for part in (values, chance))
@@ -415,7 +415,7 @@ def _intervals(found: HeatmapSet, subjects: SubjectReplicates | None) -> pd.Data
         for n, e in np.ndindex(estimates.shape):
             estimate = float(estimates[n, e])
             over_folds = _corrected_interval(by_fold[:, n, e], folds)
-            over_subjects = Interval(np.nan)
+            over_subjects = _Interval(np.nan)
             if drawn is not None:
                 average = n == len(found.networks) or e == len(found.expressions)
                 people = subjects.of_fold if average else subjects.subjects[n, :, e]
@@ -430,7 +430,7 @@ def _intervals(found: HeatmapSet, subjects: SubjectReplicates | None) -> pd.Data
     return pd.DataFrame(rows, columns=_INTERVAL_COLUMNS)
 
 
-def _differences(found: HeatmapSet, subjects: SubjectReplicates | None) -> pd.DataFrame:
+def _differences(found: _HeatmapSet, subjects: _SubjectReplicates | None) -> pd.DataFrame:
     """Compare the averages of every two networks, over the folds and expressions that both have."""
     tables = []
     for score, values in found.own.items():
@@ -439,7 +439,7 @@ def _differences(found: HeatmapSet, subjects: SubjectReplicates | None) -> pd.Da
         over = []
         for row in table.itertuples():
             if drawn is None:
-                over.append(Interval(np.nan))
+                over.append(_Interval(np.nan))
                 continue
             first, second = found.networks.index(row.first), found.networks.index(row.second)
             of_pair = _mean_known(_mean_known(drawn[:, first] - drawn[:, second], axis=1), axis=1)
@@ -455,7 +455,7 @@ def _differences(found: HeatmapSet, subjects: SubjectReplicates | None) -> pd.Da
     return pd.concat(tables, ignore_index=True)
 
 
-def _ranking(found: HeatmapSet, differences: pd.DataFrame) -> pd.DataFrame:
+def _ranking(found: _HeatmapSet, differences: pd.DataFrame) -> pd.DataFrame:
     """Rank the networks by their averages, with sets of ranks over folds and over subjects."""
     tables = []
     for score, values in found.own.items():
@@ -472,7 +472,7 @@ def _ranking(found: HeatmapSet, differences: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def _by_fold(found: HeatmapSet, subjects: SubjectReplicates | None) -> pd.DataFrame:
+def _by_fold(found: _HeatmapSet, subjects: _SubjectReplicates | None) -> pd.DataFrame:
     """Score every fold heatmap without a threshold and at several, over the canvas and within the hull."""
     rows = []
     for n, f, e in tqdm(found.places, desc="Scoring heatmaps", unit="heatmap"):
@@ -486,7 +486,7 @@ def _by_fold(found: HeatmapSet, subjects: SubjectReplicates | None) -> pd.DataFr
     return pd.DataFrame(rows, columns=names)
 
 
-def _area_curves(found: HeatmapSet) -> pd.DataFrame:
+def _area_curves(found: _HeatmapSet) -> pd.DataFrame:
     """Return IoU against marked area: mean over folds per network and expression, and of baselines."""
     curves = np.full((*found.present.shape, _SHARES.size), np.nan)
     for place in found.places:
@@ -531,13 +531,13 @@ def _with_averages(cells: np.ndarray) -> np.ndarray:
 
 def _over_subjects(
     estimate: float, replicates: np.ndarray, people: np.ndarray, folds: Sequence[str]
-) -> Interval:
+) -> _Interval:
     """Make an interval over subjects, drawn within folds, of which `people`, (F,), says how many each has."""
-    used = pd.Series(people).groupby([fold_of(fold) for fold in folds]).max()
+    used = pd.Series(people).groupby([_fold_of(fold) for fold in folds]).max()
     used = used[used > 0]
     if not used.size:
-        return Interval(estimate)
-    return interval_of(estimate, replicates, int(used.sum()), strata=used.size)
+        return _Interval(estimate)
+    return _interval_of(estimate, replicates, int(used.sum()), strata=used.size)
 
 
 def _hottest(heatmap: np.ndarray, share: float) -> np.ndarray:

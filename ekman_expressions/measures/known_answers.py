@@ -17,11 +17,11 @@ from ekman_expressions.measures.scores import auc
 from ekman_expressions.measures.uncertainty import (
     _RESAMPLES,
     _cluster_bootstrap,
-    interval_of,
-    resample_counts,
+    _interval_of,
+    _resample_counts,
 )
 
-REFERENCES = ("displacement", "photometric", "landmarks")
+_REFERENCES = ("displacement", "photometric", "landmarks")
 """What explanations are held against: pixels that moved, and pixels whose colour changed most, in synthetic
 faces; in others the pixels that moved most from the person's neutral face, by the mesh of landmarks."""
 
@@ -68,7 +68,7 @@ def localisation_auc(found: np.ndarray, changed: Mapping[str, np.ndarray]) -> di
     """Return how often a changed pixel of the face hull is hotter than another, by reference.
 
     `found` is a map in face space, (275, 224), and `changed` has such an array of bool for each of the
-    `REFERENCES` that is known. The map is blurred by a Gaussian of 14 pixels, since AUC rewards smooth maps.
+    `_REFERENCES` that is known. The map is blurred by a Gaussian of 14 pixels, since AUC rewards smooth maps.
 
     Examples
     --------
@@ -96,17 +96,17 @@ def _summarise_localisation(faces: pd.DataFrame, *, seed: int) -> pd.DataFrame:
     for names, of_cell in faces.groupby(["explainer", "network", "reading"], sort=False):
         codes, subjects = pd.factorize(of_cell["subject"])
         own_seed = derive_seed(seed, "localisation", *names)
-        counts = resample_counts(len(subjects), _RESAMPLES, seed=own_seed)
+        counts = _resample_counts(len(subjects), _RESAMPLES, seed=own_seed)
         # The first row is the data themselves: every subject once.
         counts = np.vstack([np.ones(len(subjects), int), counts])
-        for reference in [name for name in REFERENCES if name in faces]:
+        for reference in [name for name in _REFERENCES if name in faces]:
             columns = (of_cell[reference], *(end.loc[of_cell["image_id"], reference] for end in ends))
             value, low, high = (
                 counts @ np.bincount(codes, column) / (counts @ np.bincount(codes)) for column in columns
             )
             with np.errstate(divide="ignore", invalid="ignore"):
                 found = value, (value - low) / (high - low)
-            intervals = [interval_of(float(each[0]), each[1:], len(subjects)) for each in found]
+            intervals = [_interval_of(float(each[0]), each[1:], len(subjects)) for each in found]
             row = [number for each in intervals for number in (each.estimate, each.low, each.high)]
             rows.append((*names, reference, *row, len(of_cell), len(subjects)))
     columns = ["explainer", "network", "reading", "reference", "value", "low", "high"]
@@ -161,10 +161,10 @@ def _masks_against_movement(
         return found
 
     observed = table(np.ones(len(subjects)))
-    drawn = np.array([table(c) for c in resample_counts(len(subjects), resamples, seed=seed)])
+    drawn = np.array([table(c) for c in _resample_counts(len(subjects), resamples, seed=seed)])
 
     def ends(value: float, replicates: np.ndarray) -> tuple[float, float, float]:
-        interval = interval_of(float(value), replicates, len(subjects))
+        interval = _interval_of(float(value), replicates, len(subjects))
         return interval.estimate, interval.low, interval.high
 
     pairs = [

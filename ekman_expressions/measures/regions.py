@@ -16,7 +16,7 @@ from ekman_expressions.facespace.heatmaps import heatmap_path, read_gray
 from ekman_expressions.facespace.masks import atlas
 from ekman_expressions.facespace.warp import SHAPE
 from ekman_expressions.measures.chance import centre_distance
-from ekman_expressions.measures.uncertainty import _RESAMPLES, _holm, interval_of, resample_counts
+from ekman_expressions.measures.uncertainty import _RESAMPLES, _holm, _interval_of, _resample_counts
 
 # The atlas' 11 groups, such as the brows, and its 49 single regions.
 _LEVELS = ("group", "region")
@@ -85,13 +85,13 @@ def _region_shares(
     if not sums.sum() > 0:
         raise DataError(f"The {len(masses)} maps have no mass to share out.")
     share = sums.sum(axis=0) / sums.sum()
-    drawn = resample_counts(len(sums), _RESAMPLES, seed=seed) @ sums
+    drawn = _resample_counts(len(sums), _RESAMPLES, seed=seed) @ sums
     with np.errstate(invalid="ignore"):
         drawn = drawn / drawn.sum(axis=1, keepdims=True)
     centre, hull = (baselines.div(baselines.sum(axis=1), axis=0))[masses.columns].to_numpy()
     # Of the difference to the centre prior, whose p is wanted; the ends are those of the share.
     intervals = [
-        interval_of(one - prior, column - prior, len(sums))
+        _interval_of(one - prior, column - prior, len(sums))
         for one, prior, column in zip(share, centre, drawn.T, strict=True)
     ]
     low, high = np.clip(centre[:, None] + [(found.low, found.high) for found in intervals], 0, 1).T

@@ -16,7 +16,7 @@ import pandas as pd
 
 from ekman_expressions.core.errors import DataError, MissingError
 from ekman_expressions.core.expressions import title
-from ekman_expressions.facespace.heatmaps import heatmap_name, read_gray, threshold_otsu
+from ekman_expressions.facespace.heatmaps import _heatmap_name, read_gray, threshold_otsu
 
 METRICS: tuple[str, ...] = ("iou", "f1_score", "precision", "recall")
 """The scores of a heatmap at Otsu's threshold, in the order of every table."""
@@ -112,7 +112,7 @@ def scores_at_otsu(heatmap: np.ndarray, mask: np.ndarray) -> dict[str, float]:
     return mask_scores(marked, mask)
 
 
-def iou_table(marked: np.ndarray, masks: np.ndarray) -> np.ndarray:
+def _iou_table(marked: np.ndarray, masks: np.ndarray) -> np.ndarray:
     """Return the IoU of marked areas (..., H, W) with masks (M, H, W): (..., M) ndarray of float.
 
     0 where nothing is marked; errors as of `mask_scores`.
@@ -207,7 +207,7 @@ def _iou_by_threshold(
     return {name: float(value) for name, value in zip(_THRESHOLDS, values, strict=True)}
 
 
-def score_heatmaps(
+def _score_heatmaps(
     folder: Path | str,
     models: Iterable[tuple[str, str | None]],
     masks: Mapping[str, np.ndarray],
@@ -234,7 +234,7 @@ def score_heatmaps(
     rows = []
     for network, fold in models:
         for expression, mask in masks.items():
-            name = heatmap_name(expression, network, fold)
+            name = _heatmap_name(expression, network, fold)
             try:
                 values = scores_at_otsu(read_gray(folder, expression, network, fold), mask)
             except (MissingError, DataError) as error:

@@ -23,7 +23,7 @@ _LEVEL = 0.95
 _RESAMPLES = 2000
 """Bootstrap resamples of numbers, unless another number is given."""
 
-SUBJECT_RESAMPLES = 400
+_SUBJECT_RESAMPLES = 400
 """Resamples of subjects; for each, all heatmaps are made anew."""
 
 _RELIABLE = 0.8
@@ -34,7 +34,7 @@ _SPLITS = 50
 
 
 @dataclass(frozen=True)
-class Interval:
+class _Interval:
     """An estimate with its 95 % interval: NaN ends with fewer than two units (folds, or subjects).
 
     `degrees` of freedom of the t distribution are units less strata.
@@ -60,13 +60,13 @@ class Interval:
 
 
 @dataclass(frozen=True)
-class SubjectReplicates:
+class _SubjectReplicates:
     """Scores of heatmaps made of resampled subjects: other people, the same models.
 
     Attributes
     ----------
     scores : dict of str to (B, N, F, E) ndarray of float32
-        See `resampled_scores`; NaN where a resample has no face, or there is none at all.
+        See `_resampled_scores`; NaN where a resample has no face, or there is none at all.
     subjects : (N, F, E) ndarray of int
         How many subjects have a face in each cell.
     of_fold : (F,) ndarray of int
@@ -96,7 +96,7 @@ def _cluster_bootstrap(
     *,
     seed: int,
     resamples: int = _RESAMPLES,
-) -> Interval:
+) -> _Interval:
     """Bootstrap the mean of values, (N,), over clusters: the subject, or fold, of each (else its own); NaN is left out."""
     values = np.asarray(values, np.float64)
     clusters = np.arange(len(values)) if clusters is None else np.asarray(clusters)
@@ -104,13 +104,13 @@ def _cluster_bootstrap(
     values, codes = values[known], pd.factorize(clusters[known])[0]
     units = int(codes.max()) + 1 if codes.size else 0
     if not units:
-        return Interval(np.nan)
-    counts = resample_counts(units, resamples, seed=seed)
+        return _Interval(np.nan)
+    counts = _resample_counts(units, resamples, seed=seed)
     replicates = (counts @ np.bincount(codes, values)) / (counts @ np.bincount(codes))
-    return interval_of(float(values.mean()), replicates, units)
+    return _interval_of(float(values.mean()), replicates, units)
 
 
-def resample_counts(units: int, resamples: int, *, seed: int) -> np.ndarray:
+def _resample_counts(units: int, resamples: int, *, seed: int) -> np.ndarray:
     """Draw how often each unit is in each resample: (resamples, units) int, each row sums to `units`."""
     check_range(units, "units", 1, integer=True)
     check_range(resamples, "resamples", 1, integer=True)
@@ -118,7 +118,7 @@ def resample_counts(units: int, resamples: int, *, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).multinomial(units, shares, size=resamples)
 
 
-def interval_of(estimate: float, replicates: np.ndarray, units: int, *, strata: int = 1) -> Interval:
+def _interval_of(estimate: float, replicates: np.ndarray, units: int, *, strata: int = 1) -> _Interval:
     """Make an interval of bootstrap replicates, (B,), of which NaN (nothing to score) is left out.
 
     estimate ± t(units - strata) · standard error, where the standard deviation of the replicates is
@@ -134,17 +134,17 @@ def interval_of(estimate: float, replicates: np.ndarray, units: int, *, strata: 
     replicates = np.asarray(replicates, dtype=np.float64)
     replicates = replicates[np.isfinite(replicates)]
     if units <= strata or replicates.size < 2 or not np.isfinite(estimate):
-        return Interval(estimate, units=units)
+        return _Interval(estimate, units=units)
     error = float(replicates.std(ddof=1) * np.sqrt(units / (units - strata)))
     return _t_interval(estimate, error, units, units - strata)
 
 
-def fold_of(replicate: str) -> str:
+def _fold_of(replicate: str) -> str:
     """Return the fold of a replicate: ``CV1`` of ``CV1`` and of its other trainings, ``CV1_S1`` ..."""
     return replicate.partition("_S")[0]
 
 
-def _corrected_interval(values: Sequence[float], folds: Sequence[str] | None = None) -> Interval:
+def _corrected_interval(values: Sequence[float], folds: Sequence[str] | None = None) -> _Interval:
     """Return the mean over folds with Nadeau and Bengio's interval (2003, doi:10.1023/A:1024068626366): ± t(R
     - 1) · sqrt((1/R + 1/(K - 1)) · s²), R values of K folds; with seeds, Bouckaert and Frank (2004).
     """
@@ -155,18 +155,18 @@ def _corrected_interval(values: Sequence[float], folds: Sequence[str] | None = N
     count = values.size
     estimate = float(values.mean()) if count else np.nan
     if different < 2:
-        return Interval(estimate, units=count)
+        return _Interval(estimate, units=count)
     error = float(np.sqrt((1 / count + 1 / (different - 1)) * values.var(ddof=1)))
     return _t_interval(estimate, error, count, count - 1)
 
 
 def _compare_networks(scores: np.ndarray, networks: Sequence[str], replicates: Sequence[str]) -> pd.DataFrame:
     """Compare every two networks: the mean ``difference`` of scores (N, R, E) over the replicates (folds,
-    or folds and seeds: `fold_of`) that both have, ``folds``, its interval (see `_corrected_interval`), ``p``,
+    or folds and seeds: `_fold_of`) that both have, ``folds``, its interval (see `_corrected_interval`), ``p``,
     ``p_holm``.
     """
     scores = np.asarray(scores, np.float64)
-    folds, rows = [fold_of(replicate) for replicate in replicates], []
+    folds, rows = [_fold_of(replicate) for replicate in replicates], []
     for first, second in combinations(range(len(networks)), 2):
         difference = scores[first] - scores[second]
         estimate = float(_mean_known(_mean_known(difference, axis=0), axis=0))
@@ -261,7 +261,7 @@ def _holm(p_values: Sequence[float]) -> np.ndarray:
     return corrected
 
 
-def resampled_scores(
+def _resampled_scores(
     maps: np.ndarray, subjects: np.ndarray, counts: np.ndarray, mask: np.ndarray, hull: np.ndarray
 ) -> dict[str, np.ndarray]:
     """Score the heatmaps of resampled subjects with a mask.
@@ -276,7 +276,7 @@ def resampled_scores(
     subjects : (n,) ndarray of int
         Whose face each is of: a column of `counts`.
     counts : (B, S) ndarray of int
-        See `resample_counts`.
+        See `_resample_counts`.
     mask, hull : (H, W) ndarray of bool
         The reference, and where the face is.
 
@@ -306,8 +306,8 @@ def resampled_scores(
     return scores
 
 
-def _t_interval(estimate: float, error: float, units: int, degrees: int) -> Interval:
+def _t_interval(estimate: float, error: float, units: int, degrees: int) -> _Interval:
     from scipy import stats
 
     reach = float(stats.t.ppf((1 + _LEVEL) / 2, degrees)) * error
-    return Interval(estimate, estimate - reach, estimate + reach, error, units, degrees)
+    return _Interval(estimate, estimate - reach, estimate + reach, error, units, degrees)

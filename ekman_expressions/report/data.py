@@ -25,10 +25,10 @@ from ekman_expressions.core.files import atomic_path, read_csv, write_image
 from ekman_expressions.explainers import EXPLAINERS
 from ekman_expressions.faces import databases
 from ekman_expressions.facespace import heatmaps, masks
-from ekman_expressions.facespace.heatmaps import heatmap_name, threshold_otsu, to_jet
+from ekman_expressions.facespace.heatmaps import _heatmap_name, _to_jet, threshold_otsu
 from ekman_expressions.facespace.warp import POINTS, SHAPE
 from ekman_expressions.figures import network_kinds
-from ekman_expressions.figures.faces import CONTOURS
+from ekman_expressions.figures.faces import _CONTOURS
 from ekman_expressions.measures import scores
 from ekman_expressions.study import evaluation, explanations, prepared
 from ekman_expressions.study.experiment import Experiment
@@ -181,7 +181,7 @@ def _write_cells(source: _Source, folder: Path, run: Run) -> dict[str, Any]:
     wanted = [(explainer, *cell) for explainer in source.heatmaps for cell in source.cells(explainer)]
     counts = {explainer: source.counts(explainer) for explainer in source.heatmaps}
     for explainer, expression, network, fold in tqdm(wanted, desc="Packing heatmaps", unit="heatmap"):
-        name = heatmap_name(expression, network, fold)
+        name = _heatmap_name(expression, network, fold)
         key = f"{explainer}/{name}"
         try:
             gray = heatmaps.read_gray(source.heatmaps[explainer], expression, network, fold)
@@ -270,7 +270,7 @@ def _colours(name: str) -> bytes:
     """Return a colour map as 256 RGB triples; JET is OpenCV's, which the study used."""
     levels = np.arange(256, dtype=np.uint8)
     if name == "jet":
-        return to_jet(levels[:, None])[:, 0].tobytes()
+        return _to_jet(levels[:, None])[:, 0].tobytes()
     from matplotlib import colormaps
 
     return np.round(colormaps[name](levels)[:, :3] * 255).astype(np.uint8).tobytes()
@@ -367,7 +367,7 @@ def _drawing() -> np.ndarray:
     import cv2
 
     canvas = np.full(SHAPE, 225, np.uint8)
-    for lines in CONTOURS.values():
+    for lines in _CONTOURS.values():
         for line in lines:
             points = np.round(POINTS[list(line)] * 16).astype(np.int32)
             cv2.polylines(canvas, [points], False, 90, 1, cv2.LINE_AA, shift=4)

@@ -254,8 +254,8 @@ def _main_table(source: _Source) -> tuple[pd.DataFrame, str]:
         folder = source.heatmaps[source.explainer]
         models = [(net, fold) for net, fold in source.levels if fold is not None]
         nets = [(net, None) for net in source.networks]
-        by_fold = scores.score_heatmaps(folder, models or nets, source.masks, omit)
-        pooled = scores.score_heatmaps(folder, nets, source.masks, omit).groupby("network")["iou"].mean()
+        by_fold = scores._score_heatmaps(folder, models or nets, source.masks, omit)
+        pooled = scores._score_heatmaps(folder, nets, source.masks, omit).groupby("network")["iou"].mean()
     table = scores.summarise(by_fold)
     table = table[(table["expression"] == scores.AVERAGE) & table["network"].isin(source.networks)]
     table = table.drop(columns="expression").assign(iou_pooled=table["network"].map(pooled))

@@ -137,11 +137,11 @@ def _support(experiment: Experiment, level: str, leaves: Sequence[_Leaf], tree: 
     maps, weights = np.zeros((*shape, *heatmaps.SHAPE)), np.zeros(shape)
     for place, fold in np.ndindex(shape):
         expression, network, _ = leaves[place]
-        mean = heatmaps.RunningMean()
+        mean = heatmaps._RunningMean()
         for name in experiment.networks if network is None else (network,):
             key = name, experiment.folds[fold], expression
             try:
-                one = heatmaps.read_float(experiment.heatmaps_folder, expression, name, key[1])
+                one = heatmaps._read_float(experiment.heatmaps_folder, expression, name, key[1])
             except MissingError:
                 continue
             mean.add(one, float(counts[key]))

@@ -14,7 +14,7 @@ from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import read_csv, require
 from ekman_expressions.core.seeds import derive_seed, generator
 from ekman_expressions.faces.folders import check_ids
-from ekman_expressions.measures import fold_of
+from ekman_expressions.measures.uncertainty import _fold_of
 from ekman_expressions.study import models, prepared
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.provenance import Run, _finished_entry
@@ -87,7 +87,7 @@ def _predict_model(
     # As many faces at a time as in a batch of the training.
     predict = getattr(model.source, "predict_on_batch", model.predict)
     manifest = prepared.read_manifest(experiment)
-    rows = manifest[manifest["fold"] == fold_of(fold)].sort_values("image_id")
+    rows = manifest[manifest["fold"] == _fold_of(fold)].sort_values("image_id")
     size, found, readable = experiment.training.batch_size, [], []
     for start in range(0, len(rows), size):
         faces = []

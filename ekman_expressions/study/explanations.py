@@ -21,7 +21,7 @@ from ekman_expressions.core.files import (
 )
 from ekman_expressions.core.seeds import derive_seed
 from ekman_expressions.explainers import EXPLAINERS, Explanation, PerturbationRecord, Stored
-from ekman_expressions.explainers.explanation import needs_neutral
+from ekman_expressions.explainers.explanation import _needs_neutral
 from ekman_expressions.facespace.warp import SHAPE, normalise
 from ekman_expressions.measures.quality import cross_validated_r2
 from ekman_expressions.study import evaluation, models, prepared
@@ -73,7 +73,7 @@ def query(
     """Query a model about one face as the explainer in use does, and return what is to be kept."""
     explainer, settings = EXPLAINERS[experiment.explanation.explainer], settings_of_explainer(experiment)
     side = experiment.side(network)
-    if needs_neutral(settings):
+    if _needs_neutral(settings):
         settings["hidden"] = prepared.read_faces(experiment, [image_id], side, neutral=True)[0]
     return explainer.query(
         model,

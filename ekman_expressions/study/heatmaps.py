@@ -13,12 +13,12 @@ from ekman_expressions.core.errors import DataError
 from ekman_expressions.core.files import read_arrays, read_csv, require, write_arrays, write_image
 from ekman_expressions.facespace.heatmaps import (
     KINDS,
-    RunningMean,
+    _heatmap_name,
+    _RunningMean,
+    _to_jet,
     _to_overlay,
-    heatmap_name,
     heatmap_path,
     threshold_otsu,
-    to_jet,
     to_uint8,
 )
 from ekman_expressions.facespace.masks import _mask_path, atlas
@@ -64,10 +64,10 @@ def heatmaps(experiment: Experiment, run: Run) -> None:
 def _make_expression(experiment: Experiment, expression: str, run: Run, bar: tqdm) -> list[tuple]:
     counts = []
     face = _mean_face(experiment, expression)
-    total = RunningMean()
+    total = _RunningMean()
     # Sorted: the order in which networks are named must not change the last bit of a sum.
     for network in sorted(experiment.networks):
-        over_folds = RunningMean()
+        over_folds = _RunningMean()
         for fold in experiment.folds:
             maps = experiment.maps_path(network, fold, expression)
             of_fold = _mean_of(maps, run)
@@ -91,9 +91,9 @@ def _mean_face(experiment: Experiment, expression: str) -> np.ndarray:
     return mean.mean if mean.weight else np.full((*SHAPE, 3), 0.5)
 
 
-def _mean_of(path: Path, run: Run) -> RunningMean:
+def _mean_of(path: Path, run: Run) -> _RunningMean:
     """Average one file of normalised explanations; without the file, the mean of none."""
-    mean = RunningMean()
+    mean = _RunningMean()
     if not path.exists():
         return mean
     stored = read_arrays(path, ("maps", "image_ids"))
@@ -113,14 +113,14 @@ def _mean_of(path: Path, run: Run) -> RunningMean:
 
 def _write(
     experiment: Experiment,
-    running: RunningMean,
+    running: _RunningMean,
     run: Run,
     face: np.ndarray,
     expression: str,
     network: str | None = None,
     fold: str | None = None,
 ) -> None:
-    name = heatmap_name(expression, network, fold)
+    name = _heatmap_name(expression, network, fold)
     paths = {
         kind: heatmap_path(experiment.heatmaps_folder, expression, network, fold, kind=kind) for kind in KINDS
     }
@@ -137,7 +137,7 @@ def _write(
         run.omit(name, f"the heatmap is {heatmap.flat[0]:g} everywhere; its pictures are black")
     write_arrays(floats, {"heatmap": heatmap})
     write_image(paths["GRAY"], gray)
-    write_image(paths["COLORMAP_JET"], to_jet(gray))
+    write_image(paths["COLORMAP_JET"], _to_jet(gray))
     write_image(paths["THRESHOLD"], threshold_otsu(gray)[1].astype(np.uint8) * 255)
     write_image(
         paths["OVERLAY"], _to_overlay(gray, face, atlas().mask(experiment.mask_regions.get(expression, ())))

@@ -19,15 +19,15 @@ from ekman_expressions.core.files import read_arrays, read_csv, require, sha256
 from ekman_expressions.core.seeds import derive_seed
 from ekman_expressions.explainers import EXPLAINERS, superpixels
 from ekman_expressions.faces.synthetic import PHOTOMETRIC, PIXELS, TOTAL, read_layers
-from ekman_expressions.facespace.heatmaps import RunningMean
+from ekman_expressions.facespace.heatmaps import _RunningMean
 from ekman_expressions.facespace.masks import atlas, ekman_mask
 from ekman_expressions.facespace.warp import SHAPE, movement, normalise
 from ekman_expressions.measures.chance import centre_distance, centre_ellipse
 from ekman_expressions.measures.known_answers import (
+    _REFERENCES,
     CENTRE,
     ORACLE,
     READINGS,
-    REFERENCES,
     _iou_at_equal_area,
     _masks_against_movement,
     _summarise_localisation,
@@ -97,7 +97,7 @@ def causal_maps(experiment: Experiment) -> _CausalMaps:
     left out by name. `DataError` if no image could be used; other errors as of `prepared.known_faces`.
     """
     rows = _moving_faces(experiment)
-    means: dict[tuple[str, str], RunningMean] = {}
+    means: dict[tuple[str, str], _RunningMean] = {}
     omissions = []
     for row in tqdm(rows.itertuples(), desc="Averaging causal masks", unit="face", total=len(rows)):
         try:
@@ -108,7 +108,7 @@ def causal_maps(experiment: Experiment) -> _CausalMaps:
         except (DataError, MissingError) as error:
             omissions.append((row.image_id, str(error)))
             continue
-        means.setdefault((row.expression, row.subject), RunningMean()).add(layer)
+        means.setdefault((row.expression, row.subject), _RunningMean()).add(layer)
     if not means:
         reasons = "; ".join(f"{image_id}: {reason}" for image_id, reason in omissions[:5])
         raise DataError(
@@ -256,7 +256,7 @@ def known_answers(experiment: Experiment, run: Run) -> None:
         row = rows[image_id]
         about = (row.fold, image_id, row.subject, row.expression, row.expression, True, "baseline")
         faces += [(name, "none", *about, *scores.values()) for name, scores in scored]
-    references = REFERENCES[:2] if synthetic else REFERENCES[2:]
+    references = _REFERENCES[:2] if synthetic else _REFERENCES[2:]
     table = pd.DataFrame(faces, columns=[*_FACES, *references])
     tables = {
         "localisation_faces": table,
@@ -383,7 +383,7 @@ def localisation_table(table: pd.DataFrame) -> pd.DataFrame:
     order = sorted(
         dict.fromkeys(table[keys].itertuples(index=False, name=None)), key=lambda row: row[0] == "none"
     )
-    known = [name for name in REFERENCES if (table["reference"] == name).any()]
+    known = [name for name in _REFERENCES if (table["reference"] == name).any()]
     return wide.loc[order, [(cell, name) for name in known for cell in cells]]
 
 

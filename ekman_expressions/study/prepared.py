@@ -16,7 +16,7 @@ from ekman_expressions.faces.cropping import resize_face
 from ekman_expressions.faces.faces import Faces
 from ekman_expressions.faces.folders import check_ids
 from ekman_expressions.faces.landmarks import _landmark_error
-from ekman_expressions.facespace.heatmaps import RunningMean
+from ekman_expressions.facespace.heatmaps import _RunningMean
 from ekman_expressions.facespace.warp import SHAPE, normalise
 from ekman_expressions.study.experiment import Experiment
 
@@ -132,9 +132,9 @@ def read_landmarks(experiment: Experiment, image_id: str) -> np.ndarray:
     return points
 
 
-def mean_face(experiment: Experiment, image_ids: Iterable[str]) -> RunningMean:
+def mean_face(experiment: Experiment, image_ids: Iterable[str]) -> _RunningMean:
     """Average faces in face space, to lie under pictures; one that cannot be read is named by the steps that need it."""
-    mean = RunningMean()
+    mean = _RunningMean()
     for image_id in image_ids:
         with suppress(DataError, MissingError):
             face = read_faces(experiment, [image_id], SHAPE[1])[0]

@@ -18,7 +18,7 @@ from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import read_csv, sha256
 from ekman_expressions.facespace.masks import read_mask
 from ekman_expressions.measures.heatmap_set import _known_figures, read_heatmaps
-from ekman_expressions.measures.scores import AVERAGE, METRICS, score_heatmaps, summarise
+from ekman_expressions.measures.scores import AVERAGE, METRICS, _score_heatmaps, summarise
 from ekman_expressions.study.experiment import find_root
 
 _TOLERANCE = 5e-5
@@ -108,8 +108,8 @@ def verify(path: Path | str | None = None) -> _Report:
     networks = [name for name in dict.fromkeys(expected["network"]) if name != AVERAGE]
     masks = {expression: read_mask(folder / "GROUND_TRUTH", expression) for expression in EXPRESSIONS}
     models = [(network, fold) for network in networks for fold in _FOLDS]
-    by_fold = score_heatmaps(folder, tqdm(models, desc="Scoring", unit="model"), masks)
-    pooled = score_heatmaps(folder, [(network, None) for network in networks], masks)
+    by_fold = _score_heatmaps(folder, tqdm(models, desc="Scoring", unit="model"), masks)
+    pooled = _score_heatmaps(folder, [(network, None) for network in networks], masks)
     cells = _long(expected, "expected").merge(_long(summarise(by_fold), "obtained"), how="left", sort=False)
     cells["difference"] = cells["obtained"] - cells["expected"]
     # What cannot be read was an error above.

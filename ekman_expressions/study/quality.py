@@ -16,7 +16,7 @@ from ekman_expressions.core.errors import DataError, MissingError, ModelError
 from ekman_expressions.core.files import read_arrays, read_csv, require, write_arrays, write_csv
 from ekman_expressions.core.seeds import derive_seed, generator
 from ekman_expressions.explainers import EXPLAINERS, PerturbationRecord, lime, superpixels
-from ekman_expressions.facespace.heatmaps import RunningMean, to_uint8
+from ekman_expressions.facespace.heatmaps import _RunningMean, to_uint8
 from ekman_expressions.facespace.masks import atlas
 from ekman_expressions.facespace.warp import normalise
 from ekman_expressions.measures.quality import (
@@ -320,7 +320,7 @@ def _explained_again(
     rows = [EXPLAINERS[name] for name in compared(experiment)]
     names = [row.name for row in rows if row.records_of == "lime" or row.gradients]
     cells = product(names, experiment.expressions)
-    means: dict[_Cell, dict[str, RunningMean]] = {cell: {} for cell in cells}
+    means: dict[_Cell, dict[str, _RunningMean]] = {cell: {} for cell in cells}
     fits: list[tuple[str, float, float]] = []
     faces = _faces_again(experiment, network)
     copies: list[Model | None] = []
@@ -336,7 +336,7 @@ def _explained_again(
             continue
         fits += of_face
         for (name, way), found in maps.items():
-            means[name, row.expression].setdefault(way, RunningMean()).add(found)
+            means[name, row.expression].setdefault(way, _RunningMean()).add(found)
     untrained, heatmaps = [], {}
     for (name, expression), of_cell in means.items():
         if name == experiment.explanation.explainer:

@@ -12,7 +12,7 @@ from ekman_expressions.core.errors import MissingError
 from ekman_expressions.core.expressions import title
 from ekman_expressions.core.files import read_csv, require
 from ekman_expressions.facespace.masks import read_mask
-from ekman_expressions.measures.scores import AVERAGE, METRICS, layout, score_heatmaps, summarise
+from ekman_expressions.measures.scores import AVERAGE, METRICS, _score_heatmaps, layout, summarise
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.provenance import Run
 
@@ -48,8 +48,8 @@ def scores(experiment: Experiment, run: Run) -> None:
         expression: read_mask(experiment.masks_folder, expression) for expression in experiment.mask_regions
     }
     models = tqdm(experiment.pairs, desc="Scoring", unit="model")
-    by_fold = score_heatmaps(folder, models, masks, omit)
-    pooled = score_heatmaps(folder, [(name, None) for name in experiment.networks], masks, omit)
+    by_fold = _score_heatmaps(folder, models, masks, omit)
+    pooled = _score_heatmaps(folder, [(name, None) for name in experiment.networks], masks, omit)
     table = summarise(by_fold)
     tables = {"scores": table, "scores_pooled": summarise(pooled), "scores_by_fold": by_fold}
     for name, metrics in _LAYOUTS.items():

@@ -11,15 +11,15 @@ from ekman_expressions.core.files import read_arrays, read_csv, require
 from ekman_expressions.core.seeds import derive_seed
 from ekman_expressions.facespace import heatmaps
 from ekman_expressions.facespace.masks import read_mask
-from ekman_expressions.measures.heatmap_set import TABLES, HeatmapSet, assess, read_heatmaps
+from ekman_expressions.measures.heatmap_set import TABLES, _HeatmapSet, assess, read_heatmaps
 from ekman_expressions.measures.regions import _region_table, region_masses
 from ekman_expressions.measures.uncertainty import (
     _RELIABLE,
-    SUBJECT_RESAMPLES,
-    SubjectReplicates,
-    fold_of,
-    resample_counts,
-    resampled_scores,
+    _SUBJECT_RESAMPLES,
+    _fold_of,
+    _resample_counts,
+    _resampled_scores,
+    _SubjectReplicates,
     split_half,
 )
 from ekman_expressions.study.experiment import Experiment
@@ -33,7 +33,7 @@ _REGIONS = (
 """Some columns of ``regions.csv``; the ends of intervals stand beside ``share`` and ``density``."""
 
 
-def statistics(experiment: Experiment, run: Run, *, resamples: int = SUBJECT_RESAMPLES) -> None:
+def statistics(experiment: Experiment, run: Run, *, resamples: int = _SUBJECT_RESAMPLES) -> None:
     """Say what the scores of an experiment, of any explainer, are worth.
 
     Parameters
@@ -104,7 +104,9 @@ def read_regions(experiment: Experiment) -> pd.DataFrame:
     return read_csv(require(experiment.regions_folder / "regions.csv", "regions"), _REGIONS)
 
 
-def _over_subjects(experiment: Experiment, found: HeatmapSet, run: Run, resamples: int) -> SubjectReplicates:
+def _over_subjects(
+    experiment: Experiment, found: _HeatmapSet, run: Run, resamples: int
+) -> _SubjectReplicates:
     """Resample the subjects of each fold and score the heatmaps made of them, a file at a time."""
     manifest = read_manifest(experiment).set_index("image_id")
     shape = found.present.shape
@@ -113,11 +115,11 @@ def _over_subjects(experiment: Experiment, found: HeatmapSet, run: Run, resample
     bar = tqdm(total=np.prod(shape), desc="Resampling subjects", unit="heatmap")
     for f, fold in enumerate(experiment.folds):
         # The same draws for all trainings of a fold: they explain the same people.
-        subjects = np.unique(manifest["subject"][manifest["fold"] == fold_of(fold)].to_numpy(str))
+        subjects = np.unique(manifest["subject"][manifest["fold"] == _fold_of(fold)].to_numpy(str))
         if not subjects.size:
             continue
-        seed = derive_seed(experiment.seed, "subjects", fold_of(fold))
-        counts = resample_counts(subjects.size, resamples, seed=seed)
+        seed = derive_seed(experiment.seed, "subjects", _fold_of(fold))
+        counts = _resample_counts(subjects.size, resamples, seed=seed)
         seen: set[str] = set()
         for n, network in enumerate(experiment.networks):
             for e, expression in enumerate(found.expressions):
@@ -126,7 +128,7 @@ def _over_subjects(experiment: Experiment, found: HeatmapSet, run: Run, resample
                 if not people.size:
                     continue
                 codes = np.searchsorted(subjects, people)
-                drawn = resampled_scores(maps, codes, counts, found.masks[e], found.hull)
+                drawn = _resampled_scores(maps, codes, counts, found.masks[e], found.hull)
                 for name, values in drawn.items():
                     scores[name][:, n, f, e] = values
                 counted[n, f, e] = np.unique(codes).size
@@ -134,7 +136,7 @@ def _over_subjects(experiment: Experiment, found: HeatmapSet, run: Run, resample
                 seen.update(people)
         of_fold[f] = len(seen)
     bar.close()
-    return SubjectReplicates(scores, counted, of_fold, reliability)
+    return _SubjectReplicates(scores, counted, of_fold, reliability)
 
 
 def _explanations(
@@ -151,7 +153,7 @@ def _explanations(
         run.omit(path.stem, error)
         return none
     maps, image_ids = stored["maps"], pd.Index(stored["image_ids"])
-    of_fold = manifest.index[manifest["fold"] == fold_of(fold)]
+    of_fold = manifest.index[manifest["fold"] == _fold_of(fold)]
     usable = np.isfinite(maps).all(axis=(1, 2)) & image_ids.isin(of_fold)
     for image_id in image_ids[~usable]:
         run.omit(f"{path.stem} {image_id}", f"its explanation is not finite, or it is no face of {fold}")

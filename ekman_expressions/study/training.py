@@ -11,7 +11,7 @@ import pandas as pd
 
 from ekman_expressions.core.errors import DataError, MissingError, SettingsError
 from ekman_expressions.core.files import read_csv, read_json, require, sha256, write_csv, write_json
-from ekman_expressions.measures import fold_of
+from ekman_expressions.measures.uncertainty import _fold_of
 from ekman_expressions.study import prepared
 from ekman_expressions.study.execution import _run_tasks, _Task
 from ekman_expressions.study.experiment import Experiment
@@ -141,7 +141,7 @@ def split(experiment: Experiment, manifest: pd.DataFrame, fold: str) -> tuple[pd
         If there is none to train on.
     """
     # Sorted, so that the order of the manifest's rows changes nothing.
-    rows, fold = manifest.sort_values("image_id"), fold_of(fold)
+    rows, fold = manifest.sort_values("image_id"), _fold_of(fold)
     tested = rows["fold"] == fold
     if tested.all():
         raise DataError(

@@ -1,6 +1,8 @@
-"""The authors' released models: loaded, taken instead of training."""
+"""The authors' released models: fetched from a hub on this machine, loaded, taken instead of training."""
 
 import hashlib
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import keras2_files
 import numpy as np
@@ -14,6 +16,69 @@ from ekman_expressions.study import training
 from ekman_expressions.study.experiment import TrainingSettings
 from ekman_expressions.study.models import load_model
 from ekman_expressions.zoo import saving
+
+
+class Hub(BaseHTTPRequestHandler):
+    """As much of the Hugging Face hub as a download needs: files and their hashes."""
+
+    def _answer(self):
+        self.server.tokens.append(self.headers.get("Authorization"))
+        content = self.server.files.get(self.path.rpartition("/")[2], b"")
+        self.send_response(200 if content else 404)
+        self.send_header("X-Repo-Commit", "a" * 40)
+        self.send_header("ETag", f'"{self.server.hash or hashlib.sha256(content).hexdigest()}"')
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        return content
+
+    def do_HEAD(self):
+        self._answer()
+
+    def do_GET(self):
+        self.wfile.write(self._answer())
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    """A hub on this machine, empty at first, and an empty cache."""
+    from huggingface_hub import constants
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    server.files, server.hash, server.tokens = {}, None, []
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    address = f"http://127.0.0.1:{server.server_port}"
+    template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace(constants.ENDPOINT, address)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr(constants, "ENDPOINT", address)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_downloads_are_checked_and_failures_say_what_to_do(hub, monkeypatch):
+    from huggingface_hub import constants
+
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    hub.files["WeiNet_CV1_weights.h5"] = b"weights"
+    assert saving._download("WeiNet", "CV1").read_bytes() == b"weights"
+    # No token is sent, even if the user has one.
+    assert set(hub.tokens) == {None}
+    with pytest.raises(MissingError, match="WeiNet_CV2_weights.h5 could not be downloaded.*released_folder"):
+        saving._download("WeiNet", "CV2")
+    hub.files["WeiNet_CV3_weights.h5"], hub.hash = b"weights", hashlib.sha256(b"Weights").hexdigest()
+    with pytest.raises(ModelError, match="is damaged: its sha256 is not its name. Delete it"):
+        saving._download("WeiNet", "CV3")
+    # As with HF_HUB_OFFLINE=1; without a network, huggingface_hub first tries again for 23 seconds.
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(MissingError, match="could not be downloaded.*hf download"):
+        saving._download("WeiNet", "CV4")
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +114,15 @@ def test_released_models_are_loaded(weinet, tmp_path):
     np.testing.assert_allclose(model(images).numpy(), answers, atol=1e-5)
     with pytest.raises(ModelError, match=r"named probabilities.*\(262144, 7\).*\(262144, 6\)"):
         saving._load_released("WeiNet", path, classes=7)
+
+
+def test_training_downloads_what_no_folder_holds(weinet, hub, tmp_path):
+    content, images, answers = weinet
+    hub.files |= {f"WeiNet_{fold}_weights.h5": content for fold in saving._FOLDS}
+    experiment = _experiment(tmp_path)
+    assert run_steps(experiment, "training").done == 5
+    model = load_model(experiment, "WeiNet", "CV5").source
+    np.testing.assert_allclose(model(images).numpy(), answers, atol=1e-5)
 
 
 def test_training_takes_the_files_of_a_folder(weinet, tmp_path):

@@ -127,7 +127,7 @@ class TrainingSettings(_Part):
     """What the eight networks of Keras Applications start from: ``imagenet``, ``none`` (random). Or ``released``:
     nothing is trained, and all twelve networks are those that the study's authors released."""
     released_folder: str | None = None
-    """Where the authors' files ``<network>_CV<k>_weights.h5`` lie, for ``released``."""
+    """Where the authors' files ``<network>_CV<k>_weights.h5`` lie, for ``released``; None downloads them."""
     preprocessing: Literal["paper", "native"] = "paper"
     """``paper``: pixels / 255 for every network; ``native``: what each was pre-trained with."""
     batch_size: int = Field(128, ge=1)

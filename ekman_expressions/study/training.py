@@ -18,7 +18,7 @@ from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.provenance import Run
 from ekman_expressions.zoo import NETWORKS, saving, train
 from ekman_expressions.zoo.networks import _preprocessing_warning
-from ekman_expressions.zoo.saving import _ADVICE, _FOLDS, _file_name, _load_released
+from ekman_expressions.zoo.saving import _ADVICE, _FOLDS, _download, _file_name, _load_released
 from ekman_expressions.zoo.training import _HISTORY, _effort
 
 if TYPE_CHECKING:
@@ -229,22 +229,25 @@ def training_table(experiment: Experiment) -> pd.DataFrame:
 
 
 def _check_released(experiment: Experiment) -> None:
-    """Raise unless released models can stand for the trained ones: five folds, and all files there."""
+    """Raise unless released models can stand for the trained ones: five folds, and all files in the folder."""
     if experiment.folds != _FOLDS:
         raise SettingsError(
             f"The released models are of {len(_FOLDS)} folds, but faces.folds is {experiment.faces.folds}. "
             'Set faces.folds = 5, or another training.weights than "released".'
         )
+    if experiment.training.released_folder is None:
+        return
     files = [_released_file(experiment, *pair) for pair in experiment.pairs if pair[0] not in experiment.models]
     if missing := [file.name for file in files if not file.is_file()]:
         raise MissingError(
             f"{files[0].parent} (training.released_folder) lacks {len(missing)} of {len(files)} released files: "
-            f"{', '.join(missing)}. {_ADVICE} Or name fewer networks."
+            f"{', '.join(missing)}. {_ADVICE} Or leave the setting out to download them."
         )
 
 
 def _released_file(experiment: Experiment, network: str, fold: str) -> Path:
-    return Path(experiment.training.released_folder or "").expanduser() / _file_name(network, fold)
+    folder = experiment.training.released_folder
+    return _download(network, fold) if folder is None else Path(folder).expanduser() / _file_name(network, fold)
 
 
 def _beside(experiment: Experiment, network: str, fold: str, ending: str) -> Path:

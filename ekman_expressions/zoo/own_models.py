@@ -440,8 +440,9 @@ def _open_saved_model(name: str, own: OwnModel, folder: Path) -> tuple[Callable,
     if not (folder / "saved_model.pb").is_file():
         raise ModelError(
             f"{name}: {folder} is no model that can be read. Read are Keras files (.keras, .h5), ONNX files "
-            "(.onnx) and folders with a TensorFlow SavedModel (saved_model.pb). Anything else, such as a torch "
-            "file, is loaded by your own code, which is given as 'call'."
+            "(.onnx) and folders with a TensorFlow SavedModel (saved_model.pb). A torch file is loaded by "
+            "your own code: give its module to load_model, or to a settings file as call = 'my_code.py:module'; or export it to "
+            "ONNX by torch.onnx.export."
         )
     try:
         loaded = tf.saved_model.load(folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import shutil
 import sys
 import tempfile
@@ -24,7 +25,7 @@ from ekman_expressions.core.errors import (
     ModelError,
     check_option,
 )
-from ekman_expressions.core.files import atomic_path
+from ekman_expressions.core.files import atomic_path, sha256
 from ekman_expressions.core.startup import start_tensorflow
 from ekman_expressions.zoo.networks import NETWORKS
 
@@ -173,6 +174,17 @@ _UNUSED = {
     "SpatialDropout2D": ("noise_shape", "trainable"),
 }
 
+# Operations on tensors that have a layer: for two tensors, and scale and offset of one with a number.
+_OPERATIONS = {
+    "__operators__.add": ("Add", lambda y: (1, y)),
+    "math.add": ("Add", lambda y: (1, y)),
+    "nn.bias_add": (None, lambda y: (1, y)),
+    "math.subtract": ("Subtract", lambda y: (1, -y)),
+    "math.multiply": ("Multiply", lambda y: (y, 0)),
+    "math.truediv": (None, lambda y: (1 / y, 0)),
+}
+
+
 def _as_keras_3(config: Any) -> Any:
     """Turn the configuration of a Keras 2 model into one that Keras 3 reads."""
     if isinstance(config, list):
@@ -197,7 +209,8 @@ def _as_keras_3(config: Any) -> Any:
     if "module" in config and kind in ("Functional", "Model", "Sequential"):
         config["module"] = f"keras.src.models.{kind.lower()}"
     if kind in ("TFOpLambda", "SlicingOpLambda"):
-        raise ValueError(f"Keras 3 has no layer for the operation {inner.get('function', kind)!r} on tensors.")
+        _as_layer(config)
+        inner = config["config"]
     # A model inside a model counts its own graph as its first call in Keras 2.
     models = [layer["config"]["name"] for layer in inner.get("layers", ()) if "layers" in layer["config"]]
     calls = _calls(inner)
@@ -214,6 +227,25 @@ def _as_keras_3(config: Any) -> Any:
         if isinstance(named.get("name"), str):
             named["name"] = named["name"].replace("/", "_")
     return config
+
+
+def _as_layer(config: dict) -> None:
+    """Make a layer of an operation on tensors, such as ``x / 127.5`` or ``x + y``, where one does the same."""
+    name = config["config"].get("function", config["class_name"])
+    layer, scaling = _OPERATIONS.get(name, (None, None))
+    ((first, *place, more),) = config["inbound_nodes"]
+    other, options, nodes = more.get("y", more.get("bias")), {}, [[first, *place, {}]]
+    if isinstance(other, list) and isinstance(other[0], str):
+        nodes.append([*other, {}])
+    elif scaling and other is not None:
+        scale, offset = (np.asarray(value).tolist() for value in scaling(np.float64(other)))
+        layer, options = "Rescaling", {"scale": scale, "offset": offset}
+    if not layer or first == "_CONSTANT_VALUE":
+        raise ValueError(f"Keras 3 has no layer for the operation {name!r} on tensors.")
+    config |= {"class_name": layer, "inbound_nodes": [nodes], "registered_name": None}
+    config["config"] = {key: config["config"][key] for key in ("name", "dtype")} | options
+    if "module" in config:
+        config["module"] = "keras.layers"
 
 
 def _calls(graph: dict) -> list[list]:
@@ -291,8 +323,8 @@ REPOSITORY = "Xavi3398/ekman_expressions"
 """The authors' repository on the Hugging Face hub."""
 
 _ADVICE = (
-    f"Fetch the files with 'hf download {REPOSITORY} --local-dir released', of the package huggingface_hub, and set "
-    'training.released_folder = "released".'
+    f"Or fetch the files elsewhere with 'hf download {REPOSITORY} --local-dir released', of the package "
+    'huggingface_hub, and set training.released_folder = "released".'
 )
 
 _FOLDS = tuple(f"CV{number}" for number in range(1, 6))
@@ -304,6 +336,32 @@ def _file_name(network: str, fold: str) -> str:
     check_option(network, "network", NETWORKS)
     check_option(fold, "fold", _FOLDS)
     return f"{network}_{fold}_weights.h5"
+
+
+def _download(network: str, fold: str) -> Path:
+    """Fetch a released file from the hub, unless it is in the cache of `huggingface_hub`, and check its SHA-256.
+
+    `MissingError` without that package or the hub; `ModelError` if the file is damaged.
+    """
+    name = _file_name(network, fold)
+    try:
+        from huggingface_hub import hf_hub_download
+    except ImportError as error:
+        raise MissingError(
+            f"To download {name}: pip install 'ekman_expressions[released]'. {_ADVICE}"
+        ) from error
+    try:
+        # The repository is public: no token of the user's is sent.
+        path = Path(hf_hub_download(REPOSITORY, name, token=False))
+    except Exception as error:
+        # No network, a proxy's answer, a full disk: what is raised depends on the library below.
+        reason = " ".join(str(error).split())[:500]
+        raise MissingError(f"{name} could not be downloaded ({reason}). {_ADVICE}") from error
+    # In the cache, a big file is called as its SHA-256.
+    content = path.resolve()
+    if re.fullmatch("[0-9a-f]{64}", content.name) and sha256(content) != content.name:
+        raise ModelError(f"{content} is damaged: its sha256 is not its name. Delete it to download it again.")
+    return path
 
 
 def _load_released(

@@ -185,14 +185,14 @@ def test_models_that_answer_nonsense_are_left_out_by_name(experiment):
 
     layers = [keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(7, activation="softmax")]
     _save(experiment, "WeiNet", "CV1", layers)
-    with pytest.raises(ModelError, match=r"WeiNet_CV1 must predict 6 probabilities.*\(12, 7\)"):
+    with pytest.raises(ModelError, match="WeiNet_CV1 must predict 6 classes.*Received: 7"):
         evaluation._predict_model(experiment, "WeiNet", "CV1", Run())
     nan = keras.layers.Dense(6, kernel_initializer=keras.initializers.Constant(np.nan))
     _save(experiment, "WeiNet", "CV1", [keras.layers.GlobalAveragePooling2D(), nan])
     run = run_steps(experiment, "evaluation")
     assert run.done == 1
     assert [entry["item"] for entry in run.omissions] == ["WeiNet_CV1"]
-    assert "NaN or infinity for 12 of 12 images" in run.omissions[0]["reason"]
+    assert "NaN or infinity for 12 of 12 samples" in run.omissions[0]["reason"]
     assert set(evaluation.read_predictions(experiment)["fold"]) == {"CV2"}
     assert read_json(experiment.evaluation_folder / "run.json")["omissions"] == run.omissions
 

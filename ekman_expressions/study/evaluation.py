@@ -72,20 +72,11 @@ def evaluation(experiment: Experiment, run: Run) -> None:
     run.write(experiment.evaluation_folder, tables)
 
 
-def _predict_model(
-    experiment: Experiment,
-    network: str,
-    fold: str,
-    run: Run,
-) -> pd.DataFrame:
+def _predict_model(experiment: Experiment, network: str, fold: str, run: Run) -> pd.DataFrame:
     """Query one model about the faces of its test fold: the table of `_columns`, sorted by image. For models
     of one's own, `OwnModel.extra` decides what is predicted.
     """
     model = models.load_model(experiment, network, fold)
-    for note in getattr(model, "notes", ()):
-        run.note(f"{network}_{fold}: {note}")
-    # As many faces at a time as in a batch of the training.
-    predict = getattr(model.source, "predict_on_batch", model.predict)
     manifest = prepared.read_manifest(experiment)
     rows = manifest[manifest["fold"] == _fold_of(fold)].sort_values("image_id")
     size, found, readable = experiment.training.batch_size, [], []
@@ -98,7 +89,9 @@ def _predict_model(
             except (DataError, MissingError) as error:
                 run.omit(f"{network}_{fold} {image_id}", error)
         if faces:
-            found.append(np.asarray(predict(np.concatenate(faces))))
+            found.append(model.predict(np.concatenate(faces)))
+    for note in model.notes:
+        run.note(f"{network}_{fold}: {note}")
     if not readable:
         raise ModelError(f"{network}_{fold} cannot be evaluated: none of its {len(rows)} faces can be read.")
     rows, probabilities = rows[rows["image_id"].isin(readable)], np.concatenate(found)
@@ -106,7 +99,6 @@ def _predict_model(
         own = experiment.models[network]
         predicted, probabilities = _predicted_expressions(probabilities, f"{network}_{fold}", own)
     else:
-        _check(probabilities, f"{network}_{fold}", experiment.expressions)
         predicted = np.array(experiment.expressions)[probabilities.argmax(axis=1)]
     table = rows[["image_id", "expression"]].assign(network=network, fold=fold, predicted=predicted)
     columns = _columns(experiment)
@@ -209,22 +201,6 @@ def confusion_matrices(table: pd.DataFrame, expressions: tuple[str, ...]) -> dic
         classes = [name for name in (*expressions, none_of(expressions)) if name in counts]
         matrices[network] = counts.loc[list(expressions), classes].to_numpy()
     return matrices
-
-
-def _check(probabilities: np.ndarray, model: str, expressions: tuple[str, ...]) -> None:
-    """Raise `ModelError` unless a model's predictions are (N, C) and finite."""
-    classes = len(expressions)
-    if probabilities.ndim != 2 or probabilities.shape[1] != classes:
-        raise ModelError(
-            f"{model} must predict {classes} probabilities per image, but predicted an array of shape "
-            f"{probabilities.shape}. Use a model with {classes} classes: {', '.join(expressions)}."
-        )
-    wrong = int((~np.isfinite(probabilities)).any(axis=1).sum())
-    if wrong:
-        raise ModelError(
-            f"{model} predicted NaN or infinity for {wrong} of {len(probabilities)} images. "
-            "Delete it and train it again, at a lower learning rate."
-        )
 
 
 def _evaluated(experiment: Experiment) -> Path:

@@ -18,12 +18,13 @@ from ekman_expressions.measures.uncertainty import _fold_of
 from ekman_expressions.study import models, prepared
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.provenance import Run, _finished_entry
-from ekman_expressions.zoo.model import Model
+from ekman_expressions.zoo.model import GROUP, Model
 from ekman_expressions.zoo.own_models import _predicted_expressions
 
 SCORES = ("accuracy", "macro_precision", "macro_recall", "macro_f1")
 _PREDICTIONS = ("network", "fold", "image_id", "expression", "predicted")
 _EXPLAINED = ("network", "fold", "expression", "image_id")
+_CHUNK = 4 * GROUP
 _TEXTS = {name: str for name in ("network", "fold", "image_id", "expression", "predicted")}
 
 
@@ -36,7 +37,8 @@ def evaluation(experiment: Experiment, run: Run) -> None:
     """Query each model about the faces of its test fold, and choose the faces to explain.
 
     Writes ``predictions/<network>_<fold>.csv`` as each model is done, then ``predictions.csv`` (all of
-    them), ``accuracy_by_fold.csv``, ``accuracy.csv`` (means over folds), ``confusion.csv`` and ``explained.csv``. Models that were not trained, cannot be loaded or
+    them), ``accuracy_by_fold.csv``, ``accuracy.csv`` (means over folds), ``confusion.csv`` and
+    ``explained.csv``. Models that were not trained, cannot be loaded or
     predict no probabilities are left out; `ModelError` if none remains.
     """
     for remark in models._own_notes(experiment):
@@ -79,10 +81,10 @@ def _predict_model(experiment: Experiment, network: str, fold: str, run: Run) ->
     model = models.load_model(experiment, network, fold)
     manifest = prepared.read_manifest(experiment)
     rows = manifest[manifest["fold"] == _fold_of(fold)].sort_values("image_id")
-    size, found, readable = experiment.training.batch_size, [], []
-    for start in range(0, len(rows), size):
+    found, readable = [], []
+    for start in range(0, len(rows), _CHUNK):
         faces = []
-        for image_id in rows["image_id"].iloc[start : start + size]:
+        for image_id in rows["image_id"].iloc[start : start + _CHUNK]:
             try:
                 faces.append(prepared.read_faces(experiment, [image_id], experiment.side(network)))
                 readable.append(image_id)
@@ -117,9 +119,9 @@ def _note_neutrals(
     experiment: Experiment, model: Model, network: str, image_ids: list[str], run: Run
 ) -> None:
     """Note persons' neutral faces that a model, which knows the class, does not take for neutral."""
-    strange, size = [], experiment.training.batch_size
-    for start in range(0, len(image_ids), size):
-        ids = image_ids[start : start + size]
+    strange = []
+    for start in range(0, len(image_ids), _CHUNK):
+        ids = image_ids[start : start + _CHUNK]
         try:
             found = model.predict(prepared.read_faces(experiment, ids, experiment.side(network)))
         except (DataError, MissingError) as error:

@@ -239,14 +239,19 @@ def _start(name: str) -> tuple[Any, Any]:
     if name.startswith("local"):
         _require_main_guard()
         # A worker that dies takes a try from its task, as an exception does.
-        dask.config.set({"distributed.scheduler.allowed-failures": _TRIES - 1})
+        # This process shows one bar for all; tqdm reads the variable when it is imported, which a worker does before
+        # it gets what LocalCluster's `env` holds.
+        dask.config.set(
+            {
+                "distributed.scheduler.allowed-failures": _TRIES - 1,
+                "distributed.nanny.pre-spawn-environ.TQDM_DISABLE": "1",
+            }
+        )
         cluster = LocalCluster(
             n_workers=int(name.partition(":")[2] or os.cpu_count() or 1),
             threads_per_worker=1,
             processes=True,
             dashboard_address="127.0.0.1:0",
-            # Read when tqdm is imported, so not to be set later: this process shows one bar for all.
-            env={"TQDM_DISABLE": "1"},
         )
     try:
         client = Client(cluster or name, timeout=30)

@@ -226,7 +226,6 @@ def read_arrays(path: Path, names: tuple[str, ...] = ()) -> dict[str, np.ndarray
         raise DataError(f"{path} is damaged ({reason}). Delete it and run its step again.") from error
 
 
-_TIFF = (b"II*\0", b"MM\0*")
 _ONE_AT_A_TIME = threading.Lock()
 _ORIENTATION = 0x0112  # number of an EXIF tag, and of a TIFF tag
 
@@ -234,7 +233,7 @@ _ORIENTATION = 0x0112  # number of an EXIF tag, and of a TIFF tag
 def decode_image(data: bytes, *, gray: bool = False) -> np.ndarray:
     """Decode an image file's bytes to 8-bit RGB (H, W, 3), or (H, W) when `gray`, upright.
 
-    - 16-bit values are divided by 257 and rounded. Numbers of 32 bits and floats count as parts
+    - 16-bit values are divided by 257 and rounded. Gray values of 32 bits and floats count as parts
       of 1, 255 or 65535, the first of these that none of them exceeds.
     - CMYK is converted by complement (profiles are not used); JPEG files hold it inverted.
     - What is transparent is laid on black.
@@ -291,47 +290,29 @@ def _quiet() -> Iterator[None]:
 
 def _decoded(data: bytes) -> Image.Image:
     """Return the first image in a file, upright, with 8 bits per channel."""
-    try:
-        with _quiet():
-            image = Image.open(io.BytesIO(data))
-    except UnidentifiedImageError:
-        # Pillow knows no colours of 32 bits, and no floats of 16 or 64.
-        if data[:4] not in _TIFF:
-            raise
-        return _read_tiff(data)
+    with _quiet():
+        image = Image.open(io.BytesIO(data))
+        tags = image.tag_v2 if image.format == "TIFF" else {}
+        # Pillow turns TIFF files itself as it loads them.
+        noted, depths = tags.get(_ORIENTATION), tags.get(258, (8,))
     with image:
         # All of it first, since other readers give back what they can of a file that is cut off.
         # What takes time is left to all threads at once.
         image.load()
         with _quiet():
             orientation = image.getexif().get(_ORIENTATION)
-            depths = image.tag_v2.get(258, (8,)) if image.format == "TIFF" else (8,)
         if image.mode.startswith(("I", "F")):
             return _upright(np.asarray(image), orientation)
         # Of colours with 16 bits Pillow keeps the upper half of each number.
         if max(depths) == 16:
-            return _read_tiff(data)
+            import tifffile
+
+            with _quiet():
+                return _upright(tifffile.imread(io.BytesIO(data), key=0), noted)
         if image.format == "PNG" and data[24] == 16:
             return _upright(_read_png(data), orientation)
         with _quiet() if orientation else nullcontext():
             return ImageOps.exif_transpose(image)
-
-
-def _read_tiff(data: bytes) -> Image.Image:
-    from tifffile import TiffFile
-
-    with _quiet(), TiffFile(io.BytesIO(data)) as file:
-        page = file.pages.first
-        if page.imagewidth * page.imagelength > (Image.MAX_IMAGE_PIXELS or np.inf):
-            pixels = page.imagewidth * page.imagelength
-            raise Image.DecompressionBombError(
-                f"Image size ({pixels} pixels) exceeds limit of {Image.MAX_IMAGE_PIXELS} pixels."
-            )
-        values = page.asarray()
-        if page.axes.startswith("S"):
-            values = np.moveaxis(values, 0, -1)  # one plane after the other
-        tag = page.tags.get(_ORIENTATION)
-    return _upright(values, tag and int(tag.value))
 
 
 def _read_png(data: bytes) -> np.ndarray:

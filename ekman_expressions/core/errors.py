@@ -92,10 +92,6 @@ class Settings(BaseModel):
         """Return the same settings but for `changes`, checked."""
         return type(self)(**{name: getattr(self, name) for name in type(self).model_fields} | changes)
 
-    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """Return `replace` of `update`, since pydantic's own would not check it."""
-        return self.replace(**update or {})
-
     @classmethod
     def _worded(cls, fault: Mapping[str, Any]) -> str:
         """Say what is wrong with one value: its key, what is allowed, what was received."""

@@ -68,18 +68,18 @@ def test_explanations_and_face_space(study):
     assert np.array_equal(read.weights, one.weights) and read.model == "WeiNet_CV1"
 
 
-def test_what_is_to_be_known_of_explanations_is_noted_with_the_names_of_faces(study):
+def test_what_is_to_be_known_of_explanations_is_noted_with_the_number_of_faces(study):
     """Also when they were there before: too few samples for R², attributions that are not complete."""
     for _ in range(2):
         run = run_steps(study, "explanations")
         (note,) = [note for note in run.notes if note.startswith("WeiNet_CV1")]
-        assert "fewer than 6 samples per superpixel" in note and "(6 of 6 faces: face_CV1_0, face_CV1_1, " in note
+        assert "fewer than 6 samples per superpixel" in note and "(all 6 faces)" in note
         unfinished(study.records_folder)
     options = {"integrated_gradients": {"tolerance": 0.0, "steps": 256}}
     never = changed(study, explainer="integrated_gradients", options=options)
     run = run_steps(never, "explanations", "facespace")
     (note,) = [note for note in run.notes if note.startswith("WeiNet_CV2")]
-    assert "within 0% after 256 steps (6 of 6 faces: face_CV2_0, face_CV2_1, " in note
+    assert "within 0% after 256 steps (all 6 faces)" in note
     table = read_explanations(never)
     assert (table["passes"] == 257).all() and (table["completeness"] > 0).all()
     assert table[["r2", "r2_unseen"]].isna().all(axis=None)

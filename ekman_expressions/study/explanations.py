@@ -33,7 +33,7 @@ from ekman_expressions.zoo.model import Model
 _TASKS_PER_WORKER = 4
 """With so many tasks for each worker, none waits long for the last one."""
 
-_NAMED = 20
+_NAMED = 5
 """So many faces are named in a note; the table of explanations has all."""
 
 
@@ -135,8 +135,8 @@ def _explain_model(experiment: Experiment, network: str, fold: str, rows: pd.Dat
         run.note(f"{name}: {note}")
     for note, ids in notes.items():
         if note:
-            names = ", ".join(ids[:_NAMED]) + (", ..." if len(ids) > _NAMED else "")
-            run.note(f"{name}: {note} ({len(ids)} of {len(rows)} faces: {names})")
+            names = f"{len(ids)} of {len(rows)} faces: {', '.join(ids[:_NAMED])}{', ...' * (len(ids) > _NAMED)}"
+            run.note(f"{name}: {note} ({names if len(ids) < len(rows) else f'all {len(ids)} faces'})")
     return run
 
 

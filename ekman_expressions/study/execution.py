@@ -99,9 +99,11 @@ def _run_tasks(tasks: Sequence[_Task], run: Run, *, desc: str, unit: str, own_ba
     """
     serial = scheduler() == "serial"
     total, outcomes = sum(task.weight for task in tasks), {}
+    # Not `disable=False`, which would have the last word over the command line's -q.
+    hidden = {"disable": True} if own_bars and serial else {}
     with (
         closing(_serially(tasks) if serial else _on_cluster(tasks)) as ended,
-        tqdm(total=total, desc=desc, unit=unit, disable=own_bars and serial or None) as bar,
+        tqdm(total=total, desc=desc, unit=unit, **hidden) as bar,
     ):
         for number, outcome in ended:
             if isinstance(outcome, Exception) and not isinstance(outcome, _OF_ITS_OWN):

@@ -88,6 +88,16 @@ def test_functions_that_return_several_arrays_or_none(wrap, kind):
         load(lambda x: wrap(function(MATRIX)(x)))
 
 
+@pytest.mark.parametrize("content", [b"", b"<!DOCTYPE html>", b"version https://git-lfs.github.com/spec/v1"])
+@pytest.mark.parametrize("suffix", [".keras", ".h5", ".onnx"])
+def test_what_a_failed_download_left_in_place_of_a_model(tmp_path, suffix, content):
+    if suffix == ".onnx":
+        pytest.importorskip("onnxruntime")
+    (tmp_path / f"net{suffix}").write_bytes(content)
+    with pytest.raises(ModelError, match=f"has {len(content)} bytes and begins with .*Git LFS.*Download"):
+        load(tmp_path / f"net{suffix}")
+
+
 def test_classes_in_one_text_and_a_path_in_the_home_folder(tmp_path, monkeypatch):
     with pytest.raises(SettingsError, match="'classes' must be a list of names, but got 'anger, sad'"):
         load(function(MATRIX), classes="anger, sad")

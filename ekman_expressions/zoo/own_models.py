@@ -411,7 +411,19 @@ def _check_single(what: str, inputs: Iterable[str], outputs: Iterable[str]) -> N
         )
 
 
+def _check_download(name: str, path: Path) -> None:
+    """Raise where a download that failed left nothing, a web page or a pointer of Git LFS in place of a model."""
+    with open(path, "rb") as file:
+        first = file.read(40)
+    if not first or first.startswith((b"<", b"version https://git-lfs")):
+        raise ModelError(
+            f"{name}: {path} is no model: it has {path.stat().st_size} bytes and begins with {first!r}, as a web page or a "
+            "pointer of Git LFS does. Download or copy it again."
+        )
+
+
 def _open_keras(name: str, path: Path) -> Any:
+    _check_download(name, path)
     try:
         return saving.load(path)
     except ModelError as error:
@@ -484,6 +496,7 @@ def _open_onnx(name: str, own: OwnModel, path: Path) -> tuple[Callable, int]:
             f"{name} is an ONNX file, and onnxruntime is not installed: "
             "pip install 'ekman_expressions[onnx]'."
         ) from error
+    _check_download(name, path)
     found = onnxruntime.get_available_providers()
     wanted = [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in found]
     try:

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -43,7 +45,7 @@ def die(folder: Path, name: str) -> Run:
 
 def threads(folder: Path, name: str) -> Run:
     run = Run()
-    run.note(f"{os.environ.get('TF_NUM_INTRAOP_THREADS')} {os.environ.get('TQDM_DISABLE')}")
+    run.note(str(os.environ.get("TF_NUM_INTRAOP_THREADS")))
     time.sleep(0.2)
     return run
 
@@ -122,9 +124,31 @@ def test_a_task_that_kills_its_workers_is_left_out(cluster, tmp_path):
     assert _tries(tmp_path, "deadly") == 3
 
 
-def test_workers_share_the_cores_and_show_no_bars(cluster, tmp_path):
+def test_workers_share_the_cores(cluster, tmp_path):
     share = max(1, (os.cpu_count() or 1) // 2)
-    assert set(_run(*((f"t{n}", threads, tmp_path, "t") for n in range(4))).notes) == {f"{share} 1"}
+    assert set(_run(*((f"t{n}", threads, tmp_path, "t") for n in range(4))).notes) == {str(share)}
+
+
+def test_one_bar_for_all_workers_is_drawn_where_there_is_no_terminal_too(tmp_path):
+    """As in a notebook's kernel; the script loads tqdm first, and so do the workers, which load it again."""
+    pytest.importorskip("distributed")
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from tqdm import tqdm\n"
+        "from ekman_expressions.study.execution import _run_tasks, _Task, using\n"
+        "from ekman_expressions.study.provenance import Run\n"
+        "def work(n):\n"
+        "    list(tqdm(range(n), desc='of a worker'))\n"
+        "    return Run()\n"
+        "if __name__ == '__main__':\n"
+        "    with using('local:2'):\n"
+        "        tasks = [_Task(name=str(n), function=work, arguments=(n,)) for n in (2, 3)]\n"
+        "        _run_tasks(tasks, Run(), desc='of all', unit='task', own_bars=True)\n"
+    )
+    # Dask leaves the variable in the process that started workers: here, by the tests before.
+    environment = {name: value for name, value in os.environ.items() if name != "TQDM_DISABLE"}
+    found = subprocess.run([sys.executable, script], capture_output=True, text=True, env=environment)
+    assert found.returncode == 0 and "of all: 100%" in found.stderr and "of a worker" not in found.stderr
 
 
 def test_the_choice_of_a_scheduler(monkeypatch):

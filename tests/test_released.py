@@ -116,6 +116,12 @@ def test_released_models_are_loaded(weinet, tmp_path):
         saving._load_released("WeiNet", path, classes=7)
 
 
+def test_training_stops_at_the_first_file_that_cannot_be_downloaded(hub, tmp_path):
+    with pytest.raises(MissingError, match="WeiNet_CV1_weights.h5 could not be downloaded.*released_folder"):
+        run_steps(_experiment(tmp_path), "training")
+    assert hub.tokens and not list(tmp_path.rglob("*.keras"))
+
+
 def test_training_downloads_what_no_folder_holds(weinet, hub, tmp_path):
     content, images, answers = weinet
     hub.files |= {f"WeiNet_{fold}_weights.h5": content for fold in saving._FOLDS}

@@ -235,9 +235,13 @@ def _check_released(experiment: Experiment) -> None:
             f"The released models are of {len(_FOLDS)} folds, but faces.folds is {experiment.faces.folds}. "
             'Set faces.folds = 5, or another training.weights than "released".'
         )
+    pairs = [pair for pair in experiment.pairs if pair[0] not in experiment.models]
     if experiment.training.released_folder is None:
+        # Without a network, huggingface_hub tries for half a minute: once, not for each of 60 files.
+        for pair in pairs[:1]:
+            _download(*pair)
         return
-    files = [_released_file(experiment, *pair) for pair in experiment.pairs if pair[0] not in experiment.models]
+    files = [_released_file(experiment, *pair) for pair in pairs]
     if missing := [file.name for file in files if not file.is_file()]:
         raise MissingError(
             f"{files[0].parent} (training.released_folder) lacks {len(missing)} of {len(files)} released files: "

@@ -17,10 +17,9 @@ from ekman_expressions.core.seeds import generator
 from ekman_expressions.facespace.heatmaps import to_uint8
 from ekman_expressions.facespace.masks import atlas, ekman_mask
 from ekman_expressions.facespace.warp import SHAPE
-from ekman_expressions.measures.chance import relabelling_test
 from ekman_expressions.measures.heatmap_set import _HeatmapSet, assess
 from ekman_expressions.measures.scores import _iou_table, mask_scores
-from ekman_expressions.measures.uncertainty import _resample_counts, _resampled_scores
+from ekman_expressions.measures.uncertainty import _resample_counts, _resampled_scores, relabelling_test
 
 
 def made_heatmaps(networks: int, folds: int) -> _HeatmapSet:

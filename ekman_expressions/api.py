@@ -21,7 +21,6 @@ from ekman_expressions.explainers import EXPLAINERS, Explanation
 from ekman_expressions.explainers.explanation import _needs_neutral
 from ekman_expressions.faces import Faces
 from ekman_expressions.facespace import SHAPE, atlas, ekman_mask, normalise, threshold_otsu, to_uint8
-from ekman_expressions.measures.chance import centre_distance, centre_ellipse, random_pixels
 from ekman_expressions.measures.quality import cross_validated_r2
 from ekman_expressions.measures.regions import region_masses
 from ekman_expressions.measures.scores import METRICS, auc, mask_scores
@@ -30,6 +29,9 @@ from ekman_expressions.measures.uncertainty import (
     _interval_of,
     _resample_counts,
     _resampled_scores,
+    centre_distance,
+    centre_ellipse,
+    random_pixels,
     split_half,
 )
 from ekman_expressions.zoo import Model, as_model

@@ -12,7 +12,7 @@ import ekman_expressions as ee
 from ekman_expressions.core.errors import DataError, SettingsError
 from ekman_expressions.faces import synthetic
 from ekman_expressions.facespace import SHAPE
-from ekman_expressions.measures.chance import random_pixels
+from ekman_expressions.measures.uncertainty import random_pixels
 
 
 def mouth_reader(images):

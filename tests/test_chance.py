@@ -14,7 +14,9 @@ from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.seeds import generator
 from ekman_expressions.facespace.masks import atlas, ekman_mask
 from ekman_expressions.facespace.warp import SHAPE
-from ekman_expressions.measures.chance import (
+from ekman_expressions.measures.heatmap_set import _cells, _HeatmapSet, read_heatmaps
+from ekman_expressions.measures.scores import _iou_table
+from ekman_expressions.measures.uncertainty import (
     _max_statistic,
     _region_null,
     centre_distance,
@@ -22,8 +24,6 @@ from ekman_expressions.measures.chance import (
     random_pixels,
     relabelling_test,
 )
-from ekman_expressions.measures.heatmap_set import _cells, _HeatmapSet, read_heatmaps
-from ekman_expressions.measures.scores import _iou_table
 
 EKMAN = np.array([ekman_mask(name) for name in EXPRESSIONS])
 MARKED = generator(5).random((2, 2, 3, 9, 8)) < 0.3

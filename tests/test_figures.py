@@ -25,6 +25,7 @@ from ekman_expressions.zoo import NETWORKS
 
 FOLDS = [f"CV{number}" for number in range(1, 6)]
 KINDS = figures.network_kinds(NETWORKS, "imagenet")
+COLOURS = {"pre-trained": "#0072B2", "from scratch": "#D55E00", "own model": "#009E73"}
 RNG = np.random.default_rng(0)
 SHAPE = (275, 224)
 POINTS = TEMPLATE[:68] / SHAPE[::-1]
@@ -323,7 +324,7 @@ def test_bars_are_the_sorted_means_and_points_the_folds():
     # Top to bottom, best first.
     assert axes.yaxis_inverted() and np.all(np.diff([bar.get_y() for bar in _bars(axes)]) > 0)
     for name, bar in zip(means.index, _bars(axes), strict=True):
-        assert bar.get_facecolor()[:3] == to_rgba(figures.GROUP_COLOURS[KINDS[name]])[:3]
+        assert bar.get_facecolor()[:3] == to_rgba(COLOURS[KINDS[name]])[:3]
     points = [line for line in axes.lines if line.get_marker() == "o"]
     for name, line in zip(means.index, points, strict=True):
         assert sorted(line.get_xdata()) == sorted(table.loc[table["network"] == name, "iou"])
@@ -364,7 +365,7 @@ def test_tree_shows_leaves_in_order_with_their_heights():
     names = [label.get_text() for label in axes.get_yticklabels()]
     assert names == ["WeiNet", "VGG16", "VGG19"]
     assert [label.get_color() for label in axes.get_yticklabels()] == [
-        figures.GROUP_COLOURS[groups[name]] for name in names
+        COLOURS[groups[name]] for name in names
     ]
     assert sorted(max(line.get_xdata()) for line in axes.lines) == [0.2, 0.8]
     axes = figures.dendrogram(linkage, ["VGG16", "WeiNet", "VGG19"], support=[0.456, 1]).axes[0]

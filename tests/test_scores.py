@@ -14,7 +14,6 @@ from sklearn import metrics
 from ekman_expressions.core.errors import DataError
 from ekman_expressions.core.seeds import generator
 from ekman_expressions.facespace.heatmaps import threshold_otsu
-from ekman_expressions.measures.chance import relabelling_test
 from ekman_expressions.measures.scores import (
     _THRESHOLDS,
     METRICS,
@@ -28,6 +27,7 @@ from ekman_expressions.measures.scores import (
     scores_at_otsu,
     summarise,
 )
+from ekman_expressions.measures.uncertainty import relabelling_test
 
 HEATMAP = np.array([[9, 7, 1], [8, 2, 0], [3, 6, 0]], np.uint8)
 MASK = np.array([[1, 0, 0], [0, 1, 0], [0, 1, 0]], bool)

@@ -26,9 +26,9 @@ from ekman_expressions.facespace import heatmaps, masks, warp
 from ekman_expressions.figures import _style as style
 from ekman_expressions.figures import faces, walls
 from ekman_expressions.measures import trees
-from ekman_expressions.measures.chance import centre_ellipse
 from ekman_expressions.measures.heatmap_set import assess, read_heatmaps
 from ekman_expressions.measures.scores import AVERAGE
+from ekman_expressions.measures.uncertainty import centre_ellipse
 from ekman_expressions.study import evaluation, explanations, known_answers, prepared, published
 from ekman_expressions.study.experiment import presets
 from ekman_expressions.study.explainers import read_table

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from ekman_expressions.core.errors import DataError
 from ekman_expressions.figures import _style as style
-from ekman_expressions.figures import matrices
+from ekman_expressions.figures import tables
 from ekman_expressions.measures.trees import _as_distances
 from ekman_expressions.measures.uncertainty import _mean_known
 
@@ -132,11 +132,11 @@ def two_studies(
     left.set(title="Order by IoU", xlabel=notes[0])
     values = correlations.to_numpy(float)
     columns = [str(name) for name in correlations]
-    shown = matrices._annotated(right, values, list(correlations.index), columns, limits=(-1, 1), signed=True)
+    shown = tables._annotated(right, values, list(correlations.index), columns, limits=(-1, 1), signed=True)
     right.set(title="Their heatmaps: Pearson's r", xlabel=notes[1])
     style._colour_bar(figure, shown, right)
     for axes, (name, linkage) in zip(lower.subplots(1, len(trees)), trees.items(), strict=True):
-        matrices._draw_tree(axes, np.asarray(linkage), labels, groups)
+        tables._draw_tree(axes, np.asarray(linkage), labels, groups)
         axes.set(title=f"Tree: {name}", xlabel="1 − r")
     lower.supxlabel(notes[2])
     style._legend(figure, style._group_entries(groups, labels, marker="s", linestyle="none"))

@@ -7,17 +7,15 @@ nothing to draw, or shapes, names or numbers do not fit one another, all raise `
 
 from __future__ import annotations
 
-from ekman_expressions.figures._style import GROUP_COLOURS, PALETTE, network_kinds, save, span
-from ekman_expressions.figures.bars import (
-    barplot,
-    interval_dots,
-    score_intervals,
-)
-from ekman_expressions.figures.curves import (
+from ekman_expressions.figures._style import PALETTE, network_kinds, save, span
+from ekman_expressions.figures.charts import (
     area_curves,
+    barplot,
     erasure_curves,
+    interval_dots,
     learning_curves,
     reliability_boxes,
+    score_intervals,
 )
 from ekman_expressions.figures.faces import (
     alignment_page,
@@ -27,11 +25,7 @@ from ekman_expressions.figures.faces import (
     explanation,
     warp,
 )
-from ekman_expressions.figures.matrices import (
-    annotated_matrix,
-    confusion_matrices,
-    dendrogram,
-)
+from ekman_expressions.figures.tables import annotated_matrix, confusion_matrices, dendrogram
 from ekman_expressions.figures.walls import (
     agreement_wall,
     atlas,
@@ -43,9 +37,9 @@ from ekman_expressions.figures.walls import (
 )
 
 __all__ = (
-    ["GROUP_COLOURS", "PALETTE", "network_kinds", "save", "span"]
-    + ["barplot", "interval_dots", "score_intervals"]
-    + ["area_curves", "erasure_curves", "learning_curves", "reliability_boxes"]
+    ["PALETTE", "network_kinds", "save", "span"]
+    + ["area_curves", "barplot", "erasure_curves", "interval_dots"]
+    + ["learning_curves", "reliability_boxes", "score_intervals"]
     + ["alignment_page", "causal_layers", "explained_face", "explained_faces", "explanation", "warp"]
     + ["annotated_matrix", "confusion_matrices", "dendrogram"]
     + ["agreement_wall", "atlas", "causal_wall", "heatmap_figure", "heatmap_wall", "masks_wall"]

@@ -37,7 +37,7 @@ PALETTE: tuple[str, ...] = (
 )
 """Colours that colour-blind readers tell apart (Okabe and Ito 2008, https://jfly.uni-koeln.de/color/)."""
 
-GROUP_COLOURS: dict[str, str] = {
+_GROUP_COLOURS: dict[str, str] = {
     "pre-trained": PALETTE[0],
     "from scratch": PALETTE[5],
     "own model": PALETTE[2],
@@ -314,9 +314,9 @@ def _group_colour(groups: Mapping[str, str] | None, name: str) -> str:
         return PALETTE[0]
     if name not in groups:
         return "black"
-    spare = [colour for colour in PALETTE if colour not in GROUP_COLOURS.values()]
-    others = sorted({group for group in groups.values() if group not in GROUP_COLOURS})
-    return GROUP_COLOURS.get(groups[name]) or spare[others.index(groups[name]) % len(spare)]
+    spare = [colour for colour in PALETTE if colour not in _GROUP_COLOURS.values()]
+    others = sorted({group for group in groups.values() if group not in _GROUP_COLOURS})
+    return _GROUP_COLOURS.get(groups[name]) or spare[others.index(groups[name]) % len(spare)]
 
 
 def _group_entries(groups: Mapping[str, str] | None, names: Iterable[str], **style: Any) -> list[Artist]:

@@ -1,17 +1,39 @@
-"""Styled tables for notebooks: scores with their intervals, and the baselines in rows below them."""
+"""Tables, styled for notebooks or as matrices in colours, and dendrograms."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
     from pandas.io.formats.style import Styler
 
 from ekman_expressions.core.errors import DataError, check_option
+from ekman_expressions.core.expressions import EXPRESSIONS
+from ekman_expressions.core.expressions import title as title_of
+from ekman_expressions.figures._style import (
+    COLUMN,
+    MISSING,
+    PAGE,
+    PAGE_HEIGHT,
+    PALETTE,
+    SIGNED,
+    UNSIGNED,
+    _colour_bar,
+    _group_colour,
+    _group_entries,
+    _legend,
+    _new_figure,
+    _panels,
+    _require,
+    _styled,
+)
 from ekman_expressions.measures.heatmap_set import _MEANINGS
 from ekman_expressions.measures.scores import AVERAGE
 
@@ -34,6 +56,171 @@ _STYLES = [
     {"selector": "th.row_heading", "props": "min-width: 10em"},
 ]
 _BASELINE = "color: #666666; font-style: italic"
+
+
+@_styled
+def annotated_matrix(
+    table: pd.DataFrame,
+    label: str,
+    *,
+    limits: tuple[float, float] | None = None,
+    signed: bool = True,
+    p: pd.DataFrame | None = None,
+    frame_own: bool = False,
+    names: Mapping[str, str] | None = None,
+    title: str = "",
+    note: str = "",
+) -> Figure:
+    """Draw a table in colours, with its values in the cells.
+
+    Parameters
+    ----------
+    table : (R, C) DataFrame
+        NaN is gray. The names of its index and columns, if it has any, are written at the axes.
+    label : str
+        What the values are, at the scale.
+    limits : (float, float), optional
+        The ends of the scale; by default as far as the values reach, from 0 if they are not `signed`.
+    signed : bool
+        Red and blue around 0, with the sign written; else viridis.
+    p : (R, C) DataFrame, optional
+        Corrected p-values: cells below 0.05 are bold and have a star, which `note` should explain.
+    frame_own : bool
+        Frame the cells whose row and column have the same name.
+    names : dict, optional
+        What to call rows and columns.
+    note : str
+        Below the figure.
+    """
+    from matplotlib.patches import Rectangle
+
+    values = table.to_numpy(float)
+    if not np.isfinite(values).any():
+        raise DataError("There is no value to draw.")
+    if limits is None:
+        largest = max(float(np.nanmax(np.abs(values))), 1e-9)
+        limits = (-largest, largest) if signed else (0, float(np.nanmax(values)) or 1)
+    rows, columns = ([(names or {}).get(name, str(name)) for name in axis] for axis in table.axes)
+    longest = 0.062 * max(map(len, rows))
+    cell = 0.62 if p is not None else 0.5
+    turned = 0.062 * max(map(len, columns)) > cell + 0.25
+    wide = max(COLUMN, min(PAGE, longest + 1.3 + max(cell, 0 if turned else 0.8) * len(columns)))
+    high = 0.5 + 0.24 * len(rows) + (0.062 * max(map(len, columns)) if turned else 0.2)
+    high += 0.17 * (note.count("\n") + 1) * bool(note) + 0.2 * bool(table.columns.name)
+    figure = _new_figure(wide, max(high, 1.9), title)
+    axes = figure.add_subplot()
+    stars = None if p is None else p.to_numpy(float) < 0.05
+    shown = _annotated(
+        axes,
+        values,
+        rows,
+        columns,
+        lambda value: f"{round(value, 2) + 0:+.2f}" if signed else f"{value:.2f}",
+        limits=limits,
+        signed=signed,
+        bold=stars,
+        turned=turned,
+    )
+    for text, (row, column) in zip(list(axes.texts), np.ndindex(values.shape), strict=True):
+        if stars is not None and stars[row, column]:
+            text.set_text(f"{text.get_text()} *")
+        if frame_own and rows[row] == columns[column]:
+            frame = {"edgecolor": PALETTE[5], "linewidth": 2.5, "fill": False}
+            axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, **frame))
+    axes.set(xlabel=table.columns.name or "", ylabel=table.index.name or "")
+    _colour_bar(figure, shown, axes, label)
+    if note:
+        figure.supxlabel(note, fontsize=9)
+    return figure
+
+
+@_styled
+def confusion_matrices(
+    matrices: Mapping[str, np.ndarray],
+    *,
+    names: Sequence[str] | None = None,
+    title: str = "",
+) -> Figure:
+    """Draw confusion matrices, each row in percent of the faces of that expression.
+
+    Parameters
+    ----------
+    matrices : dict of network to (C, C) or (C, C + 1) ndarray of int
+        Counts, true expression by row, predicted by column. A last column beyond the classes:
+        taken for none of them. A row without any face is gray with dashes.
+    names : sequence of C str, optional
+        Names of the classes; the six expressions by default.
+    """
+    names = [title_of(expression) for expression in EXPRESSIONS] if names is None else list(names)
+    _require(matrices, "confusion matrices")
+    classes = len(names)
+    matrices = {network: np.asarray(counts, float) for network, counts in matrices.items()}
+    for network, counts in matrices.items():
+        if counts.shape not in ((classes, classes), (classes, classes + 1)):
+            raise DataError(
+                f"The matrix of {network} has shape {counts.shape}, but there are {classes} classes."
+            )
+    width = max(counts.shape[1] for counts in matrices.values())
+    predicted = names if width == classes else [*names, "None of them"]
+    columns = min(3, len(matrices))
+    rows = -(-len(matrices) // columns)
+    figure = _new_figure(min(PAGE, 1.5 + 1.9 * columns), 1.1 + 1.75 * rows, title)
+    grid = _panels(figure, len(matrices), columns, sharex=True, sharey=True)
+    for place, (axes, (network, counts)) in enumerate(zip(grid, matrices.items(), strict=True)):
+        counts = np.pad(counts, ((0, 0), (0, width - counts.shape[1])))
+        sums = counts.sum(axis=1, keepdims=True)
+        percent = np.divide(100 * counts, sums, out=np.full(counts.shape, np.nan), where=sums > 0)
+        shown = _annotated(axes, percent, names, predicted, "{:.0f}".format, limits=(0, 100))
+        axes.set_title(network)
+        # The lowest matrix of each column carries the names, also where the last row is short.
+        axes.tick_params(labelbottom=place + columns >= len(matrices))
+    _colour_bar(figure, shown, grid, "% of the row")
+    figure.supxlabel("predicted")
+    figure.supylabel("true")
+    return figure
+
+
+@_styled
+def dendrogram(
+    linkage: np.ndarray,
+    labels: Sequence[str],
+    *,
+    groups: Mapping[str, str] | None = None,
+    support: Sequence[float] | None = None,
+    title: str = "",
+) -> Figure:
+    """Draw a tree of N leaves.
+
+    Parameters
+    ----------
+    linkage : (N - 1, 4) ndarray
+        As `scipy.cluster.hierarchy.linkage` returns it.
+    labels : sequence of N str
+        Names of the leaves, in the order of the distances.
+    groups : dict of label to group, optional
+        Colours the names, and adds a legend.
+    support : sequence of N - 1 float, range [0, 1], optional
+        How often each branch appears in resamples of the folds, written at it in per cent; the
+        root, which always does, has none. See `measures.trees.branch_support`.
+    """
+    linkage = np.asarray(linkage)
+    if len(labels) != len(linkage) + 1:
+        raise DataError(f"The tree has {len(linkage) + 1} leaves, but got {len(labels)} labels.")
+    if support is not None and len(support) != len(linkage):
+        raise DataError(f"The tree has {len(linkage)} branches, but got support of {len(support)}.")
+    # Sixty leaves still fit on a page, and letters of 7 printed points into their rows.
+    row = np.clip((PAGE_HEIGHT - 1.2) / len(labels), 0.125, 0.165) if support is None else 0.21
+    figure = _new_figure(PAGE, 0.9 + row * len(labels) + (0.25 if groups else 0), title)
+    axes = figure.add_subplot()
+    nodes = _draw_tree(axes, linkage, labels, groups)
+    if groups:
+        _legend(figure, _group_entries(groups, labels, marker="s", linestyle="none"))
+    axis_label = "1 − Pearson's r (average linkage)"
+    if support is not None:
+        _write_support(axes, linkage, nodes, support, row)
+        axis_label += "; at the branches: support over folds (%)"
+    axes.set_xlabel(axis_label)
+    return figure
 
 
 def scores_table(
@@ -100,7 +287,7 @@ def scores_table(
         f"{_UNITS[unit]}; n = {whole[count]} {count}]. Bold: the interval lies above {chance}. "
         "Italic: what maps score that know nothing of the network or of the expression."
     )
-    return _styled(cells, weights, caption)
+    return _captioned(cells, weights, caption)
 
 
 def tests_table(tests: pd.DataFrame, score: str = "iou") -> Styler:
@@ -127,7 +314,7 @@ def tests_table(tests: pd.DataFrame, score: str = "iou") -> Styler:
         f"{_TITLES.get(score, score)}{above}; all {chosen['relabellings'].iloc[0]} relabellings, exact. Bold: "
         "p < 0.05, corrected for the number of networks. By chance the own mask is the best of six in 0.167."
     )
-    return _styled(cells, weights, caption)
+    return _captioned(cells, weights, caption)
 
 
 def ranking_table(ranking: pd.DataFrame, score: str = "iou") -> Styler:
@@ -149,14 +336,126 @@ def ranking_table(ranking: pd.DataFrame, score: str = "iou") -> Styler:
         "over subjects, corrected for all pairs; 95 % for all networks at once). "
         f"1 – {len(cells)}: nothing is known."
     )
-    return _styled(cells, pd.DataFrame("", cells.index, cells.columns), caption)
+    return _captioned(cells, pd.DataFrame("", cells.index, cells.columns), caption)
 
 
-def _styled(cells: pd.DataFrame, weights: pd.DataFrame, caption: str) -> Styler:
+def _draw_tree(
+    axes: Axes, linkage: np.ndarray, labels: Sequence[str], groups: Mapping[str, str] | None
+) -> list[tuple[float, float]]:
+    """Draw a tree with its leaves at the right, in the colours of their groups; return its `_nodes`."""
+    from scipy.cluster import hierarchy
+
+    leaves = hierarchy.dendrogram(linkage, no_plot=True)["leaves"]
+    nodes = _nodes(linkage, leaves)
+    for first, second, height, _ in linkage:
+        (x0, y0), (x1, y1) = nodes[int(first)], nodes[int(second)]
+        axes.plot([x0, height, height, x1], [y0, y0, y1, y1], color="#333333", solid_capstyle="projecting")
+    axes.set_yticks(10 * np.arange(len(labels)) + 5, [labels[leaf] for leaf in leaves])
+    axes.set_ylim(10 * len(labels), 0)
+    axes.set_xlim(1.03 * max(linkage[:, 2].max(), 1e-9), 0)
+    axes.yaxis.tick_right()
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.grid(axis="x")
+    for text in axes.get_yticklabels() if groups else ():
+        text.set_color(_group_colour(groups, text.get_text()))
+    return nodes
+
+
+def _nodes(linkage: np.ndarray, leaves: Sequence[int]) -> list[tuple[float, float]]:
+    """Return where the leaves and branches lie: height, and place from the top, 10 a leaf."""
+    places = np.empty(len(leaves))
+    places[list(leaves)] = 10 * np.arange(len(leaves)) + 5
+    nodes = [(0.0, float(place)) for place in places]
+    for first, second, height, _ in linkage:
+        nodes.append((float(height), (nodes[int(first)][1] + nodes[int(second)][1]) / 2))
+    return nodes
+
+
+def _write_support(
+    axes: Axes,
+    linkage: np.ndarray,
+    nodes: Sequence[tuple[float, float]],
+    support: Sequence[float],
+    row: float,
+) -> None:
+    """Write the support of branches at them, where neither another one nor an upright line is in the way."""
+    # Printed inches; the axes' width is about the page's without the names of leaves.
+    wide, high, scale = 0.24, 0.13, (PAGE - 1.4) / axes.get_xlim()[0]
+    upright = [
+        (height * scale, *sorted((nodes[int(one)][1] / 10 * row, nodes[int(other)][1] / 10 * row)))
+        for one, other, height, _ in linkage
+    ]
+    taken: list[tuple[float, float]] = []
+    for (height, place), value in zip(nodes[len(support) + 1 : -1], support[:-1], strict=True):
+        if not np.isfinite(value):
+            continue
+        x, y = height * scale, place / 10 * row
+        candidates = [(x - wide / 2 - 0.03, y), (x + wide / 2 + 0.03, y)]
+        free = [
+            (a, b)
+            for a, b in candidates
+            if a > wide / 2
+            and all(abs(a - c) >= wide or abs(b - d) >= high for c, d in taken)
+            and not any(
+                abs(a - c) < wide / 2 and low - high / 2 < b < top + high / 2 for c, low, top in upright
+            )
+        ]
+        at = (free or candidates[1:])[0]
+        taken.append(at)
+        axes.text(
+            at[0] / scale,
+            place,
+            f"{100 * value:.0f}",
+            weight="bold",
+            ha="center",
+            va="center",
+            bbox={"boxstyle": "square,pad=0.05", "facecolor": "white", "edgecolor": "none"},
+            zorder=4,
+        )
+
+
+def _annotated(
+    axes: Axes,
+    values: np.ndarray,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    text: Callable[[float], str] = "{:.2f}".format,
+    *,
+    limits: tuple[float, float],
+    signed: bool = False,
+    bold: np.ndarray | None = None,
+    turned: bool = True,
+) -> AxesImage:
+    """Draw a matrix in colours with its values written into the cells, NaN in gray."""
+    from matplotlib import colormaps
+
+    colours = colormaps[SIGNED if signed else UNSIGNED].with_extremes(bad=MISSING)
+    shown = axes.imshow(values, cmap=colours, vmin=limits[0], vmax=limits[1], aspect="auto")
+    for (row, column), value in np.ndenumerate(values):
+        red, green, blue, _ = colours(shown.norm(value))
+        dark = np.isfinite(value) and 0.3 * red + 0.59 * green + 0.11 * blue < 0.5
+        axes.text(
+            column,
+            row,
+            text(value) if np.isfinite(value) else "–",
+            ha="center",
+            va="center",
+            color="white" if dark else "black",
+            weight="bold" if bold is not None and bold[row, column] else "normal",
+        )
+    axes.set_xticks(range(len(columns)), columns, rotation=90 if turned else 0)
+    axes.set_yticks(range(len(rows)), rows)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    return shown
+
+
+def _captioned(cells: pd.DataFrame, weights: pd.DataFrame, caption: str) -> Styler:
     cells = cells.rename_axis(index=None, columns=None).fillna("–")
     weights = weights.rename_axis(index=None, columns=None)
-    styled = cells.style.apply(lambda _: weights, axis=None).format(_unbroken)
-    return styled.set_caption(caption).set_table_styles(_STYLES)
+    shown = cells.style.apply(lambda _: weights, axis=None).format(_unbroken)
+    return shown.set_caption(caption).set_table_styles(_STYLES)
 
 
 def _average_first(expressions: pd.Series) -> list[str]:

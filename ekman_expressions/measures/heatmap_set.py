@@ -16,15 +16,6 @@ from ekman_expressions.core.expressions import EXPRESSIONS, title
 from ekman_expressions.facespace import heatmaps
 from ekman_expressions.facespace.heatmaps import threshold_otsu, to_uint8
 from ekman_expressions.facespace.masks import atlas
-from ekman_expressions.measures.chance import (
-    _ELLIPSES,
-    _max_statistic,
-    _region_null,
-    centre_distance,
-    centre_ellipse,
-    random_pixels,
-    relabelling_test,
-)
 from ekman_expressions.measures.scores import (
     _AREAS,
     _THRESHOLDS,
@@ -36,18 +27,25 @@ from ekman_expressions.measures.scores import (
     auc,
 )
 from ekman_expressions.measures.uncertainty import (
+    _ELLIPSES,
     _compare_networks,
     _corrected_interval,
     _fold_of,
     _holm,
     _Interval,
     _interval_of,
+    _max_statistic,
     _mean_known,
     _rank_sets,
+    _region_null,
     _SubjectReplicates,
+    centre_distance,
+    centre_ellipse,
+    random_pixels,
+    relabelling_test,
 )
 
-SCORES: tuple[str, ...] = ("iou", "auc_hull", "residual")
+_SCORES: tuple[str, ...] = ("iou", "auc_hull", "residual")
 """The scores that get tests and intervals: IoU at Otsu's threshold, AUC within the face hull, and the
 correlation of residuals (see `_residual_table`)."""
 
@@ -141,14 +139,14 @@ class _HeatmapSet:
 
     @cached_property
     def tables(self) -> dict[str, np.ndarray]:
-        """Per score in `SCORES`, the (N, F, E, E) table of each heatmap with the mask of each expression."""
+        """Per score in `_SCORES`, the (N, F, E, E) table of each heatmap with the mask of each expression."""
         iou = _iou_table(self.marked, self.masks)
         iou[~self.present] = np.nan
         in_hull = np.full(iou.shape, np.nan)
         for place in self.places:
             in_hull[place] = [auc(self.maps[place], mask, self.hull) for mask in self.masks]
         residual = _residual_table(self.maps, self.masks, self.present)
-        return dict(zip(SCORES, (iou, in_hull, residual), strict=True))
+        return dict(zip(_SCORES, (iou, in_hull, residual), strict=True))
 
     @cached_property
     def own(self) -> dict[str, np.ndarray]:
@@ -305,7 +303,7 @@ def _baselines(found: _HeatmapSet) -> pd.DataFrame:
         for expression, value in zip([*map(title, found.expressions), AVERAGE], values, strict=True):
             rows.append((name, _MEANINGS[name], expression, score, value))
 
-    for score in SCORES[:2]:
+    for score in _SCORES[:2]:
         cells = _mean_known(_mean_known(found.tables[score], axis=1), axis=0)
         add(HEATMAPS, score, np.diagonal(cells))
         others = np.where(np.eye(len(cells), dtype=bool), np.nan, cells)

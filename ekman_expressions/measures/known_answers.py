@@ -12,13 +12,13 @@ from ekman_expressions.core.seeds import derive_seed
 from ekman_expressions.explainers import Explanation
 from ekman_expressions.facespace.masks import atlas
 from ekman_expressions.facespace.warp import SHAPE
-from ekman_expressions.measures.chance import relabelling_test
 from ekman_expressions.measures.scores import auc
 from ekman_expressions.measures.uncertainty import (
     _RESAMPLES,
     _cluster_bootstrap,
     _interval_of,
     _resample_counts,
+    relabelling_test,
 )
 
 _REFERENCES = ("displacement", "photometric", "landmarks")

@@ -15,8 +15,13 @@ from ekman_expressions.core.seeds import derive_seed
 from ekman_expressions.facespace.heatmaps import heatmap_path, read_gray
 from ekman_expressions.facespace.masks import atlas
 from ekman_expressions.facespace.warp import SHAPE
-from ekman_expressions.measures.chance import centre_distance
-from ekman_expressions.measures.uncertainty import _RESAMPLES, _holm, _interval_of, _resample_counts
+from ekman_expressions.measures.uncertainty import (
+    _RESAMPLES,
+    _holm,
+    _interval_of,
+    _resample_counts,
+    centre_distance,
+)
 
 # The atlas' 11 groups, such as the brows, and its 49 single regions.
 _LEVELS = ("group", "region")

@@ -36,7 +36,7 @@ _Names = Annotated[tuple[str, ...], BeforeValidator(_as_tuple), AfterValidator(_
 """Different names, as a list or tuple."""
 
 _MOST_MASKS = 8
-"""See `measures.chance.relabelling_test`."""
+"""See `measures.relabelling_test`."""
 
 _CHANGES_NOTHING = {"changes_results": False}
 

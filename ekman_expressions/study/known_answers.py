@@ -22,7 +22,6 @@ from ekman_expressions.faces.synthetic import PHOTOMETRIC, PIXELS, TOTAL, read_l
 from ekman_expressions.facespace.heatmaps import _RunningMean
 from ekman_expressions.facespace.masks import atlas, ekman_mask
 from ekman_expressions.facespace.warp import SHAPE, movement, normalise
-from ekman_expressions.measures.chance import centre_distance, centre_ellipse
 from ekman_expressions.measures.known_answers import (
     _REFERENCES,
     CENTRE,
@@ -35,6 +34,7 @@ from ekman_expressions.measures.known_answers import (
     localisation_auc,
     most_changed,
 )
+from ekman_expressions.measures.uncertainty import centre_distance, centre_ellipse
 from ekman_expressions.study import prepared
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.explainers import compared

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +27,7 @@ from ekman_expressions.figures._style import (
     _patch,
     _require,
     _styled,
+    span,
 )
 
 _FOLD = {
@@ -249,9 +250,8 @@ def interval_dots(
         if panel in chance:
             axes.axvline(chance[panel], color="#555555", linestyle="--")
         for found in table[table["panel"] == panel].to_dict("records"):
-            offset = step * (names.index(found[colour]) - (len(names) - 1) / 2)
-            at = rows.index(found[row]) + offset
             name = found[colour]
+            at = rows.index(found[row]) + step * (names.index(name) - (len(names) - 1) / 2)
             _dot(axes, at, found["value"], found["low"], found["high"], colours[name], markers[name])
         axes.set_xlabel(label)
         axes.grid(axis="x")
@@ -319,16 +319,15 @@ def erasure_curves(
         What rankings are called in the legend.
     """
     _require(curves, "curves")
-    styles = _ranking_styles(list(dict.fromkeys(name for cell in curves.values() for name in cell)))
+    styles = _ranking_styles(name for cell in curves.values() for name in cell)
     columns = len(curves)
     entries = [_line((titles or {}).get(name, name), colour, ls=ls) for name, (colour, ls) in styles.items()]
     size = max(PAGE * columns / 6, COLUMN), 3.3 + 0.15 * -(-len(entries) // 4)
     figure = _new_figure(*size, title)
     grid = figure.subplots(2, columns, squeeze=False, sharex=True, sharey=True)
     for upper, (expression, cell) in zip(grid[0], curves.items(), strict=True):
-        counts = sorted({len(predictions) for predictions in cell.values()} or {0})
-        faces = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else counts[0]
-        upper.set_title(f"{expression}\n{faces} face{'s' * (faces != 1)}", fontsize=9)
+        faces = span(map(len, cell.values())) if cell else "0"
+        upper.set_title(f"{expression}\n{faces} face{'s' * (faces != '1')}", fontsize=9)
         upper.set(xlim=(0, 1), ylim=(0, 1), xticks=[0, 0.5, 1], xticklabels=["0", "½", "1"])
     for row, (kind, verb) in enumerate((("deletion", "hidden"), ("insertion", "shown"))):
         grid[row, 0].set_ylabel(f"{kind}\nprobability")
@@ -455,23 +454,17 @@ def _beside(axes: Axes, text: str, place: float, **style: Any) -> None:
 
 
 def _dot(
-    axes: Axes,
-    place: float,
-    value: float,
-    low: float,
-    high: float,
-    colour: str,
-    marker: str = "o",
-    **bar: Any,
+    axes: Axes, place: float, value: float, low: float, high: float, colour: str, marker: str = "o"
 ) -> None:
     """Draw a value as a dot on the line of its interval, if it has one."""
     if np.isfinite(low) and np.isfinite(high):
-        axes.plot([low, high], [place, place], color=colour, **{"linewidth": 2} | bar)
+        axes.plot([low, high], [place, place], color=colour, linewidth=2)
     axes.plot(value, place, marker, color=colour)
 
 
-def _ranking_styles(rankings: Sequence[str]) -> dict[str, tuple[str, Any]]:
+def _ranking_styles(rankings: Iterable[str]) -> dict[str, tuple[str, Any]]:
     """Return the colour and the dashes of each ranking; no two explainers look alike."""
+    rankings = list(dict.fromkeys(rankings))
     explainers = [name for name in rankings if name not in _CONTROLS]
     rounds = ("-", "-.", (0, (1, 1)))
     styles = {

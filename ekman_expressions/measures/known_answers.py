@@ -228,23 +228,20 @@ def causal_agreement(truth: Explanation, values: np.ndarray) -> dict[str, float]
     >>> causal_agreement(truth, [2.0, 1.0, 3.0])["spearman"]
     -0.5
     """
-    from scipy.stats import rankdata, spearmanr
+    from scipy.stats import spearmanr
 
     values, causes = np.asarray(values, np.float64), np.asarray(truth.weights, np.float64)
     if values.shape != causes.shape or not np.isfinite(values).all():
         raise DataError(f"There must be {len(causes)} finite values, one per part, but got {values.shape}.")
     constant = np.ptp(values) == 0 or np.ptp(causes) == 0
     raises, lowers = causes > 0, causes < 0
-    above = np.nan
-    if raises.any() and lowers.any():
-        ranks = rankdata(values[raises | lowers])[raises[raises | lowers]]
-        above = (ranks.sum() - raises.sum() * (raises.sum() + 1) / 2) / (raises.sum() * lowers.sum())
+    both = raises.any() and lowers.any()
     weights = np.abs(causes) / max(np.abs(causes).sum(), 1e-300)
     return {
         "spearman": np.nan if constant else float(spearmanr(values, causes).statistic),
         "top": float(not constant and values.argmax() == causes.argmax()),
         "sign": float(weights[np.sign(values) == np.sign(causes)].sum()),
-        "auc": float(above),
+        "auc": auc(values, raises, raises | lowers) if both else np.nan,
     }
 
 

@@ -175,7 +175,11 @@ def auc(heatmap: np.ndarray, mask: np.ndarray, within: np.ndarray | None = None)
     >>> auc(np.array([[3, 2], [1, 0]]), np.array([[True, False], [True, False]]))
     0.75
     """
-    return _auc(_levels(heatmap, mask, within))
+    counted = _levels(heatmap, mask, within)
+    hotter = np.cumsum(counted.inside) - counted.inside / 2
+    # Not by BLAS, whose threads wait for one another on a busy machine.
+    pairs = (hotter * counted.outside).sum()
+    return float(pairs / (counted.inside.sum() * counted.outside.sum()))
 
 
 def _area_curve(heatmap: np.ndarray, mask: np.ndarray, shares: np.ndarray) -> np.ndarray:
@@ -304,10 +308,8 @@ def _as_masks(marked: np.ndarray, masks: np.ndarray) -> tuple[np.ndarray, np.nda
     return marked, masks
 
 
-def _pixels(
-    heatmap: np.ndarray, mask: np.ndarray, within: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the heatmap's and the mask's pixels that count, after checking both."""
+def _levels(heatmap: np.ndarray, mask: np.ndarray, within: np.ndarray | None) -> _Levels:
+    """Check both, and count the pixels of each value in and out of the mask: all that scores by rank need."""
     heatmap, mask = np.asarray(heatmap), np.asarray(mask)
     arrays = {"mask": mask} | ({} if within is None else {"area to look within": within})
     for name, array in arrays.items():
@@ -330,12 +332,6 @@ def _pixels(
             f"The mask is {what} where it is looked at ({count} of {reference.size} pixels), so no heatmap "
             "can be told from another by it. Check its file, or look within a larger area."
         )
-    return found, reference
-
-
-def _levels(heatmap: np.ndarray, mask: np.ndarray, within: np.ndarray | None) -> _Levels:
-    """Count the pixels of each value in and out of a mask: all that scores by rank need."""
-    found, reference = _pixels(heatmap, mask, within)
     if found.dtype == np.uint8:
         everything = np.bincount(found, minlength=256)
         inside = np.bincount(found[reference], minlength=256)
@@ -348,23 +344,10 @@ def _levels(heatmap: np.ndarray, mask: np.ndarray, within: np.ndarray | None) ->
     return _Levels(values[::-1], inside[::-1], (everything - inside)[::-1])
 
 
-def _auc(counted: _Levels) -> float:
-    hotter = np.cumsum(counted.inside) - counted.inside / 2
-    # Not by BLAS, whose threads wait for one another on a busy machine.
-    pairs = (hotter * counted.outside).sum()
-    return float(pairs / (counted.inside.sum() * counted.outside.sum()))
-
-
-def _hits(counted: _Levels, count: np.ndarray | float) -> np.ndarray:
-    """Count the pixels in the mask among the `count` hottest; of equal values each is taken in part."""
-    marked = np.concatenate([[0], np.cumsum(counted.inside + counted.outside)])
-    hits = np.concatenate([[0], np.cumsum(counted.inside)])
-    return np.interp(count, marked, hits)
-
-
 def _iou_of_hottest(counted: _Levels, marked: np.ndarray) -> np.ndarray:
-    """Return the IoU of the hottest `marked` pixels."""
-    hits = _hits(counted, marked)
+    """Return the IoU of the hottest `marked` pixels; of equal values each is taken in part."""
+    up_to = np.concatenate([[0], np.cumsum(counted.inside + counted.outside)])
+    hits = np.interp(marked, up_to, np.concatenate([[0], np.cumsum(counted.inside)]))
     return hits / (marked + counted.inside.sum() - hits)
 
 

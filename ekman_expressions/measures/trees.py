@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ekman_expressions.core.errors import DataError, check_range
+from ekman_expressions.measures.scores import auc
 from ekman_expressions.measures.uncertainty import _RESAMPLES
 
 _MOST_DRAWS = 500
@@ -155,8 +156,6 @@ def _fold_reliability(
     of one network. `DataError` without pairs of both kinds. Heatmaps of one fold share their faces, and are
     not compared.
     """
-    from scipy.stats import rankdata
-
     matrix, networks, folds = np.asarray(matrix, float), np.asarray(networks), np.asarray(folds)
     first, second = np.triu_indices(len(matrix), k=1)
     across = folds[first] != folds[second]
@@ -168,9 +167,6 @@ def _fold_reliability(
             "Reliability needs two networks or more, one of them in two folds or more, but got "
             f"{', '.join(map('_'.join, zip(networks, folds, strict=True))) or 'nothing'}."
         )
-    ranks = rankdata(-values)
-    pairs = int(same.sum())
-    auc = (ranks[same].sum() - pairs * (pairs + 1) / 2) / (pairs * (~same).sum())
     observed = values[~same].mean() - values[same].mean()
     random = np.random.default_rng(seed)
     places = [np.flatnonzero(folds == fold) for fold in np.unique(folds)]
@@ -186,10 +182,10 @@ def _fold_reliability(
     return {
         "same": float(values[same].mean()),
         "different": float(values[~same].mean()),
-        "auc": float(auc),
+        "auc": auc(-values, same),
         # The names as they are count as one exchange: p is never 0 (doi:10.2202/1544-6115.1585).
         "p": float(as_extreme / (_RESAMPLES + 1)),
-        "pairs": pairs,
+        "pairs": int(same.sum()),
     }
 
 

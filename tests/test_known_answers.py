@@ -1,4 +1,4 @@
-"""Known answers: summaries by hand, chimeras, masks under relabelling, and the step on a miniature."""
+"""Known answers: causal maps, agreement and summaries by hand, chimeras, and the step on a miniature."""
 
 from pathlib import Path
 
@@ -7,19 +7,23 @@ import pandas as pd
 import pytest
 from made_faces import make_experiment
 from made_steps import stand_in
-from made_synthetic import flat, prepared, write_set
+from made_synthetic import LANDMARKS, flat, prepared, write_set
 from test_figures import assert_readable
 
+from ekman_expressions import figures
 from ekman_expressions.core.errors import DataError
 from ekman_expressions.core.expressions import EXPRESSIONS, index
 from ekman_expressions.core.files import read_csv, write_arrays
 from ekman_expressions.explainers import EXPLAINERS, StoredMap
+from ekman_expressions.faces.cropping import _crop_transform
+from ekman_expressions.facespace import warp
 from ekman_expressions.facespace.masks import atlas, ekman_mask
 from ekman_expressions.facespace.warp import SHAPE, template_points
 from ekman_expressions.measures.known_answers import (
     _REFERENCES,
     CENTRE,
     ORACLE,
+    _iou_at_equal_area,
     _masks_against_movement,
     _summarise_localisation,
     changed_pixels,
@@ -90,9 +94,7 @@ def test_explanations_of_a_function_that_reads_one_half_tell_it_from_the_other_h
     landmarks = np.full((4, 68, 2), 0.5)
     table = pd.DataFrame({"subject": list("aabb"), "variant": 0, "expression": ["fear", "anger"] * 2})
     images, _, about = chimeras(faces, landmarks, table)
-    assert (
-        about[["subject", "upper", "lower"]].values.tolist()[1] == ["a", "fear", "anger"] and len(about) == 8
-    )
+    assert about.loc[1, ["subject", "upper", "lower"]].tolist() == ["a", "fear", "anger"] and len(about) == 8
     np.testing.assert_array_equal(images[1], np.concatenate([faces[0, :16], faces[1, 16:]]))
 
     def reader(rows):
@@ -119,7 +121,125 @@ def test_explanations_of_a_function_that_reads_one_half_tell_it_from_the_other_h
     assert apart["edges"] == [0] * 8
 
 
-# The masks
+def in_face_space(layer, size=96, landmarks=LANDMARKS):
+    """Warp a layer of the source image whose face has these landmarks."""
+    transform = _crop_transform(landmarks, size)
+    units = (landmarks @ transform[:, :2].T + transform[:, 2]) / size
+    return known_answers._layer_in_face_space(np.float32(layer), transform, units, size)
+
+
+def stretched():
+    """Landmarks whose triangles differ from the template's, each in its own way."""
+    moved = LANDMARKS.copy()
+    moved[48:68] += (5, 3)
+    moved[17:27] -= (0, 4)
+    return moved
+
+
+# The way into face space
+
+
+@pytest.mark.parametrize("size", [48, 96, 301])
+def test_every_pixel_comes_from_its_place_in_the_source_image(size):
+    # Two layers that hold the coordinates of their own pixels' centres in the source image.
+    y, x = 2 * np.indices((112, 112)) + 1
+    landmarks = stretched()
+    vertices, barycentric = warp._pixels()
+    inside = (vertices < 68).all(axis=1) & HULL.ravel()
+    assert inside.sum() > 20000
+    places = np.einsum("pk,pkd->pd", barycentric[inside], landmarks[vertices[inside]])
+    for layer, expected in ((x, places[:, 0]), (y, places[:, 1])):
+        found = in_face_space(layer, size, landmarks).ravel()[inside]
+        # A slip of half a pixel of the mask would be 1.
+        np.testing.assert_allclose(found, expected, atol=0.15)
+
+
+# Mean causal maps
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Two subjects: of the first, anger twice; of the second, anger once and fear, with another unit."""
+    angry = [{"total": flat(v), "photometric": flat(v + 10), "au04": flat(v + 20)} for v in (50, 100, 200)]
+    fear = {"total": flat(30), "photometric": flat(60), "au04": flat(40), "au12": flat(90)}
+    return write_set(
+        tmp_path / "set",
+        [
+            ("id00", "neutral", 0, 10, {}),
+            ("id00", "neutral", 1, 10, {}),
+            ("id01", "neutral", 0, 10, {}),
+            ("id00", "anger", 0, 40, angry[0]),
+            ("id00", "anger", 1, 80, angry[1]),
+            ("id01", "anger", 0, 200, angry[2]),
+            ("id01", "fear", 0, 20, fear),
+        ],
+    )
+
+
+def test_means_are_over_a_subjects_images_first_and_then_over_subjects(root, tmp_path):
+    experiment = prepared(tmp_path, root)
+    total = known_answers.causal_maps(experiment)
+    assert list(total.means) == ["anger", "fear"] and total.omissions == ()
+    # Pooled, anger would be 350 / 3.
+    np.testing.assert_allclose(total.means["anger"], (75 + 200) / 2 * 12 / 255, rtol=1e-5)
+    np.testing.assert_allclose(total.means["fear"], 30 * 12 / 255, rtol=1e-5)
+    assert total.means["anger"].shape == SHAPE and total.means["anger"].dtype == np.float32
+
+
+def test_one_bad_image_is_left_out_by_name(root, tmp_path):
+    experiment = prepared(tmp_path, root)
+    (root / "masks/id00_anger_0.png").write_bytes(b"no image")
+    # Rendered anew since it was prepared: its landmarks are of another face.
+    (root / "images/id01_anger_0.webp").write_bytes((root / "images/id01_fear_0.webp").read_bytes())
+    (root / "images/id01_fear_0.webp").unlink()
+    total = known_answers.causal_maps(experiment)
+    reasons = dict(total.omissions)
+    assert list(reasons) == [f"synthetic_{name}_0" for name in ("id00_anger", "id01_anger", "id01_fear")]
+    assert "id00_anger_0.png" in reasons["synthetic_id00_anger_0"]
+    assert "changed since it was prepared" in reasons["synthetic_id01_anger_0"]
+    assert "not there" in reasons["synthetic_id01_fear_0"]
+    assert list(total.means) == ["anger"]
+    np.testing.assert_allclose(total.means["anger"], 100 * 12 / 255, rtol=1e-5)
+    (root / "masks/id00_anger_1.png").unlink()
+    with pytest.raises(DataError, match="'mini'.*4 were left out"):
+        known_answers.causal_maps(experiment)
+
+
+# Agreement with masks
+
+
+def iou(causal_map, mask):
+    return _iou_at_equal_area(np.float32(causal_map), mask)
+
+
+def test_agreement_by_hand():
+    mask = rows_of_canvas(0, 100)
+    falling = np.linspace(1, 0, SHAPE[0] * SHAPE[1]).reshape(SHAPE)
+    assert iou(falling, mask) == pytest.approx(1) and iou(1 - falling, mask) == pytest.approx(0)
+    # The highest 100 rows are 50 ... 149: half in the mask, 50 of 150 rows in both.
+    assert iou(np.roll(falling, 50, axis=0), mask) == pytest.approx(50 / 150)
+    # Thresholded at the mask's area, a map that is high on more than the mask has no more than it.
+    assert iou(falling + rows_of_canvas(0, 200), mask) == pytest.approx(1)
+
+
+def test_equal_pixels_count_in_part():
+    mask = rows_of_canvas(100, 200)
+    # 50 rows of the mask are lit. Of 225 dark rows 50 may still be marked: 2 / 9 of each.
+    both = 50 + 50 * 2 / 9
+    assert iou(rows_of_canvas(100, 150), mask) == pytest.approx(both / (200 - both))
+    # Twice as many rows are lit: half of them may be marked.
+    assert iou(rows_of_canvas(50, 250), mask) == pytest.approx(50 / 150)
+
+
+def test_table_compares_each_mask_with_all_maps():
+    wide = known_answers.mask_agreement({name: np.float32(ekman_mask(name)) for name in EXPRESSIONS})
+    assert list(wide) == list(wide.index) == list(EXPRESSIONS)
+    np.testing.assert_allclose(np.diag(wide), 1)
+    anger, fear = (ekman_mask(name) for name in ("anger", "fear"))
+    # So many of fear's pixels as anger has: each counts with anger's part of fear's area.
+    both = (anger & fear).sum() * anger.sum() / fear.sum()
+    assert wide.loc["anger", "fear"] == pytest.approx(both / (2 * anger.sum() - both))
+    assert wide.loc["anger", "fear"] != pytest.approx(wide.loc["fear", "anger"])
 
 
 def test_masks_of_what_moves_are_found_and_others_not():
@@ -187,9 +307,7 @@ def experiment(tmp_path):
 def test_step_scores_explainers_and_baselines_and_names_what_is_missing(experiment):
     run = run_steps(experiment, "known_answers")
     assert run.done == 2
-    assert [entry["item"] for entry in run.omissions if "explainer" in entry["item"]] == [
-        "explainer grad_cam"
-    ]
+    assert "explainer grad_cam" in {entry["item"] for entry in run.omissions}
     table = read(experiment, "localisation")
     table = table[table["reference"] == "displacement"].set_index(["explainer", "reading"])
     values = table["value"]
@@ -233,16 +351,46 @@ def test_figures_are_readable_and_show_the_numbers(experiment):
     table = read(experiment, "localisation")
     figure = known_answers.localisation_figure(table)
     assert_readable(figure)
-    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == [
-        "Occlusion, positive",
-        "Occlusion, magnitude",
-        "RISE, positive",
-        "RISE, magnitude",
-    ]
+    rows = [f"{name}, {reading}" for name in ("Occlusion", "RISE") for reading in ("positive", "magnitude")]
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == rows
     dots = [line.get_xdata()[0] for line in figure.axes[0].lines if line.get_marker() == "o"]
-    assert (
-        dots == table["value"][(table["network"] != "none") & (table["reference"] == "displacement")].tolist()
-    )
+    assert dots == table.query("network != 'none' and reference == 'displacement'")["value"].tolist()
     readable = known_answers.localisation_table(table)
     assert readable.loc[("none", CENTRE, "baseline"), ("fraction", "displacement")].startswith("0.00 [")
     assert_readable(known_answers.masks_figure(read(experiment, "masks"), read(experiment, "masks_summary")))
+
+
+def test_wall_highlights_as_much_of_the_face_as_the_mask_holds():
+    ramp = np.linspace(0, 1, SHAPE[0] * SHAPE[1], dtype=np.float32).reshape(SHAPE)
+    figure = figures.causal_wall(
+        dict.fromkeys(EXPRESSIONS, np.full((*SHAPE, 3), 0.5, np.float32)),
+        {name: ramp * (place + 1) for place, name in enumerate(EXPRESSIONS)},
+        dict.fromkeys(EXPRESSIONS, rows_of_canvas(200, 250)),
+        {name: 0.125 * place for place, name in enumerate(EXPRESSIONS)},
+    )
+    upper, lower = figure.axes[:6], figure.axes[6:12]
+    assert upper[1].get_title() == "disgust\nIoU 0.12" and upper[5].get_title() == "surprise\nIoU 0.62"
+    for axes in upper:
+        lit = np.asarray(axes.images[0].get_array()).mean(axis=2) > 0.5
+        # The ramp is highest in the last rows.
+        np.testing.assert_array_equal(lit, rows_of_canvas(225, 275))
+    for place, axes in enumerate(lower):
+        assert axes.images[0].get_array().max() == pytest.approx(place + 1)
+        # One scale for all.
+        assert axes.images[0].get_clim() == (0, 6)
+    for axes in figure.axes[:12]:
+        x, y = np.concatenate([path.vertices for path in axes.collections[0].get_paths()]).T
+        assert (y.min(), y.max()) == (200, 250)
+
+
+def test_layers_of_one_face_share_one_scale_but_the_photometric():
+    face = np.full((224, 224, 3), 120, np.uint8)
+    values = {"total": 8.0, "photometric": 0.25, "au04": 3.0, **{f"au{k:02d}": 1.0 for k in range(10, 17)}}
+    layers = {name: np.full((112, 112), value, np.float32) for name, value in values.items()}
+    figure = figures.causal_layers(face // 2, face, layers, title="id00 anger")
+    shown = {axes.get_title(): axes for axes in figure.axes if axes.get_title() and axes.get_visible()}
+    assert list(shown)[:5] == ["neutral", "expression", "total", "photometric", "AU04"] and len(shown) == 12
+    np.testing.assert_allclose(shown["neutral"].images[0].get_array(), 60 / 255)
+    assert shown["AU04"].images[0].get_clim() == shown["total"].images[0].get_clim() == (0, 8)
+    assert shown["photometric"].images[0].get_clim() == (0, 0.25)
+    assert shown["photometric"].get_xlabel() == "0 to 0.25 of RGB"

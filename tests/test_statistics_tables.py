@@ -1,6 +1,7 @@
 """Styled tables and figures of statistics: they state n, the interval and the baseline."""
 
 import re
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -18,27 +19,19 @@ NETWORKS = ("WeiNet", "VGG16", "Average")
 @pytest.fixture
 def intervals():
     """Fear of VGG16 has no heatmap; anger of WeiNet lies above all baselines."""
-    rows = []
-    for network in NETWORKS:
-        for name in NAMES:
-            value = 0.6 if (network, name) == ("WeiNet", "Anger") else 0.2
-            ends = (value - 0.05, value + 0.05)
-            row = ["iou", network, name, value, 0.1, 3, *ends, 7, *ends]
-            if (network, name) == ("VGG16", "Fear"):
-                row[3:] = [np.nan, np.nan, 0, np.nan, np.nan, 0, np.nan, np.nan]
-            rows.append(row)
-    table = pd.DataFrame(rows, columns=_INTERVAL_COLUMNS)
+    table = pd.DataFrame(product(["iou"], NETWORKS, NAMES), columns=_INTERVAL_COLUMNS[:3])
+    table = table.assign(estimate=0.2, chance=0.1, folds=3, subjects=7)
+    table.loc[0, "estimate"], table.loc[4, ["estimate", "chance"]] = 0.6, np.nan
+    for unit in ("fold", "subject"):
+        table[f"{unit}_low"], table[f"{unit}_high"] = table["estimate"] - 0.05, table["estimate"] + 0.05
     return pd.concat([table, table.assign(score="residual", chance=0.0)], ignore_index=True)
 
 
 @pytest.fixture
 def baselines():
-    rows = [
-        (name, meaning, expression, "iou", 0.25)
-        for name, meaning in _MEANINGS.items()
-        for expression in NAMES
-    ]
-    return pd.DataFrame(rows, columns=["baseline", "meaning", "expression", "score", "value"])
+    return pd.DataFrame(product(_MEANINGS, NAMES), columns=["baseline", "expression"]).assign(
+        score="iou", value=0.25
+    )
 
 
 def test_scores_stand_beside_their_intervals_and_baselines(intervals, baselines):
@@ -75,18 +68,10 @@ def test_tests_and_ranks_read_as_numbers():
     assert styled.data.loc["all", "p"] == "0.379" and styled.data.loc["WeiNet", "p"] == "–"
     assert "720 relabellings" in styled.caption and styled.data.loc["VGG16", "heatmaps"] == "30"
     assert styled.to_html().count("font-weight: bold") == 1
-    ranking = pd.DataFrame(
-        {
-            "score": "iou",
-            "unit": ["folds", "folds", "subjects", "subjects"],
-            "network": ["a", "b", "b", "a"],
-            "estimate": [0.3, 0.2, 0.2, 0.3],
-            "rank": [1.0, 2, 2, 1],
-            "low": [1.0, 1, np.nan, np.nan],
-            "high": [2.0, 2, np.nan, np.nan],
-        }
-    )
-    cells = tables.ranking_table(ranking).data
+    rows = [("folds", "a", 0.3, 1, 1, 2), ("folds", "b", 0.2, 2, 1, 2)]
+    rows += [("subjects", "b", 0.2, 2, np.nan, np.nan), ("subjects", "a", 0.3, 1, np.nan, np.nan)]
+    ranking = pd.DataFrame(rows, columns=["unit", "network", "estimate", "rank", "low", "high"])
+    cells = tables.ranking_table(ranking.assign(score="iou")).data
     assert cells.loc["a"].tolist() == ["0.300", "1", "1 – 2", "–"]
 
 

@@ -20,7 +20,7 @@ import ekman_expressions as ee
 from ekman_expressions import Experiment
 from ekman_expressions.explainers import part_segments
 from ekman_expressions.measures.known_answers import causal_agreement, part_masses, summarise_agreement
-from ekman_expressions.study import evaluation
+from ekman_expressions.study import read_results
 from ekman_expressions.study.models import load_model
 
 METHODS = {
@@ -45,7 +45,7 @@ METHODS = {
 
 def faces_of(experiment: Experiment, network: str, fold: str, count: int) -> ee.Faces:
     """Return test faces that a model predicts right, persons and expressions in turn."""
-    table = evaluation.read_predictions(experiment)
+    table = read_results(experiment, "evaluation", "predictions")
     right = table[(table["network"] == network) & (table["fold"] == fold)]
     right = right[right["expression"] == right["predicted"]]
     right = right.assign(subject=right["image_id"].str.extract(r"synthetic_(id\d+)_", expand=False))

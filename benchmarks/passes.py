@@ -28,7 +28,7 @@ from ekman_expressions.core.seeds import derive_seed, generator
 from ekman_expressions.explainers import query_superpixels, superpixels
 from ekman_expressions.explainers.lime import lime
 from ekman_expressions.facespace.warp import normalise
-from ekman_expressions.study import evaluation, prepared
+from ekman_expressions.study import prepared, read_results
 from ekman_expressions.study.models import load_model
 
 SAMPLES = (33, 65, 129, 257)  # whole Hadamard blocks, and the face itself
@@ -40,7 +40,7 @@ def explained(
     experiment: Experiment, network: str, expression: str, count: int
 ) -> tuple[np.ndarray, list[str]]:
     """Return maps in face space, (samples, as they are or shrunk, face, pixels / 16), and whose they are."""
-    table = evaluation.read_predictions(experiment)
+    table = read_results(experiment, "evaluation", "predictions")
     rows = table[(table["network"] == network) & (table["predicted"] == expression)]
     rows = rows.sample(frac=1, random_state=0)[:count].sort_values("fold")
     settings = experiment.explanation

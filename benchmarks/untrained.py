@@ -31,10 +31,10 @@ from ekman_expressions.measures.known_answers import (
 )
 from ekman_expressions.measures.quality import untrained_copy
 from ekman_expressions.measures.uncertainty import _cluster_bootstrap
-from ekman_expressions.study import prepared
+from ekman_expressions.study import prepared, read_results
 from ekman_expressions.study.explainers import compared
 from ekman_expressions.study.explanations import query, settings_of_explainer
-from ekman_expressions.study.known_answers import read_known_answers, warped_layers
+from ekman_expressions.study.known_answers import warped_layers
 from ekman_expressions.study.models import load_model
 from ekman_expressions.zoo.model import as_model
 
@@ -82,7 +82,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     experiment = Experiment.load(given.experiment, root=given.root)
-    scored = read_known_answers(experiment, "localisation_faces")
+    scored = read_results(experiment, "known_answers", "localisation_faces")
     scored = scored[scored["network"] != "none"]
     path = given.out.with_suffix(".faces.csv")
     done = pd.read_csv(path) if path.exists() else pd.DataFrame(columns=[*KEYS, *KNOWN])

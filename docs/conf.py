@@ -74,6 +74,10 @@ def _room(app, page, source):
     for path in sorted(room.glob("[!_]*.py")):
         heading = f"{room.name}.{path.stem}"
         source[0] += f"\n{heading}\n{'-' * len(heading)}\n\n.. automodule:: {name}.{path.stem}\n"
+    for step in STEPS.values() if room.name == "study" else ():
+        heading = f'The step "{step.name}"'
+        source[0] += f"\n{heading}\n{'-' * len(heading)}\n\n"
+        source[0] += f".. autofunction:: {step.function.__module__}.{step.function.__name__}\n"
 
 
 def _table(heads, rows):

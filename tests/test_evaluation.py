@@ -12,7 +12,7 @@ from made_steps import stand_in
 from ekman_expressions.core.errors import ModelError
 from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import read_json, write_image
-from ekman_expressions.study import evaluation
+from ekman_expressions.study import evaluation, read_results
 from ekman_expressions.study import run as run_steps
 from ekman_expressions.study.experiment import ExplanationSettings
 from ekman_expressions.study.prepared import _face_path, read_manifest
@@ -144,7 +144,7 @@ def test_positives_differ_between_seeds_models_and_expressions():
 def test_step_writes_all_tables(experiment):
     run = run_steps(experiment, "evaluation")
     assert (run.done, run.skipped, run.omissions) == (2, 0, [])
-    predictions = evaluation.read_predictions(experiment)
+    predictions = read_results(experiment, "evaluation", "predictions")
     assert list(predictions.columns) == evaluation._columns(experiment)
     assert len(predictions) == 24
     probabilities = predictions[evaluation._columns(experiment)[-6:]].to_numpy()
@@ -153,8 +153,8 @@ def test_step_writes_all_tables(experiment):
     # Each model sees its own test fold only: subjects 0 and 2 are in CV1.
     seen = predictions.loc[predictions["fold"] == "CV1", "image_id"]
     assert {image_id[5:7] for image_id in seen} == {"s0", "s2"}
-    by_fold = evaluation.read_accuracy_by_fold(experiment)
-    table = evaluation.read_accuracy(experiment)
+    by_fold = read_results(experiment, "evaluation", "accuracy_by_fold")
+    table = read_results(experiment, "evaluation", "accuracy")
     assert list(table.columns) == ["network", "accuracy", "macro_precision", "macro_recall", "macro_f1"]
     right = (predictions["expression"] == predictions["predicted"]).groupby(predictions["fold"]).mean()
     np.testing.assert_allclose(by_fold["accuracy"], right)
@@ -193,7 +193,7 @@ def test_models_that_answer_nonsense_are_left_out_by_name(experiment):
     assert run.done == 1
     assert [entry["item"] for entry in run.omissions] == ["WeiNet_CV1"]
     assert "NaN or infinity for 12 of 12 samples" in run.omissions[0]["reason"]
-    assert set(evaluation.read_predictions(experiment)["fold"]) == {"CV2"}
+    assert set(read_results(experiment, "evaluation", "predictions")["fold"]) == {"CV2"}
     assert read_json(experiment.evaluation_folder / "run.json")["omissions"] == run.omissions
 
 

@@ -13,15 +13,13 @@ from ekman_expressions.explainers import EXPLAINERS, StoredMap, face_parts
 from ekman_expressions.explainers.facial_regions import _region_names
 from ekman_expressions.facespace import heatmaps
 from ekman_expressions.facespace.warp import SHAPE
-from ekman_expressions.study import evaluation, explainers
-from ekman_expressions.study import heatmaps as heatmaps_step
+from ekman_expressions.study import evaluation, explainers, read_results
 from ekman_expressions.study import run as run_steps
 from ekman_expressions.study.experiment import ExplanationSettings
-from ekman_expressions.study.explainers import TABLES, _common_heatmaps, _summarise_regions, read_table
+from ekman_expressions.study.explainers import _common_heatmaps, _summarise_regions
 from ekman_expressions.study.explanations import read_explanation
 from ekman_expressions.study.prepared import _neutral_path, read_manifest
 from ekman_expressions.study.provenance import _settings_of
-from ekman_expressions.study.scores import read_scores_by_fold
 
 ALL = tuple(name for name in EXPLAINERS if name != "lime")
 # One of each kind: records shared, maps from masks, maps from gradients, records of its own.
@@ -130,11 +128,11 @@ def test_every_explainer_goes_through_all_steps(compared):
             # Grad-CAM of an untrained network may find nothing that speaks for a class.
             some = heatmaps.read_gray(each.heatmaps_folder, expression, "WeiNet", "CV1")
             assert some.shape == SHAPE and (some.max() == 255 or name == "grad_cam")
-        scores = read_scores_by_fold(each)
+        scores = read_results(each, "scores", "scores_by_fold")
         assert scores["iou"].notna().sum() == 4 or name == "grad_cam"
         assert (each.dendrograms_folder / "distances.csv").exists()
         few = EXPLAINERS[name].records_of != "lime"
-        assert set(heatmaps_step.read_counts(each)["images"]) == {0, 2 if few else 3}
+        assert set(read_results(each, "heatmaps", "counts")["images"]) == {0, 2 if few else 3}
 
 
 def test_records_are_shared_and_maps_are_not(compared):
@@ -154,13 +152,13 @@ def test_records_are_shared_and_maps_are_not(compared):
 def test_tables(compared):
     study, _ = compared
     names = ["lime", *OTHERS]
-    ranking = read_table(study, "ranking")
+    ranking = read_results(study, "explainers", "ranking")
     assert ranking["explainer"].tolist() == names and (ranking["rank"] == 1).all()
-    pairs = read_table(study, "heatmap_correlations")
+    pairs = read_results(study, "explainers", "heatmap_correlations")
     assert set(pairs["expression"]) == {"anger", "fear"} and (pairs["faces"] == 4).all()
     assert len(pairs) == 2 * 10 and pairs["correlation"].dropna().between(-1, 1).all()
-    assert read_table(study, "rank_correlations").shape == (10, len(TABLES["rank_correlations"]))
-    table = read_table(study, "facial_regions/regions")
+    assert read_results(study, "explainers", "rank_correlations").shape == (10, 4)
+    table = read_results(study, "explainers", "facial_regions/regions")
     assert set(table["network"]) == {"WeiNet", "all"} and set(table["expression"]) == {"anger", "fear"}
     assert set(table["region"]) <= set(_region_names()) and "background" in set(table["region"])
     one = table[(table["network"] == "WeiNet") & (table["region"] == "left_cheek")]
@@ -194,7 +192,7 @@ def test_a_second_run_makes_nothing_and_more_faces_contain_the_fewer(tmp_path):
     # More faces contain the fewer; what is there is kept.
     more = study.replace(explanation=study.explanation.replace(compare_faces=2))
     run_steps(more, "explainers")
-    counts = heatmaps_step.read_counts(more.explained_by("grad_cam"))
+    counts = read_results(more.explained_by("grad_cam"), "heatmaps", "counts")
     assert set(counts["images"]) == {0, 2}
     # Fewer again: the heatmaps are those of the first time.
     run_steps(study, "explainers")
@@ -212,7 +210,7 @@ def test_the_explainer_in_use_may_be_any(tmp_path):
         run_steps(study, step)
     assert not study.explained_by("lime").records_folder.exists()
     assert run_steps(study, "explainers").omissions == []
-    assert read_table(study, "ranking")["explainer"].tolist() == ["occlusion", "kernel_shap"]
+    assert read_results(study, "explainers", "ranking")["explainer"].tolist() == ["occlusion", "kernel_shap"]
     assert study.explained_by("lime").records_folder.exists()
 
 
@@ -251,7 +249,7 @@ def test_without_neutral_faces_every_step_lists_what_is_left_out(tmp_path, expla
         }
     where = "explainers" if compare == "causal" else "explanations"
     assert len([item for item in omitted[where] if "face_CV" in item]) == 12
-    assert read_table(study, "causal_values").empty and read_table(study, "causal").empty
+    assert read_results(study, "explainers", "causal_values").empty and read_results(study, "explainers", "causal").empty
 
 
 def test_causal_tables_name_what_cannot_be_read_and_count_predictions_that_fall(tmp_path):
@@ -281,8 +279,8 @@ def test_causal_tables_name_what_cannot_be_read_and_count_predictions_that_fall(
     assert [entry["item"] for entry in run.omissions if "damaged" in entry["reason"]] == [
         "lime WeiNet_CV1_face_CV1_2"
     ]
-    assert len(read_table(study, "causal")) == 11
-    falls = (read_table(study, "causal_values")[list(face_parts())].sum(axis=1) < 0).sum()
+    assert len(read_results(study, "explainers", "causal")) == 11
+    falls = (read_results(study, "explainers", "causal_values")[list(face_parts())].sum(axis=1) < 0).sum()
     assert 0 < falls < 12
     assert [note for note in run.notes if note.startswith("causal:")] == [
         f"causal: {falls} of 12 faces on WeiNet are predicted less as their class than their neutral face is"

@@ -17,9 +17,9 @@ from ekman_expressions.core.seeds import derive_seed
 from ekman_expressions.explainers import EXPLAINERS, PerturbationRecord, StoredMap, lime
 from ekman_expressions.facespace.warp import SHAPE, normalise
 from ekman_expressions.measures import cross_validated_r2
-from ekman_expressions.study import explanations
+from ekman_expressions.study import explanations, read_results
 from ekman_expressions.study import run as run_steps
-from ekman_expressions.study.explanations import read_explanation, read_explanations
+from ekman_expressions.study.explanations import read_explanation
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_explanations_and_face_space(study):
     assert np.array_equal(stored["maps"][0], normalise(np.maximum(one.map, 0), points))
     assert not study.maps_path("WeiNet", "CV1", "disgust").exists()
 
-    table = read_explanations(study)
+    table = read_results(study, "facespace", "explanations")
     assert table["image_id"].tolist() == [f"face_{fold}_{at}" for fold in study.folds for at in range(6)]
     row = table[table["image_id"] == "face_CV1_1"].iloc[0]
     assert (row["network"], row["fold"], row["expression"]) == ("WeiNet", "CV1", "fear")
@@ -80,7 +80,7 @@ def test_what_is_to_be_known_of_explanations_is_noted_with_the_number_of_faces(s
     run = run_steps(never, "explanations", "facespace")
     (note,) = [note for note in run.notes if note.startswith("WeiNet_CV2")]
     assert "within 0% after 256 steps (all 6 faces)" in note
-    table = read_explanations(never)
+    table = read_results(never, "facespace", "explanations")
     assert (table["passes"] == 257).all() and (table["completeness"] > 0).all()
     assert table[["r2", "r2_unseen"]].isna().all(axis=None)
 
@@ -111,7 +111,7 @@ def test_models_and_faces_that_cannot_be_used_are_listed_and_the_others_go_on(tm
     warped = run_steps(study, "facespace")
     assert warped.done == 5 and len(warped.omissions) == 7
     assert not study.maps_path("WeiNet", "CV1", "anger").exists()
-    assert set(read_explanations(study)["fold"]) == {"CV2"}
+    assert set(read_results(study, "facespace", "explanations")["fold"]) == {"CV2"}
 
 
 KILLED = """
@@ -155,7 +155,7 @@ def test_a_new_explainer_goes_through_the_steps(study, monkeypatch):
     stored = StoredMap.load(toy.record_path("WeiNet", "CV1", "face_CV1_1"))
     assert (stored.image_id, stored.model, stored.target) == ("face_CV1_1", "WeiNet_CV1", 2)
     assert read_arrays(toy.maps_path("WeiNet", "CV1", "fear"))["maps"].max() > 0
-    assert read_explanations(toy)["r2"].isna().all() and not read_explanations(toy)["superpixels"].any()
+    assert read_results(toy, "facespace", "explanations")["r2"].isna().all() and not read_results(toy, "facespace", "explanations")["superpixels"].any()
     with pytest.raises(DataError, match="explains class 2"):
         read_explanation(toy, "WeiNet", "CV1", "face_CV1_1", "anger")
     # What a cell holds beside its maps can be read alone.

@@ -13,7 +13,7 @@ from ekman_expressions import Experiment
 from ekman_expressions.core.errors import DataError, MissingError
 from ekman_expressions.core.files import read_json, write_arrays, write_image
 from ekman_expressions.facespace import heatmaps
-from ekman_expressions.study import heatmaps as heatmaps_step
+from ekman_expressions.study import read_results
 from ekman_expressions.study import run as run_steps
 
 SHAPE = (275, 224)
@@ -145,7 +145,7 @@ def test_levels_are_weighted_means_and_all_files_are_written(experiment):
     with Image.open(folder / "THRESHOLD" / "heatmaps_total" / "Fear_heatmap.png") as image:
         above = heatmaps.threshold_otsu(heatmaps.read_gray(experiment.heatmaps_folder, "fear"))[1]
         np.testing.assert_array_equal(np.asarray(image) == 255, above)
-    counts = heatmaps_step.read_counts(experiment).set_index(["network", "fold", "expression"])["images"]
+    counts = read_results(experiment, "heatmaps", "counts").set_index(["network", "fold", "expression"])["images"]
     assert counts.index[0] == ("WeiNet", "CV1", "anger")
     assert counts["WeiNet", "CV1", "fear"] == 3 and counts["SongNet", "CV2", "fear"] == 0
     assert counts.sum() == 6 and len(counts) == 2 * 2 * 6

@@ -29,12 +29,12 @@ from ekman_expressions.measures.known_answers import (
     changed_pixels,
     most_changed,
 )
-from ekman_expressions.study import known_answers
+from ekman_expressions.study import known_answers, read_results
 from ekman_expressions.study import run as run_steps
 from ekman_expressions.study.prepared import known_faces, read_landmarks
 
 HULL = atlas().hull
-read = known_answers.read_known_answers
+read = lambda experiment, name: read_results(experiment, "known_answers", name)  # noqa: E731
 RNG = np.random.default_rng(0)
 
 

@@ -18,11 +18,9 @@ from ekman_expressions.faces.surveys import survey
 from ekman_expressions.facespace import heatmaps, warp
 from ekman_expressions.facespace.masks import atlas, ekman_mask, read_mask
 from ekman_expressions.measures.heatmap_set import TABLES
-from ekman_expressions.study import evaluation, explainers, prepared, run
+from ekman_expressions.study import evaluation, explainers, prepared, read_results, run
 from ekman_expressions.study.experiment import ExplanationSettings, FaceSettings, TrainingSettings
 from ekman_expressions.study.models import load_model
-from ekman_expressions.study.scores import read_scores
-from ekman_expressions.study.statistics import read_table
 
 CLASSES = ("happiness", "anger", "disgust", "smirk", "low-pain")
 MASKS = {"smirk": ["right_mouth_corner", "nose"], "anger": ["mouth"]}
@@ -86,7 +84,7 @@ def test_faces_with_the_users_labels_are_kept(study):
 def test_own_models_have_their_classes_in_the_order_of_the_study(study):
     experiment, _ = study
     assert load_model(experiment, "Stub", "CV1").classes == (*CLASSES, "sadness")
-    predictions = evaluation.read_predictions(experiment)
+    predictions = read_results(experiment, "evaluation", "predictions")
     assert list(predictions.columns[-5:]) == [f"p_{name}" for name in CLASSES]
     right = predictions["expression"] == predictions["predicted"]
     assert right[predictions["network"] == "Stub"].all()
@@ -128,9 +126,9 @@ def test_what_has_no_mask_is_shown_and_not_scored(study):
     for name in CLASSES:
         assert heatmaps.heatmap_path(experiment.heatmaps_folder, name, "Stub", kind="OVERLAY").exists()
     scored = ["Happiness", "Anger", "Disgust", "Smirk", "Average"]
-    assert list(read_scores(experiment)["expression"].unique()) == scored
+    assert list(read_results(experiment, "scores", "scores")["expression"].unique()) == scored
     assert "classes without a mask, which are not scored: low-pain" in total.notes
-    table = read_scores(experiment).set_index(["network", "expression"])["iou"]
+    table = read_results(experiment, "scores", "scores").set_index(["network", "expression"])["iou"]
     marked = read_image(
         heatmaps.heatmap_path(experiment.heatmaps_folder, "smirk", "Stub", "CV1", kind="THRESHOLD"), gray=True
     )
@@ -143,9 +141,9 @@ def test_what_has_no_mask_is_shown_and_not_scored(study):
     )
     of_stub = table["Stub"]
     assert of_stub["Average"] == pytest.approx(of_stub[scored[:4]].mean())
-    assert set(read_table(experiment, "cells")["expression"]) == set(scored[:4])
+    assert set(read_results(experiment, "statistics", "cells")["expression"]) == set(scored[:4])
     # All ways to swap four masks.
-    assert read_table(experiment, "tests")["relabellings"].max() == 24
+    assert read_results(experiment, "statistics", "tests")["relabellings"].max() == 24
     assert all((experiment.statistics_folder / f"{name}.csv").exists() for name in TABLES)
     trees = read_csv(experiment.dendrograms_folder / "distances.csv").query("level == 'by_expression'")
     assert {*trees["first"], *trees["second"]} == set(map(title, CLASSES))

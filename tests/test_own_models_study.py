@@ -15,7 +15,7 @@ from ekman_expressions.core.errors import ConflictError, ModelError
 from ekman_expressions.core.expressions import EXPRESSIONS, title
 from ekman_expressions.core.files import read_csv, read_json
 from ekman_expressions.facespace.heatmaps import heatmap_path
-from ekman_expressions.study import evaluation, execution
+from ekman_expressions.study import evaluation, execution, read_results
 from ekman_expressions.study import run as run_steps
 from ekman_expressions.study.experiment import ExplanationSettings
 
@@ -92,7 +92,7 @@ def test_the_steps_know_own_models(mixed):
 
 
 def test_predictions_of_extra_classes(mixed):
-    predictions = evaluation.read_predictions(mixed)
+    predictions = read_results(mixed, "evaluation", "predictions")
     by_network = {name: rows.set_index("image_id") for name, rows in predictions.groupby("network")}
     kept, dropped = by_network["Kept"], by_network["Dropped"]
     assert set(dropped["predicted"]) <= set(EXPRESSIONS)
@@ -108,7 +108,7 @@ def test_predictions_of_extra_classes(mixed):
     faces = explained.query("network == 'Kept'")
     assert (kept.loc[faces["image_id"], "predicted"].to_numpy() == faces["expression"].to_numpy()).all()
     # A face taken for neutral is wrong, but neutral is no seventh class of the means.
-    scores = evaluation.read_accuracy(mixed).set_index("network")
+    scores = read_results(mixed, "evaluation", "accuracy").set_index("network")
     right = (kept["expression"] == kept["predicted"]).groupby(kept["fold"]).mean().mean()
     assert scores.loc["Kept", "accuracy"] == pytest.approx(right)
     assert scores.loc["Kept", "macro_recall"] == pytest.approx(right)
@@ -252,7 +252,7 @@ def test_the_guides_python_runs_from_both_sides(tmp_path, monkeypatch):
         code = code.replace(shown, tested)
     names = {"made": made, "steps": MAIN}
     exec(compile(code, "own_model.md", "exec"), names)
-    found = evaluation.read_predictions(names["experiment"])
+    found = read_results(names["experiment"], "evaluation", "predictions")
     assert (found["network"] == "MyNet").all() and len(found) == 24
     assert (names["experiment"].scores_folder / "scores.csv").exists()
     # The same function, out of a file that the settings name.
@@ -264,7 +264,7 @@ def test_the_guides_python_runs_from_both_sides(tmp_path, monkeypatch):
     again = made.replace(name="again", networks=(), models=models)
     made.faces_folder.rename(again.faces_folder)
     run_steps(again, "evaluation")
-    assert evaluation.read_predictions(again).equals(found)
+    assert read_results(again, "evaluation", "predictions").equals(found)
     assert "model MyNet" in read_json(again.evaluation_folder / "run.json")["inputs"]
 
 

@@ -15,8 +15,8 @@ from ekman_expressions.facespace import masks
 from ekman_expressions.facespace.heatmaps import heatmap_path
 from ekman_expressions.facespace.warp import SHAPE
 from ekman_expressions.measures.regions import _ELSEWHERE, _region_shares, region_masses, regions_of_heatmaps
+from ekman_expressions.study import read_results
 from ekman_expressions.study import run as run_steps
-from ekman_expressions.study.statistics import read_regions
 
 ATLAS = masks.atlas()
 REGIONS = [*ATLAS.names, _ELSEWHERE]
@@ -109,7 +109,7 @@ def test_step_measures_explanations_over_subjects_and_names_what_is_left_out(exp
     network = experiment.networks[0]
     assert "not finite" in left_out[f"{network}_CV2_Fear f1"]
     assert "no explanation" in left_out[f"{network} anger"]
-    table = read_regions(experiment)
+    table = read_results(experiment, "regions", "regions")
     groups = table[(table["level"] == "group") & (table["network"] == network)].set_index("region")
     mouth, eyes = (ATLAS.group(name).sum() for name in ("mouth", "eyes"))
     assert groups.loc["mouth", "share"] == pytest.approx(3 * mouth / (3 * mouth + 2 * eyes))

@@ -13,11 +13,9 @@ from ekman_expressions import Experiment
 from ekman_expressions.core.files import read_csv
 from ekman_expressions.explainers import face_parts
 from ekman_expressions.faces import synthetic
-from ekman_expressions.study import STEPS
+from ekman_expressions.study import STEPS, read_results
 from ekman_expressions.study import run as run_steps
 from ekman_expressions.study.experiment import ExplanationSettings, FaceSettings
-from ekman_expressions.study.explainers import read_table
-from ekman_expressions.study.known_answers import read_known_answers
 from ekman_expressions.study.prepared import read_manifest
 
 PERSONS = ("id03", "id05", "id07", "id12")
@@ -84,13 +82,13 @@ def test_a_replica_goes_from_its_reader_to_causal_tables(tmp_path, monkeypatch, 
         assert re.fullmatch(pattern, f"{row.image_id} {row.neutral}")
     if write is ckplus:
         return
-    agreement, values = read_table(study, "causal"), read_table(study, "causal_values")
+    agreement, values = read_results(study, "explainers", "causal"), read_results(study, "explainers", "causal_values")
     assert set(agreement["explainer"]) == {"lime"} and len(agreement) == len(values) > 0
     assert np.isfinite(values[list(face_parts())].to_numpy()).all()
     # Nothing is known by construction: the landmarks tell what moved, and they are right for these faces.
-    table = read_known_answers(study, "localisation")
+    table = read_results(study, "known_answers", "localisation")
     assert set(table["reference"]) == {"landmarks"}
     others = table[table["explainer"] == "movement of others"]
     assert others["value"].iloc[0] > 0.75
-    assert len(read_known_answers(study, "masks")) == 9
+    assert len(read_results(study, "known_answers", "masks")) == 9
     assert read_csv(Path(study.faces_folder) / "blendshapes.csv").shape[1] == 53

@@ -13,9 +13,9 @@ from ekman_expressions.core.files import read_csv, read_image, write_arrays, wri
 from ekman_expressions.facespace import heatmaps, masks
 from ekman_expressions.facespace.heatmaps import heatmap_path
 from ekman_expressions.measures import summarise
+from ekman_expressions.study import read_results
 from ekman_expressions.study import run as run_steps
-from ekman_expressions.study.dendrograms import _BRANCHES, _DISTANCES, STATISTICS
-from ekman_expressions.study.scores import read_scores, read_scores_by_fold
+from ekman_expressions.study.heatmaps import _BRANCHES, _DISTANCES, _STATISTICS
 
 
 @pytest.fixture
@@ -50,19 +50,19 @@ def test_score_writes_every_table(scored):
     assert "0 everywhere" in reasons["WeiNet_CV1_Sadness"]
     assert run.done == 2 * 2 * 6 - 2 + 2 * 6
 
-    by_fold = read_scores_by_fold(scored)
+    by_fold = read_results(scored, "scores", "scores_by_fold")
     assert len(by_fold) == 2 * 2 * 6
     cells = by_fold.set_index(["network", "fold", "expression"])
     assert cells.loc[("WeiNet", "CV2", "fear")].isna().all()
     assert cells.loc[("WeiNet", "CV1", "anger"), "iou"] == 0
     assert (cells.loc["MobileNetV3Large"] == 1).all(axis=None)
 
-    table = read_scores(scored).set_index(["network", "expression"])["iou"]
+    table = read_results(scored, "scores", "scores").set_index(["network", "expression"])["iou"]
     assert table["WeiNet", "Anger"] == 0.5
     assert table["WeiNet", "Fear"] == 1
     assert table["WeiNet", "Average"] == pytest.approx(5.5 / 6)
     assert table["Average", "Anger"] == 0.75
-    assert (read_scores(scored, pooled=True)["iou"] == 1).all()
+    assert (read_results(scored, "scores", "scores_pooled")["iou"] == 1).all()
     wide = read_csv(scored.scores_folder / "table_iou_f1.csv", ("network", "Anger IoU", "Average F1"))
     assert wide["Anger IoU"].tolist() == [0.5, 1, 0.75]
     read_csv(scored.scores_folder / "table_precision_recall.csv", ("Fear Precision", "Average Recall"))
@@ -76,7 +76,7 @@ def test_score_lists_an_empty_mask_and_a_heatmap_of_another_size(scored):
     reasons = {entry["item"]: entry["reason"] for entry in run.omissions}
     assert "mask is empty" in reasons["WeiNet_CV1_Fear"]
     assert "(250, 224)" in reasons["WeiNet_CV1_Happiness"] and "(275, 224)" in reasons["WeiNet_CV1_Happiness"]
-    table = read_scores(scored).set_index(["network", "expression"])["iou"]
+    table = read_results(scored, "scores", "scores").set_index(["network", "expression"])["iou"]
     assert np.isnan(table["Average", "Fear"])
 
 
@@ -218,7 +218,7 @@ def test_every_tree_is_drawn_and_its_distances_are_written(experiment):
     leaves = branches["level"].map({"by_net": 3, "by_expression": 6})
     roots = branches[branches["leaves"].str.split().str.len() == leaves]
     assert len(roots) == 7 and (roots["support"] == 1).all()
-    found = read_csv(folder / "statistics.csv", STATISTICS)
+    found = read_csv(folder / "statistics.csv", _STATISTICS)
     sizes = found.groupby("statistic").size().to_dict()
     assert sizes["cophenetic_correlation"] == 13 and sizes["reliability_auc"] == 6
 

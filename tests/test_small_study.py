@@ -8,12 +8,9 @@ from ekman_expressions.core.errors import SettingsError
 from ekman_expressions.core.expressions import index
 from ekman_expressions.explainers import face_parts
 from ekman_expressions.facespace.heatmaps import heatmap_path
-from ekman_expressions.study import prepared, run
-from ekman_expressions.study.evaluation import read_explained, read_predictions
-from ekman_expressions.study.explainers import read_table
-from ekman_expressions.study.heatmaps import read_counts
+from ekman_expressions.study import prepared, read_results, run
+from ekman_expressions.study.evaluation import read_explained
 from ekman_expressions.study.models import load_model
-from ekman_expressions.study.scores import read_scores_by_fold
 from ekman_expressions.study.training import split, training_table
 from ekman_expressions.zoo import NETWORKS, saving
 
@@ -50,13 +47,13 @@ def test_seeds_of_a_fold_learn_from_and_are_tested_on_the_same_faces(study):
     fold = study.face_folds[0]
     for part, other in zip(split(study, manifest, fold), split(study, manifest, f"{fold}_S1"), strict=True):
         assert part.equals(other)
-    tested = read_predictions(study).groupby("fold")["image_id"].apply(list)
+    tested = read_results(study, "evaluation", "predictions").groupby("fold")["image_id"].apply(list)
     assert tested[fold] == tested[f"{fold}_S1"]
     assert set(tested[fold]) == set(manifest["image_id"][manifest["fold"] == fold])
 
 
 def test_heatmaps_and_scores_have_a_row_per_seed(study):
-    assert set(read_counts(study)["fold"]) == set(study.folds) == set(read_scores_by_fold(study)["fold"])
+    assert set(read_results(study, "heatmaps", "counts")["fold"]) == set(study.folds) == set(read_results(study, "scores", "scores_by_fold")["fold"])
 
 
 def test_networks_take_images_of_other_sides_and_too_small_a_side_is_refused():
@@ -67,7 +64,7 @@ def test_networks_take_images_of_other_sides_and_too_small_a_side_is_refused():
 
 
 def test_causal_values_sum_to_the_change_from_the_neutral_face(study):
-    values = read_table(study, "causal_values")
+    values = read_results(study, "explainers", "causal_values")
     assert len(values) == len(read_explained(study.explained_by("causal")))
     row = values.iloc[0]
     model = load_model(study, row["network"], row["fold"])
@@ -75,6 +72,6 @@ def test_causal_values_sum_to_the_change_from_the_neutral_face(study):
     pair = model.predict(np.concatenate([faces.at(32), faces.at(32, neutral=True)]))
     change = np.subtract(*pair[:, index(row["expression"])])
     assert row[list(face_parts())].sum() == pytest.approx(change, abs=1e-5)
-    agreement = read_table(study, "causal")
+    agreement = read_results(study, "explainers", "causal")
     assert set(agreement["explainer"]) == {"lime"} and agreement["spearman"].between(-1, 1).all()
     assert heatmap_path(study.explained_by("causal").heatmaps_folder, row["expression"], "WeiNet").exists()

@@ -8,10 +8,9 @@ from stub_study import make_study
 from ekman_expressions import cli
 from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import write_csv
+from ekman_expressions.study import read_results
 from ekman_expressions.study import run as run_steps
 from ekman_expressions.study.check import check
-from ekman_expressions.study.quality import read_quality
-from ekman_expressions.study.statistics import read_regions
 
 STEPS = [name for name in cli.STEPS if name != "faces"]
 
@@ -39,8 +38,8 @@ def sparse(tmp_path_factory):
 
 
 def test_every_step_works_with_what_there_is(sparse):
-    assert set(read_quality(sparse, "reliability")["fold"]) == {"CV1"}
-    assert set(read_regions(sparse)["expression"]) == set(EXPRESSIONS) - {"fear"}
+    assert set(read_results(sparse, "quality", "reliability")["fold"]) == {"CV1"}
+    assert set(read_results(sparse, "regions", "regions")["expression"]) == set(EXPRESSIONS) - {"fear"}
     assert (sparse.report_folder / "index.html").exists()
 
 

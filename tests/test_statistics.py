@@ -12,9 +12,8 @@ from ekman_expressions.facespace.warp import SHAPE
 from ekman_expressions.measures.heatmap_set import TABLES, _HeatmapSet, assess, read_heatmaps
 from ekman_expressions.measures.scores import scores_at_otsu
 from ekman_expressions.measures.uncertainty import _resampled_scores
+from ekman_expressions.study import STEPS, read_results
 from ekman_expressions.study import run as run_steps
-from ekman_expressions.study import scores as scores_step
-from ekman_expressions.study import statistics
 from ekman_expressions.study.provenance import Run
 
 MISSING = (("MobileNetV3Large", "CV1", "fear"), *(("MobileNetV3Large", f, "anger") for f in ("CV1", "CV2")))
@@ -28,7 +27,7 @@ def analysed(tmp_path_factory):
 
 
 def _table(analysed, name, *index):
-    table = statistics.read_table(analysed[0], name)
+    table = read_results(analysed[0], "statistics", name)
     return table.set_index(list(index)).sort_index() if index else table
 
 
@@ -45,10 +44,10 @@ def test_every_table_is_written_and_what_is_missing_is_said(analysed):
 def test_cells_and_averages_are_those_of_the_scores(analysed):
     experiment, _ = analysed
     run_steps(experiment, "scores")
-    expected = scores_step.read_scores(experiment).set_index(["network", "expression"])["iou"]
+    expected = read_results(experiment, "scores", "scores").set_index(["network", "expression"])["iou"]
     found = _table(analysed, "intervals", "score", "network", "expression").loc["iou"]
     np.testing.assert_allclose(found["estimate"][expected.index], expected, rtol=1e-6)
-    by_fold = scores_step.read_scores_by_fold(experiment)
+    by_fold = read_results(experiment, "scores", "scores_by_fold")
     mine = _table(analysed, "by_fold").query("area == 'canvas'")["iou_otsu"]
     np.testing.assert_allclose(mine, by_fold["iou"].dropna(), rtol=1e-6)
 
@@ -151,9 +150,9 @@ def test_a_damaged_file_of_explanations_leaves_its_subjects_out(tmp_path):
     experiment = experiment_of(tmp_path, networks=("WeiNet",))
     experiment.maps_path("WeiNet", "CV1", "anger").write_bytes(b"damaged")
     run = Run()
-    statistics.statistics(experiment, run, resamples=2)
+    STEPS["statistics"].function(experiment, run, resamples=2)
     assert "WeiNet_CV1_Anger" in {entry["item"] for entry in run.omissions}
-    cells = statistics.read_table(experiment, "intervals").set_index(["score", "network", "expression"])
+    cells = read_results(experiment, "statistics", "intervals").set_index(["score", "network", "expression"])
     assert cells.loc[("iou", "WeiNet", "Anger"), "subjects"] == SUBJECTS
     assert cells.loc[("iou", "WeiNet", "Fear"), "subjects"] == 2 * SUBJECTS
 

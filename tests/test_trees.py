@@ -10,7 +10,7 @@ from scipy import stats
 from ekman_expressions.core.errors import DataError
 from ekman_expressions.measures import trees
 from ekman_expressions.measures.trees import distances, linkage
-from ekman_expressions.study import dendrograms, explainers
+from ekman_expressions.study import explainers, heatmaps
 
 MAPS = arrays(np.uint8, (3, 4, 5)).filter(lambda maps: all(np.ptp(one) for one in maps))
 FOLDS = ("CV1", "CV2", "CV3")
@@ -56,9 +56,9 @@ def test_what_cannot_be_compared_is_refused_by_name():
 def test_cophenetic_correlation_by_hand():
     # Leaves 0 and 1 meet at 0.2, with 2 at 0.8: r of (0.2, 0.6, 1.0) and (0.2, 0.8, 0.8).
     matrix = np.array([[0, 0.2, 0.6], [0.2, 0, 1.0], [0.6, 1.0, 0]])
-    assert dendrograms._cophenetic_correlation(linkage(matrix), matrix) == pytest.approx(np.sqrt(3) / 2)
+    assert heatmaps._cophenetic_correlation(linkage(matrix), matrix) == pytest.approx(np.sqrt(3) / 2)
     two = np.array([[0, 0.3], [0.3, 0]])
-    assert np.isnan(dendrograms._cophenetic_correlation(linkage(two), two))
+    assert np.isnan(heatmaps._cophenetic_correlation(linkage(two), two))
 
 
 def test_separated_clusters_have_full_support_and_noise_has_not():

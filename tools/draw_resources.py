@@ -29,11 +29,8 @@ from ekman_expressions.measures import trees
 from ekman_expressions.measures.heatmap_set import assess, read_heatmaps
 from ekman_expressions.measures.scores import AVERAGE
 from ekman_expressions.measures.uncertainty import centre_ellipse
-from ekman_expressions.study import evaluation, explanations, known_answers, prepared, published
+from ekman_expressions.study import explanations, known_answers, prepared, published, read_results
 from ekman_expressions.study.experiment import presets
-from ekman_expressions.study.explainers import read_table
-from ekman_expressions.study.heatmaps import read_counts
-from ekman_expressions.study.scores import read_scores
 from ekman_expressions.zoo import NETWORKS
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -41,18 +38,18 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 def draw_overview(experiment: Experiment) -> None:
     """Take the most accurate network, its expression with the highest IoU, its best described face."""
-    network = evaluation.read_accuracy(experiment).sort_values("accuracy").network.iloc[-1]
-    scores = read_scores(experiment, pooled=True)
+    network = read_results(experiment, "evaluation", "accuracy").sort_values("accuracy").network.iloc[-1]
+    scores = read_results(experiment, "scores", "scores_pooled")
     cells = scores[(scores.network == network) & (scores.expression != AVERAGE)]
     best = cells.loc[cells.iou.idxmax()]
     expression = best.expression.lower()
 
-    table = explanations.read_explanations(experiment)
+    table = read_results(experiment, "facespace", "explanations")
     row = table.loc[table[(table.network == network) & (table.expression == expression)].r2.idxmax()]
     found = explanations.read_explanation(experiment, network, row.fold, row.image_id, expression)
     landmarks = prepared.read_landmarks(experiment, row.image_id)
     heatmap = heatmaps.read_gray(experiment.heatmaps_folder, expression, network)
-    counts = read_counts(experiment).query("network == @network and expression == @expression")
+    counts = read_results(experiment, "heatmaps", "counts").query("network == @network and expression == @expression")
     figure = overview_figure(
         prepared.read_faces(experiment, [row.image_id], 224)[0],
         landmarks,
@@ -111,7 +108,7 @@ def draw_movement(experiment: Experiment) -> None:
 
 def draw_causal(experiment: Experiment) -> None:
     """Draw what the change of each part does to the predictions, all networks together."""
-    values = read_table(experiment, "causal_values")
+    values = read_results(experiment, "explainers", "causal_values")
     parts = part_masks()
     means = values.groupby("expression")[list(parts)].mean()
     counts = values.groupby("expression").size()
@@ -179,7 +176,7 @@ def draw_twelve(experiment: Experiment) -> None:
     if folder is None:
         print(f"The released heatmaps are not here (set {published.VARIABLE}): twelve.png stays as it is.")
         return
-    tables = {f"here ({experiment.name})": read_scores(experiment), "published": published.scores()}
+    tables = {f"here ({experiment.name})": read_results(experiment, "scores", "scores"), "published": published.scores()}
     iou = pd.DataFrame(
         {
             name: table[table["expression"] == AVERAGE].set_index("network")["iou"]

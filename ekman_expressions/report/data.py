@@ -30,7 +30,7 @@ from ekman_expressions.facespace.warp import POINTS, SHAPE
 from ekman_expressions.figures import network_kinds
 from ekman_expressions.figures.faces import _CONTOURS
 from ekman_expressions.measures import scores
-from ekman_expressions.study import evaluation, explanations, prepared
+from ekman_expressions.study import explanations, prepared, read_results
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.explainers import compared
 from ekman_expressions.study.provenance import Run
@@ -291,8 +291,8 @@ _SIDE = 224
 def _write_faces(source: _Source, folder: Path, run: Run) -> list[dict[str, Any]]:
     """Write one script per model below ``faces/``, and return each model's explained faces, shown and in all."""
     experiment = source.experiment
-    table = explanations.read_explanations(experiment)
-    predictions = evaluation.read_predictions(experiment).set_index(["network", "fold", "image_id"])
+    table = read_results(experiment, "facespace", "explanations")
+    predictions = read_results(experiment, "evaluation", "predictions").set_index(["network", "fold", "image_id"])
     index_of: list[dict[str, Any]] = []
     pictures: set[str] = set()
     for network, fold in tqdm(experiment.pairs, desc="Packing explained faces", unit="model"):

@@ -32,12 +32,11 @@ from ekman_expressions.report.data import (
     _write_common,
     _write_faces,
 )
-from ekman_expressions.study import prepared
+from ekman_expressions.study import prepared, read_results
 from ekman_expressions.study.experiment import Experiment, find_root
 from ekman_expressions.study.explainers import compared
 from ekman_expressions.study.provenance import Run
 from ekman_expressions.study.runner import folder_of
-from ekman_expressions.study.scores import read_scores, read_scores_by_fold
 from ekman_expressions.study.steps import STEPS, Step
 
 _OWNED = ("assets", "data", "faces", "figures", "tables")
@@ -246,8 +245,8 @@ def _main_table(source: _Source) -> tuple[pd.DataFrame, str]:
         names = pd.DataFrame({"network": source.networks, "expression": source.expressions[0]})
         by_fold, pooled = names.reindex(columns=[*names, *scores.METRICS]), {}
     elif experiment is not None and (experiment.scores_folder / "scores_by_fold.csv").exists():
-        by_fold = read_scores_by_fold(experiment)
-        pooled = read_scores(experiment, pooled=True)
+        by_fold = read_results(experiment, "scores", "scores_by_fold")
+        pooled = read_results(experiment, "scores", "scores_pooled")
         pooled = pooled[pooled["expression"] == scores.AVERAGE].set_index("network")["iou"]
     else:
         omit = lambda item, error: None  # noqa: E731

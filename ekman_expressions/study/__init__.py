@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ekman_expressions.study.provenance import Run
+    from ekman_expressions.study.provenance import Run, read_results
     from ekman_expressions.study.runner import run
     from ekman_expressions.study.steps import STEPS, Step
 
-__all__ = ["STEPS", "Run", "Step", "run"]
+__all__ = ["STEPS", "Run", "Step", "read_results", "run"]
 
 
 def __getattr__(name: str) -> Any:
@@ -18,4 +18,4 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from ekman_expressions.study import provenance, runner, steps
 
-    return getattr({"run": runner, "Run": provenance}.get(name, steps), name)
+    return getattr({"run": runner, "Run": provenance, "read_results": provenance}.get(name, steps), name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,29 +10,28 @@ from tqdm import tqdm
 
 from ekman_expressions.core.errors import DataError, MissingError, ModelError, check_range
 from ekman_expressions.core.expressions import EXPRESSIONS
-from ekman_expressions.core.files import read_csv, require
+from ekman_expressions.core.files import read_csv
 from ekman_expressions.core.seeds import derive_seed, generator
 from ekman_expressions.faces.folders import check_ids
 from ekman_expressions.measures.uncertainty import _fold_of
 from ekman_expressions.study import models, prepared
 from ekman_expressions.study.experiment import Experiment
-from ekman_expressions.study.provenance import Run, _finished_entry
+from ekman_expressions.study.provenance import Run, read_results
 from ekman_expressions.zoo.model import GROUP, Model
 from ekman_expressions.zoo.own_models import _predicted_expressions
 
-SCORES = ("accuracy", "macro_precision", "macro_recall", "macro_f1")
+_SCORES = ("accuracy", "macro_precision", "macro_recall", "macro_f1")
 _PREDICTIONS = ("network", "fold", "image_id", "expression", "predicted")
 _EXPLAINED = ("network", "fold", "expression", "image_id")
 _CHUNK = 4 * GROUP
-_TEXTS = {name: str for name in ("network", "fold", "image_id", "expression", "predicted")}
 
 
-def none_of(expressions: tuple[str, ...]) -> str:
+def _none_of(expressions: tuple[str, ...]) -> str:
     """Return what confusions call the predictions of further classes, which `OwnModel.extra` keeps."""
     return f"none of the {'six' if len(expressions) == 6 else len(expressions)}"
 
 
-def evaluation(experiment: Experiment, run: Run) -> None:
+def _evaluation(experiment: Experiment, run: Run) -> None:
     """Query each model about the faces of its test fold, and choose the faces to explain.
 
     Writes ``predictions/<network>_<fold>.csv`` as each model is done, then ``predictions.csv`` (all of
@@ -54,7 +52,7 @@ def evaluation(experiment: Experiment, run: Run) -> None:
             except (ModelError, MissingError) as error:
                 run.omit(f"{network}_{fold}", error)
                 continue
-        tables.append(_read(path, _columns(experiment)))
+        tables.append(read_csv(path, _columns(experiment), dtype=dict.fromkeys(_PREDICTIONS, str), keep_default_na=False))
     if not tables:
         reasons = "; ".join(f"{entry['item']}: {entry['reason']}" for entry in run.omissions)
         raise ModelError(f"No model of {experiment.name} could be evaluated. {reasons}")
@@ -62,12 +60,12 @@ def evaluation(experiment: Experiment, run: Run) -> None:
     expressions = experiment.expressions
     others = predictions[~predictions["predicted"].isin(expressions)]
     for model, count in (others["network"] + "_" + others["fold"]).value_counts(sort=False).items():
-        run.note(f"{model}: {count} faces were taken for {none_of(expressions)}; they are no positives")
+        run.note(f"{model}: {count} faces were taken for {_none_of(expressions)}; they are no positives")
     scores, positives = _accuracy_by_fold(predictions, expressions), experiment.explanation.positives
     tables = {
         "predictions": predictions,
         "accuracy_by_fold": scores,
-        "accuracy": scores.groupby("network", sort=False)[list(SCORES)].mean().reset_index(),
+        "accuracy": scores.groupby("network", sort=False)[list(_SCORES)].mean().reset_index(),
         "confusion": _confusion(predictions, expressions),
         "explained": _choose_positives(predictions, positives, expressions, seed=experiment.seed),
     }
@@ -154,16 +152,10 @@ def _choose_positives(
     return pd.DataFrame(chosen, columns=list(_EXPLAINED))
 
 
-def read_predictions(experiment: Experiment) -> pd.DataFrame:
-    """Read what all models answered: columns `_PREDICTIONS`, then the probability of each class."""
-    return _read(_evaluated(experiment) / "predictions.csv", _columns(experiment))
-
-
 def read_explained(experiment: Experiment) -> pd.DataFrame:
     """Read which faces are explained, see `_choose_positives`; by the explainer in use, if it takes few."""
-    path = _evaluated(experiment) / "explained.csv"
-    table = _read(path, _EXPLAINED)
-    check_ids(table["image_id"], path)
+    table = read_results(experiment, "evaluation", "explained", _EXPLAINED)
+    check_ids(table["image_id"], experiment.evaluation_folder / "explained.csv")
     if not experiment.explanation.is_partial:
         return table
     # By a number that each face has, so that more faces contain the fewer.
@@ -173,50 +165,29 @@ def read_explained(experiment: Experiment) -> pd.DataFrame:
     return table[ranks <= experiment.explanation.compare_faces].reset_index(drop=True)
 
 
-def read_accuracy(experiment: Experiment) -> pd.DataFrame:
-    """Read the table in the layout of the published one: ``network``, `SCORES`, means over folds."""
-    return _read(_evaluated(experiment) / "accuracy.csv", ("network", *SCORES))
-
-
-def read_accuracy_by_fold(experiment: Experiment) -> pd.DataFrame:
-    """Read the scores of each model, see `accuracy_by_fold`."""
-    return _read(_evaluated(experiment) / "accuracy_by_fold.csv", ("network", "fold", *SCORES))
-
-
 def read_confusion(experiment: Experiment) -> dict[str, np.ndarray]:
     """Read the confusion matrix of each network, summed over folds.
 
     (C, C) ndarray of int: shown expression by row, predicted by column; (C, C + 1) with the column
-    `none_of` them last, where a network's models take images for a further class.
+    `_none_of` them last, where a network's models take images for a further class.
     """
     columns = ("network", "expression", "predicted", "images")
-    return confusion_matrices(
-        _read(_evaluated(experiment) / "confusion.csv", columns), experiment.expressions
-    )
+    table = read_results(experiment, "evaluation", "confusion", columns)
+    return _confusion_matrices(table, experiment.expressions)
 
 
-def confusion_matrices(table: pd.DataFrame, expressions: tuple[str, ...]) -> dict[str, np.ndarray]:
+def _confusion_matrices(table: pd.DataFrame, expressions: tuple[str, ...]) -> dict[str, np.ndarray]:
     """Return the table of confusions as a matrix per network; see `read_confusion`."""
     matrices = {}
     for network, rows in table.groupby("network", sort=False):
         counts = rows.pivot(index="expression", columns="predicted", values="images")
-        classes = [name for name in (*expressions, none_of(expressions)) if name in counts]
+        classes = [name for name in (*expressions, _none_of(expressions)) if name in counts]
         matrices[network] = counts.loc[list(expressions), classes].to_numpy()
     return matrices
 
 
-def _evaluated(experiment: Experiment) -> Path:
-    _finished_entry(experiment.evaluation_folder, "evaluation")
-    return experiment.evaluation_folder
-
-
-def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    # Texts stay texts: "NA" may be an image, and "007" is not 7.
-    return read_csv(require(path, "evaluation"), columns, dtype=_TEXTS, keep_default_na=False)
-
-
 def _accuracy_by_fold(predictions: pd.DataFrame, expressions: Sequence[str] = EXPRESSIONS) -> pd.DataFrame:
-    """Score each model on its test fold: ``network, fold``, `SCORES`; macro over the expressions in the fold,
+    """Score each model on its test fold: ``network, fold``, `_SCORES`; macro over the expressions in the fold,
     0 / 0 is 0.
     """
     from sklearn.metrics import accuracy_score, precision_recall_fscore_support
@@ -230,12 +201,12 @@ def _accuracy_by_fold(predictions: pd.DataFrame, expressions: Sequence[str] = EX
             truth, predicted, labels=seen, average="macro", zero_division=0
         )[:3]
         scores.append((network, fold, accuracy_score(truth, predicted), *macro))
-    return pd.DataFrame(scores, columns=["network", "fold", *SCORES])
+    return pd.DataFrame(scores, columns=["network", "fold", *_SCORES])
 
 
 def _confusion(predictions: pd.DataFrame, expressions: tuple[str, ...] = EXPRESSIONS) -> pd.DataFrame:
-    """Count how often each expression was taken for each, and for `none_of` them where a model does that."""
-    tables, none = [], none_of(expressions)
+    """Count how often each expression was taken for each, and for `_none_of` them where a model does that."""
+    tables, none = [], _none_of(expressions)
     known = predictions["predicted"].isin(expressions)
     predictions = predictions.assign(predicted=predictions["predicted"].where(known, none))
     for network, rows in predictions.groupby("network", sort=False):

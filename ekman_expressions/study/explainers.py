@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from ekman_expressions.core.errors import DataError, MissingError
 from ekman_expressions.core.expressions import EXPRESSIONS
-from ekman_expressions.core.files import read_arrays, read_csv, require
+from ekman_expressions.core.files import read_arrays
 from ekman_expressions.explainers import face_parts, part_segments
 from ekman_expressions.explainers.facial_regions import _region_names, _region_segments
 from ekman_expressions.measures.known_answers import AGREEMENT, causal_agreement, part_masses
@@ -19,14 +19,13 @@ from ekman_expressions.measures.scores import AVERAGE
 from ekman_expressions.study import evaluation, prepared
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.explanations import read_explanation
-from ekman_expressions.study.provenance import Run
-from ekman_expressions.study.scores import read_scores
+from ekman_expressions.study.provenance import Run, read_results
 
-TABLES: dict[str, tuple[str, ...]] = {
+_COMPARISON: dict[str, tuple[str, ...]] = {
     "ranking": ("explainer", "network", "iou", "rank"),
     "rank_correlations": ("first", "second", "networks", "spearman"),
     "heatmap_correlations": ("network", "expression", "faces", "first", "second", "correlation"),
-    # With 'facial_regions' only; the network `ALL` stands for all of them together.
+    # With 'facial_regions' only; the network `_ALL` stands for all of them together.
     "facial_regions/regions": ("network", "expression", "region", "faces", "importance", "standard_error"),
     # With 'causal' only: how far each explainer agrees with it, per face; the Shapley values of each face's parts.
     "causal": ("network", "explainer", "fold", "image_id", "subject", "expression", *AGREEMENT),
@@ -34,7 +33,7 @@ TABLES: dict[str, tuple[str, ...]] = {
 }
 """The tables of the comparison, ``<name>.csv``, and their columns."""
 
-ALL = "all"
+_ALL = "all"
 
 
 def compared(experiment: Experiment) -> tuple[str, ...]:
@@ -49,12 +48,12 @@ def _nothing_to_compare(experiment: Experiment) -> str:
     return "" if names else "explanation.compare names no explainer"
 
 
-def explainers(experiment: Experiment, run: Run) -> None:
+def _explainers(experiment: Experiment, run: Run) -> None:
     """Compare the explainers of ``explanation.compare``, and the experiment's own.
 
     Each has been through explanations, face space, heatmaps, scores and dendrograms before, in
     folders of its own: see `Experiment.explained_by`. Then ``results/<experiment>/explainers/`` gets
-    the `TABLES`.
+    the `_COMPARISON`.
     """
     names = compared(experiment)
     ranking = _rank_networks(experiment, names)
@@ -64,13 +63,13 @@ def explainers(experiment: Experiment, run: Run) -> None:
     tables = {
         "ranking": ranking,
         "rank_correlations": of_ranks,
-        "heatmap_correlations": of_heatmaps.reindex(columns=TABLES["heatmap_correlations"]),
+        "heatmap_correlations": of_heatmaps.reindex(columns=_COMPARISON["heatmap_correlations"]),
     }
     if "facial_regions" in names:
         tables["facial_regions/regions"] = _region_table(experiment.explained_by("facial_regions"), run)
     if "causal" in names:
         tables["causal"], tables["causal_values"] = _causal_tables(experiment, names, run)
-    tables = {name: table[list(TABLES[name])] for name, table in tables.items()}
+    tables = {name: table[list(_COMPARISON[name])] for name, table in tables.items()}
     run.write(experiment.comparison_folder, tables, items=1)
 
 
@@ -90,7 +89,7 @@ def _causal_tables(
             run.omit("_".join(face), error)
             continue
         parts = part_segments(landmarks, truth.segments.shape)[1]
-        values.append(dict(zip(TABLES["causal_values"], known, strict=False)))
+        values.append(dict(zip(_COMPARISON["causal_values"], known, strict=False)))
         values[-1] |= dict(zip(parts, truth.weights, strict=True))
         for name in names:
             if name == "causal":
@@ -106,20 +105,14 @@ def _causal_tables(
                 | {"explainer": name}
                 | causal_agreement(truth, masses)
             )
-    table = pd.DataFrame(values, columns=list(TABLES["causal_values"]))
+    table = pd.DataFrame(values, columns=list(_COMPARISON["causal_values"]))
     for network, changes in table.set_index("network")[list(face_parts())].sum(axis=1).groupby(level=0):
         if (changes < 0).any():
             run.note(
                 f"causal: {(changes < 0).sum()} of {len(changes)} faces on {network} are predicted less as "
                 "their class than their neutral face is"
             )
-    return pd.DataFrame(agreement, columns=list(TABLES["causal"])), table
-
-
-def read_table(experiment: Experiment, name: str) -> pd.DataFrame:
-    """Read one of the `TABLES` of the comparison."""
-    path = require(experiment.comparison_folder / f"{name}.csv", "explainers")
-    return read_csv(path, TABLES[name])
+    return pd.DataFrame(agreement, columns=list(_COMPARISON["causal"])), table
 
 
 def _common_heatmaps(
@@ -150,8 +143,8 @@ def _summarise_regions(weights: pd.DataFrame, expressions: tuple[str, ...] = EXP
     """Average ``network, expression, region, weight`` over faces, per network and over all, with standard
     errors over faces (those of one subject are not independent, so they are rather too small).
     """
-    both = pd.concat([weights, weights.assign(network=ALL)])
-    networks = [*dict.fromkeys(weights["network"]), ALL]
+    both = pd.concat([weights, weights.assign(network=_ALL)])
+    networks = [*dict.fromkeys(weights["network"]), _ALL]
     groups = both.groupby(["network", "expression", "region"])["weight"]
     table = groups.agg(faces="size", importance="mean", standard_error="sem")
     cells = pd.MultiIndex.from_product([networks, expressions, _region_names()], names=table.index.names)
@@ -165,7 +158,7 @@ def _rank_networks(experiment: Experiment, names: tuple[str, ...]) -> pd.DataFra
         cells = pd.MultiIndex.from_product([names, experiment.networks], names=["explainer", "network"])
         return pd.DataFrame({"iou": np.nan, "rank": np.nan}, cells).reset_index()
     for name in names:
-        table = read_scores(experiment.explained_by(name))
+        table = read_results(experiment.explained_by(name), "scores", "scores")
         means = table[(table["expression"] == AVERAGE) & (table["network"] != AVERAGE)][["network", "iou"]]
         tables.append(means.assign(explainer=name, rank=means["iou"].rank(ascending=False)))
     return pd.concat(tables, ignore_index=True)

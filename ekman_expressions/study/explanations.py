@@ -14,7 +14,6 @@ from ekman_expressions.core.errors import DataError, MissingError, ModelError, S
 from ekman_expressions.core.files import (
     hash_of,
     read_arrays,
-    read_csv,
     require,
     sha256,
     write_arrays,
@@ -37,7 +36,7 @@ _NAMED = 5
 """So many faces are named in a note; the table of explanations has all."""
 
 
-def explanations(experiment: Experiment, run: Run) -> None:
+def _explanations(experiment: Experiment, run: Run) -> None:
     """Query each model about the faces chosen for it.
 
     Writes, per model and face, what the explainer in use keeps: a perturbation record, or a map. What is
@@ -161,16 +160,16 @@ _NUMBERS = (
     *("superpixels", "intercept", "r2", "r2_unseen", "largest_weight", "mean_standard_error"),
     *("completeness", "passes"),
 )
-COLUMNS = ("network", "fold", "image_id", "expression", "hidden", *_NUMBERS)
+_COLUMNS = ("network", "fold", "image_id", "expression", "hidden", *_NUMBERS)
 """Columns of ``explanations.csv``: which face was explained, for which class, what hidden parts looked like,
 how well. ``r2_unseen``: on samples that the fit has not seen; ``completeness``: see `Explanation`. What an
 explainer does not estimate is NaN; ``superpixels`` is 0 where pixels are explained."""
 
 
-def facespace(experiment: Experiment, run: Run) -> None:
+def _facespace(experiment: Experiment, run: Run) -> None:
     """Estimate all explanations of an experiment, and bring them into face space.
 
-    Writes ``explanations.csv`` (`COLUMNS`), and one ``.npz`` per model and predicted expression: `maps`
+    Writes ``explanations.csv`` (`_COLUMNS`), and one ``.npz`` per model and predicted expression: `maps`
     (n, 275, 224) float32, `image_ids` (n,), the numbers of the table, and `source`, a hash of all that
     they were made from, by which the next run knows whether the file still holds.
     """
@@ -190,12 +189,6 @@ def facespace(experiment: Experiment, run: Run) -> None:
         run.write(path.parent, {path.stem: _tabulate(experiment, explained)})
     else:
         run.kept(path, items=0)
-
-
-def read_explanations(experiment: Experiment) -> pd.DataFrame:
-    """Read ``explanations.csv``: a row per model and face, with the `COLUMNS`."""
-    path = require(experiment.facespace_folder / "explanations.csv", "facespace")
-    return read_csv(path, COLUMNS, dtype={"image_id": str})
 
 
 def _normalise_model(experiment: Experiment, network: str, fold: str, rows: pd.DataFrame) -> Run:
@@ -287,7 +280,7 @@ def _holds(path: Path, source: str, image_ids: list[str]) -> bool:
 
 
 def _tabulate(experiment: Experiment, explained: pd.DataFrame) -> pd.DataFrame:
-    tables = [pd.DataFrame(columns=COLUMNS)]
+    tables = [pd.DataFrame(columns=_COLUMNS)]
     for network, fold in experiment.pairs:
         for expression in experiment.expressions:
             path = experiment.maps_path(network, fold, expression)
@@ -297,4 +290,4 @@ def _tabulate(experiment: Experiment, explained: pd.DataFrame) -> pd.DataFrame:
                 about = {"network": network, "fold": fold, "expression": expression}
                 tables.append(table.assign(**about, hidden=experiment.explanation.hides_by))
     # In the order of the faces that were chosen.
-    return explained[list(COLUMNS[:4])].merge(pd.concat(tables[1:] or tables))[list(COLUMNS)]
+    return explained[list(_COLUMNS[:4])].merge(pd.concat(tables[1:] or tables))[list(_COLUMNS)]

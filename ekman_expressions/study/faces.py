@@ -33,7 +33,7 @@ from ekman_expressions.faces.folds import _assign_folds, _join_copies
 from ekman_expressions.faces.landmarks import FEWEST, OUTLIER, FaceLandmarks, turned_like
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.prepared import (
-    COLUMNS,
+    _COLUMNS,
     _face_path,
     _landmarks_path,
     _neutral_path,
@@ -56,7 +56,7 @@ _TELLING, _ACTS = (
 _MISFIT = 0.03
 
 
-def faces(experiment: Experiment, run: Run) -> None:
+def _faces(experiment: Experiment, run: Run) -> None:
     """Crop the faces of an experiment's databases and split them into subject-wise folds.
 
     Writes into ``experiment.faces_folder``: ``sources.csv`` (what the databases list),
@@ -168,7 +168,7 @@ def faces(experiment: Experiment, run: Run) -> None:
     more = [name for name in ("intensity",) if name in manifest] + ["neutral"] * bool(
         manifest["neutral"].any()
     )
-    columns = [*COLUMNS, *more, "sha256"]
+    columns = [*_COLUMNS, *more, "sha256"]
     run.write(folder, {"manifest": manifest[columns].sort_values("image_id")})
     actions = _blendshapes(experiment, sorted(digests))
     _note_strange_neutrals(experiment, manifest, actions, run)

@@ -1,7 +1,8 @@
-"""The steps "heatmaps" and "masks": means of explanations in face space, and the Ekman masks as pictures."""
+"""The steps "heatmaps", "masks" and "dendrograms": means of explanations, masks, and which heatmaps are alike."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 
@@ -9,35 +10,35 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from ekman_expressions.core.errors import DataError
-from ekman_expressions.core.files import read_arrays, read_csv, require, write_arrays, write_image
+from ekman_expressions import figures
+from ekman_expressions.core.errors import DataError, MissingError
+from ekman_expressions.core.expressions import title
+from ekman_expressions.core.files import read_arrays, write_arrays, write_image
+from ekman_expressions.core.seeds import derive_seed
 from ekman_expressions.facespace.heatmaps import (
     KINDS,
     _heatmap_name,
+    _read_float,
     _RunningMean,
     _to_jet,
     _to_overlay,
     heatmap_path,
+    read_gray,
     threshold_otsu,
     to_uint8,
 )
 from ekman_expressions.facespace.masks import _mask_path, atlas
 from ekman_expressions.facespace.warp import SHAPE
+from ekman_expressions.measures import trees
 from ekman_expressions.study import prepared
 from ekman_expressions.study.experiment import Experiment
-from ekman_expressions.study.provenance import Run
+from ekman_expressions.study.provenance import Run, read_results
 
 _STEP = "heatmaps"
 _FACES = 30
 
 
-def read_counts(experiment: Experiment) -> pd.DataFrame:
-    """Read how many faces each fold's heatmap is the mean of: network, fold, expression, images."""
-    path = require(experiment.heatmaps_folder / "counts.csv", _STEP)
-    return read_csv(path, ("network", "fold", "expression", "images"))
-
-
-def heatmaps(experiment: Experiment, run: Run) -> None:
+def _heatmaps(experiment: Experiment, run: Run) -> None:
     """Average the normalised explanations into heatmaps and write them.
 
     A fold's heatmap is the mean of its normalised explanations; a network's is the mean over
@@ -145,7 +146,7 @@ def _write(
     run.made(*paths.values(), floats)
 
 
-def masks(experiment: Experiment, run: Run) -> None:
+def _masks(experiment: Experiment, run: Run) -> None:
     """Write the masks as pictures, the six of Ekman or those with one's own among them, and the table of regions."""
     for expression, names in (experiment.mask_regions if experiment.masks else atlas().expressions).items():
         path = _mask_path(experiment.masks_folder, expression)
@@ -162,3 +163,181 @@ def _mask_sources(experiment: Experiment) -> dict[str, Path]:
     """Return the files that come with the package and of which the masks are made, by name."""
     data = resources.files("ekman_expressions") / "data"
     return {name: Path(str(data / name)) for name in ("facial_regions.json", "template_landmarks.csv")}
+
+
+_DISTANCES = ("level", "expression", "first", "second", "distance")
+"""The columns of ``distances.csv``: one row per pair of leaves of one tree."""
+
+_BRANCHES = ("level", "expression", "leaves", "height", "support")
+"""The columns of ``branches.csv``: one row per branch of a tree; see `trees.branch_support`."""
+
+_STATISTICS = ("level", "expression", "statistic", "value", "chance", "p", "n")
+"""The columns of ``statistics.csv``: how far the trees can be believed.
+
+``cophenetic_correlation`` of each tree (`n` leaves); at the level ``by_cv`` the ``reliability_auc``
+(`n` pairs of one network; with the mean distances ``same_network`` and ``different_networks``); at
+the level ``by_net`` the ``split_difference`` between networks that were pre-trained and those from
+scratch (`n` relabellings), also of all expressions together.
+"""
+
+_Leaf = tuple[str, str | None, str | None]
+"""Expression, network and fold of a heatmap; None: over all."""
+
+_CAPTION = (
+    "1 − Pearson's r between 8-bit heatmaps, average linkage: 0 is the same pattern, 1 unrelated. Numbers at "
+    "branches: how often each appears in resamples of the folds."
+)
+_SPLIT = ("pre-trained", "from scratch")
+# Models of one's own are in neither group.
+
+
+def _dendrograms(experiment: Experiment, run: Run) -> None:
+    """Draw which heatmaps are alike.
+
+    Per expression over networks (``Anger_by_net.png``) and over networks and folds
+    (``Anger_by_CV.png``), and over expressions (``By_expression.png``), with the support of each branch
+    over folds. Writes the tables `_DISTANCES`, `_BRANCHES` and `_STATISTICS`.
+    """
+    folder = experiment.dendrograms_folder
+    kinds = figures.network_kinds(experiment.networks, experiment.training.weights)
+    leaf_kinds = kinds | {f"{network}_{fold}": kinds[network] for network, fold in experiment.pairs}
+    pairs, branches, found, pair_only = [], [], {}, []
+    for file, heading, level, expression, leaves in tqdm(
+        list(_trees(experiment)), desc="Drawing dendrograms", unit="figure"
+    ):
+        maps = _read_leaves(experiment, file, leaves, run)
+        if len(maps) < 2:
+            run.omit(file, f"a tree needs at least 2 heatmaps, but there are {len(maps)}", folder / file)
+            continue
+        names, where = list(maps), {"level": level, "expression": expression}
+        of_tree = [leaves[name] for name in names]
+        matrix = trees.distances(list(maps.values()), names)
+        tree = trees.linkage(matrix)
+        found[level, expression] = (matrix, of_tree, tree)
+        rows, columns = np.triu_indices(len(names), k=1)
+        of_pairs = {"distance": matrix[rows, columns], **where}
+        pairs.append(pd.DataFrame({"first": np.array(names)[rows], "second": np.array(names)[columns], **of_pairs}))
+        support = None
+        # A leaf that is of one fold cannot be made from other folds.
+        if level != "by_cv":
+            support = _support(experiment, level, of_tree, tree)
+            below = [" ".join(names[leaf] for leaf in sorted(branch)) for branch in trees.branches(tree)]
+            branches.append(
+                pd.DataFrame({"leaves": below, "height": tree[:, 2], "support": support, **where})
+            )
+        if len(maps) > 2:
+            groups = None if level == "by_expression" else leaf_kinds
+            figure = figures.dendrogram(tree, names, groups=groups, support=support, title=heading)
+            figures.save(figure, folder / file, caption=_CAPTION)
+            run.made(folder / file)
+        else:
+            (folder / file).unlink(missing_ok=True)
+            pair_only.append(file)
+    if pair_only:
+        names = ", ".join(pair_only)
+        run.note(f"a tree of two leaves says no more than their distance, and is not drawn: {names}")
+    statistics = pd.DataFrame(_statistics(found, kinds, experiment.seed), columns=_STATISTICS)
+    tables = {"distances": (pairs, _DISTANCES), "branches": (branches, _BRANCHES)}
+    joined = {
+        name: (pd.concat(parts) if parts else pd.DataFrame(columns=columns))[list(columns)]
+        for name, (parts, columns) in tables.items()
+    }
+    run.write(folder, joined | {"statistics": statistics})
+
+
+def _trees(experiment: Experiment) -> Iterator[tuple[str, str, str, str, dict[str, _Leaf]]]:
+    """Yield file name, title, level, expression, and per leaf its name and which heatmap it is."""
+    by_net = {network: (network, None) for network in experiment.networks}
+    by_fold = {f"{network}_{fold}": (network, fold) for network, fold in experiment.pairs}
+    for expression in experiment.expressions:
+        for level, leaves, what in (("by_net", by_net, "networks"), ("by_CV", by_fold, "networks and folds")):
+            yield (
+                f"{title(expression)}_{level}.png",
+                f"{title(expression)}: likeness of heatmaps of {what}",
+                level.lower(),
+                expression,
+                {name: (expression, *model) for name, model in leaves.items()},
+            )
+    totals = {title(expression): (expression, None, None) for expression in experiment.expressions}
+    yield "By_expression.png", "Likeness of heatmaps of expressions", "by_expression", "all", totals
+
+
+def _read_leaves(experiment: Experiment, tree: str, leaves: dict, run: Run) -> dict[str, np.ndarray]:
+    """Read the heatmaps that can be leaves of a tree; the others are listed in `run`."""
+    maps = {}
+    for name, (expression, network, fold) in leaves.items():
+        if not heatmap_path(experiment.heatmaps_folder, expression, network, fold).exists():
+            run.omit(f"{name} in {tree}", "there is no such heatmap; the step 'heatmaps' says why")
+            continue
+        gray = read_gray(experiment.heatmaps_folder, expression, network, fold)
+        if gray.min() == gray.max():
+            run.omit(f"{name} in {tree}", "the heatmap is constant and correlates with nothing")
+            continue
+        maps[name] = gray
+    return maps
+
+
+def _support(experiment: Experiment, level: str, leaves: Sequence[_Leaf], tree: np.ndarray) -> np.ndarray:
+    """Return the support over folds of each branch; a leaf's fold is the mean of its networks' heatmaps."""
+    counts = read_results(experiment, "heatmaps", "counts").set_index(["network", "fold", "expression"])["images"]
+    shape = (len(leaves), len(experiment.folds))
+    maps, weights = np.zeros((*shape, *SHAPE)), np.zeros(shape)
+    for place, fold in np.ndindex(shape):
+        expression, network, _ = leaves[place]
+        mean = _RunningMean()
+        for name in experiment.networks if network is None else (network,):
+            key = name, experiment.folds[fold], expression
+            try:
+                one = _read_float(experiment.heatmaps_folder, expression, name, key[1])
+            except MissingError:
+                continue
+            mean.add(one, float(counts[key]))
+        if mean.weight:
+            maps[place, fold], weights[place, fold] = mean.mean, mean.weight
+    seed = derive_seed(experiment.seed, "trees", level)
+    return trees.branch_support(maps, tree, weights=weights, seed=seed)
+
+
+def _statistics(found: Mapping, kinds: Mapping[str, str], seed: int) -> Iterator[tuple]:
+    """Yield the rows of `_STATISTICS` for trees: distances, leaves and linkage by level and expression."""
+    for (level, expression), (matrix, leaves, tree) in found.items():
+        correlation = _cophenetic_correlation(tree, matrix)
+        yield level, expression, "cophenetic_correlation", correlation, np.nan, np.nan, len(matrix)
+        names, folds = [leaf[1] for leaf in leaves], [leaf[2] for leaf in leaves]
+        if level == "by_cv" and 1 < len(set(names)) < len(names):
+            alike = trees._fold_reliability(
+                matrix, names, folds, seed=derive_seed(seed, "reliability", expression)
+            )
+            pairs = int(alike["pairs"])
+            yield level, expression, "reliability_auc", alike["auc"], 0.5, alike["p"], pairs
+            yield level, expression, "same_network", alike["same"], np.nan, np.nan, pairs
+            yield level, expression, "different_networks", alike["different"], np.nan, np.nan, pairs
+    matrices = {}
+    for (level, expression), (matrix, leaves, _) in found.items():
+        known = [place for place, leaf in enumerate(leaves) if kinds.get(leaf[1]) in _SPLIT]
+        first = [kinds[leaves[place][1]] == _SPLIT[0] for place in known]
+        # Two groups, one of them with a pair.
+        if level == "by_net" and len(set(first)) == 2 and len(known) > 2:
+            matrices[expression] = [matrix[np.ix_(known, known)]], first
+    most = max((len(first) for _, first in matrices.values()), default=0)
+    whole = [(matrix[0], first) for matrix, first in matrices.values() if len(first) == most]
+    if len(whole) > 1:
+        matrices["all"] = [matrix for matrix, _ in whole], whole[0][1]
+    for expression, (together, first) in matrices.items():
+        split = trees._split_test(together, first)
+        difference, count = split["difference"], int(split["relabellings"])
+        yield "by_net", expression, "split_difference", difference, 0.0, split["p"], count
+
+
+def _cophenetic_correlation(tree: np.ndarray, matrix: np.ndarray) -> float:
+    """Return Pearson's r between distances and the heights at which two leaves meet (Sokal and Rohlf 1962).
+
+    NaN where all distances, or all heights, are equal, so also with two leaves.
+    """
+    from scipy.cluster.hierarchy import cophenet
+    from scipy.spatial.distance import squareform
+
+    condensed = squareform(np.asarray(matrix, float), checks=False)
+    if np.ptp(condensed) == 0 or np.ptp(tree[:, 2]) == 0:
+        return float("nan")
+    return float(cophenet(tree, condensed)[0])

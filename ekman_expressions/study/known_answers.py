@@ -15,7 +15,7 @@ from tqdm import tqdm
 from ekman_expressions import figures
 from ekman_expressions.core.errors import DataError, MissingError
 from ekman_expressions.core.expressions import title
-from ekman_expressions.core.files import read_arrays, read_csv, require, sha256
+from ekman_expressions.core.files import read_arrays, sha256
 from ekman_expressions.core.seeds import derive_seed
 from ekman_expressions.explainers import EXPLAINERS, superpixels
 from ekman_expressions.faces.synthetic import PHOTOMETRIC, PIXELS, TOTAL, read_layers
@@ -182,7 +182,7 @@ def _nothing_known(experiment: Experiment) -> str:
     )
 
 
-def known_answers(experiment: Experiment, run: Run) -> None:
+def _known_answers(experiment: Experiment, run: Run) -> None:
     """Compare all explanations, and the Ekman masks, with what moved.
 
     Of ``explanation.explainer`` and each of ``explanation.compare``, in two readings, all blurred alike.
@@ -305,12 +305,6 @@ def _score_baselines(
     }
     scored = [(name, localisation_auc(found, changed)) for name, found in maps.items()]
     return [*scored, (ORACLE, {name: localisation_auc(best[name], changed)[name] for name in changed})]
-
-
-def read_known_answers(experiment: Experiment, table: str) -> pd.DataFrame:
-    """Read "localisation_faces", "localisation", "masks" or "masks_summary"; see `known_answers`."""
-    path = experiment.known_answers_folder / f"{table}.csv"
-    return read_csv(require(path, "known_answers"), dtype={"image_id": str})
 
 
 def _explained(experiment: Experiment, network: str, fold: str) -> Iterator[tuple[str, str]]:

@@ -22,7 +22,7 @@ from ekman_expressions.facespace.masks import atlas
 from ekman_expressions.measures.scores import AVERAGE
 from ekman_expressions.measures.trees import pair_matrix
 from ekman_expressions.study import known_answers, quality, training
-from ekman_expressions.study.evaluation import confusion_matrices
+from ekman_expressions.study.evaluation import _confusion_matrices
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.provenance import Run
 
@@ -89,7 +89,7 @@ def _evaluation(experiment: Experiment) -> Iterator[_Picture]:
         "confusion",
         partial(
             figures.confusion_matrices,
-            confusion_matrices(table, experiment.expressions),
+            _confusion_matrices(table, experiment.expressions),
             names=[title(name) for name in experiment.expressions],
             title="What is taken for what",
         ),

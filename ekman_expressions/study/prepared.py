@@ -20,7 +20,7 @@ from ekman_expressions.facespace.heatmaps import _RunningMean
 from ekman_expressions.facespace.warp import SHAPE, normalise
 from ekman_expressions.study.experiment import Experiment
 
-COLUMNS = ("image_id", "path", "dataset", "subject", "expression", "fold")
+_COLUMNS = ("image_id", "path", "dataset", "subject", "expression", "fold")
 """Columns that every prepared manifest has; ``intensity``, ``neutral`` and ``sha256`` may follow."""
 
 _DATABASE = "synthetic"
@@ -45,7 +45,7 @@ def _landmarks_path(experiment: Experiment, image_id: str) -> Path:
 
 
 def read_manifest(experiment: Experiment) -> pd.DataFrame:
-    """Read the manifest: one row per face, sorted by `image_id`, with `COLUMNS` and more.
+    """Read the manifest: one row per face, sorted by `image_id`, with `_COLUMNS` and more.
 
     Those are ``intensity`` where a database states it, ``neutral`` (``image_id`` of the same person's neutral
     image, empty without one), and ``sha256`` of the source image. `path` is
@@ -54,7 +54,7 @@ def read_manifest(experiment: Experiment) -> pd.DataFrame:
     """
     path = require(experiment.manifest_path, "faces")
     # Texts stay texts: "NA" is a person in JAFFE, and "007" is not 7.
-    table = read_csv(path, COLUMNS, dtype=str, keep_default_na=False)
+    table = read_csv(path, _COLUMNS, dtype=str, keep_default_na=False)
     check_ids(table["image_id"], path)
     if "intensity" in table:
         table["intensity"] = pd.to_numeric(table["intensity"], errors="coerce")

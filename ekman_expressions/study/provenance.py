@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 
 from ekman_expressions.core.errors import ConflictError, DataError, EkmanExpressionsError, MissingError
-from ekman_expressions.core.files import read_json, require, sha256, write_csv
+from ekman_expressions.core.files import read_csv, read_json, require, sha256, write_csv
 from ekman_expressions.core.startup import start_tensorflow
 from ekman_expressions.faces.landmarks import _find_model
 from ekman_expressions.study.experiment import Experiment, find_root
@@ -227,6 +227,45 @@ def _finished_entry(folder: Path, step: str) -> dict[str, Any]:
             f"The step '{entry['step']}' was stopped before its end ({path}): run it again first."
         )
     return entry
+
+
+_TEXTS = ("network", "fold", "image_id", "subject", "expression", "predicted")
+
+
+def read_results(
+    experiment: Experiment, step: str, name: str, columns: tuple[str, ...] = ()
+) -> pd.DataFrame:
+    """Read one of the tables that a step has written, such as ``"scores", "scores_by_fold"``.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        With the explainer whose results are read; see `Experiment.explained_by`.
+    step : str
+        Name of the step in `STEPS`.
+    name : str
+        Name of the file in the step's folder, without ``.csv``.
+    columns : tuple of str
+        Columns that the table must have.
+
+    Raises
+    ------
+    MissingError
+        If the step has not written the table, or the step "evaluation" was stopped before its end.
+    DataError
+        If the table is damaged or lacks columns.
+
+    Examples
+    --------
+    >>> read_results(Experiment.preset("demo"), "evaluation", "accuracy")  # doctest: +SKIP
+    """
+    folder = getattr(experiment, "comparison_folder" if step == "explainers" else f"{step}_folder")
+    tested = step == "evaluation"
+    if tested:
+        _finished_entry(folder, step)
+    # Texts stay texts: "NA" may be an image, and "007" is not 7.
+    options = {"dtype": dict.fromkeys(_TEXTS, str), "keep_default_na": not tested}
+    return read_csv(require(folder / f"{name}.csv", step), columns, **options)
 
 
 def _other_settings(entry: Mapping[str, Any], settings: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:

@@ -25,13 +25,13 @@ _TOLERANCE = 5e-5
 """The published numbers have four decimals."""
 
 VARIABLE = "EKMAN_EXPRESSIONS_PUBLISHED"
-REPOSITORY = "https://github.com/Xavi3398/ekman_expressions"
+_REPOSITORY = "https://github.com/Xavi3398/ekman_expressions"
 _COMMIT = "5ea21eb6dc1995481d68ce8a0734dac4ced0d989"
 
 _BASE_URL = f"https://raw.githubusercontent.com/Xavi3398/ekman_expressions/{_COMMIT}/heatmaps/"
 _FOLDS = tuple(f"CV{number}" for number in range(1, 6))
 _HOW_TO_PASS = (
-    f"To use files that you have, clone {REPOSITORY} and pass its folder 'heatmaps': "
+    f"To use files that you have, clone {_REPOSITORY} and pass its folder 'heatmaps': "
     f"ekman-expressions verify --published PATH, or the environment variable {VARIABLE}."
 )
 

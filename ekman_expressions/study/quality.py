@@ -13,7 +13,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from ekman_expressions.core.errors import DataError, MissingError, ModelError
-from ekman_expressions.core.files import read_arrays, read_csv, require, write_arrays, write_csv
+from ekman_expressions.core.files import read_arrays, read_csv, write_arrays, write_csv
 from ekman_expressions.core.seeds import derive_seed, generator
 from ekman_expressions.explainers import EXPLAINERS, PerturbationRecord, lime, superpixels
 from ekman_expressions.facespace.heatmaps import _RunningMean, to_uint8
@@ -65,7 +65,7 @@ _QUALITY_TABLES: dict[str, tuple[str, ...]] = {
 CURVE_SHARES = np.linspace(0, 1, 21)
 """Shares of the pixels at which curves are kept, so that they can be averaged."""
 
-DESCRIBED = 0.5
+_DESCRIBED = 0.5
 """R² on unseen samples from which LIME is said to describe a network."""
 
 _FEWEST_FACES = 10
@@ -83,7 +83,7 @@ _FAILURES = (DataError, MissingError, ModelError)
 _Cell = tuple[str, str]
 
 
-def quality(experiment: Experiment, run: Run) -> None:
+def _quality(experiment: Experiment, run: Run) -> None:
     """Measure how good the explanations of an experiment are.
 
     For the explainer in use and those of ``explanation.compare`` together, in the folder ``quality`` of the
@@ -116,12 +116,6 @@ def quality(experiment: Experiment, run: Run) -> None:
     for network, rows in whole["hidden"].groupby("network", sort=False):
         found = ", ".join(f"{row.hidden} {row.r2:.2f} ({row.r2_unseen:.2f})" for row in rows.itertuples())
         run.note(f"{network}: R² (on unseen samples) by what hidden superpixels look like: {found}")
-
-
-def read_quality(experiment: Experiment, table: str) -> pd.DataFrame:
-    """Read one of `_QUALITY_TABLES`; `MissingError` if the step 'quality' has not run."""
-    path = require(experiment.quality_folder / f"{table}.csv", "quality")
-    return read_csv(path, _QUALITY_TABLES[table], dtype={"image_id": str})
 
 
 def read_curves(experiment: Experiment) -> dict[tuple[str, str], dict[str, np.ndarray]]:
@@ -351,7 +345,7 @@ def _explained_again(
     colours = pd.DataFrame(fits, columns=["hidden", "r2", "r2_unseen"]).groupby("hidden", sort=False)
     hidden = colours.agg(faces=("r2", "size"), r2=("r2", "mean"), r2_unseen=("r2_unseen", "mean"))
     hidden = hidden.loc[sorted(hidden.index, key=[*_COLOURS, *hidden.index].index)].reset_index()
-    hidden = hidden.assign(network=network, described=hidden["r2_unseen"] >= DESCRIBED)
+    hidden = hidden.assign(network=network, described=hidden["r2_unseen"] >= _DESCRIBED)
     columns = _QUALITY_TABLES
     return pd.DataFrame(untrained, columns=columns["untrained"]), hidden[list(columns["hidden"])], heatmaps
 

@@ -6,19 +6,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ekman_expressions.study.dendrograms import dendrograms
-from ekman_expressions.study.evaluation import evaluation
+from ekman_expressions.study.evaluation import _evaluation
 from ekman_expressions.study.experiment import Experiment
-from ekman_expressions.study.explainers import _nothing_to_compare, explainers
-from ekman_expressions.study.explanations import explanations, facespace
-from ekman_expressions.study.faces import faces
-from ekman_expressions.study.heatmaps import _mask_sources, heatmaps, masks
-from ekman_expressions.study.known_answers import _nothing_known, known_answers
+from ekman_expressions.study.explainers import _explainers, _nothing_to_compare
+from ekman_expressions.study.explanations import _explanations, _facespace
+from ekman_expressions.study.faces import _faces
+from ekman_expressions.study.heatmaps import _dendrograms, _heatmaps, _mask_sources, _masks
+from ekman_expressions.study.known_answers import _known_answers, _nothing_known
 from ekman_expressions.study.models import _own_files
-from ekman_expressions.study.quality import quality
-from ekman_expressions.study.scores import _nothing_masked, barplots, scores
-from ekman_expressions.study.statistics import regions, statistics
-from ekman_expressions.study.training import _nothing_to_train, training
+from ekman_expressions.study.quality import _quality
+from ekman_expressions.study.scores import _barplots, _nothing_masked, _regions, _scores, _statistics
+from ekman_expressions.study.training import _nothing_to_train, _training
 
 _ALL = ("faces", "training", "models", "explanation")
 
@@ -28,7 +26,7 @@ class Step:
     """One step of a study: a function, and all that others must know of it."""
 
     name: str
-    """Also the name of the function."""
+    """Also the name of the function, behind an underscore."""
     function: Callable[..., None]
     """``function(experiment, run)``. It writes files below its folder and registers each with the `Run`.
     Further keyword arguments are options of a single run."""
@@ -68,41 +66,41 @@ class Step:
 
 # fmt: off
 _STEPS = (
-    Step("faces", faces, "faces_folder", "cropped faces, landmarks, folds",
+    Step("faces", _faces, "faces_folder", "cropped faces, landmarks, folds",
          settings=("faces",), choices=(), resumes=True, always=True),
-    Step("training", training, "models_folder", "a model per network and fold",
+    Step("training", _training, "models_folder", "a model per network and fold",
          reads=("faces/manifest.csv",), settings=("faces", "training"), resumes=True,
          idle=_nothing_to_train),
-    Step("evaluation", evaluation, "evaluation_folder", "predictions, accuracies, the faces to explain",
+    Step("evaluation", _evaluation, "evaluation_folder", "predictions, accuracies, the faces to explain",
          reads=("faces/manifest.csv", "training/*.keras"),
          settings=("faces", "training", "models", "explanation.positives"), resumes=True, files=_own_files),
-    Step("explanations", explanations, "records_folder", "a perturbation record, or a map, per model and face",
+    Step("explanations", _explanations, "records_folder", "a perturbation record, or a map, per model and face",
          reads=("faces/manifest.csv", "training/*.keras", "evaluation"),
          settings=("faces", "training", "models", "records"),
          choices=("networks", "explanation.compare_faces"), resumes=True, files=_own_files),
-    Step("facespace", facespace, "facespace_folder", "explanations estimated, and warped into face space",
+    Step("facespace", _facespace, "facespace_folder", "explanations estimated, and warped into face space",
          reads=("faces", "explanations"), resumes=True),
-    Step("heatmaps", heatmaps, "heatmaps_folder", "means of explanations",
+    Step("heatmaps", _heatmaps, "heatmaps_folder", "means of explanations",
          reads=("facespace",), choices=("networks", "masks")),
-    Step("masks", masks, "masks_folder", "the Ekman masks, or those of one's own, as pictures",
+    Step("masks", _masks, "masks_folder", "the Ekman masks, or those of one's own, as pictures",
          settings=(), choices=("masks",), files=_mask_sources, idle=_nothing_masked),
-    Step("scores", scores, "scores_folder", "heatmaps against the masks",
+    Step("scores", _scores, "scores_folder", "heatmaps against the masks",
          reads=("heatmaps", "masks"), idle=_nothing_masked),
-    Step("barplots", barplots, "barplots_folder", "scores as bars",
+    Step("barplots", _barplots, "barplots_folder", "scores as bars",
          reads=("scores", "masks"), idle=_nothing_masked),
-    Step("dendrograms", dendrograms, "dendrograms_folder", "which heatmaps are alike",
+    Step("dendrograms", _dendrograms, "dendrograms_folder", "which heatmaps are alike",
          reads=("heatmaps",)),
-    Step("explainers", explainers, "comparison_folder", "other explainers, and how far they agree",
+    Step("explainers", _explainers, "comparison_folder", "other explainers, and how far they agree",
          reads=("facespace", "scores"), every_explainer=True, idle=_nothing_to_compare,
          first=("explanations", "facespace", "heatmaps", "scores", "dendrograms")),
-    Step("quality", quality, "quality_folder", "how good the explanations are",
+    Step("quality", _quality, "quality_folder", "how good the explanations are",
          reads=("faces", "explanations"), resumes=True, every_explainer=True,
          choices=("networks", "masks", "explanation.quality_faces", "explanation.quality_samples")),
-    Step("statistics", statistics, "statistics_folder", "chance, tests and intervals of the scores",
+    Step("statistics", _statistics, "statistics_folder", "chance, tests and intervals of the scores",
          reads=("heatmaps", "masks"), also=("faces", "facespace"), idle=_nothing_masked),
-    Step("regions", regions, "regions_folder", "the heatmaps' mass by region of the face",
+    Step("regions", _regions, "regions_folder", "the heatmaps' mass by region of the face",
          reads=("faces", "facespace")),
-    Step("known_answers", known_answers, "known_answers_folder",
+    Step("known_answers", _known_answers, "known_answers_folder",
          "explanations against what moved in the faces",
          reads=("faces",), also=("facespace",), choices=("networks", "masks"), every_explainer=True, idle=_nothing_known),
 )

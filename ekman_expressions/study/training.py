@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _CHUNK = 64
 
 
-def training(experiment: Experiment, run: Run) -> None:
+def _training(experiment: Experiment, run: Run) -> None:
     """Train each network of an experiment on each fold; models that are there are skipped.
 
     Writes ``<network>_<fold>.keras`` (without optimiser state), ``<network>_<fold>_history.csv``

@@ -1,12 +1,14 @@
 """Measures of quality: curves, sign flips and R² of LIME's fit, untrained copies, likeness of maps."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from made_records import record_of
 from tiny_network import SIDE, register
 
 from ekman_expressions.core.errors import ModelError, SettingsError
-from ekman_expressions.explainers import Explanation, PerturbationRecord, lime
+from ekman_expressions.explainers import Explanation, lime
 from ekman_expressions.explainers.record import _draw_samples
 from ekman_expressions.measures.quality import (
     Ranking,
@@ -43,49 +45,37 @@ def white(shape):
 # Deletion and insertion
 
 
-def test_the_areas_of_a_linear_model_equal_the_formula():
+def test_the_areas_of_a_linear_model_equal_the_formula_of_superpixels_and_of_pixels():
     coefficients = np.array([0.2, 0.05, -0.1, 0.1, 0.3, 0.0, 0.02, 0.08])
-    model = Linear(SEGMENTS, coefficients)
-    ranking = Ranking.by_weights(SEGMENTS, coefficients, np.random.default_rng(0))
-    drawn, passes = deletion_insertion(model, white((6, 8)), 0, {"explanation": ranking}, steps=8)
-    areas = [drawn["explanation", kind].area for kind in ("deletion", "insertion")]
+    random = np.random.default_rng(0)
+    rankings = {
+        "pixels": Ranking.by_map(coefficients.astype(np.float32)[SEGMENTS], 8, random),
+        "superpixels": Ranking.by_weights(SEGMENTS, coefficients, random),
+    }
+    drawn, passes = deletion_insertion(Linear(SEGMENTS, coefficients), white((6, 8)), 0, rankings, steps=8)
     # Equal parts, one in each step: the part of rank j is there for (j - 1/2) / S of the curve.
     ranked = np.sort(coefficients)[::-1]
-    expected = 0.1 + ranked @ (np.arange(8) + 0.5) / 8
-    assert areas[0] == pytest.approx(expected, abs=1e-6)
-    assert areas[1] == pytest.approx(0.1 + ranked @ (7.5 - np.arange(8)) / 8, abs=1e-6)
+    areas = [0.1 + ranked @ (np.arange(8) + 0.5) / 8, 0.1 + ranked @ (7.5 - np.arange(8)) / 8]
+    for name in rankings:
+        found = [drawn[name, kind].area for kind in ("deletion", "insertion")]
+        assert found == pytest.approx(areas, abs=1e-6)
+    # With parts of equal size the quantiles of pixels are the superpixels, and the images are the same.
     assert passes == 16
+    with pytest.raises(SettingsError, match="'steps'"):
+        deletion_insertion(Linear(SEGMENTS, coefficients), white((6, 8)), 0, rankings, steps=1)
 
 
 def test_parts_of_different_sizes_count_by_their_area():
     coefficients = np.array([0.1, 0.4, 0.2, 0.05])
     model = Linear(UNEVEN, coefficients)
-    order = np.array([3, 0, 2, 1])
-    drawn, _ = deletion_insertion(
-        model, white((3, 4)), 0, {"given": Ranking(parts=UNEVEN, order=order)}, steps=2
-    )
+    given = {"given": Ranking(parts=UNEVEN, order=np.array([3, 0, 2, 1]))}
+    drawn, _ = deletion_insertion(model, white((3, 4)), 0, given, steps=2)
     # Halves of the area: [3, 0] covers 7 of 12 pixels, [2, 1] the rest.
     assert drawn["given", "deletion"].shares.tolist() == [0, 7 / 12, 1]
     # A part that goes between the shares a and b adds its coefficient times (a + b) / 2.
     deletion = 0.1 + 0.15 * (7 / 12) / 2 + 0.6 * (7 / 12 + 1) / 2
     assert drawn["given", "deletion"].area == pytest.approx(deletion, abs=1e-6)
     assert drawn["given", "insertion"].area == pytest.approx(0.2 + 0.75 - deletion, abs=1e-6)
-
-
-def test_a_map_of_pixels_is_cut_into_quantiles():
-    coefficients = np.array([0.2, 0.05, -0.1, 0.1, 0.3, 0.0, 0.02, 0.08])
-    model = Linear(SEGMENTS, coefficients)
-    painted = coefficients.astype(np.float32)[SEGMENTS]
-    random = np.random.default_rng(0)
-    rankings = {
-        "pixels": Ranking.by_map(painted, 8, random),
-        "superpixels": Ranking.by_weights(SEGMENTS, coefficients, random),
-    }
-    drawn, passes = deletion_insertion(model, white((6, 8)), 0, rankings, steps=8)
-    # With parts of equal size the quantiles are the superpixels, and the images are the same.
-    assert passes == 16
-    for kind in ("deletion", "insertion"):
-        assert drawn["pixels", kind].probabilities == pytest.approx(drawn["superpixels", kind].probabilities)
 
 
 def test_the_control_of_a_map_has_its_grain():
@@ -95,10 +85,7 @@ def test_the_control_of_a_map_has_its_grain():
     random = np.random.default_rng(0)
     for sigma in (0.1, 1.0, 4.0):
         values = gaussian_filter(random.standard_normal((64, 64)), sigma, mode="wrap")
-        ranks = [
-            ranking.parts
-            for ranking in (Ranking.by_map(values, 8, random), Ranking.like_map(values, 8, random))
-        ]
+        ranks = [rank(values, 8, random).parts for rank in (Ranking.by_map, Ranking.like_map)]
         alike = [np.corrcoef(np.ravel(r), np.ravel(np.roll(r, 1, axis=1)))[0, 1] for r in ranks]
         assert alike[1] == pytest.approx(alike[0], abs=0.06)
         assert abs(np.corrcoef(np.ravel(ranks[0]), np.ravel(ranks[1]))[0, 1]) < 0.35
@@ -109,12 +96,6 @@ def test_the_control_from_the_centre_begins_in_the_middle():
     segments = np.arange(9).reshape(3, 3).repeat(4, 0).repeat(4, 1)
     order = Ranking.from_centre(segments).order
     assert order[0] == 4 and set(order[1:5]) == {1, 3, 5, 7} and set(order[5:]) == {0, 2, 6, 8}
-
-
-def test_a_curve_of_one_step_is_refused():
-    rankings = {"centre": Ranking.from_centre(SEGMENTS)}
-    with pytest.raises(SettingsError, match="'steps'"):
-        deletion_insertion(Linear(SEGMENTS, np.zeros(8)), white((6, 8)), 0, rankings, steps=1)
 
 
 # Reliability of weights
@@ -167,8 +148,9 @@ def one_spike(samples, random):
 
 
 @pytest.mark.parametrize("sampler", ["iid", "orthogonal"])
-def test_a_linear_model_is_predicted_fully(sampler):
+def test_a_linear_model_is_predicted_fully_and_a_spike_for_the_whole_image_not(sampler):
     assert cross_validated_r2(drawn_record(additive, sampler=sampler), 0, seed=0, **EQUAL) > 1 - 1e-6
+    assert cross_validated_r2(drawn_record(one_spike, sampler=sampler), 0, seed=0) < 0.05
 
 
 def test_chance_is_the_number_of_superpixels_over_that_of_samples():
@@ -176,10 +158,7 @@ def test_chance_is_the_number_of_superpixels_over_that_of_samples():
     for predict in (noise, additive):
         found = permuted_r2(drawn_record(predict), 0, seed=0, permutations=400, **EQUAL)
         assert found == pytest.approx(expected, abs=0.01)
-
-
-def test_chance_keeps_the_prediction_for_the_whole_image():
-    """Given to a lighter sample, the outlier would be fitted less: R² by chance too small."""
+    # The prediction for the whole image is kept: given to a lighter sample, the outlier would be fitted less.
     spike = drawn_record(one_spike)
     assert permuted_r2(spike, 0, seed=0) == pytest.approx(lime(spike, 0).r2)
 
@@ -192,11 +171,6 @@ def test_noise_is_fitted_but_not_predicted():
     assert 0.15 < fitted < 0.25 and -0.40 < unseen < -0.15
 
 
-@pytest.mark.parametrize("sampler", ["iid", "orthogonal"])
-def test_a_prediction_for_the_whole_image_alone_is_not_predicted(sampler):
-    assert cross_validated_r2(drawn_record(one_spike, sampler=sampler), 0, seed=0) < 0.05
-
-
 def test_complements_lie_in_one_part():
     """Predictions that depend on the pair alone: who saw one of it would know something of the other."""
 
@@ -204,12 +178,8 @@ def test_complements_lie_in_one_part():
         return np.repeat(random.random(len(samples) // 2 + 1), 2)[1 : len(samples) + 1]
 
     records = [drawn_record(of_pairs, sampler="orthogonal", seed=seed) for seed in range(10)]
-    apart = [
-        cross_validated_r2(
-            PerturbationRecord(**{**vars(record), "sampler": "iid"}), 0, seed=0, parts=101, **EQUAL
-        )
-        for record in records
-    ]
+    singly = [replace(record, sampler="iid") for record in records]
+    apart = [cross_validated_r2(record, 0, seed=0, parts=101, **EQUAL) for record in singly]
     together = [cross_validated_r2(record, 0, seed=0, parts=51, **EQUAL) for record in records]
     # Least squares fit nothing even to pairs: alone in its part, a sample is pushed to the other side.
     assert np.mean(together) > np.mean(apart) + 0.02
@@ -268,11 +238,7 @@ def test_batch_normalisations_get_the_statistics_of_the_faces(trained, faces, fr
 
     trained.trainable = not frozen
     copy = untrained_copy(trained, faces, seed=0)
-    place = next(
-        number
-        for number, layer in enumerate(copy.layers)
-        if isinstance(layer, keras.layers.BatchNormalization)
-    )
+    place = [isinstance(layer, keras.layers.BatchNormalization) for layer in copy.layers].index(True)
     normalised = copy.layers[place]
     given = np.asarray(keras.Model(copy.input, copy.layers[place - 1].output)(faces))
     np.testing.assert_allclose(normalised.moving_mean, given.mean(axis=(0, 1, 2)), atol=1e-5)
@@ -281,32 +247,20 @@ def test_batch_normalisations_get_the_statistics_of_the_faces(trained, faces, fr
     assert normalised.trainable != frozen
 
 
-def test_models_within_models_are_copied_and_preprocessing_is_kept(faces):
+def test_models_within_models_are_copied_and_what_has_no_weights_is_refused(faces):
     import keras
 
-    inner = keras.Sequential(
-        [keras.Input((SIDE, SIDE, 3)), keras.layers.Conv2D(2, 3), keras.layers.Flatten()]
-    )
+    shape = (SIDE, SIDE, 3)
+    inner = keras.Sequential([keras.Input(shape), keras.layers.Conv2D(2, 3), keras.layers.Flatten()])
     image = keras.Input((SIDE, SIDE, 3))
     scale = keras.layers.Normalization()
     scale.adapt(faces)
     output = keras.layers.Dense(6, activation="softmax")(inner(scale(image)))
     model = keras.Model(image, output)
     copy = untrained_copy(model, faces, seed=0)
-    same = {
-        weight.path.split("/")[-1]: np.array_equal(weight, new)
-        for weight, new in zip(model.weights, copy.weights, strict=True)
-    }
-    assert same["mean"] and same["variance"]
-    kernels = [
-        (weight, new)
-        for weight, new in zip(model.weights, copy.weights, strict=True)
-        if weight.path.endswith("kernel")
-    ]
-    assert len(kernels) == 2 and not any(np.array_equal(*pair) for pair in kernels)
-
-
-def test_what_has_no_weights_is_refused(faces):
+    pairs = list(zip(model.weights, copy.weights, strict=True))
+    same = [(weight.path.split("/")[-1], np.array_equal(weight, new)) for weight, new in pairs]
+    assert {("mean", True), ("variance", True)} < set(same) and same.count(("kernel", False)) == 2
     with pytest.raises(ModelError, match="function has no weights"):
         untrained_copy(lambda images: images, faces, seed=0)
 

@@ -16,6 +16,7 @@ from ekman_expressions.study import STEPS, read_results
 from ekman_expressions.study import run as run_steps
 from ekman_expressions.study.provenance import Run
 
+EKMAN = np.array([ekman_mask(name) for name in EXPRESSIONS])
 MISSING = (("MobileNetV3Large", "CV1", "fear"), *(("MobileNetV3Large", f, "anger") for f in ("CV1", "CV2")))
 
 
@@ -97,10 +98,11 @@ def test_ranks_differences_and_curves(analysed):
     for score in ("iou", "auc_hull"):
         assert ranks.loc[(score, "subjects", "WeiNet"), ["rank", "low", "high"]].tolist() == [1, 1, 1]
     differences = _table(analysed, "differences", "score")
-    assert set(differences.index) == {"iou", "auc_hull", "residual"} and (differences["difference"] > 0.1).all()
-    assert (differences["subject_low"].dropna() > 0).all() and np.isnan(
-        differences.loc["residual", "subject_low"]
+    assert (
+        set(differences.index) == {"iou", "auc_hull", "residual"} and (differences["difference"] > 0.1).all()
     )
+    assert (differences["subject_low"].dropna() > 0).all()
+    assert np.isnan(differences.loc["residual", "subject_low"])
     assert (differences["p"] == differences["p_holm"]).all()
     curves = _table(analysed, "area_curves")
     assert set(curves["name"]) == {"WeiNet", "MobileNetV3Large", "centre_prior", "random_pixels"}
@@ -126,28 +128,15 @@ def test_a_resample_of_everybody_once_is_the_heatmap_itself(analysed):
 
 def test_constant_heatmaps_and_explanations_of_nobody_are_listed(tmp_path):
     experiment = experiment_of(tmp_path, networks=("WeiNet",))
-    write_image(
-        heatmaps.heatmap_path(experiment.heatmaps_folder, "fear", "WeiNet", "CV1"),
-        np.full(SHAPE, 9, np.uint8),
-    )
-    write_image(
-        heatmaps.heatmap_path(experiment.heatmaps_folder, "fear", "WeiNet", "CV2"), np.eye(9, dtype=np.uint8)
-    )
-    found = []
-    heatmaps_found = read_heatmaps(
-        experiment.heatmaps_folder,
-        np.array([ekman_mask(name) for name in EXPRESSIONS]),
-        experiment.networks,
-        experiment.folds,
-        lambda *said: found.append(tuple(map(str, said))),
-    )
-    assert heatmaps_found.present.sum() == 10
-    assert [item for item, _ in found] == ["WeiNet_CV1_Fear", "WeiNet_CV2_Fear"]
-    assert "9 everywhere" in found[0][1] and "(9, 9)" in found[1][1]
-
-
-def test_a_damaged_file_of_explanations_leaves_its_subjects_out(tmp_path):
-    experiment = experiment_of(tmp_path, networks=("WeiNet",))
+    folder, omitted = experiment.heatmaps_folder, {}
+    write_image(heatmaps.heatmap_path(folder, "fear", "WeiNet", "CV1"), np.full(SHAPE, 9, np.uint8))
+    write_image(heatmaps.heatmap_path(folder, "fear", "WeiNet", "CV2"), np.eye(9, dtype=np.uint8))
+    omit = omitted.setdefault
+    found = read_heatmaps(folder, EKMAN, experiment.networks, experiment.folds, omit)
+    assert found.present.sum() == 10 and list(omitted) == ["WeiNet_CV1_Fear", "WeiNet_CV2_Fear"]
+    reasons = list(map(str, omitted.values()))
+    assert "9 everywhere" in reasons[0] and "(9, 9)" in reasons[1]
+    # A damaged file of explanations leaves its subjects out.
     experiment.maps_path("WeiNet", "CV1", "anger").write_bytes(b"damaged")
     run = Run()
     STEPS["statistics"].function(experiment, run, resamples=2)
@@ -158,9 +147,8 @@ def test_a_damaged_file_of_explanations_leaves_its_subjects_out(tmp_path):
 
 
 def test_without_any_heatmap_the_tables_hold_what_needs_none():
-    masks = np.array([ekman_mask(expression) for expression in EXPRESSIONS])
     maps, present = np.zeros((2, 2, 6, *SHAPE), np.uint8), np.zeros((2, 2, 6), bool)
-    nothing = _HeatmapSet(("a", "b"), ("CV1", "CV2"), maps, present, masks, atlas().hull, atlas().labels)
+    nothing = _HeatmapSet(("a", "b"), ("CV1", "CV2"), maps, present, EKMAN, atlas().hull, atlas().labels)
     found = assess(nothing, seed=0)
     assert set(found) == set(TABLES) and found["by_fold"].empty
     assert found["intervals"]["estimate"].isna().all() and found["tests"]["p"].isna().all()

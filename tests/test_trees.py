@@ -39,10 +39,14 @@ def test_distances_are_those_of_numpy_and_symmetric(maps):
     assert not matrix.diagonal().any() and matrix.min() >= 0 and matrix.max() <= 2
 
 
-def test_average_linkage_by_hand():
+def test_average_linkage_and_cophenetic_correlation_by_hand():
     # First 0 and 1 join at 0.2; then 2, at the mean of its distances 0.6 and 1.0 to them.
-    tree = linkage(np.array([[0, 0.2, 0.6], [0.2, 0, 1.0], [0.6, 1.0, 0]]))
-    np.testing.assert_allclose(tree, [[0, 1, 0.2, 2], [2, 3, 0.8, 3]])
+    matrix = np.array([[0, 0.2, 0.6], [0.2, 0, 1.0], [0.6, 1.0, 0]])
+    np.testing.assert_allclose(linkage(matrix), [[0, 1, 0.2, 2], [2, 3, 0.8, 3]])
+    # r of (0.2, 0.6, 1.0) and (0.2, 0.8, 0.8).
+    assert heatmaps._cophenetic_correlation(linkage(matrix), matrix) == pytest.approx(np.sqrt(3) / 2)
+    two = np.array([[0, 0.3], [0.3, 0]])
+    assert np.isnan(heatmaps._cophenetic_correlation(linkage(two), two))
 
 
 def test_what_cannot_be_compared_is_refused_by_name():
@@ -51,14 +55,6 @@ def test_what_cannot_be_compared_is_refused_by_name():
         distances([ramp, np.full((2, 3), 9)], ["ramp", "flat"])
     with pytest.raises(DataError, match="at least 2 leaves, but got 1"):
         linkage(np.zeros((1, 1)))
-
-
-def test_cophenetic_correlation_by_hand():
-    # Leaves 0 and 1 meet at 0.2, with 2 at 0.8: r of (0.2, 0.6, 1.0) and (0.2, 0.8, 0.8).
-    matrix = np.array([[0, 0.2, 0.6], [0.2, 0, 1.0], [0.6, 1.0, 0]])
-    assert heatmaps._cophenetic_correlation(linkage(matrix), matrix) == pytest.approx(np.sqrt(3) / 2)
-    two = np.array([[0, 0.3], [0.3, 0]])
-    assert np.isnan(heatmaps._cophenetic_correlation(linkage(two), two))
 
 
 def test_separated_clusters_have_full_support_and_noise_has_not():
@@ -80,12 +76,6 @@ def test_support_by_enumeration_by_hand():
     both = {0, 1} in [set(one) for one in trees.branches(tree_of(maps))]
     # Draws: the first fold twice 1/4, the second twice 1/4, each once 1/2.
     assert trees.branch_support(maps, tree)[0] == pytest.approx(0.25 + 0.5 * both)
-
-
-def test_weights_decide_what_a_fold_counts_and_whether_it_is_there():
-    a, b, c = np.random.default_rng(1).random((3, 8, 9))
-    maps = np.array([[a, a], [a + 0.01 * b, b], [c, b + 0.01 * c]])
-    tree = linkage(distances(maps[:, 0]))
     weights = np.array([[1, 1], [1, 0], [1, 1]])
     # Draws of the second fold alone have no second leaf; in all others that is the first pattern.
     assert trees.branch_support(maps, tree, weights=weights)[0] == 1
@@ -113,9 +103,6 @@ def test_reliability_of_networks_that_repeat_themselves_and_of_noise():
     noise = np.random.default_rng(0).random((9, 8, 9))
     found = trees._fold_reliability(distances(noise), networks, folds)
     assert 0.15 < found["auc"] < 0.85 and found["p"] > 0.05
-
-
-def test_reliability_passes_over_pairs_of_one_fold():
     matrix = np.full((4, 4), 0.5)
     # Networks a and b in CV1 are alike because they share faces: that must not count.
     matrix[0, 2] = matrix[2, 0] = 0.0
@@ -129,11 +116,8 @@ def test_split_by_hand():
     np.fill_diagonal(matrix, 0)
     found = trees._split_test([matrix, matrix], first)
     # Of the 6 ways to choose two of four, the split itself and its complement are as extreme.
-    expected = {"difference": 0.8, "p": 2 / 6, "relabellings": 6}
-    assert found == pytest.approx(expected)
-
-
-def test_split_of_expressions_is_tested_with_one_relabeling_for_all():
+    assert found == pytest.approx({"difference": 0.8, "p": 2 / 6, "relabellings": 6})
+    # Of several expressions there is one relabelling for all.
     one, other = random_distances(6, 1), random_distances(6, 2)
     first = [True, True, False, False, False, False]
     together = trees._split_test([one, other], first)

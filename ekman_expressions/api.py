@@ -35,7 +35,6 @@ from ekman_expressions.measures.uncertainty import (
     split_half,
 )
 from ekman_expressions.zoo import Model, as_model
-from ekman_expressions.zoo.own_settings import OTHER
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -503,7 +502,7 @@ def _mean_face(faces: Faces) -> np.ndarray:
 
 def _targets(targets: Any, model: Model, classes: Sequence[str], predictions: np.ndarray) -> np.ndarray:
     if targets is None:
-        nowhere = [name in ("neutral", OTHER) and name not in model.masks for name in classes]
+        nowhere = [name in ("neutral", "other") and name not in model.masks for name in classes]
         return np.where(nowhere, -np.inf, predictions).argmax(axis=1)
     names = [targets] * len(predictions) if isinstance(targets, str) else list(targets)
     if len(names) != len(predictions):

@@ -151,7 +151,7 @@ def test_a_model_of_fewer_classes_never_predicts_the_others(form, images):
     np.testing.assert_allclose(predictions, expected, atol=1e-5)
     assert any("does not know anger, disgust" in note for note in found.notes)
     own = OwnModel(call=source, version="1", classes=classes, side=SIDE)
-    names, six = _predicted_expressions(predictions, "Mine", own)
+    names, six = _predicted_expressions(predictions, own)
     assert not set(names) & {"anger", "disgust"} and not six[:, :2].any()
 
 

@@ -157,11 +157,11 @@ def test_an_extra_class_is_dropped_or_kept():
     answers[2, [4, 6, 7]] = 0.3, 0.3, 0.4
     answers[3, 6] = 1
     classes = [*EXPRESSIONS, "neutral", "contempt"]
-    predicted, six = _predicted_expressions(answers, "Mine", own(classes=classes))
+    predicted, six = _predicted_expressions(answers, own(classes=classes))
     assert predicted.tolist() == ["happiness", "happiness", "sadness", "anger"]
     np.testing.assert_allclose(six[1], [0, 0, 0, 0.6, 0, 0.4], atol=1e-7)
     np.testing.assert_allclose(six[3], 1 / 6)
-    predicted, six = _predicted_expressions(answers, "Mine", own(classes=classes, extra="keep"))
+    predicted, six = _predicted_expressions(answers, own(classes=classes, extra="keep"))
     assert predicted.tolist() == ["happiness", "neutral", "contempt", "neutral"]
     np.testing.assert_array_equal(six, answers[:, :6])
 

@@ -15,7 +15,7 @@ from ekman_expressions.core.errors import DataError, ModelError, SettingsError
 from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import leftovers
 from ekman_expressions.zoo import saving, train, training
-from ekman_expressions.zoo.keras_internals import _fused_adam, _keras_seeded
+from ekman_expressions.zoo.backends import _fused_adam, _keras_seeded
 
 HERE = str(Path(__file__).parent)
 # Every kind of state at once: Adam's moments, its count of steps in the schedule, dropout, batch

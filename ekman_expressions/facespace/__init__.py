@@ -7,7 +7,7 @@ from ekman_expressions.facespace.heatmaps import (
     threshold_otsu,
     to_uint8,
 )
-from ekman_expressions.facespace.masks import Atlas, Region, atlas, ekman_mask, read_mask
+from ekman_expressions.facespace.masks import Atlas, atlas, ekman_mask, read_mask
 from ekman_expressions.facespace.warp import (
     POINTS,
     SHAPE,
@@ -23,7 +23,6 @@ __all__ = [
     "POINTS",
     "SHAPE",
     "Atlas",
-    "Region",
     "atlas",
     "ekman_mask",
     "heatmap_path",

@@ -27,7 +27,7 @@ _FOREHEAD_ENDS = (84, 68)
 
 
 @dataclass(frozen=True)
-class Region:
+class _Region:
     """A named part of the face.
 
     Attributes
@@ -71,7 +71,7 @@ class Atlas:
         What it is, and how its polygons are written.
     shape : (int, int)
         Rows and columns of face space.
-    regions : tuple of Region
+    regions : tuple of _Region
         The regions, from the forehead down to the chin.
     expressions : dict of str to tuple of str
         The regions of each Ekman mask.
@@ -80,7 +80,7 @@ class Atlas:
     name: str
     description: str
     shape: tuple[int, int]
-    regions: tuple[Region, ...]
+    regions: tuple[_Region, ...]
     expressions: Mapping[str, tuple[str, ...]]
 
     @property
@@ -165,7 +165,7 @@ def atlas() -> Atlas:
     with resources.as_file(resources.files("ekman_expressions").joinpath("data/facial_regions.json")) as path:
         values = read_json(path)
     regions = tuple(
-        Region(
+        _Region(
             name=entry["name"],
             group=entry["group"],
             side=entry["side"],

@@ -97,7 +97,7 @@ def _predict_model(experiment: Experiment, network: str, fold: str, run: Run) ->
     rows, probabilities = rows[rows["image_id"].isin(readable)], np.concatenate(found)
     if network in experiment.models:
         own = experiment.models[network]
-        predicted, probabilities = _predicted_expressions(probabilities, f"{network}_{fold}", own)
+        predicted, probabilities = _predicted_expressions(probabilities, own)
     else:
         predicted = np.array(experiment.expressions)[probabilities.argmax(axis=1)]
     table = rows[["image_id", "expression"]].assign(network=network, fold=fold, predicted=predicted)

@@ -217,7 +217,7 @@ def _read_model(own: OwnModel, name: str, fold: str = "CV1", precision: str = "f
     return model
 
 
-def _predicted_expressions(found: np.ndarray, name: str, own: OwnModel) -> tuple[np.ndarray, np.ndarray]:
+def _predicted_expressions(found: np.ndarray, own: OwnModel) -> tuple[np.ndarray, np.ndarray]:
     """Say which expression a model of `_read_model` predicts, given its probabilities (N, C).
 
     Returns
@@ -228,12 +228,6 @@ def _predicted_expressions(found: np.ndarray, name: str, own: OwnModel) -> tuple
         Of those (by default the six expressions): with ``drop`` divided by their sum (equal where all are 0), with
         ``keep`` as they are.
     """
-    wrong = int((~np.isfinite(found)).any(axis=1).sum())
-    if wrong:
-        raise ModelError(
-            f"{name} predicted NaN or infinity for {wrong} of {len(found)} images. Look at these images, "
-            "and at the model's preprocessing."
-        )
     first = found[:, : len(own.explained)]
     if own.extra == "keep":
         return np.array(own.ordered_classes)[found.argmax(axis=1)], first

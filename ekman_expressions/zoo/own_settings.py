@@ -14,7 +14,7 @@ from ekman_expressions.core.errors import DataError, Settings, SettingsError, ch
 from ekman_expressions.core.expressions import EXPRESSIONS, NOT_EXPLAINED, parse_expression, title
 from ekman_expressions.facespace.masks import atlas
 
-OTHER = "other"
+_OTHER = "other"
 """The name of classes that are neither one of the six expressions nor neutral nor contempt."""
 
 _NOT_A_CLASS = "not a class"
@@ -70,11 +70,11 @@ def _parse_classes(classes: Any, info: ValidationInfo) -> tuple[str, ...]:
     names = tuple(map(_name_of, classes))
     try:
         for given, name in zip(classes, names, strict=True):
-            if name not in (OTHER, _NOT_A_CLASS, *own):
+            if name not in (_OTHER, _NOT_A_CLASS, *own):
                 parse_expression(given)
     except DataError as error:
         raise SettingsError(
-            f"{error} Classes of any further kind are called '{OTHER}', or have a place in 'masks'; "
+            f"{error} Classes of any further kind are called '{_OTHER}', or have a place in 'masks'; "
             f"outputs that are none are called '{_NOT_A_CLASS}'; classes was {list(classes)}."
         ) from None
     if len(own & set(names)) < 2:

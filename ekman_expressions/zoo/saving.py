@@ -319,11 +319,11 @@ def _without_addresses(config: Any) -> Any:
     return [_without_addresses(value) for value in config] if isinstance(config, (list, tuple)) else config
 
 
-REPOSITORY = "Xavi3398/ekman_expressions"
+_REPOSITORY = "Xavi3398/ekman_expressions"
 """The authors' repository on the Hugging Face hub."""
 
 _ADVICE = (
-    f"Or fetch the files elsewhere with 'hf download {REPOSITORY} --local-dir released', of the package "
+    f"Or fetch the files elsewhere with 'hf download {_REPOSITORY} --local-dir released', of the package "
     'huggingface_hub, and set training.released_folder = "released".'
 )
 
@@ -352,7 +352,7 @@ def _download(network: str, fold: str) -> Path:
         ) from error
     try:
         # The repository is public: no token of the user's is sent.
-        path = Path(hf_hub_download(REPOSITORY, name, token=False))
+        path = Path(hf_hub_download(_REPOSITORY, name, token=False))
     except Exception as error:
         # No network, a proxy's answer, a full disk: what is raised depends on the library below.
         reason = " ".join(str(error).split())[:500]

@@ -151,8 +151,8 @@ class _TorchBackend(_FunctionBackend):
             raise ModelError(f"The model must return one tensor (N, classes), but returned {received}.")
         return (found if self.used is None else found[:, self.used]).float(), is_logits
 
-    def _forward(self, images: Any, precision: str | None = None) -> Any:
-        found, is_logits = self._outputs(images, precision)
+    def _forward(self, images: Any) -> Any:
+        found, is_logits = self._outputs(images)
         return self._ordered(found.softmax(dim=1) if is_logits else found)
 
     def _ordered(self, found: Any) -> Any:

@@ -27,7 +27,7 @@ from ekman_expressions.core.files import hash_of
 from ekman_expressions.core.seeds import derive_seed, generator
 from ekman_expressions.core.startup import start_tensorflow
 from ekman_expressions.zoo import saving
-from ekman_expressions.zoo.keras_internals import _fused_adam, _given_seed, _keras_seeded
+from ekman_expressions.zoo.backends import _fused_adam, _given_seed, _keras_seeded
 from ekman_expressions.zoo.networks import NETWORKS
 
 _HISTORY = ("epoch", "loss", "accuracy")

@@ -28,7 +28,7 @@ from ekman_expressions.study import execution
 from ekman_expressions.study.check import _update_numbers, check, compare_numbers
 from ekman_expressions.study.experiment import Experiment, presets
 from ekman_expressions.study.provenance import info
-from ekman_expressions.study.runner import folder_of, plan
+from ekman_expressions.study.steps import folder_of, plan
 from ekman_expressions.zoo import example_model, load_model
 from ekman_expressions.zoo.own_settings import OwnModel
 

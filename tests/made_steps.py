@@ -14,7 +14,7 @@ from ekman_expressions import Experiment
 from ekman_expressions.core.files import write_arrays, write_csv, write_image
 from ekman_expressions.study import STEPS, Run, run
 from ekman_expressions.study.prepared import _face_path, _landmarks_path
-from ekman_expressions.study.runner import folder_of
+from ekman_expressions.study.steps import folder_of
 
 
 @contextmanager

@@ -8,13 +8,13 @@ import pytest
 
 from ekman_expressions import Experiment
 from ekman_expressions.core.errors import ConflictError
-from ekman_expressions.study import runner
-from ekman_expressions.study.runner import _experiment_lock
+from ekman_expressions.study import steps
+from ekman_expressions.study.steps import _experiment_lock
 
 HOLD = """
 import sys, time
 from ekman_expressions import Experiment
-from ekman_expressions.study.runner import _experiment_lock
+from ekman_expressions.study.steps import _experiment_lock
 with _experiment_lock(Experiment.preset("smoke", root=sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
@@ -56,6 +56,6 @@ def test_where_nothing_may_be_written_nothing_is_locked(experiment, monkeypatch)
     def refuse(*_, **__):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(runner.FileLock, "acquire", refuse)
+    monkeypatch.setattr(steps.FileLock, "acquire", refuse)
     with _experiment_lock(experiment):
         pass

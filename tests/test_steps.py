@@ -8,7 +8,7 @@ from ekman_expressions.core.files import read_json, sha256
 from ekman_expressions.core.seeds import derive_seed, generator
 from ekman_expressions.study import STEPS, Run, Step, run
 from ekman_expressions.study.provenance import _settings_of
-from ekman_expressions.study.runner import plan
+from ekman_expressions.study.steps import plan
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from ekman_expressions.core.errors import MissingError, SettingsError
 from ekman_expressions.core.files import atomic_path
 from ekman_expressions.study.check import compare_numbers, expected_path
 from ekman_expressions.study.execution import VARIABLE, scheduler, using
-from ekman_expressions.study.runner import folder_of
+from ekman_expressions.study.steps import folder_of
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 METADATA = {

@@ -36,14 +36,13 @@ from ekman_expressions.study import prepared, read_results
 from ekman_expressions.study.experiment import Experiment, find_root
 from ekman_expressions.study.explainers import compared
 from ekman_expressions.study.provenance import Run
-from ekman_expressions.study.runner import folder_of
-from ekman_expressions.study.steps import STEPS, Step
+from ekman_expressions.study.steps import STEPS, Step, folder_of
 
 _OWNED = ("assets", "data", "faces", "figures", "tables")
 _STATIC, _TEMPLATES = Path(__file__).parent / "static", Path(__file__).parent / "templates"
 
 
-def report(experiment: Experiment, run: Run, *, show_faces: bool | None = None) -> None:
+def _report(experiment: Experiment, run: Run, *, show_faces: bool | None = None) -> None:
     """Write ``results/<experiment>/report/index.html`` from what the steps have left.
 
     At least the step "heatmaps" has come to its end; each further section appears when its step has.
@@ -69,7 +68,7 @@ def _templates(experiment: Experiment) -> dict[str, Path]:
 
 STEP = Step(
     "report",
-    report,
+    _report,
     "report_folder",
     "offline HTML report: open its index.html",
     reads=("heatmaps",),
@@ -81,7 +80,7 @@ STEP = Step(
 
 
 def make(experiment: Experiment, *, show_faces: bool | None = None) -> Run:
-    """Run the step "report", see `report`, and say what it did."""
+    """Run the step "report", and say what it did."""
     options = {} if show_faces is None else {"show_faces": show_faces}
     return study.run(experiment, STEP.name, steps={STEP.name: STEP}, **options)
 

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ekman_expressions.study.provenance import Run, read_results
-    from ekman_expressions.study.runner import run
-    from ekman_expressions.study.steps import STEPS, Step
+    from ekman_expressions.study.steps import STEPS, Step, run
 
 __all__ = ["STEPS", "Run", "Step", "read_results", "run"]
 
@@ -16,6 +15,6 @@ def __getattr__(name: str) -> Any:
     # All steps are imported with them: settings alone need none.
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from ekman_expressions.study import provenance, runner, steps
+    from ekman_expressions.study import provenance, steps
 
-    return getattr({"run": runner, "Run": provenance, "read_results": provenance}.get(name, steps), name)
+    return getattr(provenance if name in ("Run", "read_results") else steps, name)

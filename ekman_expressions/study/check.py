@@ -18,8 +18,7 @@ from ekman_expressions.core.files import leftovers, read_csv, sha256, write_csv
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.explainers import compared
 from ekman_expressions.study.provenance import _by_reason, _read_entry
-from ekman_expressions.study.runner import _changed, _found, _owner, folder_of
-from ekman_expressions.study.steps import STEPS, Step
+from ekman_expressions.study.steps import STEPS, Step, _changed, _found, _owner, folder_of
 
 _KINDS = ("missing", "stale", "foreign", "damaged")
 """What can be wrong with a file: not there, made from something else than there is now, named by no

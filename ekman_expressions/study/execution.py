@@ -80,7 +80,8 @@ def using(scheduler: str | None) -> Iterator[None]:
     finally:
         _chosen.pop()
         for name in set(_open) - before:
-            _close(name)
+            for opened in filter(None, _open.pop(name)):
+                opened.close()
 
 
 def scheduler() -> str:
@@ -211,11 +212,6 @@ def _client() -> Any:
     if name not in _open:
         _open[name] = _start(name)
     return _open[name][0]
-
-
-def _close(name: str) -> None:
-    for opened in filter(None, _open.pop(name)):
-        opened.close()
 
 
 def _require_main_guard() -> None:

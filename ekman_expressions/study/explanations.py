@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -44,19 +45,19 @@ def _explanations(experiment: Experiment, run: Run) -> None:
     whose predictions are not finite, are listed as omissions.
     """
     explained = evaluation.read_explained(experiment)
-    tasks = []
-    for network, fold in experiment.pairs:
-        rows = explained[(explained["network"] == network) & (explained["fold"] == fold)]
-        tasks += [
-            _Task(
-                name=f"{network}_{fold}",
-                function=_explain_model,
-                arguments=(experiment, network, fold, part),
-                weight=len(part),
-            )
-            for part in _parts(experiment, rows)
-        ]
+    tasks = _tasks(experiment, explained, _explain_model, _parts)
     _run_tasks(tasks, run, desc="Explaining", unit="image", own_bars=True)
+
+
+def _tasks(
+    experiment: Experiment, explained: pd.DataFrame, function: Callable[..., Run], divide: Callable
+) -> list[_Task]:
+    """Return tasks for each model: `function` on the parts into which `divide` takes its faces."""
+    return [
+        _Task(name=f"{network}_{fold}", function=function, arguments=(experiment, network, fold, part), weight=len(part))
+        for network, fold in experiment.pairs
+        for part in divide(experiment, explained.query("network == @network and fold == @fold"))
+    ]
 
 
 def settings_of_explainer(experiment: Experiment) -> dict[str, Any]:
@@ -97,14 +98,9 @@ def read_explanation(
     return explainer.estimate(stored, target, settings_of_explainer(experiment))
 
 
-def load_model(experiment: Experiment, network: str, fold: str) -> Model:
-    """Return a trained model that predicts in the precision of the explanations."""
-    return models.load_model(experiment, network, fold, experiment.explanation.precision)
-
-
 def _explain_model(experiment: Experiment, network: str, fold: str, rows: pd.DataFrame) -> Run:
     """Query one model about its faces (``image_id, expression``), unless they are done."""
-    run = Run()
+    run, precision = Run(), experiment.explanation.precision
     name = f"{network}_{fold}"
     todo, notes = [], {}
     for row in rows.itertuples():
@@ -116,7 +112,7 @@ def _explain_model(experiment: Experiment, network: str, fold: str, rows: pd.Dat
         else:
             todo.append((path, row.image_id, row.expression))
     try:
-        model = load_model(experiment, network, fold) if todo else None
+        model = models.load_model(experiment, network, fold, precision) if todo else None
     except (DataError, MissingError, ModelError) as error:
         for _, image_id, _ in todo:
             run.omit(f"{name} {image_id}", error)
@@ -174,15 +170,7 @@ def _facespace(experiment: Experiment, run: Run) -> None:
     they were made from, by which the next run knows whether the file still holds.
     """
     explained = evaluation.read_explained(experiment)
-    tasks = []
-    for network, fold in experiment.pairs:
-        rows = explained[(explained["network"] == network) & (explained["fold"] == fold)]
-        arguments = (experiment, network, fold, rows)
-        tasks.append(
-            _Task(
-                name=f"{network}_{fold}", function=_normalise_model, arguments=arguments, weight=len(rows)
-            )
-        )
+    tasks = _tasks(experiment, explained, _normalise_model, lambda _, rows: [rows])
     _run_tasks(tasks, run, desc="Warping into face space", unit="image")
     path = experiment.facespace_folder / "explanations.csv"
     if run.begun or not path.exists():

@@ -34,7 +34,6 @@ from ekman_expressions.study import prepared
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.provenance import Run, read_results
 
-_STEP = "heatmaps"
 _FACES = 30
 
 

@@ -268,20 +268,14 @@ def read_results(
     return read_csv(require(folder / f"{name}.csv", step), columns, **options)
 
 
-def _other_settings(entry: Mapping[str, Any], settings: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
-    """Return each setting that differs from a ``run.json``'s, of those that both have: name, value there, and
-    now.
-    """
-    old, new = _flat(entry["known_settings"]), _flat(settings)
-    return [(key, old[key], new[key]) for key in sorted(old.keys() & new.keys()) if old[key] != new[key]]
-
-
 def _refuse_other_settings(folder: Path, before: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
     """Raise `ConflictError` if a folder's ``run.json``, read as `before`, and `settings` disagree."""
-    for key, old, new in _other_settings(before, settings):
+    old, new = _flat(before["known_settings"]), _flat(settings)
+    if others := [key for key in sorted(old.keys() & new.keys()) if old[key] != new[key]]:
+        key = others[0]
         raise ConflictError(
-            f"{folder} was made with {key} = {old!r}, but the experiment now says "
-            f"{new!r}. Either give the experiment another name, or delete {folder} "
+            f"{folder} was made with {key} = {old[key]!r}, but the experiment now says "
+            f"{new[key]!r}. Either give the experiment another name, or delete {folder} "
             "to make it again."
         )
 

@@ -31,11 +31,11 @@ from ekman_expressions.study import evaluation, prepared
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.explainers import compared
 from ekman_expressions.study.explanations import (
-    load_model,
     read_explanation,
     settings_of_explainer,
     unseen_r2,
 )
+from ekman_expressions.study.models import load_model
 from ekman_expressions.study.provenance import Run
 from ekman_expressions.zoo.backends import is_keras
 from ekman_expressions.zoo.model import GROUP, Model, as_model
@@ -103,7 +103,7 @@ def _quality(experiment: Experiment, run: Run) -> None:
         tables["reliability"] += _parts(experiment, run, f"{network}_{fold}", ("reliability",), make)
     for network in experiment.networks:
         # One at a time: five models of one network can be large.
-        model = lru_cache(maxsize=1)(partial(load_model, experiment, network))
+        model = lru_cache(maxsize=1)(partial(load_model, experiment, network, precision=experiment.explanation.precision))
         for fold in experiment.folds:
             make = partial(_curves, experiment, network, fold, model, run)
             tables["curves"] += _parts(experiment, run, f"{network}_{fold}", ("curves",), make)

@@ -1,19 +1,57 @@
-"""The steps of a study in one table: what each reads, on which settings it depends, where it writes."""
+"""The steps of a study in one table: what each reads, on which settings it depends, where it writes; and running
+them: what is done is skipped, what is half done goes on, what does not fit is refused.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import dataclasses
+import errno
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
+from filelock import FileLock, Timeout
+from tqdm import tqdm
+
+from ekman_expressions.core.errors import (
+    ConflictError,
+    DataError,
+    EkmanExpressionsError,
+    MissingError,
+    SettingsError,
+)
+from ekman_expressions.core.files import hash_of, read_json, remove_leftovers, sha256, write_json
+from ekman_expressions.explainers import EXPLAINERS
 from ekman_expressions.study.evaluation import _evaluation
 from ekman_expressions.study.experiment import Experiment
-from ekman_expressions.study.explainers import _explainers, _nothing_to_compare
+from ekman_expressions.study.explainers import _explainers, _nothing_to_compare, compared
 from ekman_expressions.study.explanations import _explanations, _facespace
 from ekman_expressions.study.faces import _faces
 from ekman_expressions.study.heatmaps import _dendrograms, _heatmaps, _mask_sources, _masks
 from ekman_expressions.study.known_answers import _known_answers, _nothing_known
 from ekman_expressions.study.models import _own_files
+from ekman_expressions.study.pictures import _draw_pictures
+from ekman_expressions.study.provenance import (
+    Run,
+    _described,
+    _environment,
+    _finished_entry,
+    _hash_now,
+    _merged,
+    _plain,
+    _read_entry,
+    _refuse_other_settings,
+    _settings_of,
+)
 from ekman_expressions.study.quality import _quality
 from ekman_expressions.study.scores import _barplots, _nothing_masked, _regions, _scores, _statistics
 from ekman_expressions.study.training import _nothing_to_train, _training
@@ -108,3 +146,387 @@ _STEPS = (
 
 STEPS: dict[str, Step] = {step.name: step for step in _STEPS}
 """All steps but the report, in their order."""
+
+
+def run(
+    experiment: Experiment,
+    *names: str,
+    first: str | None = None,
+    steps: Mapping[str, Step] = STEPS,
+    echo: bool = False,
+    **options: Any,
+) -> Run:
+    """Run steps of an experiment in the order of `steps`; what is done is skipped.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        The settings and folders.
+    *names : str
+        Which steps; by default all.
+    first : str, optional
+        Of these, only this one and those after it.
+    steps : dict of str to Step
+        The steps that there are.
+    echo : bool
+        Whether to print what each step did.
+    **options
+        For a single step: further arguments of its function, e.g. ``resamples=100`` of "statistics".
+
+    Returns
+    -------
+    Run
+        What was made, found done, and left out, of all of them together.
+
+    Raises
+    ------
+    SettingsError
+        If a name is no step.
+    MissingError
+        If a step that is read has not come to its end; the message names it.
+    ConflictError
+        If artefacts were made with other settings, or from other inputs that cannot be replaced; or if
+        another process works on the experiment.
+
+    Examples
+    --------
+    >>> demo = Experiment.preset("demo")
+    >>> run(demo, "heatmaps", "scores")  # doctest: +SKIP
+    """
+    chosen, total = _chosen(names, first, steps), Run()
+    with _experiment_lock(experiment):
+        for number, name in enumerate(chosen, start=1):
+            start = time.monotonic()
+            if echo:
+                print(f"[{number}/{len(chosen)}] {name}", flush=True)
+            done = _run_step(experiment, steps[name], steps, options)
+            total.add(done)
+            if echo:
+                seconds = time.monotonic() - start
+                print(f"    {done.summary('items')} ({seconds:.1f} s)", flush=True)
+    return total
+
+
+def plan(
+    experiment: Experiment, *names: str, first: str | None = None, steps: Mapping[str, Step] = STEPS
+) -> dict[str, str]:
+    """Say of each step what `run` would do, and change nothing.
+
+    Returns
+    -------
+    dict of str to str
+        In order: ``run:`` and why, ``done``, ``nothing to do:`` and why, or ``refused:`` and the error that a
+        run would raise.
+    """
+    found: dict[str, str] = {}
+    for name in _chosen(names, first, steps):
+        step = steps[name]
+        waits = [read for read in (read.partition("/")[0] for read in step.reads) if _runs(found.get(read))]
+        if step.first and not waits:
+            others = [plan(experiment.explained_by(by), *step.first) for by in compared(experiment)[1:]]
+            waits = [read for each in others for read, verdict in each.items() if _runs(verdict)][:1]
+        try:
+            if idle := step.idle(experiment) if step.idle else "":
+                found[name] = f"nothing to do: {idle}"
+                continue
+            reason = _reason(step, *_found(experiment, step, steps, {})[2:])
+        except EkmanExpressionsError as error:
+            if waits and isinstance(error, MissingError):
+                found[name] = f"run: after {', '.join(waits)}"
+            else:
+                found[name] = f"refused: {error}"
+        else:
+            done = f"run: if what {', '.join(waits)} makes differs" if waits else "done"
+            found[name] = f"run: {reason}" if reason else done
+    return found
+
+
+_LOOKS = "it looks for itself what is to be done"
+
+
+def _runs(verdict: str | None) -> bool:
+    return verdict is not None and verdict.startswith("run") and not verdict.endswith(_LOOKS)
+
+
+def _chosen(names: tuple[str, ...], first: str | None, steps: Mapping[str, Step]) -> list[str]:
+    unknown = [name for name in (*names, first) if name is not None and name not in steps]
+    if unknown:
+        raise SettingsError(f"Unknown step {', '.join(unknown)}. The steps are {', '.join(steps)}.")
+    order = list(steps)
+    return [name for name in order[order.index(first) if first else 0 :] if not names or name in names]
+
+
+def folder_of(experiment: Experiment, step: Step) -> Path:
+    """Return the folder of a step's artefacts, in which its ``run.json`` lies."""
+    return getattr(experiment, step.folder)
+
+
+def _inputs_of(experiment: Experiment, step: Step, steps: Mapping[str, Step] = STEPS) -> dict[str, str]:
+    """Return the hash of all that a step reads, by name; errors where a step that is read has not ended, or
+    does not fit.
+    """
+    inputs = {name: sha256(path) for name, path in (step.files(experiment) if step.files else {}).items()}
+    for label, upstream, by, pattern in _upstream(experiment, step, steps):
+        folder = folder_of(by, upstream)
+        try:
+            entry = _finished_entry(folder, upstream.name)
+        except MissingError:
+            if upstream.name in step.also:
+                continue
+            raise
+        _refuse_other_settings(folder, entry, _settings_of(by, *step.settings))
+        # As they are now: somebody may have put others there.
+        found = {
+            name: _hash_now(folder / name, output)
+            for name, output in sorted(entry["outputs"].items())
+            if fnmatchcase(name, pattern or "*")
+        }
+        found = {f"{label}/{name}": value for name, value in found.items() if value is not None}
+        inputs |= found if pattern else {label: hash_of(found)}
+    return inputs
+
+
+def _owner(experiment: Experiment, step: Step) -> Experiment:
+    """Return the experiment whose explainer makes a step's files: explainers may share LIME's records."""
+    if step.folder != "records_folder":
+        return experiment
+    return experiment.explained_by(EXPLAINERS[experiment.explanation.explainer].records_of)
+
+
+def _upstream(
+    experiment: Experiment, step: Step, steps: Mapping[str, Step]
+) -> Iterator[tuple[str, Step, Experiment, str]]:
+    """Yield what a step reads: label, step, the experiment by each explainer, and which outputs."""
+    own = experiment.explanation.explainer
+    names = compared(experiment) if step.every_explainer else (own,)
+    for read in (*step.reads, *step.also):
+        name, _, pattern = read.partition("/")
+        upstream = steps.get(name) or STEPS[name]
+        if read not in step.also and upstream.idle and upstream.idle(experiment):
+            continue
+        found = set()
+        for explainer in names:
+            by = _owner(experiment.explained_by(explainer), upstream)
+            if (folder := folder_of(by, upstream)) not in found:
+                found.add(folder)
+                yield name if explainer == own else f"{name} of {explainer}", upstream, by, pattern
+
+
+def _run_step(experiment: Experiment, step: Step, steps: Mapping[str, Step], options: Mapping) -> Run:
+    total = Run()
+    if reason := step.idle(experiment) if step.idle else "":
+        total.note(reason)
+        return total
+    if step.first:
+        # Before hours of other explainers: what this one lacks.
+        _inputs_of(experiment, dataclasses.replace(step, every_explainer=False), steps)
+        for name in compared(experiment)[1:]:
+            _run_first(experiment.explained_by(name), step, steps, total)
+    experiment = _owner(experiment, step)
+    remove_leftovers(folder_of(experiment, step))
+    folder, outputs, about, before, broken = _found(experiment, step, steps, options)
+    if not _reason(step, about, before, broken):
+        total.skipped += before["done"] + before["skipped"]
+        total.omissions += before["omissions"]
+        total.notes += before["notes"]
+        return total
+    record = _Record(folder, step, about, before)
+    resumed = before is not None and not _changed(about, before)
+    run = Run(folder, outputs, record.begin, resumed=resumed)
+    if not resumed or before["end"] is None or broken:
+        run.begin()
+    for path in broken:
+        if path.exists() and step.resumes and not (step.keeps or step.always):
+            run.note(f"{path.name} has changed since it was made, and is made again")
+            path.unlink()
+    step.function(experiment, run, **options)
+    if step is STEPS.get(step.name):
+        _draw_pictures(experiment, step.name, folder, run)
+    remove_leftovers(folder)
+    record.end(run)
+    total.add(run)
+    return total
+
+
+def _found(
+    experiment: Experiment, step: Step, steps: Mapping[str, Step], options: Mapping
+) -> tuple[Path, dict[Path, Any], dict[str, Any], dict[str, Any] | None, list[Path]]:
+    """Return a step's folder and known outputs, what it depends on, its run.json, and which outputs differ."""
+    experiment = _owner(experiment, step)
+    folder = folder_of(experiment, step)
+    settings, inputs = _settings_of(experiment, *step.settings), _inputs_of(experiment, step, steps)
+    choices = {name: attrgetter(name)(experiment) for name in step.choices}
+    # Masks only where there are some, so that results without stay valid.
+    choices = _plain({name: value for name, value in choices.items() if value != {}} | dict(options))
+    about = {"settings": settings, "choices": choices, "inputs": inputs}
+    before = _read_entry(folder / "run.json") if (folder / "run.json").exists() else None
+    _refuse(folder, step, before, settings, inputs)
+    outputs = {folder / name: output for name, output in before["outputs"].items()} if before else {}
+    finished = before is not None and before["end"] is not None
+    broken = [
+        path for path, output in outputs.items() if finished and _hash_now(path, output) != output["sha256"]
+    ]
+    return folder, outputs, about, before, broken
+
+
+def _changed(about: Mapping[str, Any], before: Mapping[str, Any]) -> list[str]:
+    """Return which settings, choices and inputs are not those of a run.json."""
+    pairs = [(values, before[part]) for part, values in about.items()]
+    return [name for new, old in pairs for name in {**old, **new} if new.get(name, ...) != old.get(name, ...)]
+
+
+def _reason(
+    step: Step, about: Mapping[str, Any], before: Mapping[str, Any] | None, broken: list[Path]
+) -> str:
+    """Say why a step runs; nothing where it is done."""
+    if before is None:
+        return "it has not run"
+    if before["end"] is None:
+        return "it was stopped before its end"
+    if changed := _changed(about, before):
+        return f"changed since: {', '.join(changed)}"
+    if broken:
+        return f"{len(broken)} of its files are gone or changed, such as {broken[0].name}"
+    if step.always:
+        return _LOOKS
+    again = len(before["omissions"]) if step.resumes else 0
+    return f"{again} left out, which are tried again" if again else ""
+
+
+def _run_first(experiment: Experiment, step: Step, steps: Mapping[str, Step], total: Run) -> None:
+    """Take another explainer through the steps that come before the comparison."""
+    explainer = experiment.explanation.explainer
+    for name in tqdm(step.first, desc=EXPLAINERS[explainer].title, unit="step"):
+        run = _run_step(experiment, steps[name], steps, {})
+        total.done += run.done
+        total.skipped += run.skipped
+        # What the first step leaves out, the later ones miss: said once.
+        if name == step.first[0]:
+            total.omissions += [
+                {**entry, "item": f"{explainer} of {entry['item']}"} for entry in run.omissions
+            ]
+
+
+def _refuse(
+    folder: Path, step: Step, before: Mapping[str, Any] | None, settings: Mapping, inputs: Mapping[str, str]
+) -> None:
+    """Raise `ConflictError` if what a folder holds can neither be kept nor replaced."""
+    if before is None:
+        found = [path.name for path in folder.glob("*") if not path.name.startswith(".")]
+        if step.keeps and found:
+            raise ConflictError(
+                f"{folder} holds {len(found)} entries (such as {found[0]}), but no run.json that says how "
+                f"they were made. Delete {folder} to make them again, or give the experiment another name."
+            )
+        return
+    _refuse_other_settings(folder, before, settings)
+    known = before["known_inputs"]
+    changed = [
+        name
+        for name, value in inputs.items()
+        if step.keeps and name not in step.reads and known.get(name, value) != value
+    ]
+    if changed:
+        raise ConflictError(
+            f"{folder} was made from another version of {', '.join(changed)} "
+            f"(its contents have changed since). Delete {folder} to make it again, "
+            "or give the experiment another name."
+        )
+
+
+class _Record:
+    """The ``run.json`` of one run: written without an end when artefacts begin to change, then whole."""
+
+    def __init__(self, folder: Path, step: Step, about: Mapping, before: Mapping[str, Any] | None) -> None:
+        self._folder, self._step, self._about, self._before = folder, step, about, before
+        self._entry: dict[str, Any] | None = None
+
+    def begin(self) -> None:
+        if self._entry is not None:
+            return
+        before = self._before or {"known_settings": {}, "known_inputs": {}, "outputs": {}}
+        self._entry = {
+            "step": self._step.name,
+            **_environment(),
+            **self._about,
+            # What earlier runs did for networks that are not asked for now stays on record.
+            "known_settings": _merged(before["known_settings"], self._about["settings"]),
+            "known_inputs": before["known_inputs"] | self._about["inputs"],
+            "start": datetime.now(UTC).isoformat(timespec="seconds"),
+            "end": None,
+            "outputs": before["outputs"],
+        }
+        self._begun = time.monotonic()
+        write_json(self._folder / "run.json", self._entry)
+
+    def end(self, run: Run) -> None:
+        known = self._before["outputs"] if self._before else {}
+        outputs = {}
+        for path, output in sorted(run.outputs.items()):
+            name = path.relative_to(self._folder).as_posix()
+            if output is None:
+                output = known.get(name)
+                if output is None or _hash_now(path, output) != output["sha256"]:
+                    output = _described(path)
+            outputs[name] = output
+        if not self._step.resumes:
+            # What another run left, and this one did not make, would be taken for this one's.
+            for name in known.keys() - outputs.keys():
+                (self._folder / name).unlink(missing_ok=True)
+        before, after = ({name: each["sha256"] for name, each in kept.items()} for kept in (known, outputs))
+        if before != after:
+            self.begin()
+        if self._entry is None:
+            return
+        seconds = time.monotonic() - self._begun
+        self._entry |= {
+            "end": datetime.now(UTC).isoformat(timespec="seconds"),
+            "seconds": round(seconds, 3),
+            "done": run.done,
+            "skipped": run.skipped,
+            "omissions": run.omissions,
+            "notes": run.notes,
+            "outputs": outputs,
+        }
+        write_json(self._folder / "run.json", self._entry)
+
+
+_NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+@contextmanager
+def _experiment_lock(experiment: Experiment) -> Iterator[None]:
+    """Hold the lock of an experiment, or raise `ConflictError`; one process may take it several times. Where
+    the folder may not be written to, nothing is locked: nothing can be written over either.
+    """
+    path = experiment.results_folder / ".lock.json"
+    lock = FileLock(path.with_name(".lock"), is_singleton=True, thread_local=False)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout:
+        found = {}
+        # It may be cut off, or not written yet.
+        with suppress(OSError, DataError):
+            found = read_json(path)
+        raise ConflictError(
+            f"Another run works on this experiment: process {found.get('pid', '?')} on "
+            f"{found.get('host', 'an unknown machine')}, since {found.get('since', '?')} "
+            f"({found.get('command', 'unknown command')}). Two runs would write over each other: wait for it, "
+            "stop it, or give the experiment another name."
+        ) from None
+    except OSError as error:
+        if error.errno not in _NOT_ALLOWED:
+            raise
+    try:
+        if lock.is_locked and lock.lock_counter == 1:
+            command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])[:200]
+            since = datetime.now(UTC).isoformat(timespec="seconds")
+            write_json(
+                path, {"pid": os.getpid(), "host": socket.gethostname(), "command": command, "since": since}
+            )
+        yield
+    finally:
+        if lock.lock_counter == 1:
+            path.unlink(missing_ok=True)
+        lock.release()

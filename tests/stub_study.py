@@ -28,14 +28,6 @@ def answer(images: np.ndarray) -> np.ndarray:
     return powers / powers.sum(axis=1, keepdims=True)
 
 
-def broken(images: np.ndarray) -> np.ndarray:
-    """Answer well to whole images, of which there are few, and NaN to many masked ones."""
-    answers = answer(images)
-    if (np.asarray(images) == 0).any():
-        answers[:] = np.nan
-    return answers
-
-
 def make_study(root: Path, *, faces: int = 2, positives: int = 2, **settings) -> Experiment:
     """Make an experiment whose step 'faces' is done, with `faces` images per fold and expression.
 
@@ -52,11 +44,10 @@ def describe(
     folds: int = 2,
     positives: int = 3,
     samples: int = 20,
-    call: str = "answer",
     segments: int = 8,
 ) -> Experiment:
     """Return the experiment of `make_study`, and write nothing."""
-    where = f"{Path(__file__).resolve()}:{call}"
+    where = f"{Path(__file__).resolve()}:answer"
     own = OwnModel(side=SIDE, classes=EXPRESSIONS, call=where, version="1")
     names = tuple(f"Stub{number:02d}" for number in range(1, networks + 1))
     return Experiment(

@@ -58,6 +58,15 @@ def test_every_preset_loads_and_names_its_folders(name, tmp_path):
         (lambda: FaceSettings(folds=1), r"'faces.folds' must be >= 2, but got 1"),
         (lambda: FaceSettings(datasets=["a", "a"]), "must list different names, but got .'a', 'a'"),
         (lambda: ExplanationSettings(hidden=2), r"in \[0, 1\], but got 2"),
+        (lambda: ExplanationSettings(explainer="gradcam"), "'grad_cam'.*but got 'gradcam'"),
+        (
+            lambda: ExplanationSettings(options={"rise": {"mask": 9}}),
+            "'explanation.options.rise'.*'masks'.*but got 'mask'",
+        ),
+        (
+            lambda: ExplanationSettings(options={"grad_cam": {"score": "odds"}}),
+            "'probability', 'logit', 'contrast', but got 'odds'",
+        ),
         (
             lambda: TrainingSettings(overrides={"WeiNet": {"lr": 1}}),
             "overrides.WeiNet.: Unknown setting 'lr'.*learning_rate",

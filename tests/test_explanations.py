@@ -155,7 +155,8 @@ def test_a_new_explainer_goes_through_the_steps(study, monkeypatch):
     stored = StoredMap.load(toy.record_path("WeiNet", "CV1", "face_CV1_1"))
     assert (stored.image_id, stored.model, stored.target) == ("face_CV1_1", "WeiNet_CV1", 2)
     assert read_arrays(toy.maps_path("WeiNet", "CV1", "fear"))["maps"].max() > 0
-    assert read_results(toy, "facespace", "explanations")["r2"].isna().all() and not read_results(toy, "facespace", "explanations")["superpixels"].any()
+    table = read_results(toy, "facespace", "explanations")
+    assert table["r2"].isna().all() and not table["superpixels"].any()
     with pytest.raises(DataError, match="explains class 2"):
         read_explanation(toy, "WeiNet", "CV1", "face_CV1_1", "anger")
     # What a cell holds beside its maps can be read alone.

@@ -176,15 +176,6 @@ def test_a_corrupt_face_costs_only_its_own_explanations(experiment):
     assert runs["explanations"].done == len(left) and image_id not in set(left["image_id"])
 
 
-def test_a_model_that_answers_nan_costs_only_its_own_explanations(faces, tmp_path):
-    broken = make_study(tmp_path / "root", faces=3, positives=3, call="broken", networks=1)
-    run_steps(broken, "evaluation")
-    run = run_steps(broken, "explanations")
-    assert run.done == 0 and len(run.omissions) == len(evaluation.read_explained(broken))
-    assert all("NaN" in entry["reason"] for entry in run.omissions)
-    assert "left out" in run.summary("items")
-
-
 @pytest.mark.parametrize("moment", [0, 4_000_000_000])
 def test_clocks_that_jump_make_nothing_stale(experiment, moment):
     before = contents(experiment.root)

@@ -69,14 +69,6 @@ def test_all_that_is_known_of_chance_is_obtained(report):
 
 
 @needs_release
-def test_the_pooled_reading_differs(report):
-    averages = report.pooled.query("expression == 'Average' and network != 'Average'")
-    means = averages.set_index("network")["iou"]
-    assert (means.idxmax(), round(means.max(), 4)) == ("ResNet50", 0.3269)
-    assert (means.idxmin(), round(means.min(), 4)) == ("AlexNet", 0.2066)
-
-
-@needs_release
 def test_the_report_shows_expected_and_obtained(report):
     text = published._render(report)
     assert "364 of 364 published numbers agree" in text

@@ -176,7 +176,8 @@ def draw_twelve(experiment: Experiment) -> None:
     if folder is None:
         print(f"The released heatmaps are not here (set {published.VARIABLE}): twelve.png stays as it is.")
         return
-    tables = {f"here ({experiment.name})": read_results(experiment, "scores", "scores"), "published": published.scores()}
+    here = read_results(experiment, "scores", "scores")
+    tables = {f"here ({experiment.name})": here, "published": published.scores()}
     iou = pd.DataFrame(
         {
             name: table[table["expression"] == AVERAGE].set_index("network")["iou"]

@@ -52,7 +52,9 @@ def _evaluation(experiment: Experiment, run: Run) -> None:
             except (ModelError, MissingError) as error:
                 run.omit(f"{network}_{fold}", error)
                 continue
-        tables.append(read_csv(path, _columns(experiment), dtype=dict.fromkeys(_PREDICTIONS, str), keep_default_na=False))
+        # Texts stay texts, as in `read_results`.
+        texts = dict.fromkeys(_PREDICTIONS, str)
+        tables.append(read_csv(path, _columns(experiment), dtype=texts, keep_default_na=False))
     if not tables:
         reasons = "; ".join(f"{entry['item']}: {entry['reason']}" for entry in run.omissions)
         raise ModelError(f"No model of {experiment.name} could be evaluated. {reasons}")

@@ -54,7 +54,12 @@ def _tasks(
 ) -> list[_Task]:
     """Return tasks for each model: `function` on the parts into which `divide` takes its faces."""
     return [
-        _Task(name=f"{network}_{fold}", function=function, arguments=(experiment, network, fold, part), weight=len(part))
+        _Task(
+            name=f"{network}_{fold}",
+            function=function,
+            arguments=(experiment, network, fold, part),
+            weight=len(part),
+        )
         for network, fold in experiment.pairs
         for part in divide(experiment, explained.query("network == @network and fold == @fold"))
     ]

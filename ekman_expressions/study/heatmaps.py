@@ -1,4 +1,4 @@
-"""The steps "heatmaps", "masks" and "dendrograms": means of explanations, masks, and which heatmaps are alike."""
+"""The steps "heatmaps", "masks" and "dendrograms": means of explanations, and which of them are alike."""
 
 from __future__ import annotations
 

@@ -103,7 +103,8 @@ def _quality(experiment: Experiment, run: Run) -> None:
         tables["reliability"] += _parts(experiment, run, f"{network}_{fold}", ("reliability",), make)
     for network in experiment.networks:
         # One at a time: five models of one network can be large.
-        model = lru_cache(maxsize=1)(partial(load_model, experiment, network, precision=experiment.explanation.precision))
+        precision = experiment.explanation.precision
+        model = lru_cache(maxsize=1)(partial(load_model, experiment, network, precision=precision))
         for fold in experiment.folds:
             make = partial(_curves, experiment, network, fold, model, run)
             tables["curves"] += _parts(experiment, run, f"{network}_{fold}", ("curves",), make)

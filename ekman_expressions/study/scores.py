@@ -1,4 +1,4 @@
-"""The steps "scores", "barplots", "statistics" and "regions": heatmaps against masks, and what that is worth."""
+"""The steps "scores", "barplots", "statistics" and "regions": what heatmaps mark, and what that is worth."""
 
 from __future__ import annotations
 

@@ -14,19 +14,20 @@ def _both(shape: str, weight: float = 1.0) -> dict[str, float]:
 
 
 SHAPES: dict[int, dict[str, float]] = {
-    1: {"browInnerUp": 1.4},
-    2: _both("browOuterUp"),
-    4: _both("browDown", 1.3),
-    5: _both("eyeWide"),
-    6: {**_both("cheekSquint"), **_both("eyeSquint", 0.35)},
+    1: {"browInnerUp": 1.8},
+    2: _both("browOuterUp", 1.3),
+    4: _both("browDown", 1.5),
+    5: _both("eyeWide", 2.3),
+    6: {**_both("cheekRaise"), **_both("eyeSquint", 0.35)},
     7: _both("eyeSquint"),
-    9: {**_both("noseSneer", 1.3), **_both("mouthUpperUp", 0.25)},
+    9: {**_both("noseWrinkle", 2.4), **_both("mouthUpperUp", 0.3), **_both("cheekRaise", 0.4)},
     10: _both("mouthUpperUp"),
     12: _both("mouthSmile"),
     15: _both("mouthFrown"),
     16: _both("mouthLowerDown"),
     17: {"mouthShrugLower": 1.0},
-    20: _both("mouthStretch"),
+    # mouthStretch alone pulls the lip corners down, which reads as sadness.
+    20: {**_both("mouthStretch", 1.8), **_both("mouthSmile", 0.2)},
     # mouthPress alone lifts the lip corners, which reads as a smirk: hold them down.
     23: {
         **_both("mouthPress", 0.5),
@@ -43,23 +44,32 @@ SHAPES: dict[int, dict[str, float]] = {
 }
 """Action unit -> weights of face shapes at intensity 1."""
 
-_LIMITS = {"browInnerUp": 1.5, "browDown": 1.4, "noseSneer": 1.4}
+_LIMITS = {
+    "browInnerUp": 2.2,
+    "browOuterUp": 1.6,
+    "browDown": 1.9,
+    "eyeWide": 2.5,
+    "noseWrinkle": 3.2,
+    "mouthUpperUp": 1.4,
+    "mouthLowerDown": 1.4,
+    "mouthStretch": 2.1,
+}
 """Largest weight of a shape before it breaks; 1.15 for all others."""
 
 PROTOTYPES: dict[str, list[dict[int, float]]] = {
     "anger": [
-        {4: 1.0, 5: 0.55, 7: 0.6, 23: 0.8, 24: 0.3},
-        {4: 1.0, 5: 0.4, 7: 0.8, 16: 0.6, 23: 0.5, 25: 0.8, 26: 0.4},
-        {4: 1.0, 7: 0.7, 17: 0.6, 24: 0.9},
+        {4: 1.0, 5: 0.65, 7: 0.45, 17: 0.65, 23: 0.5},
+        {4: 1.0, 5: 0.75, 7: 0.25, 10: 0.1, 23: 0.25, 25: 0.8, 26: 0.6},
+        {4: 1.0, 5: 0.6, 7: 0.9, 17: 0.9, 23: 0.5, 24: 0.6},
     ],
     "disgust": [
-        {9: 1.0, 10: 0.6, 4: 0.45, 7: 0.3, 17: 0.4},
-        {9: 1.0, 15: 0.6, 16: 0.4, 25: 0.4, 4: 0.4},
-        {9: 0.9, 10: 0.9, 16: 0.6, 25: 0.7, 6: 0.35, 4: 0.3},
+        {9: 1.0, 10: 0.5, 6: 0.4, 7: 1.0, 15: 0.4, 17: 0.5, 43: 0.2},
+        {9: 1.0, 10: 0.6, 7: 1.0, 16: 0.3, 25: 0.4, 43: 0.35},
+        {9: 1.0, 10: 0.7, 6: 0.5, 7: 0.9, 15: 0.5, 16: 0.3, 25: 0.3, 43: 0.25},
     ],
     "fear": [
-        {1: 1.0, 2: 0.6, 4: 0.6, 5: 1.0, 7: 0.3, 20: 0.9, 26: 0.6, 25: 0.5},
-        {1: 1.0, 2: 0.5, 4: 0.5, 5: 1.0, 20: 1.0, 25: 0.8, 16: 0.4},
+        {1: 1.0, 2: 0.9, 4: 0.1, 5: 1.0, 20: 1.0, 25: 0.1},
+        {1: 1.0, 2: 0.7, 4: 0.1, 5: 1.0, 20: 0.9, 25: 0.3, 26: 0.35},
     ],
     "happiness": [
         {6: 1.0, 12: 0.9},
@@ -72,8 +82,8 @@ PROTOTYPES: dict[str, list[dict[int, float]]] = {
         {1: 1.0, 4: 0.8, 15: 1.0, 17: 0.9, 7: 0.3},
     ],
     "surprise": [
-        {1: 1.0, 2: 1.0, 5: 0.9, 26: 1.0, 25: 0.3},
-        {1: 1.0, 2: 1.0, 5: 1.0, 27: 0.75},
+        {1: 0.9, 2: 1.0, 5: 0.65, 26: 1.0, 25: 0.3},
+        {1: 0.9, 2: 1.0, 5: 0.7, 27: 0.75},
     ],
 }
 """Expression -> its prototypes, which take turns over persons and variants."""

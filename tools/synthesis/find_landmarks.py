@@ -34,7 +34,7 @@ def render(out: Path) -> None:
         who = person(number, SEED)
         head, pose = Head(who), Pose(who.vertices, 0, 0, 0)
         studio.frame(who.vertices, pose, np.random.default_rng(number))
-        studio.light(Light(20, 30, 0, 0.6, 900, 9, -40, 10, 200, 0.4, 0, (0.3, 0.3, 0.3)))
+        studio.light(Light(20, 30, 0, 0.6, 900, 9, -40, 10, 200, 0.4, 0, (0.3, 0.3, 0.3)), 30)
         head.move(who.vertices, pose)
         head.wrinkle({})
         path = out / f"{number}.png"

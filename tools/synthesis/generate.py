@@ -18,7 +18,7 @@ import materials
 import numpy as np
 from action_units import Expression
 from head import Head, Pose, degrees
-from makehuman import displaced
+from makehuman import LANDMARKS, displaced
 from persons import Person, person, skin_tone
 from PIL import Image
 from scene import Light, Studio
@@ -28,7 +28,7 @@ SEED = 1
 PERSONS, VARIANTS = 40, 4
 """Persons, and variants of each."""
 
-PROBED, PROBE_VARIANTS = 24, 1
+PROBED, PROBE_VARIANTS = 24, 2
 """How many persons also make the probes, and in how many variants."""
 
 INTENSITIES = (1.0, 0.7, 0.85, 0.55)
@@ -37,14 +37,11 @@ INTENSITIES = (1.0, 0.7, 0.85, 0.55)
 SIZE, SAMPLES, QUALITY = 224, 4, 88
 """Side of the images in pixels, Cycles samples per pixel, WebP quality."""
 
-FULL_DISPLACEMENT = 0.12
+FULL_DISPLACEMENT = 0.20
 """Displacement in dm that a mask shows as 255."""
 
 FULL_DIFFERENCE = 0.5
 """Mean absolute difference of RGB, of [0, 1], that a mask shows as 255."""
-
-LANDMARKS = json.loads((Path(__file__).parent / "landmarks.json").read_text())["vertices"]
-"""Vertices of the 68 landmarks, iBUG order; `find_landmarks.py` chose them."""
 
 
 def shots(number: int, variant: int) -> list[tuple[str, dict, dict[int, float], tuple[int, ...]]]:
@@ -73,7 +70,7 @@ def render_person(number: int, out: Path, studio: Studio, variants: int) -> None
         angles = rng.uniform(-0.25, 0.25), rng.uniform(-0.12, 0.14), rng.uniform(-0.08, 0.08)
         pose, light = Pose(who.vertices, *angles), Light.draw(rng)
         studio.frame(who.vertices, pose, rng)
-        studio.light(light)
+        studio.light(light, skin_tone(who)["ita"])
         neutral = f"id{number:02d}_neutral_{variant}"
         common = {
             **_described(who),

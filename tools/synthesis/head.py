@@ -66,9 +66,7 @@ class Head:
             - 0.35 * np.clip(centres[:, 2] - 0.2, 0, 1.5)
             + 0.25 * np.clip(abs(centres[:, 0]) - 0.6, 0, 0.6)
         )
-        self.relief = bpy.data.images.new(
-            "wrinkles", wrinkles.SIZE, wrinkles.SIZE, float_buffer=True, is_data=True
-        )
+        self.relief = _relief()
         coats = [
             materials.skin(
                 who.skin,
@@ -129,8 +127,11 @@ class Head:
         """Set the relief of the skin to the wrinkles that action units make."""
         height = wrinkles.relief(units, self.who.wrinkled).astype(np.float32)
         pixels = np.dstack([height, height, height, np.ones_like(height)])
+        # A new image each time: with persistent data, Cycles does not see that the pixels of one changed.
+        before, self.relief = self.relief, _relief()
         self.relief.pixels.foreach_set(pixels.ravel())
-        self.relief.update()
+        self.skin.data.materials[0].node_tree.nodes["relief"].image = self.relief
+        bpy.data.images.remove(before)
 
     def paint(self, moves: list[np.ndarray], full: float) -> None:
         """Give each vertex up to three values for the data output: how far it is moved.
@@ -161,6 +162,10 @@ class Head:
         for material in [m for m in bpy.data.materials if not m.users]:
             bpy.data.materials.remove(material)
         bpy.data.images.remove(self.relief)
+
+
+def _relief() -> bpy.types.Image:
+    return bpy.data.images.new("wrinkles", wrinkles.SIZE, wrinkles.SIZE, float_buffer=True, is_data=True)
 
 
 def _object(name: str, vertices: np.ndarray, faces: list, coats: list) -> bpy.types.Object:

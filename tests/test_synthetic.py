@@ -59,11 +59,11 @@ def test_layers_are_in_physical_units_and_in_the_order_of_the_manifest(root):
     layers = synthetic.read_layers("id00_anger_0", root)
     assert list(layers) == ["total", "photometric", "au04", "au12"]
     assert all(layer.shape == (112, 112) and layer.dtype == np.float32 for layer in layers.values())
-    # 255 is 12 mm, or half of the range of RGB.
-    np.testing.assert_allclose(layers["total"], 12)
+    # 255 is 20 mm, or half of the range of RGB.
+    np.testing.assert_allclose(layers["total"], 20)
     np.testing.assert_allclose(layers["photometric"], 0.1)
-    np.testing.assert_allclose(layers["au04"], 0.8, rtol=1e-6)
-    np.testing.assert_allclose(layers["au12"][:, 3], np.arange(112) * 12 / 255, rtol=1e-6)
+    np.testing.assert_allclose(layers["au04"], 17 / 255 * 20, rtol=1e-6)
+    np.testing.assert_allclose(layers["au12"][:, 3], np.arange(112) * 20 / 255, rtol=1e-6)
     assert synthetic.read_layers("id00_neutral_0", root) == {}
 
 

@@ -24,7 +24,7 @@ TOTAL, PHOTOMETRIC = "total", "photometric"
 """Layers: displacement of the visible surface by all action units, and change of the image."""
 
 # What a mask file shows as 255; larger values are cut off there.
-_FULL_DISPLACEMENT = np.float32(12)  # mm
+_FULL_DISPLACEMENT = np.float32(20)  # mm
 _FULL_DIFFERENCE = np.float32(0.5)  # mean absolute difference of RGB, as a part of the range
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -87,7 +87,7 @@ def read_layers(image_id: str, root: Path | str | None = None) -> dict[str, np.n
     Returns
     -------
     dict of str to (112, 112) ndarray of float32
-        ``"total"`` and one per active action unit: displacement in mm, [0, 12]. ``"photometric"``:
+        ``"total"`` and one per active action unit: displacement in mm, [0, 20]. ``"photometric"``:
         mean absolute difference of RGB to the neutral image as a part of the range, [0, 0.5]. A
         layer's pixel (r, c) covers the image's pixels [2r, 2r + 2] x [2c, 2c + 2]. Empty for neutral.
 

@@ -37,7 +37,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 def draw_overview(experiment: Experiment) -> None:
-    """Take the most accurate network, its expression with the highest IoU, its best described face."""
+    """Take the most accurate network, its expression with the highest IoU, its best described face of it."""
     network = read_results(experiment, "evaluation", "accuracy").sort_values("accuracy").network.iloc[-1]
     scores = read_results(experiment, "scores", "scores_pooled")
     cells = scores[(scores.network == network) & (scores.expression != AVERAGE)]
@@ -45,7 +45,9 @@ def draw_overview(experiment: Experiment) -> None:
     expression = best.expression.lower()
 
     table = read_results(experiment, "facespace", "explanations")
-    row = table.loc[table[(table.network == network) & (table.expression == expression)].r2.idxmax()]
+    # Faces are explained for what is predicted: show one that is predicted right.
+    shown = table.image_id.str.contains(f"_{expression}_") & (table.expression == expression)
+    row = table.loc[table[shown & (table.network == network)].r2.idxmax()]
     found = explanations.read_explanation(experiment, network, row.fold, row.image_id, expression)
     landmarks = prepared.read_landmarks(experiment, row.image_id)
     heatmap = heatmaps.read_gray(experiment.heatmaps_folder, expression, network)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -95,14 +96,19 @@ def draw_tree(folder: Path, expression: str = "happiness") -> None:
 
 
 def take_from_notebook(notebook: str, cell: int, name: str) -> None:
-    """Copy the first picture that a cell of an executed notebook shows."""
+    """Copy the first picture that a cell of an executed notebook shows; photographs as WebP."""
     text = (REPOSITORY / "notebooks" / f"{notebook}.ipynb").read_text("utf-8")
     shown = [
         output["data"]["image/png"]
         for output in json.loads(text)["cells"][cell]["outputs"]
         if "data" in output
     ]
-    (REPOSITORY / "resources" / name).write_bytes(base64.b64decode("".join(shown[0])))
+    picture, path = base64.b64decode("".join(shown[0])), REPOSITORY / "resources" / name
+    if path.suffix == ".webp":
+        with Image.open(BytesIO(picture)) as image:
+            image.convert("RGB").save(path, quality=85, method=6)
+    else:
+        path.write_bytes(picture)
 
 
 def shrink() -> None:
@@ -129,6 +135,7 @@ def main() -> None:
         )
     else:
         draw_tree(folder)
+    take_from_notebook("0_datasets", 8, "faces.webp")
     take_from_notebook("1_training", 8, "learning.png")
     take_from_notebook("2_evaluation", 9, "confusion.png")
     take_from_notebook("11_quality", 4, "reliability.png")

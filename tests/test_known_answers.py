@@ -181,8 +181,8 @@ def test_means_are_over_a_subjects_images_first_and_then_over_subjects(root, tmp
     total = known_answers.causal_maps(experiment)
     assert list(total.means) == ["anger", "fear"] and total.omissions == ()
     # Pooled, anger would be 350 / 3.
-    np.testing.assert_allclose(total.means["anger"], (75 + 200) / 2 * 12 / 255, rtol=1e-5)
-    np.testing.assert_allclose(total.means["fear"], 30 * 12 / 255, rtol=1e-5)
+    np.testing.assert_allclose(total.means["anger"], (75 + 200) / 2 * 20 / 255, rtol=1e-5)
+    np.testing.assert_allclose(total.means["fear"], 30 * 20 / 255, rtol=1e-5)
     assert total.means["anger"].shape == SHAPE and total.means["anger"].dtype == np.float32
 
 
@@ -199,7 +199,7 @@ def test_one_bad_image_is_left_out_by_name(root, tmp_path):
     assert "changed since it was prepared" in reasons["synthetic_id01_anger_0"]
     assert "not there" in reasons["synthetic_id01_fear_0"]
     assert list(total.means) == ["anger"]
-    np.testing.assert_allclose(total.means["anger"], 100 * 12 / 255, rtol=1e-5)
+    np.testing.assert_allclose(total.means["anger"], 100 * 20 / 255, rtol=1e-5)
     (root / "masks/id00_anger_1.png").unlink()
     with pytest.raises(DataError, match="'mini'.*4 were left out"):
         known_answers.causal_maps(experiment)

@@ -105,4 +105,4 @@ def test_with_the_studys_superpixels_the_region_is_the_brightest(name):
     heatmap = _heatmap(_explained(name, cut=False))
     density = {group: heatmap[masks.atlas().group(group)].mean() for group in masks.atlas().groups}
     assert max(density, key=density.get) == name
-    assert density[name] > 5 * heatmap.mean()
+    assert density[name] > 4.5 * heatmap.mean()

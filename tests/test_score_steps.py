@@ -8,6 +8,7 @@ import pytest
 from made_steps import stand_in
 
 from ekman_expressions import Experiment, figures
+from ekman_expressions.core.errors import DataError, MissingError, SettingsError
 from ekman_expressions.core.expressions import EXPRESSIONS, title
 from ekman_expressions.core.files import read_csv, read_image, write_arrays, write_csv, write_image
 from ekman_expressions.facespace import heatmaps, masks
@@ -66,6 +67,20 @@ def test_score_writes_every_table(scored):
     wide = read_csv(scored.scores_folder / "table_iou_f1.csv", ("network", "Anger IoU", "Average F1"))
     assert wide["Anger IoU"].tolist() == [0.5, 1, 0.75]
     read_csv(scored.scores_folder / "table_precision_recall.csv", ("Fear Precision", "Average Recall"))
+
+
+def test_a_table_that_cannot_be_read_says_what_there_is(scored):
+    with pytest.raises(MissingError, match="'scores'"):
+        read_results(scored, "scores", "scores")
+    run_steps(scored, "scores")
+    with pytest.raises(MissingError, match="no table 'score'. It has .*scores, scores_by_fold"):
+        read_results(scored, "scores", "score")
+    with pytest.raises(SettingsError, match="No step 'score'"):
+        read_results(scored, "score", "scores")
+    path = scored.scores_folder / "scores_by_fold.csv"
+    path.write_text(path.read_text().replace("iou", "jaccard", 1))
+    with pytest.raises(DataError, match="iou"):
+        run_steps(scored, "barplots")
 
 
 def test_score_lists_an_empty_mask_and_a_heatmap_of_another_size(scored):

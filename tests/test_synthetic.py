@@ -192,6 +192,57 @@ def test_images_and_masks_have_their_size_and_a_layer_for_each_active_unit(manif
             assert mask.mode == "L" and mask.size == (SIDE, SIDE * len(row["layers"].split()))
 
 
+def pairs(manifest, expression):
+    """Return each image of an expression at full intensity, and its neutral one."""
+    rows = manifest[(manifest.expression == expression) & (manifest.variant == 0)]
+    return list(zip(rows.image_id, rows.neutral, strict=True))
+
+
+def test_disgust_leaves_the_brows_where_anger_lowers_them_and_fear_opens_the_eyes(manifest):
+    landmarks = synthetic.mesh_landmarks()
+
+    def change(expression, measure):
+        shown = [(landmarks[image], landmarks[neutral]) for image, neutral in pairs(manifest, expression)]
+        between = [np.linalg.norm(neutral[36] - neutral[45]) for _, neutral in shown]
+        return [(measure(p) - measure(q)) / unit for (p, q), unit in zip(shown, between, strict=True)]
+
+    def brows(p):
+        return p[[39, 42], 1].mean() - p[[21, 22], 1].mean()
+
+    def opening(p):
+        return np.linalg.norm(p[[37, 38, 43, 44]] - p[[41, 40, 47, 46]], axis=1).mean()
+
+    assert max(change("anger", brows)) < -0.07 and min(change("disgust", brows)) > -0.03
+    assert min(change("fear", brows)) > 0.06 and min(change("fear", opening)) > 0.06
+
+
+def test_raised_brows_wrinkle_the_forehead(manifest):
+    """Bald persons only, since hair has lines of its own."""
+    landmarks, bald = synthetic.mesh_landmarks(), set(manifest.image_id[manifest.hair == "none"])
+
+    def lines(image_id):
+        points = landmarks[image_id]
+        brows, unit = points[[19, 24], 1].mean(), np.linalg.norm(points[36] - points[45])
+        with Image.open(ROOT / f"images/{image_id}.webp") as image:
+            pixels = np.asarray(image.convert("L"), float)
+        left, right = int(points[20, 0]), int(points[23, 0])
+        forehead = pixels[int(brows - 0.55 * unit) : int(brows - 0.12 * unit), left:right].mean(axis=1)
+        return np.abs(np.diff(forehead, 2)).mean() / forehead.mean()
+
+    ratios = [lines(image) / lines(neutral) for image, neutral in pairs(manifest, "surprise") if image in bald]
+    assert len(ratios) == 8 and min(ratios) > 4
+
+
+def test_little_displacement_is_cut_off(manifest):
+    """Only some jaws drop by 20 mm or more; the figures are those of the data card."""
+    counts = {}
+    for row in manifest[manifest.expression != "neutral"].itertuples():
+        moved = synthetic.read_layers(row.image_id)["total"]
+        counts.setdefault(row.expression, []).append([(moved >= 20).sum(), (moved > 0.5).sum()])
+    cut = {name: np.divide(*np.sum(each, axis=0)) for name, each in counts.items()}
+    assert cut.pop("surprise") == pytest.approx(0.022, abs=0.0005) and set(cut.values()) == {0}
+
+
 def test_mesh_landmarks_lie_where_the_mesh_moves_them(manifest):
     """The chosen vertices follow the action units: lip corners go apart, the mouth opens."""
     landmarks = synthetic.mesh_landmarks()

@@ -291,8 +291,9 @@ _SIDE = 224
 def _write_faces(source: _Source, folder: Path, run: Run) -> list[dict[str, Any]]:
     """Write one script per model below ``faces/``, and return each model's explained faces, shown and in all."""
     experiment = source.experiment
-    table = read_results(experiment, "facespace", "explanations")
-    predictions = read_results(experiment, "evaluation", "predictions").set_index(["network", "fold", "image_id"])
+    key = ["network", "fold", "image_id"]
+    table = read_results(experiment, "facespace", "explanations", (*key, "expression", "r2"))
+    predictions = read_results(experiment, "evaluation", "predictions", (*key, "predicted")).set_index(key)
     index_of: list[dict[str, Any]] = []
     pictures: set[str] = set()
     for network, fold in tqdm(experiment.pairs, desc="Packing explained faces", unit="model"):

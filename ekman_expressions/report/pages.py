@@ -244,8 +244,9 @@ def _main_table(source: _Source) -> tuple[pd.DataFrame, str]:
         names = pd.DataFrame({"network": source.networks, "expression": source.expressions[0]})
         by_fold, pooled = names.reindex(columns=[*names, *scores.METRICS]), {}
     elif experiment is not None and (experiment.scores_folder / "scores_by_fold.csv").exists():
-        by_fold = read_results(experiment, "scores", "scores_by_fold")
-        pooled = read_results(experiment, "scores", "scores_pooled")
+        columns = ("network", "expression", *scores.METRICS)
+        by_fold = read_results(experiment, "scores", "scores_by_fold", ("fold", *columns))
+        pooled = read_results(experiment, "scores", "scores_pooled", columns)
         pooled = pooled[pooled["expression"] == scores.AVERAGE].set_index("network")["iou"]
     else:
         omit = lambda item, error: None  # noqa: E731

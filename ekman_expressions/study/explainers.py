@@ -158,7 +158,7 @@ def _rank_networks(experiment: Experiment, names: tuple[str, ...]) -> pd.DataFra
         cells = pd.MultiIndex.from_product([names, experiment.networks], names=["explainer", "network"])
         return pd.DataFrame({"iou": np.nan, "rank": np.nan}, cells).reset_index()
     for name in names:
-        table = read_results(experiment.explained_by(name), "scores", "scores")
+        table = read_results(experiment.explained_by(name), "scores", "scores", ("network", "expression", "iou"))
         means = table[(table["expression"] == AVERAGE) & (table["network"] != AVERAGE)][["network", "iou"]]
         tables.append(means.assign(explainer=name, rank=means["iou"].rank(ascending=False)))
     return pd.concat(tables, ignore_index=True)

@@ -278,7 +278,8 @@ def _read_leaves(experiment: Experiment, tree: str, leaves: dict, run: Run) -> d
 
 def _support(experiment: Experiment, level: str, leaves: Sequence[_Leaf], tree: np.ndarray) -> np.ndarray:
     """Return the support over folds of each branch; a leaf's fold is the mean of its networks' heatmaps."""
-    counts = read_results(experiment, "heatmaps", "counts").set_index(["network", "fold", "expression"])["images"]
+    by = ["network", "fold", "expression"]
+    counts = read_results(experiment, "heatmaps", "counts", (*by, "images")).set_index(by)["images"]
     shape = (len(leaves), len(experiment.folds))
     maps, weights = np.zeros((*shape, *SHAPE)), np.zeros(shape)
     for place, fold in np.ndindex(shape):

@@ -15,7 +15,13 @@ from typing import Any
 
 import pandas as pd
 
-from ekman_expressions.core.errors import ConflictError, DataError, EkmanExpressionsError, MissingError
+from ekman_expressions.core.errors import (
+    ConflictError,
+    DataError,
+    EkmanExpressionsError,
+    MissingError,
+    SettingsError,
+)
 from ekman_expressions.core.files import read_csv, read_json, require, sha256, write_csv
 from ekman_expressions.core.startup import start_tensorflow
 from ekman_expressions.faces.landmarks import _find_model
@@ -250,6 +256,8 @@ def read_results(
 
     Raises
     ------
+    SettingsError
+        If there is no such step.
     MissingError
         If the step has not written the table, or the step "evaluation" was stopped before its end.
     DataError
@@ -259,7 +267,12 @@ def read_results(
     --------
     >>> read_results(Experiment.preset("demo"), "evaluation", "accuracy")  # doctest: +SKIP
     """
-    folder = getattr(experiment, "comparison_folder" if step == "explainers" else f"{step}_folder")
+    folder = getattr(experiment, "comparison_folder" if step == "explainers" else f"{step}_folder", None)
+    if folder is None:
+        raise SettingsError(f"No step {step!r} writes tables. Names are 'evaluation', 'scores', 'statistics' ...")
+    tables = sorted(path.stem for path in folder.glob("*.csv"))
+    if tables and not (folder / f"{name}.csv").exists():
+        raise MissingError(f"{folder} has no table {name!r}. It has {', '.join(tables)}.")
     tested = step == "evaluation"
     if tested:
         _finished_entry(folder, step)

@@ -17,7 +17,7 @@ from ekman_expressions.facespace.masks import read_mask
 from ekman_expressions.facespace.warp import SHAPE
 from ekman_expressions.measures.heatmap_set import TABLES, _HeatmapSet, assess, read_heatmaps
 from ekman_expressions.measures.regions import _region_table, region_masses
-from ekman_expressions.measures.scores import AVERAGE, _score_heatmaps, layout, summarise
+from ekman_expressions.measures.scores import AVERAGE, METRICS, _score_heatmaps, layout, summarise
 from ekman_expressions.measures.uncertainty import (
     _RELIABLE,
     _SUBJECT_RESAMPLES,
@@ -96,7 +96,8 @@ def _barplots(experiment: Experiment, run: Run) -> None:
 
 def _bars(experiment: Experiment) -> Iterator[tuple[str, pd.DataFrame, str, dict]]:
     """Yield of each barplot its file name, its table, and the value and options of `figures.barplot`."""
-    table = read_results(experiment, "scores", "scores_by_fold")
+    columns = ("network", "fold", "expression", *METRICS)
+    table = read_results(experiment, "scores", "scores_by_fold", columns)
     table = table[table["network"].isin(experiment.networks) & table["fold"].isin(experiment.folds)]
     table = table.assign(expression=table["expression"].map(title))
     area = {title(name): read_mask(experiment.masks_folder, name).mean() for name in experiment.mask_regions}

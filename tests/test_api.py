@@ -201,16 +201,20 @@ def test_six_lines_on_a_folder_of_photographs(tmp_path):
     assert (predicted[["id03_happiness_0", "id11_surprise_3"]] == ["happiness", "surprise"]).all()
 
 
-def test_the_snippet_of_the_readme_runs_as_pasted(tmp_path, monkeypatch, capsys):
+def test_the_snippets_of_the_readme_run_as_pasted_and_give_its_numbers(tmp_path, monkeypatch, capsys):
     readme = (Path(__file__).resolve().parent.parent / "README.md").read_text("utf-8")
     first, second = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
-    for shown, tested in (("example_faces(16,", "example_faces(3,"), ("samples=100", "samples=30")):
-        assert first.count(shown) == 1
-        first = first.replace(shown, tested)
     monkeypatch.chdir(tmp_path)
     variables: dict = {}
     exec(compile(first, "README.md", "exec"), variables)
     assert "iou" in capsys.readouterr().out
+    scores = variables["heatmap"].scores()
+    for row, score in (("IoU", "iou"), ("AUC within the face", "auc_hull")):
+        value, interval, *others = re.search(rf"\| {row} \| (.*) \|", readme)[1].split(" | ")
+        shown = [float(number) for number in (value, *interval.split(" to "), *others)]
+        # Another processor may round otherwise.
+        columns = ["value", "low", "high", "random", "all_white", "centre"]
+        assert scores.loc[score, columns].tolist() == pytest.approx(shown, abs=0.02), score
     assert (tmp_path / "happiness.png").stat().st_size > 10_000
     # The second is for files of the reader's own: a folder and a network that this test makes.
     photographs(tmp_path / "photos")

@@ -21,7 +21,7 @@ from ekman_expressions import Experiment
 from ekman_expressions.explainers import part_segments
 from ekman_expressions.measures.known_answers import causal_agreement, part_masses, summarise_agreement
 from ekman_expressions.study import read_results
-from ekman_expressions.study.models import load_model
+from ekman_expressions.study.training import load_model
 
 METHODS = {
     "LIME, black": ("lime", {"samples": 128, "sampler": "orthogonal", "hidden": 0.0}),

@@ -30,7 +30,7 @@ from ekman_expressions import Experiment
 from ekman_expressions.core.startup import start_tensorflow
 from ekman_expressions.explainers import EXPLAINERS, PerturbationRecord, lime, superpixels
 from ekman_expressions.study import prepared
-from ekman_expressions.study.models import load_model
+from ekman_expressions.study.training import load_model
 from ekman_expressions.zoo import as_model
 
 SAMPLES = (64, 125, 250, 500, 1000, 2000)

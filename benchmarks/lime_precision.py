@@ -19,7 +19,7 @@ from ekman_expressions import Experiment
 from ekman_expressions.core.startup import start_tensorflow
 from ekman_expressions.explainers import lime, query_superpixels, superpixels
 from ekman_expressions.study import evaluation, prepared
-from ekman_expressions.study.models import load_model
+from ekman_expressions.study.training import load_model
 from ekman_expressions.zoo.model import _PRECISIONS, as_model
 
 

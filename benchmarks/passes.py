@@ -29,7 +29,7 @@ from ekman_expressions.explainers import query_superpixels, superpixels
 from ekman_expressions.explainers.lime import lime
 from ekman_expressions.facespace.warp import normalise
 from ekman_expressions.study import prepared, read_results
-from ekman_expressions.study.models import load_model
+from ekman_expressions.study.training import load_model
 
 SAMPLES = (33, 65, 129, 257)  # whole Hadamard blocks, and the face itself
 FACES = (5, 10, 20, 40)

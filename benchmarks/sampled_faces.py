@@ -21,7 +21,7 @@ from ekman_expressions import Experiment
 from ekman_expressions.core.seeds import generator
 from ekman_expressions.explainers import query_superpixels, superpixels
 from ekman_expressions.study import evaluation, prepared
-from ekman_expressions.study.models import load_model
+from ekman_expressions.study.training import load_model
 from ekman_expressions.zoo import as_model
 
 RUNS = (("iid", "a", 1000), ("orthogonal", "a", 513), ("iid", "b", 1000))

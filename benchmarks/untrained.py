@@ -32,10 +32,9 @@ from ekman_expressions.measures.known_answers import (
 from ekman_expressions.measures.quality import untrained_copy
 from ekman_expressions.measures.uncertainty import _cluster_bootstrap
 from ekman_expressions.study import prepared, read_results
-from ekman_expressions.study.explainers import compared
 from ekman_expressions.study.explanations import query, settings_of_explainer
 from ekman_expressions.study.known_answers import warped_layers
-from ekman_expressions.study.models import load_model
+from ekman_expressions.study.training import load_model
 from ekman_expressions.zoo.model import as_model
 
 KEYS = ["explainer", "network", "fold", "image_id", "reading"]
@@ -62,7 +61,7 @@ def score_copy(experiment: Experiment, network: str, fold: str, rows: pd.DataFra
         layers = warped_layers(experiment, known[row.image_id], [*units, PHOTOMETRIC])
         changed = {"displacement": changed_pixels(layers), "photometric": most_changed(layers[PHOTOMETRIC])}
         landmarks = prepared.read_landmarks(experiment, row.image_id)
-        for name in compared(experiment):
+        for name in experiment.explainers:
             by, target = experiment.explained_by(name), index(row.predicted)
             stored = query(by, copy, network, fold, row.image_id, row.predicted)
             explanation = EXPLAINERS[name].estimate(stored, target, settings_of_explainer(by))

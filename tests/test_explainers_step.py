@@ -12,10 +12,9 @@ from ekman_expressions.explainers import EXPLAINERS, StoredMap, face_parts
 from ekman_expressions.explainers.facial_regions import _region_names
 from ekman_expressions.facespace import heatmaps
 from ekman_expressions.facespace.warp import SHAPE
-from ekman_expressions.study import evaluation, explainers, read_results
+from ekman_expressions.study import evaluation, explanations, read_results
 from ekman_expressions.study import run as run_steps
-from ekman_expressions.study.explainers import _common_heatmaps, _summarise_regions
-from ekman_expressions.study.explanations import read_explanation
+from ekman_expressions.study.explanations import _common_heatmaps, _summarise_regions, read_explanation
 from ekman_expressions.study.prepared import _neutral_path, read_manifest
 from ekman_expressions.study.provenance import _settings_of
 
@@ -248,7 +247,7 @@ def test_causal_tables_name_what_cannot_be_read_and_count_predictions_that_fall(
         run_steps(study, step)
     # Damaged between the steps, which only the comparison of explainers notices.
     path = study.record_path("WeiNet", "CV1", "face_CV1_2")
-    whole, estimate = path.read_bytes(), explainers.read_explanation
+    whole, estimate = path.read_bytes(), explanations.read_explanation
 
     def read(by, network, fold, image_id, expression):
         if by.explanation.explainer == "lime" and image_id == "face_CV1_2":
@@ -259,7 +258,7 @@ def test_causal_tables_name_what_cannot_be_read_and_count_predictions_that_fall(
             path.write_bytes(whole)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(explainers, "read_explanation", read)
+        patch.setattr(explanations, "read_explanation", read)
         run = run_steps(study, "explainers")
     assert [entry["item"] for entry in run.omissions if "damaged" in entry["reason"]] == [
         "lime WeiNet_CV1_face_CV1_2"

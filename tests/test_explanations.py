@@ -182,7 +182,7 @@ def test_a_step_that_runs_out_of_memory_goes_on_and_says_so(study, monkeypatch):
 
         return as_model(predict)
 
-    monkeypatch.setattr(explanations.models, "load_model", load_hungry)
+    monkeypatch.setattr(explanations, "load_model", load_hungry)
     run = run_steps(study, "explanations")
     assert (run.done, run.omissions) == (12, [])
     for fold in study.folds:

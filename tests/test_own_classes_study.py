@@ -18,9 +18,9 @@ from ekman_expressions.faces.surveys import survey
 from ekman_expressions.facespace import heatmaps, warp
 from ekman_expressions.facespace.masks import atlas, ekman_mask, read_mask
 from ekman_expressions.measures.heatmap_set import TABLES
-from ekman_expressions.study import evaluation, explainers, prepared, read_results, run
+from ekman_expressions.study import evaluation, explanations, prepared, read_results, run
 from ekman_expressions.study.experiment import ExplanationSettings, FaceSettings, TrainingSettings
-from ekman_expressions.study.models import load_model
+from ekman_expressions.study.training import load_model
 
 CLASSES = ("happiness", "anger", "disgust", "smirk", "low-pain")
 MASKS = {"smirk": ["right_mouth_corner", "nose"], "anger": ["mouth"]}
@@ -181,7 +181,7 @@ def test_no_class_has_a_mask(study):
     assert "no class has a mask: heatmaps are shown, but not scored" in total.notes
     report.make(nothing)
     assert pd.read_csv(nothing.report_folder / "tables" / "main.csv")["iou"].isna().all()
-    assert explainers._rank_networks(nothing, ("lime",))["rank"].isna().all()
+    assert explanations._rank_networks(nothing, ("lime",))["rank"].isna().all()
 
 
 def test_a_class_without_a_face_is_told_with_what_there_is(tmp_path):

@@ -24,7 +24,7 @@ from ekman_expressions.core.errors import MissingError, ModelError, SettingsErro
 from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import read_json
 from ekman_expressions.faces import example_faces
-from ekman_expressions.study.models import _own_files
+from ekman_expressions.study.training import _own_files
 from ekman_expressions.zoo.own_models import (
     _EXAMPLE,
     _predicted_expressions,

@@ -14,7 +14,7 @@ from ekman_expressions.core.files import read_json
 from ekman_expressions.study import run as run_steps
 from ekman_expressions.study import training
 from ekman_expressions.study.experiment import TrainingSettings
-from ekman_expressions.study.models import load_model
+from ekman_expressions.study.training import load_model
 from ekman_expressions.zoo import saving
 
 

@@ -10,8 +10,7 @@ from ekman_expressions.explainers import face_parts
 from ekman_expressions.facespace.heatmaps import heatmap_path
 from ekman_expressions.study import prepared, read_results, run
 from ekman_expressions.study.evaluation import read_explained
-from ekman_expressions.study.models import load_model
-from ekman_expressions.study.training import split, training_table
+from ekman_expressions.study.training import load_model, split, training_table
 from ekman_expressions.zoo import NETWORKS, saving
 
 

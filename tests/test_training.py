@@ -11,8 +11,7 @@ from ekman_expressions.core.files import read_csv, write_csv, write_image
 from ekman_expressions.study import prepared, training
 from ekman_expressions.study import run as run_steps
 from ekman_expressions.study.experiment import TrainingSettings
-from ekman_expressions.study.models import load_model
-from ekman_expressions.study.training import split
+from ekman_expressions.study.training import load_model, split
 from ekman_expressions.zoo import NetSpec
 
 

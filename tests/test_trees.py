@@ -10,7 +10,7 @@ from scipy import stats
 from ekman_expressions.core.errors import DataError
 from ekman_expressions.measures import trees
 from ekman_expressions.measures.trees import distances, linkage
-from ekman_expressions.study import explainers, heatmaps
+from ekman_expressions.study import explanations, heatmaps
 
 MAPS = arrays(np.uint8, (3, 4, 5)).filter(lambda maps: all(np.ptp(one) for one in maps))
 FOLDS = ("CV1", "CV2", "CV3")
@@ -137,11 +137,11 @@ def test_split_is_uniform_under_the_null():
 def test_explainers_are_correlated_over_what_both_have():
     one = np.random.default_rng(0).random(63)
     maps = pd.DataFrame({"a": one, "b": 3 * one + 1, "c": -one, "d": 0.0})
-    found = explainers._correlations(maps, "pearson").set_index(["first", "second"])["pearson"]
+    found = explanations._correlations(maps, "pearson").set_index(["first", "second"])["pearson"]
     assert found["a", "b"] == pytest.approx(1) and found["a", "c"] == pytest.approx(-1)
     assert np.isnan(found["a", "d"])
     scores = pd.DataFrame({"a": [1, 2, 3, 4], "b": [10, 20, 40, 30], "c": [np.nan, np.nan, np.nan, 2]})
-    pairs = explainers._correlations(scores, "spearman")
+    pairs = explanations._correlations(scores, "spearman")
     assert pairs["rows"].tolist() == [4, 1, 1] and np.isnan(pairs["spearman"][1:]).all()
     matrix = trees.pair_matrix(pairs, "spearman")
     assert matrix.loc["b", "a"] == pytest.approx(0.8) and (np.diag(matrix) == 1).all()

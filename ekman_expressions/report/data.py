@@ -32,7 +32,6 @@ from ekman_expressions.figures.faces import _CONTOURS
 from ekman_expressions.measures import scores
 from ekman_expressions.study import explanations, prepared, read_results
 from ekman_expressions.study.experiment import Experiment
-from ekman_expressions.study.explainers import compared
 from ekman_expressions.study.provenance import Run
 from ekman_expressions.zoo import NETWORKS
 
@@ -114,7 +113,7 @@ class _Source:
     @classmethod
     def of_experiment(cls, experiment: Experiment) -> _Source:
         """Return an experiment's files as the source of a report; `MissingError` without any heatmap."""
-        folders = {name: experiment.explained_by(name).heatmaps_folder for name in compared(experiment)}
+        folders = {name: experiment.explained_by(name).heatmaps_folder for name in experiment.explainers}
         folders = {name: folder for name, folder in folders.items() if _has_heatmaps(folder)}
         if not folders:
             raise MissingError(

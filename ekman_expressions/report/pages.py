@@ -34,7 +34,6 @@ from ekman_expressions.report.data import (
 )
 from ekman_expressions.study import prepared, read_results
 from ekman_expressions.study.experiment import Experiment, find_root
-from ekman_expressions.study.explainers import compared
 from ekman_expressions.study.provenance import Run
 from ekman_expressions.study.steps import STEPS, Step, folder_of
 
@@ -313,7 +312,7 @@ def _provenance(source: _Source) -> list[dict[str, Any]]:
     experiment = source.experiment
     if experiment is None:
         return []
-    explained = [experiment.explained_by(name) for name in compared(experiment)]
+    explained = [experiment.explained_by(name) for name in experiment.explainers]
     unfinished, entries = {"seconds": None, "done": None, "omissions": [], "notes": []}, []
     for folder in sorted({folder_of(by, step) for by in explained for step in STEPS.values()}):
         if (folder / "run.json").exists():

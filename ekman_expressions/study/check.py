@@ -16,7 +16,6 @@ from tqdm import tqdm
 from ekman_expressions.core.errors import DataError, EkmanExpressionsError, MissingError
 from ekman_expressions.core.files import leftovers, read_csv, sha256, write_csv
 from ekman_expressions.study.experiment import Experiment
-from ekman_expressions.study.explainers import compared
 from ekman_expressions.study.provenance import _by_reason, _read_entry
 from ekman_expressions.study.steps import STEPS, Step, _changed, _found, _owner, folder_of
 
@@ -109,7 +108,7 @@ def _folders(experiment: Experiment, steps: Mapping[str, Step]) -> dict[Path, tu
         with suppress(EkmanExpressionsError):
             if step.idle is None or not step.idle(experiment):
                 pairs.append((experiment, step))
-    for name in compared(experiment)[1:]:
+    for name in experiment.explainers[1:]:
         by = experiment.explained_by(name)
         pairs += [(by, steps[each]) for step in steps.values() for each in step.first]
     for by, step in pairs:

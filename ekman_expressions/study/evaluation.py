@@ -14,7 +14,7 @@ from ekman_expressions.core.files import read_csv
 from ekman_expressions.core.seeds import derive_seed, generator
 from ekman_expressions.faces.folders import check_ids
 from ekman_expressions.measures.uncertainty import _fold_of
-from ekman_expressions.study import models, prepared
+from ekman_expressions.study import prepared, training
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.provenance import Run, read_results
 from ekman_expressions.zoo.model import GROUP, Model
@@ -39,7 +39,7 @@ def _evaluation(experiment: Experiment, run: Run) -> None:
     ``explained.csv``. Models that were not trained, cannot be loaded or
     predict no probabilities are left out; `ModelError` if none remains.
     """
-    for remark in models._own_notes(experiment):
+    for remark in training._own_notes(experiment):
         run.note(remark)
     tables = []
     for network, fold in tqdm(experiment.pairs, desc="Evaluating", unit="model"):
@@ -78,7 +78,7 @@ def _predict_model(experiment: Experiment, network: str, fold: str, run: Run) ->
     """Query one model about the faces of its test fold: the table of `_columns`, sorted by image. For models
     of one's own, `OwnModel.extra` decides what is predicted.
     """
-    model = models.load_model(experiment, network, fold)
+    model = training.load_model(experiment, network, fold)
     manifest = prepared.read_manifest(experiment)
     rows = manifest[manifest["fold"] == _fold_of(fold)].sort_values("image_id")
     found, readable = [], []

@@ -503,6 +503,11 @@ class Experiment(Settings):
         """What the explainer is estimated from: its own queries, or those of another explainer."""
         return self.explained_by(EXPLAINERS[self.explanation.explainer].records_of).explanations_folder
 
+    @property
+    def explainers(self) -> tuple[str, ...]:
+        """The explainers that are compared: the one in use, then ``explanation.compare``."""
+        return tuple(dict.fromkeys((self.explanation.explainer, *self.explanation.compare)))
+
     def explained_by(self, explainer: str) -> Experiment:
         """Return the same experiment with another explainer: all paths below are that one's."""
         return self.replace(explanation=self.explanation.replace(explainer=explainer))

@@ -37,7 +37,6 @@ from ekman_expressions.measures.known_answers import (
 from ekman_expressions.measures.uncertainty import centre_distance, centre_ellipse
 from ekman_expressions.study import prepared
 from ekman_expressions.study.experiment import Experiment
-from ekman_expressions.study.explainers import compared
 from ekman_expressions.study.explanations import read_explanation
 from ekman_expressions.study.provenance import Run, _finished_entry
 
@@ -197,7 +196,7 @@ def _known_answers(experiment: Experiment, run: Run) -> None:
     if not synthetic:
         run.note("no face is synthetic: what moved is taken from the landmarks, less the neutral face's")
     names, lacking = [], []
-    for name in compared(experiment):
+    for name in experiment.explainers:
         try:
             _finished_entry(experiment.explained_by(name).facespace_folder, "facespace")
             names.append(name)

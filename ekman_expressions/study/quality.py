@@ -29,14 +29,13 @@ from ekman_expressions.measures.quality import (
 from ekman_expressions.measures.scores import scores_at_otsu
 from ekman_expressions.study import evaluation, prepared
 from ekman_expressions.study.experiment import Experiment
-from ekman_expressions.study.explainers import compared
 from ekman_expressions.study.explanations import (
     read_explanation,
     settings_of_explainer,
     unseen_r2,
 )
-from ekman_expressions.study.models import load_model
 from ekman_expressions.study.provenance import Run
+from ekman_expressions.study.training import load_model
 from ekman_expressions.zoo.backends import is_keras
 from ekman_expressions.zoo.model import GROUP, Model, as_model
 
@@ -207,7 +206,7 @@ def _faces(
 def _reliability(experiment: Experiment, network: str, fold: str, run: Run) -> tuple[pd.DataFrame]:
     """Say how sure the explanations of a model are, by all explainers that fit LIME's regression."""
     rows, index = [], experiment.expressions.index
-    names = [name for name in compared(experiment) if EXPLAINERS[name].has_surrogate]
+    names = [name for name in experiment.explainers if EXPLAINERS[name].has_surrogate]
     tables = [_faces(experiment, network, [fold], [name]).assign(name=name) for name in names]
     faces = pd.concat([*tables, pd.DataFrame(columns=["name", "image_id", "expression"])])
     for explainer, image_id, expression in faces[["name", "image_id", "expression"]].to_numpy():
@@ -231,7 +230,7 @@ def _curves(
     experiment: Experiment, network: str, fold: str, model: Callable[[str], Model], run: Run
 ) -> tuple[pd.DataFrame]:
     """Draw the curves of as many of a model's faces, of those that all have explained, as may be."""
-    names, found = compared(experiment), []
+    names, found = experiment.explainers, []
     own, faces = (_faces(experiment, network, [fold], of) for of in (names[:1], names))
     # Two curves by each explainer and from the centre; one in random order for superpixels, and for each map.
     per_face = (2 * len(names) + 3 + sum(EXPLAINERS[name].gives_map for name in names)) * (_STEPS - 1) + 2
@@ -312,7 +311,7 @@ def _explained_again(
     """Explain some of a network's faces in other ways: its parts of the tables `_AGAIN`. Explainers that take
     gradients explain untrained copies only.
     """
-    rows = [EXPLAINERS[name] for name in compared(experiment)]
+    rows = [EXPLAINERS[name] for name in experiment.explainers]
     names = [row.name for row in rows if row.records_of == "lime" or row.gradients]
     cells = product(names, experiment.expressions)
     means: dict[_Cell, dict[str, _RunningMean]] = {cell: {} for cell in cells}
@@ -360,7 +359,7 @@ def _iou(heatmap: np.ndarray, regions: tuple[str, ...] | None) -> float:
 
 def _faces_again(experiment: Experiment, network: str) -> pd.DataFrame:
     """Choose so many of a network's faces per expression, from all folds in turn."""
-    table = _faces(experiment, network, experiment.folds, compared(experiment))
+    table = _faces(experiment, network, experiment.folds, experiment.explainers)
     table = table.groupby("expression", sort=False).head(experiment.explanation.quality_faces)
     # So that each model is loaded once.
     return table.sort_values("fold", key=lambda folds: folds.map(experiment.folds.index), kind="stable")

@@ -33,12 +33,10 @@ from ekman_expressions.core.files import hash_of, read_json, remove_leftovers, s
 from ekman_expressions.explainers import EXPLAINERS
 from ekman_expressions.study.evaluation import _evaluation
 from ekman_expressions.study.experiment import Experiment
-from ekman_expressions.study.explainers import _explainers, _nothing_to_compare, compared
-from ekman_expressions.study.explanations import _explanations, _facespace
+from ekman_expressions.study.explanations import _explainers, _explanations, _facespace, _nothing_to_compare
 from ekman_expressions.study.faces import _faces
 from ekman_expressions.study.heatmaps import _dendrograms, _heatmaps, _mask_sources, _masks
 from ekman_expressions.study.known_answers import _known_answers, _nothing_known
-from ekman_expressions.study.models import _own_files
 from ekman_expressions.study.pictures import _draw_pictures
 from ekman_expressions.study.provenance import (
     Run,
@@ -54,7 +52,7 @@ from ekman_expressions.study.provenance import (
 )
 from ekman_expressions.study.quality import _quality
 from ekman_expressions.study.scores import _barplots, _nothing_masked, _regions, _scores, _statistics
-from ekman_expressions.study.training import _nothing_to_train, _training
+from ekman_expressions.study.training import _nothing_to_train, _own_files, _training
 
 _ALL = ("faces", "training", "models", "explanation")
 
@@ -223,7 +221,7 @@ def plan(
         step = steps[name]
         waits = [read for read in (read.partition("/")[0] for read in step.reads) if _runs(found.get(read))]
         if step.first and not waits:
-            others = [plan(experiment.explained_by(by), *step.first) for by in compared(experiment)[1:]]
+            others = [plan(experiment.explained_by(by), *step.first) for by in experiment.explainers[1:]]
             waits = [read for each in others for read, verdict in each.items() if _runs(verdict)][:1]
         try:
             if idle := step.idle(experiment) if step.idle else "":
@@ -298,7 +296,7 @@ def _upstream(
 ) -> Iterator[tuple[str, Step, Experiment, str]]:
     """Yield what a step reads: label, step, the experiment by each explainer, and which outputs."""
     own = experiment.explanation.explainer
-    names = compared(experiment) if step.every_explainer else (own,)
+    names = experiment.explainers if step.every_explainer else (own,)
     for read in (*step.reads, *step.also):
         name, _, pattern = read.partition("/")
         upstream = steps.get(name) or STEPS[name]
@@ -320,7 +318,7 @@ def _run_step(experiment: Experiment, step: Step, steps: Mapping[str, Step], opt
     if step.first:
         # Before hours of other explainers: what this one lacks.
         _inputs_of(experiment, dataclasses.replace(step, every_explainer=False), steps)
-        for name in compared(experiment)[1:]:
+        for name in experiment.explainers[1:]:
             _run_first(experiment.explained_by(name), step, steps, total)
     experiment = _owner(experiment, step)
     remove_leftovers(folder_of(experiment, step))

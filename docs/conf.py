@@ -12,13 +12,7 @@ from nbconvert import MarkdownExporter
 
 from ekman_expressions.cli import STEPS
 from ekman_expressions.core.errors import Settings
-from ekman_expressions.study.experiment import (
-    Experiment,
-    ExplanationSettings,
-    FaceSettings,
-    NetworkTraining,
-    TrainingSettings,
-)
+from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.zoo.own_settings import OwnModel
 
 project = "ekman_expressions"
@@ -109,12 +103,15 @@ def _settings(app, page, source):
     """Add to the page of settings each of them, from the classes that check them."""
     if page != "settings":
         return
+    faces, training, explanation = (
+        Experiment.model_fields[name].annotation for name in ("faces", "training", "explanation")
+    )
     sections = {
         "At the top": Experiment,
-        "[faces]": FaceSettings,
-        "[training]": TrainingSettings,
-        "[training.overrides.NETWORK]": NetworkTraining,
-        "[explanation]": ExplanationSettings,
+        "[faces]": faces,
+        "[training]": training,
+        "[training.overrides.NETWORK]": get_args(training.model_fields["overrides"].annotation)[1],
+        "[explanation]": explanation,
         "[models.NAME]": OwnModel,
     }
     for heading, settings in sections.items():

@@ -26,13 +26,13 @@ from ekman_expressions.explainers import EXPLAINERS
 from ekman_expressions.faces import load_faces
 from ekman_expressions.study import execution
 from ekman_expressions.study.check import _update_numbers, check, compare_numbers
-from ekman_expressions.study.experiment import Experiment, presets
+from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.provenance import info
 from ekman_expressions.study.steps import folder_of, plan
 from ekman_expressions.zoo import example_model, load_model
 from ekman_expressions.zoo.own_settings import OwnModel
 
-_EXPERIMENT = f"one of {', '.join(presets())}, or a settings file (.toml)"
+_EXPERIMENT = f"one of {', '.join(Experiment.presets())}, or a settings file (.toml)"
 # The report comes last, of all that the study has left.
 STEPS = {**study.STEPS, report.STEP.name: report.STEP}
 
@@ -97,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
 
     add = _verb(verbs, _init, "init mine.toml", "init mine.toml --preset paper")
     add("file", "such as mine.toml; its name names the experiment", type=Path, metavar="FILE")
-    add("--preset", "whose settings are copied; default: demo", choices=presets(), default="demo")
+    add("--preset", "whose settings are copied; default: demo", choices=Experiment.presets(), default="demo")
 
     examples = "datasets", "datasets ckplus /data/CK+", "datasets lab /data/lab --option 'subject=(S\\d+)_'"
     add = _verb(verbs, _datasets, *examples)

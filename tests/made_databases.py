@@ -11,7 +11,6 @@ from PIL import Image
 from ekman_expressions import Experiment
 from ekman_expressions.faces import synthetic
 from ekman_expressions.faces.folders import _IMAGE_ID
-from ekman_expressions.study.experiment import FaceSettings
 
 BUNDLED = synthetic.folder()
 
@@ -85,5 +84,5 @@ def small_database(root, subjects=3, expressions=("anger", "surprise")):
 
 def experiment_on(tmp_path, folds=2, names=("mine",), size=64, **settings):
     roots = {name: str(tmp_path / name) for name in names}
-    faces = FaceSettings(datasets=names, roots=roots, folds=folds, size=size, **settings)
+    faces = dict(datasets=names, roots=roots, folds=folds, size=size, **settings)
     return Experiment(name="trial", networks=("WeiNet",), faces=faces, root=tmp_path / "root")

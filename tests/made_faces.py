@@ -7,7 +7,6 @@ from ekman_expressions import Experiment
 from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import write_arrays
 from ekman_expressions.facespace.warp import POINTS
-from ekman_expressions.study.experiment import FaceSettings, TrainingSettings
 
 
 def make_experiment(
@@ -21,8 +20,8 @@ def make_experiment(
     experiment = Experiment(
         name="made",
         networks=networks,
-        faces=FaceSettings(folds=folds, size=32),
-        training=training or TrainingSettings(weights="none", batch_size=8),
+        faces=dict(folds=folds, size=32),
+        training=training or dict(weights="none", batch_size=8),
         root=root,
         **settings,
     )

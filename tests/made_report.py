@@ -8,7 +8,6 @@ from made_faces import make_experiment, write_landmarks
 from ekman_expressions import OwnModel, report
 from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.study import run as run_steps
-from ekman_expressions.study.experiment import ExplanationSettings
 
 STEPS = ("evaluation", "explanations", "facespace", "heatmaps", "masks", "scores", "barplots", "dendrograms")
 _READ = np.random.default_rng(5).normal(0, 3, (3, 6))
@@ -42,7 +41,7 @@ def make_study(root, **settings):
         root,
         networks=tuple(own),
         models=own,
-        explanation=ExplanationSettings(positives=2, samples=32, segments=12),
+        explanation=dict(positives=2, samples=32, segments=12),
     )
     experiment = experiment.replace(**settings)
     write_landmarks(experiment)

@@ -8,7 +8,6 @@ from ekman_expressions import Experiment
 from ekman_expressions.core.files import read_image, sha256, write_arrays, write_csv, write_image
 from ekman_expressions.faces.cropping import _crop_face
 from ekman_expressions.facespace.warp import POINTS
-from ekman_expressions.study.experiment import FaceSettings
 from ekman_expressions.study.prepared import _face_path, _landmarks_path
 
 # Askew, squeezed and off the middle, so that no error of the geometry goes unnoticed.
@@ -64,7 +63,7 @@ def prepared(root, set_root, *, size=96, detected=LANDMARKS):
     experiment = Experiment(
         name="mini",
         networks=("WeiNet",),
-        faces=FaceSettings(folds=2, size=size, roots={"synthetic": str(set_root)}),
+        faces=dict(folds=2, size=size, roots={"synthetic": str(set_root)}),
         root=root,
     )
     table = pd.read_csv(set_root / "manifest.csv", keep_default_na=False)

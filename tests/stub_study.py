@@ -14,7 +14,6 @@ from made_steps import write_faces
 from ekman_expressions import Experiment
 from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.facespace import warp
-from ekman_expressions.study.experiment import ExplanationSettings, FaceSettings
 from ekman_expressions.zoo.own_settings import OwnModel
 
 SIDE = 32
@@ -54,8 +53,8 @@ def describe(
         name="made",
         networks=names,
         models=dict.fromkeys(names, own),
-        faces=FaceSettings(folds=folds, size=SIDE),
-        explanation=ExplanationSettings(positives=positives, samples=samples, segments=segments),
+        faces=dict(folds=folds, size=SIDE),
+        explanation=dict(positives=positives, samples=samples, segments=segments),
         root=root,
     )
 

@@ -11,13 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_databases import PIXEL, fega, fer_rows, ids, png, put, reasons, write_database
 
-from ekman_expressions import EXPRESSIONS, cli
+from ekman_expressions import EXPRESSIONS, Experiment, cli
 from ekman_expressions.core.errors import DataError, MissingError, SettingsError
 from ekman_expressions.core.files import decode_image
 from ekman_expressions.faces import DATABASES, survey
 from ekman_expressions.faces.cropping import UnusableImage, read_source
 from ekman_expressions.faces.folders import _IMAGE_ID, _safe_ids
-from ekman_expressions.study.experiment import FaceSettings
 
 # What a miniature copy consists of (names of tiny images; then texts by name), which images are used (id, person,
 # expression), and what is left out, with a part of the reason.
@@ -375,7 +374,8 @@ def test_a_manifest_in_the_root_of_a_known_database_comes_first(tmp_path):
 )
 def test_options_are_checked_with_the_settings(options, message):
     with pytest.raises(SettingsError, match=message):
-        FaceSettings(datasets=("ckplus", "jaffe", "bu4dfe", "fega", "mine"), options=options)
+        faces = {"datasets": ("ckplus", "jaffe", "bu4dfe", "fega", "mine"), "options": options}
+        Experiment(name="trial", networks=("WeiNet",), faces=faces)
 
 
 def test_command_line_lists_databases_and_checks_a_copy(tmp_path, capsys):

@@ -4,17 +4,13 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from ekman_expressions.cli import STEPS
-from ekman_expressions.study.experiment import (
-    Experiment,
-    ExplanationSettings,
-    FaceSettings,
-    NetworkTraining,
-    TrainingSettings,
-)
+from ekman_expressions.core.errors import Settings
+from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.zoo.own_settings import OwnModel
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -57,9 +53,12 @@ def test_the_site_builds_without_warnings_and_loads_nothing_from_elsewhere(tmp_p
         assert loaded not in home
 
 
-@pytest.mark.parametrize(
-    "settings", [Experiment, FaceSettings, TrainingSettings, NetworkTraining, ExplanationSettings, OwnModel]
-)
-def test_each_setting_says_what_it_means(settings):
+@pytest.mark.parametrize("part", ["", "faces", "training", "explanation", "overrides", "models"])
+def test_each_setting_says_what_it_means(part):
+    training = Experiment.model_fields["training"].annotation
+    settings = {"": Experiment, "overrides": get_args(training.model_fields["overrides"].annotation)[1]}
+    settings |= {"models": OwnModel}
+    settings = settings.get(part) or Experiment.model_fields[part].annotation
+    assert issubclass(settings, Settings)
     for name, field in settings.model_fields.items():
         assert field.description and field.description.strip().endswith("."), name

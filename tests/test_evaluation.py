@@ -14,7 +14,6 @@ from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import read_json, write_image
 from ekman_expressions.study import evaluation, read_results
 from ekman_expressions.study import run as run_steps
-from ekman_expressions.study.experiment import ExplanationSettings
 from ekman_expressions.study.prepared import _face_path, read_manifest
 from ekman_expressions.study.provenance import Run
 from ekman_expressions.zoo.own_settings import OwnModel
@@ -67,7 +66,7 @@ def _predictions(truth, predicted, network="WeiNet", fold="CV1"):
 @pytest.fixture
 def experiment(tmp_path):
     """Two folds with a model each that tells the made faces' colours apart."""
-    made = make_experiment(tmp_path, subjects=4, explanation=ExplanationSettings(positives=1))
+    made = make_experiment(tmp_path, subjects=4, explanation=dict(positives=1))
     for fold in made.folds:
         _colour_reader(made, "WeiNet", fold)
     _finish_training(made)

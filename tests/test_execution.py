@@ -9,8 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from ekman_expressions.core.errors import ConflictError, DataError, MissingError, SettingsError
-from ekman_expressions.study import execution
+from ekman_expressions.core.errors import (
+    ConflictError,
+    DataError,
+    EkmanExpressionsError,
+    MissingError,
+    SettingsError,
+)
 from ekman_expressions.study.execution import _run_tasks, _Task, using
 from ekman_expressions.study.provenance import Run
 
@@ -65,7 +70,7 @@ def _run(*tasks):
 def cluster():
     pytest.importorskip("distributed")
     with using("local:2"):
-        execution.workers()
+        _run()
         yield
 
 
@@ -152,14 +157,25 @@ def test_one_bar_for_all_workers_is_drawn_where_there_is_no_terminal_too(tmp_pat
 
 
 def test_the_choice_of_a_scheduler(monkeypatch):
-    monkeypatch.setattr(execution, "_chosen", [])
-    assert execution.scheduler() == "serial" and execution.workers() == 1
-    monkeypatch.setenv(execution.VARIABLE, "tcp://host:8786")
-    assert execution.scheduler() == "tcp://host:8786"
+    def chosen():
+        return os.environ["EKMAN_EXPRESSIONS_SCHEDULER"]
+
+    monkeypatch.setenv("EKMAN_EXPRESSIONS_SCHEDULER", "")
+    with using(None):
+        assert chosen() == "serial"
+    monkeypatch.setenv("EKMAN_EXPRESSIONS_SCHEDULER", "tcp://host:8786")
+    with using(None):
+        assert chosen() == "tcp://host:8786"
     with using("local:3"):
-        assert execution.scheduler() == "local:3"
+        assert chosen() == "local:3"
         with using("serial"):
-            assert execution.scheduler() == "serial"
+            assert chosen() == "serial"
+        assert chosen() == "local:3"
+    assert chosen() == "tcp://host:8786"
+    monkeypatch.setenv("EKMAN_EXPRESSIONS_SCHEDULER", "threads")
+    with pytest.raises(SettingsError, match="EKMAN_EXPRESSIONS_SCHEDULER.*but got 'threads'"):
+        _run()
+    monkeypatch.delenv("EKMAN_EXPRESSIONS_SCHEDULER")
     for wrong in ("local:0", "local:x", "host:8786", "threads"):
         with pytest.raises(SettingsError, match="'local:4'.*but got"), using(wrong):
             pass
@@ -172,11 +188,11 @@ def test_a_scheduler_that_is_not_there_is_named(monkeypatch):
         raise OSError("Timed out")
 
     monkeypatch.setattr(distributed, "Client", refuse)
-    with using("tcp://127.0.0.1:1"), pytest.raises(execution.ClusterError, match="No Dask scheduler answers"):
-        execution.workers()
+    with using("tcp://127.0.0.1:1"), pytest.raises(EkmanExpressionsError, match="No Dask scheduler answers"):
+        _run()
 
 
 def test_without_dask_it_is_said_what_to_install(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "distributed", None)
     with using("local:3"), pytest.raises(MissingError, match="ekman_expressions.cluster"):
-        execution.workers()
+        _run()

@@ -6,13 +6,6 @@ import pytest
 
 from ekman_expressions import Experiment
 from ekman_expressions.core.errors import SettingsError
-from ekman_expressions.study.experiment import (
-    ExplanationSettings,
-    FaceSettings,
-    TrainingSettings,
-    find_root,
-    presets,
-)
 from ekman_expressions.zoo import NETWORKS
 
 
@@ -44,7 +37,7 @@ def test_fast_preset_is_paper_with_twice_the_faces_and_few_orthogonal_samples():
     assert fast.replace(name="paper", explanation=as_paper) == paper
 
 
-@pytest.mark.parametrize("name", presets())
+@pytest.mark.parametrize("name", Experiment.presets())
 def test_every_preset_loads_and_names_its_folders(name, tmp_path):
     experiment = Experiment.preset(name, root=tmp_path)
     assert experiment.name == name
@@ -52,27 +45,31 @@ def test_every_preset_loads_and_names_its_folders(name, tmp_path):
     assert experiment.dendrograms_folder == tmp_path / "dendograms" / name
 
 
+def _with(section, **values):
+    return Experiment(name="x", networks=("WeiNet",), **{section: values})
+
+
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: FaceSettings(folds=1), r"'faces.folds' must be >= 2, but got 1"),
-        (lambda: FaceSettings(datasets=["a", "a"]), "must list different names, but got .'a', 'a'"),
-        (lambda: ExplanationSettings(hidden=2), r"in \[0, 1\], but got 2"),
-        (lambda: ExplanationSettings(explainer="gradcam"), "'grad_cam'.*but got 'gradcam'"),
+        (lambda: _with("faces", folds=1), r"'faces.folds' must be >= 2, but got 1"),
+        (lambda: _with("faces", datasets=["a", "a"]), "must list different names, but got .'a', 'a'"),
+        (lambda: _with("explanation", hidden=2), r"in \[0, 1\], but got 2"),
+        (lambda: _with("explanation", explainer="gradcam"), "'grad_cam'.*but got 'gradcam'"),
         (
-            lambda: ExplanationSettings(options={"rise": {"mask": 9}}),
+            lambda: _with("explanation", options={"rise": {"mask": 9}}),
             "'explanation.options.rise'.*'masks'.*but got 'mask'",
         ),
         (
-            lambda: ExplanationSettings(options={"grad_cam": {"score": "odds"}}),
+            lambda: _with("explanation", options={"grad_cam": {"score": "odds"}}),
             "'probability', 'logit', 'contrast', but got 'odds'",
         ),
         (
-            lambda: TrainingSettings(overrides={"WeiNet": {"lr": 1}}),
+            lambda: _with("training", overrides={"WeiNet": {"lr": 1}}),
             "overrides.WeiNet.: Unknown setting 'lr'.*learning_rate",
         ),
         (
-            lambda: TrainingSettings(overrides={"WeiNet": {"schedule": "step"}}),
+            lambda: _with("training", overrides={"WeiNet": {"schedule": "step"}}),
             "'constant' or 'cosine', but got 'step'",
         ),
         (lambda: Experiment(name="../x", networks=("WeiNet",)), "'name' must be made of letters"),
@@ -127,6 +124,6 @@ def test_root_is_found_from_a_subfolder(tmp_path, monkeypatch):
     (tmp_path / "datasets").mkdir()
     monkeypatch.delenv("EKMAN_EXPRESSIONS_ROOT", raising=False)
     monkeypatch.chdir(tmp_path / "notebooks")
-    assert find_root() == tmp_path
+    assert Experiment.find_root() == tmp_path
     monkeypatch.setenv("EKMAN_EXPRESSIONS_ROOT", str(tmp_path / "elsewhere"))
-    assert find_root() == tmp_path / "elsewhere"
+    assert Experiment.find_root() == tmp_path / "elsewhere"

@@ -168,7 +168,7 @@ def test_a_new_explainer_goes_through_the_steps(study, monkeypatch):
 
 
 def test_a_step_that_runs_out_of_memory_goes_on_and_says_so(study, monkeypatch):
-    load = explanations.models.load_model
+    load = explanations.load_model
 
     def load_hungry(*which):
         from ekman_expressions.zoo import as_model

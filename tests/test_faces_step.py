@@ -17,7 +17,6 @@ from ekman_expressions.core.files import read_arrays, read_image, read_json
 from ekman_expressions.faces.cropping import UnusableImage
 from ekman_expressions.study import faces
 from ekman_expressions.study import run as run_steps
-from ekman_expressions.study.experiment import FaceSettings
 from ekman_expressions.study.prepared import (
     _face_path,
     _landmarks_path,
@@ -71,7 +70,7 @@ def test_strange_neutral_faces_are_noted_and_those_turned_too_far_left_out(tmp_p
             shutil.copy(BUNDLED / "images" / f"{name}.webp", tmp_path)
             rows.append((name, f"{name}.webp", str(number), expression))
     write_database(tmp_path, rows, neutral=[named.get(row[0], "") for row in rows])
-    faces_of = FaceSettings(datasets=("mine",), roots={"mine": str(tmp_path)}, folds=3, size=64)
+    faces_of = dict(datasets=("mine",), roots={"mine": str(tmp_path)}, folds=3, size=64)
     experiment = Experiment(name="trial", networks=("WeiNet",), faces=faces_of, root=tmp_path / "root")
     align = faces.align_neutral
 

@@ -19,7 +19,6 @@ from ekman_expressions.facespace import heatmaps, warp
 from ekman_expressions.facespace.masks import atlas, ekman_mask, read_mask
 from ekman_expressions.measures.heatmap_set import TABLES
 from ekman_expressions.study import evaluation, explanations, prepared, read_results, run
-from ekman_expressions.study.experiment import ExplanationSettings, FaceSettings, TrainingSettings
 from ekman_expressions.study.training import load_model
 
 CLASSES = ("happiness", "anger", "disgust", "smirk", "low-pain")
@@ -49,13 +48,13 @@ def write_pictures(folder: Path, persons: int = 4, copies: int = 2) -> None:
 
 def settings(root: Path, classes=CLASSES, **changes) -> dict:
     options = {"landmarks": "points.npz", "crop": False, "labels": {"a little pain": "low-pain"}}
-    faces = FaceSettings(
+    faces = dict(
         datasets=("lab",), roots={"lab": str(root / "lab")}, options={"lab": options}, folds=2, size=SIDE,
         classes=classes,
     )  # fmt: skip
     values = {
         "name": "lab", "root": root, "faces": faces, "masks": MASKS,
-        "explanation": ExplanationSettings(
+        "explanation": dict(
             positives=2, samples=20, segments=8, quality_faces=1, quality_samples=10
         ),
     }  # fmt: skip
@@ -99,7 +98,7 @@ def test_own_models_have_their_classes_in_the_order_of_the_study(study):
 
 def test_networks_have_as_many_outputs_as_classes(study, monkeypatch):
     tiny_network.register(monkeypatch.setitem)
-    training = TrainingSettings(weights="none", batch_size=5, overrides={"Tiny": {"epochs": 1}})
+    training = dict(weights="none", batch_size=5, overrides={"Tiny": {"epochs": 1}})
     experiment = study[0].replace(name="trained", networks=("Tiny",), models={}, training=training)
     shutil.copytree(study[0].faces_folder, experiment.faces_folder)
     run(experiment, "training", "evaluation")
@@ -166,7 +165,7 @@ def test_run_json_names_the_classes_and_masks_only_where_they_are_not_the_six(st
     told = read_json(experiment.evaluation_folder / "run.json")["settings"]["faces"]
     assert tuple(told["classes"]) == CLASSES
     assert read_json(experiment.heatmaps_folder / "run.json")["choices"]["masks"]["anger"] == ["mouth"]
-    six = Experiment(name="six", networks=("WeiNet",), faces=FaceSettings(classes=EXPRESSIONS), root=tmp_path)
+    six = Experiment(name="six", networks=("WeiNet",), faces=dict(classes=EXPRESSIONS), root=tmp_path)
     assert (
         "classes" not in six.faces.recorded() and six.masks_folder == tmp_path / "heatmaps" / "GROUND_TRUTH"
     )
@@ -200,7 +199,7 @@ def test_a_class_without_a_face_is_told_with_what_there_is(tmp_path):
         ({"classes": ("anger", "average")}, "none of all, average"),
         ({"classes": ("anger", "Pain", "pain"), "masks": {}}, "different classes"),
         ({"classes": ("anger",), "masks": {}}, "two or more"),
-        ({"training": TrainingSettings(weights="released")}, "released models are of anger"),
+        ({"training": dict(weights="released")}, "released models are of anger"),
         (
             {"classes": ("low-pain", *(f"c{letter}" for letter in "abcdefgh")),
              "masks": {"low-pain": ["nose"]} | {f"c{letter}": ["nose"] for letter in "abcdefgh"}},
@@ -234,7 +233,7 @@ def test_labels_of_ones_own_are_known_in_any_case():
 def test_class_folders_may_be_named_like_classes_of_ones_own(tmp_path):
     for place, label in enumerate(["Happy", "low-pain", "Smirk"]):
         write_image(tmp_path / label / f"p{place}.png", np.zeros((8, 8, 3), np.uint8))
-    faces = FaceSettings(
+    faces = dict(
         datasets=("lab",), roots={"lab": str(tmp_path)}, options={"lab": {"subject": r"(p\d)"}}, classes=CLASSES
     )
     found = survey("lab", tmp_path, faces.options_of("lab")).rows

@@ -17,7 +17,6 @@ from ekman_expressions.core.files import read_csv, read_json
 from ekman_expressions.facespace.heatmaps import heatmap_path
 from ekman_expressions.study import evaluation, execution, read_results
 from ekman_expressions.study import run as run_steps
-from ekman_expressions.study.experiment import ExplanationSettings
 
 GUIDE = Path(__file__).parent.parent / "docs" / "own_model.md"
 STEPS = [step for step in cli.STEPS if step not in ("faces", "report")]
@@ -43,7 +42,7 @@ def reader():
 
 def prepare(root, **settings):
     """Return an experiment with made faces and landmarks; `settings` as of `made_faces.make_experiment`."""
-    settings = {"explanation": ExplanationSettings(positives=1, samples=24, segments=12)} | settings
+    settings = {"explanation": dict(positives=1, samples=24, segments=12)} | settings
     experiment = make_experiment(root, **settings)
     write_landmarks(experiment)
     return experiment

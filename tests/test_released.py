@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from made_faces import make_experiment
 
+from ekman_expressions import Experiment
 from ekman_expressions.core.errors import ConflictError, MissingError, ModelError, SettingsError
 from ekman_expressions.core.files import read_json
 from ekman_expressions.study import run as run_steps
 from ekman_expressions.study import training
-from ekman_expressions.study.experiment import TrainingSettings
 from ekman_expressions.study.training import load_model
 from ekman_expressions.zoo import saving
 
@@ -93,7 +93,7 @@ def weinet(tmp_path_factory):
 
 
 def _experiment(root, networks=("WeiNet",), folds=5, **settings):
-    settings = TrainingSettings(weights="released", **settings)
+    settings = dict(weights="released", **settings)
     return make_experiment(root, networks, subjects=5, folds=folds, training=settings)
 
 
@@ -151,7 +151,7 @@ def test_training_takes_the_files_of_a_folder(weinet, tmp_path):
     assert training.training_table(experiment).empty
     assert run_steps(experiment, "training").skipped == 5
     with pytest.raises(ConflictError, match=r"made was made with training\.\w+ = '"):
-        settings = TrainingSettings(weights="none")
+        settings = dict(weights="none")
         run_steps(make_experiment(tmp_path, subjects=5, folds=5, training=settings), "training")
 
 
@@ -178,6 +178,6 @@ def test_what_cannot_be_is_said_before_anything_is_done(tmp_path):
 
 def test_settings_that_mean_nothing_fail_at_once():
     with pytest.raises(SettingsError, match="'imagenet', 'none' or 'released', but got 'imagnet'"):
-        TrainingSettings(weights="imagnet")
+        Experiment(name="trial", networks=("WeiNet",), training={"weights": "imagnet"})
     with pytest.raises(SettingsError, match="'training.released_folder' is '/data', but training.weights is"):
-        TrainingSettings(released_folder="/data")
+        Experiment(name="trial", networks=("WeiNet",), training={"released_folder": "/data"})

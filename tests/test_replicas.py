@@ -15,7 +15,6 @@ from ekman_expressions.explainers import face_parts
 from ekman_expressions.faces import synthetic
 from ekman_expressions.study import STEPS, read_results
 from ekman_expressions.study import run as run_steps
-from ekman_expressions.study.experiment import ExplanationSettings, FaceSettings
 from ekman_expressions.study.prepared import read_manifest
 
 PERSONS = ("id03", "id05", "id07", "id12")
@@ -58,9 +57,9 @@ def test_a_replica_goes_from_its_reader_to_causal_tables(tmp_path, monkeypatch, 
     study = Experiment(
         name="replica",
         networks=("Tiny",),
-        faces=FaceSettings(datasets=(name,), roots={name: str(tmp_path)}, folds=2, size=96),
+        faces=dict(datasets=(name,), roots={name: str(tmp_path)}, folds=2, size=96),
         training=tiny_network.settings(epochs=2),
-        explanation=ExplanationSettings(
+        explanation=dict(
             samples=60, segments=12, positives=2, compare=("causal",), options={"causal": {"samples": 64}}
         ),
         root=tmp_path / "root",

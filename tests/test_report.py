@@ -19,7 +19,6 @@ from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import read_csv, write_image
 from ekman_expressions.facespace import heatmaps, masks
 from ekman_expressions.report import data, pages
-from ekman_expressions.study.experiment import FaceSettings
 from ekman_expressions.study.provenance import Run
 
 
@@ -129,7 +128,7 @@ def test_runs_of_a_package_without_a_checkout_have_no_commit(made, tmp_path):
 
 
 def test_single_faces_of_licensed_data_are_off_unless_asked_for(made, tmp_path):
-    licensed = made.replace(faces=FaceSettings(datasets=("jaffe",), folds=2, size=32))
+    licensed = made.replace(faces=dict(datasets=("jaffe",), folds=2, size=32))
     source = data._Source.of_experiment(licensed)
     assert not source.shareable and data._Source.of_experiment(made).shareable
     page = pages._faces_page(source, tmp_path, Run(), False)

@@ -12,9 +12,9 @@ import pytest
 from made_steps import contents
 from stub_study import make_study
 
-from ekman_expressions.study import evaluation
+from ekman_expressions.study import Run, evaluation
 from ekman_expressions.study import run as run_steps
-from ekman_expressions.study.execution import using, workers
+from ekman_expressions.study.execution import _run_tasks, using
 
 STEPS = ("explanations", "facespace", "heatmaps", "masks", "scores")
 
@@ -65,8 +65,8 @@ def _with_a_killed_worker(start, folder, scheduler):
         return len(list(wanted.glob("*/*.npz"))) >= 5
 
     with using(scheduler):
-        # Asked before the work begins, so that the kill comes in the middle of it.
-        workers()
+        # Started before the work begins, so that the kill comes in the middle of it.
+        _run_tasks([], Run(), desc="", unit="")
         pid = min(distributed.get_client().run(os.getpid).values())
         watcher = threading.Thread(target=_kill_when, args=(begun, pid, stopped), daemon=True)
         watcher.start()

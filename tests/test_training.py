@@ -10,7 +10,6 @@ from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import read_csv, write_csv, write_image
 from ekman_expressions.study import prepared, training
 from ekman_expressions.study import run as run_steps
-from ekman_expressions.study.experiment import TrainingSettings
 from ekman_expressions.study.training import load_model, split
 from ekman_expressions.zoo import NetSpec
 
@@ -98,7 +97,7 @@ def test_missing_and_damaged_models_are_named(tmp_path):
 
 def test_a_network_learns_what_colours_tell(tmp_path):
     override = {"epochs": 25, "side": 32, "optimizer": "adam", "learning_rate": 3e-4}
-    settings = TrainingSettings(weights="none", batch_size=8, overrides={"WeiNet": override})
+    settings = dict(weights="none", batch_size=8, overrides={"WeiNet": override})
     experiment = make_experiment(tmp_path, training=settings, faces=("anger", "fear"))
     rng = np.random.default_rng(0)
     manifest = prepared.read_manifest(experiment)

@@ -1,6 +1,5 @@
 """A network that trains in a second, with all that has a state: dropout and batch normalisation."""
 
-from ekman_expressions.study.experiment import TrainingSettings
 from ekman_expressions.zoo.networks import _LAYERS, NETWORKS, NetSpec
 
 SIDE = 16
@@ -33,4 +32,4 @@ def settings(**values):
         for name in ("epochs", "learning_rate", "optimizer", "schedule")
         if name in values
     }
-    return TrainingSettings(weights="none", overrides={"Tiny": numbers}, **{"batch_size": 5, **values})
+    return dict(weights="none", overrides={"Tiny": numbers}, **{"batch_size": 5, **values})

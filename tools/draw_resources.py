@@ -30,7 +30,6 @@ from ekman_expressions.measures.heatmap_set import assess, read_heatmaps
 from ekman_expressions.measures.scores import AVERAGE
 from ekman_expressions.measures.uncertainty import centre_ellipse
 from ekman_expressions.study import explanations, known_answers, prepared, published, read_results
-from ekman_expressions.study.experiment import presets
 from ekman_expressions.zoo import NETWORKS
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -332,7 +331,7 @@ def overview_figure(
 def main() -> None:
     """Draw all of the demo, and take what a step has drawn; or, with ``twelve``, what the small study adds."""
     experiment = Experiment.preset("demo", root=REPOSITORY)
-    small = Experiment.preset("small", root=REPOSITORY) if "small" in presets() else None
+    small = Experiment.preset("small", root=REPOSITORY) if "small" in Experiment.presets() else None
     if sys.argv[1:] == ["twelve"]:
         draw_twelve(small)
         draw_heatmaps(small)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import ast
 import contextlib
-import os
 import sys
 import time
 from pathlib import Path
@@ -22,8 +21,8 @@ from ekman_expressions import Experiment
 from ekman_expressions.cli import STEPS
 from ekman_expressions.core.errors import MissingError, SettingsError
 from ekman_expressions.core.files import atomic_path
-from ekman_expressions.study.check import compare_numbers, expected_path
-from ekman_expressions.study.execution import VARIABLE, scheduler, using
+from ekman_expressions.study.check import compare_numbers
+from ekman_expressions.study.execution import using
 from ekman_expressions.study.steps import folder_of
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -99,13 +98,15 @@ def main() -> None:
     parser.add_argument("notebooks", nargs="*", help="names to run (default: all, in order)")
     options = parser.parse_args()
 
-    if options.scheduler:
-        try:
-            with using(options.scheduler):
-                # What the kernels of the notebooks read.
-                os.environ[VARIABLE] = scheduler()
-        except SettingsError as error:
-            parser.error(str(error))
+    try:
+        with using(options.scheduler):
+            run(parser, options)
+    except SettingsError as error:
+        parser.error(str(error))
+
+
+def run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """Execute the notebooks that were asked for, and say where to look."""
     root = options.root.resolve()
     preset = options.preset
     if preset.endswith(".toml"):
@@ -146,8 +147,7 @@ def main() -> None:
     if not options.in_place:
         print(f"  {'executed notebooks':<22} {folder}")
     with contextlib.suppress(MissingError):
-        table = expected_path(experiment.name)
-        print(f"\nThe numbers that come with the package:\n{compare_numbers(experiment, table).summary()}")
+        print(f"\nThe numbers that come with the package:\n{compare_numbers(experiment).summary()}")
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ from ekman_expressions.report.data import (
     _write_faces,
 )
 from ekman_expressions.study import prepared, read_results
-from ekman_expressions.study.experiment import Experiment, find_root
+from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.provenance import Run
 from ekman_expressions.study.steps import STEPS, Step, folder_of
 
@@ -108,7 +108,7 @@ def make_of_heatmaps(heatmaps: Path | str, *, folder: Path | str | None = None) 
     """
     heatmaps = Path(heatmaps).resolve()
     name = (heatmaps.parent if heatmaps.name == "heatmaps" else heatmaps).name
-    folder = Path(folder) if folder is not None else find_root() / "results" / name / "report"
+    folder = Path(folder) if folder is not None else Experiment.find_root() / "results" / name / "report"
     run = Run()
     _write(_Source.of_heatmaps(heatmaps, name), folder, run, show_faces=False)
     return run, folder / "index.html"

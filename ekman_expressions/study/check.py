@@ -178,7 +178,7 @@ class _Comparison:
         return "\n".join(lines)
 
 
-def expected_path(name: str) -> Path:
+def _expected_path(name: str) -> Path:
     """Return the table that comes with the package for a preset, or raise `MissingError`."""
     folder = resources.files("ekman_expressions").joinpath("data")
     path = Path(str(folder.joinpath(f"expected_{name}.csv")))
@@ -206,7 +206,7 @@ def compare_numbers(experiment: Experiment, table: Path | str | None = None) -> 
     DataError
         If the table is not as it must be. A number that is not there is no error, but differs.
     """
-    wanted = _read_expected(expected_path(experiment.name) if table is None else Path(table))
+    wanted = _read_expected(_expected_path(experiment.name) if table is None else Path(table))
     obtained, reasons = [], []
     for row in wanted.itertuples(index=False):
         try:

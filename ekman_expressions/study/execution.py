@@ -29,7 +29,7 @@ from ekman_expressions.core.errors import (
 )
 from ekman_expressions.study.provenance import Run
 
-VARIABLE = "EKMAN_EXPRESSIONS_SCHEDULER"
+_VARIABLE = "EKMAN_EXPRESSIONS_SCHEDULER"
 """Environment variable: what `using` takes, for notebooks."""
 
 _TRIES = 3
@@ -38,10 +38,6 @@ _TRIES = 3
 # What concerns one model or face; the others concern all that is to come.
 _OF_ITS_OWN = (DataError, ModelError, MissingError)
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
-
-
-class ClusterError(EkmanExpressionsError, RuntimeError):
-    """The cluster cannot be reached, or went away."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,13 +55,13 @@ class _Task:
     """Items in it, for the progress bar."""
 
 
-_chosen: list[str] = []
 _open: dict[str, tuple[Any, Any]] = {}  # client and, if it is ours, cluster
 
 
 @contextmanager
 def using(scheduler: str | None) -> Iterator[None]:
-    """Say where tasks are done within the block; a cluster that was started for it is stopped after it.
+    """Say where tasks are done within the block, also by notebooks and processes that are started in it; a cluster that
+    was started for it is stopped after it.
 
     Parameters
     ----------
@@ -73,32 +69,34 @@ def using(scheduler: str | None) -> Iterator[None]:
         ``"serial"``; ``"local:4"``: four processes on this machine; ``"tcp://host:8786"``: the workers of a
         running Dask scheduler. None: what ``EKMAN_EXPRESSIONS_SCHEDULER`` says, else serial.
     """
-    _chosen.append(_checked(scheduler or os.environ.get(VARIABLE) or "serial", "--scheduler"))
-    before = set(_open)
+    before, already = os.environ.get(_VARIABLE), set(_open)
+    os.environ[_VARIABLE] = _checked(scheduler or before or "serial", "--scheduler")
     try:
         yield
     finally:
-        _chosen.pop()
-        for name in set(_open) - before:
+        os.environ.pop(_VARIABLE)
+        if before is not None:
+            os.environ[_VARIABLE] = before
+        for name in set(_open) - already:
             for opened in filter(None, _open.pop(name)):
                 opened.close()
 
 
-def scheduler() -> str:
+def _scheduler() -> str:
     """Return where tasks are done now, in the form that `using` takes."""
-    return _chosen[-1] if _chosen else _checked(os.environ.get(VARIABLE) or "serial", VARIABLE)
+    return _checked(os.environ.get(_VARIABLE) or "serial", _VARIABLE)
 
 
-def workers() -> int:
+def _workers() -> int:
     """Return how many tasks can be done at once; 1 in this process. Starts the cluster."""
-    return 1 if scheduler() == "serial" else max(1, sum(_hosts(_client()).values()))
+    return 1 if _scheduler() == "serial" else max(1, sum(_hosts(_client()).values()))
 
 
 def _run_tasks(tasks: Sequence[_Task], run: Run, *, desc: str, unit: str, own_bars: bool = False) -> None:
     """Do tasks, wherever `using` says, and gather in `run` what they did, in the order of `tasks`. Errors
     that concern all that is to come, such as a full disk, end the step; what else fails is left out.
     """
-    serial = scheduler() == "serial"
+    serial = _scheduler() == "serial"
     total, outcomes = sum(task.weight for task in tasks), {}
     # Not `disable=False`, which would have the last word over the command line's -q.
     hidden = {"disable": True} if own_bars and serial else {}
@@ -153,8 +151,8 @@ def _on_cluster(tasks: Sequence[_Task]) -> Iterator[tuple[int, Any]]:
             error = future.exception()
             yield futures[future], future.result() if error is None else _given_up(error)
     except (OSError, FutureCancelledError) as error:
-        raise ClusterError(
-            f"The cluster {scheduler()} went away ({error}). What its workers wrote is kept: start it, "
+        raise EkmanExpressionsError(
+            f"The cluster {_scheduler()} went away ({error}). What its workers wrote is kept: start it, "
             "and run the step again."
         ) from error
     finally:
@@ -201,14 +199,14 @@ def _given_up(error: BaseException) -> str:
 
 def _hosts(client: Any) -> dict[str, int]:
     """Count the workers of each machine."""
-    if asked := re.fullmatch(r"local:(\d+)", scheduler()):
+    if asked := re.fullmatch(r"local:(\d+)", _scheduler()):
         # Those that died may still be starting again.
         client.wait_for_workers(int(asked[1]), timeout=60)
     return dict(Counter(info["host"] for info in client.scheduler_info(n_workers=-1)["workers"].values()))
 
 
 def _client() -> Any:
-    name = scheduler()
+    name = _scheduler()
     if name not in _open:
         _open[name] = _start(name)
     return _open[name][0]
@@ -218,7 +216,7 @@ def _require_main_guard() -> None:
     """Refuse to start processes from a script that each of them would run again from its first line."""
     script = Path(getattr(sys.modules["__main__"], "__file__", None) or "")
     if script.suffix == ".py" and script.is_file() and b"__name__" not in script.read_bytes():
-        raise ClusterError(
+        raise EkmanExpressionsError(
             f"{script} starts processes that would each run the whole script again. Put what it does under "
             "if __name__ == '__main__': and run it again."
         )
@@ -254,7 +252,7 @@ def _start(name: str) -> tuple[Any, Any]:
     try:
         client = Client(cluster or name, timeout=30)
     except OSError as error:
-        raise ClusterError(
+        raise EkmanExpressionsError(
             f"No Dask scheduler answers at {name} from {socket.gethostname()} ({error}). Start one with "
             "'dask scheduler', and workers with 'dask worker'."
         ) from error

@@ -50,7 +50,7 @@ class _Part(Settings):
         return self.model_dump(exclude=set(free))
 
 
-class FaceSettings(_Part):
+class _FaceSettings(_Part):
     """Which faces, how they are cropped, and how they are split into folds."""
 
     section: ClassVar[str] = "faces"
@@ -99,7 +99,7 @@ class FaceSettings(_Part):
         return values
 
 
-class NetworkTraining(Settings):
+class _NetworkTraining(Settings):
     """How one network is trained; what is None is as in the study."""
 
     optimizer: Literal["adam", "rmsprop"] | None = None
@@ -118,7 +118,7 @@ class NetworkTraining(Settings):
     """Share of the running mean that batch normalisation keeps at each step; smaller for short trainings."""
 
 
-class TrainingSettings(_Part):
+class _TrainingSettings(_Part):
     """How the networks are trained."""
 
     section: ClassVar[str] = "training"
@@ -138,7 +138,7 @@ class TrainingSettings(_Part):
     augment: Literal["none", "flips", "all"] = "none"
     """Show the training images randomly flipped (``flips``), or also turned, shifted and in another contrast
     (``all``)."""
-    overrides: dict[str, NetworkTraining] = {}
+    overrides: dict[str, _NetworkTraining] = {}
     """Per network, what differs from the study."""
 
     @model_validator(mode="after")
@@ -158,10 +158,10 @@ class TrainingSettings(_Part):
         Returns
         -------
         dict
-            The fields of `NetworkTraining`; ``batch_norm_momentum`` None: as the network has it.
+            The fields of `_NetworkTraining`; ``batch_norm_momentum`` None: as the network has it.
         """
         check_option(network, "network", NETWORKS)
-        spec, changes = NETWORKS[network], self.overrides.get(network, NetworkTraining())
+        spec, changes = NETWORKS[network], self.overrides.get(network, _NetworkTraining())
         return {
             "optimizer": spec.optimizer,
             "learning_rate": spec.learning_rate,
@@ -181,7 +181,7 @@ class TrainingSettings(_Part):
         }
 
 
-class ExplanationSettings(_Part):
+class _ExplanationSettings(_Part):
     """How many faces are explained, and how."""
 
     section: ClassVar[str] = "explanation"
@@ -261,26 +261,6 @@ _ROOT_VARIABLE = "EKMAN_EXPRESSIONS_ROOT"
 _PRESETS = Path(__file__).parents[1] / "presets"
 
 
-def find_root() -> Path:
-    """Return the folder in which the artefact folders live.
-
-    The environment variable ``EKMAN_EXPRESSIONS_ROOT``, else the nearest folder at or above
-    the working directory that holds ``notebooks`` and ``datasets``, else the working directory.
-    """
-    if os.environ.get(_ROOT_VARIABLE):
-        return Path(os.environ[_ROOT_VARIABLE])
-    here = Path.cwd()
-    for folder in (here, *here.parents):
-        if (folder / "notebooks").is_dir() and (folder / "datasets").is_dir():
-            return folder
-    return here
-
-
-def presets() -> tuple[str, ...]:
-    """Names of the presets that come with the package."""
-    return tuple(sorted(path.stem for path in _PRESETS.glob("*.toml")))
-
-
 def _file_name(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise ValueError("must be made of letters, digits, '.', '_' and '-'")
@@ -317,19 +297,19 @@ class Experiment(Settings):
     """The one seed from which all random numbers are derived."""
     networks: _Names = ()
     """Names in `ekman_expressions.zoo.NETWORKS` or in `models`, in the order of tables; default: `models`."""
-    faces: FaceSettings = FaceSettings()
+    faces: _FaceSettings = _FaceSettings()
     """Which faces."""
     masks: Masks = {}
     """Where classes show on the face, as regions or groups of the atlas, ``{"contempt": ["mouth"]}``: of classes
     that are no expression, or in place of an Ekman mask. A class without a mask is shown, but not scored."""
     models: dict[str, OwnModel] = {}
     """Models of your own, which are not trained here."""
-    training: TrainingSettings = TrainingSettings()
+    training: _TrainingSettings = _TrainingSettings()
     """How networks are trained."""
-    explanation: ExplanationSettings = ExplanationSettings()
+    explanation: _ExplanationSettings = _ExplanationSettings()
     """How predictions are explained."""
     root: Annotated[Path, BeforeValidator(lambda root: Path(root).resolve())] = Field(
-        default_factory=lambda: find_root().resolve()
+        default_factory=lambda: Experiment.find_root().resolve()
     )
     """The folder that holds ``datasets/ models/ results/ heatmaps/ barplots/ dendograms/``."""
 
@@ -420,6 +400,26 @@ class Experiment(Settings):
             )
         return self
 
+    @staticmethod
+    def find_root() -> Path:
+        """Return the folder in which the artefact folders live.
+
+        The environment variable ``EKMAN_EXPRESSIONS_ROOT``, else the nearest folder at or above
+        the working directory that holds ``notebooks`` and ``datasets``, else the working directory.
+        """
+        if os.environ.get(_ROOT_VARIABLE):
+            return Path(os.environ[_ROOT_VARIABLE])
+        here = Path.cwd()
+        for folder in (here, *here.parents):
+            if (folder / "notebooks").is_dir() and (folder / "datasets").is_dir():
+                return folder
+        return here
+
+    @staticmethod
+    def presets() -> tuple[str, ...]:
+        """Return the names of the presets that come with the package."""
+        return tuple(sorted(path.stem for path in _PRESETS.glob("*.toml")))
+
     @classmethod
     def load(cls, preset_or_file: str | Path, *, root: Path | str | None = None) -> Experiment:
         """Return a preset by its name, or read a settings file when the name ends in ``.toml``."""
@@ -430,9 +430,9 @@ class Experiment(Settings):
     @classmethod
     def preset(cls, preset: str, *, root: Path | str | None = None) -> Experiment:
         """Return a preset that comes with the package; see `presets`."""
-        if preset not in presets():
+        if preset not in cls.presets():
             raise SettingsError(
-                f"There is no preset {preset!r}, only {', '.join(presets())}. The name of a settings file of your own "
+                f"There is no preset {preset!r}, only {', '.join(cls.presets())}. The name of a settings file of your own "
                 "ends in .toml."
             )
         return cls.from_toml(_PRESETS / f"{preset}.toml", root=root)

@@ -33,7 +33,7 @@ from ekman_expressions.measures.known_answers import AGREEMENT, causal_agreement
 from ekman_expressions.measures.quality import cross_validated_r2
 from ekman_expressions.measures.scores import AVERAGE
 from ekman_expressions.study import evaluation, prepared
-from ekman_expressions.study.execution import _run_tasks, _Task, workers
+from ekman_expressions.study.execution import _run_tasks, _Task, _workers
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.provenance import Run, read_results
 from ekman_expressions.study.training import load_model
@@ -153,7 +153,7 @@ def _parts(experiment: Experiment, rows: pd.DataFrame) -> list[pd.DataFrame]:
     """Divide a model's faces among workers, if there are few models for them; each part loads the model
     again.
     """
-    wanted = -(-_TASKS_PER_WORKER * workers() // len(experiment.pairs)) if workers() > 1 else 1
+    wanted = -(-_TASKS_PER_WORKER * _workers() // len(experiment.pairs)) if _workers() > 1 else 1
     size = max(1, -(-len(rows) // wanted))
     return [rows.iloc[start : start + size] for start in range(0, len(rows), size)] or [rows]
 

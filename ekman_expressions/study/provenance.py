@@ -25,7 +25,7 @@ from ekman_expressions.core.errors import (
 from ekman_expressions.core.files import read_csv, read_json, require, sha256, write_csv
 from ekman_expressions.core.startup import start_tensorflow
 from ekman_expressions.faces.landmarks import _find_model
-from ekman_expressions.study.experiment import Experiment, find_root
+from ekman_expressions.study.experiment import Experiment
 
 _SHOWN = 5
 """Items named for each reason in a summary; all are in run.json."""
@@ -331,7 +331,7 @@ def info() -> dict[str, Any]:
     Of environment variables only those that bear on the package and its libraries are named.
     """
     start_tensorflow()
-    root, found = find_root(), _environment()
+    root, found = Experiment.find_root(), _environment()
     existing = next(folder for folder in (root, *root.parents) if folder.exists())
     writable = "writable" if os.access(existing, os.W_OK) else "read-only"
     variables = [

@@ -19,7 +19,7 @@ from ekman_expressions.core.files import read_csv, sha256
 from ekman_expressions.facespace.masks import read_mask
 from ekman_expressions.measures.heatmap_set import _known_figures, read_heatmaps
 from ekman_expressions.measures.scores import AVERAGE, METRICS, _score_heatmaps, summarise
-from ekman_expressions.study.experiment import find_root
+from ekman_expressions.study.experiment import Experiment
 
 _TOLERANCE = 5e-5
 """The published numbers have four decimals."""
@@ -133,7 +133,7 @@ def locate(path: Path | str | None = None, *, download: bool = True) -> Path | N
     """
     if named := path or os.environ.get(VARIABLE):
         return Path(named)
-    for checkout in dict.fromkeys((Path(__file__).resolve().parents[2], find_root().resolve())):
+    for checkout in dict.fromkeys((Path(__file__).resolve().parents[2], Experiment.find_root().resolve())):
         # Around an installed package or any working directory there are other people's folders.
         if (checkout / "notebooks").is_dir():
             # glob passes over folders that may not be read.

@@ -137,10 +137,10 @@ def _serially(tasks: Sequence[_Task]) -> Iterator[tuple[int, Any]]:
 
 
 def _on_cluster(tasks: Sequence[_Task]) -> Iterator[tuple[int, Any]]:
+    client = _client()
     from distributed import as_completed
     from distributed.client import FutureCancelledError
 
-    client = _client()
     options = {"pure": False, "retries": _TRIES - 1}
     hosts = _hosts(client)
     futures = {client.submit(_do, task, hosts, **options): number for number, task in enumerate(tasks)}

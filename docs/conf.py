@@ -10,8 +10,8 @@ from typing import Literal, Union, get_args, get_origin
 from jinja2 import DictLoader
 from nbconvert import MarkdownExporter
 
-from ekman_expressions.cli import STEPS
 from ekman_expressions.core.errors import Settings
+from ekman_expressions.report import STEPS
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.zoo.own_settings import OwnModel
 

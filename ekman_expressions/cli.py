@@ -24,17 +24,16 @@ from ekman_expressions.api import explain
 from ekman_expressions.core.errors import EkmanExpressionsError, SettingsError, check_option
 from ekman_expressions.explainers import EXPLAINERS
 from ekman_expressions.faces import load_faces
+from ekman_expressions.report import STEPS
 from ekman_expressions.study import execution
 from ekman_expressions.study.check import _update_numbers, check, compare_numbers
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.provenance import info
-from ekman_expressions.study.steps import folder_of, plan
+from ekman_expressions.study.steps import plan
 from ekman_expressions.zoo import example_model, load_model
 from ekman_expressions.zoo.own_settings import OwnModel
 
 _EXPERIMENT = f"one of {', '.join(Experiment.presets())}, or a settings file (.toml)"
-# The report comes last, of all that the study has left.
-STEPS = {**study.STEPS, report.STEP.name: report.STEP}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -270,7 +269,7 @@ def _run(options: argparse.Namespace) -> int:
     print("Where to look:")
     for step in STEPS.values():
         if not names or step.name in names:
-            print(f"  {step.name:<14} {folder_of(experiment, step)}: {step.what}")
+            print(f"  {step.name:<14} {step.folder_of(experiment)}: {step.what}")
     return 0
 
 
@@ -332,7 +331,8 @@ def _report(options: argparse.Namespace) -> int:
     if (options.experiment is None) == (options.heatmaps is None):
         raise SettingsError("Name either an experiment or, with --heatmaps, a folder of heatmaps.")
     if options.heatmaps is not None:
-        run, page = report.make_of_heatmaps(options.heatmaps, folder=options.output)
+        run = report.make(options.heatmaps, folder=options.output)
+        page = run.folder / "index.html"
     else:
         experiment = Experiment.load(options.experiment, root=options.root)
         run = report.make(experiment, show_faces=options.faces)

@@ -14,13 +14,12 @@ from ekman_expressions import Experiment
 from ekman_expressions.core.files import write_arrays, write_csv, write_image
 from ekman_expressions.study import STEPS, Run, run
 from ekman_expressions.study.prepared import _face_path, _landmarks_path
-from ekman_expressions.study.steps import folder_of
 
 
 @contextmanager
 def stand_in(experiment: Experiment, name: str) -> Iterator[None]:
     """Let the files that are there at the end of the block stand for what a step makes."""
-    folder = folder_of(experiment, STEPS[name])
+    folder = STEPS[name].folder_of(experiment)
     (folder / "run.json").unlink(missing_ok=True)
     yield
 

@@ -5,7 +5,7 @@ import shutil
 import pytest
 from stub_study import make_study
 
-from ekman_expressions import Experiment, cli
+from ekman_expressions import Experiment, cli, report
 from ekman_expressions.core.errors import DataError, MissingError
 from ekman_expressions.facespace import heatmaps
 from ekman_expressions.study import evaluation, prepared, run
@@ -33,10 +33,10 @@ def _found(experiment, kind):
 
 def test_a_sound_experiment_lacks_only_the_steps_that_were_not_run(experiment):
     before = {path: path.stat().st_mtime_ns for path in experiment.root.rglob("*")}
-    report = check(experiment, cli.STEPS)
-    assert {kind for kind, _ in report.findings.values()} == {"missing"}
-    lacking = {path.parent.name for path in report.findings}
-    assert lacking == {"scores", "made", "quality", "statistics", "regions", "report"} and report.files > 100
+    found = check(experiment, report.STEPS)
+    assert {kind for kind, _ in found.findings.values()} == {"missing"}
+    lacking = {path.parent.name for path in found.findings}
+    assert lacking == {"scores", "made", "quality", "statistics", "regions", "report"} and found.files > 100
     assert {path: path.stat().st_mtime_ns for path in experiment.root.rglob("*")} == before
 
 
@@ -87,9 +87,9 @@ def test_omissions_are_listed_by_reason_and_are_not_missing(experiment):
     prepared._face_path(experiment, broken).write_bytes(b"")
     shutil.rmtree(experiment.results_folder / "explanations")
     run(experiment, "explanations")
-    report = check(experiment)
+    found = check(experiment)
     assert not [path for path in _found(experiment, "missing") if "explanations" in str(path)]
-    assert f"left out by 'explanations', 2: {experiment.root}" in report.summary()
+    assert f"left out by 'explanations', 2: {experiment.root}" in found.summary()
 
 
 def test_the_command_ends_with_one_where_something_is_wrong(tmp_path, capsys):

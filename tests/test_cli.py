@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from tqdm import tqdm
 
-from ekman_expressions import cli
+from ekman_expressions import cli, report
 from ekman_expressions.core.errors import SettingsError
 from ekman_expressions.faces import synthetic
 from ekman_expressions.study.experiment import Experiment
@@ -24,7 +24,7 @@ def _python(*arguments, shell_end=""):
 
 def test_steps_are_listed_and_planned_and_one_experiment_is_named(tmp_path, capsys):
     assert cli.main(["run", "--list"]) == 0
-    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(cli.STEPS)
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(report.STEPS)
     assert cli.main(["run", "smoke", "--preset", "demo"]) == 2
     assert "'smoke' and 'demo'" in capsys.readouterr().err
     assert cli.main(["run", "smoke", "--steps", "faces, training", "--dry-run", "--root", str(tmp_path)]) == 0

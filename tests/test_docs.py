@@ -8,8 +8,8 @@ from typing import get_args
 
 import pytest
 
-from ekman_expressions.cli import STEPS
 from ekman_expressions.core.errors import Settings
+from ekman_expressions.report import STEPS
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.zoo.own_settings import OwnModel
 

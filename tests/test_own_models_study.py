@@ -10,7 +10,7 @@ import tiny_network
 from made_faces import make_experiment, write_landmarks
 from made_models import keras_model, weights, write_onnx
 
-from ekman_expressions import Experiment, OwnModel, cli
+from ekman_expressions import Experiment, OwnModel, cli, report
 from ekman_expressions.core.errors import ConflictError, ModelError
 from ekman_expressions.core.expressions import EXPRESSIONS, title
 from ekman_expressions.core.files import read_csv, read_json
@@ -19,7 +19,7 @@ from ekman_expressions.study import evaluation, execution, read_results
 from ekman_expressions.study import run as run_steps
 
 GUIDE = Path(__file__).parent.parent / "docs" / "own_model.md"
-STEPS = [step for step in cli.STEPS if step not in ("faces", "report")]
+STEPS = [step for step in report.STEPS if step not in ("faces", "report")]
 # Those of which all others are made.
 MAIN = ["evaluation", "explanations", "facespace", "heatmaps", "masks", "scores"]
 SIDE = 48

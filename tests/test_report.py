@@ -166,8 +166,8 @@ def test_what_is_no_source_of_a_report_is_refused(tmp_path, capsys, made):
 def test_a_damaged_heatmap_is_left_out_of_all_pages(released, tmp_path):
     broken = sorted((released / "GRAY" / "heatmaps_by_cv").iterdir())[0]
     broken.write_bytes(b"no picture")
-    run, page = report.make_of_heatmaps(released, folder=tmp_path / "pages")
+    run = report.make(released, folder=tmp_path / "pages")
     name = f"lime/{broken.stem.removesuffix('_heatmap')}"
     assert name in {entry["item"] for entry in run.omissions}
-    assert page.exists()
-    assert f'"{name}"' not in (page.parent / "data" / "common.js").read_text("utf-8")
+    assert (run.folder / "index.html").exists()
+    assert f'"{name}"' not in (run.folder / "data" / "common.js").read_text("utf-8")

@@ -5,14 +5,14 @@ import pytest
 from made_steps import stand_in
 from stub_study import make_study
 
-from ekman_expressions import cli
+from ekman_expressions import report
 from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import write_csv
 from ekman_expressions.study import read_results
 from ekman_expressions.study import run as run_steps
 from ekman_expressions.study.check import check
 
-STEPS = [name for name in cli.STEPS if name != "faces"]
+STEPS = [name for name in report.STEPS if name != "faces"]
 
 
 def _study(root, keep=lambda rows: rows):
@@ -33,7 +33,7 @@ def sparse(tmp_path_factory):
         return rows[(rows["expression"] != "fear") & (rows["fold"] != "CV2")]
 
     experiment = _study(tmp_path_factory.mktemp("sparse"), keep)
-    run_steps(experiment, *STEPS, steps=cli.STEPS)
+    run_steps(experiment, *STEPS, steps=report.STEPS)
     return experiment
 
 
@@ -44,12 +44,12 @@ def test_every_step_works_with_what_there_is(sparse):
 
 
 def test_what_was_left_out_is_not_missing(sparse):
-    assert check(sparse, cli.STEPS).findings == {}
+    assert check(sparse, report.STEPS).findings == {}
 
 
 def test_a_second_run_makes_nothing(sparse, capsys):
     before = {path: path.read_bytes() for path in sparse.root.rglob("run.json")}
-    run_steps(sparse, *STEPS, steps=cli.STEPS, echo=True)
+    run_steps(sparse, *STEPS, steps=report.STEPS, echo=True)
     made = [line for line in capsys.readouterr().out.splitlines() if " made" in line]
     assert len(made) == len(STEPS) and all(line.strip().startswith("0 items made") for line in made), made
     assert {path: path.read_bytes() for path in sparse.root.rglob("run.json")} == before
@@ -59,5 +59,5 @@ def test_a_record_that_another_explainer_left_out_is_missing_all_the_same(sparse
     record = next(sparse.records_folder.glob("*/*.npz"))
     kept = record.read_bytes()
     record.unlink()
-    assert check(sparse, cli.STEPS).findings[record] == ("missing", "run.json names it")
+    assert check(sparse, report.STEPS).findings[record] == ("missing", "run.json names it")
     record.write_bytes(kept)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ekman_expressions import Experiment, cli
+from ekman_expressions import Experiment, cli, report
 from ekman_expressions.core.errors import ConflictError, DataError, MissingError, SettingsError
 from ekman_expressions.core.files import read_json, sha256
 from ekman_expressions.core.seeds import derive_seed, generator
@@ -130,7 +130,7 @@ def test_first_and_names_say_which_steps_run(experiment, kitchen):
     assert kitchen.calls == ["kept", "again"]
     with pytest.raises(SettingsError, match="Unknown step supper. The steps are first, kept, again"):
         kitchen.run(experiment, "supper")
-    assert list(cli.STEPS) == [*STEPS, "report"]
+    assert list(report.STEPS) == [*STEPS, "report"]
     # Options of a run count.
     for options, made in (({"taste": "salt"}, ["first"]), ({"taste": "salt"}, []), ({}, ["first"])):
         kitchen.run(experiment, "first", **options)
@@ -267,9 +267,9 @@ def test_omissions_are_grouped_by_reason_the_most_frequent_first():
 
 
 def test_every_step_is_a_row_that_fits_the_others(experiment):
-    for step in cli.STEPS.values():
+    for step in report.STEPS.values():
         assert step.function.__name__.lstrip("_") == step.name and step.what
-        before = list(cli.STEPS)[: list(cli.STEPS).index(step.name)]
+        before = list(report.STEPS)[: list(report.STEPS).index(step.name)]
         assert {read.partition("/")[0] for read in step.reads} <= set(before)
         assert set(step.also) | set(step.first) <= set(STEPS)
         assert getattr(experiment, step.folder).is_relative_to(experiment.root)

@@ -8,7 +8,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from ekman_expressions import Experiment, cli
+from ekman_expressions import Experiment, cli, report
 from ekman_expressions.core.expressions import EXPRESSIONS, title
 from ekman_expressions.core.files import read_csv, read_json
 
@@ -101,9 +101,9 @@ def test_every_step_leaves_its_artefacts(by_command):
 def test_a_second_run_finds_all_done(by_command, capsys):
     before = _files(by_command)
     assert cli.main(["run", "--preset", "smoke", "--root", str(by_command)]) == 0
-    report = capsys.readouterr().out
-    made = [line.strip() for line in report.splitlines() if " made" in line]
-    assert len(made) == len(cli.STEPS)
+    told = capsys.readouterr().out
+    made = [line.strip() for line in told.splitlines() if " made" in line]
+    assert len(made) == len(report.STEPS)
     assert all(line.startswith("0 items made") for line in made), made
     assert _files(by_command) == before
 

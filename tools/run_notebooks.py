@@ -18,12 +18,11 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
 from ekman_expressions import Experiment
-from ekman_expressions.cli import STEPS
 from ekman_expressions.core.errors import MissingError, SettingsError
 from ekman_expressions.core.files import atomic_path
+from ekman_expressions.report import STEPS
 from ekman_expressions.study.check import compare_numbers
 from ekman_expressions.study.execution import using
-from ekman_expressions.study.steps import folder_of
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 METADATA = {
@@ -143,7 +142,7 @@ def run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
 
     print(f"\nDone in {(time.monotonic() - begin) / 60:.1f} min. Where to look:")
     for step in STEPS.values():
-        print(f"  {step.name:<22} {folder_of(experiment, step)}: {step.what}")
+        print(f"  {step.name:<22} {step.folder_of(experiment)}: {step.what}")
     if not options.in_place:
         print(f"  {'executed notebooks':<22} {folder}")
     with contextlib.suppress(MissingError):

@@ -35,7 +35,7 @@ from ekman_expressions.report.data import (
 from ekman_expressions.study import prepared, read_results
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.provenance import Run
-from ekman_expressions.study.steps import STEPS, Step, folder_of
+from ekman_expressions.study.steps import Step
 
 _OWNED = ("assets", "data", "faces", "figures", "tables")
 _STATIC, _TEMPLATES = Path(__file__).parent / "static", Path(__file__).parent / "templates"
@@ -65,53 +65,56 @@ def _templates(experiment: Experiment) -> dict[str, Path]:
     return {f"report/{path.parent.name}/{path.name}": path for path in paths}
 
 
-STEP = Step(
+_STEP = Step(
     "report",
     _report,
     "report_folder",
     "offline HTML report: open its index.html",
     reads=("heatmaps",),
-    also=tuple(name for name in STEPS if name != "heatmaps"),
+    also=tuple(name for name in study.STEPS if name != "heatmaps"),
     every_explainer=True,
     files=_templates,
 )
-"""The last step, of a table of its own: the study knows nothing of reports."""
+
+STEPS: dict[str, Step] = {**study.STEPS, _STEP.name: _STEP}
+"""All steps: those of the study, which knows nothing of reports, and the report, of all that they have left."""
 
 
-def make(experiment: Experiment, *, show_faces: bool | None = None) -> Run:
-    """Run the step "report", and say what it did."""
-    options = {} if show_faces is None else {"show_faces": show_faces}
-    return study.run(experiment, STEP.name, steps={STEP.name: STEP}, **options)
-
-
-def make_of_heatmaps(heatmaps: Path | str, *, folder: Path | str | None = None) -> tuple[Run, Path]:
-    """Write a report of heatmaps alone: no faces, no models, no predictions.
+def make(
+    source: Experiment | Path | str, *, folder: Path | str | None = None, show_faces: bool | None = None
+) -> Run:
+    """Write the report of an experiment, or of heatmaps alone: no faces, no models, no predictions.
 
     Parameters
     ----------
-    heatmaps : Path
-        A folder laid out like the released one: ``GRAY/heatmaps_by_cv``, ``GRAY/heatmaps_by_net``,
-        ``GRAY/heatmaps_total`` (any of them), and ``GROUND_TRUTH``; without that the package's masks.
+    source : Experiment or Path
+        An experiment, whose step "report" is run; or a folder laid out like the released one:
+        ``GRAY/heatmaps_by_cv``, ``GRAY/heatmaps_by_net``, ``GRAY/heatmaps_total`` (any of them), and
+        ``GROUND_TRUTH``; without that the package's masks.
     folder : Path, optional
-        Where it is written; by default ``results/<name>/report``, the name that of the folder of heatmaps,
+        Of heatmaps alone, where it is written; by default ``results/<name>/report``, the name that of their folder,
         or of the one above if that is "heatmaps".
+    show_faces : bool, optional
+        Of an experiment, whether the pages show single faces. By default only if all come from bundled databases.
 
     Returns
     -------
-    Run, Path
-        What was made and left out, and the page to open.
+    Run
+        What was made and left out. Open ``index.html`` in its `folder`, or in ``experiment.report_folder``.
 
     Raises
     ------
     MissingError
-        If there is no heatmap in the folder.
+        If there is no heatmap.
     """
-    heatmaps = Path(heatmaps).resolve()
+    if isinstance(source, Experiment):
+        options = {} if show_faces is None else {"show_faces": show_faces}
+        return study.run(source, _STEP.name, steps=STEPS, **options)
+    heatmaps = Path(source).resolve()
     name = (heatmaps.parent if heatmaps.name == "heatmaps" else heatmaps).name
-    folder = Path(folder) if folder is not None else Experiment.find_root() / "results" / name / "report"
-    run = Run()
-    _write(_Source.of_heatmaps(heatmaps, name), folder, run, show_faces=False)
-    return run, folder / "index.html"
+    run = Run(Path(folder) if folder is not None else Experiment.find_root() / "results" / name / "report")
+    _write(_Source.of_heatmaps(heatmaps, name), run.folder, run, show_faces=False)
+    return run
 
 
 def _write(source: _Source, folder: Path, run: Run, *, show_faces: bool) -> None:
@@ -314,7 +317,7 @@ def _provenance(source: _Source) -> list[dict[str, Any]]:
         return []
     explained = [experiment.explained_by(name) for name in experiment.explainers]
     unfinished, entries = {"seconds": None, "done": None, "omissions": [], "notes": []}, []
-    for folder in sorted({folder_of(by, step) for by in explained for step in STEPS.values()}):
+    for folder in sorted({step.folder_of(by) for by in explained for step in study.STEPS.values()}):
         if (folder / "run.json").exists():
             entry = unfinished | read_json(folder / "run.json")
             entry["folder"] = str(folder.relative_to(experiment.root))

@@ -17,7 +17,7 @@ from ekman_expressions.core.errors import DataError, EkmanExpressionsError, Miss
 from ekman_expressions.core.files import leftovers, read_csv, sha256, write_csv
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.provenance import _by_reason, _read_entry
-from ekman_expressions.study.steps import STEPS, Step, _changed, _found, _owner, folder_of
+from ekman_expressions.study.steps import STEPS, Step, _changed, _found, _owner
 
 _KINDS = ("missing", "stale", "foreign", "damaged")
 """What can be wrong with a file: not there, made from something else than there is now, named by no
@@ -62,7 +62,7 @@ def check(experiment: Experiment, steps: Mapping[str, Step] = STEPS) -> _Report:
     that it names against the hash that it had when it was made. All other files are foreign.
     """
     report = _Report()
-    roots = {folder_of(experiment.explained_by("lime"), step) for step in steps.values()}
+    roots = {step.folder_of(experiment.explained_by("lime")) for step in steps.values()}
     roots.add(experiment.results_folder)
     files = sorted({path for root in roots for path in root.rglob("*") if path.is_file()})
     entries: dict[Path, dict[str, Any]] = {}
@@ -113,7 +113,7 @@ def _folders(experiment: Experiment, steps: Mapping[str, Step]) -> dict[Path, tu
         pairs += [(by, steps[each]) for step in steps.values() for each in step.first]
     for by, step in pairs:
         owner = _owner(by, step)
-        found.setdefault(folder_of(owner, step), (owner, step))
+        found.setdefault(step.folder_of(owner), (owner, step))
     return found
 
 

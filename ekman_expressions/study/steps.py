@@ -99,6 +99,10 @@ class Step:
         """Whether what it made is never made again, but refused where it does not fit."""
         return any("/" in read for read in self.reads)
 
+    def folder_of(self, experiment: Experiment) -> Path:
+        """Return the folder of the step's artefacts, in which its ``run.json`` lies."""
+        return getattr(experiment, self.folder)
+
 
 # fmt: off
 _STEPS = (
@@ -254,18 +258,13 @@ def _chosen(names: tuple[str, ...], first: str | None, steps: Mapping[str, Step]
     return [name for name in order[order.index(first) if first else 0 :] if not names or name in names]
 
 
-def folder_of(experiment: Experiment, step: Step) -> Path:
-    """Return the folder of a step's artefacts, in which its ``run.json`` lies."""
-    return getattr(experiment, step.folder)
-
-
 def _inputs_of(experiment: Experiment, step: Step, steps: Mapping[str, Step] = STEPS) -> dict[str, str]:
     """Return the hash of all that a step reads, by name; errors where a step that is read has not ended, or
     does not fit.
     """
     inputs = {name: sha256(path) for name, path in (step.files(experiment) if step.files else {}).items()}
     for label, upstream, by, pattern in _upstream(experiment, step, steps):
-        folder = folder_of(by, upstream)
+        folder = upstream.folder_of(by)
         try:
             entry = _finished_entry(folder, upstream.name)
         except MissingError:
@@ -305,7 +304,7 @@ def _upstream(
         found = set()
         for explainer in names:
             by = _owner(experiment.explained_by(explainer), upstream)
-            if (folder := folder_of(by, upstream)) not in found:
+            if (folder := upstream.folder_of(by)) not in found:
                 found.add(folder)
                 yield name if explainer == own else f"{name} of {explainer}", upstream, by, pattern
 
@@ -321,7 +320,7 @@ def _run_step(experiment: Experiment, step: Step, steps: Mapping[str, Step], opt
         for name in experiment.explainers[1:]:
             _run_first(experiment.explained_by(name), step, steps, total)
     experiment = _owner(experiment, step)
-    remove_leftovers(folder_of(experiment, step))
+    remove_leftovers(step.folder_of(experiment))
     folder, outputs, about, before, broken = _found(experiment, step, steps, options)
     if not _reason(step, about, before, broken):
         total.skipped += before["done"] + before["skipped"]
@@ -351,7 +350,7 @@ def _found(
 ) -> tuple[Path, dict[Path, Any], dict[str, Any], dict[str, Any] | None, list[Path]]:
     """Return a step's folder and known outputs, what it depends on, its run.json, and which outputs differ."""
     experiment = _owner(experiment, step)
-    folder = folder_of(experiment, step)
+    folder = step.folder_of(experiment)
     settings, inputs = _settings_of(experiment, *step.settings), _inputs_of(experiment, step, steps)
     choices = {name: attrgetter(name)(experiment) for name in step.choices}
     # Masks only where there are some, so that results without stay valid.

@@ -16,24 +16,13 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
-from ekman_expressions import Experiment
-from ekman_expressions.core.expressions import index
+from ekman_expressions import Experiment, explain
 from ekman_expressions.core.seeds import derive_seed
-from ekman_expressions.explainers import EXPLAINERS
-from ekman_expressions.faces.synthetic import PHOTOMETRIC
 from ekman_expressions.facespace.warp import normalise
-from ekman_expressions.measures.known_answers import (
-    _REFERENCES,
-    READINGS,
-    changed_pixels,
-    localisation_auc,
-    most_changed,
-)
+from ekman_expressions.measures.known_answers import _REFERENCES, READINGS, localisation_auc
 from ekman_expressions.measures.quality import untrained_copy
 from ekman_expressions.measures.uncertainty import _cluster_bootstrap
-from ekman_expressions.study import prepared, read_results
-from ekman_expressions.study.explanations import query, settings_of_explainer
-from ekman_expressions.study.known_answers import warped_layers
+from ekman_expressions.study import known_answers, prepared, read_results
 from ekman_expressions.study.training import load_model
 from ekman_expressions.zoo.model import as_model
 
@@ -50,22 +39,20 @@ def shared_faces(scored: pd.DataFrame) -> pd.DataFrame:
 
 def score_copy(experiment: Experiment, network: str, fold: str, rows: pd.DataFrame) -> pd.DataFrame:
     """Return the AUCs of an untrained copy's explanations, a row per explainer, face and reading."""
-    known = {row.image_id: row for row in prepared.known_faces(experiment).itertuples()}
+    known = {row.image_id: row for row in known_answers.known_faces(experiment).itertuples()}
     model = load_model(experiment, network, fold)
     images = prepared.read_faces(experiment, list(rows["image_id"])[:16], experiment.side(network))
     seed = derive_seed(experiment.seed, "untrained", network, fold)
-    copy = as_model(untrained_copy(model, images, seed=seed), group=model.group)
+    copy = as_model(untrained_copy(model, images, seed=seed), name=f"{network}_{fold}", group=model.group)
     found = []
     for row in tqdm(rows.itertuples(), total=len(rows), desc=f"{network} {fold}", unit="face"):
-        units = [name for name in known[row.image_id].layers.split() if name.startswith("au")]
-        layers = warped_layers(experiment, known[row.image_id], [*units, PHOTOMETRIC])
-        changed = {"displacement": changed_pixels(layers), "photometric": most_changed(layers[PHOTOMETRIC])}
-        landmarks = prepared.read_landmarks(experiment, row.image_id)
+        changed = known_answers.known_changes(experiment, known[row.image_id])
+        faces = prepared.prepared_faces(experiment, [row.image_id])
         for name in experiment.explainers:
-            by, target = experiment.explained_by(name), index(row.predicted)
-            stored = query(by, copy, network, fold, row.image_id, row.predicted)
-            explanation = EXPLAINERS[name].estimate(stored, target, settings_of_explainer(by))
-            warped = normalise(explanation.map, landmarks)
+            # As the step does: its seeds come from these names.
+            settings = experiment.explained_by(name).explanation.resolved
+            again = explain(copy, faces, name, targets=row.predicted, seed=experiment.seed, **settings)
+            warped = normalise(again.explanations[0].map, faces.landmarks[0])
             for reading, read in READINGS.items():
                 scores = localisation_auc(read(warped), changed)
                 found.append((name, network, fold, row.image_id, reading, *scores.values()))

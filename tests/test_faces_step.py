@@ -14,13 +14,13 @@ from ekman_expressions import Experiment
 from ekman_expressions.core import files
 from ekman_expressions.core.errors import DataError, MissingError
 from ekman_expressions.core.files import read_arrays, read_image, read_json
+from ekman_expressions.faces import landmark_outliers
 from ekman_expressions.faces.cropping import UnusableImage
-from ekman_expressions.study import faces
+from ekman_expressions.study import faces, read_results
 from ekman_expressions.study import run as run_steps
 from ekman_expressions.study.prepared import (
     _face_path,
     _landmarks_path,
-    outlier_table,
     prepared_faces,
     read_faces,
     read_landmarks,
@@ -300,9 +300,12 @@ def test_landmark_outliers_are_written_and_named(tmp_path):
     small_database(tmp_path / "mine", subjects=11)
     experiment = experiment_on(tmp_path)
     run_steps(experiment, "faces")
-    table = outlier_table(experiment)
-    written = pd.read_csv(experiment.faces_folder / "landmark_outliers.csv")
-    pd.testing.assert_frame_equal(written, table, check_exact=False, atol=1e-6)
+    table = read_results(experiment, "faces", "landmark_outliers")
+    ids = list(read_manifest(experiment)["image_id"])
+    scores = landmark_outliers(np.array([read_landmarks(experiment, image_id) for image_id in ids]))
+    scores.insert(0, "image_id", ids)
+    scores = scores.set_index("image_id").loc[table["image_id"]].reset_index()
+    pd.testing.assert_frame_equal(table, scores, check_exact=False, atol=1e-6)
     assert len(table) == 22 and table["residual"].is_monotonic_decreasing and table["residual"].max() < 0.1
     path = _landmarks_path(experiment, "mine_id04_anger_0")
     stored = read_arrays(path)
@@ -310,4 +313,4 @@ def test_landmark_outliers_are_written_and_named(tmp_path):
     np.savez(path, **stored)
     notes = run_steps(experiment, "faces").notes
     assert "faces with a high landmark outlier score, to be looked at, 1: mine_id04_anger_0" in notes
-    assert outlier_table(experiment)["image_id"][0] == "mine_id04_anger_0"
+    assert read_results(experiment, "faces", "landmark_outliers")["image_id"][0] == "mine_id04_anger_0"

@@ -31,7 +31,7 @@ from ekman_expressions.measures.known_answers import (
 )
 from ekman_expressions.study import known_answers, read_results
 from ekman_expressions.study import run as run_steps
-from ekman_expressions.study.prepared import known_faces, read_landmarks
+from ekman_expressions.study.prepared import read_landmarks
 
 HULL = atlas().hull
 read = lambda experiment, name: read_results(experiment, "known_answers", name)  # noqa: E731
@@ -183,6 +183,7 @@ def test_means_are_over_a_subjects_images_first_and_then_over_subjects(root, tmp
     # Pooled, anger would be 350 / 3.
     np.testing.assert_allclose(total.means["anger"], (75 + 200) / 2 * 20 / 255, rtol=1e-5)
     np.testing.assert_allclose(total.means["fear"], 30 * 20 / 255, rtol=1e-5)
+    assert total.agreement["fear"] == iou(total.means["fear"], ekman_mask("fear"))
     assert total.means["anger"].shape == SHAPE and total.means["anger"].dtype == np.float32
 
 
@@ -232,7 +233,10 @@ def test_equal_pixels_count_in_part():
 
 
 def test_table_compares_each_mask_with_all_maps():
-    wide = known_answers.mask_agreement({name: np.float32(ekman_mask(name)) for name in EXPRESSIONS})
+    masks = {name: ekman_mask(name) for name in EXPRESSIONS}
+    maps = {name: {s: np.float32(masks[name]) for s in "ab"} for name in EXPRESSIONS}
+    pairs, _ = _masks_against_movement(maps, masks, seed=0, resamples=10)
+    wide = pairs.pivot(index="mask", columns="causal_map", values="iou")
     assert list(wide) == list(wide.index) == list(EXPRESSIONS)
     np.testing.assert_allclose(np.diag(wide), 1)
     anger, fear = (ekman_mask(name) for name in ("anger", "fear"))
@@ -254,8 +258,8 @@ def test_masks_of_what_moves_are_found_and_others_not():
     assert np.isnan(found.loc["own", "p"]) and set(pairs["subjects"]) == {3}
     # The mean over subjects is what is compared.
     means = {name: np.mean(list(of_name.values()), axis=0) for name, of_name in maps.items()}
-    table = known_answers.mask_agreement(means).T.unstack()
-    np.testing.assert_allclose(pairs.set_index(["mask", "causal_map"])["iou"], table, rtol=1e-6)
+    expected = [iou(means[row.causal_map], masks[row.mask]) for row in pairs.itertuples()]
+    np.testing.assert_allclose(pairs["iou"], expected, rtol=1e-6)
 
 
 # The step
@@ -278,8 +282,8 @@ def experiment(tmp_path):
         explanation=found.explanation.replace(explainer="occlusion", compare=("rise", "grad_cam"))
     )
     truths = {}
-    for row in known_faces(found).itertuples():
-        truths[row.image_id] = row, changed_pixels(known_answers.warped_layers(found, row, ["au04"]))
+    for row in known_answers.known_faces(found).itertuples():
+        truths[row.image_id] = row, known_answers.known_changes(found, row)["displacement"]
     for explainer, sign in (("occlusion", 1), ("rise", -1)):
         explained = found.explained_by(explainer)
         with stand_in(explained, "facespace"):

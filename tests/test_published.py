@@ -36,11 +36,11 @@ def copy(tmp_path):
 
 
 def test_published_tables_are_complete():
-    scores = published.scores()
+    scores = published.numbers("scores")
     assert len(scores) == 91
     assert scores.query("network == 'Average' and expression == 'Average'")["iou"].item() == 0.2476
-    assert published.accuracy().set_index("network").loc["AlexNet", "accuracy"] == 0.8449
-    assert len(published.accuracy()) == 12
+    assert published.numbers("accuracy").set_index("network").loc["AlexNet", "accuracy"] == 0.8449
+    assert len(published.numbers("accuracy")) == 12
     assert len(published._released_files()) == 12 * 6 * 5 + 12 * 6 + 6
 
 
@@ -121,7 +121,7 @@ def no_release(monkeypatch, tmp_path):
     checkout = tmp_path / "code" / "checkout"
     for name in ("notebooks", "datasets"):
         (checkout / name).mkdir(parents=True)
-    monkeypatch.delenv(published.VARIABLE, raising=False)
+    monkeypatch.delenv("EKMAN_EXPRESSIONS_PUBLISHED", raising=False)
     monkeypatch.setattr(published, "__file__", str(checkout / "ekman_expressions" / "study" / "published.py"))
     monkeypatch.setenv("EKMAN_EXPRESSIONS_ROOT", str(checkout))
     return checkout
@@ -136,7 +136,7 @@ def test_the_folder_is_looked_for_in_this_order(no_release, monkeypatch, tmp_pat
     for folder in (beside, within):
         folder.mkdir(parents=True)
         assert published.locate() == folder
-    monkeypatch.setenv(published.VARIABLE, "/variable")
+    monkeypatch.setenv("EKMAN_EXPRESSIONS_PUBLISHED", "/variable")
     assert published.locate() == Path("/variable")
     assert published.locate(beside) == beside
 

@@ -82,7 +82,7 @@ def test_which_hidden_colours_lime_can_describe(made):
         record = PerturbationRecord.load(study.record_path("WeiNet", row.fold, row.image_id))
         half = quality._first_samples(record, None)
         target = index(row.expression)
-        fits.append((lime(half, target).r2, quality.unseen_r2(study, half, target)))
+        fits.append((lime(half, target).r2, quality._unseen_r2(study, half, target)))
     np.testing.assert_allclose(table.loc["black", ["r2", "r2_unseen"]].astype(float), np.mean(fits, axis=0))
     assert (table["r2_unseen"] < table["r2"]).all()
     assert (table["described"] == (table["r2_unseen"] >= 0.5)).all()

@@ -12,7 +12,8 @@ from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import write_arrays, write_image
 from ekman_expressions.faces import synthetic
 from ekman_expressions.faces.landmarks import _landmark_error
-from ekman_expressions.study.prepared import _source_landmarks, error_table, known_faces
+from ekman_expressions.study.known_answers import known_faces, landmark_errors
+from ekman_expressions.study.prepared import _source_landmarks
 
 LAYERS = {"total": flat(255), "photometric": flat(51), "au04": flat(17)}
 
@@ -139,13 +140,13 @@ def test_landmark_error_by_hand():
 def test_landmark_error_of_an_experiment(root, tmp_path):
     between = np.linalg.norm(LANDMARKS[36] - LANDMARKS[45])
     shifted = LANDMARKS + np.array([0.6, -0.8]) * between / 100
-    table = error_table(prepared(tmp_path, root, detected=shifted))
+    table = landmark_errors(prepared(tmp_path, root, detected=shifted))
     np.testing.assert_allclose(table[["mean", "median", "p95", "bias"]], 1, atol=1e-4)
     assert table.loc["all", "n"] == 2 * 68
     arrays = {"image_id": np.array(["id00_anger_0"]), "points": np.float32([LANDMARKS])}
     write_arrays(root / "landmarks.npz", arrays)
     with pytest.raises(DataError, match="lacks 1.*id01_fear_0"):
-        error_table(prepared(tmp_path, root))
+        landmark_errors(prepared(tmp_path, root))
 
 
 # The bundled set

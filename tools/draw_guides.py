@@ -131,7 +131,7 @@ def main() -> None:
     folder = published.locate(download=False)
     if folder is None:
         print(
-            f"The released heatmaps are not here (set {published.VARIABLE}): published_tree.png stays as it is."
+            "The released heatmaps are not here (set EKMAN_EXPRESSIONS_PUBLISHED): published_tree.png stays as it is."
         )
     else:
         draw_tree(folder)

@@ -94,15 +94,15 @@ def draw_movement(experiment: Experiment) -> None:
     figure = figures.causal_layers(*images, synthetic.read_layers(face.name), title=face.name)
     figures.save(figure, REPOSITORY / "resources" / "synthetic_face.png")
 
-    total = known_answers.causal_maps(experiment).means
-    agreement = known_answers.mask_agreement(total)
+    moved = known_answers.causal_maps(experiment)
+    total, agreement = moved.means, moved.agreement
     ids = prepared.read_manifest(experiment).groupby("expression")["image_id"]
     faces = {name: prepared.mean_face(experiment, of_name).mean for name, of_name in ids}
     figure = figures.causal_wall(
         {title(name): faces[name] for name in total},
         {title(name): total[name] for name in total},
         {title(name): masks.ekman_mask(name) for name in total},
-        {title(name): agreement.loc[name, name] for name in total},
+        {title(name): agreement[name] for name in total},
     )
     figures.save(figure, REPOSITORY / "resources" / "movement.png")
 
@@ -130,7 +130,7 @@ def draw_causal(experiment: Experiment) -> None:
 
 def draw_published() -> None:
     """Draw the published IoU beside what knows nothing, and, where the released heatmaps are, what remains."""
-    table = published.scores()
+    table = published.numbers("scores")
     rows = table[(table["network"] != AVERAGE) & (table["expression"] != AVERAGE)]
     drawn = np.array([masks.ekman_mask(name) for name in EXPRESSIONS])
     centre = centre_ellipse(0.3)
@@ -175,10 +175,10 @@ def draw_twelve(experiment: Experiment) -> None:
     """Draw an experiment of the study's networks beside the study: order by IoU, heatmaps, trees."""
     folder = published.locate(download=False)
     if folder is None:
-        print(f"The released heatmaps are not here (set {published.VARIABLE}): twelve.png stays as it is.")
+        print("The released heatmaps are not here (set EKMAN_EXPRESSIONS_PUBLISHED): twelve.png stays as it is.")
         return
     here = read_results(experiment, "scores", "scores")
-    tables = {f"here ({experiment.name})": here, "published": published.scores()}
+    tables = {f"here ({experiment.name})": here, "published": published.numbers("scores")}
     iou = pd.DataFrame(
         {
             name: table[table["expression"] == AVERAGE].set_index("network")["iou"]

@@ -244,6 +244,13 @@ class _ExplanationSettings(_Part):
         costly = EXPLAINERS[self.explainer].records_of != "lime"
         return self.explainer in self.compare and costly and self.compare_faces is not None
 
+    @property
+    def resolved(self) -> dict[str, Any]:
+        """The values of all settings that the explainer in use takes."""
+        explainer = EXPLAINERS[self.explainer]
+        shared = {name: getattr(self, name) for name in explainer.shared}
+        return explainer.resolve(**shared, **self.options.get(explainer.name, {}))
+
     def recorded(self) -> dict[str, Any]:
         """Return the values that determine results: with the options of the explainer in use, and without
         those of a regression that it does not fit."""

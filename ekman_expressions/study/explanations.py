@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -74,18 +73,11 @@ def _tasks(
     ]
 
 
-def settings_of_explainer(experiment: Experiment) -> dict[str, Any]:
-    """Return the values of all settings that the explainer in use takes."""
-    explainer = EXPLAINERS[experiment.explanation.explainer]
-    shared = {name: getattr(experiment.explanation, name) for name in explainer.shared}
-    return explainer.resolve(**shared, **experiment.explanation.options.get(explainer.name, {}))
-
-
-def query(
+def _query(
     experiment: Experiment, model: Model, network: str, fold: str, image_id: str, expression: str
 ) -> Stored:
     """Query a model about one face as the explainer in use does, and return what is to be kept."""
-    explainer, settings = EXPLAINERS[experiment.explanation.explainer], settings_of_explainer(experiment)
+    explainer, settings = EXPLAINERS[experiment.explanation.explainer], experiment.explanation.resolved
     side = experiment.side(network)
     if _needs_neutral(settings):
         settings["hidden"] = prepared.read_faces(experiment, [image_id], side, neutral=True)[0]
@@ -109,7 +101,7 @@ def read_explanation(
     """
     stored = Stored.load(require(experiment.record_path(network, fold, image_id), "explanations"))
     explainer, target = EXPLAINERS[experiment.explanation.explainer], experiment.expressions.index(expression)
-    return explainer.estimate(stored, target, settings_of_explainer(experiment))
+    return explainer.estimate(stored, target, experiment.explanation.resolved)
 
 
 def _explain_model(experiment: Experiment, network: str, fold: str, rows: pd.DataFrame) -> Run:
@@ -133,7 +125,7 @@ def _explain_model(experiment: Experiment, network: str, fold: str, rows: pd.Dat
         return run
     for path, image_id, expression in tqdm(todo, desc=f"Explaining {name}", unit="image"):
         try:
-            stored = query(experiment, model, network, fold, image_id, expression)
+            stored = _query(experiment, model, network, fold, image_id, expression)
         except (DataError, MissingError, ModelError, SettingsError) as error:
             run.omit(f"{name} {image_id}", error)
             continue
@@ -225,7 +217,7 @@ def _normalise_cell(
     # A quarter of a megabyte each, and no second time as a list.
     maps, used = np.empty((len(sources), *SHAPE), np.float32), []
     numbers: dict[str, list[float]] = {name: [] for name in _NUMBERS}
-    explainer, values = EXPLAINERS[settings.explainer], settings_of_explainer(experiment)
+    explainer, values = EXPLAINERS[settings.explainer], experiment.explanation.resolved
     for image_id in sources:
         try:
             stored = Stored.load(experiment.record_path(network, fold, image_id))
@@ -247,7 +239,7 @@ def _normalise_cell(
     run.made(path, items=len(used))
 
 
-def unseen_r2(experiment: Experiment, record: PerturbationRecord, target: int) -> float:
+def _unseen_r2(experiment: Experiment, record: PerturbationRecord, target: int) -> float:
     """Return LIME's R² of a record on samples that the fit has not seen, by the settings of an experiment."""
     return cross_validated_r2(
         record,
@@ -264,7 +256,7 @@ def _numbers(experiment: Experiment, stored: Stored, found: Explanation) -> dict
         "superpixels": 0 if found.segments is None else len(found.weights),
         "intercept": found.intercept,
         "r2": found.r2,
-        "r2_unseen": unseen_r2(experiment, stored, found.target) if has_fit else np.nan,
+        "r2_unseen": _unseen_r2(experiment, stored, found.target) if has_fit else np.nan,
         "largest_weight": found.weights.max(),
         "mean_standard_error": np.nan if errors is None else errors.mean(),
         "completeness": found.completeness,

@@ -19,7 +19,7 @@ from ekman_expressions.core.files import (
     write_arrays,
     write_image,
 )
-from ekman_expressions.faces import LandmarkDetector, Survey, survey
+from ekman_expressions.faces import LandmarkDetector, Survey, landmark_outliers, survey
 from ekman_expressions.faces.cropping import (
     UnusableImage,
     _Detect,
@@ -37,10 +37,11 @@ from ekman_expressions.study.prepared import (
     _face_path,
     _landmarks_path,
     _neutral_path,
+    _read_mesh,
     _read_transform,
     _source_landmarks,
-    outlier_table,
-    read_mesh,
+    read_landmarks,
+    read_manifest,
 )
 from ekman_expressions.study.provenance import Run
 
@@ -62,7 +63,7 @@ def _faces(experiment: Experiment, run: Run) -> None:
     Writes into ``experiment.faces_folder``: ``sources.csv`` (what the databases list),
     ``faces/<image_id>.png``, ``landmarks/<image_id>.npz``, ``neutrals/<image_id>.png`` (the same person's
     neutral face, aligned, where there is one), ``manifest.csv``, ``landmark_outliers.csv`` (see
-    `outlier_table`), and ``blendshapes.csv`` (`FaceLandmarks.blendshapes` of all, the neutral ones too,
+    `landmark_outliers`), and ``blendshapes.csv`` (`FaceLandmarks.blendshapes` of all, the neutral ones too,
     but where landmarks were given). Faces that are done are skipped; one whose source image has changed is made again. Images that cannot
     be read or show no face are left out, by name. Of a database whose file names say who is seen, no path
     is written anywhere.
@@ -172,7 +173,7 @@ def _faces(experiment: Experiment, run: Run) -> None:
     run.write(folder, {"manifest": manifest[columns].sort_values("image_id")})
     actions = _blendshapes(experiment, sorted(digests))
     _note_strange_neutrals(experiment, manifest, actions, run)
-    table = outlier_table(experiment)
+    table = _outlier_table(experiment)
     run.write(folder, {"blendshapes": actions.reset_index(), "landmark_outliers": table})
     outliers = list(table.loc[table["score"] > OUTLIER, "image_id"])
     if outliers and len(table) >= FEWEST:
@@ -224,6 +225,14 @@ def _prepare(
         arrays["blendshapes"] = np.array([tuple(found.blendshapes.values())], names)
     write_arrays(landmarks, arrays | {"look": np.array(found.look), "sha256": np.array(made_of)})
     return True, found.faces, found.look
+
+
+def _outlier_table(experiment: Experiment) -> pd.DataFrame:
+    """Score the landmarks of all prepared faces, worst first: `landmark_outliers` with ``image_id``."""
+    image_ids = list(read_manifest(experiment)["image_id"])
+    table = landmark_outliers(np.array([read_landmarks(experiment, image_id) for image_id in image_ids]))
+    table.insert(0, "image_id", image_ids)
+    return table.sort_values(["residual", "image_id"], ascending=[False, True], ignore_index=True)
 
 
 def _note_copies(faces: pd.DataFrame, run: Run) -> None:
@@ -312,7 +321,7 @@ def _note_strange_neutrals(
     others = [
         row.image_id
         for row in known.itertuples()
-        if turned_like(read_mesh(experiment, row.neutral), read_mesh(experiment, row.image_id))[1] > _MISFIT
+        if turned_like(_read_mesh(experiment, row.neutral), _read_mesh(experiment, row.image_id))[1] > _MISFIT
     ]
     if others:
         run.note(f"faces whose neutral face may be another person's, {_first_of(others)}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -13,11 +13,13 @@ import pandas as pd
 from tqdm import tqdm
 
 from ekman_expressions import figures
-from ekman_expressions.core.errors import DataError, MissingError
+from ekman_expressions.core.errors import DataError, MissingError, SettingsError
 from ekman_expressions.core.expressions import title
 from ekman_expressions.core.files import read_arrays, sha256
 from ekman_expressions.core.seeds import derive_seed
 from ekman_expressions.explainers import EXPLAINERS, superpixels
+from ekman_expressions.faces import synthetic
+from ekman_expressions.faces.landmarks import _landmark_error
 from ekman_expressions.faces.synthetic import PHOTOMETRIC, PIXELS, TOTAL, read_layers
 from ekman_expressions.facespace.heatmaps import _RunningMean
 from ekman_expressions.facespace.masks import atlas, ekman_mask
@@ -44,6 +46,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+_DATABASE = "synthetic"
+"""The name of the synthetic faces in an experiment's settings."""
+
 _SIDE = 224
 
 
@@ -57,19 +62,95 @@ class _CausalMaps:
     by_subject: dict[str, dict[str, np.ndarray]]
     omissions: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def agreement(self) -> dict[str, float]:
+        """The `_iou_at_equal_area` of each expression's Ekman mask with its own mean causal map."""
+        return {name: _iou_at_equal_area(found, ekman_mask(name)) for name, found in self.means.items()}
 
-def warped_layers(experiment: Experiment, row: Any, names: Iterable[str]) -> dict[str, np.ndarray]:
-    """Read layers of the causal mask of one prepared face, in face space: name to (275, 224) float32.
 
-    `row` is of `prepared.known_faces`, as ``itertuples`` yields it. `MissingError` if a file is not there,
-    `DataError` if one is damaged, has changed, or the mask lacks a layer.
+def known_faces(experiment: Experiment) -> pd.DataFrame:
+    """Return the prepared faces of an experiment of which it is known how they moved.
+
+    Returns
+    -------
+    DataFrame
+        Rows of the manifest. If any are synthetic: those, with the further columns of `synthetic.load`;
+        ``source_id`` and ``source_path`` are the image's in the set. Else those with a neutral face.
+
+    Raises
+    ------
+    SettingsError
+        If there are no such faces.
+    DataError
+        If faces were prepared that the synthetic set does not hold.
     """
+    if not _any_synthetic(experiment):
+        rows = prepared.read_manifest(experiment)
+        if "neutral" in rows:
+            return rows[rows["neutral"] != ""]
+    return _synthetic_faces(experiment)
+
+
+def _any_synthetic(experiment: Experiment) -> bool:
+    asked = _DATABASE in experiment.faces.datasets
+    return asked and _DATABASE in set(prepared.read_manifest(experiment)["dataset"])
+
+
+def _synthetic_faces(experiment: Experiment) -> pd.DataFrame:
+    if _DATABASE not in experiment.faces.datasets:
+        raise SettingsError(
+            f"The experiment {experiment.name!r} has faces of {', '.join(experiment.faces.datasets)}. How a "
+            "face moved is only known where it was rendered: use an experiment with "
+            f"datasets = [\"{_DATABASE}\"], such as the preset 'demo'."
+        )
+    rows = prepared.read_manifest(experiment)
+    rows = rows[rows["dataset"] == _DATABASE].sort_values("image_id", ignore_index=True)
+    if rows.empty:
+        raise DataError(
+            f"{experiment.manifest_path} lists no face of {_DATABASE}. Run the step 'faces' again."
+        )
+    source_id = rows["image_id"].str.removeprefix(f"{_DATABASE}_")
+    root = synthetic.folder(experiment.faces.roots.get(_DATABASE))
+    listed = synthetic.load(root).set_index("image_id")
+    unknown = source_id[~source_id.isin(listed.index)]
+    if len(unknown):
+        raise DataError(
+            f"{len(unknown)} of the prepared faces are not in the synthetic set, such as {unknown.iloc[0]}: "
+            "the set has changed since. Run the step 'faces' again."
+        )
+    known = listed.loc[source_id].rename(columns={"path": "source_path"}).reset_index(names="source_id")
+    rows = rows.drop(columns="neutral", errors="ignore")
+    return rows.join(known[[name for name in known.columns if name not in rows.columns]])
+
+
+def known_changes(experiment: Experiment, row: Any) -> dict[str, np.ndarray]:
+    """Return which pixels of a face changed, in face space: masks (275, 224) by what is known, for `localisation_auc`.
+
+    `row` is of `known_faces`, as ``itertuples`` yields it. ``displacement`` and ``photometric`` of a synthetic face,
+    else ``landmarks``: where those moved from the neutral face. `MissingError` if a file is not there, `DataError`
+    if one is damaged, has changed, or a mask lacks a layer.
+    """
+    return _changes(experiment, row)[0]
+
+
+def _changes(experiment: Experiment, row: Any) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
+    """Return `known_changes`, and how much each pixel changed its colour, where that is known."""
+    if not hasattr(row, "source_id"):
+        return {"landmarks": most_changed(_landmarks_moved(experiment, row), _MOVED)}, None
+    units = [name for name in row.layers.split() if name.startswith("au")]
+    layers = _warped_layers(experiment, row, [*units, PHOTOMETRIC])
+    change = layers[PHOTOMETRIC]
+    return {"displacement": changed_pixels(layers), "photometric": most_changed(change)}, change
+
+
+def _warped_layers(experiment: Experiment, row: Any, names: Iterable[str]) -> dict[str, np.ndarray]:
+    """Read layers of the causal mask of one prepared face, in face space: name to (275, 224) float32."""
     source = Path(row.source_path)
     if not source.is_file():
         raise MissingError(f"its source image {source} is not there any more")
     if sha256(source) != row.sha256:
         raise DataError("its source image has changed since it was prepared: run the step 'faces' again")
-    layers = read_layers(row.source_id, experiment.faces.roots.get(prepared._DATABASE))
+    layers = read_layers(row.source_id, experiment.faces.roots.get(_DATABASE))
     lacking = sorted(set(names) - set(layers))
     if lacking:
         raise DataError(f"its mask has no layer {', '.join(lacking)}, only {row.layers or 'none'}")
@@ -79,29 +160,20 @@ def warped_layers(experiment: Experiment, row: Any, names: Iterable[str]) -> dic
     return {name: _layer_in_face_space(layers[name], transform, landmarks, size) for name in names}
 
 
-def _moving_faces(experiment: Experiment) -> pd.DataFrame:
-    """Return the faces of which it is known how they moved: the synthetic; else those with a neutral face."""
-    if not prepared.any_known(experiment):
-        rows = prepared.read_manifest(experiment)
-        if "neutral" in rows:
-            return rows[rows["neutral"] != ""]
-    return prepared.known_faces(experiment)
-
-
 def causal_maps(experiment: Experiment) -> _CausalMaps:
     """Average the causal masks of an experiment's synthetic faces per expression, in face space.
 
     If it has none, how far the landmarks moved from each person's neutral face (`facespace.movement`).
     Images whose mask or landmarks cannot be read, or whose source image has changed since then, are
-    left out by name. `DataError` if no image could be used; other errors as of `prepared.known_faces`.
+    left out by name. `DataError` if no image could be used; other errors as of `known_faces`.
     """
-    rows = _moving_faces(experiment)
+    rows = known_faces(experiment)
     means: dict[tuple[str, str], _RunningMean] = {}
     omissions = []
     for row in tqdm(rows.itertuples(), desc="Averaging causal masks", unit="face", total=len(rows)):
         try:
             if hasattr(row, "source_id"):
-                layer = warped_layers(experiment, row, [TOTAL])[TOTAL]
+                layer = _warped_layers(experiment, row, [TOTAL])[TOTAL]
             else:
                 layer = _landmarks_moved(experiment, row)
         except (DataError, MissingError) as error:
@@ -127,16 +199,7 @@ def causal_maps(experiment: Experiment) -> _CausalMaps:
 
 
 def _landmarks_moved(experiment: Experiment, row: Any) -> np.ndarray:
-    return movement(*(prepared.read_mesh(experiment, image_id) for image_id in (row.image_id, row.neutral)))
-
-
-def mask_agreement(means: Mapping[str, np.ndarray]) -> pd.DataFrame:
-    """Return the `_iou_at_equal_area` of each Ekman mask (rows) with each mean causal map (columns)."""
-    masks = {name: ekman_mask(name) for name in means}
-    return pd.DataFrame(
-        {name: [_iou_at_equal_area(found, mask) for mask in masks.values()] for name, found in means.items()},
-        index=list(masks),
-    )
+    return movement(*(prepared._read_mesh(experiment, image_id) for image_id in (row.image_id, row.neutral)))
 
 
 def _layer_in_face_space(
@@ -158,6 +221,25 @@ def _layer_in_face_space(
     return normalise(crop, landmarks)
 
 
+def landmark_errors(experiment: Experiment) -> pd.DataFrame:
+    """Tabulate the `_landmark_error` of an experiment's synthetic faces against vertices of their mesh.
+
+    The 68 vertices were chosen on other persons as those nearest to what the same detector
+    finds on neutral, frontal faces. So the table says how steadily the same place on the skin is
+    found under expression, pose and light, not whether an anatomist would choose that place.
+    """
+    rows = _synthetic_faces(experiment)
+    truth = synthetic.mesh_landmarks(experiment.faces.roots.get(_DATABASE))
+    missing = [image_id for image_id in rows["source_id"] if image_id not in truth]
+    if missing:
+        raise DataError(
+            f"landmarks.npz of the synthetic set lacks {len(missing)} of the prepared faces, such as "
+            f"{missing[0]}. Take all files of the set from one version."
+        )
+    detected = [prepared._source_landmarks(experiment, image_id) for image_id in rows["image_id"]]
+    return _landmark_error(np.array(detected), np.array([truth[image_id] for image_id in rows["source_id"]]))
+
+
 _FACES = (
     *("explainer", "network", "fold", "image_id", "subject"),
     *("expression", "predicted", "correct", "reading"),
@@ -173,7 +255,7 @@ _MOVED = 1 / 3
 
 def _nothing_known(experiment: Experiment) -> str:
     """Say why nothing is known of an experiment's faces; an empty text if something is."""
-    if prepared.any_known(experiment) or "neutral" in prepared.read_manifest(experiment):
+    if _any_synthetic(experiment) or "neutral" in prepared.read_manifest(experiment):
         return ""
     return (
         f"the prepared faces (of {', '.join(experiment.faces.datasets)}) have no known answers, since none "
@@ -191,9 +273,9 @@ def _known_answers(experiment: Experiment, run: Run) -> None:
     faces that are not synthetic are passed over; explainers without explanations
     (`MissingError` if none has any) and faces whose masks or meshes cannot be used are left out.
     """
-    rows = {row.image_id: row for row in _moving_faces(experiment).itertuples()}
-    synthetic = prepared.any_known(experiment)
-    if not synthetic:
+    rows = {row.image_id: row for row in known_faces(experiment).itertuples()}
+    rendered = _any_synthetic(experiment)
+    if not rendered:
         run.note("no face is synthetic: what moved is taken from the landmarks, less the neutral face's")
     names, lacking = [], []
     for name in experiment.explainers:
@@ -218,16 +300,9 @@ def _known_answers(experiment: Experiment, run: Run) -> None:
     @cache
     def known(image_id: str) -> dict[str, np.ndarray] | None:
         """Return which pixels of a face moved, and which changed colour most, where that is known."""
-        row, change = rows[image_id], None
         try:
-            if synthetic:
-                units = [name for name in row.layers.split() if name.startswith("au")]
-                layers = warped_layers(experiment, row, [*units, PHOTOMETRIC])
-                change = layers[PHOTOMETRIC]
-                changed = {"displacement": changed_pixels(layers), "photometric": most_changed(change)}
-            else:
-                changed = {"landmarks": most_changed(_landmarks_moved(experiment, row), _MOVED)}
-            baselines[image_id] = _score_baselines(experiment, row, change, changed, moved)
+            changed, change = _changes(experiment, rows[image_id])
+            baselines[image_id] = _score_baselines(experiment, rows[image_id], change, changed, moved)
         except (DataError, MissingError) as error:
             run.omit(image_id, error)
             return None
@@ -255,7 +330,7 @@ def _known_answers(experiment: Experiment, run: Run) -> None:
         row = rows[image_id]
         about = (row.fold, image_id, row.subject, row.expression, row.expression, True, "baseline")
         faces += [(name, "none", *about, *scores.values()) for name, scores in scored]
-    references = _REFERENCES[:2] if synthetic else _REFERENCES[2:]
+    references = _REFERENCES[:2] if rendered else _REFERENCES[2:]
     table = pd.DataFrame(faces, columns=[*_FACES, *references])
     tables = {
         "localisation_faces": table,

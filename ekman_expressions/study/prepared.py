@@ -1,4 +1,4 @@
-"""The prepared faces of an experiment: where they lie, how they are read, how good their landmarks are."""
+"""The prepared faces of an experiment: where they lie, and how they are read."""
 
 from __future__ import annotations
 
@@ -9,22 +9,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ekman_expressions.core.errors import DataError, MissingError, SettingsError
+from ekman_expressions.core.errors import DataError, MissingError
 from ekman_expressions.core.files import read_arrays, read_csv, read_image, require
-from ekman_expressions.faces import landmark_outliers, synthetic
 from ekman_expressions.faces.cropping import resize_face
 from ekman_expressions.faces.faces import Faces
 from ekman_expressions.faces.folders import check_ids
-from ekman_expressions.faces.landmarks import _landmark_error
 from ekman_expressions.facespace.heatmaps import _RunningMean
 from ekman_expressions.facespace.warp import SHAPE, normalise
 from ekman_expressions.study.experiment import Experiment
 
 _COLUMNS = ("image_id", "path", "dataset", "subject", "expression", "fold")
 """Columns that every prepared manifest has; ``intensity``, ``neutral`` and ``sha256`` may follow."""
-
-_DATABASE = "synthetic"
-"""The name of the synthetic faces in an experiment's settings."""
 
 _AGAIN = "Delete it and run the step 'faces' again."
 
@@ -142,7 +137,7 @@ def mean_face(experiment: Experiment, image_ids: Iterable[str]) -> _RunningMean:
     return mean
 
 
-def read_mesh(experiment: Experiment, image_id: str) -> np.ndarray:
+def _read_mesh(experiment: Experiment, image_id: str) -> np.ndarray:
     """Read the mesh of one prepared face, or of a neutral one, in its source image; see `FaceLandmarks`."""
     arrays = read_arrays(require(_landmarks_path(experiment, image_id), "faces"))
     if "mesh" not in arrays:
@@ -162,73 +157,6 @@ def _read_transform(experiment: Experiment, image_id: str) -> np.ndarray:
             f"{path} should hold an invertible transform (2, 3), but holds {transform.tolist()}. {_AGAIN}"
         )
     return transform
-
-
-def any_known(experiment: Experiment) -> bool:
-    """Say whether some of the prepared faces of an experiment are synthetic."""
-    return _DATABASE in experiment.faces.datasets and bool(
-        (read_manifest(experiment)["dataset"] == _DATABASE).any()
-    )
-
-
-def known_faces(experiment: Experiment) -> pd.DataFrame:
-    """Return the prepared faces of an experiment that are synthetic, with what is known of them.
-
-    The rows of the prepared manifest with the further columns of `synthetic.load`; ``source_id`` and
-    ``source_path`` are the image's in the set. Raises `SettingsError` if the experiment has no synthetic
-    faces, and `DataError` if faces were prepared that the set does not hold.
-    """
-    if _DATABASE not in experiment.faces.datasets:
-        raise SettingsError(
-            f"The experiment {experiment.name!r} has faces of {', '.join(experiment.faces.datasets)}. How a "
-            "face moved is only known where it was rendered: use an experiment with "
-            f"datasets = [\"{_DATABASE}\"], such as the preset 'demo'."
-        )
-    prepared = read_manifest(experiment)
-    prepared = prepared[prepared["dataset"] == _DATABASE].sort_values("image_id", ignore_index=True)
-    if prepared.empty:
-        raise DataError(
-            f"{experiment.manifest_path} lists no face of {_DATABASE}. Run the step 'faces' again."
-        )
-    source_id = prepared["image_id"].str.removeprefix(f"{_DATABASE}_")
-    root = synthetic.folder(experiment.faces.roots.get(_DATABASE))
-    listed = synthetic.load(root).set_index("image_id")
-    unknown = source_id[~source_id.isin(listed.index)]
-    if len(unknown):
-        raise DataError(
-            f"{len(unknown)} of the prepared faces are not in the synthetic set, such as {unknown.iloc[0]}: "
-            "the set has changed since. Run the step 'faces' again."
-        )
-    known = listed.loc[source_id].rename(columns={"path": "source_path"}).reset_index(names="source_id")
-    prepared = prepared.drop(columns="neutral", errors="ignore")
-    return prepared.join(known[[name for name in known.columns if name not in prepared.columns]])
-
-
-def outlier_table(experiment: Experiment) -> pd.DataFrame:
-    """Score the landmarks of all prepared faces, worst first: `landmark_outliers` with ``image_id``."""
-    image_ids = list(read_manifest(experiment)["image_id"])
-    table = landmark_outliers(np.array([read_landmarks(experiment, image_id) for image_id in image_ids]))
-    table.insert(0, "image_id", image_ids)
-    return table.sort_values(["residual", "image_id"], ascending=[False, True], ignore_index=True)
-
-
-def error_table(experiment: Experiment) -> pd.DataFrame:
-    """Tabulate the `_landmark_error` of an experiment's synthetic faces against vertices of their mesh.
-
-    The 68 vertices were chosen on other persons as those nearest to what the same detector
-    finds on neutral, frontal faces. So the table says how steadily the same place on the skin is
-    found under expression, pose and light, not whether an anatomist would choose that place.
-    """
-    rows = known_faces(experiment)
-    truth = synthetic.mesh_landmarks(experiment.faces.roots.get(_DATABASE))
-    missing = [image_id for image_id in rows["source_id"] if image_id not in truth]
-    if missing:
-        raise DataError(
-            f"landmarks.npz of the synthetic set lacks {len(missing)} of the prepared faces, such as "
-            f"{missing[0]}. Take all files of the set from one version."
-        )
-    detected = [_source_landmarks(experiment, image_id) for image_id in rows["image_id"]]
-    return _landmark_error(np.array(detected), np.array([truth[image_id] for image_id in rows["source_id"]]))
 
 
 def _source_landmarks(experiment: Experiment, image_id: str) -> np.ndarray:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from ekman_expressions.core.errors import DataError, MissingError
+from ekman_expressions.core.errors import DataError, MissingError, check_option
 from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import read_csv, sha256
 from ekman_expressions.facespace.masks import read_mask
@@ -24,7 +24,7 @@ from ekman_expressions.study.experiment import Experiment
 _TOLERANCE = 5e-5
 """The published numbers have four decimals."""
 
-VARIABLE = "EKMAN_EXPRESSIONS_PUBLISHED"
+_VARIABLE = "EKMAN_EXPRESSIONS_PUBLISHED"
 _REPOSITORY = "https://github.com/Xavi3398/ekman_expressions"
 _COMMIT = "5ea21eb6dc1995481d68ce8a0734dac4ced0d989"
 
@@ -32,7 +32,7 @@ _BASE_URL = f"https://raw.githubusercontent.com/Xavi3398/ekman_expressions/{_COM
 _FOLDS = tuple(f"CV{number}" for number in range(1, 6))
 _HOW_TO_PASS = (
     f"To use files that you have, clone {_REPOSITORY} and pass its folder 'heatmaps': "
-    f"ekman-expressions verify --published PATH, or the environment variable {VARIABLE}."
+    f"ekman-expressions verify --published PATH, or the environment variable {_VARIABLE}."
 )
 
 
@@ -63,14 +63,12 @@ class _Report:
         return self.off.empty and bool(self.known["agrees"].all())
 
 
-def scores() -> pd.DataFrame:
-    """Return the published scores: ``network, expression`` (with ``Average``) and the four metrics."""
-    return _table("published_scores.csv")
-
-
-def accuracy() -> pd.DataFrame:
-    """Return the published accuracy, macro precision, recall and F1 of each network."""
-    return _table("published_accuracy.csv")
+def numbers(name: str) -> pd.DataFrame:
+    """Return published numbers: ``"scores"``, with ``network, expression`` (with ``Average``) and the four metrics; or
+    ``"accuracy"``, with macro precision, recall and F1, of each network.
+    """
+    check_option(name, "name", ("scores", "accuracy"))
+    return _table(f"published_{name}.csv")
 
 
 def _released_files() -> dict[str, str]:
@@ -104,7 +102,7 @@ def verify(path: Path | str | None = None) -> _Report:
             f"GROUND_TRUTH. {_HOW_TO_PASS}"
         )
     changed = tuple(name for name, value in registry.items() if sha256(folder / name) != value)
-    expected = scores()
+    expected = numbers("scores")
     networks = [name for name in dict.fromkeys(expected["network"]) if name != AVERAGE]
     masks = {expression: read_mask(folder / "GROUND_TRUTH", expression) for expression in EXPRESSIONS}
     models = [(network, fold) for network in networks for fold in _FOLDS]
@@ -131,7 +129,7 @@ def locate(path: Path | str | None = None, *, download: bool = True) -> Path | N
     MissingError
         If nothing can be downloaded.
     """
-    if named := path or os.environ.get(VARIABLE):
+    if named := path or os.environ.get(_VARIABLE):
         return Path(named)
     for checkout in dict.fromkeys((Path(__file__).resolve().parents[2], Experiment.find_root().resolve())):
         # Around an installed package or any working directory there are other people's folders.

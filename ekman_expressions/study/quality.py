@@ -29,11 +29,7 @@ from ekman_expressions.measures.quality import (
 from ekman_expressions.measures.scores import scores_at_otsu
 from ekman_expressions.study import evaluation, prepared
 from ekman_expressions.study.experiment import Experiment
-from ekman_expressions.study.explanations import (
-    read_explanation,
-    settings_of_explainer,
-    unseen_r2,
-)
+from ekman_expressions.study.explanations import _unseen_r2, read_explanation
 from ekman_expressions.study.provenance import Run
 from ekman_expressions.study.training import load_model
 from ekman_expressions.zoo.backends import is_keras
@@ -216,12 +212,12 @@ def _reliability(experiment: Experiment, network: str, fold: str, run: Run) -> t
         except DataError as error:
             run.omit(f"{item}: reliability of {explainer}", error)
             continue
-        found = EXPLAINERS[explainer].estimate(record, index(expression), settings_of_explainer(by))
+        found = EXPLAINERS[explainer].estimate(record, index(expression), by.explanation.resolved)
         if np.isnan(found.r2):
             reason = "the prediction is the same for all samples, so that there is nothing to explain"
             run.omit(f"{item}: R² and sign flips of {explainer}", reason)
         about = (explainer, network, fold, image_id, expression, record.hidden, len(found.weights))
-        fit = (found.r2, unseen_r2(by, record, index(expression)))
+        fit = (found.r2, _unseen_r2(by, record, index(expression)))
         rows.append((*about, found.standard_errors.mean(), *fit, weighted_flip_rate(found)))
     return (pd.DataFrame(rows, columns=_QUALITY_TABLES["reliability"]),)
 
@@ -397,7 +393,7 @@ def _maps_of_face(
     maps: dict[tuple[str, str], np.ndarray] = {}
     for name in names:
         by = experiment.explained_by(name)
-        explainer, options = EXPLAINERS[name], settings_of_explainer(by)
+        explainer, options = EXPLAINERS[name], by.explanation.resolved
         if explainer.records_of == "lime":
             if not records:
                 path = by.record_path(network, row.fold, row.image_id)
@@ -425,7 +421,7 @@ def _maps_of_face(
         if way != UNTRAINED:
             fit = lime(record, target, kernel_width=settings.kernel_width, alpha=settings.alpha)
             colour = settings.hides_by if way == AS_SET else way
-            fits.append((colour, fit.r2, unseen_r2(experiment, record, target)))
+            fits.append((colour, fit.r2, _unseen_r2(experiment, record, target)))
     return maps, fits
 
 

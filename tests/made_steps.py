@@ -12,7 +12,7 @@ import pandas as pd
 
 from ekman_expressions import Experiment
 from ekman_expressions.core.files import write_arrays, write_csv, write_image
-from ekman_expressions.study import STEPS, Run, run
+from ekman_expressions.study import STEPS, Run, read_results, run
 from ekman_expressions.study.prepared import _face_path, _landmarks_path
 
 
@@ -52,3 +52,10 @@ def contents(folder: Path, *but: str) -> dict[str, bytes]:
         for path in sorted(folder.rglob("*"))
         if path.is_file() and not path.name.startswith(".") and not path.name.endswith(("run.json", *but))
     }
+
+
+def confusions(experiment):
+    """The confusion matrix of each network, of the rows of the table in their order."""
+    table = read_results(experiment, "evaluation", "confusion")
+    size = len(experiment.expressions)
+    return {name: rows["images"].to_numpy().reshape(size, -1) for name, rows in table.groupby("network")}

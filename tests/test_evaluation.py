@@ -7,7 +7,7 @@ import stub_study
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_faces import make_experiment
-from made_steps import stand_in
+from made_steps import confusions, stand_in
 
 from ekman_expressions.core.errors import ModelError
 from ekman_expressions.core.expressions import EXPRESSIONS
@@ -158,7 +158,7 @@ def test_step_writes_all_tables(experiment):
     right = (predictions["expression"] == predictions["predicted"]).groupby(predictions["fold"]).mean()
     np.testing.assert_allclose(by_fold["accuracy"], right)
     assert table["accuracy"].item() == pytest.approx(right.mean())
-    matrix = evaluation.read_confusion(experiment)["WeiNet"]
+    matrix = confusions(experiment)["WeiNet"]
     assert matrix.shape == (6, 6) and matrix.sum(axis=1).tolist() == [4] * 6
     assert np.trace(matrix) == (predictions["expression"] == predictions["predicted"]).sum()
     explained = evaluation.read_explained(experiment)

@@ -11,7 +11,7 @@ from made_synthetic import LANDMARKS, flat, prepared, write_set
 from test_figures import assert_readable
 
 from ekman_expressions import figures
-from ekman_expressions.core.errors import DataError
+from ekman_expressions.core.errors import DataError, MissingError
 from ekman_expressions.core.expressions import EXPRESSIONS, index
 from ekman_expressions.core.files import read_csv, write_arrays
 from ekman_expressions.explainers import EXPLAINERS, StoredMap
@@ -29,7 +29,7 @@ from ekman_expressions.measures.known_answers import (
     changed_pixels,
     most_changed,
 )
-from ekman_expressions.study import known_answers, read_results
+from ekman_expressions.study import known_answers, pictures, read_results
 from ekman_expressions.study import run as run_steps
 from ekman_expressions.study.prepared import read_landmarks
 
@@ -353,7 +353,7 @@ def test_faces_without_known_answers_write_nothing(tmp_path, datasets):
 def test_figures_are_readable_and_show_the_numbers(experiment):
     run_steps(experiment, "known_answers")
     table = read(experiment, "localisation")
-    figure = known_answers.localisation_figure(table)
+    figure = pictures.draw(experiment, "known_answers", "localisation")
     assert_readable(figure)
     rows = [f"{name}, {reading}" for name in ("Occlusion", "RISE") for reading in ("positive", "magnitude")]
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == rows
@@ -361,7 +361,9 @@ def test_figures_are_readable_and_show_the_numbers(experiment):
     assert dots == table.query("network != 'none' and reference == 'displacement'")["value"].tolist()
     readable = known_answers.localisation_table(table)
     assert readable.loc[("none", CENTRE, "baseline"), ("fraction", "displacement")].startswith("0.00 [")
-    assert_readable(known_answers.masks_figure(read(experiment, "masks"), read(experiment, "masks_summary")))
+    assert_readable(pictures.draw(experiment, "known_answers", "masks"))
+    with pytest.raises(MissingError, match="no picture 'mask'. It has localisation, masks"):
+        pictures.draw(experiment, "known_answers", "mask")
 
 
 def test_wall_highlights_as_much_of_the_face_as_the_mask_holds():

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import stub_study
 import tiny_network
+from made_steps import confusions
 from stub_study import SIDE
 
 from ekman_expressions import Experiment, OwnModel, report
@@ -18,7 +19,7 @@ from ekman_expressions.faces.surveys import survey
 from ekman_expressions.facespace import heatmaps, warp
 from ekman_expressions.facespace.masks import atlas, ekman_mask, read_mask
 from ekman_expressions.measures.heatmap_set import TABLES
-from ekman_expressions.study import evaluation, explanations, prepared, read_results, run
+from ekman_expressions.study import explanations, prepared, read_results, run
 from ekman_expressions.study.training import load_model
 
 CLASSES = ("happiness", "anger", "disgust", "smirk", "low-pain")
@@ -87,7 +88,7 @@ def test_own_models_have_their_classes_in_the_order_of_the_study(study):
     assert list(predictions.columns[-5:]) == [f"p_{name}" for name in CLASSES]
     right = predictions["expression"] == predictions["predicted"]
     assert right[predictions["network"] == "Stub"].all()
-    matrices = evaluation.read_confusion(experiment)
+    matrices = confusions(experiment)
     np.testing.assert_array_equal(matrices["Stub"], 8 * np.eye(5))
     # The outputs of the other are turned round: a smirk it takes for sadness, which is no class here.
     assert matrices["Turned"].shape == (5, 6)
@@ -104,7 +105,7 @@ def test_networks_have_as_many_outputs_as_classes(study, monkeypatch):
     run(experiment, "training", "evaluation")
     model = load_model(experiment, "Tiny", "CV1")
     assert model.classes == CLASSES and model.source.output_shape == (None, 5)
-    assert evaluation.read_confusion(experiment)["Tiny"].shape == (5, 5)
+    assert confusions(experiment)["Tiny"].shape == (5, 5)
 
 
 def test_masks_are_the_union_of_their_regions(study):

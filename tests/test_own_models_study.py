@@ -9,6 +9,7 @@ import pytest
 import tiny_network
 from made_faces import make_experiment, write_landmarks
 from made_models import keras_model, weights, write_onnx
+from made_steps import confusions
 
 from ekman_expressions import Experiment, OwnModel, cli, report
 from ekman_expressions.core.errors import ConflictError, ModelError
@@ -111,12 +112,12 @@ def test_predictions_of_extra_classes(mixed):
     right = (kept["expression"] == kept["predicted"]).groupby(kept["fold"]).mean().mean()
     assert scores.loc["Kept", "accuracy"] == pytest.approx(right)
     assert scores.loc["Kept", "macro_recall"] == pytest.approx(right)
-    confusions = evaluation.read_confusion(mixed)
-    assert {name: counts.shape for name, counts in confusions.items()} == {
+    matrices = confusions(mixed)
+    assert {name: counts.shape for name, counts in matrices.items()} == {
         "Tiny": (6, 6), "Kept": (6, 7), "Dropped": (6, 6)
     }  # fmt: skip
-    assert confusions["Kept"].sum() == len(kept) and confusions["Kept"][:, 6].sum() == neutral.sum()
-    shown = {EXPRESSIONS[row] for row in np.flatnonzero(confusions["Kept"][:, 6])}
+    assert matrices["Kept"].sum() == len(kept) and matrices["Kept"][:, 6].sum() == neutral.sum()
+    shown = {EXPRESSIONS[row] for row in np.flatnonzero(matrices["Kept"][:, 6])}
     assert shown == set(kept.loc[neutral, "expression"])
 
 

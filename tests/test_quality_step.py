@@ -66,7 +66,7 @@ def test_curves_of_at_least_ten_faces_beside_controls_of_the_same_grain(made):
     curves = quality.read_curves(study)
     assert sum(len(cell["lime"]) for cell in curves.values()) == len(faces)
     for cell in curves.values():
-        assert cell["lime"].shape[1:] == (2, len(quality.CURVE_SHARES))
+        assert cell["lime"].shape[1:] == (2, 21)
         # The intact face, and that of which all is blurred, are the same for all rankings.
         np.testing.assert_allclose(cell["lime"][:, 0, [0, -1]], cell["centre"][:, 1, [-1, 0]], atol=1e-6)
     assert "WeiNet: deletion and insertion of 10 faces" in run.notes

@@ -10,7 +10,7 @@ from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import read_csv, write_csv, write_image
 from ekman_expressions.study import prepared, training
 from ekman_expressions.study import run as run_steps
-from ekman_expressions.study.training import load_model, split
+from ekman_expressions.study.training import load_model
 from ekman_expressions.zoo import NetSpec
 
 
@@ -134,5 +134,5 @@ def test_tables_say_what_was_reached_and_the_test_fold_is_not_read(tmp_path):
         (experiment.faces_folder / path).write_bytes(b"no image: reading it would raise")
     assert training._train_one(experiment, "Tiny", "CV1").done == 1
     # Whatever the order of the manifest's rows.
-    rows, _ = split(experiment, manifest.sample(frac=1, random_state=0), "CV1")
+    rows = training._trained_on(manifest.sample(frac=1, random_state=0), "CV1")
     assert list(rows["image_id"]) == sorted(rows["image_id"]) and set(rows["fold"]) == {"CV2"}

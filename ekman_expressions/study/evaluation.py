@@ -167,27 +167,6 @@ def read_explained(experiment: Experiment) -> pd.DataFrame:
     return table[ranks <= experiment.explanation.compare_faces].reset_index(drop=True)
 
 
-def read_confusion(experiment: Experiment) -> dict[str, np.ndarray]:
-    """Read the confusion matrix of each network, summed over folds.
-
-    (C, C) ndarray of int: shown expression by row, predicted by column; (C, C + 1) with the column
-    `_none_of` them last, where a network's models take images for a further class.
-    """
-    columns = ("network", "expression", "predicted", "images")
-    table = read_results(experiment, "evaluation", "confusion", columns)
-    return _confusion_matrices(table, experiment.expressions)
-
-
-def _confusion_matrices(table: pd.DataFrame, expressions: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """Return the table of confusions as a matrix per network; see `read_confusion`."""
-    matrices = {}
-    for network, rows in table.groupby("network", sort=False):
-        counts = rows.pivot(index="expression", columns="predicted", values="images")
-        classes = [name for name in (*expressions, _none_of(expressions)) if name in counts]
-        matrices[network] = counts.loc[list(expressions), classes].to_numpy()
-    return matrices
-
-
 def _accuracy_by_fold(predictions: pd.DataFrame, expressions: Sequence[str] = EXPRESSIONS) -> pd.DataFrame:
     """Score each model on its test fold: ``network, fold``, `_SCORES`; macro over the expressions in the fold,
     0 / 0 is 0.

@@ -404,14 +404,9 @@ def _mask_tables(experiment: Experiment, moved: _CausalMaps, run: Run) -> dict[s
     return {"masks": pairs, "masks_summary": summary}
 
 
-def localisation_figure(table: pd.DataFrame) -> Figure:
-    """Draw the benchmark: explainers and readings as rows, networks as colours, baselines as bands.
-
-    `table` is that of `_summarise_localisation`; `DataError` if it has no explained faces.
-    """
+def _localisation_figure(table: pd.DataFrame) -> Figure:
+    """Draw the benchmark: explainers and readings as rows, networks as colours, baselines as bands."""
     dots = table[table["network"] != "none"]
-    if dots.empty:
-        raise DataError("The table has no explained faces to draw.")
     names = [f"{EXPLAINERS[row.explainer].title}, {row.reading}" for row in dots.itertuples()]
     bands = {
         (row.reference, row.explainer): (row.low, row.high)
@@ -455,7 +450,7 @@ def localisation_table(table: pd.DataFrame) -> pd.DataFrame:
     return wide.loc[order, [(cell, name) for name in known for cell in cells]]
 
 
-def masks_figure(pairs: pd.DataFrame, summary: pd.DataFrame) -> Figure:
+def _masks_figure(pairs: pd.DataFrame, summary: pd.DataFrame) -> Figure:
     """Draw the IoU of each Ekman mask with what moves in each expression; see `_masks_against_movement`."""
     names = list(dict.fromkeys(pairs["mask"]))
     wide = pairs.pivot(index="mask", columns="causal_map", values="iou").loc[names, names]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 from ekman_expressions import figures
-from ekman_expressions.core.errors import DataError
+from ekman_expressions.core.errors import DataError, MissingError, check_option
 from ekman_expressions.core.expressions import title
 from ekman_expressions.core.files import read_csv
 from ekman_expressions.explainers import EXPLAINERS
@@ -22,7 +22,6 @@ from ekman_expressions.facespace.masks import atlas
 from ekman_expressions.measures.scores import AVERAGE
 from ekman_expressions.measures.trees import pair_matrix
 from ekman_expressions.study import known_answers, quality, training
-from ekman_expressions.study.evaluation import _confusion_matrices
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.provenance import Run
 
@@ -43,6 +42,23 @@ _AGREEMENT = {
         "By mean IoU with the Ekman masks, each explainer on the faces that it explained.",
     ),
 }
+
+
+def draw(experiment: Experiment, step: str, name: str) -> Figure:
+    """Draw a picture again that a step leaves beside its tables, such as ``"known_answers", "localisation"``.
+
+    Raises
+    ------
+    SettingsError
+        If the step leaves no pictures.
+    MissingError
+        If there is nothing to draw; the message names the pictures that there are.
+    """
+    check_option(step, "step", _PICTURES)
+    found = {each: function for each, function, _ in _PICTURES[step](experiment)}
+    if name not in found:
+        raise MissingError(f"The step '{step}' has no picture {name!r}. It has {', '.join(found) or 'none'}.")
+    return found[name]()
 
 
 def _draw_pictures(experiment: Experiment, step: str, folder: Path, run: Run) -> None:
@@ -89,7 +105,11 @@ def _evaluation(experiment: Experiment) -> Iterator[_Picture]:
         "confusion",
         partial(
             figures.confusion_matrices,
-            _confusion_matrices(table, experiment.expressions),
+            {
+                # The rows are in the order of the matrix.
+                network: rows["images"].to_numpy().reshape(len(experiment.expressions), -1)
+                for network, rows in table.groupby("network", sort=False)
+            },
             names=[title(name) for name in experiment.expressions],
             title="What is taken for what",
         ),
@@ -118,7 +138,7 @@ def _quality(experiment: Experiment) -> Iterator[_Picture]:
             options = {"titles": _NAMES, "title": f"{network}: deletion and insertion"}
             yield (
                 f"curves_{network}",
-                partial(figures.erasure_curves, cells, quality.CURVE_SHARES, **options),
+                partial(figures.erasure_curves, cells, quality._CURVE_SHARES, **options),
                 "Mean predicted probability and ± one standard error, all folds together. What is erased is "
                 "blurred.",
             )
@@ -200,14 +220,14 @@ def _known_answers(experiment: Experiment) -> Iterator[_Picture]:
     if table is not None and (table["network"] != "none").any():
         yield (
             "localisation",
-            partial(known_answers.localisation_figure, table),
+            partial(known_answers._localisation_figure, table),
             "AUC: how often a changed pixel is hotter than another, 0.5 by chance; all maps blurred alike. "
             "Bands know no network: the middle of the face, how others move, the answer in superpixels.",
         )
     if pairs is not None and summary is not None:
         yield (
             "masks",
-            partial(known_answers.masks_figure, pairs, summary),
+            partial(known_answers._masks_figure, pairs, summary),
             "If the masks described what moves, the framed cells would be the highest of their rows.",
         )
 

@@ -57,7 +57,7 @@ _QUALITY_TABLES: dict[str, tuple[str, ...]] = {
 }
 """The tables, ``quality/<name>.csv``, and their columns."""
 
-CURVE_SHARES = np.linspace(0, 1, 21)
+_CURVE_SHARES = np.linspace(0, 1, 21)
 """Shares of the pixels at which curves are kept, so that they can be averaged."""
 
 _DESCRIBED = 0.5
@@ -67,7 +67,7 @@ _FEWEST_FACES = 10
 """With fewer faces, curves are not averaged into a table."""
 
 AS_SET, UNTRAINED = "as set", "untrained"
-_POINTS = tuple(f"{kind}_{share:.2f}" for kind in ("deletion", "insertion") for share in CURVE_SHARES)
+_POINTS = tuple(f"{kind}_{share:.2f}" for kind in ("deletion", "insertion") for share in _CURVE_SHARES)
 _COLOURS = {"black": 0.0, "mean": "mean", "blur": "blur", "superpixel_mean": "superpixel_mean"}
 # All curves together take about this share of the forward passes that LIME took for the same model, but those
 # of `_FEWEST_FACES` faces of each network are always drawn.
@@ -116,14 +116,14 @@ def _quality(experiment: Experiment, run: Run) -> None:
 
 def read_curves(experiment: Experiment) -> dict[tuple[str, str], dict[str, np.ndarray]]:
     """Read all curves by (network, expression) and ranking: (N, 2, G) probabilities of N faces, of deletion
-    and of insertion, at the shares `CURVE_SHARES`; the models of all folds together."""
+    and of insertion, at evenly spaced shares of the pixels, from 0 to 1; the models of all folds together."""
     folder, columns = experiment.quality_folder / "parts", list(_POINTS)
     names = [f"curves-{network}_{fold}.*csv" for network, fold in experiment.pairs]
     parts = [read_csv(path) for name in names for path in folder.glob(name)]
     table = _joined(parts, (*_QUALITY_TABLES["curves"], *columns))
     found: dict[_Cell, dict[str, np.ndarray]] = {
         cell: {
-            ranking: rows[columns].to_numpy(float).reshape(-1, 2, len(CURVE_SHARES))
+            ranking: rows[columns].to_numpy(float).reshape(-1, 2, len(_CURVE_SHARES))
             for ranking, rows in of_cell.groupby("ranking", sort=False)
         }
         for cell, of_cell in table.groupby(["network", "expression"])
@@ -278,7 +278,7 @@ def _curves_of_face(
     for name, control in control_of.items():
         pair = [curves[name, kind] for kind in ("deletion", "insertion")]
         areas = [curves[which, kind].area for which in (name, control) for kind in ("deletion", "insertion")]
-        points = np.float32([curve.at(CURVE_SHARES) for curve in pair]).ravel()
+        points = np.float32([curve.at(_CURVE_SHARES) for curve in pair]).ravel()
         rows.append((name, *areas, passes, *points))
     return rows
 

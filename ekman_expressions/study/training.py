@@ -109,7 +109,7 @@ def _trained_model(
 ) -> tuple[keras.Model, pd.DataFrame, dict[str, Any]]:
     """Train one network, and return the model, its learning curve, and what that took."""
     settings = experiment.training
-    rows, _ = split(experiment, prepared.read_manifest(experiment), fold)
+    rows = _trained_on(prepared.read_manifest(experiment), fold)
     trained = train(
         network,
         _faces(experiment, rows, experiment.side(network)),
@@ -134,14 +134,8 @@ def _trained_model(
     return trained.model, trained.curve, taken | _effort()
 
 
-def split(experiment: Experiment, manifest: pd.DataFrame, fold: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the rows that a fold's models are trained on, and those that they are tested on, by image.
-
-    Raises
-    ------
-    DataError
-        If there is none to train on.
-    """
+def _trained_on(manifest: pd.DataFrame, fold: str) -> pd.DataFrame:
+    """Return the rows that a fold's models are trained on, or raise `DataError` if there are none."""
     # Sorted, so that the order of the manifest's rows changes nothing.
     rows, fold = manifest.sort_values("image_id"), _fold_of(fold)
     tested = rows["fold"] == fold
@@ -149,7 +143,7 @@ def split(experiment: Experiment, manifest: pd.DataFrame, fold: str) -> tuple[pd
         raise DataError(
             f"{fold} has no image to train on: all {len(rows)} are in {fold}. Use more subjects."
         )
-    return rows[~tested], rows[tested]
+    return rows[~tested]
 
 
 def _faces(experiment: Experiment, rows: pd.DataFrame, side: int) -> np.ndarray:
@@ -165,8 +159,7 @@ def _faces(experiment: Experiment, rows: pd.DataFrame, side: int) -> np.ndarray:
 def _look_ahead(experiment: Experiment, manifest: pd.DataFrame, run: Run) -> None:
     """Find what would stop the last of the models now, and note what does not."""
     for fold in experiment.face_folds:
-        rows, _ = split(experiment, manifest, fold)
-        lacking = set(experiment.expressions) - set(rows["expression"])
+        lacking = set(experiment.expressions) - set(_trained_on(manifest, fold)["expression"])
         if lacking:
             run.note(f"{fold}: no image of {', '.join(sorted(lacking))} to train on")
 

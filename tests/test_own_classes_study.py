@@ -237,7 +237,8 @@ def test_class_folders_may_be_named_like_classes_of_ones_own(tmp_path):
     faces = dict(
         datasets=("lab",), roots={"lab": str(tmp_path)}, options={"lab": {"subject": r"(p\d)"}}, classes=CLASSES
     )
-    found = survey("lab", tmp_path, faces.options_of("lab")).rows
+    experiment = Experiment(name="lab", networks=("WeiNet",), faces=faces)
+    found = survey("lab", tmp_path, experiment.faces.options_of("lab")).rows
     assert sorted(found["expression"]) == ["happiness", "low-pain", "smirk"]
     # A label is read once: what it stands for is no label again.
     swapped = {"subject": r"(p\d)", "labels": {"Happy": "sadness", "sadness": "happiness", "low-pain": "low-pain"}}

@@ -15,7 +15,7 @@ import time
 import numpy as np
 
 import ekman_expressions as ee
-from ekman_expressions.core.startup import start_tensorflow
+from ekman_expressions.core.runtime import start_tensorflow
 from ekman_expressions.explainers import part_segments
 from ekman_expressions.zoo import NETWORKS, as_model
 

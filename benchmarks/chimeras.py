@@ -21,8 +21,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from ekman_expressions.core.files import read_arrays, write_csv
-from ekman_expressions.core.seeds import derive_seed
-from ekman_expressions.core.startup import start_tensorflow
+from ekman_expressions.core.runtime import derive_seed, start_tensorflow
 from ekman_expressions.explainers import EXPLAINERS
 from ekman_expressions.faces import load_faces, survey, synthetic
 from ekman_expressions.figures import interval_dots, save

@@ -25,7 +25,7 @@ from lime_error import DESCRIBED
 from sampled_faces import arguments, faces, record_path
 
 from ekman_expressions import Experiment
-from ekman_expressions.core.expressions import index
+from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.explainers import PerturbationRecord, lime
 from ekman_expressions.facespace.warp import normalise
 from ekman_expressions.study import prepared
@@ -51,7 +51,7 @@ def correlations(experiment: Experiment, kept: Path, networks: list[str]) -> pd.
     lines = []
     for network in networks:
         for expression, rows in faces(experiment, network, 10**6).groupby("expression"):
-            target = index(expression)
+            target = EXPRESSIONS.index(expression)
             # Per fold and estimate, the sum of maps and the sum of maps of 1,000 of the same faces.
             sums: dict[tuple, list] = {}
             for row in rows.itertuples():
@@ -95,7 +95,7 @@ def by_images(experiment: Experiment, kept: Path, network: str) -> pd.DataFrame:
                 points = prepared.read_landmarks(experiment, row.image_id)
                 for path, maps, count in zip(paths, (many, few), (1000, samples), strict=True):
                     loaded = PerturbationRecord.load(path)
-                    maps.append(explained(loaded, index(row.expression), count, points).ravel())
+                    maps.append(explained(loaded, EXPRESSIONS.index(row.expression), count, points).ravel())
         few, many = np.array(few), np.array(many)
         for images in (1, 2, 4, 8, 16, 32, 64, 128):
             if images <= len(few):

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ekman_expressions.core.startup import start_tensorflow
+from ekman_expressions.core.runtime import start_tensorflow
 from ekman_expressions.zoo import NETWORKS, saving
 from ekman_expressions.zoo.training import _batches, _build_learner
 

@@ -27,7 +27,7 @@ from lime_speed import theirs
 from sampled_faces import arguments, faces, record_path
 
 from ekman_expressions import Experiment
-from ekman_expressions.core.startup import start_tensorflow
+from ekman_expressions.core.runtime import start_tensorflow
 from ekman_expressions.explainers import EXPLAINERS, PerturbationRecord, lime, superpixels
 from ekman_expressions.study import prepared
 from ekman_expressions.study.training import load_model

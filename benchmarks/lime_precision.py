@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from ekman_expressions import Experiment
-from ekman_expressions.core.startup import start_tensorflow
-from ekman_expressions.explainers import lime, query_superpixels, superpixels
+from ekman_expressions.core.runtime import start_tensorflow
+from ekman_expressions.explainers import PerturbationRecord, lime, superpixels
 from ekman_expressions.study import evaluation, prepared
 from ekman_expressions.study.training import load_model
 from ekman_expressions.zoo.model import _PRECISIONS, as_model
@@ -37,14 +37,18 @@ def measure(experiment: Experiment, network: str, samples: int, faces: int, roun
         for turn in range(rounds + 1):
             for precision in _PRECISIONS:
                 start = time.perf_counter()
-                query_superpixels(by_precision[precision], image, superpixels(image), seed=0, samples=samples)
+                PerturbationRecord.query(
+                    by_precision[precision], image, superpixels(image), seed=0, samples=samples
+                )
                 # The first turn compiles.
                 if turn:
                     seconds[precision].append(time.perf_counter() - start)
         for name in values:
             seed, precision = (1, "float32") if name == "another seed" else (0, name)
             segments = superpixels(image)
-            made = query_superpixels(by_precision[precision], image, segments, seed=seed, samples=samples)
+            made = PerturbationRecord.query(
+                by_precision[precision], image, segments, seed=seed, samples=samples
+            )
             values[name].append((made.predictions, lime(made, int(made.predictions[0].argmax())).weights))
     lines = []
     for name, found in values.items():

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from ekman_expressions.core.files import read_image
-from ekman_expressions.core.startup import start_tensorflow
+from ekman_expressions.core.runtime import start_tensorflow
 from ekman_expressions.explainers import EXPLAINERS, superpixels
 from ekman_expressions.zoo import NETWORKS, as_model
 from ekman_expressions.zoo.model import GROUP

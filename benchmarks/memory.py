@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from ekman_expressions.core.expressions import EXPRESSIONS
-from ekman_expressions.core.startup import start_tensorflow
+from ekman_expressions.core.runtime import start_tensorflow
 from ekman_expressions.zoo import NETWORKS, saving, train
 from ekman_expressions.zoo.training import _build_learner, _peak_memory
 

@@ -23,9 +23,9 @@ import pandas as pd
 from tqdm import tqdm
 
 from ekman_expressions import Experiment
-from ekman_expressions.core.expressions import index
-from ekman_expressions.core.seeds import derive_seed, generator
-from ekman_expressions.explainers import query_superpixels, superpixels
+from ekman_expressions.core.expressions import EXPRESSIONS
+from ekman_expressions.core.runtime import derive_seed, generator
+from ekman_expressions.explainers import PerturbationRecord, superpixels
 from ekman_expressions.explainers.lime import lime
 from ekman_expressions.facespace.warp import normalise
 from ekman_expressions.study import prepared, read_results
@@ -53,11 +53,11 @@ def explained(
         segments = superpixels(image, segments=settings.segments, compactness=settings.compactness)
         random = generator(experiment.seed, "passes", network, row.image_id)
         options = {"samples": max(SAMPLES), "sampler": "orthogonal", "hidden": settings.hidden}
-        record = query_superpixels(model, image, segments, seed=random, **options)
+        record = PerturbationRecord.query(model, image, segments, seed=random, **options)
         landmarks = prepared.read_landmarks(experiment, row.image_id)
         for s, size in enumerate(SAMPLES):
             part = replace(record, samples=record.samples[:size], predictions=record.predictions[:size])
-            found = lime(part, index(expression), **fit)
+            found = lime(part, EXPRESSIONS.index(expression), **fit)
             shrunk = np.sign(found.weights) * np.maximum(np.abs(found.weights) - found.standard_errors, 0)
             for w, weights in enumerate((found.weights, shrunk)):
                 # Every fourth pixel is enough for a correlation.

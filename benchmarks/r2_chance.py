@@ -16,7 +16,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from ekman_expressions import Experiment
-from ekman_expressions.core.expressions import index
+from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.explainers.lime import lime
 from ekman_expressions.explainers.record import PerturbationRecord
 from ekman_expressions.measures.quality import cross_validated_r2, permuted_r2
@@ -37,7 +37,7 @@ def main() -> None:
         path = experiment.record_path(row.network, row.fold, row.image_id)
         if not path.exists():
             continue
-        record, target = PerturbationRecord.load(path), index(row.expression)
+        record, target = PerturbationRecord.load(path), EXPRESSIONS.index(row.expression)
         lines.append(
             (
                 *(row.network, len(record.samples), record.samples.shape[1]),

@@ -18,8 +18,8 @@ import pandas as pd
 from tqdm import tqdm
 
 from ekman_expressions import Experiment
-from ekman_expressions.core.seeds import generator
-from ekman_expressions.explainers import query_superpixels, superpixels
+from ekman_expressions.core.runtime import generator
+from ekman_expressions.explainers import PerturbationRecord, superpixels
 from ekman_expressions.study import evaluation, prepared
 from ekman_expressions.study.training import load_model
 from ekman_expressions.zoo import as_model
@@ -72,7 +72,7 @@ def make(
                 image = prepared.read_faces(experiment, [row.image_id], experiment.side(network))[0]
                 segments = superpixels(image)
                 random = generator(0, sampler, run, f"{network}_{fold}", row.image_id)
-                found = query_superpixels(
+                found = PerturbationRecord.query(
                     model, image, segments, samples=samples, seed=random, sampler=sampler
                 )
                 replace(found, image_id=row.image_id).save(record_path(cache, row, sampler, run))

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ekman_expressions.core.expressions import EXPRESSIONS
-from ekman_expressions.core.seeds import generator
+from ekman_expressions.core.runtime import generator
 from ekman_expressions.facespace.heatmaps import to_uint8
 from ekman_expressions.facespace.masks import atlas, ekman_mask
 from ekman_expressions.facespace.warp import SHAPE

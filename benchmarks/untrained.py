@@ -17,7 +17,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from ekman_expressions import Experiment, explain
-from ekman_expressions.core.seeds import derive_seed
+from ekman_expressions.core.runtime import derive_seed
 from ekman_expressions.facespace.warp import normalise
 from ekman_expressions.measures.known_answers import _REFERENCES, READINGS, localisation_auc
 from ekman_expressions.measures.quality import untrained_copy

@@ -16,7 +16,7 @@ import pandas as pd
 
 from ekman_expressions.core.errors import DataError, SettingsError, check_option, check_range, check_type
 from ekman_expressions.core.expressions import EXPRESSIONS
-from ekman_expressions.core.seeds import derive_seed
+from ekman_expressions.core.runtime import derive_seed
 from ekman_expressions.explainers import EXPLAINERS, Explanation
 from ekman_expressions.explainers.explanation import _needs_neutral
 from ekman_expressions.faces import Faces

@@ -1,14 +1,14 @@
 """Settings that all tests share."""
 
 import os
+from contextlib import suppress
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from ekman_expressions.core.startup import load_triton_first
-
-# Before any test imports TensorFlow by itself.
-load_triton_first()
+# Before any test imports TensorFlow by itself: see `silent_stderr`.
+with suppress(ImportError):
+    import triton  # noqa: F401
 
 # Speed is measured in benchmarks, never asserted; in CI the same examples are tried every time.
 settings.register_profile(

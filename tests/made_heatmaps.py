@@ -7,7 +7,7 @@ from made_steps import stand_in
 from ekman_expressions import Experiment
 from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import write_arrays, write_csv
-from ekman_expressions.core.seeds import generator
+from ekman_expressions.core.runtime import generator
 from ekman_expressions.facespace import masks
 from ekman_expressions.facespace.warp import SHAPE
 from ekman_expressions.study import run as run_steps

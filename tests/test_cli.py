@@ -59,7 +59,7 @@ def test_without_standard_error_there_are_no_bars_and_no_crash(tmp_path):
         "import ekman_expressions, sys\n"
         "assert sys.stderr is None\n"
         "from tqdm import tqdm\n"
-        "from ekman_expressions.core.startup import silent_stderr\n"
+        "from ekman_expressions.core.runtime import silent_stderr\n"
         "with silent_stderr():\n"
         "    print(sum(tqdm(range(3))))\n"
     )

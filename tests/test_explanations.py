@@ -13,7 +13,7 @@ from tiny_study import SIDE, TINY, make_study
 
 from ekman_expressions.core.errors import DataError, MissingError
 from ekman_expressions.core.files import read_arrays, read_json, write_json
-from ekman_expressions.core.seeds import derive_seed
+from ekman_expressions.core.runtime import derive_seed
 from ekman_expressions.explainers import EXPLAINERS, PerturbationRecord, StoredMap, lime
 from ekman_expressions.facespace.warp import SHAPE, normalise
 from ekman_expressions.measures import cross_validated_r2

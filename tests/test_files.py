@@ -38,7 +38,7 @@ def test_what_a_killed_process_left_is_recognised_and_removed(tmp_path):
     (left,) = target.parent.iterdir()
     assert left.name.endswith("-a.npz") and files.leftovers(tmp_path) == [left]
     (tmp_path / ".hidden-x").touch()
-    files.remove_leftovers(tmp_path)
+    files.leftovers(tmp_path, remove=True)
     assert sorted(path.name for path in tmp_path.rglob("*")) == [".hidden-x", "deep"]
 
 

@@ -10,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ekman_expressions.core.errors import SettingsError
-from ekman_expressions.explainers import kernel_shap as explained_by_kernel_shap
-from ekman_expressions.explainers import paired_samples, superpixel_rise
+from ekman_expressions.explainers import EXPLAINERS
 from ekman_expressions.explainers.record import _draw_samples
+
+explained_by_kernel_shap = EXPLAINERS["kernel_shap"].estimate
+superpixel_rise = EXPLAINERS["superpixel_rise"].estimate
 
 
 def kernel_shap(record, target):
@@ -21,7 +23,7 @@ def kernel_shap(record, target):
 
 def all_samples(count):
     """All 2^S samples, the first keeps all."""
-    return paired_samples(count, 2**count, seed=0)
+    return _draw_samples(count, 2**count, 0, "paired")
 
 
 def record_of(function, samples):
@@ -68,7 +70,7 @@ def test_additive_models_give_their_terms(count, seed, kind):
     terms = np.random.default_rng(seed).uniform(-0.2, 0.6, count) / count
     number = 8 * count + 20
     if kind == "paired":
-        samples = paired_samples(count, number, seed)
+        samples = _draw_samples(count, number, seed, "paired")
     else:
         samples = _draw_samples(count, number, seed)[kind == "no full" :]
     if len(np.unique(samples, axis=0)) <= count:
@@ -80,7 +82,7 @@ def test_additive_models_give_their_terms(count, seed, kind):
 @given(st.integers(2, 9), st.integers(0, 2**32), st.integers(2, 200))
 def test_values_sum_to_what_uncovering_all_adds(count, seed, number):
     function = game(count, seed)
-    found = kernel_shap(record_of(function, paired_samples(count, number, seed)), 0)
+    found = kernel_shap(record_of(function, _draw_samples(count, number, seed, "paired")), 0)
     whole, none = function(np.ones(count, bool)), function(np.zeros(count, bool))
     assert found.sum() == pytest.approx(float(whole) - float(none), abs=1e-5)
 
@@ -103,7 +105,7 @@ def test_where_hiding_all_was_queried_even_uniform_samples_give_the_exact_sum(se
     assert np.array_equal(superpixel_rise(told, 0).weights, superpixel_rise(record, 0).weights)
 
 
-@pytest.mark.parametrize("sampler", [_draw_samples, paired_samples])
+@pytest.mark.parametrize("sampler", ["iid", "paired"])
 def test_the_estimate_comes_nearer_to_the_truth_with_more_samples(sampler):
     count = 12
     pairs = np.random.default_rng(1).normal(0, 0.02, (count, count))
@@ -114,7 +116,8 @@ def test_the_estimate_comes_nearer_to_the_truth_with_more_samples(sampler):
     truth = kernel_shap(record_of(function, all_samples(count)), 0)
     errors = []
     for number in (100, 1600):
-        several = [kernel_shap(record_of(function, sampler(count, number, seed)), 0) for seed in range(8)]
+        drawn = [_draw_samples(count, number, seed, sampler) for seed in range(8)]
+        several = [kernel_shap(record_of(function, samples), 0) for samples in drawn]
         errors.append(np.sqrt(np.mean((np.array(several) - truth) ** 2)))
     assert errors[1] < errors[0] / 2
     assert errors[1] < 0.1 * np.ptp(truth)

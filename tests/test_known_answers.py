@@ -12,7 +12,7 @@ from test_figures import assert_readable
 
 from ekman_expressions import figures
 from ekman_expressions.core.errors import DataError, MissingError
-from ekman_expressions.core.expressions import EXPRESSIONS, index
+from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import read_csv, write_arrays
 from ekman_expressions.explainers import EXPLAINERS, StoredMap
 from ekman_expressions.faces.cropping import _crop_transform
@@ -300,7 +300,11 @@ def experiment(tmp_path):
                         for v, n in zip((y, x), SHAPE, strict=True)
                     )
                     map_ = np.float32(sign * (truth[*place] - 0.5))
-                    known = {"image_id": image_id, "model": f"WeiNet_{fold}", "target": index(predicted)}
+                    known = {
+                        "image_id": image_id,
+                        "model": f"WeiNet_{fold}",
+                        "target": EXPRESSIONS.index(predicted),
+                    }
                     stored = StoredMap(**known, map=map_, passes=1)
                     stored.save(explained.record_path("WeiNet", fold, image_id))
                 ids = {"image_ids": np.array([i for i, _ in of_cell])}

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from ekman_expressions.core.files import read_image
-from ekman_expressions.explainers import lime, query_superpixels, superpixels
+from ekman_expressions.explainers import PerturbationRecord, lime, superpixels
 from ekman_expressions.faces import LandmarkDetector
 from ekman_expressions.faces.cropping import _crop_face
 from ekman_expressions.facespace import masks
@@ -80,7 +80,7 @@ def _explained(name, cut):
         read = _region(name)[place].reshape(SIDE // 2, SIDE // 2).repeat(2, axis=0).repeat(2, axis=1)
         if cut:
             segments = np.unique(2 * segments + read, return_inverse=True)[1].reshape(segments.shape)
-        record = query_superpixels(_reader(read), face, segments, seed=seed, samples=400)
+        record = PerturbationRecord.query(_reader(read), face, segments, seed=seed, samples=400)
         maps.append((np.maximum(lime(record, 0).map, 0), landmarks))
     return maps
 

@@ -13,7 +13,7 @@ from stub_study import SIDE
 
 from ekman_expressions import Experiment, OwnModel, report
 from ekman_expressions.core.errors import DataError, SettingsError
-from ekman_expressions.core.expressions import EXPRESSIONS, parse_label, title
+from ekman_expressions.core.expressions import EXPRESSIONS, parse_expression, title
 from ekman_expressions.core.files import read_csv, read_image, read_json, write_image
 from ekman_expressions.faces.surveys import survey
 from ekman_expressions.facespace import heatmaps, warp
@@ -225,10 +225,10 @@ def test_an_own_model_in_python_says_what_it_explains(tmp_path):
 
 
 def test_labels_of_ones_own_are_known_in_any_case():
-    assert parse_label(" Pain", {"pain": "pain"}) == "pain" == parse_label("7", {"7": "Pain", "pain": "pain"})
-    assert parse_label("sa", {"sa": "sa"}) == "sadness"
+    assert parse_expression(" Pain", {"pain": "pain"}) == "pain" == parse_expression("7", {"7": "Pain", "pain": "pain"})
+    assert parse_expression("sa", {"sa": "sa"}) == "sadness"
     with pytest.raises(DataError):
-        parse_label("pain", {"boredom": "boredom"})
+        parse_expression("pain", {"boredom": "boredom"})
 
 
 def test_class_folders_may_be_named_like_classes_of_ones_own(tmp_path):

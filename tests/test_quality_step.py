@@ -6,7 +6,7 @@ from made_steps import contents
 from tiny_study import make_study, tiny_model, written_at
 
 from ekman_expressions.core.errors import ConflictError, MissingError
-from ekman_expressions.core.expressions import index
+from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import read_arrays, read_json
 from ekman_expressions.explainers import PerturbationRecord, lime
 from ekman_expressions.facespace.warp import normalise
@@ -81,7 +81,7 @@ def test_which_hidden_colours_lime_can_describe(made):
     for row in faces.itertuples():
         record = PerturbationRecord.load(study.record_path("WeiNet", row.fold, row.image_id))
         half = quality._first_samples(record, None)
-        target = index(row.expression)
+        target = EXPRESSIONS.index(row.expression)
         fits.append((lime(half, target).r2, quality._unseen_r2(study, half, target)))
     np.testing.assert_allclose(table.loc["black", ["r2", "r2_unseen"]].astype(float), np.mean(fits, axis=0))
     assert (table["r2_unseen"] < table["r2"]).all()

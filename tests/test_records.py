@@ -12,7 +12,6 @@ from ekman_expressions.explainers import (
     Stored,
     StoredMap,
     lime,
-    query_superpixels,
     superpixels,
 )
 from ekman_expressions.explainers.record import _SAMPLERS, _draw_samples
@@ -190,7 +189,7 @@ def test_another_class_costs_no_forward_pass():
         return odds / odds.sum(axis=1, keepdims=True)
 
     image = np.random.default_rng(0).random((48, 48, 3), dtype=np.float32)
-    found = query_superpixels(model, image, superpixels(image, segments=9), seed=0, samples=50)
+    found = PerturbationRecord.query(model, image, superpixels(image, segments=9), seed=0, samples=50)
     assert sum(queried) == found.passes + 1 == 51 and queried[0] == 1
     weights = [lime(found, target).weights for target in range(3)]
     assert sum(queried) == 51 and not np.allclose(weights[0], weights[1])

@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 from sklearn import metrics
 
 from ekman_expressions.core.errors import DataError
-from ekman_expressions.core.seeds import generator
+from ekman_expressions.core.runtime import generator
 from ekman_expressions.facespace.heatmaps import threshold_otsu
 from ekman_expressions.measures.scores import (
     _THRESHOLDS,

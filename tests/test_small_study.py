@@ -5,7 +5,7 @@ import pytest
 
 from ekman_expressions import Experiment
 from ekman_expressions.core.errors import SettingsError
-from ekman_expressions.core.expressions import index
+from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.explainers import face_parts
 from ekman_expressions.facespace.heatmaps import heatmap_path
 from ekman_expressions.study import prepared, read_results, run
@@ -70,7 +70,7 @@ def test_causal_values_sum_to_the_change_from_the_neutral_face(study):
     model = load_model(study, row["network"], row["fold"])
     faces = prepared.prepared_faces(study, [row["image_id"]])
     pair = model.predict(np.concatenate([faces.at(32), faces.at(32, neutral=True)]))
-    change = np.subtract(*pair[:, index(row["expression"])])
+    change = np.subtract(*pair[:, EXPRESSIONS.index(row["expression"])])
     assert row[list(face_parts())].sum() == pytest.approx(change, abs=1e-5)
     agreement = read_results(study, "explainers", "causal")
     assert set(agreement["explainer"]) == {"lime"} and agreement["spearman"].between(-1, 1).all()

@@ -5,7 +5,7 @@ import pytest
 from ekman_expressions import Experiment, cli, report
 from ekman_expressions.core.errors import ConflictError, DataError, MissingError, SettingsError
 from ekman_expressions.core.files import read_json, sha256
-from ekman_expressions.core.seeds import derive_seed, generator
+from ekman_expressions.core.runtime import derive_seed, generator
 from ekman_expressions.study import STEPS, Run, Step, run
 from ekman_expressions.study.provenance import _settings_of
 from ekman_expressions.study.steps import plan

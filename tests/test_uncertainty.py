@@ -12,7 +12,7 @@ from scipy import stats
 
 from ekman_expressions.core.errors import DataError
 from ekman_expressions.core.expressions import EXPRESSIONS
-from ekman_expressions.core.seeds import generator
+from ekman_expressions.core.runtime import generator
 from ekman_expressions.facespace.masks import atlas, ekman_mask
 from ekman_expressions.facespace.warp import SHAPE
 from ekman_expressions.measures.heatmap_set import _cells, _HeatmapSet, read_heatmaps

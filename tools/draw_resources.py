@@ -20,7 +20,6 @@ from two_studies import correspondence, two_studies
 from ekman_expressions import Experiment, figures
 from ekman_expressions.core.expressions import EXPRESSIONS, title
 from ekman_expressions.core.files import read_image
-from ekman_expressions.explainers import part_masks
 from ekman_expressions.faces import synthetic
 from ekman_expressions.facespace import heatmaps, masks, warp
 from ekman_expressions.figures import _style as style
@@ -110,7 +109,7 @@ def draw_movement(experiment: Experiment) -> None:
 def draw_causal(experiment: Experiment) -> None:
     """Draw what the change of each part does to the predictions, all networks together."""
     values = read_results(experiment, "explainers", "causal_values")
-    parts = part_masks()
+    parts = masks.atlas().parts
     means = values.groupby("expression")[list(parts)].mean()
     counts = values.groupby("expression").size()
     figure = figures.region_faces(

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ekman_expressions.core.expressions import index
+from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import write_arrays, write_json
 from ekman_expressions.faces import Faces, example_faces
 from ekman_expressions.zoo import NETWORKS, train
@@ -59,7 +59,9 @@ def main() -> None:
     accuracy = {}
     for name, part in (("seen", seen), ("unseen", unseen)):
         found = trained.model.predict(part.at(NETWORKS["WeiNet"].side), verbose=0).argmax(axis=1)
-        accuracy[name] = float(np.mean(found == [index(name) for name in part.table["expression"]]))
+        accuracy[name] = float(
+            np.mean(found == [EXPRESSIONS.index(name) for name in part.table["expression"]])
+        )
     print(accuracy)
     write_arrays(
         options.folder / _EXAMPLE.name, {f"weight_{place}": weight for place, weight in enumerate(weights)}

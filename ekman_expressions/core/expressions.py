@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 
-from ekman_expressions.core.errors import DataError, SettingsError, check_option
+from ekman_expressions.core.errors import DataError, SettingsError
 
 EXPRESSIONS: tuple[str, ...] = ("anger", "disgust", "fear", "happiness", "sadness", "surprise")
 """The expressions in the order of class indices and of every table."""
@@ -30,18 +30,21 @@ _RESERVED = ("all", "average", "by", "false", "nan", "none", "null", "other", "t
 _CANONICAL = {name: key for key, names in _SYNONYMS.items() for name in names}
 
 
-def parse_expression(name: str) -> str:
-    """Return the canonical name of an expression.
+def parse_expression(name: str, labels: Mapping[str, str] | None = None) -> str:
+    """Return the canonical name of an expression, or class of one's own, that a label stands for.
 
     Parameters
     ----------
     name : str
-        Any of the usual names, in any case: ``"Angry"``, ``"joy"``, ``"SU"``.
+        Any of the usual names, in any case: ``"Angry"``, ``"joy"``, ``"SU"``; or one of `labels`.
+    labels : mapping of str to str, optional
+        What other labels stand for: ``{"4": "joy"}``. What stands for itself is a class of one's own:
+        ``{"pain": "pain"}``.
 
     Returns
     -------
     str
-        One of `EXPRESSIONS` or `NOT_EXPLAINED`.
+        One of `EXPRESSIONS` or `NOT_EXPLAINED`, or a class of one's own.
 
     Raises
     ------
@@ -53,24 +56,6 @@ def parse_expression(name: str) -> str:
     >>> parse_expression("Angry")
     'anger'
     """
-    try:
-        return _CANONICAL[name.strip().lower()]
-    except KeyError:
-        known = ", ".join(sorted(_CANONICAL))
-        raise DataError(f"Unknown expression {name!r}.{meant(name)} Use one of {known} (in any case).") from None
-
-
-def meant(name: str) -> str:
-    """Ask whether a name is a misspelt expression, in a sentence with a blank before; nothing if it is far off."""
-    near = get_close_matches(name.strip().lower(), [known for known in _CANONICAL if len(known) > 3], 1, 0.75)
-    return f" Is {_CANONICAL[near[0]]} meant?" if near else ""
-
-
-def parse_label(name: str, labels: Mapping[str, str] | None = None) -> str:
-    """Return the expression that a label stands for, by `labels` or as it is.
-
-    What stands for itself is a class of one's own: ``{"pain": "pain"}``. `DataError` if it is not known.
-    """
     labels = labels or {}
     # Programs that know no empty cell among numbers write 4 as 4.0.
     name = re.sub(r"^(\d+)\.0+$", r"\1", name.strip()) if name not in labels else name
@@ -78,7 +63,17 @@ def parse_label(name: str, labels: Mapping[str, str] | None = None) -> str:
     for own in (given, given.strip().lower()):
         if labels.get(own) == own and own not in _CANONICAL:
             return own
-    return parse_expression(given)
+    try:
+        return _CANONICAL[given.strip().lower()]
+    except KeyError:
+        known = ", ".join(sorted(_CANONICAL))
+        raise DataError(f"Unknown expression {given!r}.{meant(given)} Use one of {known} (in any case).") from None
+
+
+def meant(name: str) -> str:
+    """Ask whether a name is a misspelt expression, in a sentence with a blank before; nothing if it is far off."""
+    near = get_close_matches(name.strip().lower(), [known for known in _CANONICAL if len(known) > 3], 1, 0.75)
+    return f" Is {_CANONICAL[near[0]]} meant?" if near else ""
 
 
 def title(expression: str) -> str:
@@ -91,9 +86,3 @@ def title(expression: str) -> str:
             "what another spelling stands for."
         )
     return expression.capitalize()
-
-
-def index(expression: str) -> int:
-    """Return the class index of an expression, 0 ... 5."""
-    check_option(expression, "expression", EXPRESSIONS)
-    return EXPRESSIONS.index(expression)

@@ -184,16 +184,15 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def leftovers(folder: Path) -> list[Path]:
-    """Return the temporary files below a folder: of killed processes, or of one that writes now."""
-    return sorted(Path(folder).rglob(f"{_TEMPORARY}*"))
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Remove the `leftovers` below a folder; for whoever holds the lock of its experiment."""
-    for path in leftovers(folder):
+def leftovers(folder: Path, *, remove: bool = False) -> list[Path]:
+    """Return the temporary files below a folder, of killed processes or of one that writes now, and `remove`
+    them, which is for whoever holds the lock of the folder's experiment.
+    """
+    found = sorted(Path(folder).rglob(f"{_TEMPORARY}*"))
+    for path in found if remove else ():
         with suppress(OSError):
             path.unlink()
+    return found
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:

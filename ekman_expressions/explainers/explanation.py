@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ekman_expressions.core.errors import DataError, check_option, check_range, check_type
-from ekman_expressions.core.seeds import derive_seed
+from ekman_expressions.core.runtime import derive_seed
 from ekman_expressions.explainers.record import _SAMPLERS, Stored, StoredMap
 from ekman_expressions.zoo.model import as_model, check_hidden
 

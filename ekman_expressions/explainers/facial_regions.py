@@ -20,11 +20,11 @@ from ekman_expressions.explainers.explanation import (
     Option,
     _check_hidden_setting,
 )
-from ekman_expressions.explainers.lime import _LIME, kernel_shap, paired_samples, query_superpixels
+from ekman_expressions.explainers.lime import _LIME, _kernel_shap
 from ekman_expressions.explainers.record import PerturbationRecord
 from ekman_expressions.facespace.masks import atlas
 from ekman_expressions.facespace.warp import template_points
-from ekman_expressions.zoo.model import _check_image, as_model
+from ekman_expressions.zoo.model import _check_image
 
 _BACKGROUND = "background"
 """The segment that is no region of the atlas: all outside the face."""
@@ -36,18 +36,25 @@ def _region_names() -> tuple[str, ...]:
 
 
 def _region_segments(landmarks: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Divide an image (H, W) by its landmarks (68, 2) into the atlas' facial regions: (H, W) int32, and what
-    each segment is, in the order of `_region_names`, without regions that have no pixel there.
-    """
+    """Divide an image (H, W) by its landmarks (68, 2) into the atlas' facial regions; see `_carry`."""
     names = _region_names()
     canvas = atlas().labels.astype(np.int32) - 1
     canvas[canvas < 0] = names.index(_BACKGROUND)
+    return _carry(canvas, names, landmarks, shape)
+
+
+def _carry(
+    canvas: np.ndarray, names: tuple[str, ...], landmarks: np.ndarray, shape: tuple[int, int]
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Carry areas of face space, numbered like `names`, to an image (H, W): (H, W) int32, and what each segment
+    is, in the order of `names`, without areas that have no pixel there. The last is all outside the canvas.
+    """
     places = template_points(landmarks, shape)
     rows, columns = (
         np.clip(np.nan_to_num(places[..., axis], nan=0), 0, canvas.shape[1 - axis] - 1).astype(int)
         for axis in (1, 0)
     )
-    labels = np.where(np.isnan(places[..., 0]), names.index(_BACKGROUND), canvas[rows, columns])
+    labels = np.where(np.isnan(places[..., 0]), len(names) - 1, canvas[rows, columns])
     present, segments = np.unique(labels, return_inverse=True)
     return segments.reshape(shape).astype(np.int32), tuple(names[place] for place in present)
 
@@ -57,7 +64,7 @@ def _query(
 ) -> PerturbationRecord:
     labels, _ = _region_segments(landmarks, _check_image(image).shape[:2])
     kinds = {name: settings[name] for name in ("samples", "sampler", "hidden")}
-    return query_superpixels(model, image, labels, seed=seed, **kinds)
+    return PerturbationRecord.query(model, image, labels, seed=seed, **kinds)
 
 
 def _estimate(stored: PerturbationRecord, target: int, settings: Mapping[str, Any]) -> Explanation:
@@ -76,7 +83,6 @@ _FACIAL_REGIONS = Explainer(
 )
 
 
-_JOINED = {"glabella": "brows", "jaw": "chin"}
 # Of pairs of samples, in the jackknife.
 _BLOCKS = 16
 
@@ -84,23 +90,14 @@ _BLOCKS = 16
 def face_parts() -> tuple[str, ...]:
     """Return the names of the ten parts that the causal explainer puts back to neutral.
 
-    The atlas' groups, the glabella joined to the brows and the jaw to the chin, and what is outside the face.
+    The atlas' `parts`, and what is outside the face.
 
     Examples
     --------
     >>> face_parts()[:4]
     ('forehead', 'brows', 'eyes', 'temples')
     """
-    return (*(name for name in atlas().groups if name not in _JOINED), _BACKGROUND)
-
-
-def part_masks() -> dict[str, np.ndarray]:
-    """Return where the parts of `face_parts` lie in face space, (275, 224) bool each, but for what is outside."""
-    groups = {name: atlas().group(name) for name in atlas().groups}
-    joined = {name: groups[name].copy() for name in groups if name not in _JOINED}
-    for name, part in _JOINED.items():
-        joined[part] |= groups[name]
-    return joined
+    return (*atlas().parts, _BACKGROUND)
 
 
 def part_segments(landmarks: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -109,41 +106,29 @@ def part_segments(landmarks: np.ndarray, shape: tuple[int, int]) -> tuple[np.nda
     `landmarks`, (68, 2), are in units of the image's sides. Returns (H, W) int32, 0 ... S - 1, each occurring,
     and what each is: a part without a pixel is missing.
     """
-    group_of = {region.name: _JOINED.get(region.group, region.group) for region in atlas().regions}
-    parts = face_parts()
-    place = {name: parts.index(group_of.get(name, _BACKGROUND)) for name in _region_names()}
-    regions, names = _region_segments(landmarks, shape)
-    found = np.array([place[name] for name in names])[regions]
-    present, segments = np.unique(found, return_inverse=True)
-    return segments.reshape(shape).astype(np.int32), tuple(parts[number] for number in present)
+    parts = atlas().parts
+    canvas = np.full(atlas().shape, len(parts), np.int32)
+    for place, mask in enumerate(parts.values()):
+        canvas[mask] = place
+    return _carry(canvas, face_parts(), landmarks, shape)
 
 
 def _query_causal(
     model: Any, image: np.ndarray, target: int, *, seed: Any, landmarks: Any, settings: Mapping[str, Any]
 ) -> PerturbationRecord:
-    model = as_model(model)
-    segments, names = part_segments(landmarks, _check_image(image).shape[:2])
+    segments, _ = part_segments(landmarks, _check_image(image).shape[:2])
     # All coalitions, where there are no more.
-    samples = paired_samples(len(names), settings["samples"] // 2 * 2, seed)
-    predictions = model.predict_hidden(image, segments, samples, settings["hidden"])
-    kept = samples.sum(axis=1)
-    return PerturbationRecord(
-        model=model.name,
-        segments=segments,
-        samples=samples,
-        predictions=predictions,
-        hidden="image" if np.ndim(settings["hidden"]) else settings["hidden"],
-        sampler="paired",
-        none=predictions[np.flatnonzero(kept == 0)[0]],
+    samples = settings["samples"] // 2 * 2
+    return PerturbationRecord.query(
+        model, image, segments, samples=samples, seed=seed, sampler="paired", hidden=settings["hidden"]
     )
 
 
 def _estimate_causal(stored: PerturbationRecord, target: int, settings: Mapping[str, Any]) -> Explanation:
     return replace(
-        kernel_shap(stored, target),
+        _kernel_shap(stored, target),
         explainer="causal",
         standard_errors=_standard_errors(stored, target),
-        passes=stored.passes,
     )
 
 
@@ -158,7 +143,7 @@ def _standard_errors(record: PerturbationRecord, target: int) -> np.ndarray:
     block = np.arange(len(samples)) // 2 % _BLOCKS
     block[:2] = -1
     found = [
-        kernel_shap(
+        _kernel_shap(
             replace(record, samples=samples[block != out], predictions=record.predictions[block != out]),
             target,
         ).weights

@@ -9,72 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from itertools import product
 from typing import Any
 
 import numpy as np
 
 from ekman_expressions.core.errors import SettingsError, check_range
 from ekman_expressions.explainers.explanation import Explainer, Explanation
-from ekman_expressions.explainers.record import PerturbationRecord, _draw_samples, pairs, superpixels
-from ekman_expressions.zoo.model import as_model
-
-
-def query_superpixels(
-    model: Any,
-    image: np.ndarray,
-    segments: np.ndarray,
-    *,
-    samples: int = 1000,
-    seed: int | np.random.Generator,
-    sampler: str = "iid",
-    hidden: Any = 0.0,
-) -> PerturbationRecord:
-    """Query a model about copies of an image in which random superpixels are hidden.
-
-    Parameters
-    ----------
-    model : Model, keras.Model, torch.nn.Module or callable
-        See `ekman_expressions.zoo.model.as_model`.
-    image : (H, W, 3) ndarray of float, range [0, 1]
-        RGB.
-    segments : (H, W) ndarray of int
-        The superpixel of each pixel, 0 ... S - 1; see `superpixels`.
-    samples : int, >= 1
-        How many copies: so many forward passes, and one of the image with all hidden.
-    seed : int or Generator
-        Decides which superpixels each copy keeps.
-    sampler : {'iid', 'orthogonal'}
-        See `_draw_samples`.
-    hidden : float, {'mean', 'blur', 'superpixel_mean'}, (H, W, 3) ndarray or callable
-        What hidden superpixels look like: a gray value in [0, 1], the image's mean colour, the image
-        blurred, each superpixel's own mean colour, or a picture; see
-        `ekman_expressions.zoo.model.background`.
-
-    Returns
-    -------
-    PerturbationRecord
-        From which any class is explained by `lime`, `kernel_shap` and `superpixel_rise`.
-
-    Raises
-    ------
-    DataError
-        If image and superpixels do not fit each other.
-    ModelError
-        If the model's predictions are no probabilities.
-    """
-    model = as_model(model)
-    kept = _draw_samples(int(np.max(segments)) + 1, samples, seed, sampler)
-    none = model.predict_hidden(image, segments, np.zeros_like(kept[:1]), hidden, singly=True)
-    return PerturbationRecord(
-        model=model.name,
-        segments=segments,
-        samples=kept,
-        predictions=model.predict_hidden(image, segments, kept, hidden),
-        hidden="image" if callable(hidden) or np.ndim(hidden) else hidden,
-        sampler=sampler,
-        none=none[0],
-    )
+from ekman_expressions.explainers.record import PerturbationRecord, superpixels
 
 
 def _sample_weights(samples: np.ndarray, kernel_width: float) -> np.ndarray:
@@ -99,7 +40,7 @@ def lime(
     ``H⁻¹ (Σ ψ ψᵀ) H⁻¹``. Nothing is assumed of the residuals, which here are mostly the
     model's departure from linearity. Each e is divided by ``sqrt(1 - h)``, h the sample's leverage
     ("HC2", [3]_), since a fitted residual is smaller than a true one when samples are
-    few. Samples that were drawn together, as complements (`pairs`), count as
+    few. Samples that were drawn together, as complements (`PerturbationRecord.pairs`), count as
     one: their ψ are summed, and ``sqrt(1 - h)`` becomes the square root of a matrix ("CR2", [4]_).
     The first sample, which is not drawn, has no part in Σ ψ ψᵀ. The errors measure spread about the ridge
     estimate's own expectation, not shrinkage. For independent samples they equal the spread; for the sampler
@@ -155,7 +96,7 @@ def lime(
     weights = inverse @ (x.T @ (w * y))
     residuals = y - x @ weights
     total = w @ y**2
-    groups = pairs(len(x), record.sampler)
+    groups = record.pairs
     # Without the first sample: it is not drawn, and its influence, often the largest, never varies.
     psi = _influences(x, w, residuals, inverse, groups)[1:]
     # Centred by the samples in each, since the last pair may be half.
@@ -207,7 +148,7 @@ def _query(
 ) -> PerturbationRecord:
     labels = superpixels(image, segments=settings["segments"], compactness=settings["compactness"])
     kinds = {name: settings[name] for name in ("samples", "sampler", "hidden")}
-    return query_superpixels(model, image, labels, seed=seed, **kinds)
+    return PerturbationRecord.query(model, image, labels, seed=seed, **kinds)
 
 
 def _estimate(stored: PerturbationRecord, target: int, settings: Mapping[str, Any]) -> Explanation:
@@ -225,43 +166,24 @@ _LIME = Explainer(
 )
 
 
-def kernel_shap(record: PerturbationRecord, target: int) -> Explanation:
+def _kernel_shap(
+    record: PerturbationRecord, target: int, settings: Mapping[str, Any] | None = None
+) -> Explanation:
     """Estimate Shapley values for one class from a perturbation record; no forward pass.
 
     They are the φ that minimise ``Σ π(z) (f(z) - f(none) - z·φ)²`` over all 2^S samples z, with
-    ``Σ φ = f(all) - f(none)`` ([1]_, theorem 2); the Shapley kernel π gives all samples of
-    size k together the weight ``(S - 1) / (k (S - k))``. Here the sum goes over the record's
+    ``Σ φ = f(all) - f(none)`` (Lundberg and Lee 2017, arXiv:1705.07874, theorem 2); the Shapley kernel π gives
+    all samples of size k together the weight ``(S - 1) / (k (S - k))``. Here the sum goes over the record's
     samples, and each size's weight is shared by its samples (`_shapley_weights`), so that it does
     not matter how often the sampler draws each size. By symmetry the *differences* between superpixels
     do not depend on the constraint: they are those of the weighted regression with a free intercept,
-    and what remains is one number, added to all, that makes them sum to f(all) - f(none) exactly ([2]_,
-    equation 7, solved so). Where the record does not know f(none), it is that intercept, at least 0 and at
-    most 1.
+    and what remains is one number, added to all, that makes them sum to f(all) - f(none) exactly (Covert and
+    Lee 2021, arXiv:2012.01536, equation 7, solved so). Where the record does not know f(none), it is that
+    intercept, at least 0 and at most 1.
 
-    Parameters
-    ----------
-    record : PerturbationRecord
-        Samples and predictions. Given their size, samples must be uniform, as all samplers' are.
-    target : int
-        The class explained, 0 ... C - 1.
-
-    Returns
-    -------
-    Explanation
-        `weights`: exact for any model from all samples, and from any samples for a model that is
-        additive in superpixels. Where samples do not determine them, the smallest that fit.
-
-    Raises
-    ------
-    SettingsError
-        If `target` is no class of the record.
-
-    References
-    ----------
-    .. [1] Lundberg and Lee (2017), A unified approach to interpreting model predictions,
-       arXiv:1705.07874.
-    .. [2] Covert and Lee (2021), Improving KernelSHAP: practical Shapley value estimation via linear
-       regression, arXiv:2012.01536.
+    Given their size, samples must be uniform, as all samplers' are. The weights are exact for any model from
+    all samples, and from any samples for a model that is additive in superpixels; where samples do not
+    determine them, they are the smallest that fit.
     """
     check_range(target, "target", 0, record.predictions.shape[1] - 1, integer=True)
     samples, predictions = record.samples, record.predictions[:, target].astype(np.float64)
@@ -281,7 +203,8 @@ def kernel_shap(record: PerturbationRecord, target: int) -> Explanation:
         target,
         explainer="kernel_shap",
         weights=slopes - slopes.mean() + (full - none) / count,
-        passes=record.passes + (record.none is not None),
+        # Paired samples hold the one that keeps none.
+        passes=record.passes + (record.none is not None and record.sampler != "paired"),
     )
 
 
@@ -306,55 +229,15 @@ def _shapley_weights(samples: np.ndarray) -> np.ndarray:
     return weights / weights.sum()
 
 
-def paired_samples(n_superpixels: int, n_samples: int, seed: int | np.random.Generator) -> np.ndarray:
-    """Draw samples as the Shapley kernel wants them, each with its complement.
-
-    The first two keep all and none. Then sizes are drawn with probability
-    ``∝ 1 / (k (S - k))`` and superpixels uniformly; a sample and its complement together
-    vary less than two that are independent (Covert and Lee 2021, section 4.2). When all
-    samples are no more than `n_samples`, they are returned instead.
-
-    Returns
-    -------
-    (n, S) ndarray of bool
-        `n_samples`, which must be even, or fewer.
-    """
-    check_range(n_superpixels, "n_superpixels", 1, integer=True)
-    check_range(n_samples, "n_samples", 2, integer=True)
-    if n_superpixels <= 16 and 2**n_superpixels <= n_samples:
-        return np.array(list(product([True, False], repeat=n_superpixels)))
-    random = np.random.default_rng(seed)
-    sizes = np.arange(1, n_superpixels)
-    odds = 1 / (sizes * (n_superpixels - sizes))
-    drawn = random.choice(sizes, n_samples // 2 - 1, p=odds / odds.sum())
-    ranks = random.random((len(drawn), n_superpixels)).argsort(axis=1)
-    half = np.concatenate([np.ones((1, n_superpixels), bool), ranks < drawn[:, None]])
-    return np.stack([half, ~half], axis=1).reshape(-1, n_superpixels)
-
-
-def superpixel_rise(record: PerturbationRecord, target: int) -> Explanation:
+def _superpixel_rise(
+    record: PerturbationRecord, target: int, settings: Mapping[str, Any] | None = None
+) -> Explanation:
     """Estimate RISE's importance of superpixels for one class from a record; no forward pass.
 
     RISE's importance of a place is the model's expected prediction given that the place is kept
     (equation 4). Here the mean prediction is subtracted, so that 0 says that it does not
-    matter: ``E[f | z_j = 1] - E[f]``. The first sample, which is not drawn but keeps all, is left out.
-
-    Parameters
-    ----------
-    record : PerturbationRecord
-        Samples and predictions.
-    target : int
-        The class explained, 0 ... C - 1.
-
-    Returns
-    -------
-    Explanation
-        `weights`: 0 for a superpixel that no sample keeps, or a model whose prediction is constant.
-
-    Raises
-    ------
-    SettingsError
-        If `target` is no class of the record.
+    matter: ``E[f | z_j = 1] - E[f]``; 0 for a superpixel that no sample keeps. The first sample, which is not
+    drawn but keeps all, is left out.
     """
     check_range(target, "target", 0, record.predictions.shape[1] - 1, integer=True)
     predictions = record.predictions[:, target].astype(np.float64)
@@ -372,7 +255,7 @@ _KERNEL_SHAP = replace(
     title="KernelSHAP",
     source="Lundberg and Lee (2017), arXiv:1705.07874; Covert and Lee (2021), arXiv:2012.01536",
     cost="none beyond LIME's",
-    estimate=lambda stored, target, settings: kernel_shap(stored, target),
+    estimate=_kernel_shap,
     shared=_LIME.shared[:5],
 )
 
@@ -381,5 +264,5 @@ _SUPERPIXEL_RISE = replace(
     name="superpixel_rise",
     title="Superpixel RISE",
     source="Petsiuk et al. (2018), arXiv:1806.07421, with superpixels for grid cells",
-    estimate=lambda stored, target, settings: superpixel_rise(stored, target),
+    estimate=_superpixel_rise,
 )

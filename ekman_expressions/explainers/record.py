@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -15,7 +16,7 @@ import numpy as np
 
 from ekman_expressions.core.errors import DataError, check_option, check_range
 from ekman_expressions.core.files import read_arrays, write_arrays
-from ekman_expressions.zoo.model import _check_image, _check_samples, _check_segments
+from ekman_expressions.zoo.model import _check_image, _check_samples, _check_segments, as_model
 
 _FEWEST_PER_SUPERPIXEL = 6
 """Samples per superpixel below which R² says little: 100 of 50 superpixels have an R² of 0.5 by chance."""
@@ -92,8 +93,7 @@ class PerturbationRecord(Stored):
         What hidden superpixels looked like; see `ekman_expressions.zoo.model.background`. ``'image'``: a
         picture that was given.
     sampler : str
-        How the samples were drawn: which of them depend on each other. One of `_SAMPLERS`, or ``'paired'``
-        (`paired_samples`).
+        How the samples were drawn, and so which of them depend on each other; see `query`.
     none : (C,) ndarray of float32 or None
         The prediction for the image with all superpixels hidden, which is no sample; None: not known.
 
@@ -128,10 +128,83 @@ class PerturbationRecord(Stored):
         if self.none is not None and np.shape(self.none) != predictions.shape[1:]:
             raise DataError(f"'none' must have shape {predictions.shape[1:]}, but got {np.shape(self.none)}.")
 
+    @classmethod
+    def query(
+        cls,
+        model: Any,
+        image: np.ndarray,
+        segments: np.ndarray,
+        *,
+        samples: int = 1000,
+        seed: int | np.random.Generator,
+        sampler: str = "iid",
+        hidden: Any = 0.0,
+    ) -> PerturbationRecord:
+        """Query a model about copies of an image in which random superpixels are hidden.
+
+        Parameters
+        ----------
+        model : Model, keras.Model, torch.nn.Module or callable
+            See `ekman_expressions.zoo.model.as_model`.
+        image : (H, W, 3) ndarray of float, range [0, 1]
+            RGB.
+        segments : (H, W) ndarray of int
+            The superpixel of each pixel, 0 ... S - 1; see `superpixels`.
+        samples : int, >= 1
+            How many copies: so many forward passes, and one of the image with all hidden.
+        seed : int or Generator
+            Decides which superpixels each copy keeps.
+        sampler : {'iid', 'orthogonal', 'paired'}
+            Each superpixel kept with probability 1/2; the same, balanced, which few samples profit from; or as
+            Shapley values want them, a sample and its complement, all samples where there are no more.
+        hidden : float, {'mean', 'blur', 'superpixel_mean'}, (H, W, 3) ndarray or callable
+            What hidden superpixels look like: a gray value in [0, 1], the image's mean colour, the image
+            blurred, each superpixel's own mean colour, or a picture; see
+            `ekman_expressions.zoo.model.background`.
+
+        Returns
+        -------
+        PerturbationRecord
+            From which any class is explained: by `lime`, or the ``estimate`` of a row of `EXPLAINERS`.
+
+        Raises
+        ------
+        DataError
+            If image and superpixels do not fit each other.
+        ModelError
+            If the model's predictions are no probabilities.
+        """
+        model = as_model(model)
+        kept = _draw_samples(int(np.max(segments)) + 1, samples, seed, sampler)
+        none = None
+        if sampler != "paired":
+            none = model.predict_hidden(image, segments, np.zeros_like(kept[:1]), hidden, singly=True)[0]
+        predictions = model.predict_hidden(image, segments, kept, hidden)
+        return cls(
+            model=model.name,
+            segments=segments,
+            samples=kept,
+            predictions=predictions,
+            hidden="image" if callable(hidden) or np.ndim(hidden) else hidden,
+            sampler=sampler,
+            none=predictions[np.flatnonzero(~kept.any(axis=1))[0]] if none is None else none,
+        )
+
     @property
     def passes(self) -> int:
         """Forward passes that it took: the number of samples."""
         return len(self.samples)
+
+    @property
+    def pairs(self) -> np.ndarray:
+        """Which samples were drawn together, (n,) int: those that share a number are not independent.
+
+        To be resampled, or their influences summed, as one: 0, 1, 2, 3, ... for the sampler ``'iid'``, and
+        0, 1, 1, 2, 2, ... for ``'orthogonal'``, which draws complements.
+        """
+        check_option(self.sampler, "sampler", _SAMPLERS)
+        places = np.arange(len(self.samples))
+        return places if self.sampler == "iid" else (places + 1) // 2
 
     @property
     def note(self) -> str:  # type: ignore[override]
@@ -242,39 +315,44 @@ def _orthogonal(n_superpixels: int, n_samples: int, random: np.random.Generator)
     return np.concatenate([np.ones((1, n_superpixels), bool), together])[:n_samples]
 
 
+def _paired(n_superpixels: int, n_samples: int, random: np.random.Generator) -> np.ndarray:
+    """Draw samples as the Shapley kernel wants them, each with its complement; an even number.
+
+    The first two keep all and none. Then sizes are drawn with probability
+    ``∝ 1 / (k (S - k))`` and superpixels uniformly; a sample and its complement together
+    vary less than two that are independent (Covert and Lee 2021, arXiv:2012.01536, section 4.2). When all
+    samples are no more than `n_samples`, they are returned instead.
+    """
+    check_range(n_samples, "n_samples", 2, integer=True)
+    if n_superpixels <= 16 and 2**n_superpixels <= n_samples:
+        return np.array(list(product([True, False], repeat=n_superpixels)))
+    sizes = np.arange(1, n_superpixels)
+    odds = 1 / (sizes * (n_superpixels - sizes))
+    drawn = random.choice(sizes, n_samples // 2 - 1, p=odds / odds.sum())
+    ranks = random.random((len(drawn), n_superpixels)).argsort(axis=1)
+    half = np.concatenate([np.ones((1, n_superpixels), bool), ranks < drawn[:, None]])
+    return np.stack([half, ~half], axis=1).reshape(-1, n_superpixels)
+
+
 _SAMPLERS: dict[str, Callable[[int, int, np.random.Generator], np.ndarray]] = {
     "iid": _iid,
     "orthogonal": _orthogonal,
 }
-"""Samplers by the name that ``explanation.sampler`` in the settings takes."""
+"""Uniform samplers by the name that ``explanation.sampler`` in the settings takes."""
 
 
 def _draw_samples(
     n_superpixels: int, n_samples: int, seed: int | np.random.Generator, sampler: str = "iid"
 ) -> np.ndarray:
-    """Draw which superpixels are kept, (n_samples, n_superpixels) bool: each with probability 1/2, in the
-    first sample all. `sampler` is one of `_SAMPLERS`; the first rows stay the same when more are drawn from
-    one seed.
+    """Draw which superpixels are kept, (n_samples, n_superpixels) bool, in the first sample all. By one of
+    `_SAMPLERS` each is kept with probability 1/2, and the first rows stay the same when more are drawn from
+    one seed; see also `_paired`.
     """
+    samplers = {**_SAMPLERS, "paired": _paired}
     check_range(n_superpixels, "n_superpixels", 1, integer=True)
     check_range(n_samples, "n_samples", 1, integer=True)
-    check_option(sampler, "sampler", _SAMPLERS)
-    return _SAMPLERS[sampler](int(n_superpixels), int(n_samples), np.random.default_rng(seed))
-
-
-def pairs(n_samples: int, sampler: str) -> np.ndarray:
-    """Return which samples were drawn together: those that share a number are not independent.
-
-    To be resampled, or their influences summed, as one.
-
-    Returns
-    -------
-    (n_samples,) ndarray of int
-        0, 1, 2, 3, ... for ``'iid'``; 0, 1, 1, 2, 2, ... for ``'orthogonal'``, which draws complements.
-    """
-    check_option(sampler, "sampler", _SAMPLERS)
-    places = np.arange(n_samples)
-    return places if sampler == "iid" else (places + 1) // 2
+    check_option(sampler, "sampler", samplers)
+    return samplers[sampler](int(n_superpixels), int(n_samples), np.random.default_rng(seed))
 
 
 def superpixels(image: np.ndarray, *, segments: int = 30, compactness: float = 20.0) -> np.ndarray:

@@ -21,7 +21,7 @@ from ekman_expressions.core.errors import (
     check_range,
     check_type,
 )
-from ekman_expressions.core.expressions import EXPRESSIONS, NOT_EXPLAINED, parse_expression, parse_label
+from ekman_expressions.core.expressions import EXPRESSIONS, NOT_EXPLAINED, parse_expression
 from ekman_expressions.core.files import decode_image, read_arrays, read_table
 from ekman_expressions.faces import synthetic
 from ekman_expressions.faces.cropping import (
@@ -249,7 +249,7 @@ def load_faces(
     unknown = {}
     for place, name in enumerate(table["expression"]):
         try:
-            table.loc[place, "expression"] = parse_label(name, labels) if name else ""
+            table.loc[place, "expression"] = parse_expression(name, labels) if name else ""
         except DataError as error:
             unknown[place] = f"its label is no expression: {error}"
     given = table.pop("landmarks") if "landmarks" in table else None

@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from ekman_expressions.core.errors import DataError, MissingError, SettingsError
-from ekman_expressions.core.expressions import meant, parse_label
+from ekman_expressions.core.expressions import meant, parse_expression
 from ekman_expressions.core.files import read_table
 
 _COLUMNS = ("image_id", "path", "subject", "expression")
@@ -298,7 +298,7 @@ def _check_table(
     expressions = []
     for image_id, name in zip(rows["image_id"], rows["expression"], strict=True):
         try:
-            expressions.append(parse_label(name, labels))
+            expressions.append(parse_expression(name, labels))
         except DataError as error:
             number = " Say what numbers stand for by the option 'labels'." if name.strip().isdigit() else ""
             if omit is None:
@@ -402,7 +402,7 @@ def _expression_depth(relatives: Sequence[str], labels: Mapping[str, str] | None
 def _expression_of(name: str, labels: Mapping[str, str] | None = None) -> str | None:
     """Return the expression that a name stands for, or None."""
     try:
-        return parse_label(name, labels)
+        return parse_expression(name, labels)
     except DataError:
         return None
 

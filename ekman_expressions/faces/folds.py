@@ -7,7 +7,7 @@ import warnings
 import pandas as pd
 
 from ekman_expressions.core.errors import DataError, SettingsError, check_range
-from ekman_expressions.core.seeds import derive_seed
+from ekman_expressions.core.runtime import derive_seed
 
 
 def _assign_folds(rows: pd.DataFrame, folds: int, *, seed: int) -> pd.Series:

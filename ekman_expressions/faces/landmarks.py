@@ -20,7 +20,7 @@ import pandas as pd
 
 from ekman_expressions.core.errors import DataError, MissingError
 from ekman_expressions.core.files import read_arrays, read_table, sha256
-from ekman_expressions.core.startup import load_triton_first, silent_stderr
+from ekman_expressions.core.runtime import silent_stderr
 
 _PARTS = {
     "jaw": slice(0, 17),
@@ -324,7 +324,6 @@ def _as_mediapipe(image: np.ndarray):
 
 
 def _create(model: Path):
-    load_triton_first()
     with silent_stderr():
         from mediapipe.tasks.python import BaseOptions, vision
 

@@ -22,6 +22,8 @@ from ekman_expressions.core.expressions import EXPRESSIONS, title
 from ekman_expressions.core.files import read_image, read_json, require
 from ekman_expressions.facespace.warp import POINTS, SHAPE
 
+# Of groups, in `Atlas.parts`.
+_JOINED = {"glabella": "brows", "jaw": "chin"}
 _JAW = range(17)
 _FOREHEAD_ENDS = (84, 68)
 
@@ -112,6 +114,18 @@ class Atlas:
         check_option(name, "group", self.groups)
         places = [place for place, region in enumerate(self.regions, start=1) if region.group == name]
         return np.isin(self.labels, places)
+
+    @cached_property
+    def parts(self) -> dict[str, np.ndarray]:
+        """Where the nine parts are that the causal explainer puts back to neutral, (275, 224) bool each: the
+        groups, the glabella joined to the brows and the jaw to the chin.
+        """
+        parts = {name: self.group(name) for name in self.groups if name not in _JOINED}
+        for name, part in _JOINED.items():
+            parts[part] |= self.group(name)
+        for mask in parts.values():
+            mask.flags.writeable = False
+        return parts
 
     def mask(self, names: Iterable[str]) -> np.ndarray:
         """Return the union of the polygons of regions, or of groups, with their border, (275, 224) bool."""

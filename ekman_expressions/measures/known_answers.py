@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ekman_expressions.core.errors import DataError
-from ekman_expressions.core.seeds import derive_seed
+from ekman_expressions.core.runtime import derive_seed
 from ekman_expressions.explainers import Explanation
 from ekman_expressions.facespace.masks import atlas
 from ekman_expressions.facespace.warp import SHAPE

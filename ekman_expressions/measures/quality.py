@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from ekman_expressions.core.errors import ModelError, check_range
-from ekman_expressions.core.seeds import derive_seed
-from ekman_expressions.explainers import Explanation, PerturbationRecord, lime, pairs
+from ekman_expressions.core.runtime import derive_seed
+from ekman_expressions.explainers import Explanation, PerturbationRecord, lime
 from ekman_expressions.explainers.lime import _sample_weights
 from ekman_expressions.zoo.backends import is_keras
 from ekman_expressions.zoo.model import Model, as_model
@@ -355,7 +355,7 @@ def cross_validated_r2(
     together lie in one part; with fewer samples than `parts`, each is a part.
     NaN when the prediction is the same for all samples.
     """
-    groups = pairs(len(record.samples), record.sampler)
+    groups = record.pairs
     count = int(groups.max()) + 1
     check_range(parts, "parts", 2, integer=True)
     parts = min(parts, count)

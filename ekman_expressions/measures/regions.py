@@ -11,7 +11,7 @@ import pandas as pd
 
 from ekman_expressions.core.errors import DataError, MissingError
 from ekman_expressions.core.expressions import EXPRESSIONS
-from ekman_expressions.core.seeds import derive_seed
+from ekman_expressions.core.runtime import derive_seed
 from ekman_expressions.facespace.heatmaps import heatmap_path, read_gray
 from ekman_expressions.facespace.masks import atlas
 from ekman_expressions.facespace.warp import SHAPE

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from ekman_expressions.core.errors import DataError, check_range
-from ekman_expressions.core.seeds import derive_seed
+from ekman_expressions.core.runtime import derive_seed
 from ekman_expressions.facespace.heatmaps import threshold_otsu, to_uint8
 from ekman_expressions.facespace.warp import SHAPE
 from ekman_expressions.measures.scores import _iou_table, auc

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from ekman_expressions.core.errors import DataError, MissingError, ModelError, check_range
 from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import read_csv
-from ekman_expressions.core.seeds import derive_seed, generator
+from ekman_expressions.core.runtime import derive_seed, generator
 from ekman_expressions.faces.folders import check_ids
 from ekman_expressions.measures.uncertainty import _fold_of
 from ekman_expressions.study import prepared, training

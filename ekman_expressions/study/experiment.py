@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, fie
 
 from ekman_expressions.core.errors import MissingError, Settings, SettingsError, check_option
 from ekman_expressions.core.expressions import EXPRESSIONS, NOT_EXPLAINED, title
-from ekman_expressions.explainers import EXPLAINERS, check_options
+from ekman_expressions.explainers import EXPLAINERS
 from ekman_expressions.faces import DATABASES
 from ekman_expressions.faces import check_options as check_database_options
 from ekman_expressions.facespace.masks import atlas
@@ -227,7 +227,11 @@ class _ExplanationSettings(_Part):
         check_option(self.explainer, "explanation.explainer", EXPLAINERS)
         for name in self.compare:
             check_option(name, "explanation.compare", EXPLAINERS)
-        check_options(self.options, "explanation.options")
+        for name, options in self.options.items():
+            check_option(name, "explanation.options", EXPLAINERS)
+            for key, value in options.items():
+                check_option(key, f"explanation.options.{name}", EXPLAINERS[name].options)
+                EXPLAINERS[name].options[key].check(value, f"explanation.options.{name}.{key}")
         check_hidden(self.hidden, "explanation.hidden")
         return self
 

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from ekman_expressions.core.errors import DataError, MissingError, ModelError, SettingsError
 from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import hash_of, read_arrays, require, sha256, write_arrays
-from ekman_expressions.core.seeds import derive_seed
+from ekman_expressions.core.runtime import derive_seed
 from ekman_expressions.explainers import (
     EXPLAINERS,
     Explanation,

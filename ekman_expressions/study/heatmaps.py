@@ -14,7 +14,7 @@ from ekman_expressions import figures
 from ekman_expressions.core.errors import DataError, MissingError
 from ekman_expressions.core.expressions import title
 from ekman_expressions.core.files import read_arrays, write_arrays, write_image
-from ekman_expressions.core.seeds import derive_seed
+from ekman_expressions.core.runtime import derive_seed
 from ekman_expressions.facespace.heatmaps import (
     KINDS,
     _heatmap_name,

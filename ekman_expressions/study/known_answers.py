@@ -16,7 +16,7 @@ from ekman_expressions import figures
 from ekman_expressions.core.errors import DataError, MissingError, SettingsError
 from ekman_expressions.core.expressions import title
 from ekman_expressions.core.files import read_arrays, sha256
-from ekman_expressions.core.seeds import derive_seed
+from ekman_expressions.core.runtime import derive_seed
 from ekman_expressions.explainers import EXPLAINERS, superpixels
 from ekman_expressions.faces import synthetic
 from ekman_expressions.faces.landmarks import _landmark_error

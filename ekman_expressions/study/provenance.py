@@ -23,7 +23,7 @@ from ekman_expressions.core.errors import (
     SettingsError,
 )
 from ekman_expressions.core.files import read_csv, read_json, require, sha256, write_csv
-from ekman_expressions.core.startup import start_tensorflow
+from ekman_expressions.core.runtime import start_tensorflow
 from ekman_expressions.faces.landmarks import _find_model
 from ekman_expressions.study.experiment import Experiment
 

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from ekman_expressions.core.errors import DataError, MissingError, ModelError
 from ekman_expressions.core.files import read_arrays, read_csv, write_arrays, write_csv
-from ekman_expressions.core.seeds import derive_seed, generator
+from ekman_expressions.core.runtime import derive_seed, generator
 from ekman_expressions.explainers import EXPLAINERS, PerturbationRecord, lime, superpixels
 from ekman_expressions.facespace.heatmaps import _RunningMean, to_uint8
 from ekman_expressions.facespace.masks import atlas

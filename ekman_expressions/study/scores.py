@@ -12,7 +12,7 @@ from ekman_expressions import figures
 from ekman_expressions.core.errors import DataError, MissingError
 from ekman_expressions.core.expressions import title
 from ekman_expressions.core.files import read_arrays
-from ekman_expressions.core.seeds import derive_seed
+from ekman_expressions.core.runtime import derive_seed
 from ekman_expressions.facespace.masks import read_mask
 from ekman_expressions.facespace.warp import SHAPE
 from ekman_expressions.measures.heatmap_set import TABLES, _HeatmapSet, assess, read_heatmaps

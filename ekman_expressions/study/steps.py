@@ -29,7 +29,7 @@ from ekman_expressions.core.errors import (
     MissingError,
     SettingsError,
 )
-from ekman_expressions.core.files import hash_of, read_json, remove_leftovers, sha256, write_json
+from ekman_expressions.core.files import hash_of, leftovers, read_json, sha256, write_json
 from ekman_expressions.explainers import EXPLAINERS
 from ekman_expressions.study.evaluation import _evaluation
 from ekman_expressions.study.experiment import Experiment
@@ -320,7 +320,7 @@ def _run_step(experiment: Experiment, step: Step, steps: Mapping[str, Step], opt
         for name in experiment.explainers[1:]:
             _run_first(experiment.explained_by(name), step, steps, total)
     experiment = _owner(experiment, step)
-    remove_leftovers(step.folder_of(experiment))
+    leftovers(step.folder_of(experiment), remove=True)
     folder, outputs, about, before, broken = _found(experiment, step, steps, options)
     if not _reason(step, about, before, broken):
         total.skipped += before["done"] + before["skipped"]
@@ -339,7 +339,7 @@ def _run_step(experiment: Experiment, step: Step, steps: Mapping[str, Step], opt
     step.function(experiment, run, **options)
     if step is STEPS.get(step.name):
         _draw_pictures(experiment, step.name, folder, run)
-    remove_leftovers(folder)
+    leftovers(folder, remove=True)
     record.end(run)
     total.add(run)
     return total

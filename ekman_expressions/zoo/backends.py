@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 from ekman_expressions.core.errors import EkmanExpressionsError, ModelError, SettingsError
-from ekman_expressions.core.startup import silent_stderr
+from ekman_expressions.core.runtime import silent_stderr
 
 # Probabilities below this count as this in a logarithm.
 _SMALLEST = 1e-30

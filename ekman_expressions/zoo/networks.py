@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import keras
 
 from ekman_expressions.core.errors import MissingError, SettingsError, check_option, check_range
-from ekman_expressions.core.startup import start_tensorflow
+from ekman_expressions.core.runtime import start_tensorflow
 
 _CAFFE_MEANS = (103.939, 116.779, 123.68)
 _CAFFE = ("VGG16", "VGG19", "ResNet50")

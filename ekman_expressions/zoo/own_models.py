@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 from ekman_expressions.core.errors import MissingError, ModelError, SettingsError, check_option
 from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import read_arrays, read_json
-from ekman_expressions.core.startup import start_tensorflow
+from ekman_expressions.core.runtime import start_tensorflow
 from ekman_expressions.zoo import saving
 from ekman_expressions.zoo.backends import _FunctionBackend, _is_torch, _KerasBackend, is_keras
 from ekman_expressions.zoo.model import _PRECISIONS, GROUP, Model

@@ -26,7 +26,7 @@ from ekman_expressions.core.errors import (
     check_option,
 )
 from ekman_expressions.core.files import atomic_path, sha256
-from ekman_expressions.core.startup import start_tensorflow
+from ekman_expressions.core.runtime import start_tensorflow
 from ekman_expressions.zoo.networks import NETWORKS
 
 if TYPE_CHECKING:

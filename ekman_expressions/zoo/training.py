@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 from ekman_expressions.core.errors import DataError, ModelError, check_option, check_range
 from ekman_expressions.core.expressions import EXPRESSIONS, parse_expression
 from ekman_expressions.core.files import hash_of
-from ekman_expressions.core.seeds import derive_seed, generator
-from ekman_expressions.core.startup import start_tensorflow
+from ekman_expressions.core.runtime import derive_seed, generator, start_tensorflow
 from ekman_expressions.zoo import saving
 from ekman_expressions.zoo.backends import _fused_adam, _given_seed, _keras_seeded
 from ekman_expressions.zoo.networks import NETWORKS

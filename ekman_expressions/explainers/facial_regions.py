@@ -97,7 +97,7 @@ def face_parts() -> tuple[str, ...]:
     >>> face_parts()[:4]
     ('forehead', 'brows', 'eyes', 'temples')
     """
-    return (*atlas().parts, _BACKGROUND)
+    return (*atlas().part_names, _BACKGROUND)
 
 
 def part_segments(landmarks: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, tuple[str, ...]]:

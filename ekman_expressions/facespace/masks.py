@@ -115,12 +115,17 @@ class Atlas:
         places = [place for place, region in enumerate(self.regions, start=1) if region.group == name]
         return np.isin(self.labels, places)
 
+    @property
+    def part_names(self) -> tuple[str, ...]:
+        """Names of the nine parts that the causal explainer puts back to neutral."""
+        return tuple(name for name in self.groups if name not in _JOINED)
+
     @cached_property
     def parts(self) -> dict[str, np.ndarray]:
-        """Where the nine parts are that the causal explainer puts back to neutral, (275, 224) bool each: the
-        groups, the glabella joined to the brows and the jaw to the chin.
+        """Where the parts are, (275, 224) bool each: the groups, the glabella joined to the brows and the jaw
+        to the chin.
         """
-        parts = {name: self.group(name) for name in self.groups if name not in _JOINED}
+        parts = {name: self.group(name) for name in self.part_names}
         for name, part in _JOINED.items():
             parts[part] |= self.group(name)
         for mask in parts.values():

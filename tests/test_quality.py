@@ -17,7 +17,6 @@ from ekman_expressions.measures.quality import (
     deletion_insertion,
     permuted_r2,
     untrained_copy,
-    weighted_flip_rate,
 )
 from ekman_expressions.zoo import NETWORKS
 
@@ -106,7 +105,7 @@ def test_sign_flips_by_hand_and_as_often_as_signs_are_wrong():
     weights, errors = np.array([-1.0, 0.1]), np.array([0.0, 0.1])
     known = Explanation(explainer="lime", target=0, weights=weights, segments=halves, standard_errors=errors)
     # The second is one standard error from 0.
-    assert weighted_flip_rate(known) == pytest.approx(0.1 * 0.15866 / 1.1, abs=1e-5)
+    assert known.weighted_flip_rate == pytest.approx(0.1 * 0.15866 / 1.1, abs=1e-5)
 
     def predict(kept):
         return 0.25 + kept @ np.linspace(-0.05, 0.05, 12) + 0.1 * kept[:, 0] * kept[:, 1]
@@ -114,10 +113,10 @@ def test_sign_flips_by_hand_and_as_often_as_signs_are_wrong():
     found = [lime(record_of(predict, _draw_samples(12, 100, seed)), 0) for seed in range(200)]
     weights = np.array([one.weights for one in found])
     wrong = np.where(np.sign(weights) != np.sign(weights.mean(axis=0)), np.abs(weights), 0)
-    rate = np.mean([weighted_flip_rate(one) for one in found])
+    rate = np.mean([one.weighted_flip_rate for one in found])
     assert rate == pytest.approx(wrong.sum() / np.abs(weights).sum(), rel=0.3)
     constant = record_of(lambda kept: np.full(len(kept), 0.3), _draw_samples(8, 50, 0))
-    assert np.isnan(weighted_flip_rate(lime(constant, 0)))
+    assert np.isnan(lime(constant, 0).weighted_flip_rate)
 
 
 # R² by chance and on samples not seen

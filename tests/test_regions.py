@@ -7,12 +7,15 @@ from made_faces import make_experiment
 from made_steps import stand_in
 
 from ekman_expressions import figures
-from ekman_expressions.core.errors import DataError, MissingError
+from ekman_expressions.core.errors import DataError
+from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import write_arrays, write_csv, write_image
 from ekman_expressions.facespace import masks
 from ekman_expressions.facespace.heatmaps import heatmap_path
+from ekman_expressions.facespace.masks import ekman_mask
 from ekman_expressions.facespace.warp import SHAPE
-from ekman_expressions.measures.regions import _ELSEWHERE, _region_shares, region_masses, regions_of_heatmaps
+from ekman_expressions.measures import read_heatmaps
+from ekman_expressions.measures.regions import _ELSEWHERE, _region_shares, region_masses
 from ekman_expressions.study import read_results
 from ekman_expressions.study import run as run_steps
 
@@ -119,12 +122,13 @@ def test_heatmaps_alone_are_measured_over_folds(tmp_path):
     gray = np.uint8(255 * lit("nose"))
     for fold in ("CV1", "CV2"):
         write_image(heatmap_path(tmp_path, "fear", "VGG16", fold), gray)
-    table = regions_of_heatmaps(tmp_path, ["VGG16", "WeiNet"], ["CV1", "CV2", "CV3"])
+    masks, lacking = np.array([ekman_mask(name) for name in EXPRESSIONS]), []
+    networks, folds = ["VGG16", "WeiNet"], ["CV1", "CV2", "CV3"]
+    table = read_heatmaps(tmp_path, masks, networks, folds, lambda name, _: lacking.append(name)).regions()
     assert set(table["network"]) == {"VGG16"} and set(table["unit"]) == {"folds"}
     nose = table[(table["level"] == "group") & (table["region"] == "nose")].iloc[0]
     assert nose[["share", "share_low", "units"]].tolist() == [1, 1, 2]
-    with pytest.raises(MissingError, match="no heatmap of a fold of WeiNet"):
-        regions_of_heatmaps(tmp_path, ["WeiNet"], ["CV1"])
+    assert len(lacking) == 34 and "VGG16_CV3_Fear_heatmap" in " ".join(lacking)
 
 
 def test_faces_in_colours_show_their_densities():

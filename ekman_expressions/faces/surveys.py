@@ -16,7 +16,7 @@ from ekman_expressions.core.expressions import EXPRESSIONS, NOT_EXPLAINED
 from ekman_expressions.faces import synthetic
 from ekman_expressions.faces.databases import _ANY, _OWN, DATABASES, _Database, _Option
 from ekman_expressions.faces.folders import _check_table, _read_manifest, _Search
-from ekman_expressions.faces.landmarks import read_landmarks
+from ekman_expressions.faces.landmarks import _read_landmarks
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _SHOWN, _WIDTH = 5, 100
@@ -189,7 +189,7 @@ def survey(
 
 def _with_landmarks(rows: pd.DataFrame, path: Path, search: _Search) -> pd.DataFrame:
     """Return the rows for which a file has landmarks, with the column ``landmarks``; leave out the others."""
-    found, others = read_landmarks(path, rows["image_id"], list(rows["path"]), f"{search.name}_")
+    found, others = _read_landmarks(path, rows["image_id"], list(rows["path"]), f"{search.name}_")
     if others:
         named = "" if search.private else f", such as {others[0]}"
         search.notes.append(f"{path.name} has landmarks of {len(others)} pictures that are not used{named}")

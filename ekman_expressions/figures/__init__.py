@@ -25,7 +25,14 @@ from ekman_expressions.figures.faces import (
     explanation,
     warp,
 )
-from ekman_expressions.figures.tables import annotated_matrix, confusion_matrices, dendrogram
+from ekman_expressions.figures.tables import (
+    annotated_matrix,
+    confusion_matrices,
+    dendrogram,
+    ranking_table,
+    scores_table,
+    tests_table,
+)
 from ekman_expressions.figures.walls import (
     agreement_wall,
     atlas,
@@ -42,6 +49,7 @@ __all__ = (
     + ["learning_curves", "reliability_boxes", "score_intervals"]
     + ["alignment_page", "causal_layers", "explained_face", "explained_faces", "explanation", "warp"]
     + ["annotated_matrix", "confusion_matrices", "dendrogram"]
+    + ["ranking_table", "scores_table", "tests_table"]
     + ["agreement_wall", "atlas", "causal_wall", "heatmap_figure", "heatmap_wall", "masks_wall"]
     + ["region_faces"]
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from ekman_expressions.core.expressions import EXPRESSIONS, title
 from ekman_expressions.facespace import heatmaps
 from ekman_expressions.facespace.heatmaps import threshold_otsu, to_uint8
 from ekman_expressions.facespace.masks import atlas
+from ekman_expressions.measures.regions import _region_table, region_masses
 from ekman_expressions.measures.scores import (
     _AREAS,
     _THRESHOLDS,
@@ -181,6 +183,20 @@ class _HeatmapSet:
     def compared(self) -> dict[str, np.ndarray]:
         """`tables` as relabelling compares them: IoU above what areas give (see `relabelling_test`)."""
         return self.tables | {"iou": self.tables["iou"] - self.by_area}
+
+    def regions(self) -> pd.DataFrame:
+        """Return where the heatmaps' mass lies, as ``regions.csv`` has it of explanations.
+
+        Each fold counts alike; intervals are over folds, whose training faces overlap: they say what another
+        fold would give, not another study.
+        """
+        cells = {}
+        for (e, expression), (n, network) in product(enumerate(self.expressions), enumerate(self.networks)):
+            there = np.flatnonzero(self.present[n, :, e])
+            if there.size:
+                masses = region_masses(self.maps[n, there, e])
+                cells[network, expression] = masses, [self.folds[f] for f in there]
+        return _region_table(cells, seed=0, unit="folds")
 
 
 def read_heatmaps(

@@ -33,35 +33,52 @@ READINGS = {"positive": lambda found: np.maximum(found, 0), "magnitude": np.abs}
 
 _PART = 0.5
 _LEAST_MM = 0.5
+# Shares of the face: the latter is about as much as the pixels that rendered action units move.
+_RECOLOURED, _MOVED = 0.2, 1 / 3
 _BLUR = SHAPE[1] / 16  # common resolution of all maps: standard deviation in pixels of face space
 
 
-def changed_pixels(layers: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Return the pixels that the active action units changed: the reference of the benchmark.
+def changed_pixels(layers: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return which pixels of a face changed, by reference of the benchmark: (275, 224) bool each.
 
-    `layers` are those of a causal mask in face space, (275, 224) in mm. Returns the union, over action
-    units that move something by 0.5 mm or more (else `DataError`), of the pixels that the unit moves by at
-    least half of the farthest that it moves any: a jaw that drops by 12 mm hides no brows raised by 3.
+    Parameters
+    ----------
+    layers : dict of str to (275, 224) ndarray
+        Of a causal mask in face space, in mm: ``au01`` and so on, and ``photometric``. Or ``landmarks`` alone:
+        what `movement` found.
+
+    Returns
+    -------
+    dict
+        ``displacement``: the union, over action units that move something by 0.5 mm or more (else `DataError`),
+        of the pixels that the unit moves by at least half of the farthest that it moves any: a jaw that drops by
+        12 mm hides no brows raised by 3. ``photometric``: the fifth of the face hull's pixels whose colour
+        changed most. ``landmarks``: the third of them that moved most.
 
     Examples
     --------
     >>> ramp = np.linspace(0, 4, 275 * 224).reshape(275, 224)
-    >>> float(changed_pixels({"au04": ramp, "photometric": 1 - ramp}).mean())
+    >>> float(changed_pixels({"au04": ramp})["displacement"].mean())
     0.5
     """
+    if "landmarks" in layers:
+        return {"landmarks": _highest(layers["landmarks"], _MOVED)}
     changed = np.zeros(SHAPE, bool)
     for name, layer in layers.items():
         if name.startswith("au") and layer.max() >= _LEAST_MM:
             changed |= layer >= _PART * layer.max()
     if not changed.any():
         raise DataError(f"No action unit moved anything by {_LEAST_MM} mm or more.")
-    return changed
+    found = {"displacement": changed}
+    if "photometric" in layers:
+        found["photometric"] = _highest(layers["photometric"], _RECOLOURED)
+    return found
 
 
-def most_changed(change: np.ndarray, share: float = 0.2) -> np.ndarray:
-    """Return the `share` of the face hull's pixels whose colour changed most; all (275, 224)."""
+def _highest(layer: np.ndarray, share: float) -> np.ndarray:
+    """Return the `share` of the face hull's pixels that are highest in a layer."""
     hull = atlas().hull
-    return hull & (change > np.quantile(change[hull], 1 - share))
+    return hull & (layer > np.quantile(layer[hull], 1 - share))
 
 
 def localisation_auc(found: np.ndarray, changed: Mapping[str, np.ndarray]) -> dict[str, float]:
@@ -187,32 +204,19 @@ def _masks_against_movement(
     )
 
 
-AGREEMENT = ("spearman", "top", "sign", "auc")
-"""Columns of `causal_agreement`."""
-
-
-def part_masses(found: np.ndarray, segments: np.ndarray) -> np.ndarray:
-    """Return the sum of a map (H, W), with its signs, over each part 0 ... S - 1 of `segments`: (S,) float64.
-
-    Examples
-    --------
-    >>> part_masses(np.array([[1.0, 2.0, -4.0]]), np.array([[0, 0, 1]])).tolist()
-    [3.0, -4.0]
-    """
-    if np.shape(found) != np.shape(segments):
-        raise DataError(f"A map of {np.shape(found)} has other pixels than parts of {np.shape(segments)}.")
-    return np.bincount(np.ravel(segments), np.ravel(np.float64(found)))
+_AGREEMENT = ("spearman", "top", "sign", "auc")
+"""What `causal_agreement` returns."""
 
 
 def causal_agreement(truth: Explanation, values: np.ndarray) -> dict[str, float]:
-    """Compare values of the parts of one face with the causal explainer's.
+    """Compare values of the parts of one face, or a map of it, with the causal explainer's.
 
     Parameters
     ----------
     truth : Explanation
         By the explainer ``causal``: one weight per part.
-    values : (S,) array_like
-        Of the same parts; for a map see `part_masses`.
+    values : (S,) or (H, W) array_like
+        Of the same parts; or a map, whose values are summed over each part, with their signs.
 
     Returns
     -------
@@ -227,12 +231,20 @@ def causal_agreement(truth: Explanation, values: np.ndarray) -> dict[str, float]
     >>> truth = Explanation(explainer="causal", target=0, weights=np.array([0.5, 0.1, -0.2]), segments=np.arange(3)[None])
     >>> causal_agreement(truth, [2.0, 1.0, 3.0])["spearman"]
     -0.5
+    >>> causal_agreement(truth, [[2.0, 1.0, 3.0]])["spearman"]
+    -0.5
     """
     from scipy.stats import spearmanr
 
     values, causes = np.asarray(values, np.float64), np.asarray(truth.weights, np.float64)
+    shape = truth.segments.shape
+    if values.shape == shape:
+        values = np.bincount(truth.segments.ravel(), values.ravel())
     if values.shape != causes.shape or not np.isfinite(values).all():
-        raise DataError(f"There must be {len(causes)} finite values, one per part, but got {values.shape}.")
+        raise DataError(
+            f"There must be {len(causes)} finite values, one per part, or {shape}, one per pixel, "
+            f"but got {values.shape}."
+        )
     constant = np.ptp(values) == 0 or np.ptp(causes) == 0
     raises, lowers = causes > 0, causes < 0
     both = raises.any() and lowers.any()
@@ -251,7 +263,7 @@ def summarise_agreement(faces: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     faces : DataFrame
-        One row per face and method: ``network, method, subject``, and the columns `AGREEMENT`.
+        One row per face and method: ``network, method, subject``, and what `causal_agreement` returns.
 
     Returns
     -------
@@ -260,7 +272,7 @@ def summarise_agreement(faces: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     for names, group in faces.groupby(["network", "method"], sort=False):
-        for score in AGREEMENT:
+        for score in _AGREEMENT:
             known = group[np.isfinite(group[score])]
             if len(known):
                 own_seed = derive_seed(0, "agreement", *map(str, names), score)

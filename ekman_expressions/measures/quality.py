@@ -11,9 +11,8 @@ import numpy as np
 
 from ekman_expressions.core.errors import ModelError, check_range
 from ekman_expressions.core.runtime import derive_seed
-from ekman_expressions.explainers import Explanation, PerturbationRecord, lime
+from ekman_expressions.explainers import PerturbationRecord, lime
 from ekman_expressions.explainers.lime import _sample_weights
-from ekman_expressions.zoo.backends import is_keras
 from ekman_expressions.zoo.model import Model, as_model
 
 
@@ -209,13 +208,14 @@ def untrained_copy(model: Any, images: np.ndarray, *, seed: int) -> Any:
     ----------
     .. [1] Adebayo et al. (2018), Sanity Checks for Saliency Maps, arXiv:1810.03292.
     """
+    import keras
+
     model = model.source if isinstance(model, Model) else model
-    if not is_keras(model):
+    if not isinstance(model, keras.Model):
         raise ModelError(
             f"A {type(model).__name__} has no weights that could be drawn anew: only Keras models "
             "can be checked against an untrained copy."
         )
-    import keras
 
     # Not by name: names are numbered through a whole process, and differ between models of one architecture.
     places = itertools.count()
@@ -277,19 +277,6 @@ def _correlations(maps: np.ndarray) -> np.ndarray:
     lengths = np.sqrt(np.einsum("np,np->n", flat, flat))
     scale = np.where(np.ptp(flat, axis=1) > 0, lengths, np.nan)
     return np.clip((flat @ flat.T) / (scale[:, None] * scale), -1, 1)
-
-
-def weighted_flip_rate(found: Explanation) -> float:
-    """Return which share of the weights' size has probably another sign than it would have with endless samples.
-
-    Each weight is taken to lie normally about the true one by its standard error. Small weights, near 0, flip
-    easily and count little. NaN where all weights are 0.
-    """
-    from scipy.stats import norm
-
-    sizes = np.abs(found.weights)
-    flips = norm.sf(sizes / np.maximum(found.standard_errors, 1e-300))
-    return float(sizes @ flips / sizes.sum()) if sizes.any() else float("nan")
 
 
 def _fits(

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from ekman_expressions.core.errors import DataError, MissingError
-from ekman_expressions.core.expressions import EXPRESSIONS
+from ekman_expressions.core.errors import DataError
 from ekman_expressions.core.runtime import derive_seed
-from ekman_expressions.facespace.heatmaps import heatmap_path, read_gray
 from ekman_expressions.facespace.masks import atlas
 from ekman_expressions.facespace.warp import SHAPE
 from ekman_expressions.measures.uncertainty import (
@@ -143,22 +140,3 @@ def _region_table(
                 labels = {"level": level, "network": network, "expression": expression}
                 tables.append(pd.concat([pd.DataFrame(labels, index=shares.index), shares], axis=1))
     return pd.concat(tables, ignore_index=True).assign(unit=unit) if tables else pd.DataFrame()
-
-
-def regions_of_heatmaps(folder: Path | str, networks: Sequence[str], folds: Sequence[str]) -> pd.DataFrame:
-    """Return the `_region_table` of the fold heatmaps in a folder, such as the released ones.
-
-    `folder` is laid out like ``heatmaps/<experiment>``; a heatmap that is missing is passed over,
-    `MissingError` if all are. Each fold counts alike; intervals are over folds, whose training faces
-    overlap: they say what another fold would give, not another study.
-    """
-    cells = {}
-    for expression in EXPRESSIONS:
-        for network in networks:
-            there = [fold for fold in folds if heatmap_path(folder, expression, network, fold).exists()]
-            if there:
-                maps = [read_gray(folder, expression, network, fold) for fold in there]
-                cells[network, expression] = region_masses(np.array(maps)), there
-    if not cells:
-        raise MissingError(f"{folder} has no heatmap of a fold of {', '.join(networks)}.")
-    return _region_table(cells, seed=0, unit="folds")

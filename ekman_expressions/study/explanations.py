@@ -28,7 +28,7 @@ from ekman_expressions.explainers import (
 from ekman_expressions.explainers.explanation import _needs_neutral
 from ekman_expressions.explainers.facial_regions import _region_names, _region_segments
 from ekman_expressions.facespace.warp import SHAPE, normalise
-from ekman_expressions.measures.known_answers import AGREEMENT, causal_agreement, part_masses
+from ekman_expressions.measures.known_answers import causal_agreement
 from ekman_expressions.measures.quality import cross_validated_r2
 from ekman_expressions.measures.scores import AVERAGE
 from ekman_expressions.study import evaluation, prepared
@@ -294,7 +294,10 @@ _COMPARISON: dict[str, tuple[str, ...]] = {
     # With 'facial_regions' only; the network `_ALL` stands for all of them together.
     "facial_regions/regions": ("network", "expression", "region", "faces", "importance", "standard_error"),
     # With 'causal' only: how far each explainer agrees with it, per face; the Shapley values of each face's parts.
-    "causal": ("network", "explainer", "fold", "image_id", "subject", "expression", *AGREEMENT),
+    "causal": (
+        *("network", "explainer", "fold", "image_id", "subject", "expression"),
+        *("spearman", "top", "sign", "auc"),
+    ),
     "causal_values": ("network", "fold", "image_id", "subject", "expression", *face_parts()),
 }
 """The tables of the comparison, ``<name>.csv``, and their columns."""
@@ -356,14 +359,14 @@ def _causal_tables(
                 continue
             try:
                 found = read_explanation(experiment.explained_by(name), *face, row.expression)
-                masses = part_masses(found.map, truth.segments)
+                scores = causal_agreement(truth, found.map)
             except (DataError, MissingError) as error:
                 run.omit(f"{name} {'_'.join(face)}", error)
                 continue
             agreement.append(
                 dict(zip(("network", "fold", "image_id", "subject", "expression"), known, strict=True))
                 | {"explainer": name}
-                | causal_agreement(truth, masses)
+                | scores
             )
     table = pd.DataFrame(values, columns=list(_COMPARISON["causal_values"]))
     for network, changes in table.set_index("network")[list(face_parts())].sum(axis=1).groupby(level=0):

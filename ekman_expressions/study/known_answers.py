@@ -34,7 +34,6 @@ from ekman_expressions.measures.known_answers import (
     _summarise_localisation,
     changed_pixels,
     localisation_auc,
-    most_changed,
 )
 from ekman_expressions.measures.uncertainty import centre_distance, centre_ellipse
 from ekman_expressions.study import prepared
@@ -136,11 +135,10 @@ def known_changes(experiment: Experiment, row: Any) -> dict[str, np.ndarray]:
 def _changes(experiment: Experiment, row: Any) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
     """Return `known_changes`, and how much each pixel changed its colour, where that is known."""
     if not hasattr(row, "source_id"):
-        return {"landmarks": most_changed(_landmarks_moved(experiment, row), _MOVED)}, None
+        return changed_pixels({"landmarks": _landmarks_moved(experiment, row)}), None
     units = [name for name in row.layers.split() if name.startswith("au")]
     layers = _warped_layers(experiment, row, [*units, PHOTOMETRIC])
-    change = layers[PHOTOMETRIC]
-    return {"displacement": changed_pixels(layers), "photometric": most_changed(change)}, change
+    return changed_pixels(layers), layers[PHOTOMETRIC]
 
 
 def _warped_layers(experiment: Experiment, row: Any, names: Iterable[str]) -> dict[str, np.ndarray]:
@@ -249,8 +247,6 @@ _PANELS = {
     "photometric": "AUC, pixels whose colour changed",
     "landmarks": "AUC, pixels where landmarks moved",
 }
-# Of the face: about as much as the pixels that rendered action units move.
-_MOVED = 1 / 3
 
 
 def _nothing_known(experiment: Experiment) -> str:

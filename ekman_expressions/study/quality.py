@@ -24,7 +24,6 @@ from ekman_expressions.measures.quality import (
     _correlations,
     deletion_insertion,
     untrained_copy,
-    weighted_flip_rate,
 )
 from ekman_expressions.measures.scores import scores_at_otsu
 from ekman_expressions.study import evaluation, prepared
@@ -32,7 +31,6 @@ from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.explanations import _unseen_r2, read_explanation
 from ekman_expressions.study.provenance import Run
 from ekman_expressions.study.training import load_model
-from ekman_expressions.zoo.backends import is_keras
 from ekman_expressions.zoo.model import GROUP, Model, as_model
 
 _QUALITY_TABLES: dict[str, tuple[str, ...]] = {
@@ -218,7 +216,7 @@ def _reliability(experiment: Experiment, network: str, fold: str, run: Run) -> t
             run.omit(f"{item}: R² and sign flips of {explainer}", reason)
         about = (explainer, network, fold, image_id, expression, record.hidden, len(found.weights))
         fit = (found.r2, _unseen_r2(by, record, index(expression)))
-        rows.append((*about, found.standard_errors.mean(), *fit, weighted_flip_rate(found)))
+        rows.append((*about, found.standard_errors.mean(), *fit, found.weighted_flip_rate))
     return (pd.DataFrame(rows, columns=_QUALITY_TABLES["reliability"]),)
 
 
@@ -365,7 +363,7 @@ def _untrained(
     experiment: Experiment, network: str, image_ids: Iterable[str], model: Model, run: Run
 ) -> Model | None:
     """Return an untrained copy of a network; None, and listed or noted, if there can be none."""
-    if not is_keras(model.source):
+    if not model.is_keras:
         # No omission: trying again would change nothing.
         run.note(f"{network}: no untrained copy, since only Keras models have weights that can be drawn anew")
         return None

@@ -30,7 +30,7 @@ _SMALLEST = 1e-30
 _NO_FEATURES = ("Pool", "Drop", "Cropping", "Pad", "Reshape", "Permute", "Sampl", "Resizing", "Identity")
 
 
-def is_keras(model: Any) -> bool:
+def _is_keras(model: Any) -> bool:
     """Whether a model is a Keras model, without importing Keras, which takes seconds."""
     keras = sys.modules.get("keras")
     return keras is not None and isinstance(model, keras.Model)

@@ -103,6 +103,11 @@ class Model:
         return self._backend.has_gradients
 
     @property
+    def is_keras(self) -> bool:
+        """Whether it is a Keras model inside."""
+        return backends._is_keras(self.source)
+
+    @property
     def group(self) -> int:
         """Images in each forward pass; halved where memory is short."""
         return self._groups["predictions"]
@@ -409,7 +414,7 @@ def as_model(
     check_option(output, "output", ("probabilities", "logits"))
     if saving._is_keras_2(model):
         model = saving._from_keras_2(model)
-    if backends.is_keras(model):
+    if backends._is_keras(model):
         backend = backends._KerasBackend(model, precision, output)
     elif backends._is_torch(model):
         backend = _TorchBackend(model, precision, output)

@@ -22,7 +22,7 @@ from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import read_arrays, read_json
 from ekman_expressions.core.runtime import start_tensorflow
 from ekman_expressions.zoo import saving
-from ekman_expressions.zoo.backends import _FunctionBackend, _is_torch, _KerasBackend, is_keras
+from ekman_expressions.zoo.backends import _FunctionBackend, _is_keras, _is_torch, _KerasBackend
 from ekman_expressions.zoo.model import _PRECISIONS, GROUP, Model
 from ekman_expressions.zoo.networks import NETWORKS
 from ekman_expressions.zoo.own_settings import _NOT_A_CLASS, OwnModel
@@ -192,7 +192,7 @@ def _read_model(own: OwnModel, name: str, fold: str = "CV1", precision: str = "f
         opener = {"saved_model": _open_saved_model, "onnx": _open_onnx}[own.kind]
         found, group = opener(name, own, source)
     face, prepare = own.size, functools.partial(_prepare, own=own)
-    if is_keras(found):
+    if _is_keras(found):
         adapted, notes = _adapt_keras(name, own, found)
         backend: Any = _KerasBackend(adapted, precision, "probabilities")
         model = Model(backend, name, own.ordered_classes, masks=own.masks)

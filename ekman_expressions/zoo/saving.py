@@ -264,7 +264,7 @@ def _calls(graph: dict) -> list[list]:
 
 @dataclass
 class _Progress:
-    """How far the training of a model has come: the rows of `Trained.curve`, and seconds."""
+    """How far the training of a model has come: the rows of its curve, and seconds."""
 
     curve: list[dict[str, float]] = field(default_factory=list)
     seconds: float = 0.0

@@ -41,19 +41,8 @@ the side; largest relative change of the contrast."""
 
 
 @dataclass(frozen=True, eq=False)
-class Trained:
-    """What `train` returns.
-
-    Attributes
-    ----------
-    model : keras.Model
-        Float32, not compiled.
-    curve : DataFrame
-        Per epoch: ``epoch`` (from 1), ``loss, accuracy`` (means over the training images during the
-        epoch, dropout included).
-    seconds : float
-        What all epochs took, in all runs together, compiling included.
-    """
+class _Trained:
+    """What `train` returns."""
 
     model: keras.Model
     curve: pd.DataFrame
@@ -81,7 +70,7 @@ def train(
     fold: str = "CV1",
     checkpoint: Path | None = None,
     note: Callable[[str], None] | None = None,
-) -> Trained:
+) -> _Trained:
     """Train one network of `NETWORKS`.
 
     Weights, dropout, the order of the images and their augmentation come from seed, network and fold, so
@@ -125,7 +114,10 @@ def train(
 
     Returns
     -------
-    Trained
+    object
+        With the attributes ``model``: a Keras model in float32, not compiled; ``curve``: a DataFrame with, per
+        epoch, ``epoch`` (from 1), ``loss`` and ``accuracy`` (means over the training images during the epoch,
+        dropout included); ``seconds``: what all epochs took, in all runs together, compiling included.
 
     Raises
     ------
@@ -201,7 +193,7 @@ def train(
                 verbose=0,
                 callbacks=[_watch(learner, name, progress, checkpoint, fingerprint, bar)],
             )
-    return Trained(model, pd.DataFrame(progress.curve, columns=list(_HISTORY)), progress.seconds)
+    return _Trained(model, pd.DataFrame(progress.curve, columns=list(_HISTORY)), progress.seconds)
 
 
 def _build_learner(

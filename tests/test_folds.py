@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from ekman_expressions.core.errors import DataError, SettingsError
 from ekman_expressions.core.expressions import EXPRESSIONS
-from ekman_expressions.faces.folds import _assign_folds
+from ekman_expressions.study.faces import _assign_folds
 
 
 def table(labels):

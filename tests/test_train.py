@@ -330,7 +330,7 @@ def limited(size, step):
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, most))
     try:
         return step()
-    except saving.SavingError as error:
+    except OSError as error:
         print("SavingError:", " ".join(str(error).split()))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))

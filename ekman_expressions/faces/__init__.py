@@ -1,4 +1,4 @@
-"""Faces: finding and cropping them, landmarks, subject-wise folds, databases, and the synthetic faces."""
+"""Faces: finding and cropping them, landmarks, databases, and the synthetic faces."""
 
 from ekman_expressions.faces.databases import DATABASES
 from ekman_expressions.faces.faces import Faces, example_faces, load_faces

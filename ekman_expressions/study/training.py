@@ -44,7 +44,7 @@ def _training(experiment: Experiment, run: Run) -> None:
         If released weights are not there.
     DataError
         If a fold leaves no image to train on: before anything is trained.
-    SavingError
+    OSError
         If the disk is full.
     """
     trained = [pair for pair in experiment.pairs if pair[0] in experiment.trained_networks]

@@ -36,26 +36,26 @@ _NO_DATE = "1980-01-01@00:00:00"
 _PROGRESS = "progress.json"
 
 
-class SavingError(EkmanExpressionsError, OSError):
+class _SavingError(EkmanExpressionsError, OSError):
     """A file could not be written: most often because the disk is full."""
 
 
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Turn an `OSError` while `path` is written into a `SavingError` that says what to do."""
+    """Turn an `OSError` while `path` is written into one that says what to do."""
     try:
         yield
-    except SavingError:
+    except _SavingError:
         raise
     except OSError as error:
-        raise SavingError(
+        raise _SavingError(
             f"{path} could not be written ({error}). Nothing of it is left. Make room on the disk, or see "
             "to it that the folder may be written to, and run the step again: it resumes where it stood."
         ) from error
 
 
 def save(model: keras.Model, path: Path) -> None:
-    """Write a ``.keras`` file atomically; equal models give equal bytes. `SavingError` if the disk is full.
+    """Write a ``.keras`` file atomically; equal models give equal bytes. `OSError` if the disk is full.
 
     Keras' own `save` holds up to three copies of the weights in memory, and puts the time into
     the archive and its metadata, and addresses in memory, as the names of shared objects, into the

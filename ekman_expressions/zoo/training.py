@@ -121,7 +121,7 @@ def train(
 
     Raises
     ------
-    DataError, ModelError, SavingError
+    DataError, ModelError, OSError
         If images and labels do not fit; if the loss or a weight becomes NaN or infinite (the
         checkpoint of the last good epoch stays); if the disk is full (the last checkpoint is whole).
 

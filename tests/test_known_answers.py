@@ -183,7 +183,7 @@ def test_means_are_over_a_subjects_images_first_and_then_over_subjects(root, tmp
     # Pooled, anger would be 350 / 3.
     np.testing.assert_allclose(total.means["anger"], (75 + 200) / 2 * 20 / 255, rtol=1e-5)
     np.testing.assert_allclose(total.means["fear"], 30 * 20 / 255, rtol=1e-5)
-    assert total.agreement["fear"] == iou(total.means["fear"], ekman_mask("fear"))
+    assert total.agreement.loc["fear", "fear"] == iou(total.means["fear"], ekman_mask("fear"))
     assert total.means["anger"].shape == SHAPE and total.means["anger"].dtype == np.float32
 
 

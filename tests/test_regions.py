@@ -128,7 +128,7 @@ def test_heatmaps_alone_are_measured_over_folds(tmp_path):
     assert set(table["network"]) == {"VGG16"} and set(table["unit"]) == {"folds"}
     nose = table[(table["level"] == "group") & (table["region"] == "nose")].iloc[0]
     assert nose[["share", "share_low", "units"]].tolist() == [1, 1, 2]
-    assert len(lacking) == 34 and "VGG16_CV3_Fear_heatmap" in " ".join(lacking)
+    assert len(lacking) == 34 and "VGG16_CV3_Fear" in " ".join(lacking)
 
 
 def test_faces_in_colours_show_their_densities():

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from made_steps import contents
@@ -15,6 +16,8 @@ from stub_study import make_study
 from ekman_expressions.study import Run, evaluation
 from ekman_expressions.study import run as run_steps
 from ekman_expressions.study.execution import _run_tasks, using
+
+CPU = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
 
 STEPS = ("explanations", "facespace", "heatmaps", "masks", "scores")
 
@@ -138,6 +141,9 @@ for name, few in options.items():
 """
 
 
+@pytest.mark.xfail(
+    "avx512" not in CPU, reason="without AVX-512, RISE and SmoothGrad have other last bits with more threads", strict=False
+)
 def test_explanations_do_not_depend_on_the_number_of_threads():
     made = []
     for threads in ("1", "4"):

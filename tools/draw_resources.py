@@ -101,7 +101,7 @@ def draw_movement(experiment: Experiment) -> None:
         {title(name): faces[name] for name in total},
         {title(name): total[name] for name in total},
         {title(name): masks.ekman_mask(name) for name in total},
-        {title(name): agreement[name] for name in total},
+        {title(name): agreement.loc[name, name] for name in total},
     )
     figures.save(figure, REPOSITORY / "resources" / "movement.png")
 

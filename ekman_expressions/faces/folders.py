@@ -258,7 +258,8 @@ def _inside(root: Path, relative: str, listings: dict[Path, dict[str, str]]) -> 
     `listings` keeps what the folders hold from one call to the next.
     """
     path = root / relative
-    if path.exists() or Path(relative).is_absolute():
+    # Not `Path.exists`, which raises where a name is too long.
+    if os.path.exists(path) or Path(relative).is_absolute():
         return path
     path = root
     for part in PureWindowsPath(relative).parts:

@@ -62,9 +62,14 @@ class _CausalMaps:
     omissions: tuple[tuple[str, str], ...] = ()
 
     @property
-    def agreement(self) -> dict[str, float]:
-        """The `_iou_at_equal_area` of each expression's Ekman mask with its own mean causal map."""
-        return {name: _iou_at_equal_area(found, ekman_mask(name)) for name, found in self.means.items()}
+    def agreement(self) -> pd.DataFrame:
+        """The `_iou_at_equal_area` of each Ekman mask (rows) with each mean causal map (columns)."""
+        masks = {name: ekman_mask(name) for name in self.means}
+        cells = {
+            name: [_iou_at_equal_area(found, mask) for mask in masks.values()]
+            for name, found in self.means.items()
+        }
+        return pd.DataFrame(cells, index=list(masks))
 
 
 def known_faces(experiment: Experiment) -> pd.DataFrame:

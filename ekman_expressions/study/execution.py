@@ -241,8 +241,6 @@ def _start(name: str) -> tuple[Any, Any]:
             {
                 "distributed.scheduler.allowed-failures": _TRIES - 1,
                 "distributed.nanny.pre-spawn-environ.TQDM_DISABLE": "1",
-                # Dask gives back memory at every chance; TensorFlow asks for it again in each step.
-                "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": str(2**30),
             }
         )
         cluster = LocalCluster(

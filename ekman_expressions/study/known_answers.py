@@ -128,11 +128,25 @@ def _synthetic_faces(experiment: Experiment) -> pd.DataFrame:
 
 
 def known_changes(experiment: Experiment, row: Any) -> dict[str, np.ndarray]:
-    """Return which pixels of a face changed, in face space: masks (275, 224) by what is known, for `localisation_auc`.
+    """Return which pixels of a face changed, for `measures.localisation_auc`.
 
-    `row` is of `known_faces`, as ``itertuples`` yields it. ``displacement`` and ``photometric`` of a synthetic face,
-    else ``landmarks``: where those moved from the neutral face. `MissingError` if a file is not there, `DataError`
-    if one is damaged, has changed, or a mask lacks a layer.
+    Parameters
+    ----------
+    row : namedtuple
+        Of `known_faces`, as ``itertuples`` yields it.
+
+    Returns
+    -------
+    dict of str to (275, 224) ndarray of bool
+        In face space. Of a synthetic face ``displacement`` and ``photometric``, else ``landmarks``, where those
+        moved from the neutral face: see `measures.changed_pixels`.
+
+    Raises
+    ------
+    MissingError
+        If a file is not there.
+    DataError
+        If a file is damaged or has changed, or a mask lacks a layer.
     """
     return _changes(experiment, row)[0]
 

@@ -45,7 +45,12 @@ _AGREEMENT = {
 
 
 def draw(experiment: Experiment, step: str, name: str) -> Figure:
-    """Draw a picture again that a step leaves beside its tables, such as ``"known_answers", "localisation"``.
+    """Draw a picture again that a step leaves beside its tables.
+
+    Parameters
+    ----------
+    step, name : str
+        Such as ``"known_answers", "localisation"``: the file's name without its ending.
 
     Raises
     ------

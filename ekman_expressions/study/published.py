@@ -64,8 +64,23 @@ class _Report:
 
 
 def numbers(name: str) -> pd.DataFrame:
-    """Return published numbers: ``"scores"``, with ``network, expression`` (with ``Average``) and the four metrics; or
-    ``"accuracy"``, with macro precision, recall and F1, of each network.
+    """Return numbers that the study published.
+
+    Parameters
+    ----------
+    name : {'scores', 'accuracy'}
+
+    Returns
+    -------
+    DataFrame
+        ``scores``: ``network, expression`` (both with ``Average``) and the four metrics. ``accuracy``: accuracy,
+        macro precision, recall and F1 of each network. All from 0 to 1.
+
+    Examples
+    --------
+    >>> table = numbers("scores").set_index(["network", "expression"])
+    >>> float(table.loc[("Average", "Average"), "iou"].round(4))
+    0.2476
     """
     check_option(name, "name", ("scores", "accuracy"))
     return _table(f"published_{name}.csv")

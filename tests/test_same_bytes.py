@@ -19,7 +19,7 @@ from ekman_expressions.study.execution import _run_tasks, using
 
 CPU = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
 
-STEPS = ("explanations", "facespace", "heatmaps", "masks", "scores")
+STEPS = ("explanations", "facespace", "heatmaps", "masks", "scores", "quality")
 
 
 def files(root, *more):

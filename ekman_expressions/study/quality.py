@@ -27,6 +27,7 @@ from ekman_expressions.measures.quality import (
 )
 from ekman_expressions.measures.scores import scores_at_otsu
 from ekman_expressions.study import evaluation, prepared
+from ekman_expressions.study.execution import _run_tasks, _Task
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.explanations import _unseen_r2, read_explanation
 from ekman_expressions.study.provenance import Run
@@ -90,20 +91,25 @@ def _quality(experiment: Experiment, run: Run) -> None:
       faces per network and expression, against those of the trained ones.
     - ``hidden``: how well LIME describes each network by what hidden superpixels look like; the same faces.
     """
-    tables: dict[str, list[pd.DataFrame]] = {name: [] for name in _QUALITY_TABLES}
-    for network, fold in tqdm(experiment.pairs, desc="Resampling", unit="model"):
-        make = partial(_reliability, experiment, network, fold, run)
-        tables["reliability"] += _parts(experiment, run, f"{network}_{fold}", ("reliability",), make)
-    for network in experiment.networks:
-        # One at a time: five models of one network can be large.
-        precision = experiment.explanation.precision
-        model = lru_cache(maxsize=1)(partial(load_model, experiment, network, precision=precision))
-        for fold in experiment.folds:
-            make = partial(_curves, experiment, network, fold, model, run)
-            tables["curves"] += _parts(experiment, run, f"{network}_{fold}", ("curves",), make)
-        make = partial(_explained_again, experiment, network, model, run)
-        for name, part in zip(_AGAIN, _parts(experiment, run, network, _AGAIN, make), strict=True):
-            tables.get(name, []).append(part)
+    # The longest first.
+    tasks = [
+        _Task(name=network, function=_measure_network, arguments=(experiment, network, run.resumed))
+        for network in experiment.networks
+    ]
+    tasks += [
+        _Task(name="_".join(pair), function=_measure_model, arguments=(experiment, *pair, run.resumed))
+        for pair in experiment.pairs
+    ]
+    _run_tasks(tasks, run, desc="Quality", unit="task", own_bars=True)
+    # As they are written, in so many digits.
+    tables = {
+        kind: [
+            read_csv(path, dtype={"image_id": str})
+            for path in run.outputs
+            if path.name.startswith(f"{kind}-")
+        ]
+        for kind in _QUALITY_TABLES
+    }
     tables["erasing"] = _averaged(_joined(tables["curves"], _QUALITY_TABLES["curves"]), run)
     whole = {name: _joined(parts, _QUALITY_TABLES[name]) for name, parts in tables.items()}
     run.write(experiment.quality_folder, whole)
@@ -147,34 +153,50 @@ def _joined(parts: list[pd.DataFrame], columns: tuple[str, ...]) -> pd.DataFrame
     return pd.concat(filled)[list(columns)] if filled else pd.DataFrame(columns=columns)
 
 
-def _parts(
+def _measure_model(experiment: Experiment, network: str, fold: str, resumed: bool) -> Run:
+    """Write the parts of the tables that are of one model."""
+    run, name = Run(resumed=resumed), f"{network}_{fold}"
+    for kind, make in (("reliability", _reliability), ("curves", _curves)):
+        _write_parts(experiment, run, name, (kind,), partial(make, experiment, network, fold, run))
+    return run
+
+
+def _measure_network(experiment: Experiment, network: str, resumed: bool) -> Run:
+    """Write the parts of the tables that are of all models of a network, explained again."""
+    run = Run(resumed=resumed)
+    _write_parts(experiment, run, network, _AGAIN, partial(_explained_again, experiment, network, run))
+    return run
+
+
+def _write_parts(
     experiment: Experiment, run: Run, name: str, kinds: tuple[str, ...], make: Callable[[], tuple]
-) -> list[Any]:
-    """Make parts of the results, or read them if an interrupted run has made all of them."""
+) -> None:
+    """Make and write parts of the results, unless an interrupted run has made all of them."""
     folder = experiment.quality_folder / "parts"
     suffixes = [".npz" if kind == "heatmaps" else ".csv" for kind in kinds]
     pairs = list(zip(kinds, suffixes, strict=True))
     whole, incomplete = (
         [folder / f"{kind}-{name}{more}{suffix}" for kind, suffix in pairs] for more in ("", ".incomplete")
     )
-    paths = whole
     if run.resumed and all(path.exists() for path in whole):
         for path in whole:
             run.kept(path)
-    else:
-        before = len(run.omissions)
-        made = make()
-        # What was left out is to be tried, and listed, again.
-        paths, others = (incomplete, whole) if len(run.omissions) > before else (whole, incomplete)
-        for path, other, part in zip(paths, others, made, strict=True):
-            other.unlink(missing_ok=True)
-            (write_arrays if path.suffix == ".npz" else write_csv)(path, part)
-            run.made(path, items=len(part))
-    # As they are written, in so many digits.
-    return [
-        read_arrays(path) if path.suffix == ".npz" else read_csv(path, dtype={"image_id": str})
-        for path in paths
-    ]
+        return
+    before = len(run.omissions)
+    made = make()
+    # What was left out is to be tried, and listed, again.
+    paths, others = (incomplete, whole) if len(run.omissions) > before else (whole, incomplete)
+    for path, other, part in zip(paths, others, made, strict=True):
+        other.unlink(missing_ok=True)
+        (write_arrays if path.suffix == ".npz" else write_csv)(path, part)
+        run.made(path, items=len(part))
+
+
+def _loader(experiment: Experiment, network: str) -> Callable[[str], Model]:
+    """Return a function from fold to model, which keeps one at a time: five of one network can be large."""
+    return lru_cache(maxsize=1)(
+        partial(load_model, experiment, network, precision=experiment.explanation.precision)
+    )
 
 
 def _faces(
@@ -220,11 +242,9 @@ def _reliability(experiment: Experiment, network: str, fold: str, run: Run) -> t
     return (pd.DataFrame(rows, columns=_QUALITY_TABLES["reliability"]),)
 
 
-def _curves(
-    experiment: Experiment, network: str, fold: str, model: Callable[[str], Model], run: Run
-) -> tuple[pd.DataFrame]:
+def _curves(experiment: Experiment, network: str, fold: str, run: Run) -> tuple[pd.DataFrame]:
     """Draw the curves of as many of a model's faces, of those that all have explained, as may be."""
-    names, found = experiment.explainers, []
+    names, found, model = experiment.explainers, [], _loader(experiment, network)
     own, faces = (_faces(experiment, network, [fold], of) for of in (names[:1], names))
     # Two curves by each explainer and from the centre; one in random order for superpixels, and for each map.
     per_face = (2 * len(names) + 3 + sum(EXPLAINERS[name].gives_map for name in names)) * (_STEPS - 1) + 2
@@ -300,7 +320,7 @@ def _averaged(curves: pd.DataFrame, run: Run) -> list[pd.DataFrame]:
 
 
 def _explained_again(
-    experiment: Experiment, network: str, load: Callable[[str], Model], run: Run
+    experiment: Experiment, network: str, run: Run
 ) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, np.ndarray]]:
     """Explain some of a network's faces in other ways: its parts of the tables `_AGAIN`. Explainers that take
     gradients explain untrained copies only.
@@ -310,7 +330,7 @@ def _explained_again(
     cells = product(names, experiment.expressions)
     means: dict[_Cell, dict[str, _RunningMean]] = {cell: {} for cell in cells}
     fits: list[tuple[str, float, float]] = []
-    faces = _faces_again(experiment, network)
+    faces, load = _faces_again(experiment, network), _loader(experiment, network)
     copies: list[Model | None] = []
     for row in tqdm(faces.itertuples(), desc=f"Explaining {network} again", unit="face", total=len(faces)):
         try:
@@ -412,7 +432,9 @@ def _maps_of_face(
             if untrained is not None:
                 options |= {"hidden": behind} if "hidden" in options else {}
                 seed = derive_seed(experiment.seed, "again", f"{network}_{row.fold}", row.image_id)
-                found[UNTRAINED] = explainer.explain(untrained, image[None], [target], seed=seed, **options)[0]
+                found[UNTRAINED] = explainer.explain(untrained, image[None], [target], seed=seed, **options)[
+                    0
+                ]
         maps |= {(name, way): normalise(np.maximum(one.map, 0), landmarks) for way, one in found.items()}
     fits = []
     for way, record in records.items():

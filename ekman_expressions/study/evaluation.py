@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from ekman_expressions.core.errors import DataError, MissingError, ModelError, check_range
 from ekman_expressions.core.expressions import EXPRESSIONS
@@ -15,6 +14,7 @@ from ekman_expressions.core.runtime import derive_seed, generator
 from ekman_expressions.faces.folders import check_ids
 from ekman_expressions.measures.uncertainty import _fold_of
 from ekman_expressions.study import prepared, training
+from ekman_expressions.study.execution import _run_tasks, _Task
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.provenance import Run, read_results
 from ekman_expressions.zoo.model import GROUP, Model
@@ -41,20 +41,16 @@ def _evaluation(experiment: Experiment, run: Run) -> None:
     """
     for remark in training._own_notes(experiment):
         run.note(remark)
-    tables = []
-    for network, fold in tqdm(experiment.pairs, desc="Evaluating", unit="model"):
-        path = experiment.evaluation_folder / "predictions" / f"{network}_{fold}.csv"
-        if path.exists():
-            run.kept(path)
-        else:
-            try:
-                run.write(path.parent, {path.stem: _predict_model(experiment, network, fold, run)}, items=1)
-            except (ModelError, MissingError) as error:
-                run.omit(f"{network}_{fold}", error)
-                continue
-        # Texts stay texts, as in `read_results`.
-        texts = dict.fromkeys(_PREDICTIONS, str)
-        tables.append(read_csv(path, _columns(experiment), dtype=texts, keep_default_na=False))
+    tasks = [
+        _Task(name="_".join(pair), function=_evaluate_model, arguments=(experiment, *pair))
+        for pair in experiment.pairs
+    ]
+    _run_tasks(tasks, run, desc="Evaluating", unit="model")
+    # Texts stay texts, as in `read_results`.
+    texts = dict.fromkeys(_PREDICTIONS, str)
+    tables = [
+        read_csv(path, _columns(experiment), dtype=texts, keep_default_na=False) for path in run.outputs
+    ]
     if not tables:
         reasons = "; ".join(f"{entry['item']}: {entry['reason']}" for entry in run.omissions)
         raise ModelError(f"No model of {experiment.name} could be evaluated. {reasons}")
@@ -72,6 +68,16 @@ def _evaluation(experiment: Experiment, run: Run) -> None:
         "explained": _choose_positives(predictions, positives, expressions, seed=experiment.seed),
     }
     run.write(experiment.evaluation_folder, tables)
+
+
+def _evaluate_model(experiment: Experiment, network: str, fold: str) -> Run:
+    """Write the predictions of one model, unless they are there."""
+    run, path = Run(), experiment.evaluation_folder / "predictions" / f"{network}_{fold}.csv"
+    if path.exists():
+        run.kept(path)
+    else:
+        run.write(path.parent, {path.stem: _predict_model(experiment, network, fold, run)}, items=1)
+    return run
 
 
 def _predict_model(experiment: Experiment, network: str, fold: str, run: Run) -> pd.DataFrame:

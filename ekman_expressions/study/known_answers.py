@@ -384,9 +384,9 @@ def _score_baselines(
         maps["movement of others"] = np.mean(others, axis=0)
     settings = experiment.explanation
     segments = superpixels(face, segments=settings.segments, compactness=settings.compactness)
-    parts = np.stack([normalise(segments == part, landmarks) for part in range(segments.max() + 1)])
+    parts = np.arange(segments.max() + 1)
     # In face space a pixel belongs to the superpixel that covers most of it.
-    labels, hull = parts.argmax(axis=0), atlas().hull
+    labels, hull = normalise(segments[..., None] == parts, landmarks).argmax(axis=-1), atlas().hull
     sizes = np.maximum(np.bincount(labels[hull], minlength=len(parts)), 1)
     best = {
         name: (np.bincount(labels[hull], truth[hull], len(parts)) / sizes)[labels]

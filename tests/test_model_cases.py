@@ -3,7 +3,9 @@
 import shutil
 import subprocess
 import sys
+import warnings
 
+import keras2_files
 import numpy as np
 import pytest
 from made_models import (
@@ -271,88 +273,44 @@ def test_code_in_a_file_may_have_dataclasses_and_neighbours(tmp_path, images):
 # --- files of Keras 2
 
 
-_KERAS_2 = """
-import numpy as np, tf_keras as keras
-L = keras.layers
-def separable():
-    x = keras.Input((16, 16, 1))
-    h = L.BatchNormalization()(L.Conv2D(8, 3)(x))
-    h = L.SeparableConv2D(8, 3, kernel_regularizer=keras.regularizers.l2(0.01))(h)
-    h = L.GlobalAveragePooling2D()(L.Conv2D(7, 3)(L.DepthwiseConv2D(3)(h)))
-    return keras.Model(x, L.Activation("softmax")(h))
-def backbone(side):
-    x = keras.Input((side, side, 1))
-    return keras.Model(x, L.GlobalAveragePooling2D()(L.Conv2D(4, 3, activation="relu")(x)))
-def nested():
-    x = keras.Input((16, 16, 1))
-    return keras.Model(x, L.Dense(7, "softmax")(backbone(16)(x)))
-def twice():
-    x, inner = keras.Input((16, 16, 1)), backbone(8)
-    parts = [inner(L.Cropping2D(crop)(x)) for crop in (((0, 8), (0, 8)), ((8, 0), (8, 0)))]
-    return keras.Model(x, L.Dense(7, "softmax")(L.Concatenate()(parts)))
-def deep():
-    inner = keras.Sequential([L.Conv2D(4, 3), L.GlobalAveragePooling2D()])
-    return keras.Sequential([L.Input((16, 16, 1)), inner, L.Dense(7, "softmax")])
-def transfer():
-    normal = L.Normalization()
-    normal.adapt(np.random.default_rng(0).random((9, 16, 16, 1)))
-    before = [L.Input((16, 16, 1)), L.Rescaling(2.0), normal, L.RandomFlip(), L.Resizing(8, 8)]
-    return keras.Sequential([*before, backbone(8), L.Dense(7, "softmax")])
-def operations():
-    x = keras.Input((16, 16, 1))
-    h = L.Conv2D(4, 3, name="a/b")((x - 0.5) / [0.25])
-    h = L.Conv2DTranspose(4, 3)(h * 2 + L.Conv2D(4, 3)(x))
-    return keras.Model(x, L.Dense(7, "softmax")(L.GlobalAveragePooling2D()(h)))
-def half():
-    keras.mixed_precision.set_global_policy("mixed_float16")
-    x = keras.Input((16, 16, 1))
-    return keras.Model(x, L.Activation("softmax", dtype="float32")(L.Dense(7)(L.Flatten()(x))))
-def with_slice():
-    x = keras.Input((16, 16, 1))
-    return keras.Model(x, L.Dense(7, "softmax")(L.Flatten()(x[:, ::-1])))
-def with_code():
-    x = keras.Input((16, 16, 1))
-    return keras.Model(x, L.Dense(7, "softmax")(L.Flatten()(L.Lambda(lambda given: given * 2)(x))))
-"""
-
-
 @pytest.fixture(scope="module")
 def keras_2(tmp_path_factory):
-    """Files of Keras 2, what it predicts for gray images, and its weights; then the first model in memory."""
+    """A folder with files of Keras 2; of each, the model in memory and its answers; and the gray images."""
     folder = tmp_path_factory.mktemp("keras_2")
-    names = "separable nested twice deep transfer operations with_code with_slice half".split()
-    code = f"""{_KERAS_2}
-gray = np.random.default_rng(1).random((5, 16, 16, 1)).astype("float32")
-keep = dict(gray=gray)
-for name in {names}:
-    model = globals()[name]()
-    model.set_weights([w + np.random.default_rng(2).random(w.shape) / 4 for w in model.get_weights()])
-    model.compile("adam", "categorical_crossentropy")
-    model.save(name + ".hdf5")
-    model.save(name + ".keras")
-    keep[name] = model.predict(gray)
-np.savez("kept.npz", **keep)
-"""
-    subprocess.run([sys.executable, "-c", code], cwd=folder, check=True, capture_output=True)
-    return folder, dict(np.load(folder / "kept.npz"))
+    random = np.random.default_rng(2)
+    gray = random.random((5, SIDE, SIDE, 1), dtype=np.float32)
+    kept = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name, model in keras2_files.odd_models(SIDE).items():
+            model.set_weights([values + random.random(values.shape) / 4 for values in model.get_weights()])
+            model.compile("adam", "categorical_crossentropy")
+            model.save(folder / f"{name}.hdf5")
+            model.save(folder / f"{name}.keras")
+            kept[name] = model, model.predict(gray, verbose=0)
+    return folder, kept, gray
 
 
 @pytest.mark.parametrize("suffix", ["hdf5", "keras"])
 @pytest.mark.parametrize("name", ["separable", "nested", "twice", "deep", "transfer", "operations", "half"])
 def test_files_of_keras_2_with_separable_convolutions_and_models_inside(keras_2, name, suffix):
-    folder, kept = keras_2
+    folder, kept, gray = keras_2
     found = load(folder / f"{name}.{suffix}", classes=FER2013, channels="gray")
     tolerance = 2e-3 if name == "half" else 1e-5
-    np.testing.assert_allclose(found.predict(kept["gray"].repeat(3, axis=3)), kept[name], atol=tolerance)
+    np.testing.assert_allclose(found.predict(gray.repeat(3, axis=3)), kept[name][1], atol=tolerance)
     assert found.has_gradients
 
 
-def test_hdf5_under_the_suffix_of_the_zip_format(keras_2, tmp_path):
-    """As Keras before 2.12 wrote it."""
-    folder, kept = keras_2
-    shutil.copyfile(folder / "deep.hdf5", tmp_path / "old.keras")
-    found = load(tmp_path / "old.keras", classes=FER2013, channels="gray")
-    np.testing.assert_allclose(found.predict(kept["gray"].repeat(3, axis=3)), kept["deep"], atol=1e-5)
+def test_a_model_of_keras_2_in_memory_and_in_hdf5_under_the_suffix_of_the_zip_format(keras_2, tmp_path):
+    folder, kept, gray = keras_2
+    model, answers = kept["separable"]
+    # As Keras before 2.12 wrote it.
+    shutil.copyfile(folder / "separable.hdf5", tmp_path / "old.keras")
+    for source in (model, tmp_path / "old.keras"):
+        found = load(source, classes=FER2013, channels="gray", side=None)
+        np.testing.assert_allclose(found.predict(gray.repeat(3, axis=3)), answers, atol=1e-5)
+        activations, gradients = found.features(gray[0].repeat(3, axis=2), 2)
+        assert activations.shape == gradients.shape and np.abs(gradients).max() > 0
 
 
 @pytest.mark.parametrize("suffix", ["hdf5", "keras"])
@@ -366,20 +324,6 @@ def test_hdf5_under_the_suffix_of_the_zip_format(keras_2, tmp_path):
 def test_code_in_a_file_of_keras_2_and_operations_without_a_layer_are_refused(keras_2, name, reason, suffix):
     with pytest.raises(ModelError, match=reason):
         load(keras_2[0] / f"{name}.{suffix}", classes=FER2013, channels="gray")
-
-
-def test_a_model_of_keras_2_in_memory_has_gradients(keras_2):
-    pytest.importorskip("tf_keras")
-    space = {}
-    exec(_KERAS_2, space)
-    model = space["separable"]()
-    found = load(model, classes=FER2013, channels="gray", side=None)
-    gray = keras_2[1]["gray"]
-    np.testing.assert_allclose(
-        found.predict(gray.repeat(3, axis=3)), model.predict(gray, verbose=0), atol=1e-5
-    )
-    activations, gradients = found.features(gray[0].repeat(3, axis=2), 2)
-    assert activations.shape == gradients.shape and np.abs(gradients).max() > 0
 
 
 def test_a_file_that_another_program_has_locked(tmp_path):

@@ -88,3 +88,56 @@ def randomise(model, images):
     kernel, bias = model.layers[-1].get_weights()
     scale = 4 * np.std(inner(images, training=False).numpy() @ kernel)
     model.layers[-1].set_weights([kernel / scale, bias])
+
+
+def odd_models(side):
+    """Models of gray images, by name, with all that Keras 3 writes otherwise or refuses; seven classes."""
+    import tf_keras
+    from tf_keras import layers as L
+
+    image = L.Input((side, side, 1))
+
+    def softmax(given):
+        return L.Dense(7, "softmax")(given)
+
+    def backbone(side):
+        x = L.Input((side, side, 1))
+        return tf_keras.Model(x, L.GlobalAveragePooling2D()(L.Conv2D(4, 3, activation="relu")(x)))
+
+    def separable():
+        h = L.BatchNormalization()(L.Conv2D(8, 3)(image))
+        h = L.SeparableConv2D(8, 3, kernel_regularizer=tf_keras.regularizers.l2(0.01))(h)
+        h = L.GlobalAveragePooling2D()(L.Conv2D(7, 3)(L.DepthwiseConv2D(3)(h)))
+        return L.Activation("softmax")(h)
+
+    def twice():
+        inner, half = backbone(side // 2), side // 2
+        crops = (((0, half), (0, half)), ((half, 0), (half, 0)))
+        return softmax(L.Concatenate()([inner(L.Cropping2D(crop)(image)) for crop in crops]))
+
+    def operations():
+        h = L.Conv2D(4, 3, name="a/b")((image - 0.5) / [0.25])
+        h = L.Conv2DTranspose(4, 3)(h * 2 + L.Conv2D(4, 3)(image))
+        return softmax(L.GlobalAveragePooling2D()(h))
+
+    def half():
+        given = L.Flatten(dtype="mixed_float16")(image)
+        return L.Activation("softmax", dtype="float32")(L.Dense(7, dtype="mixed_float16")(given))
+
+    normal = L.Normalization()
+    normal.adapt(np.random.default_rng(0).random((9, side, side, 1)))
+    before = [L.Input((side, side, 1)), L.Rescaling(2.0), normal, L.RandomFlip(), L.Resizing(8, 8)]
+    inner = tf_keras.Sequential([L.Conv2D(4, 3), L.GlobalAveragePooling2D()])
+    outputs = {
+        "separable": separable(),
+        "nested": softmax(backbone(side)(image)),
+        "twice": twice(),
+        "operations": operations(),
+        "half": half(),
+        "with_slice": softmax(L.Flatten()(image[:, ::-1])),
+        "with_code": softmax(L.Flatten()(L.Lambda(lambda given: given * 2)(image))),
+    }
+    return {name: tf_keras.Model(image, output) for name, output in outputs.items()} | {
+        "transfer": tf_keras.Sequential([*before, backbone(8), L.Dense(7, "softmax")]),
+        "deep": tf_keras.Sequential([L.Input((side, side, 1)), inner, L.Dense(7, "softmax")]),
+    }

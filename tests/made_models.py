@@ -6,9 +6,8 @@ matrix makes logits of them, and a softmax, unless left out, probabilities.
 
 import numpy as np
 
-from ekman_expressions import OwnModel
+from ekman_expressions import OwnModel, load_model
 from ekman_expressions.core.expressions import EXPRESSIONS
-from ekman_expressions.zoo.own_models import _read_model
 
 SIDE = 16
 
@@ -26,8 +25,8 @@ def uniform(images):
     return np.full((len(images), 6), 1 / 6)
 
 
-def load(**changes):
-    return _read_model(own(**changes), "Mine", "CV2")
+def load(source=uniform, **changes):
+    return load_model(source, **{"classes": EXPRESSIONS, "side": SIDE} | changes)
 
 
 def weights(classes, channels=3, seed=0):
@@ -68,14 +67,13 @@ def keras_model(matrix, *, softmax=True, layout="NHWC", side=SIDE):
 
 
 def write_onnx(
-    path, matrix, *, softmax=True, layout="NHWC", side=SIDE, batch="N", kind=None, extra_output=False
+    path, matrix, *, softmax=True, layout="NHWC", side=SIDE, batch="N", kind="FLOAT", outputs=1, ir=9
 ):
-    """The same as an ONNX file."""
+    """The same as an ONNX file; before IR 4, its constants are among its inputs."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
     channels, classes = matrix.shape
-    kind = TensorProto.FLOAT if kind is None else kind
     shape = [batch, side, side, channels] if layout == "NHWC" else [batch, channels, side, side]
     axes = [1, 2] if layout == "NHWC" else [2, 3]
     constants = {
@@ -92,20 +90,26 @@ def write_onnx(
     ]
     if softmax:
         nodes.append(helper.make_node("Softmax", ["logits"], ["odds"], axis=1))
-    names = ["odds" if softmax else "logits"] + (["means"] if extra_output else [])
+    names = ["odds" if softmax else "logits", "means"][:outputs]
+    inputs = [helper.make_tensor_value_info("images", getattr(TensorProto, kind), shape)]
+    for name, value in constants.items() if ir < 4 else ():
+        constant = helper.np_dtype_to_tensor_dtype(value.dtype)
+        inputs.append(helper.make_tensor_value_info(name, constant, value.shape))
     graph = helper.make_graph(
         nodes,
         "made",
-        [helper.make_tensor_value_info("images", kind, shape)],
+        inputs,
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, [batch, None]) for name in names],
         [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=ir)
     onnx.checker.check_model(model)
     onnx.save(model, path)
 
 
-def write_saved_model(path, matrix, *, softmax=True, layout="NHWC", side=SIDE, batch=None, signatures=1):
+def write_saved_model(
+    path, matrix, *, softmax=True, layout="NHWC", side=SIDE, batch=None, kind="float32", signatures=1
+):
     """The same as a SavedModel without Keras."""
     import tensorflow as tf
 
@@ -116,12 +120,12 @@ def write_saved_model(path, matrix, *, softmax=True, layout="NHWC", side=SIDE, b
         def __init__(self):
             self.matrix = tf.Variable(matrix)
 
-        @tf.function(input_signature=[tf.TensorSpec(shape, tf.float32, name="images")])
+        @tf.function(input_signature=[tf.TensorSpec(shape, kind, name="images")])
         def __call__(self, images):
             if layout == "NCHW":
                 images = tf.transpose(images, (0, 2, 3, 1))
             corner = images[:, : side // 2, : side // 2]
-            logits = tf.reduce_mean(corner, (1, 2)) @ self.matrix
+            logits = tf.reduce_mean(tf.cast(corner, tf.float32), (1, 2)) @ self.matrix
             return {"answer": tf.nn.softmax(logits) if softmax else logits}
 
     made = Made()

@@ -1,5 +1,6 @@
 """The steps "explanations" and "facespace": what they write, skip, refuse and leave out."""
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -7,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import stub_study
 from made_steps import contents
 from test_explainers_contract import TOY
-from tiny_study import SIDE, TINY, make_study
+from tiny_study import SIDE, make_study
 
 from ekman_expressions.core.errors import DataError, MissingError
 from ekman_expressions.core.files import read_arrays, read_json, write_json
@@ -17,28 +19,30 @@ from ekman_expressions.core.runtime import derive_seed
 from ekman_expressions.explainers import EXPLAINERS, PerturbationRecord, StoredMap, lime
 from ekman_expressions.facespace.warp import SHAPE, normalise
 from ekman_expressions.measures import cross_validated_r2
-from ekman_expressions.study import explanations, read_results
+from ekman_expressions.study import evaluation, explanations, read_results
 from ekman_expressions.study import run as run_steps
 from ekman_expressions.study.explanations import read_explanation
 
 
+@pytest.fixture(scope="module")
+def explained(tmp_path_factory):
+    """Prepared faces, tiny models under WeiNet's name, and LIME's explanations of faces chosen for them."""
+    study = make_study(tmp_path_factory.mktemp("study"))
+    return study, run_steps(study, "explanations")
+
+
 @pytest.fixture
-def study(tmp_path):
-    """Prepared faces, tiny models under WeiNet's name, and faces chosen for them."""
-    return make_study(tmp_path)
+def study(explained):
+    """The same, for other explainers, which have folders of their own."""
+    return explained[0]
 
 
 def changed(study, **values):
     return study.replace(explanation=study.explanation.replace(**values))
 
 
-def unfinished(folder):
-    """As after a kill: the step had begun and not ended."""
-    write_json(folder / "run.json", read_json(folder / "run.json") | {"end": None})
-
-
-def test_explanations_and_face_space(study):
-    run = run_steps(study, "explanations")
+def test_explanations_and_face_space(explained):
+    study, run = explained
     assert (run.done, run.skipped, run.omissions) == (12, 0, [])
     record = PerturbationRecord.load(study.record_path("WeiNet", "CV1", "face_CV1_1"))
     assert (record.image_id, record.model) == ("face_CV1_1", "WeiNet_CV1")
@@ -68,13 +72,15 @@ def test_explanations_and_face_space(study):
     assert np.array_equal(read.weights, one.weights) and read.model == "WeiNet_CV1"
 
 
-def test_what_is_to_be_known_of_explanations_is_noted_with_the_number_of_faces(study):
+def test_what_is_to_be_known_of_explanations_is_noted_with_the_number_of_faces(explained):
     """Also when they were there before: too few samples for R², attributions that are not complete."""
-    for _ in range(2):
-        run = run_steps(study, "explanations")
+    study, first = explained
+    # As after a kill: the step had begun and not ended.
+    entry = study.records_folder / "run.json"
+    write_json(entry, read_json(entry) | {"end": None})
+    for run in (first, run_steps(study, "explanations")):
         (note,) = [note for note in run.notes if note.startswith("WeiNet_CV1")]
         assert "fewer than 6 samples per superpixel" in note and "(all 6 faces)" in note
-        unfinished(study.records_folder)
     options = {"integrated_gradients": {"tolerance": 0.0, "steps": 256}}
     never = changed(study, explainer="integrated_gradients", options=options)
     run = run_steps(never, "explanations", "facespace")
@@ -85,18 +91,17 @@ def test_what_is_to_be_known_of_explanations_is_noted_with_the_number_of_faces(s
     assert table[["r2", "r2_unseen"]].isna().all(axis=None)
 
 
-def test_an_explainer_without_superpixels_has_no_means_of_them(study):
-    run = run_steps(changed(study, explainer="rise", hidden="superpixel_mean"), "explanations")
-    assert len(run.omissions) == 12 and "needs superpixels" in run.omissions[0]["reason"]
-
-
 def test_another_kernel_width_costs_no_query(study):
-    run_steps(study, "explanations")
     wider = changed(study, kernel_width=1.0)
     run = run_steps(wider, "explanations")
     assert (run.done, run.skipped) == (0, 12)
     one, other = (read_explanation(of, "WeiNet", "CV1", "face_CV1_1", "fear") for of in (study, wider))
     assert one.r2 != other.r2 and one.passes == other.passes == 40
+
+
+def test_an_explainer_without_superpixels_has_no_means_of_them(study):
+    run = run_steps(changed(study, explainer="rise", hidden="superpixel_mean"), "explanations")
+    assert len(run.omissions) == 12 and "needs superpixels" in run.omissions[0]["reason"]
 
 
 def test_models_and_faces_that_cannot_be_used_are_listed_and_the_others_go_on(tmp_path):
@@ -116,7 +121,10 @@ def test_models_and_faces_that_cannot_be_used_are_listed_and_the_others_go_on(tm
 
 KILLED = """
 import os, signal, sys
-from ekman_expressions import Experiment, study
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from stub_study import describe
+from ekman_expressions import study
 from ekman_expressions.explainers import Stored
 save, saved = Stored.save, []
 def save_or_die(record, path):
@@ -125,25 +133,22 @@ def save_or_die(record, path):
     save(record, path)
     saved.append(path)
 Stored.save = save_or_die
-study.run(Experiment.from_toml(sys.argv[1], root=sys.argv[2]), "explanations")
+study.run(describe(Path(sys.argv[2]), networks=1, positives=1), "explanations")
 """
 
 
 def test_a_run_killed_midway_and_continued_leaves_the_same_bytes(tmp_path):
-    straight, killed = make_study(tmp_path / "straight"), make_study(tmp_path / "killed")
+    straight = stub_study.make_study(tmp_path / "straight", faces=1, networks=1, positives=1)
+    run_steps(straight, "evaluation")
+    killed = straight.replace(root=shutil.copytree(straight.root, tmp_path / "killed"))
     run_steps(straight, "explanations", "facespace")
-    settings = tmp_path / "tiny.toml"
-    settings.write_text(TINY.format(samples=40))
-    process = subprocess.run(
-        [sys.executable, "-c", KILLED, str(settings), str(tmp_path / "killed")],
-        cwd=Path(__file__).parent.parent,
-    )
-    assert process.returncode == -signal.SIGKILL
+    program = [sys.executable, "-c", KILLED, str(Path(__file__).parent), str(killed.root)]
+    assert subprocess.run(program).returncode == -signal.SIGKILL
     assert len(list(killed.explanations_folder.rglob("[!.]*.npz"))) == 4
     with pytest.raises(MissingError, match="explanations"):
         run_steps(killed, "facespace")
     run = run_steps(killed, "explanations")
-    assert (run.done, run.skipped) == (8, 4)
+    assert (run.done, run.skipped) == (len(evaluation.read_explained(straight)) - 4, 4)
     run_steps(killed, "facespace")
     assert contents(killed.results_folder) == contents(straight.results_folder)
 
@@ -164,9 +169,6 @@ def test_a_new_explainer_goes_through_the_steps(study, monkeypatch):
     assert set(ids) == {"image_ids", "source"}
 
 
-# --- how many images at a time
-
-
 def test_a_step_that_runs_out_of_memory_goes_on_and_says_so(study, monkeypatch):
     load = explanations.load_model
 
@@ -183,7 +185,7 @@ def test_a_step_that_runs_out_of_memory_goes_on_and_says_so(study, monkeypatch):
         return as_model(predict)
 
     monkeypatch.setattr(explanations, "load_model", load_hungry)
-    run = run_steps(study, "explanations")
+    run = run_steps(changed(study, explainer="facial_regions"), "explanations")
     assert (run.done, run.omissions) == (12, [])
     for fold in study.folds:
         assert len([note for note in run.notes if note.startswith(f"WeiNet_{fold}: out of memory")]) == 2

@@ -63,24 +63,19 @@ def test_the_studys_samples_are_iid_and_as_they_always_were():
 
 
 @pytest.mark.parametrize("sampler", NAMES)
-@pytest.mark.parametrize("row", [1, 2, 5, 8, 9])
-def test_each_row_alone_is_uniform(sampler, row):
+def test_each_row_alone_is_uniform(sampler):
     """All 2^3 patterns are equally frequent in a row, over seeds, also in the last of a block."""
     from scipy.stats import chisquare
 
-    rows = np.array([_draw_samples(3, 10, seed, sampler)[row] for seed in range(2000)])
-    counts = np.bincount(rows @ [1, 2, 4], minlength=8)
-    assert chisquare(counts).pvalue > 1e-4
-
-
-def test_rows_of_the_orthogonal_sampler_come_with_their_complements():
-    drawn = _draw_samples(11, 61, 0, "orthogonal")
-    assert np.array_equal(drawn[1::2], ~drawn[2::2])
+    drawn = np.array([_draw_samples(3, 10, seed, sampler) for seed in range(2000)]) @ [1, 2, 4]
+    for row in (1, 2, 5, 8, 9):
+        assert chisquare(np.bincount(drawn[:, row], minlength=8)).pvalue > 1e-4
 
 
 @pytest.mark.parametrize(("superpixels", "block"), [(1, 2), (2, 4), (30, 64), (32, 64), (33, 128)])
-def test_in_a_whole_block_superpixels_are_orthogonal(superpixels, block):
-    drawn = _draw_samples(superpixels, 1 + 3 * block, 0, "orthogonal")[1:]
+def test_orthogonal_rows_come_with_their_complements_and_make_whole_blocks_orthogonal(superpixels, block):
+    drawn = _draw_samples(superpixels, 1 + 3 * block + 2, 0, "orthogonal")[1:]
+    assert np.array_equal(drawn[::2], ~drawn[1::2])
     for start in range(0, 3 * block, block):
         signs = 2 * drawn[start : start + block].astype(int) - 1
         assert np.array_equal(signs.T @ signs, block * np.eye(superpixels))
@@ -125,32 +120,15 @@ def test_equal_records_have_equal_bytes_and_are_small(tmp_path):
     assert (tmp_path / "a.npz").stat().st_size < 32_000
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.data())
-def test_truncated_or_altered_records_raise_only_our_error(tmp_path_factory, data):
-    path = tmp_path_factory.mktemp("records") / "record.npz"
-    make_record().save(path)
-    whole = bytearray(path.read_bytes())
-    if data.draw(st.booleans()):
-        path.write_bytes(whole[: data.draw(st.integers(0, len(whole) - 1))])
-    else:
-        place = data.draw(st.integers(0, len(whole) - 1))
-        whole[place] ^= data.draw(st.integers(1, 255))
-        path.write_bytes(whole)
-    try:
-        PerturbationRecord.load(path)
-    except DataError:
-        pass
-
-
-def test_files_that_are_no_records(tmp_path):
+def test_what_is_no_record(tmp_path):
+    with pytest.raises(DataError, match="finite"):
+        make_record(predictions=np.full((20, 6), np.nan, np.float32))
     path = tmp_path / "record.npz"
+    with pytest.raises(FileNotFoundError):
+        PerturbationRecord.load(path)
     np.savez(path, maps=np.zeros(3))
     with pytest.raises(DataError, match="lacks image_id"):
         Stored.load(path)
-    StoredMap(image_id="a", model="m", target=0, map=np.zeros((3, 3)), passes=1).save(path)
-    with pytest.raises(DataError, match="no perturbation record.*is a StoredMap"):
-        PerturbationRecord.load(path)
     make_record().save(path)
     arrays = read_arrays(path)
     for change in (
@@ -161,22 +139,16 @@ def test_files_that_are_no_records(tmp_path):
         np.savez(path, **(arrays | change))
         with pytest.raises(DataError, match="is no perturbation record"):
             PerturbationRecord.load(path)
-    with pytest.raises(FileNotFoundError):
-        PerturbationRecord.load(tmp_path / "none.npz")
 
 
-def test_a_map_comes_back_with_its_note(tmp_path):
+def test_a_map_comes_back_with_its_note_and_is_no_record(tmp_path):
     kinds = {"completeness": 0.25, "note": "not complete"}
-    StoredMap(image_id="a", model="m", target=2, map=np.ones((3, 4)), passes=9, **kinds).save(
-        tmp_path / "m.npz"
-    )
-    found = Stored.load(tmp_path / "m.npz")
+    path = tmp_path / "m.npz"
+    StoredMap(image_id="a", model="m", target=2, map=np.ones((3, 4)), passes=9, **kinds).save(path)
+    found = Stored.load(path)
     assert (found.target, found.passes, found.completeness, found.note) == (2, 9, 0.25, "not complete")
-
-
-def test_a_record_with_nan_is_refused():
-    with pytest.raises(DataError, match="finite"):
-        make_record(predictions=np.full((20, 6), np.nan, np.float32))
+    with pytest.raises(DataError, match="no perturbation record.*is a StoredMap"):
+        PerturbationRecord.load(path)
 
 
 def test_another_class_costs_no_forward_pass():

@@ -27,36 +27,37 @@ def lit(name):
     return np.float32(ATLAS.group(name))
 
 
-@pytest.mark.parametrize("level, name", [("group", "mouth"), ("region", "left_eye")])
-def test_a_map_that_is_one_in_a_region_has_all_its_mass_there(level, name):
-    mask = ATLAS.group(name) if level == "group" else ATLAS.region(name)
-    found = _region_shares(region_masses(np.float32(mask)[None]), ["s"], seed=0, level=level)
-    found = found.set_index("region")
-    assert found.loc[name, "share"] == 1 and found["share"].sum() == 1
-    assert found.loc[name, "density"] == pytest.approx(1 / mask.mean())
-    # With one unit nothing is known of the others.
-    assert found[["share_low", "density_high"]].isna().all(axis=None)
+def test_an_even_map_has_density_one_everywhere_and_one_that_is_lit_in_a_region_all_its_mass_there():
+    for level, name, mask in (
+        ("group", "mouth", ATLAS.group("mouth")),
+        ("region", "left_eye", ATLAS.region("left_eye")),
+    ):
+        even, one = (
+            _region_shares(region_masses(each[None]), ["s"], seed=0, level=level).set_index("region")
+            for each in (np.ones(SHAPE), np.float32(mask))
+        )
+        np.testing.assert_allclose(even["density"], 1)
+        assert even["area"].sum() == pytest.approx(1)
+        assert one.loc[name, "share"] == 1 and one["share"].sum() == 1
+        assert one.loc[name, "density"] == pytest.approx(1 / mask.mean())
+        # With one unit nothing is known of the others.
+        assert one[["share_low", "density_high"]].isna().all(axis=None)
 
 
-def test_an_even_map_has_density_one_everywhere_and_negative_values_no_mass():
-    for level in ("group", "region"):
-        found = _region_shares(region_masses(np.ones((1, *SHAPE))), [0], seed=0, level=level)
-        np.testing.assert_allclose(found["density"], 1)
-        assert found["area"].sum() == pytest.approx(1)
-    both = lit("mouth") - 5 * lit("eyes")
-    found = region_masses(both[None]).iloc[0]
+def test_negative_values_have_no_mass():
+    found = region_masses((lit("mouth") - 5 * lit("eyes"))[None]).iloc[0]
     assert found["left_eye"] == 0 and found.sum() == ATLAS.group("mouth").sum()
     assert list(found.index) == REGIONS and region_masses(np.zeros((0, *SHAPE))).shape == (0, 50)
 
 
 def test_shares_are_those_of_the_mean_map():
     maps = np.random.default_rng(0).random((3, *SHAPE))
-    found = _region_shares(region_masses(maps), list("aab"), seed=0).set_index("region")["share"]
-    mean = maps.mean(axis=0)
+    masses, mean = region_masses(maps), maps.mean(axis=0)
+    found = _region_shares(masses, list("aab"), seed=0).set_index("region")["share"]
     assert list(found.index) == [*ATLAS.groups, _ELSEWHERE]
     for name in ATLAS.groups:
         assert found[name] == pytest.approx(mean[ATLAS.group(name)].sum() / mean.sum())
-    found = _region_shares(region_masses(maps), list("aab"), seed=0, level="region")
+    found = _region_shares(masses, list("aab"), seed=0, level="region")
     assert list(found["region"]) == REGIONS and set(found["maps"]) == {3} and set(found["units"]) == {2}
 
 

@@ -43,13 +43,10 @@ def iou(marked, mask):
     return mask_scores(marked, mask)["iou"]
 
 
-def test_scores_of_masks_by_hand():
+def test_scores_by_hand_of_masks_and_of_what_lies_above_a_threshold():
     assert mask_scores(MARKED, REFERENCE) == BY_HAND
     nothing = mask_scores(np.zeros((3, 3), bool), REFERENCE)
     assert nothing["iou"] == 0 and np.isnan(nothing["precision"])
-
-
-def test_a_heatmap_is_marked_above_its_threshold():
     heatmap = np.array([[200, 210, 20], [220, 10, 10], [15, 12, 11]], np.uint8)
     assert scores_at_otsu(heatmap, REFERENCE) == BY_HAND
     # With two gray values Otsu's level is the lower one: what equals the level is not marked.
@@ -85,17 +82,10 @@ def test_auc_by_hand():
     assert auc(HEATMAP, MASK) == pytest.approx(13 / 18)
     # Within there are 9* 7 8 2*; the 6 of the mask lies elsewhere.
     assert auc(HEATMAP, MASK, WITHIN) == pytest.approx(2 / 4)
-
-
-def test_equal_values_are_shared_out():
-    # Top: two of value 5, one in the mask; then three of value 1, one in the mask.
+    # Equal values are shared out: pairs of 5* with 5 (1/2), 1, 1; 1* with 5 (0), 1 (1/2), 1 (1/2).
     heatmap, mask = np.array([[5, 5, 1, 1, 1]]), np.array([[1, 0, 1, 0, 0]], bool)
-    # Pairs: 5* with 5 (1/2), 1, 1; 1* with 5 (0), 1 (1/2), 1 (1/2).
     assert auc(heatmap, mask) == pytest.approx((1 / 2 + 2 + 1) / 6)
     assert auc(np.full((3, 3), 7), MASK) == 0.5
-    # Half of the four equal pixels, of which two are in the mask: 1 hit of 2 marked.
-    flat, half = np.full((2, 2), 5, np.uint8), np.array([[1, 1], [0, 0]], bool)
-    np.testing.assert_allclose(_area_curve(flat, half, [0.5, 1]), [1 / 3, half.mean()])
 
 
 @given(arrays(np.uint8, (5, 4)), MASKS)
@@ -126,6 +116,9 @@ def test_thresholds_by_hand():
     # From the top 9* 8 7 6* 3 2* 1 0 0: hits among the first k are 1 1 1 2 2 3 3 3 3.
     expected = [0, 1 / 3, 1 / 4, 1 / 5, 2 / 5, 2 / 6, 3 / 6, 3 / 7, 3 / 8, 3 / 9]
     np.testing.assert_allclose(_area_curve(HEATMAP, MASK, np.arange(10) / 9), expected)
+    # Half of the four equal pixels, of which two are in the mask: 1 hit of 2 marked.
+    flat, half = np.full((2, 2), 5, np.uint8), np.array([[1, 1], [0, 0]], bool)
+    np.testing.assert_allclose(_area_curve(flat, half, [0.5, 1]), [1 / 3, half.mean()])
     found = _iou_by_threshold(HEATMAP, MASK)
     assert tuple(found) == _THRESHOLDS
     assert found["iou_mask_area"] == pytest.approx(1 / 5) and found["iou_best_f1"] == pytest.approx(3 / 6)
@@ -149,24 +142,21 @@ def test_residuals_see_what_is_specific_and_nothing_else():
     masks = np.zeros((3, 6, 6), bool)
     for place in range(3):
         masks[place, 2 * place : 2 * place + 2] = True
-    common = 50 * generator(8).random((6, 6))
+    common, there = 50 * generator(8).random((6, 6)), np.ones((1, 2, 3), bool)
     maps = (common + masks[None, None] * 5.0).repeat(2, axis=1)
-    table = _residual_table(maps, masks, np.ones(maps.shape[:3], bool))
+    table = _residual_table(maps, masks, there)
     assert table.shape == (1, 2, 3, 3) and relabelling_test(table[0]).p == pytest.approx(1 / 6)
     assert (np.diagonal(table, axis1=2, axis2=3) > 0.8).all()
     # Only the middle: nothing specific is left.
-    assert np.isnan(
-        _residual_table(np.broadcast_to(common, maps.shape), masks, np.ones(maps.shape[:3], bool))
-    ).all()
+    assert np.isnan(_residual_table(np.broadcast_to(common, maps.shape), masks, there)).all()
 
 
 def test_residuals_by_hand():
     masks = np.array([[[1, 0, 0]], [[0, 1, 0]]], bool)
     maps = np.array([[[[[3.0, 0, 0]], [[0.0, 2, 0]]]]])
     # Scaled they are mirror images, (1, -1, 0) once the means are gone, as are the masks.
-    np.testing.assert_allclose(
-        _residual_table(maps, masks, np.ones(maps.shape[:3], bool))[0, 0], [[1, -1], [-1, 1]]
-    )
+    found = _residual_table(maps, masks, np.ones((1, 1, 2), bool))
+    np.testing.assert_allclose(found[0, 0], [[1, -1], [-1, 1]])
     assert np.isnan(_residual_table(maps, masks, np.array([[[True, False]]]))).all()
 
 
@@ -186,14 +176,13 @@ CELLS = pd.DataFrame(
 
 
 def test_averages_are_plain_means_of_the_cells_there_are():
-    table = summarise(CELLS).set_index(["network", "expression"])["iou"]
+    table = summarise(CELLS)
+    wide = layout(table, ["iou", "f1_score"])
+    table = table.set_index(["network", "expression"])["iou"]
     assert list(table.index) == list(product(("B", "A", "Average"), ("Anger", "Fear", "Average")))
     expected = [0.3, 0.6, 0.45, 0.1, np.nan, 0.1, 0.2, 0.6, (0.3 + 0.6 + 0.1) / 3]
     np.testing.assert_allclose(table, expected)
-
-
-def test_layout_has_networks_in_rows_and_expressions_in_columns():
-    wide = layout(summarise(CELLS), ["iou", "f1_score"])
+    # For readers, networks are rows and expressions columns.
     assert list(wide.index) == ["B", "A", "Average"]
     assert list(wide.columns) == list(product(("Anger", "Fear", "Average"), ("IoU", "F1")))
     assert wide.loc["B", ("Average", "F1")] == pytest.approx(0.45)

@@ -1,6 +1,7 @@
 """The tables of a set of heatmaps and the step "statistics", of heatmaps whose answer is known."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from made_heatmaps import SUBJECTS, experiment_of
 
@@ -10,7 +11,7 @@ from ekman_expressions.facespace import heatmaps
 from ekman_expressions.facespace.masks import atlas, ekman_mask
 from ekman_expressions.facespace.warp import SHAPE
 from ekman_expressions.measures.heatmap_set import TABLES, _HeatmapSet, assess, read_heatmaps
-from ekman_expressions.measures.scores import scores_at_otsu
+from ekman_expressions.measures.scores import auc, scores_at_otsu
 from ekman_expressions.measures.uncertainty import _resampled_scores
 from ekman_expressions.study import STEPS, read_results
 from ekman_expressions.study import run as run_steps
@@ -23,8 +24,7 @@ MISSING = (("MobileNetV3Large", "CV1", "fear"), *(("MobileNetV3Large", f, "anger
 @pytest.fixture(scope="module")
 def analysed(tmp_path_factory):
     experiment = experiment_of(tmp_path_factory.mktemp("made"), missing=MISSING)
-    run = run_steps(experiment, "statistics", resamples=12)
-    return experiment, run
+    return experiment, run_steps(experiment, "statistics", resamples=12)
 
 
 def _table(analysed, name, *index):
@@ -33,11 +33,9 @@ def _table(analysed, name, *index):
 
 
 def test_every_table_is_written_and_what_is_missing_is_said(analysed):
-    experiment, run = analysed
+    _, run = analysed
     assert run.done == len(TABLES) and "heatmaps have a reliability below 0.8" in " ".join(run.notes)
-    left_out = {entry["item"] for entry in run.omissions}
-    names = {f"{n}_{f}_{e.capitalize()}" for n, f, e in MISSING}
-    assert left_out == names
+    assert {entry["item"] for entry in run.omissions} == {f"{n}_{f}_{e.capitalize()}" for n, f, e in MISSING}
     by_fold = _table(analysed, "by_fold")
     assert len(by_fold) == 2 * (24 - 3) and by_fold.notna().all(axis=None)
 
@@ -98,9 +96,8 @@ def test_ranks_differences_and_curves(analysed):
     for score in ("iou", "auc_hull"):
         assert ranks.loc[(score, "subjects", "WeiNet"), ["rank", "low", "high"]].tolist() == [1, 1, 1]
     differences = _table(analysed, "differences", "score")
-    assert (
-        set(differences.index) == {"iou", "auc_hull", "residual"} and (differences["difference"] > 0.1).all()
-    )
+    assert set(differences.index) == {"iou", "auc_hull", "residual"}
+    assert (differences["difference"] > 0.1).all()
     assert (differences["subject_low"].dropna() > 0).all()
     assert np.isnan(differences.loc["residual", "subject_low"])
     assert (differences["p"] == differences["p_holm"]).all()
@@ -114,25 +111,26 @@ def test_ranks_differences_and_curves(analysed):
 
 def test_a_resample_of_everybody_once_is_the_heatmap_itself(analysed):
     experiment, _ = analysed
+    mask, hull = ekman_mask("disgust"), atlas().hull
     stored = read_arrays(experiment.maps_path("WeiNet", "CV2", "disgust"))
     people = np.array([int(name.split("_")[2]) for name in stored["image_ids"]])
     counts = np.array([[1, 1, 1], [0, 0, 0], [0, 3, 0]])
-    found = _resampled_scores(stored["maps"], people, counts, ekman_mask("disgust"), atlas().hull)
-    gray = heatmaps.read_gray(experiment.heatmaps_folder, "disgust", "WeiNet", "CV2")
-    assert found["iou"][0] == pytest.approx(scores_at_otsu(gray, ekman_mask("disgust"))["iou"], abs=2e-3)
-    assert np.isnan([values[1] for values in found.values()]).all()
+    found = _resampled_scores(stored["maps"], people, counts, mask, hull)
+    whole = heatmaps.read_gray(experiment.heatmaps_folder, "disgust", "WeiNet", "CV2")
     alone = heatmaps.to_uint8(stored["maps"][people == 1].mean(axis=0))
-    expected = scores_at_otsu(alone, ekman_mask("disgust"))["iou"]
-    assert found["iou"][2] == pytest.approx(expected, abs=2e-3)
+    for place, gray in ((0, whole), (2, alone)):
+        assert found["iou"][place] == pytest.approx(scores_at_otsu(gray, mask)["iou"], abs=2e-3)
+        assert found["auc_hull"][place] == pytest.approx(auc(gray, mask, hull), abs=2e-3)
+    assert np.isnan([values[1] for values in found.values()]).all()
 
 
 def test_constant_heatmaps_and_explanations_of_nobody_are_listed(tmp_path):
-    experiment = experiment_of(tmp_path, networks=("WeiNet",))
+    """Of another explainer, whose tables lie in a folder of their own."""
+    experiment = experiment_of(tmp_path, networks=("WeiNet",), explainer="grad_cam")
     folder, omitted = experiment.heatmaps_folder, {}
     write_image(heatmaps.heatmap_path(folder, "fear", "WeiNet", "CV1"), np.full(SHAPE, 9, np.uint8))
     write_image(heatmaps.heatmap_path(folder, "fear", "WeiNet", "CV2"), np.eye(9, dtype=np.uint8))
-    omit = omitted.setdefault
-    found = read_heatmaps(folder, EKMAN, experiment.networks, experiment.folds, omit)
+    found = read_heatmaps(folder, EKMAN, experiment.networks, experiment.folds, omitted.setdefault)
     assert found.present.sum() == 10 and list(omitted) == ["WeiNet_CV1_Fear", "WeiNet_CV2_Fear"]
     reasons = list(map(str, omitted.values()))
     assert "9 everywhere" in reasons[0] and "(9, 9)" in reasons[1]
@@ -140,10 +138,12 @@ def test_constant_heatmaps_and_explanations_of_nobody_are_listed(tmp_path):
     experiment.maps_path("WeiNet", "CV1", "anger").write_bytes(b"damaged")
     run = Run()
     STEPS["statistics"].function(experiment, run, resamples=2)
-    assert "WeiNet_CV1_Anger" in {entry["item"] for entry in run.omissions}
-    cells = read_results(experiment, "statistics", "intervals").set_index(["score", "network", "expression"])
-    assert cells.loc[("iou", "WeiNet", "Anger"), "subjects"] == SUBJECTS
-    assert cells.loc[("iou", "WeiNet", "Fear"), "subjects"] == 2 * SUBJECTS
+    assert run.done == len(TABLES) and "WeiNet_CV1_Anger" in {entry["item"] for entry in run.omissions}
+    folder = tmp_path / "results" / "smoke" / "explainers" / "grad_cam" / "statistics"
+    assert (folder / "intervals.csv").exists() and experiment.statistics_folder == folder
+    table = pd.read_csv(folder / "intervals.csv").set_index(["score", "network", "expression"])
+    assert table.loc[("iou", "WeiNet", "Anger"), "subjects"] == SUBJECTS
+    assert table.loc[("iou", "WeiNet", "Fear"), "subjects"] == 2 * SUBJECTS
 
 
 def test_without_any_heatmap_the_tables_hold_what_needs_none():
@@ -155,10 +155,3 @@ def test_without_any_heatmap_the_tables_hold_what_needs_none():
     assert found["cells"].query("kind == 'network'")[["p", "p_corrected"]].isna().all(axis=None)
     known = found["baselines"].dropna(subset="value")
     assert "white" in set(known["baseline"]) and "face_prior" not in set(known["baseline"])
-
-
-def test_another_explainer_has_tables_of_its_own(tmp_path):
-    experiment = experiment_of(tmp_path, networks=("WeiNet",), explainer="grad_cam")
-    assert run_steps(experiment, "statistics", resamples=2).done == len(TABLES)
-    folder = tmp_path / "results" / "smoke" / "explainers" / "grad_cam" / "statistics"
-    assert (folder / "intervals.csv").exists() and experiment.statistics_folder == folder

@@ -1,7 +1,5 @@
 """A study in small: prepared faces, tiny models under WeiNet's name, and faces chosen for them."""
 
-import tomllib
-
 import numpy as np
 import pandas as pd
 from made_steps import stand_in, write_faces
@@ -11,12 +9,6 @@ from ekman_expressions.core.files import write_csv
 from ekman_expressions.facespace.warp import POINTS
 
 SIDE = 64
-TINY = """
-name = "tiny"
-networks = ["WeiNet"]
-faces = {{folds = 2, size = 64}}
-explanation = {{samples = {samples}, segments = 12}}
-"""
 
 
 def tiny_model(path, seed, *, nan=False):
@@ -37,8 +29,15 @@ def tiny_model(path, seed, *, nan=False):
     model.save(path)
 
 
-def make_study(root, *, samples=40, nan=()):
-    experiment = Experiment(**tomllib.loads(TINY.format(samples=samples)), root=root)
+def make_study(root, *, nan=(), **settings):
+    """Make the study, with `settings` of its explanations; models of the folds in `nan` predict NaN."""
+    experiment = Experiment(
+        name="tiny",
+        networks=("WeiNet",),
+        faces=dict(folds=2, size=SIDE),
+        explanation={"samples": 40, "segments": 12, **settings},
+        root=root,
+    )
     random = np.random.default_rng(0)
     made, explained = [], []
     for fold in experiment.folds:

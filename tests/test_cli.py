@@ -22,14 +22,28 @@ def _python(*arguments, shell_end=""):
     return subprocess.run(command, shell=True, capture_output=True, text=True, timeout=120)
 
 
-def test_steps_are_listed_and_planned_and_one_experiment_is_named(tmp_path, capsys):
+def test_steps_are_listed_and_planned_and_what_cannot_run_is_told(tmp_path, capsys):
     assert cli.main(["run", "--list"]) == 0
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(report.STEPS)
-    assert cli.main(["run", "smoke", "--preset", "demo"]) == 2
-    assert "'smoke' and 'demo'" in capsys.readouterr().err
-    assert cli.main(["run", "smoke", "--steps", "faces, training", "--dry-run", "--root", str(tmp_path)]) == 0
+    here = ["--root", str(tmp_path)]
+    assert cli.main(["run", "smoke", "--steps", "faces, training", "--dry-run", *here]) == 0
     assert capsys.readouterr().out.split("\n")[1] == "training       run: after faces"
     assert not any(tmp_path.iterdir())
+    for options, told in (
+        (["smoke", "--preset", "demo"], "'smoke' and 'demo'"),
+        (["--preset", "dmeo"], "There is no preset 'dmeo', only demo, fast, paper, small, smoke"),
+        (["smoke", "--steps", "faces,traning"], "Unknown step traning. The steps are faces, training"),
+        (["smoke", "--from", "scores"], "the step 'heatmaps': run it first"),
+    ):
+        assert cli.main(["run", *options, *here]) == 2
+        found = capsys.readouterr()
+        assert told in found.err
+    # Where it begins.
+    assert found.out == "[1/9] scores\n"
+    assert cli.main(["info"]) == 0
+    told = capsys.readouterr().out
+    for name in ("tensorflow 2", "numpy 2", "platform", "device", "landmark model", "root"):
+        assert name in told
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import test_api
 from PIL import Image
 from tqdm import tqdm
 
@@ -22,14 +23,28 @@ def _python(*arguments, shell_end=""):
     return subprocess.run(command, shell=True, capture_output=True, text=True, timeout=120)
 
 
-def test_steps_are_listed_and_planned_and_one_experiment_is_named(tmp_path, capsys):
+def test_steps_are_listed_and_planned_and_what_cannot_run_is_told(tmp_path, capsys):
     assert cli.main(["run", "--list"]) == 0
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(report.STEPS)
-    assert cli.main(["run", "smoke", "--preset", "demo"]) == 2
-    assert "'smoke' and 'demo'" in capsys.readouterr().err
-    assert cli.main(["run", "smoke", "--steps", "faces, training", "--dry-run", "--root", str(tmp_path)]) == 0
+    here = ["--root", str(tmp_path)]
+    assert cli.main(["run", "smoke", "--steps", "faces, training", "--dry-run", *here]) == 0
     assert capsys.readouterr().out.split("\n")[1] == "training       run: after faces"
     assert not any(tmp_path.iterdir())
+    for options, told in (
+        (["smoke", "--preset", "demo"], "'smoke' and 'demo'"),
+        (["--preset", "dmeo"], "There is no preset 'dmeo', only demo, fast, paper, small, smoke"),
+        (["smoke", "--steps", "faces,traning"], "Unknown step traning. The steps are faces, training"),
+        (["smoke", "--from", "scores"], "the step 'heatmaps': run it first"),
+    ):
+        assert cli.main(["run", *options, *here]) == 2
+        found = capsys.readouterr()
+        assert told in found.err
+    # Where it begins.
+    assert found.out == "[1/9] scores\n"
+    assert cli.main(["info"]) == 0
+    told = capsys.readouterr().out
+    for name in ("tensorflow 2", "numpy 2", "platform", "device", "landmark model", "root"):
+        assert name in told
 
 
 @pytest.mark.parametrize(
@@ -113,17 +128,6 @@ def test_init_writes_settings_that_load_under_the_name_of_the_file(tmp_path, cap
     assert not (tmp_path / "bad name.toml").exists()
 
 
-MOUTH_READER = """
-import numpy as np
-
-def predict(images):
-    rows, columns = images.shape[1:3]
-    patch = images[:, int(0.66 * rows) : int(0.82 * rows), int(0.35 * columns) : int(0.65 * columns)]
-    happy = patch.mean(axis=(1, 2, 3))[:, None]
-    return np.hstack([happy, 1 - happy])
-"""
-
-
 def test_pictures_are_explained_in_one_command(tmp_path, capsys):
     import matplotlib
     from skimage import data
@@ -135,12 +139,10 @@ def test_pictures_are_explained_in_one_command(tmp_path, capsys):
         (pictures / path.name).write_bytes(path.read_bytes())
     for name, pixels in (("astronaut", data.astronaut()), ("noise", np.zeros((64, 64), np.uint8))):
         Image.fromarray(pixels).save(pictures / f"{name}.png")
-    (tmp_path / "net.py").write_text(MOUTH_READER)
-    options = ["--model", f"{tmp_path / 'net.py'}:predict", "--classes", "happy, sad", "--side", "64"]
-    options += (
-        "--explainer facial_regions --option samples=200 --option hidden=0.0 --target happiness".split()
-    )
-    options += ["--out", str(out)]
+    classes = "anger, disgust, fear, happy, sad, surprise"
+    options = ["--model", f"{test_api.__file__}:mouth_reader", "--classes", classes, "--out", str(out)]
+    options += "--side 64 --explainer facial_regions --target happiness".split()
+    options += "--option samples=200 --option hidden=0.0".split()
     assert cli.main(["explain", str(pictures), *options]) == 0
     told = capsys.readouterr().out
     assert "left out: noise.png: no face found" in told

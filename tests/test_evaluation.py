@@ -1,13 +1,14 @@
 """Evaluation: scores worked out by hand, the choice of positives, and models that answer nonsense."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
-import stub_study
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_faces import make_experiment
-from made_steps import confusions, stand_in
+from made_steps import confusions, contents, stand_in
 
 from ekman_expressions.core.errors import ModelError
 from ekman_expressions.core.expressions import EXPRESSIONS
@@ -15,40 +16,21 @@ from ekman_expressions.core.files import read_json, write_image
 from ekman_expressions.study import evaluation, read_results
 from ekman_expressions.study import run as run_steps
 from ekman_expressions.study.prepared import _face_path, read_manifest
-from ekman_expressions.study.provenance import Run
 from ekman_expressions.zoo.own_settings import OwnModel
 
 COLOURS = np.array([[number % 2, number // 2 % 2, number // 4] for number in range(6)], np.float32)
 
 
-def _save(experiment, network, fold, layers):
-    """Put a model of our making where the training would."""
-    import keras
-
-    model = keras.Sequential([keras.Input((64, 64, 3)), *layers])
-    path = experiment.model_path(network, fold)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    model.save(path)
-
-
-def _colour_reader(experiment, network, fold):
-    """A model that is right: it tells the six colours of the made faces apart."""
-    import keras
-
-    constant = keras.initializers.Constant
+def _reads_colours(images):
+    """Be right: tell the six colours of the made faces apart."""
     # A colour's channels raise its score, and its number of channels lowers it.
-    dense = keras.layers.Dense(
-        6,
-        activation="softmax",
-        kernel_initializer=constant(600 * COLOURS.T),
-        bias_initializer=constant(-270 * COLOURS.sum(axis=1)),
-    )
-    _save(experiment, network, fold, [keras.layers.GlobalAveragePooling2D(), dense])
+    scores = 600 * images.mean(axis=(1, 2)) @ COLOURS.T - 270 * COLOURS.sum(axis=1)
+    odds = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return odds / odds.sum(axis=1, keepdims=True)
 
 
-def _finish_training(experiment):
-    with stand_in(experiment, "training"):
-        pass
+def _own(call, *more_classes):
+    return OwnModel(call=call, version="1", side=32, classes=(*EXPRESSIONS, *more_classes))
 
 
 def _predictions(truth, predicted, network="WeiNet", fold="CV1"):
@@ -65,12 +47,9 @@ def _predictions(truth, predicted, network="WeiNet", fold="CV1"):
 
 @pytest.fixture
 def experiment(tmp_path):
-    """Two folds with a model each that tells the made faces' colours apart."""
-    made = make_experiment(tmp_path, subjects=4, explanation=dict(positives=1))
-    for fold in made.folds:
-        _colour_reader(made, "WeiNet", fold)
-    _finish_training(made)
-    return made
+    """Two folds of made faces, and one model for both that tells their colours apart."""
+    models = {"Reader": _own(_reads_colours)}
+    return make_experiment(tmp_path, tuple(models), models=models, explanation=dict(positives=1))
 
 
 def test_scores_of_three_faces_by_hand():
@@ -140,7 +119,7 @@ def test_positives_differ_between_seeds_models_and_expressions():
     assert set(other["image_id"]) != set(chosen["image_id"])
 
 
-def test_step_writes_all_tables(experiment):
+def test_step_writes_all_tables_and_a_killed_one_goes_on(experiment):
     run = run_steps(experiment, "evaluation")
     assert (run.done, run.skipped, run.omissions) == (2, 0, [])
     predictions = read_results(experiment, "evaluation", "predictions")
@@ -158,52 +137,42 @@ def test_step_writes_all_tables(experiment):
     right = (predictions["expression"] == predictions["predicted"]).groupby(predictions["fold"]).mean()
     np.testing.assert_allclose(by_fold["accuracy"], right)
     assert table["accuracy"].item() == pytest.approx(right.mean())
-    matrix = confusions(experiment)["WeiNet"]
+    matrix = confusions(experiment)["Reader"]
     assert matrix.shape == (6, 6) and matrix.sum(axis=1).tolist() == [4] * 6
     assert np.trace(matrix) == (predictions["expression"] == predictions["predicted"]).sum()
     explained = evaluation.read_explained(experiment)
     counts = explained.groupby(["fold", "expression"]).size()
     assert set(counts) == {1} and len(counts) == predictions.groupby(["fold", "predicted"]).ngroups
 
-
-def test_second_run_asks_no_model_and_a_killed_one_goes_on(experiment):
-    run_steps(experiment, "evaluation")
-    folder = experiment.evaluation_folder
-    before = {path.name: path.read_bytes() for path in folder.glob("*.csv")}
-    assert {"predictions.csv", "accuracy.csv", "confusion.csv"} < set(before)
+    before = contents(experiment.evaluation_folder)
+    (experiment.evaluation_folder / "predictions" / "Reader_CV2.csv").unlink()
     run = run_steps(experiment, "evaluation")
-    assert (run.done, run.skipped) == (0, 2)
-    (folder / "predictions" / "WeiNet_CV2.csv").unlink()
-    run = run_steps(experiment, "evaluation")
-    assert (run.done, run.skipped) == (1, 1)
-    assert {path.name: path.read_bytes() for path in folder.glob("*.csv")} == before
+    assert (run.done, run.skipped) == (1, 1) and contents(experiment.evaluation_folder) == before
 
 
-def test_models_that_answer_nonsense_are_left_out_by_name(experiment):
-    import keras
-
-    layers = [keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(7, activation="softmax")]
-    _save(experiment, "WeiNet", "CV1", layers)
-    with pytest.raises(ModelError, match="WeiNet_CV1 must predict 6 classes.*Received: 7"):
-        evaluation._predict_model(experiment, "WeiNet", "CV1", Run())
-    nan = keras.layers.Dense(6, kernel_initializer=keras.initializers.Constant(np.nan))
-    _save(experiment, "WeiNet", "CV1", [keras.layers.GlobalAveragePooling2D(), nan])
-    run = run_steps(experiment, "evaluation")
-    assert run.done == 1
-    assert [entry["item"] for entry in run.omissions] == ["WeiNet_CV1"]
-    assert "NaN or infinity for 12 of 12 samples" in run.omissions[0]["reason"]
-    assert set(read_results(experiment, "evaluation", "predictions")["fold"]) == {"CV2"}
-    assert read_json(experiment.evaluation_folder / "run.json")["omissions"] == run.omissions
-
-
-def test_a_model_that_was_not_trained_is_left_out(experiment):
-    experiment.model_path("WeiNet", "CV2").unlink()
-    run = run_steps(experiment, "evaluation")
-    assert run.done == 1 and "WeiNet_CV2.keras is not there" in run.omissions[0]["reason"]
-    experiment.model_path("WeiNet", "CV1").unlink()
-    (experiment.evaluation_folder / "predictions" / "WeiNet_CV1.csv").unlink()
+def test_models_that_answer_nonsense_or_were_not_trained_are_left_out_by_name(experiment):
+    models = {
+        "Reader": _own(_reads_colours),
+        "Broken": _own(lambda images: np.full((len(images), 6), np.nan)),
+        "Seven": _own(lambda images: np.full((len(images), 7), 1 / 7)),
+    }
+    with stand_in(experiment, "training"):
+        pass
+    several = experiment.replace(networks=(*models, "WeiNet"), models=models)
+    run = run_steps(several, "evaluation")
+    assert run.done == 2 and set(read_results(several, "evaluation", "predictions")["network"]) == {"Reader"}
+    for network, reason in (
+        ("Broken", "NaN or infinity"),
+        ("Seven", r"shape \(3, 7\), but 'classes' names 6"),
+        ("WeiNet", "WeiNet_CV2.keras is not there"),
+    ):
+        found = {entry["item"]: entry["reason"] for entry in run.omissions if network in entry["item"]}
+        assert list(found) == [f"{network}_CV1", f"{network}_CV2"]
+        assert re.search(reason, found[f"{network}_CV2"])
+    assert read_json(several.evaluation_folder / "run.json")["omissions"] == run.omissions
+    alone = several.replace(networks=("WeiNet",), models={})
     with pytest.raises(ModelError, match="No model of made could be evaluated. WeiNet_CV1: "):
-        run_steps(experiment, "evaluation")
+        run_steps(alone, "evaluation")
 
 
 def _dark_is_neutral(images):
@@ -213,18 +182,12 @@ def _dark_is_neutral(images):
     return answers
 
 
-def test_neutral_faces_that_a_model_does_not_take_for_neutral_are_noted(tmp_path):
-    study = stub_study.make_study(tmp_path, networks=1)
-    manifest = read_manifest(study)
-    ids = manifest["image_id"].where(manifest["expression"] == "anger", "")
-    with stand_in(study, "faces"):
-        for place, image_id in enumerate(sorted(set(ids) - {""})):
-            shade = np.full((stub_study.SIDE, stub_study.SIDE, 3), 200 if place == 1 else 20, np.uint8)
-            write_image(_face_path(study, image_id), shade)
-        manifest.assign(neutral=ids).to_csv(study.manifest_path, index=False)
-    own = OwnModel(
-        side=stub_study.SIDE, classes=(*EXPRESSIONS, "neutral"), call=_dark_is_neutral, version="1"
-    )
-    run = run_steps(study.replace(models={"Stub01": own}), "evaluation")
-    assert "Stub01_CV1: 1 of 2 neutral faces are not neutral to it, such as CV1_anger_0001" in run.notes
-    assert not any(note.startswith("Stub01_CV2") and "neutral to it" in note for note in run.notes)
+def test_neutral_faces_that_a_model_does_not_take_for_neutral_are_noted(experiment):
+    manifest = read_manifest(experiment)
+    with stand_in(experiment, "faces"):
+        ids = manifest["image_id"].where(manifest["expression"] == "anger", "")
+        manifest.assign(neutral=ids).to_csv(experiment.manifest_path, index=False)
+        write_image(_face_path(experiment, "made_s2_anger"), np.full((32, 32, 3), 200, np.uint8))
+    run = run_steps(experiment.replace(models={"Reader": _own(_dark_is_neutral, "neutral")}), "evaluation")
+    assert "Reader_CV1: 1 of 2 neutral faces are not neutral to it, such as made_s2_anger" in run.notes
+    assert not any(note.startswith("Reader_CV2") and "neutral to it" in note for note in run.notes)

@@ -18,15 +18,10 @@ def test_paper_preset_has_the_numbers_of_the_study():
     assert (lime.segments, lime.compactness, lime.samples) == (30, 20, 1000)
     assert (lime.kernel_width, lime.alpha, lime.hidden) == (0.25, 1, 0)
     assert (lime.positives, paper.training.batch_size, paper.training.weights) == (100, 128, "imagenet")
-    assert paper.training.of("SongNet") == {
-        "optimizer": "rmsprop",
-        "learning_rate": 1e-4,
-        "schedule": "constant",
-        "warmup": 0,
-        "side": 224,
-        "epochs": 25,
-        "batch_norm_momentum": None,
-    }
+    assert paper.training.of("SongNet") == dict(
+        optimizer="rmsprop", learning_rate=1e-4, schedule="constant", warmup=0, side=224, epochs=25,
+        batch_norm_momentum=None,
+    )  # fmt: skip
 
 
 def test_fast_preset_is_paper_with_twice_the_faces_and_few_orthogonal_samples():
@@ -45,43 +40,39 @@ def test_every_preset_loads_and_names_its_folders(name, tmp_path):
     assert experiment.dendrograms_folder == tmp_path / "dendograms" / name
 
 
-def _with(section, **values):
-    return Experiment(name="x", networks=("WeiNet",), **{section: values})
-
-
 @pytest.mark.parametrize(
-    ("build", "message"),
+    ("settings", "message"),
     [
-        (lambda: _with("faces", folds=1), r"'faces.folds' must be >= 2, but got 1"),
-        (lambda: _with("faces", datasets=["a", "a"]), "must list different names, but got .'a', 'a'"),
-        (lambda: _with("explanation", hidden=2), r"in \[0, 1\], but got 2"),
-        (lambda: _with("explanation", explainer="gradcam"), "'grad_cam'.*but got 'gradcam'"),
+        ({"faces": {"folds": 1}}, r"'faces.folds' must be >= 2, but got 1"),
+        ({"faces": {"datasets": ["a", "a"]}}, "must list different names, but got .'a', 'a'"),
+        ({"explanation": {"hidden": 2}}, r"in \[0, 1\], but got 2"),
+        ({"explanation": {"explainer": "gradcam"}}, "'grad_cam'.*but got 'gradcam'"),
         (
-            lambda: _with("explanation", options={"rise": {"mask": 9}}),
+            {"explanation": {"options": {"rise": {"mask": 9}}}},
             "'explanation.options.rise'.*'masks'.*but got 'mask'",
         ),
         (
-            lambda: _with("explanation", options={"grad_cam": {"score": "odds"}}),
+            {"explanation": {"options": {"grad_cam": {"score": "odds"}}}},
             "'probability', 'logit', 'contrast', but got 'odds'",
         ),
         (
-            lambda: _with("training", overrides={"WeiNet": {"lr": 1}}),
+            {"training": {"overrides": {"WeiNet": {"lr": 1}}}},
             "overrides.WeiNet.: Unknown setting 'lr'.*learning_rate",
         ),
         (
-            lambda: _with("training", overrides={"WeiNet": {"schedule": "step"}}),
+            {"training": {"overrides": {"WeiNet": {"schedule": "step"}}}},
             "'constant' or 'cosine', but got 'step'",
         ),
-        (lambda: Experiment(name="../x", networks=("WeiNet",)), "'name' must be made of letters"),
+        ({"name": "../x"}, "'name' must be made of letters"),
         (
-            lambda: Experiment(name="x", networks=("WeiNet",), faces={"folds": 1, "size": "s"}, sed=1),
+            {"faces": {"folds": 1, "size": "s"}, "sed": 1},
             "(?s)faces.folds.*faces.size.*Unknown setting 'sed'",
         ),
     ],
 )
-def test_bad_settings_say_what_was_received(build, message):
+def test_bad_settings_say_what_was_received(settings, message):
     with pytest.raises(SettingsError, match=message):
-        build()
+        Experiment(**{"name": "x", "networks": ("WeiNet",)} | settings)
 
 
 def test_toml_file(tmp_path):
@@ -97,24 +88,21 @@ def test_toml_file(tmp_path):
     assert (changed.seed, experiment.seed) == (3, 0)
 
 
+MODEL = 'path = "m.onnx"\nside = 48\nclasses = ["pain", "sad"]\nmasks = { pain = ["mouth"] }'
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('name = "x"', "lack 'networks'"),
-        ('name = "x"\nnetworks = ["WeiNet"]\nfold = 3', "Unknown setting 'fold'. Known are name, seed"),
-        (
-            'name = "x"\nnetworks = ["WeiNet"]\n[explanation]\nsample = 3',
-            r"'sample' in \[explanation\].*samples",
-        ),
-        (
-            'name = "x"\n[models.M]\npath = "m.onnx"\nside = 48\nclasses = ["pain", "sad"]\nmasks = { pain = ["mouth"] }',
-            r"\[models.M\] has 'masks'.*the section \[masks\]",
-        ),
+        ("", "lack 'networks'"),
+        ('networks = ["WeiNet"]\nfold = 3', "Unknown setting 'fold'. Known are name, seed"),
+        ('networks = ["WeiNet"]\n[explanation]\nsample = 3', r"'sample' in \[explanation\].*samples"),
+        (f'networks = ["WeiNet"]\n[models.M]\n{MODEL}', r"\[models.M\] has 'masks'.*the section \[masks\]"),
     ],
 )
 def test_bad_toml_says_what_is_wrong(tmp_path, text, message):
     path = tmp_path / "bad.toml"
-    path.write_text(text)
+    path.write_text(f'name = "x"\n{text}')
     with pytest.raises(SettingsError, match=message):
         Experiment.from_toml(path)
 

@@ -42,18 +42,14 @@ def _explain(experiment, maps):
 def test_streaming_mean_is_the_weighted_mean(values, data):
     weights = data.draw(arrays(np.float64, len(values), elements=st.floats(0.5, 100)))
     running = heatmaps._RunningMean()
+    with pytest.raises(DataError, match="no arrays"):
+        _ = running.mean
     for value, weight in zip(values, weights, strict=True):
         running.add(value, weight)
     assert running.weight == pytest.approx(weights.sum())
     np.testing.assert_allclose(
         running.mean, np.average(values, axis=0, weights=weights), rtol=1e-9, atol=1e-9
     )
-
-
-def test_streaming_mean_refuses_what_is_no_mean():
-    running = heatmaps._RunningMean()
-    with pytest.raises(DataError, match="no arrays"):
-        _ = running.mean
 
 
 def test_gray_stretch_by_hand():
@@ -83,7 +79,7 @@ def test_jet_is_blue_when_low_and_red_when_high_in_the_file(tmp_path):
     assert high[0] > 100 and high[1] == high[2] == 0
 
 
-def test_otsu_splits_two_clusters_and_agrees_with_scikit_image():
+def test_otsu_splits_clusters_agrees_with_scikit_image_and_marks_nothing_of_a_constant():
     from skimage.filters import threshold_otsu
 
     gray = np.array([[10, 11, 12, 10], [200, 201, 202, 200]], np.uint8)
@@ -95,9 +91,6 @@ def test_otsu_splits_two_clusters_and_agrees_with_scikit_image():
         level, above = heatmaps.threshold_otsu(gray)
         assert level == threshold_otsu(gray)
         np.testing.assert_array_equal(above, gray > level)
-
-
-def test_otsu_marks_nothing_of_a_constant_and_refuses_what_is_no_8_bit_heatmap():
     for value in (0, 7, 255):
         level, above = heatmaps.threshold_otsu(np.full((3, 3), value, np.uint8))
         assert level == value and not above.any()
@@ -145,7 +138,9 @@ def test_levels_are_weighted_means_and_all_files_are_written(experiment):
     with Image.open(folder / "THRESHOLD" / "heatmaps_total" / "Fear_heatmap.png") as image:
         above = heatmaps.threshold_otsu(heatmaps.read_gray(experiment.heatmaps_folder, "fear"))[1]
         np.testing.assert_array_equal(np.asarray(image) == 255, above)
-    counts = read_results(experiment, "heatmaps", "counts").set_index(["network", "fold", "expression"])["images"]
+    counts = read_results(experiment, "heatmaps", "counts").set_index(["network", "fold", "expression"])[
+        "images"
+    ]
     assert counts.index[0] == ("WeiNet", "CV1", "anger")
     assert counts["WeiNet", "CV1", "fear"] == 3 and counts["SongNet", "CV2", "fear"] == 0
     assert counts.sum() == 6 and len(counts) == 2 * 2 * 6
@@ -155,25 +150,16 @@ def test_levels_are_weighted_means_and_all_files_are_written(experiment):
     assert "Anger" in missing and "Fear" not in missing
 
 
-def test_a_finished_step_is_skipped_until_its_inputs_or_networks_change(experiment):
+def test_no_file_of_a_heatmap_stays_behind_when_its_faces_are_gone(experiment):
     key = ("WeiNet", "CV1", "anger")
     _explain(experiment, {key: _maps(1, 2)})
     assert run_steps(experiment, "heatmaps").done == 3
-    again = run_steps(experiment, "heatmaps")
-    assert again.done == 0 and again.skipped == 3
-    fewer = experiment.replace(networks=("WeiNet",))
-    assert run_steps(fewer, "heatmaps").done == 3
-    for file in experiment.heatmaps_folder.rglob("*WeiNet*Anger*"):
-        file.unlink()
-        assert run_steps(fewer, "heatmaps").done == 3
-        assert file.exists()
-    # The face is gone: neither its picture nor its floats may stay behind.
+    assert run_steps(experiment.replace(networks=("WeiNet",)), "heatmaps").done == 3
     experiment.maps_path(*key).unlink()
-    (experiment.facespace_folder / "run.json").unlink()
-    _explain(fewer, {("WeiNet", "CV1", "fear"): _maps(2, 1)})
-    run_steps(fewer, "heatmaps")
-    assert not list(experiment.heatmaps_folder.rglob("WeiNet_CV1_Anger*"))
-    assert not list(experiment.heatmaps_folder.rglob("Anger_heatmap*"))
+    _explain(experiment, {("WeiNet", "CV1", "fear"): _maps(2, 1)})
+    run_steps(experiment, "heatmaps")
+    # Neither pictures nor floats.
+    assert not list(experiment.heatmaps_folder.rglob("*Anger_heatmap*"))
 
 
 def test_constant_and_not_finite_maps_are_listed(experiment):

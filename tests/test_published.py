@@ -1,6 +1,5 @@
 """The published numbers, recomputed; and what happens when the released files are not as they were."""
 
-import hashlib
 import os
 import shutil
 import threading
@@ -12,7 +11,7 @@ import numpy as np
 import pytest
 
 from ekman_expressions.core.errors import DataError, MissingError
-from ekman_expressions.core.files import read_image, write_image
+from ekman_expressions.core.files import read_image, sha256, write_image
 from ekman_expressions.study import published
 
 RELEASED = published.locate(download=False)
@@ -45,12 +44,18 @@ def test_published_tables_are_complete():
 
 
 @needs_release
-def test_all_364_published_numbers_are_obtained(report):
+def test_all_364_published_numbers_are_obtained_and_shown(report):
     assert len(report.cells) == 364
     assert report.cells["difference"].abs().max() <= 5e-5
     assert report.ok and report.off.empty and not report.changed
     averages = (report.cells[["network", "expression"]] == "Average").any(axis=1)
     assert averages.sum() == 76
+    text = published._render(report)
+    assert "364 of 364 published numbers agree" in text
+    assert "21 of 21 agree to the printed precision" in text and "0.385 / 0.3847" in text
+    assert ".2062/.2062 " in text and "best ResNet50 0.3269, worst AlexNet 0.2066" in text
+    assert "best InceptionV3 0.3128, worst AlexNet 0.2086" in text
+    assert max(map(len, text.splitlines())) < 140 and "!" not in text.replace("! =", "")
 
 
 @needs_release
@@ -66,16 +71,6 @@ def test_all_that_is_known_of_chance_is_obtained(report):
     ellipses = [f"{obtained[f'ellipse_{area}']:.3f}" for area in (10, 20, 30, 40)]
     assert ellipses == ["0.158", "0.348", "0.410", "0.388"]
     assert f"{obtained['random_pixels']:.3f}" == "0.139"
-
-
-@needs_release
-def test_the_report_shows_expected_and_obtained(report):
-    text = published._render(report)
-    assert "364 of 364 published numbers agree" in text
-    assert "21 of 21 agree to the printed precision" in text and "0.385 / 0.3847" in text
-    assert ".2062/.2062 " in text and "best ResNet50 0.3269, worst AlexNet 0.2066" in text
-    assert "best InceptionV3 0.3128, worst AlexNet 0.2086" in text
-    assert max(map(len, text.splitlines())) < 140 and "!" not in text.replace("! =", "")
 
 
 @needs_release
@@ -115,24 +110,19 @@ def test_a_wrong_folder_says_what_was_looked_for(tmp_path):
         published.verify(tmp_path / "nowhere")
 
 
-@pytest.fixture
-def no_release(monkeypatch, tmp_path):
-    """No variable, and a checkout without released files beside it."""
+def test_the_folder_is_looked_for_in_this_order(monkeypatch, tmp_path):
+    # No variable, and a checkout without released files beside it.
     checkout = tmp_path / "code" / "checkout"
     for name in ("notebooks", "datasets"):
         (checkout / name).mkdir(parents=True)
     monkeypatch.delenv("EKMAN_EXPRESSIONS_PUBLISHED", raising=False)
     monkeypatch.setattr(published, "__file__", str(checkout / "ekman_expressions" / "study" / "published.py"))
     monkeypatch.setenv("EKMAN_EXPRESSIONS_ROOT", str(checkout))
-    return checkout
-
-
-def test_the_folder_is_looked_for_in_this_order(no_release, monkeypatch, tmp_path):
     monkeypatch.setattr(published, "_download", lambda: "downloaded")
     assert published.locate(download=False) is None
     assert published.locate() == "downloaded"
-    beside = no_release.parent / "other" / "published" / "heatmaps"
-    within = no_release / "published" / "heatmaps"
+    beside = checkout.parent / "other" / "published" / "heatmaps"
+    within = checkout / "published" / "heatmaps"
     for folder in (beside, within):
         folder.mkdir(parents=True)
         assert published.locate() == folder
@@ -141,22 +131,14 @@ def test_the_folder_is_looked_for_in_this_order(no_release, monkeypatch, tmp_pat
     assert published.locate(beside) == beside
 
 
-class _Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
-
-
 @pytest.fixture
 def server(tmp_path):
     """A web server on this machine with two files, and their registry."""
     folder = tmp_path / "served"
     for name in ("GROUND_TRUTH/Anger_gt.png", "GRAY/heatmaps_by_cv/VGG16_CV1_Anger_heatmap.png"):
         write_image(folder / name, np.arange(12, dtype=np.uint8).reshape(3, 4))
-    files = [path for path in folder.rglob("*.png")]
-    registry = {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files
-    }
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder))) as web:
+    registry = {path.relative_to(folder).as_posix(): sha256(path) for path in folder.rglob("*.png")}
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=folder)) as web:
         thread = threading.Thread(target=web.serve_forever)
         thread.start()
         yield f"http://127.0.0.1:{web.server_port}/", registry, folder

@@ -14,9 +14,18 @@ def test_each_room_imports_only_from_those_below_it():
     assert lint_imports(str(REPOSITORY / "pyproject.toml")) == EXIT_STATUS_SUCCESS
 
 
-def test_importing_the_package_loads_no_heavy_library():
-    # Nor do its rooms, which are there without an import of their own.
-    code = "import sys, ekman_expressions.cli, ekman_expressions as ee; ee.measures.auc, ee.explainers.EXPLAINERS\n"
-    code += f"print([name for name in {HEAVY!r} if name in sys.modules])"
+def test_importing_the_package_loads_no_heavy_library_and_figures_leave_matplotlib_as_it_is():
+    code = (
+        # Nor do its rooms, which are there without an import of their own.
+        "import sys, ekman_expressions.cli, ekman_expressions as ee\n"
+        "ee.measures.auc, ee.explainers.EXPLAINERS\n"
+        f"print([name for name in {HEAVY!r} if name in sys.modules])\n"
+        "import matplotlib\n"
+        # To read the backend would choose one.
+        "style = lambda: {key: matplotlib.rcParams[key] for key in matplotlib.rcParams if key != 'backend'}\n"
+        "before = style()\n"
+        "figure = ee.figures.dendrogram([[0, 1, 0.5, 2]], ['a', 'b']); figure._repr_png_()\n"
+        "assert style() == before; assert 'matplotlib.pyplot' not in sys.modules"
+    )
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert loaded.stdout.strip() == "[]"

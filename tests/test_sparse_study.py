@@ -43,8 +43,11 @@ def test_every_step_works_with_what_there_is(sparse):
     assert (sparse.report_folder / "index.html").exists()
 
 
-def test_what_was_left_out_is_not_missing(sparse):
-    assert check(sparse, report.STEPS).findings == {}
+def test_what_was_left_out_is_told_by_reason_and_is_not_missing(sparse):
+    found = check(sparse, report.STEPS)
+    assert found.findings == {}
+    told = [line for line in found.summary().splitlines() if line.startswith("  left out by 'heatmaps'")]
+    assert any("no face was predicted as fear" in line and "Stub01_CV1_Fear" in line for line in told)
 
 
 def test_a_second_run_makes_nothing(sparse, capsys):

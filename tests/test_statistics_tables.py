@@ -1,4 +1,4 @@
-"""Styled tables and figures of statistics: they state n, the interval and the baseline."""
+"""Styled tables of statistics: they state n, the interval and the baseline."""
 
 import re
 from itertools import product
@@ -6,9 +6,7 @@ from itertools import product
 import numpy as np
 import pandas as pd
 import pytest
-from test_figures import _areas
 
-from ekman_expressions import figures
 from ekman_expressions.figures import tables
 from ekman_expressions.measures.heatmap_set import _INTERVAL_COLUMNS, _MEANINGS, _TEST_COLUMNS
 
@@ -73,31 +71,3 @@ def test_tests_and_ranks_read_as_numbers():
     ranking = pd.DataFrame(rows, columns=["unit", "network", "estimate", "rank", "low", "high"])
     cells = tables.ranking_table(ranking.assign(score="iou")).data
     assert cells.loc["a"].tolist() == ["0.300", "1", "1 – 2", "–"]
-
-
-def _texts(figure):
-    found = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
-    for axes in figure.axes:
-        found += [axes.get_xlabel(), axes.get_ylabel(), *(text.get_text() for text in axes.texts)]
-    return " | ".join(found)
-
-
-def test_intervals_are_drawn_best_first_beside_baselines(intervals):
-    part = intervals.query("score == 'iou' and expression == 'Fear'")
-    figure = figures.score_intervals(
-        part, baselines={"white": 0.25}, groups={"WeiNet": "from scratch"}, interval="95 %, n = 3 folds"
-    )
-    said = _texts(figure)
-    assert "n = 3 folds" in said and "white (0.250)" in said and "no data" in said
-    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
-    assert labels[-1] == "VGG16"
-
-
-@pytest.mark.parametrize("names", [["Anger"], ["Anger", "Fear", "Sadness", "Surprise"]])
-def test_curves_have_a_panel_per_expression_and_both_baselines(names):
-    table = _areas(names)
-    table.loc[(table["expression"] == "Fear") & (table["kind"] == "network"), "iou"] = np.nan
-    figure = figures.area_curves(table, folds=3)
-    said = _texts(figure)
-    assert sum(axes.get_visible() for axes in figure.axes) == len(names)
-    assert "2 networks" in said and "3 folds" in said and "centred ellipse" in said and "random" in said

@@ -42,18 +42,13 @@ def _explain(experiment, maps):
 def test_streaming_mean_is_the_weighted_mean(values, data):
     weights = data.draw(arrays(np.float64, len(values), elements=st.floats(0.5, 100)))
     running = heatmaps._RunningMean()
+    with pytest.raises(DataError, match="no arrays"):
+        _ = running.mean
     for value, weight in zip(values, weights, strict=True):
         running.add(value, weight)
     assert running.weight == pytest.approx(weights.sum())
-    np.testing.assert_allclose(
-        running.mean, np.average(values, axis=0, weights=weights), rtol=1e-9, atol=1e-9
-    )
-
-
-def test_streaming_mean_refuses_what_is_no_mean():
-    running = heatmaps._RunningMean()
-    with pytest.raises(DataError, match="no arrays"):
-        _ = running.mean
+    expected = np.average(values, axis=0, weights=weights)
+    np.testing.assert_allclose(running.mean, expected, rtol=1e-9, atol=1e-9)
 
 
 def test_gray_stretch_by_hand():
@@ -179,10 +174,8 @@ def test_a_finished_step_is_skipped_until_its_inputs_or_networks_change(experime
 def test_constant_and_not_finite_maps_are_listed(experiment):
     broken = _maps(1, 2)
     broken[0, 5, 5] = np.nan
-    _explain(
-        experiment,
-        {("WeiNet", "CV1", "anger"): np.zeros((2, *SHAPE), np.float32), ("WeiNet", "CV1", "fear"): broken},
-    )
+    zeros = np.zeros((2, *SHAPE), np.float32)
+    _explain(experiment, {("WeiNet", "CV1", "anger"): zeros, ("WeiNet", "CV1", "fear"): broken})
     run = run_steps(experiment, "heatmaps")
     listed = {entry["item"]: entry["reason"] for entry in run.omissions}
     assert "0 everywhere" in listed["WeiNet_CV1_Anger"]

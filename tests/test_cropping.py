@@ -32,8 +32,7 @@ def centroid(channel):
     return np.array([(columns * weights).sum(), (rows * weights).sum()])
 
 
-@pytest.mark.parametrize("angle", [0, 20, -35, 180])
-@pytest.mark.parametrize("size", [48, 160, 300])
+@pytest.mark.parametrize("angle, size", [(0, 48), (20, 160), (-35, 300), (180, 160)])
 def test_a_turned_face_comes_out_level(angle, size):
     image, points = drawn_face(angle)
     crop, landmarks, transform = _crop_face(image, points, size)
@@ -68,8 +67,7 @@ def test_beyond_the_border_the_image_is_reflected():
     assert crop[12:27].min() > 200 and crop[:6].max() < 50 and crop[32:].max() < 50
 
 
-@pytest.mark.parametrize("times", [3, 4, 7])
-@pytest.mark.parametrize("angle", [0, 25])
+@pytest.mark.parametrize("times, angle", [(3, 0), (4, 25), (7, 25)])
 def test_a_larger_image_gives_the_same_crop(times, angle):
     """Only a part of a large image is read, shrunk before it is turned."""
     image, points = drawn_face(angle)

@@ -47,9 +47,8 @@ def test_streaming_mean_is_the_weighted_mean(values, data):
     for value, weight in zip(values, weights, strict=True):
         running.add(value, weight)
     assert running.weight == pytest.approx(weights.sum())
-    np.testing.assert_allclose(
-        running.mean, np.average(values, axis=0, weights=weights), rtol=1e-9, atol=1e-9
-    )
+    expected = np.average(values, axis=0, weights=weights)
+    np.testing.assert_allclose(running.mean, expected, rtol=1e-9, atol=1e-9)
 
 
 def test_gray_stretch_by_hand():
@@ -165,10 +164,8 @@ def test_no_file_of_a_heatmap_stays_behind_when_its_faces_are_gone(experiment):
 def test_constant_and_not_finite_maps_are_listed(experiment):
     broken = _maps(1, 2)
     broken[0, 5, 5] = np.nan
-    _explain(
-        experiment,
-        {("WeiNet", "CV1", "anger"): np.zeros((2, *SHAPE), np.float32), ("WeiNet", "CV1", "fear"): broken},
-    )
+    zeros = np.zeros((2, *SHAPE), np.float32)
+    _explain(experiment, {("WeiNet", "CV1", "anger"): zeros, ("WeiNet", "CV1", "fear"): broken})
     run = run_steps(experiment, "heatmaps")
     listed = {entry["item"]: entry["reason"] for entry in run.omissions}
     assert "0 everywhere" in listed["WeiNet_CV1_Anger"]

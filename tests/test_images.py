@@ -48,8 +48,6 @@ def three(gray):
     {
         "gray": (pillow(GRAY), three(GRAY)),
         "colours": (pillow(COLOURS), COLOURS),
-        "colours, bmp": (pillow(COLOURS, "BMP"), COLOURS),
-        "colours, webp": (pillow(COLOURS, "WEBP", lossless=True), COLOURS),
         "palette": (pillow(Image.fromarray(GRAY).convert("P")), three(GRAY)),
         "1 bit": (pillow(Image.fromarray(GRAY > 99)), three((GRAY > 99) * np.uint8(255))),
         "gray tiff, as in JAFFE": (pillow(GRAY, "TIFF"), three(GRAY)),
@@ -91,23 +89,15 @@ def test_cmyk_is_the_complement_and_inverted_in_jpeg():
     data = pillow(image, "JPEG", quality=100, subsampling=0)
     assert b"Adobe" in data
     np.testing.assert_allclose(decode_image(data)[4:12, [3, 12]], exact[4:12, [3, 12]], atol=4)
-    # OpenCV reads the same file by itself.
-    other = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
-    np.testing.assert_allclose(decode_image(data), np.float64(other), atol=6)
 
 
-@pytest.mark.parametrize("deep", [False, True])
-def test_what_is_transparent_is_laid_on_black(deep):
+def test_what_is_transparent_is_laid_on_black():
     alpha = np.linspace(0, 1, 9)[None, :, None] * np.ones((7, 1, 1))
-    if deep:
-        data = cv2.imencode(".png", np.dstack([DEEP[..., ::-1], np.uint16(alpha * 65535)]))[1].tobytes()
-        colours = DEEP / 257
-    else:
-        data, colours = pillow(np.dstack([COLOURS, np.uint8(alpha * 255)])), COLOURS
-    np.testing.assert_allclose(decode_image(data), colours * alpha, atol=2)
-
-
-def test_a_transparent_colour_of_a_palette_is_black():
+    deep = cv2.imencode(".png", np.dstack([DEEP[..., ::-1], np.uint16(alpha * 65535)]))[1].tobytes()
+    np.testing.assert_allclose(decode_image(deep), DEEP / 257 * alpha, atol=2)
+    data = pillow(np.dstack([COLOURS, np.uint8(alpha * 255)]))
+    np.testing.assert_allclose(decode_image(data), COLOURS * alpha, atol=2)
+    # A colour of a palette.
     image = Image.fromarray(np.array([[0, 1]], np.uint8), "P")
     image.putpalette([200, 100, 50, 10, 20, 30])
     assert decode_image(pillow(image, transparency=0)).tolist() == [[[0, 0, 0], [10, 20, 30]]]
@@ -156,21 +146,21 @@ def with_exif(data, noted):
 NOISE = np.random.default_rng(3).integers(0, 256, (64, 64, 3)).astype(np.uint8)
 
 
-@pytest.mark.parametrize(
-    "data",
-    [
-        pillow(NOISE, "JPEG"),
-        pillow(NOISE),
-        pillow(NOISE, "TIFF", compression="tiff_lzw"),
-        pillow(NOISE, "WEBP"),
-        pillow(NOISE, "BMP"),
-        pillow(NOISE, "GIF"),
-        png(NOISE.astype(np.uint16) * 200),
-        tiff(NOISE.astype(np.uint16) * 200, photometric="rgb"),
-    ],
-    ids=["jpeg", "png", "tiff", "webp", "bmp", "gif", "deep png", "deep tiff"],
-)
-def test_files_that_are_cut_off_are_refused_wherever_they_end(data):
+CUT = {
+    "jpeg": pillow(NOISE, "JPEG"),
+    "png": pillow(NOISE),
+    "tiff": pillow(NOISE, "TIFF", compression="tiff_lzw"),
+    "webp": pillow(NOISE, "WEBP"),
+    "bmp": pillow(NOISE, "BMP"),
+    "gif": pillow(NOISE, "GIF"),
+    "deep png": png(NOISE.astype(np.uint16) * 200),
+    "deep tiff": tiff(NOISE.astype(np.uint16) * 200, photometric="rgb"),
+}
+
+
+@pytest.mark.parametrize("kind", CUT)
+def test_files_that_are_cut_off_are_refused_wherever_they_end(kind):
+    data = CUT[kind]
     decode_image(data)
     for end in (3, 10, 40, len(data) // 3, len(data) // 2, len(data) * 9 // 10):
         with pytest.raises(DataError, match="damaged|cut off|cannot be read"):
@@ -187,16 +177,15 @@ def test_empty_foreign_and_unscaled_files_are_refused_with_the_reason():
             decode_image(tiff(np.float32(values)))
 
 
-@pytest.mark.parametrize("side, limit", [(120, 10_000), (150, 10_000)])
-def test_too_many_pixels_are_refused_with_size_and_limit(monkeypatch, side, limit):
+@pytest.mark.parametrize("side", [120, 150])
+def test_too_many_pixels_are_refused_with_size_and_limit(monkeypatch, side):
     """Pillow itself only warns up to twice its limit."""
     data = pillow(np.zeros((side, side, 3), np.uint8))
-    assert decode_image(data).shape == (side, side, 3)
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10_000)
     with pytest.raises(DataError, match=f"too many pixels.*{side * side} pixels.*limit of .*000 pixels"):
         decode_image(data)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
-    decode_image(data)
+    assert decode_image(data).shape == (side, side, 3)
 
 
 def test_threads_that_decode_leave_the_filters_of_warnings_as_they_were():

@@ -20,6 +20,8 @@ from ekman_expressions.facespace.warp import (
 
 OWN = POINTS[:68] / (224, 275)
 """The template's own landmarks, in units."""
+PLACES = np.stack(np.meshgrid(np.arange(224) + 0.5, np.arange(275) + 0.5), axis=-1)
+"""Continuous x and y of the middle of each pixel of face space."""
 
 
 def moved(scale=0.7, shift=(0.12, 0.2), turn=0.15):
@@ -53,13 +55,6 @@ def test_the_template():
     assert POINTS[85:].tolist() == [[0, 0], [0, 275], [224, 0], [224, 275]]
 
 
-def test_triangles_cover_the_canvas_once():
-    corners = POINTS[warp.triangles()]
-    (ax, ay), (bx, by) = (corners[:, 1] - corners[:, 0]).T, (corners[:, 2] - corners[:, 0]).T
-    assert np.abs(ax * by - ay * bx).sum() / 2 == pytest.approx(275 * 224)
-    assert set(warp.triangles().ravel()) == set(range(89))
-
-
 def test_source_points():
     points = source_points(moved())
     np.testing.assert_allclose(points[:68], moved())
@@ -76,38 +71,30 @@ def test_an_image_that_lies_like_the_template_stays_as_it_is():
     np.testing.assert_allclose(normalise(image, OWN), image, atol=1e-5)
 
 
-@pytest.mark.parametrize("shape", [(224, 224), (64, 64), (100, 300)])
+@pytest.mark.parametrize("shape", [(64, 64), (100, 300)])
 def test_a_ramp_stays_a_ramp(shape):
     height, width = shape
     x, y = centres(height, width)
     warped = normalise(np.stack(np.broadcast_arrays(x / width, y / height), axis=-1), OWN)
-    x, y = centres(*SHAPE)
     # Beyond the centres of the border pixels values are continued, not extrapolated.
-    expected_x = np.broadcast_to((x / 224).clip(0.5 / width, 1 - 0.5 / width), SHAPE)
-    expected_y = np.broadcast_to((y / 275).clip(0.5 / height, 1 - 0.5 / height), SHAPE)
-    np.testing.assert_allclose(warped[..., 0], expected_x, atol=1e-6)
-    np.testing.assert_allclose(warped[..., 1], expected_y, atol=1e-6)
+    border = 0.5 / np.array([width, height])
+    np.testing.assert_allclose(warped, (PLACES / (224, 275)).clip(border, 1 - border), atol=1e-6)
 
 
-@pytest.mark.parametrize("side", [64, 224])
-def test_a_moved_face_comes_back(side):
+def test_a_moved_face_comes_back():
     """A plane over the template, drawn on the moved face, is that plane again within the face."""
     linear = np.linalg.lstsq(np.column_stack([moved(), np.ones(68)]), POINTS[:68], rcond=None)[0]
-    x, y = (axis / side for axis in centres(side, side))
-    unit = np.stack(np.broadcast_arrays(x, y, 1.0), axis=-1)
-    warped = normalise(unit @ linear, moved())
-    x, y = centres(*SHAPE)
-    expected = np.stack(np.broadcast_arrays(x, y), axis=-1)
+    x, y = (axis / 64 for axis in centres(64, 64))
+    warped = normalise(np.stack(np.broadcast_arrays(x, y, 1.0), axis=-1) @ linear, moved())
     assert in_face().mean() > 0.4
-    np.testing.assert_allclose(warped[in_face()], expected[in_face()], atol=1e-3)
+    np.testing.assert_allclose(warped[in_face()], PLACES[in_face()], atol=1e-3)
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_equals_scikit_image_on_the_same_triangles(seed):
+def test_equals_scikit_image_on_the_same_triangles():
     from skimage.transform import PiecewiseAffineTransform, warp
 
-    image = np.random.default_rng(seed).random((224, 224), dtype=np.float32)
-    landmarks = wobbly(seed)
+    image = np.random.default_rng(0).random((224, 224), dtype=np.float32)
+    landmarks = wobbly(0)
     mapping = PiecewiseAffineTransform.from_estimate(POINTS, source_points(landmarks) * 224)
 
     def inverse_map(indices):
@@ -141,9 +128,7 @@ def test_constant_maps_stay_constant(value, height, width, seed):
 
 
 def test_the_template_is_its_own_place():
-    places = template_points(OWN, SHAPE)
-    columns, rows = np.meshgrid(np.arange(SHAPE[1]) + 0.5, np.arange(SHAPE[0]) + 0.5)
-    np.testing.assert_allclose(places, np.stack([columns, rows], axis=-1), atol=1e-6)
+    np.testing.assert_allclose(template_points(OWN, SHAPE), PLACES, atol=1e-6)
 
 
 def test_the_warp_and_back():
@@ -152,9 +137,7 @@ def test_the_warp_and_back():
     assert np.isfinite(places).all()
     # A picture of each pixel's place in face space, warped into face space, says where one is.
     back = normalise(places, landmarks)
-    columns, rows = np.meshgrid(np.arange(SHAPE[1]) + 0.5, np.arange(SHAPE[0]) + 0.5)
-    hull = masks.atlas().hull
-    error = np.abs(back - np.stack([columns, rows], axis=-1)).max(axis=-1)[hull]
+    error = np.abs(back - PLACES).max(axis=-1)[masks.atlas().hull]
     assert np.median(error) < 0.01 and np.quantile(error, 0.99) < 1.5
 
 
@@ -209,19 +192,16 @@ def test_a_model_that_reads_one_eye():
 
 
 @pytest.mark.parametrize(
-    ("landmarks", "message"),
+    "shape, landmarks, message",
     [
-        (np.zeros((67, 2)), r"\(68, 2\), but got \(67, 2\)"),
-        (np.full((68, 2), 0.5), "one point or line"),
-        (POINTS[:68], "Divide pixels by width and height"),
+        ((8, 8), np.zeros((67, 2)), r"\(68, 2\), but got \(67, 2\)"),
+        ((8, 8), np.full((68, 2), 0.5), "one point or line"),
+        ((8, 8), POINTS[:68], "Divide pixels by width and height"),
+        ((8,), OWN, "An image or map must have shape"),
+        ((0, 8), OWN, "An image or map must have shape"),
+        ((2, 8, 8, 3), OWN, "An image or map must have shape"),
     ],
 )
-def test_bad_landmarks(landmarks, message):
+def test_bad_images_and_landmarks(shape, landmarks, message):
     with pytest.raises(DataError, match=message):
-        normalise(np.zeros((8, 8)), landmarks)
-
-
-@pytest.mark.parametrize("shape", [(8,), (0, 8), (2, 8, 8, 3)])
-def test_bad_images(shape):
-    with pytest.raises(DataError, match="An image or map must have shape"):
-        normalise(np.zeros(shape), OWN)
+        normalise(np.zeros(shape), landmarks)

@@ -29,9 +29,8 @@ def test_the_site_builds_without_warnings_and_loads_nothing_from_elsewhere(tmp_p
         "-d",
         tmp_path / "cache",
     ]
-    answer = subprocess.run(
-        [*command, DOCS, tmp_path / "site"], cwd=DOCS.parent, capture_output=True, text=True
-    )
+    command += [DOCS, tmp_path / "site"]
+    answer = subprocess.run(command, cwd=DOCS.parent, capture_output=True, text=True)
     assert answer.returncode == 0, answer.stderr
     home = (tmp_path / "site" / "index.html").read_text("utf-8")
     for page in DOCS.glob("*.md"):

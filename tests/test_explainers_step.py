@@ -21,6 +21,7 @@ from ekman_expressions.study.provenance import _settings_of
 ALL = tuple(name for name in EXPLAINERS if name != "lime")
 # One of each kind: records shared, maps from masks, maps from gradients, records of its own.
 OTHERS = ("kernel_shap", "rise", "grad_cam", "facial_regions")
+BEFORE = ("explanations", "facespace", "heatmaps", "masks", "scores", "dendrograms")
 FEW = {
     "rise": {"masks": 40, "cells": 4},
     "occlusion": {"patch": 0.4, "stride": 0.3},
@@ -85,21 +86,16 @@ def test_few_faces_for_those_that_need_forward_passes(experiment):
     assert set(few.loc[few["expression"] == "anger", "image_id"]) != {"face_0", "face_1"}
 
 
-def study_of(root, compare=OTHERS, *, faces=2, **changes):
-    study = make_study(root, **changes)
-    settings = study.explanation.replace(compare=compare, compare_faces=faces, options=FEW)
-    study = study.replace(explanation=settings)
-    for step in (*BEFORE, "dendrograms"):
-        run_steps(study, step)
+def study_of(root, **settings):
+    """A study with these settings of explanations, that has been through all steps before "explainers"."""
+    study = make_study(root, options=FEW, **settings)
+    run_steps(study, *BEFORE)
     return study
-
-
-BEFORE = ("explanations", "facespace", "heatmaps", "masks", "scores")
 
 
 @pytest.fixture(scope="module")
 def compared(tmp_path_factory):
-    study = study_of(tmp_path_factory.mktemp("study"))
+    study = study_of(tmp_path_factory.mktemp("study"), compare=OTHERS, compare_faces=2)
     return study, run_steps(study, "explainers")
 
 
@@ -153,62 +149,47 @@ def test_heatmaps_are_compared_on_the_same_faces(compared):
     study, _ = compared
     means, faces = _common_heatmaps(study, "WeiNet", "anger")
     assert faces == 4 and list(means) == ["lime", *OTHERS]
-    stored = [
-        read_arrays(study.explained_by("rise").maps_path("WeiNet", fold, "anger"), ("maps", "image_ids"))
-        for fold in study.folds
-    ]
-    np.testing.assert_allclose(
-        means["rise"], np.concatenate([part["maps"] for part in stored]).mean(0), atol=1e-7
+    rise, lime = (
+        [read_arrays(study.explained_by(name).maps_path("WeiNet", fold, "anger")) for fold in study.folds]
+        for name in ("rise", "lime")
     )
-    ids = np.concatenate([part["image_ids"] for part in stored])
-    lime = [read_arrays(study.maps_path("WeiNet", fold, "anger")) for fold in study.folds]
-    kept = [part["maps"][np.isin(part["image_ids"], ids)] for part in lime]
-    np.testing.assert_allclose(means["lime"], np.concatenate(kept).mean(0), atol=1e-7)
+    maps = np.concatenate([part["maps"] for part in rise])
+    np.testing.assert_allclose(means["rise"], maps.mean(axis=0), atol=1e-7)
+    ids = np.concatenate([part["image_ids"] for part in rise])
+    kept = np.concatenate([part["maps"][np.isin(part["image_ids"], ids)] for part in lime])
+    np.testing.assert_allclose(means["lime"], kept.mean(axis=0), atol=1e-7)
 
 
-def test_a_second_run_makes_nothing_and_more_faces_contain_the_fewer(tmp_path):
-    study = study_of(tmp_path, ("kernel_shap", "grad_cam"), faces=1)
-    first = run_steps(study, "explainers")
-    before, bytes_before = written_at(tmp_path), contents(tmp_path)
+def test_a_second_run_makes_nothing_and_more_faces_contain_the_fewer(compared):
+    study, first = compared
+    before, bytes_before = written_at(study.root), contents(study.root)
     again = run_steps(study, "explainers")
     assert first.done > 0 and again.done == 0 and again.skipped >= first.done
-    assert written_at(tmp_path) == before
+    assert written_at(study.root) == before
     # More faces contain the fewer; what is there is kept.
-    more = study.replace(explanation=study.explanation.replace(compare_faces=2))
+    more = study.replace(explanation=study.explanation.replace(compare_faces=3))
     run_steps(more, "explainers")
     counts = read_results(more.explained_by("grad_cam"), "heatmaps", "counts")
-    assert set(counts["images"]) == {0, 2}
+    assert set(counts["images"]) == {0, 3}
     # Fewer again: the heatmaps are those of the first time.
     run_steps(study, "explainers")
-    after = contents(tmp_path)
-    left = [name for name in after.keys() - bytes_before.keys() if "explainers/grad_cam/explanations" in name]
-    assert len(after) - len(left) == len(bytes_before)
+    after = contents(study.root)
+    new = after.keys() - bytes_before.keys()
+    assert new and all("/explanations/" in name for name in new)
     assert [name for name in bytes_before if after[name] != bytes_before[name]] == []
 
 
 def test_the_explainer_in_use_may_be_any(tmp_path):
-    study = make_study(tmp_path)
-    settings = study.explanation.replace(explainer="occlusion", compare=("kernel_shap",), options=FEW)
-    study = study.replace(explanation=settings)
-    for step in BEFORE:
-        run_steps(study, step)
+    study = study_of(tmp_path, explainer="occlusion", compare=("kernel_shap",))
     assert not study.explained_by("lime").records_folder.exists()
     assert run_steps(study, "explainers").omissions == []
     assert read_results(study, "explainers", "ranking")["explainer"].tolist() == ["occlusion", "kernel_shap"]
     assert study.explained_by("lime").records_folder.exists()
 
 
-# --- agreement
-
-
 def test_region_means_and_their_errors():
-    rows = [
-        ("A", "anger", "left_eye", 1.0),
-        ("A", "anger", "left_eye", 3.0),
-        ("B", "anger", "left_eye", 5.0),
-        ("B", "anger", "background", -1.0),
-    ]
-    weights = pd.DataFrame(rows, columns=["network", "expression", "region", "weight"])
+    rows = [("A", "left_eye", 1.0), ("A", "left_eye", 3.0), ("B", "left_eye", 5.0), ("B", "background", -1.0)]
+    weights = pd.DataFrame(rows, columns=["network", "region", "weight"]).assign(expression="anger")
     table = _summarise_regions(weights).set_index(["network", "region"])
     assert table.loc[("A", "left_eye"), ["faces", "importance", "standard_error"]].tolist() == [2, 2, 1]
     assert table.loc[("all", "left_eye"), ["faces", "importance"]].tolist() == [3, 3]
@@ -221,11 +202,10 @@ def test_region_means_and_their_errors():
 
 @pytest.mark.parametrize("explainer, compare", [("lime", "causal"), ("causal", "kernel_shap")])
 def test_without_neutral_faces_every_step_lists_what_is_left_out(tmp_path, explainer, compare):
-    study = make_study(tmp_path)
-    study = study.replace(explanation=study.explanation.replace(explainer=explainer, compare=(compare,)))
+    study = make_study(tmp_path, explainer=explainer, compare=(compare,))
     more = ("statistics", "regions") if explainer == "causal" else ()
     omitted = {}
-    for step in (*BEFORE, "dendrograms", "explainers", "quality", *more):
+    for step in (*BEFORE, "explainers", "quality", *more):
         omitted[step] = {
             entry["item"]
             for entry in run_steps(study, step).omissions
@@ -237,14 +217,11 @@ def test_without_neutral_faces_every_step_lists_what_is_left_out(tmp_path, expla
 
 
 def test_causal_tables_name_what_cannot_be_read_and_count_predictions_that_fall(tmp_path):
-    study = make_study(tmp_path)
+    study = make_study(tmp_path, compare=("causal",), options={"causal": {"samples": 64}})
     random = np.random.default_rng(1)
     for row in read_manifest(study).itertuples():
         write_image(_neutral_path(study, row.image_id), random.integers(0, 256, (64, 64, 3), dtype=np.uint8))
-    settings = study.explanation.replace(compare=("causal",), options={"causal": {"samples": 64}})
-    study = study.replace(explanation=settings)
-    for step in (*BEFORE, "dendrograms"):
-        run_steps(study, step)
+    run_steps(study, *BEFORE)
     # Damaged between the steps, which only the comparison of explainers notices.
     path = study.record_path("WeiNet", "CV1", "face_CV1_2")
     whole, estimate = path.read_bytes(), explanations.read_explanation

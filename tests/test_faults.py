@@ -43,15 +43,19 @@ except (EkmanExpressionsError, OSError) as error:
 """
 
 
-def start(root: Path, steps=NAMES, *, largest: int = 0, scheduler: str = "serial") -> subprocess.Popen:
-    command = [sys.executable, "-c", PROGRAM, str(Path(__file__).parent), str(root), ",".join(steps)]
+def start(root: Path, *, largest: int = 0, scheduler: str = "serial") -> subprocess.Popen:
+    command = [sys.executable, "-c", PROGRAM, str(Path(__file__).parent), str(root), ",".join(NAMES)]
     return subprocess.Popen([*command, str(largest), scheduler], stderr=subprocess.PIPE, text=True)
 
 
-def finish(root: Path) -> dict[str, bytes]:
-    process = start(root)
+def end(process: subprocess.Popen) -> tuple[int, str]:
     _, errors = process.communicate(timeout=300)
-    assert process.returncode == 0, errors
+    return process.returncode, errors
+
+
+def finish(root: Path) -> dict[str, bytes]:
+    status, errors = end(start(root))
+    assert status == 0, errors
     return contents(root)
 
 
@@ -61,10 +65,16 @@ def faces(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def sound(faces, tmp_path_factory):
-    root = tmp_path_factory.mktemp("sound") / "root"
-    shutil.copytree(faces.root, root)
-    return finish(root)
+def made(faces, tmp_path_factory):
+    experiment = faces.replace(root=tmp_path_factory.mktemp("made") / "root")
+    shutil.copytree(faces.root, experiment.root)
+    run_steps(experiment, *NAMES)
+    return experiment
+
+
+@pytest.fixture(scope="module")
+def sound(made):
+    return contents(made.root)
 
 
 @pytest.fixture
@@ -90,9 +100,8 @@ def test_the_driver_is_killed_in_each_step(step, scheduler, root, sound):
 @pytest.mark.slow
 @pytest.mark.parametrize("largest", [300, 2_500, 10_000])
 def test_files_cannot_grow_as_on_a_full_disk(largest, root, sound):
-    process = start(root, largest=largest)
-    _, errors = process.communicate(timeout=300)
-    assert process.returncode == 1 and "File too large" in errors.splitlines()[-1], errors
+    status, errors = end(start(root, largest=largest))
+    assert status == 1 and "File too large" in errors.splitlines()[-1], errors
     assert not list(root.rglob(".[0-9]*"))
     assert finish(root) == sound
 
@@ -123,19 +132,10 @@ def test_a_disk_is_full_or_read_only_and_then_is_not(faces, sound, small_disk, b
     root = Path(shutil.copytree(faces.root, small_disk / "root"))
     if before:
         remount("ro")
-    process = start(root)
-    _, errors = process.communicate(timeout=300)
-    assert process.returncode == 1 and said in errors.splitlines()[-1], errors
+    status, errors = end(start(root))
+    assert status == 1 and said in errors.splitlines()[-1], errors
     remount(*after)
     assert finish(root) == sound
-
-
-@pytest.fixture(scope="module")
-def made(faces, tmp_path_factory):
-    experiment = faces.replace(root=tmp_path_factory.mktemp("made") / "root")
-    shutil.copytree(faces.root, experiment.root)
-    run_steps(experiment, *NAMES)
-    return experiment
 
 
 @pytest.fixture

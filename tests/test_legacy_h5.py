@@ -4,18 +4,11 @@ import h5py
 import keras2_files
 import numpy as np
 import pytest
+from tiny_network import small
 
 from ekman_expressions.core.errors import ModelError
-from ekman_expressions.zoo import NETWORKS, NetSpec
+from ekman_expressions.zoo import NETWORKS, saving
 from ekman_expressions.zoo.saving import _load_weights
-
-SIDES = {"InceptionV3": 75, "Xception": 71, "AlexNet": 64, "SilNet": 16}
-"""Sides at which the networks are cheap; the others take 32."""
-
-
-def _small(name, classes=6):
-    spec = NETWORKS[name]
-    return NetSpec(name, SIDES.get(name, 32), 0, "adam", 1e-3, 1, spec.pretrained).build(classes=classes)
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +20,8 @@ def songnet_file(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_answers_equal_those_of_keras_2(name, tmp_path):
-    side = SIDES.get(name, 32)
+def test_answers_equal_those_of_keras_2_and_of_the_saved_model(name, tmp_path):
+    side = small(name).side
     # The last two rescale inside, and would hardly see an image in [0, 1].
     brightest = 255 if name in ("MobileNetV3Large", "EfficientNetV2B0") else 1
     rng = np.random.default_rng(1)
@@ -41,37 +34,33 @@ def test_answers_equal_those_of_keras_2(name, tmp_path):
     theirs.save_weights(tmp_path / "weights.h5")
     # Answers depend on the image, or equality would say little of the weights.
     assert np.ptp(expected, axis=0).max() > 5e-3
-    ours = _small(name)
+    ours = small(name).build()
     _load_weights(ours, tmp_path / "weights.h5")
-    np.testing.assert_allclose(ours(images, training=False).numpy(), expected, atol=1e-5)
+    answers = ours(images, training=False).numpy()
+    np.testing.assert_allclose(answers, expected, atol=1e-5)
+    saving.save(ours, tmp_path / "model.keras")
+    loaded = saving.load(tmp_path / "model.keras")
+    assert loaded.name == name
+    np.testing.assert_array_equal(loaded(images, training=False).numpy(), answers)
 
 
-def test_names_that_keras_counted_on_do_not_matter(songnet_file, tmp_path):
-    # The second model of a session has other names, conv2d_4 instead of conv2d.
-    path = tmp_path / "second.h5"
+def test_whole_models_and_names_that_keras_counted_on_or_cut_into_parts_are_read(songnet_file, tmp_path):
+    path, whole = tmp_path / "second.h5", tmp_path / "whole.h5"
     theirs = keras2_files.make_model("SongNet", 32)
     theirs.save_weights(path)
-    with h5py.File(songnet_file) as one, h5py.File(path) as two:
-        assert list(one.attrs["layer_names"]) != list(two.attrs["layer_names"])
-    ours = _small("SongNet")
-    _load_weights(ours, path)
-    for mine, other in zip(ours.get_weights(), theirs.get_weights(), strict=True):
-        np.testing.assert_array_equal(mine, other)
-
-
-def test_whole_models_and_lists_cut_into_parts_are_read(songnet_file, tmp_path):
-    path = tmp_path / "whole.h5"
-    with h5py.File(songnet_file) as old, h5py.File(path, "w") as new:
-        old.copy(old, new, name="model_weights")
+    with h5py.File(songnet_file) as one, h5py.File(path) as two, h5py.File(whole, "w") as new:
+        names = two.attrs["layer_names"]
+        # The second model of a session has other names, conv2d_4 instead of conv2d.
+        assert list(one.attrs["layer_names"]) != list(names)
+        two.copy(two, new, name="model_weights")
         root = new["model_weights"]
-        names = root.attrs["layer_names"]
         del root.attrs["layer_names"]
         root.attrs["layer_names0"], root.attrs["layer_names1"] = names[:3], names[3:]
-    whole, plain = _small("SongNet"), _small("SongNet")
-    _load_weights(whole, path)
-    _load_weights(plain, songnet_file)
-    for one, two in zip(whole.get_weights(), plain.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, two)
+    for file in (path, whole):
+        ours = small("SongNet").build()
+        _load_weights(ours, file)
+        for mine, other in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+            np.testing.assert_array_equal(mine, other)
 
 
 def test_files_of_another_network_or_damaged_ones_are_refused(songnet_file, tmp_path):
@@ -82,7 +71,7 @@ def test_files_of_another_network_or_damaged_ones_are_refused(songnet_file, tmp_
         change()
         message = rf"bad.h5 \(\d+ bytes\) does not hold the weights of SongNet, or is damaged \(.*{reason}"
         with pytest.raises(ModelError, match=message):
-            _load_weights(_small("SongNet", classes=classes), path)
+            _load_weights(small("SongNet").build(classes=classes), path)
 
     def edit(edited):
         with h5py.File(path, "r+") as file:

@@ -1,4 +1,4 @@
-"""A study of classes beyond the six: fewer expressions, names and masks of one's own, and one without a mask."""
+"""A study of classes beyond the six: fewer expressions, names and masks of one's own, one without a mask."""
 
 import shutil
 from pathlib import Path
@@ -27,6 +27,7 @@ MASKS = {"smirk": ["right_mouth_corner", "nose"], "anger": ["mouth"]}
 # Of the stub's six outputs, each bright in its block of the face; the sixth is no class of the study.
 SAID = ["Smirk", "Happy", "low-pain", "Angry", "Disgust", "Sad"]
 SHOWN = ["smirk", "happy", "a little pain", "Angry", "DISGUST"]
+NINE = tuple(f"c{letter}" for letter in "abcdefghi")
 
 
 def write_pictures(folder: Path, persons: int = 4, copies: int = 2) -> None:
@@ -49,17 +50,10 @@ def write_pictures(folder: Path, persons: int = 4, copies: int = 2) -> None:
 
 def settings(root: Path, classes=CLASSES, **changes) -> dict:
     options = {"landmarks": "points.npz", "crop": False, "labels": {"a little pain": "low-pain"}}
-    faces = dict(
-        datasets=("lab",), roots={"lab": str(root / "lab")}, options={"lab": options}, folds=2, size=SIDE,
-        classes=classes,
-    )  # fmt: skip
-    values = {
-        "name": "lab", "root": root, "faces": faces, "masks": MASKS,
-        "explanation": dict(
-            positives=2, samples=20, segments=8, quality_faces=1, quality_samples=10
-        ),
-    }  # fmt: skip
-    return values | changes
+    faces = dict(datasets=("lab",), roots={"lab": str(root / "lab")}, options={"lab": options})
+    faces |= dict(folds=2, size=SIDE, classes=classes)
+    explanation = dict(positives=2, samples=20, segments=8, quality_faces=1, quality_samples=10)
+    return dict(name="lab", root=root, faces=faces, masks=MASKS, explanation=explanation) | changes
 
 
 @pytest.fixture(scope="module")
@@ -126,21 +120,17 @@ def test_what_has_no_mask_is_shown_and_not_scored(study):
     for name in CLASSES:
         assert heatmaps.heatmap_path(experiment.heatmaps_folder, name, "Stub", kind="OVERLAY").exists()
     scored = ["Happiness", "Anger", "Disgust", "Smirk", "Average"]
-    assert list(read_results(experiment, "scores", "scores")["expression"].unique()) == scored
+    scores = read_results(experiment, "scores", "scores")
+    assert list(scores["expression"].unique()) == scored
     assert "classes without a mask, which are not scored: low-pain" in total.notes
-    table = read_results(experiment, "scores", "scores").set_index(["network", "expression"])["iou"]
-    marked = read_image(
-        heatmaps.heatmap_path(experiment.heatmaps_folder, "smirk", "Stub", "CV1", kind="THRESHOLD"), gray=True
-    )
-    mask, marked = read_mask(experiment.masks_folder, "smirk"), marked > 0
-    by_fold = read_csv(experiment.scores_folder / "scores_by_fold.csv").set_index(
-        ["network", "fold", "expression"]
-    )
-    assert by_fold.loc[("Stub", "CV1", "smirk"), "iou"] == pytest.approx(
-        (marked & mask).sum() / (marked | mask).sum()
-    )
-    of_stub = table["Stub"]
+    of_stub = scores[scores["network"] == "Stub"].set_index("expression")["iou"]
     assert of_stub["Average"] == pytest.approx(of_stub[scored[:4]].mean())
+    where = experiment.heatmaps_folder, "smirk", "Stub", "CV1"
+    marked = read_image(heatmaps.heatmap_path(*where, kind="THRESHOLD"), gray=True) > 0
+    mask = read_mask(experiment.masks_folder, "smirk")
+    by_fold = read_csv(experiment.scores_folder / "scores_by_fold.csv")
+    (found,) = by_fold.query("network == 'Stub' and fold == 'CV1' and expression == 'smirk'")["iou"]
+    assert found == pytest.approx((marked & mask).sum() / (marked | mask).sum())
     assert set(read_results(experiment, "statistics", "cells")["expression"]) == set(scored[:4])
     # All ways to swap four masks.
     assert read_results(experiment, "statistics", "tests")["relabellings"].max() == 24
@@ -167,9 +157,8 @@ def test_run_json_names_the_classes_and_masks_only_where_they_are_not_the_six(st
     assert tuple(told["classes"]) == CLASSES
     assert read_json(experiment.heatmaps_folder / "run.json")["choices"]["masks"]["anger"] == ["mouth"]
     six = Experiment(name="six", networks=("WeiNet",), faces=dict(classes=EXPRESSIONS), root=tmp_path)
-    assert (
-        "classes" not in six.faces.recorded() and six.masks_folder == tmp_path / "heatmaps" / "GROUND_TRUTH"
-    )
+    assert "classes" not in six.faces.recorded()
+    assert six.masks_folder == tmp_path / "heatmaps" / "GROUND_TRUTH"
     run(six, "masks")
     assert read_json(six.masks_folder / "run.json")["choices"] == {}
 
@@ -201,13 +190,9 @@ def test_a_class_without_a_face_is_told_with_what_there_is(tmp_path):
         ({"classes": ("anger", "Pain", "pain"), "masks": {}}, "different classes"),
         ({"classes": ("anger",), "masks": {}}, "two or more"),
         ({"training": dict(weights="released")}, "released models are of anger"),
-        (
-            {"classes": ("low-pain", *(f"c{letter}" for letter in "abcdefgh")),
-             "masks": {"low-pain": ["nose"]} | {f"c{letter}": ["nose"] for letter in "abcdefgh"}},
-            "At most 8 classes",
-        ),
+        ({"classes": NINE, "masks": dict.fromkeys(NINE, ["nose"])}, "At most 8 classes"),
     ],
-)  # fmt: skip
+)
 def test_settings_that_cannot_be(tmp_path, changes, message):
     changes = dict(changes)
     classes = changes.pop("classes", CLASSES)
@@ -225,7 +210,8 @@ def test_an_own_model_in_python_says_what_it_explains(tmp_path):
 
 
 def test_labels_of_ones_own_are_known_in_any_case():
-    assert parse_expression(" Pain", {"pain": "pain"}) == "pain" == parse_expression("7", {"7": "Pain", "pain": "pain"})
+    assert parse_expression(" Pain", {"pain": "pain"}) == "pain"
+    assert parse_expression("7", {"7": "Pain", "pain": "pain"}) == "pain"
     assert parse_expression("sa", {"sa": "sa"}) == "sadness"
     with pytest.raises(DataError):
         parse_expression("pain", {"boredom": "boredom"})
@@ -234,12 +220,12 @@ def test_labels_of_ones_own_are_known_in_any_case():
 def test_class_folders_may_be_named_like_classes_of_ones_own(tmp_path):
     for place, label in enumerate(["Happy", "low-pain", "Smirk"]):
         write_image(tmp_path / label / f"p{place}.png", np.zeros((8, 8, 3), np.uint8))
-    faces = dict(
-        datasets=("lab",), roots={"lab": str(tmp_path)}, options={"lab": {"subject": r"(p\d)"}}, classes=CLASSES
-    )
+    faces = dict(datasets=("lab",), roots={"lab": str(tmp_path)}, classes=CLASSES)
+    faces["options"] = {"lab": {"subject": r"(p\d)"}}
     experiment = Experiment(name="lab", networks=("WeiNet",), faces=faces)
     found = survey("lab", tmp_path, experiment.faces.options_of("lab")).rows
     assert sorted(found["expression"]) == ["happiness", "low-pain", "smirk"]
     # A label is read once: what it stands for is no label again.
-    swapped = {"subject": r"(p\d)", "labels": {"Happy": "sadness", "sadness": "happiness", "low-pain": "low-pain"}}
-    assert sorted(survey("lab", tmp_path, swapped).rows["expression"]) == ["low-pain", "sadness"]
+    labels = {"Happy": "sadness", "sadness": "happiness", "low-pain": "low-pain"}
+    found = survey("lab", tmp_path, {"subject": r"(p\d)", "labels": labels}).rows
+    assert sorted(found["expression"]) == ["low-pain", "sadness"]

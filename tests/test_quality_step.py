@@ -14,13 +14,10 @@ from ekman_expressions.study import quality, read_results
 from ekman_expressions.study import run as run_steps
 from ekman_expressions.study.quality import AS_SET, UNTRAINED
 
-SAMPLES = 120
-
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    study = make_study(tmp_path_factory.mktemp("quality"), samples=SAMPLES)
-    study = study.replace(explanation=study.explanation.replace(quality_faces=2))
+    study = make_study(tmp_path_factory.mktemp("quality"), samples=120, quality_faces=2)
     run_steps(study, "explanations")
     return study, run_steps(study, "quality")
 
@@ -33,12 +30,8 @@ def test_every_explanation_is_resampled(made):
     row = table[table["image_id"] == "face_CV1_1"].iloc[0]
     one = lime(PerturbationRecord.load(study.record_path("WeiNet", "CV1", "face_CV1_1")), 2)
     assert (row["explainer"], row["expression"]) == ("lime", "fear")
-    assert (
-        row["r2"] == pytest.approx(one.r2)
-        and row["r2_unseen"] < row["r2"]
-        and row["hidden"] == 0
-        and row["superpixels"] == len(one.weights)
-    )
+    assert row["r2"] == pytest.approx(one.r2) and row["r2_unseen"] < row["r2"]
+    assert row["hidden"] == 0 and row["superpixels"] == len(one.weights)
     assert row["mean_standard_error"] == pytest.approx(one.standard_errors.mean(), rel=0.25)
 
 
@@ -50,17 +43,13 @@ def test_curves_of_at_least_ten_faces_beside_controls_of_the_same_grain(made):
     assert len(faces) == quality._FEWEST_FACES and set(table["ranking"]) == {"lime", "random", "centre"}
     assert len(table) == 3 * len(faces) and table[["deletion", "insertion"]].stack().between(0, 1).all()
     random = table[table["ranking"] == "random"].set_index("image_id")
-    for _, row in table.iterrows():
-        of_face = random.loc[row["image_id"]]
-        assert (
-            row["random_deletion"] == of_face["deletion"] and row["random_insertion"] == of_face["insertion"]
-        )
+    of_face = random.loc[table["image_id"], ["deletion", "insertion"]].to_numpy()
+    assert (table[["random_deletion", "random_insertion"]] == of_face).all(axis=None)
     means = read_results(study, "quality", "erasing").set_index("ranking")
     lime_rows = table[table["ranking"] == "lime"]
     gains = lime_rows["random_deletion"] - lime_rows["deletion"]
-    assert means.loc["lime", "faces"] == 10 and means.loc["lime", "deletion_gain"] == pytest.approx(
-        gains.mean()
-    )
+    assert means.loc["lime", "faces"] == 10
+    assert means.loc["lime", "deletion_gain"] == pytest.approx(gains.mean())
     assert means.loc["lime", "deletion_error"] == pytest.approx(gains.sem())
     assert means.loc["random", "deletion_gain"] == 0
     curves = quality.read_curves(study)
@@ -125,7 +114,7 @@ def test_a_second_run_makes_nothing_and_makes_good_what_is_damaged(made):
 def test_models_with_one_prediction_and_models_that_are_gone_are_listed(tmp_path):
     import keras
 
-    study = make_study(tmp_path, samples=40)
+    study = make_study(tmp_path)
     tiny_model(study.model_path("WeiNet", "CV1"), 0)
     model = keras.saving.load_model(study.model_path("WeiNet", "CV1"))
     model.set_weights([np.zeros_like(weight) for weight in model.get_weights()])
@@ -147,10 +136,8 @@ def test_models_with_one_prediction_and_models_that_are_gone_are_listed(tmp_path
 
 
 def test_explainers_that_are_compared_stand_in_the_same_tables(tmp_path):
-    study = make_study(tmp_path, samples=300)
     compare = ("kernel_shap", "grad_cam", "occlusion", "facial_regions")
-    settings = study.explanation.replace(quality_faces=1, compare=compare, compare_faces=2)
-    study = study.replace(explanation=settings)
+    study = make_study(tmp_path, samples=300, quality_faces=1, compare=compare, compare_faces=2)
     with pytest.raises(MissingError):
         run_steps(study, "quality")
     for name in ("lime", *compare):
@@ -166,9 +153,10 @@ def test_explainers_that_are_compared_stand_in_the_same_tables(tmp_path):
         assert (of == random).all() == (name not in ("grad_cam", "occlusion"))
     assert "no table of means" in " ".join(run.notes) and read_results(study, "quality", "erasing").empty
     assert set(read_results(study, "quality", "reliability")["explainer"]) == {"lime", "facial_regions"}
-    assert set(read_results(study, "quality", "untrained")["explainer"]) == {"lime", "kernel_shap", "grad_cam"}
+    untrained = read_results(study, "quality", "untrained")
+    assert set(untrained["explainer"]) == {"lime", "kernel_shap", "grad_cam"}
     assert run_steps(study, "quality").done == 0
     # An explainer that is compared must have been run with the options that it has now.
-    other = settings.replace(options={"grad_cam": {"score": "probability"}})
+    other = study.explanation.replace(options={"grad_cam": {"score": "probability"}})
     with pytest.raises(ConflictError, match="grad_cam.*options.score = 'logit'"):
         run_steps(study.replace(explanation=other), "quality")

@@ -116,31 +116,35 @@ def test_released_models_are_loaded(weinet, tmp_path):
         saving._load_released("WeiNet", path, classes=7)
 
 
-def test_training_stops_at_the_first_file_that_cannot_be_downloaded(hub, tmp_path):
-    with pytest.raises(MissingError, match="WeiNet_CV1_weights.h5 could not be downloaded.*released_folder"):
-        run_steps(_experiment(tmp_path), "training")
-    assert hub.tokens and not list(tmp_path.rglob("*.keras"))
-
-
 def test_training_downloads_what_no_folder_holds(weinet, hub, tmp_path):
     content, images, answers = weinet
-    hub.files |= {f"WeiNet_{fold}_weights.h5": content for fold in saving._FOLDS}
     experiment = _experiment(tmp_path)
+    with pytest.raises(MissingError, match="WeiNet_CV1_weights.h5 could not be downloaded.*released_folder"):
+        run_steps(experiment, "training")
+    assert hub.tokens and not list(tmp_path.rglob("*.keras"))
+    hub.files |= {f"WeiNet_{fold}_weights.h5": content for fold in saving._FOLDS}
     assert run_steps(experiment, "training").done == 5
     model = load_model(experiment, "WeiNet", "CV5").source
     np.testing.assert_allclose(model(images).numpy(), answers, atol=1e-5)
 
 
-def test_training_takes_the_files_of_a_folder(weinet, tmp_path):
+def test_training_takes_the_files_of_a_folder_and_one_bad_file_does_not_stop_the_others(weinet, tmp_path):
     content, images, answers = weinet
     folder = _folder(tmp_path / "files", content)
+    bad = tmp_path / "files" / "WeiNet_CV3_weights.h5"
+    bad.write_bytes(content[:1000])
     experiment = _experiment(tmp_path, released_folder=folder)
     run = run_steps(experiment, "training")
-    assert (run.done, run.omissions) == (5, [])
+    ((item, reason),) = [entry.values() for entry in run.omissions]
+    assert (run.done, item) == (4, "WeiNet_CV3") and not experiment.model_path("WeiNet", "CV3").exists()
+    assert f"{bad.name} (1000 bytes) does not hold the weights of WeiNet, or is damaged" in reason
+    bad.write_bytes(content)
+    run = run_steps(experiment, "training")
+    assert (run.done, run.skipped, run.omissions) == (1, 4, [])
     for fold in experiment.folds:
         model = load_model(experiment, "WeiNet", fold).source
         np.testing.assert_allclose(model(images).numpy(), answers, atol=1e-5)
-        assert read_json((experiment.models_folder / f"WeiNet_{fold}_training.json")) == {
+        assert read_json(experiment.models_folder / f"WeiNet_{fold}_training.json") == {
             "file": f"WeiNet_{fold}_weights.h5",
             "sha256": hashlib.sha256(content).hexdigest(),
         }
@@ -149,21 +153,9 @@ def test_training_takes_the_files_of_a_folder(weinet, tmp_path):
     assert len(entry["notes"]) == 1 and "whose accuracy is then too high" in entry["notes"][0]
     assert training.learning_curves(experiment).empty
     assert training.training_table(experiment).empty
-    assert run_steps(experiment, "training").skipped == 5
     with pytest.raises(ConflictError, match=r"made was made with training\.\w+ = '"):
         settings = dict(weights="none")
         run_steps(make_experiment(tmp_path, subjects=5, folds=5, training=settings), "training")
-
-
-def test_one_bad_file_does_not_stop_the_others(weinet, tmp_path):
-    folder = _folder(tmp_path / "files", weinet[0])
-    (tmp_path / "files" / "WeiNet_CV3_weights.h5").write_bytes(weinet[0][:1000])
-    experiment = _experiment(tmp_path, released_folder=folder)
-    run = run_steps(experiment, "training")
-    assert run.done == 4
-    assert [entry["item"] for entry in run.omissions] == ["WeiNet_CV3"]
-    assert "WeiNet_CV3_weights.h5 (1000 bytes) does not hold the weights of WeiNet, or is damaged" in run.omissions[0]["reason"]
-    assert not experiment.model_path("WeiNet", "CV3").exists()
 
 
 def test_what_cannot_be_is_said_before_anything_is_done(tmp_path):

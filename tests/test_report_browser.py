@@ -49,6 +49,15 @@ def visit(browser, made):
     """Open pages of the report; at the end nothing may have gone wrong or been asked of a host."""
     troubles, contexts = [], []
 
+    def failed(request):
+        # What was still on its way when the page was left is no failure.
+        if request.failure != "net::ERR_ABORTED":
+            troubles.append(f"failed: {request.url}")
+
+    def asked(request):
+        if not request.url.startswith(("file:", "data:")):
+            troubles.append(request.url)
+
     def open_page(name, width=1280, scheme="light", fragment=""):
         context = browser.new_context(
             viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True
@@ -57,17 +66,8 @@ def visit(browser, made):
         page = context.new_page()
         page.on("console", lambda message: troubles.append(f"console: {message.text}"))
         page.on("pageerror", lambda error: troubles.append(f"error: {error}"))
-        # What was still on its way when the page was left is no failure.
-        page.on(
-            "requestfailed",
-            lambda request: (
-                request.failure == "net::ERR_ABORTED" or troubles.append(f"failed: {request.url}")
-            ),
-        )
-        page.on(
-            "request",
-            lambda request: request.url.startswith(("file:", "data:")) or troubles.append(request.url),
-        )
+        page.on("requestfailed", failed)
+        page.on("request", asked)
         page.goto((made.report_folder / f"{name}.html").as_uri() + fragment)
         return page
 
@@ -75,6 +75,13 @@ def visit(browser, made):
     for context in contexts:
         context.close()
     assert troubles == []
+
+
+def explore(visit, cell):
+    """Open the explorer at a heatmap, when its scores are there."""
+    page = visit("explorer", fragment=f"#{cell}")
+    page.wait_for_selector("tr[data-row='a-now']")
+    return page
 
 
 def shown(page, row):
@@ -99,11 +106,10 @@ def expected(gray, mask, level):
 
 
 def test_the_threshold_changes_the_scores_and_they_equal_pythons(visit, made):
-    page = visit("explorer", fragment="#network=Upper&expression=anger&fold=CV1")
+    page = explore(visit, "network=Upper&expression=anger&fold=CV1")
     gray = heatmaps.read_gray(made.heatmaps_folder, "anger", "Upper", "CV1")
     mask = masks.ekman_mask("anger")
     otsu = heatmaps.threshold_otsu(gray)[0]
-    page.wait_for_selector("tr[data-row='a-now']")
     assert page.input_value("#level") == str(otsu)
     area = area_matched_level(gray, mask)
     assert shown(page, "a-otsu")[:4] == pytest.approx(list(scores_at_otsu(gray, mask).values()), abs=1e-6)
@@ -123,23 +129,8 @@ def test_the_threshold_changes_the_scores_and_they_equal_pythons(visit, made):
     assert shown(page, "a-now") == pytest.approx(expected(gray, masks.ekman_mask("surprise"), area), abs=1e-6)
 
 
-def test_regions_are_shares_of_the_heatmap(visit, made):
-    page = visit("explorer", fragment="#network=Lower&expression=surprise")
-    page.wait_for_selector("#regions tbody tr")
-    gray = heatmaps.read_gray(made.heatmaps_folder, "surprise", "Lower").astype(float)
-    rows = page.locator("#regions tbody tr").all()
-    assert len(rows) == len(masks.atlas().names)
-    for row in rows[::7]:
-        inside = masks.atlas().region(row.locator("th").text_content().replace(" ", "_"))
-        area, share, density = (float(d.get_attribute("value")) for d in row.locator("data").all())
-        assert area == pytest.approx(inside.mean(), abs=1e-9)
-        assert share == pytest.approx(gray[inside].sum() / gray.sum(), abs=1e-9)
-        assert density == pytest.approx(share / area, rel=1e-9)
-
-
 def test_two_heatmaps_are_compared_with_their_difference(visit, made):
-    page = visit("explorer", fragment="#network=Upper&expression=anger")
-    page.wait_for_selector("tr[data-row='a-now']")
+    page = explore(visit, "network=Upper&expression=anger")
     assert page.locator("#panel-b").is_hidden()
     page.get_by_label("Compare with a second heatmap").check()
     page.locator("#choose-b [data-part=network]").select_option("Lower")
@@ -159,12 +150,11 @@ def test_two_heatmaps_are_compared_with_their_difference(visit, made):
     assert shown(again, "b-now") == shown(page, "b-now")
 
 
-def test_pixels_of_a_panel_are_the_colour_map_of_the_heatmap(visit, made):
+def test_pixels_are_the_colour_map_of_the_heatmap_and_regions_its_shares(visit, made):
     from matplotlib import colormaps
 
-    page = visit("explorer", fragment="#network=Upper&expression=anger")
-    page.wait_for_selector("tr[data-row='a-now']")
-    gray = heatmaps.read_gray(made.heatmaps_folder, "anger", "Upper")
+    page = explore(visit, "network=Lower&expression=surprise")
+    gray = heatmaps.read_gray(made.heatmaps_folder, "surprise", "Lower")
     for name, wanted in (
         ("viridis", np.round(colormaps["viridis"](gray)[..., :3] * 255).astype(np.uint8)),
         ("jet", heatmaps._to_jet(gray)),
@@ -173,19 +163,28 @@ def test_pixels_of_a_panel_are_the_colour_map_of_the_heatmap(visit, made):
         address = page.evaluate("document.querySelector('#panel-a canvas.heat').toDataURL('image/png')")
         picture = Image.open(io.BytesIO(base64.b64decode(address.split(",")[1])))
         np.testing.assert_array_equal(np.asarray(picture)[..., :3], wanted)
+    page.wait_for_selector("#regions tbody tr")
+    rows = page.locator("#regions tbody tr").all()
+    assert len(rows) == len(masks.atlas().names)
+    for row in rows[::7]:
+        inside = masks.atlas().region(row.locator("th").text_content().replace(" ", "_"))
+        area, share, density = (float(d.get_attribute("value")) for d in row.locator("data").all())
+        assert area == pytest.approx(inside.mean(), abs=1e-9)
+        assert share == pytest.approx(gray[inside].sum() / gray.sum(), abs=1e-9)
+        assert density == pytest.approx(share / area, rel=1e-9)
 
 
 def test_the_wall_shows_all_heatmaps_and_opens_the_explorer(visit, made):
     page = visit("wall")
     page.wait_for_selector(".cell[data-drawn]")
     folder = made.heatmaps_folder
-    present = [name for name in ("anger", "fear") if heatmaps.heatmap_path(folder, name).exists()]
-    assert present == ["anger"]
+    present = [heatmaps.heatmap_path(folder, name).exists() for name in ("anger", "fear")]
+    assert present == [True, False]
     assert page.locator("#wall tr[id=Upper] .absent").count() == 2
     page.get_by_role("button", name="Folds of Upper").press("Enter")
     folds = page.locator("#wall tr.fold")
     playwright.expect(folds).to_have_count(len(made.folds))
-    gray = heatmaps.read_gray(made.heatmaps_folder, "anger", "Upper", "CV2")
+    gray = heatmaps.read_gray(folder, "anger", "Upper", "CV2")
     iou = scores_at_otsu(gray, masks.ekman_mask("anger"))["iou"]
     cell = folds.nth(1).locator("a").first
     playwright.expect(cell.locator("span")).to_have_text(f"{iou:.3f}")
@@ -253,10 +252,8 @@ def test_columns_sort_by_their_numbers_and_dark_or_light_is_chosen(visit):
     page.get_by_role("button", name="Change between light and dark").press("Enter")
     assert page.evaluate(colour) != light
     button = page.get_by_role("button", name=re.compile("IoU, pooled"))
-    column = "table.main tbody:first-of-type tr"
-    button.click()
-    values = [float(row.locator("td").last.text_content()) for row in page.locator(column).all()]
-    assert values == sorted(values, reverse=True)
-    button.click()
-    values = [float(row.locator("td").last.text_content()) for row in page.locator(column).all()]
-    assert values == sorted(values)
+    for falling in (True, False):
+        button.click()
+        rows = page.locator("table.main tbody:first-of-type tr").all()
+        values = [float(row.locator("td").last.text_content()) for row in rows]
+        assert values == sorted(values, reverse=falling)

@@ -8,11 +8,10 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from ekman_expressions import Experiment, cli, report
-from ekman_expressions.core.expressions import EXPRESSIONS, title
-from ekman_expressions.core.files import read_csv, read_json
+from ekman_expressions import cli, report
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+NOTEBOOKS = REPOSITORY / "notebooks"
 ARTEFACTS = ("datasets", "models", "results", "heatmaps", "barplots", "dendograms")
 TIMES = ("run.json", "_training.json", "provenance.html")
 
@@ -51,51 +50,18 @@ def by_notebooks(by_command, tmp_path_factory) -> Path:
 
 
 def test_all_notebooks_run_with_the_smoke_preset(by_notebooks):
-    executed = sorted((by_notebooks / "results" / "smoke" / "notebooks").glob("*.ipynb"))
-    assert [path.name for path in executed] == sorted(
-        path.name for path in (REPOSITORY / "notebooks").glob("*.ipynb")
-    )
-    for path in executed:
-        notebook = nbformat.read(path, as_version=4)
-        parameters = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
-        assert "preset = 'smoke'" in parameters[0].source
-        counts = [cell.execution_count for cell in notebook.cells if cell.cell_type == "code"]
-        assert counts == list(range(1, len(counts) + 1))
-        assert not [
-            output
-            for cell in notebook.cells
-            if cell.cell_type == "code"
-            for output in cell.outputs
-            if output.output_type == "error"
-        ]
+    """A cell that raises ends `tools/run_notebooks.py` with an error."""
+    executed = by_notebooks / "results" / "smoke" / "notebooks"
+    assert {path.name for path in executed.iterdir()} == {path.name for path in NOTEBOOKS.glob("*.ipynb")}
+    for path in executed.iterdir():
+        cells = nbformat.read(path, as_version=4).cells
+        assert all(cell.execution_count for cell in cells if cell.cell_type == "code"), path
 
 
 def test_command_line_and_notebooks_write_the_same_bytes(by_notebooks, by_command):
     notebooks, command = _files(by_notebooks), _files(by_command)
     assert sorted(notebooks) == sorted(command)
     assert [name for name in notebooks if notebooks[name] != command[name]] == []
-
-
-def test_every_step_leaves_its_artefacts(by_command):
-    experiment = Experiment.preset("smoke", root=by_command)
-    manifest = read_csv(experiment.manifest_path)
-    assert len(manifest) == experiment.faces.subjects * len(EXPRESSIONS) * 4
-    for network, fold in experiment.pairs:
-        assert experiment.model_path(network, fold).stat().st_size > 0
-    explained = read_csv(experiment.evaluation_folder / "explained.csv")
-    for row in explained.itertuples():
-        assert experiment.record_path(row.network, row.fold, row.image_id).exists()
-    for expression in explained.expression.unique():
-        name = f"{title(expression)}_heatmap.png"
-        for kind in ("GRAY", "COLORMAP_JET", "THRESHOLD"):
-            assert (experiment.heatmaps_folder / kind / "heatmaps_total" / name).exists()
-    # A cell without positives is listed, and not silently dropped.
-    cells = {(row.network, row.fold, row.expression) for row in explained.itertuples()}
-    missing = len(experiment.pairs) * len(EXPRESSIONS) - len(cells)
-    omissions = read_json(experiment.heatmaps_folder / "run.json")["omissions"]
-    assert len([entry for entry in omissions if "_CV" in entry["item"]]) == missing
-    scores = read_csv(experiment.scores_folder / "scores_by_fold.csv")
-    assert len(scores.dropna()) == len(cells)
 
 
 def test_a_second_run_finds_all_done(by_command, capsys):

@@ -279,25 +279,18 @@ def _correlations(maps: np.ndarray) -> np.ndarray:
     return np.clip((flat @ flat.T) / (scale[:, None] * scale), -1, 1)
 
 
-def _fits(
-    samples: np.ndarray, predictions: np.ndarray, weights: np.ndarray, alpha: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Fit a ridge regression for each row of `weights` (r, n): its weights (r, S) and its R² (r,)."""
+def _fits(samples: np.ndarray, predictions: np.ndarray, weights: np.ndarray, alpha: float) -> np.ndarray:
+    """Fit a ridge regression for each row of `weights`, (r, n): its coefficients, (r, S)."""
     z = np.column_stack([np.ones(len(samples)), samples, predictions])
     moments = np.stack([(z.T * of_replicate) @ z for of_replicate in weights])
     total = moments[:, 0, 0]
     means = moments[:, 0, 1:] / total[:, None]
     centred = moments[:, 1:, 1:] - total[:, None, None] * means[:, :, None] * means[:, None, :]
-    xx, xy, yy = centred[:, :-1, :-1], centred[:, :-1, -1], centred[:, -1, -1]
+    xx, xy = centred[:, :-1, :-1], centred[:, :-1, -1]
     penalised = xx + alpha * np.eye(xx.shape[1])
     if alpha > 0:
-        found = np.linalg.solve(penalised, xy[:, :, None])[:, :, 0]
-    else:
-        found = (np.linalg.pinv(penalised, hermitian=True, rcond=1e-10) @ xy[:, :, None])[:, :, 0]
-    explained = 2 * np.einsum("rs,rs->r", found, xy) - np.einsum("rs,rst,rt->r", found, xx, found)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        r2 = np.where(np.ptp(predictions) > 0, explained / yy, np.nan)
-    return found, r2
+        return np.linalg.solve(penalised, xy[:, :, None])[:, :, 0]
+    return (np.linalg.pinv(penalised, hermitian=True, rcond=1e-10) @ xy[:, :, None])[:, :, 0]
 
 
 def permuted_r2(
@@ -351,7 +344,7 @@ def cross_validated_r2(
     y = predictions - predictions[0]
     weights = _sample_weights(record.samples, kernel_width)
     others = weights * (part_of != np.arange(parts)[:, None])
-    slopes, _ = _fits(record.samples, y, others, alpha)
+    slopes = _fits(record.samples, y, others, alpha)
     others /= others.sum(axis=1, keepdims=True)
     mean = (others @ y)[part_of]
     away = record.samples - (others @ record.samples)[part_of]

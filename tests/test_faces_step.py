@@ -168,12 +168,12 @@ def test_what_stops_the_whole_step(tmp_path, monkeypatch):
 
 def test_databases_combine_and_subjects_are_limited_in_each(tmp_path):
     for name in ("one", "two"):
-        small_database(tmp_path / name, subjects=2)
-    experiment = experiment_on(tmp_path, names=("two", "one"), subjects=1)
+        small_database(tmp_path / name)
+    experiment = experiment_on(tmp_path, names=("two", "one"), subjects=2)
     run_steps(experiment, "faces")
     manifest = read_manifest(experiment)
-    assert set(manifest["subject"]) == {"one/000", "two/000"}
-    assert set(manifest["dataset"]) == {"one", "two"} and len(manifest) == 4
+    assert set(manifest["subject"]) == {"one/000", "one/001", "two/000", "two/001"}
+    assert set(manifest["dataset"]) == {"one", "two"} and len(manifest) == 8
 
 
 @pytest.fixture

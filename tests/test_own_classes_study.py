@@ -27,7 +27,7 @@ MASKS = {"smirk": ["right_mouth_corner", "nose"], "anger": ["mouth"]}
 # Of the stub's six outputs, each bright in its block of the face; the sixth is no class of the study.
 SAID = ["Smirk", "Happy", "low-pain", "Angry", "Disgust", "Sad"]
 SHOWN = ["smirk", "happy", "a little pain", "Angry", "DISGUST"]
-NINE = tuple(f"c{letter}" for letter in "abcdefghi")
+NINE = ("low-pain", *(f"c{letter}" for letter in "abcdefgh"))
 
 
 def write_pictures(folder: Path, persons: int = 4, copies: int = 2) -> None:

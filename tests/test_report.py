@@ -142,11 +142,16 @@ def test_heatmaps_alone_make_a_report_without_what_needs_more(released, tmp_path
     assert names == {"index.html", "wall.html", "explorer.html"}
     source = data._Source.of_heatmaps(released, "set")
     assert (source.networks, source.folds) == (("SilNet", "VGG16"), ("CV1", "CV2"))
-    assert source.kinds == {"SilNet": "from scratch", "VGG16": "pre-trained"}
-    assert "set" in (output / "index.html").read_text("utf-8")
+    overview = (output / "index.html").read_text("utf-8")
+    # How these networks began is not known, and VGG16 need not be pre-trained.
+    assert "set" in overview and "pre-trained" not in overview and "IoU, mean over folds" in overview
     # The damaged one is left out of all pages.
     assert len(list((output / "data" / "lime").iterdir())) == 10
     assert '"lime/VGG16_CV2_Fear"' not in (output / "data" / "common.js").read_text("utf-8")
+    # Without folds there is one reading of the scores.
+    shutil.rmtree(broken.parent)
+    table, _ = pages._main_table(data._Source.of_heatmaps(released, "set"))
+    assert list(table) == ["network", "iou", "f1_score", "precision", "recall"]
 
 
 def test_what_is_no_source_of_a_report_is_refused(tmp_path, capsys, made):

@@ -27,7 +27,6 @@ from ekman_expressions.faces import databases
 from ekman_expressions.facespace import heatmaps, masks
 from ekman_expressions.facespace.heatmaps import _heatmap_name, _to_jet, threshold_otsu
 from ekman_expressions.facespace.warp import POINTS, SHAPE
-from ekman_expressions.figures import network_kinds
 from ekman_expressions.figures.faces import _CONTOURS
 from ekman_expressions.measures import scores
 from ekman_expressions.study import explanations, prepared, read_results
@@ -49,7 +48,6 @@ class _Source:
     folds: tuple[str, ...]
     heatmaps: Mapping[str, Path]
     masks: Mapping[str, np.ndarray]
-    kinds: Mapping[str, str]
     experiment: Experiment | None = None
 
     @property
@@ -125,7 +123,6 @@ class _Source:
             folds=experiment.folds,
             heatmaps=folders,
             masks=_masks(experiment.masks_folder, experiment.mask_regions),
-            kinds=network_kinds(experiment.networks, experiment.training.weights),
             experiment=experiment,
         )
 
@@ -153,7 +150,6 @@ class _Source:
             folds=tuple(sorted(folds, key=lambda fold: int(fold[2:]))),
             heatmaps={"lime": folder},
             masks=_masks(folder / "GROUND_TRUTH", masks.atlas().expressions),
-            kinds=network_kinds(ordered, "imagenet"),
         )
 
 

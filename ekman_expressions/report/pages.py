@@ -230,10 +230,19 @@ def _overview(source: _Source, folder: Path) -> dict[str, Any]:
     """Write the main table into ``tables/main.csv``, and return the values of the page."""
     table, unit = _main_table(source)
     write_csv(folder / "tables" / "main.csv", table)
+    labels = {
+        "iou": "IoU, mean over folds" if source.folds else "IoU",
+        "f1_score": "F1",
+        "precision": "precision",
+        "recall": "recall",
+        "iou_pooled": "IoU, pooled",
+    }
     return {
         "words": _words(source),
         "table": table.to_dict("records"),
         "has_accuracy": "accuracy" in table,
+        "has_kinds": "kind" in table,
+        "scores": {name: label for name, label in labels.items() if name in table},
         "references": table["network"][~table["network"].isin(source.networks)].tolist(),
         "interval_words": f"95 % interval over {unit}s in brackets" if unit else "",
     }
@@ -260,7 +269,10 @@ def _main_table(source: _Source) -> tuple[pd.DataFrame, str]:
     table = scores.summarise(by_fold)
     table = table[(table["expression"] == scores.AVERAGE) & table["network"].isin(source.networks)]
     table = table.drop(columns="expression").assign(iou_pooled=table["network"].map(pooled))
-    table.insert(1, "kind", table["network"].map(source.kinds))
+    if experiment is not None:
+        # Heatmaps alone do not tell how their networks began.
+        kinds = figures.network_kinds(source.networks, experiment.training.weights)
+        table.insert(1, "kind", table["network"].map(kinds))
     accuracy = source.table("evaluation_folder", "accuracy_by_fold")
     if accuracy is not None:
         by_network = accuracy.groupby("network")["accuracy"].agg(["mean", "min", "max"])
@@ -283,18 +295,19 @@ def _main_table(source: _Source) -> tuple[pd.DataFrame, str]:
         known = baselines[(baselines["score"] == "iou") & (baselines["expression"] == scores.AVERAGE)]
         known = known[known["baseline"].isin(_BASELINES) & known["value"].notna()]
         rows += [{"network": row.meaning, "iou": row.value} for row in known.itertuples()]
-    return pd.concat([table, pd.DataFrame(rows)], ignore_index=True), unit
+    table = pd.concat([table, pd.DataFrame(rows)], ignore_index=True)
+    return (table if source.folds else table.drop(columns="iou_pooled", errors="ignore")), unit
 
 
 def _words(source: _Source) -> list[str]:
     """Say in sentences what was done, as far as the files tell."""
     count, names = len(source.networks), source.networks
     listed = " and ".join(names) if count < 3 else f"{', '.join(names[:-1])} and {names[-1]}"
-    folds = f"{len(source.folds)} folds" if source.folds else "one model each"
+    folds = f" {len(source.folds)} folds," if source.folds else ""
     classes = "six expressions"
     if source.expressions != EXPRESSIONS:
         classes = f"{len(source.expressions)} classes ({', '.join(source.expressions)})"
-    sentences = [f"{count} network{'' if count == 1 else 's'} ({listed}), {folds}, {classes}."]
+    sentences = [f"{count} network{'' if count == 1 else 's'} ({listed}),{folds} {classes}."]
     experiment = source.experiment
     if experiment is None:
         sentences.append(

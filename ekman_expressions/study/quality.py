@@ -100,7 +100,7 @@ def _quality(experiment: Experiment, run: Run) -> None:
         _Task(name="_".join(pair), function=_measure_model, arguments=(experiment, *pair, run.resumed))
         for pair in experiment.pairs
     ]
-    _run_tasks(tasks, run, desc="Quality", unit="task", own_bars=True)
+    _run_tasks(tasks, run, desc="Quality", unit="task")
     # As they are written, in so many digits.
     tables = {
         kind: [
@@ -432,9 +432,7 @@ def _maps_of_face(
             if untrained is not None:
                 options |= {"hidden": behind} if "hidden" in options else {}
                 seed = derive_seed(experiment.seed, "again", f"{network}_{row.fold}", row.image_id)
-                found[UNTRAINED] = explainer.explain(untrained, image[None], [target], seed=seed, **options)[
-                    0
-                ]
+                (found[UNTRAINED],) = explainer.explain(untrained, image[None], [target], seed=seed, **options)
         maps |= {(name, way): normalise(np.maximum(one.map, 0), landmarks) for way, one in found.items()}
     fits = []
     for way, record in records.items():

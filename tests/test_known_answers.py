@@ -277,6 +277,8 @@ def test_step_scores_explainers_and_baselines_and_names_what_is_missing(benchmar
     assert baselines["movement of others"] > 0.95 and baselines["photometric change"] > 0.95
     assert baselines["random pixels"] == pytest.approx(0.5, abs=0.2)
     assert {CENTRE, ORACLE, "ellipse", "image edges"} < set(baselines.index)
+    # What moved is narrower than a superpixel, of which it fills a part.
+    assert baselines[ORACLE] > 0.8 > baselines[CENTRE]
     assert table.loc[("occlusion", "positive"), "count"] == 3
     pairs, summary = table_of(benchmark, "masks"), table_of(benchmark, "masks_summary")
     assert len(pairs) == 4 and summary["statistic"].tolist() == ["own", "others", "difference"]

@@ -1,6 +1,9 @@
 """The step "quality": what it writes, skips, refuses and leaves out."""
 
+import shutil
+
 import numpy as np
+import pandas as pd
 import pytest
 from made_steps import contents
 from tiny_study import make_study, tiny_model, written_at
@@ -109,6 +112,16 @@ def test_a_second_run_makes_nothing_and_makes_good_what_is_damaged(made):
     run = run_steps(study, "quality")
     assert 0 < run.done < entry["done"] and run.skipped > 0
     assert contents(study.quality_folder) == bytes_before
+
+
+def test_with_other_settings_nothing_of_an_earlier_run_is_kept(made, tmp_path):
+    study, _ = made
+    shutil.copytree(study.root, tmp_path / "root")
+    settings = study.explanation.replace(quality_faces=1)
+    run = run_steps(study.replace(root=tmp_path / "root", explanation=settings), "quality")
+    assert run.skipped == 0 and run.omissions == []
+    table = pd.read_csv(tmp_path / "root" / study.quality_folder.relative_to(study.root) / "untrained.csv")
+    assert set(table["faces"]) == {1}
 
 
 def test_models_with_one_prediction_and_models_that_are_gone_are_listed(tmp_path):

@@ -51,6 +51,12 @@ def test_seeds_of_a_fold_learn_from_and_are_tested_on_the_same_faces(study):
     assert set(tested[fold]) == set(manifest["image_id"][manifest["fold"] == fold])
 
 
+def test_the_most_probable_expression_is_predicted(study):
+    table = read_results(study, "evaluation", "predictions")
+    most = table[[f"p_{name}" for name in EXPRESSIONS]].idxmax(axis=1)
+    assert (most == "p_" + table["predicted"]).all()
+
+
 def test_heatmaps_and_scores_have_a_row_per_seed(study):
     for step, name in (("heatmaps", "counts"), ("scores", "scores_by_fold")):
         assert set(read_results(study, step, name)["fold"]) == set(study.folds)

@@ -56,7 +56,7 @@ def test_curves_of_at_least_ten_faces_beside_controls_of_the_same_grain(made):
     assert means.loc["lime", "deletion_error"] == pytest.approx(gains.sem())
     assert means.loc["random", "deletion_gain"] == 0
     curves = quality.read_curves(study)
-    assert sum(len(cell["lime"]) for cell in curves.values()) == len(faces)
+    assert {network: len(cell["lime"]) for network, cell in curves.items()} == {"WeiNet": len(faces)}
     for cell in curves.values():
         assert cell["lime"].shape[1:] == (2, 21)
         # The intact face, and that of which all is blurred, are the same for all rankings.
@@ -165,6 +165,7 @@ def test_explainers_that_are_compared_stand_in_the_same_tables(tmp_path):
         # Maps of pixels have random fields of their own grain beside them.
         assert (of == random).all() == (name not in ("grad_cam", "occlusion"))
     assert "no table of means" in " ".join(run.notes) and read_results(study, "quality", "erasing").empty
+    assert quality.read_curves(study) == {}
     assert set(read_results(study, "quality", "reliability")["explainer"]) == {"lime", "facial_regions"}
     untrained = read_results(study, "quality", "untrained")
     assert set(untrained["explainer"]) == {"lime", "kernel_shap", "grad_cam"}

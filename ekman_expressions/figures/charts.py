@@ -306,11 +306,11 @@ def erasure_curves(
     titles: Mapping[str, str] | None = None,
     title: str = "",
 ) -> Figure:
-    """Draw a network's deletion and insertion curves for each expression, against the controls.
+    """Draw deletion and insertion curves, a panel of each for each network, against the controls.
 
     Parameters
     ----------
-    curves : dict of expression to dict of ranking to (N, 2, G) ndarray of float
+    curves : dict of network to dict of ranking to (N, 2, G) ndarray of float
         The predictions for N faces, of deletion and of insertion. The line is their mean, the band
         ± one standard error of it. Where rankings differ in N, the heading says from how many to how many.
     shares : (G,) ndarray of float, range [0, 1]
@@ -320,20 +320,30 @@ def erasure_curves(
     """
     _require(curves, "curves")
     styles = _ranking_styles(name for cell in curves.values() for name in cell)
-    columns = len(curves)
+    columns, blocks = min(len(curves), 4), -(-len(curves) // 4)
     entries = [_line((titles or {}).get(name, name), colour, ls=ls) for name, (colour, ls) in styles.items()]
-    size = max(PAGE * columns / 6, COLUMN), 3.3 + 0.15 * -(-len(entries) // 4)
+    size = max(PAGE * columns / 4, COLUMN), 3.1 * blocks + 0.2 + 0.15 * -(-len(entries) // 4)
     figure = _new_figure(*size, title)
-    grid = figure.subplots(2, columns, squeeze=False, sharex=True, sharey=True)
-    for upper, (expression, cell) in zip(grid[0], curves.items(), strict=True):
-        faces = span(map(len, cell.values())) if cell else "0"
-        upper.set_title(f"{expression}\n{faces} face{'s' * (faces != '1')}", fontsize=9)
-        upper.set(xlim=(0, 1), ylim=(0, 1), xticks=[0, 0.5, 1], xticklabels=["0", "½", "1"])
-    for row, (kind, verb) in enumerate((("deletion", "hidden"), ("insertion", "shown"))):
-        grid[row, 0].set_ylabel(f"{kind}\nprobability")
-        grid[row, columns // 2].set_xlabel(f"share of pixels {verb}")
-        for axes, cell in zip(grid[row], curves.values(), strict=True):
-            for name, found in cell.items():
+    grid = figure.subplots(2 * blocks, columns, squeeze=False)
+    # Ticks that are given: those that are found while the layout is made may change it.
+    scale = {"ticks": [0, 0.5, 1], "labels": ["0", "½", "1"]}
+    for axes in grid[-2:, len(curves) - columns * (blocks - 1) :].ravel():
+        axes.set_axis_off()
+    for place, (network, of_network) in enumerate(curves.items()):
+        block, column = divmod(place, columns)
+        faces = span(map(len, of_network.values())) if of_network else "0"
+        for row, (kind, verb) in enumerate((("deletion", "hidden"), ("insertion", "shown"))):
+            axes = grid[2 * block + row, column]
+            axes.set(xlim=(0, 1), ylim=(0, 1))
+            axes.set_xticks(**scale)
+            axes.set_yticks(**scale)
+            axes.set_xlabel(f"share of pixels {verb}", fontsize=9)
+            axes.tick_params(labelleft=column == 0)
+            if row == 0:
+                axes.set_title(f"{network}\n{faces} face{'s' * (faces != '1')}", fontsize=9)
+            if column == 0:
+                axes.set_ylabel(f"{kind}\nprobability")
+            for name, found in of_network.items():
                 colour, dashes = styles[name]
                 mean = found[:, row].mean(axis=0)
                 axes.plot(shares, mean, color=colour, ls=dashes)

@@ -137,16 +137,14 @@ def _explainers(experiment: Experiment) -> Iterator[_Picture]:
 def _quality(experiment: Experiment) -> Iterator[_Picture]:
     table = _table(experiment.quality_folder, "reliability")
     curves = quality.read_curves(experiment)
-    for network in experiment.networks:
-        cells = {title(name): cell for (of, name), cell in curves.items() if of == network}
-        if cells:
-            options = {"titles": _NAMES, "title": f"{network}: deletion and insertion"}
-            yield (
-                f"curves_{network}",
-                partial(figures.erasure_curves, cells, quality._CURVE_SHARES, **options),
-                "Mean predicted probability and ± one standard error, all folds together. What is erased is "
-                "blurred.",
-            )
+    if curves:
+        options = {"titles": _NAMES, "title": "Deletion and insertion"}
+        yield (
+            "curves",
+            partial(figures.erasure_curves, curves, quality._CURVE_SHARES, **options),
+            "Mean predicted probability and ± one standard error over faces, all folds and expressions together. "
+            "What is erased is blurred.",
+        )
     if table is not None:
         yield (
             "reliability",

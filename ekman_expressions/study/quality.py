@@ -118,22 +118,20 @@ def _quality(experiment: Experiment, run: Run) -> None:
         run.note(f"{network}: R² (on unseen samples) by what hidden superpixels look like: {found}")
 
 
-def read_curves(experiment: Experiment) -> dict[tuple[str, str], dict[str, np.ndarray]]:
-    """Read all curves by (network, expression) and ranking: (N, 2, G) probabilities of N faces, of deletion
-    and of insertion, at evenly spaced shares of the pixels, from 0 to 1; the models of all folds together."""
+def read_curves(experiment: Experiment) -> dict[str, dict[str, np.ndarray]]:
+    """Read the curves by network and ranking: (N, 2, G) probabilities of N faces, of deletion and of insertion,
+    at evenly spaced shares of the pixels, from 0 to 1; the models of all folds and all expressions together.
+    Networks with fewer than `_FEWEST_FACES` faces are left out."""
     folder, columns = experiment.quality_folder / "parts", list(_POINTS)
     names = [f"curves-{network}_{fold}.*csv" for network, fold in experiment.pairs]
     parts = [read_csv(path) for name in names for path in folder.glob(name)]
     table = _joined(parts, (*_QUALITY_TABLES["curves"], *columns))
-    found: dict[_Cell, dict[str, np.ndarray]] = {
-        cell: {
-            ranking: rows[columns].to_numpy(float).reshape(-1, 2, len(_CURVE_SHARES))
-            for ranking, rows in of_cell.groupby("ranking", sort=False)
-        }
-        for cell, of_cell in table.groupby(["network", "expression"])
-    }
-    cells = product(experiment.networks, experiment.expressions)
-    return {cell: found[cell] for cell in cells if cell in found}
+    found: dict[str, dict[str, np.ndarray]] = {}
+    for (network, ranking), rows in table.groupby(["network", "ranking"], sort=False):
+        if len(rows) >= _FEWEST_FACES:
+            curves = rows[columns].to_numpy(float).reshape(-1, 2, len(_CURVE_SHARES))
+            found.setdefault(network, {})[ranking] = curves
+    return found
 
 
 def read_untrained_heatmaps(experiment: Experiment) -> dict[tuple[str, str], dict[str, np.ndarray]]:

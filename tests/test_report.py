@@ -149,6 +149,9 @@ def test_heatmaps_alone_make_a_report_without_what_needs_more(released, tmp_path
     assert len(list((output / "data" / "lime").iterdir())) == 10
     assert '"lime/VGG16_CV2_Fear"' not in (output / "data" / "common.js").read_text("utf-8")
     # Without folds there is one reading of the scores.
+    by_network = released / "GRAY" / "heatmaps_by_net"
+    by_network.mkdir()
+    (broken.parent / "VGG16_CV1_Fear_heatmap.png").rename(by_network / "VGG16_Fear_heatmap.png")
     shutil.rmtree(broken.parent)
     table, _ = pages._main_table(data._Source.of_heatmaps(released, "set"))
     assert list(table) == ["network", "iou", "f1_score", "precision", "recall"]

@@ -6,25 +6,28 @@ PRESET ?= demo
 WORKERS ?= 2
 VENV := .venv
 READY := $(VENV)/ready
+READY_TO_TEST := $(VENV)/ready-to-test
+# Python compiles what is imported, when it is: most of what is installed never is.
+INSTALL = $(VENV)/bin/python -m pip install --quiet --no-compile --constraint constraints.txt --editable
 
 .PHONY: demo study test docs clean
 .DEFAULT_GOAL := demo
 
 # Two models at a time, each on one core: faster than one on both. What is done is skipped.
 demo: $(READY)
-	$(VENV)/bin/python tools/run_notebooks.py --preset $(PRESET) --scheduler local:$(WORKERS)
+	$(VENV)/bin/python tools/run_notebooks.py --preset $(PRESET) --scheduler local:$(WORKERS) --one-kernel
 
 study:
 	$(MAKE) demo PRESET=small
 
 # Each process gets whole files of tests, so that what a file's tests share is made once.
-test: $(READY)
+test: $(READY_TO_TEST)
 	TF_NUM_INTRAOP_THREADS=1 $(VENV)/bin/python -m pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder \
 	  --junit-xml=results/tests.xml
 	@echo "Test report: results/tests.xml"
 
 # The site of docs/, with API pages from the docstrings: open results/docs/index.html.
-docs: $(READY)
+docs: $(READY_TO_TEST)
 	$(VENV)/bin/python -m sphinx -b html -W --keep-going -q -d results/docs/.cache docs results/docs
 
 $(READY): requirements.txt constraints.txt pyproject.toml setup.py
@@ -32,7 +35,11 @@ $(READY): requirements.txt constraints.txt pyproject.toml setup.py
 	  { echo "Python 3.11 or newer is needed, but '$(PYTHON)' is $$($(PYTHON) --version 2>&1)." \
 	         "Name another one: make PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable ".[test]"
+	$(INSTALL) ".[cluster]"
+	@touch $@
+
+$(READY_TO_TEST): $(READY)
+	$(INSTALL) ".[test]"
 	@touch $@
 
 clean:

@@ -130,6 +130,7 @@ def test_one_bar_for_all_workers_is_drawn_where_there_is_no_terminal_too(tmp_pat
     pytest.importorskip("distributed")
     script = tmp_path / "script.py"
     script.write_text(
+        "import os\n"
         "from tqdm import tqdm\n"
         "from ekman_expressions.study.execution import _run_tasks, _Task, using\n"
         "from ekman_expressions.study.provenance import Run\n"
@@ -137,14 +138,16 @@ def test_one_bar_for_all_workers_is_drawn_where_there_is_no_terminal_too(tmp_pat
         "    list(tqdm(range(n), desc='of a worker'))\n"
         "    return Run()\n"
         "if __name__ == '__main__':\n"
-        "    with using('local:2'):\n"
+        "    with using('local:2', shared=True):\n"
+        "        print(os.environ['EKMAN_EXPRESSIONS_SCHEDULER'], os.environ.get('TQDM_DISABLE'))\n"
         "        tasks = [_Task(name=str(n), function=work, arguments=(n,)) for n in (2, 3)]\n"
         "        _run_tasks(tasks, Run(), desc='of all', unit='task', own_bars=True)\n"
     )
-    # Dask leaves the variable in the process that started workers: here, by the tests before.
     environment = {name: value for name, value in os.environ.items() if name != "TQDM_DISABLE"}
     found = subprocess.run([sys.executable, script], capture_output=True, text=True, env=environment)
     assert found.returncode == 0 and "of all: 100%" in found.stderr and "of a worker" not in found.stderr
+    # What is started from there has the same workers, and its bars.
+    assert found.stdout.startswith("tcp://127.0.0.1:") and found.stdout.endswith(" None\n")
 
 
 def test_the_choice_of_a_scheduler(monkeypatch):

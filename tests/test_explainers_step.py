@@ -110,7 +110,6 @@ def test_every_explainer_goes_through_all_steps(compared):
             assert some.shape == SHAPE and (some.max() == 255 or name == "grad_cam")
         scores = read_results(each, "scores", "scores_by_fold")
         assert scores["iou"].notna().sum() == 4 or name == "grad_cam"
-        assert (each.dendrograms_folder / "distances.csv").exists()
         few = EXPLAINERS[name].records_of != "lime"
         assert set(read_results(each, "heatmaps", "counts")["images"]) == {0, 2 if few else 3}
 

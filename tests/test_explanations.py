@@ -170,7 +170,7 @@ def test_a_new_explainer_goes_through_the_steps(study, monkeypatch):
 
 
 def test_a_step_that_runs_out_of_memory_goes_on_and_says_so(study, monkeypatch):
-    load = explanations.load_model
+    load = explanations._kept_model
 
     def load_hungry(*which):
         from ekman_expressions.zoo import as_model
@@ -184,7 +184,7 @@ def test_a_step_that_runs_out_of_memory_goes_on_and_says_so(study, monkeypatch):
 
         return as_model(predict)
 
-    monkeypatch.setattr(explanations, "load_model", load_hungry)
+    monkeypatch.setattr(explanations, "_kept_model", load_hungry)
     run = run_steps(changed(study, explainer="facial_regions"), "explanations")
     assert (run.done, run.omissions) == (12, [])
     for fold in study.folds:

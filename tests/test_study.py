@@ -45,7 +45,8 @@ def by_notebooks(by_command, tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("notebooks")
     for folder in ("models/smoke", "results/smoke/quality"):
         shutil.copytree(by_command / folder, root / folder)
-    _run("tools/run_notebooks.py", "--preset", "smoke", "--root", str(root), "--one-kernel")
+    names = [path.name for path in NOTEBOOKS.glob("*.ipynb")]
+    _run("tools/run_notebooks.py", "--preset", "smoke", "--root", str(root), "--one-kernel", *names)
     return root
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tiny_network
 from made_faces import make_experiment
+from tiny_study import SIDE, make_study
 
 from ekman_expressions.core.errors import DataError, MissingError, ModelError
 from ekman_expressions.core.expressions import EXPRESSIONS
@@ -109,6 +110,28 @@ def test_missing_and_damaged_models_are_named(tmp_path):
     keras.Sequential([keras.Input((64, 64, 3)), keras.layers.Lambda(lambda image: image)]).save(path)
     with pytest.raises(ModelError, match="Lambda"):
         load_model(experiment, "WeiNet", "CV1")
+
+
+def test_steps_keep_small_models_loaded_until_the_file_changes(tmp_path, monkeypatch):
+    study = make_study(tmp_path)
+    kept = {fold: training._kept_model(study, "WeiNet", fold) for fold in ("CV1", "CV2")}
+    assert kept["CV1"].source is not kept["CV2"].source
+    for fold, model in kept.items():
+        again = training._kept_model(study, "WeiNet", fold, "bfloat16")
+        assert again.source is model.source and again.name == f"WeiNet_{fold}"
+    # Whoever asks by the public name may change the model: it is another one.
+    assert load_model(study, "WeiNet", "CV1").source is not kept["CV1"].source
+    study.model_path("WeiNet", "CV1").write_bytes(study.model_path("WeiNet", "CV2").read_bytes())
+    grey = np.full((1, SIDE, SIDE, 3), 0.5, np.float32)
+    now = training._kept_model(study, "WeiNet", "CV1").predict(grey)
+    np.testing.assert_array_equal(now, kept["CV2"].predict(grey))
+    # With no room for both, the one used last stays.
+    size = 4e-6 * kept["CV1"].source.count_params()
+    monkeypatch.setattr(training, "_KEPT_MB", 1.5 * size)
+    first = training._kept_model(study, "WeiNet", "CV1").source
+    assert training._kept_model(study, "WeiNet", "CV1").source is first
+    training._kept_model(study, "WeiNet", "CV2")
+    assert training._kept_model(study, "WeiNet", "CV1").source is not first
 
 
 def test_a_network_learns_what_colours_tell(tmp_path):

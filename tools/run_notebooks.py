@@ -1,4 +1,4 @@
-"""Execute the numbered notebooks in order, with their progress bars in the terminal.
+"""Execute notebooks in order, by default the numbered ones, with their progress bars in the terminal.
 
 The cell tagged ``parameters`` is where the preset is set; everything else runs as it stands.
 Executed copies go to ``results/<preset>/notebooks/``, or over the originals with ``--in-place``.
@@ -94,11 +94,11 @@ def main() -> None:
     )
     parser.add_argument("--in-place", action="store_true", help="write outputs into notebooks/")
     parser.add_argument("--one-kernel", action="store_true", help="import libraries once for all notebooks")
-    parser.add_argument("notebooks", nargs="*", help="names to run (default: all, in order)")
+    parser.add_argument("notebooks", nargs="*", help="names to run (default: the numbered ones)")
     options = parser.parse_args()
 
     try:
-        with using(options.scheduler):
+        with using(options.scheduler, shared=True):
             run(parser, options)
     except SettingsError as error:
         parser.error(str(error))
@@ -113,7 +113,7 @@ def run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
     experiment = Experiment.load(preset, root=root)
     # The notebooks find the repository's own root themselves.
     parameters = {"preset": preset} | ({} if root == REPOSITORY else {"root": str(root)})
-    # The numbered ones in their order, after `start_here`.
+    # Unless they are named, the numbered ones: `start_here` needs no study.
     number = {path: path.name.split("_")[0] for path in (REPOSITORY / "notebooks").glob("*.ipynb")}
     paths = sorted(number, key=lambda path: int(number[path]) if number[path].isdigit() else -1)
     unknown = set(options.notebooks) - {path.name for path in paths}
@@ -121,7 +121,11 @@ def run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
         parser.error(
             f"There is no {', '.join(sorted(unknown))}. There are {', '.join(path.name for path in paths)}."
         )
-    paths = [path for path in paths if not options.notebooks or path.name in options.notebooks]
+    paths = [
+        path
+        for path in paths
+        if (path.name in options.notebooks if options.notebooks else number[path].isdigit())
+    ]
     folder = experiment.results_folder / "notebooks"
     client = TerminalClient(
         nbformat.v4.new_notebook(),

@@ -38,10 +38,12 @@ def resize_face(image: np.ndarray, side: int | tuple[int, int]) -> np.ndarray:
     return cv2.resize(resized, (int(width), int(height)), interpolation=interpolation).clip(0, 1)
 
 
-def on_all_cores(function: Callable[[Any], Any], items: Sequence[Any], desc: str) -> Iterator[Any]:
+def on_all_cores(
+    function: Callable[[Any], Any], items: Sequence[Any], desc: str, unit: str = "image"
+) -> Iterator[Any]:
     """Yield ``function(item)`` for each item, in their order, from as many threads as there are cores.
 
-    Decoding, finding, cutting out and writing faces leave Python's lock to the others. A bar shows how many
+    Decoding, finding, warping, sorting and writing images leave Python's lock to the others. A bar shows how many
     are done; whoever stops early stops what has not begun.
     """
     from tqdm import tqdm
@@ -49,7 +51,7 @@ def on_all_cores(function: Callable[[Any], Any], items: Sequence[Any], desc: str
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     threads = ThreadPoolExecutor(cores)
     try:
-        yield from tqdm(threads.map(function, items), desc=desc, unit="image", total=len(items), delay=1)
+        yield from tqdm(threads.map(function, items), desc=desc, unit=unit, total=len(items), delay=1)
     finally:
         threads.shutdown(cancel_futures=True)
 

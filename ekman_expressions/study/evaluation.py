@@ -84,7 +84,7 @@ def _predict_model(experiment: Experiment, network: str, fold: str, run: Run) ->
     """Query one model about the faces of its test fold: the table of `_columns`, sorted by image. For models
     of one's own, `OwnModel.extra` decides what is predicted.
     """
-    model = training.load_model(experiment, network, fold)
+    model = training._kept_model(experiment, network, fold)
     manifest = prepared.read_manifest(experiment)
     rows = manifest[manifest["fold"] == _fold_of(fold)].sort_values("image_id")
     found, readable = [], []

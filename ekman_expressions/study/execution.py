@@ -59,7 +59,7 @@ _open: dict[str, tuple[Any, Any]] = {}  # client and, if it is ours, cluster
 
 
 @contextmanager
-def using(scheduler: str | None) -> Iterator[None]:
+def using(scheduler: str | None, *, shared: bool = False) -> Iterator[None]:
     """Say where tasks are done within the block, also by notebooks and processes that are started in it; a cluster that
     was started for it is stopped after it.
 
@@ -68,10 +68,15 @@ def using(scheduler: str | None) -> Iterator[None]:
     scheduler : str or None
         ``"serial"``; ``"local:4"``: four processes on this machine; ``"tcp://host:8786"``: the workers of a
         running Dask scheduler. None: what ``EKMAN_EXPRESSIONS_SCHEDULER`` says, else serial.
+    shared : bool
+        Start the processes of ``"local:4"`` now, for all that is started in the block: libraries and models are
+        then loaded once.
     """
     before, already = os.environ.get(_VARIABLE), set(_open)
     os.environ[_VARIABLE] = _checked(scheduler or before or "serial", "--scheduler")
     try:
+        if shared and _scheduler().startswith("local"):
+            os.environ[_VARIABLE] = _client().scheduler.address
         yield
     finally:
         os.environ.pop(_VARIABLE)
@@ -243,12 +248,15 @@ def _start(name: str) -> tuple[Any, Any]:
                 "distributed.nanny.pre-spawn-environ.TQDM_DISABLE": "1",
             }
         )
+        silent = os.environ.get("TQDM_DISABLE")
         cluster = LocalCluster(
             n_workers=int(name.partition(":")[2] or os.cpu_count() or 1),
             threads_per_worker=1,
             processes=True,
             dashboard_address="127.0.0.1:0",
         )
+        if silent is None:  # Dask has set it here, and notebooks that are started from here show their bars
+            os.environ.pop("TQDM_DISABLE", None)
     try:
         client = Client(cluster or name, timeout=30)
     except OSError as error:

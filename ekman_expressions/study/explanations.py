@@ -35,7 +35,7 @@ from ekman_expressions.study import evaluation, prepared
 from ekman_expressions.study.execution import _run_tasks, _Task, _workers
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.provenance import Run, read_results
-from ekman_expressions.study.training import load_model
+from ekman_expressions.study.training import _kept_model
 from ekman_expressions.zoo.model import Model
 
 _TASKS_PER_WORKER = 4
@@ -118,7 +118,7 @@ def _explain_model(experiment: Experiment, network: str, fold: str, rows: pd.Dat
         else:
             todo.append((path, row.image_id, row.expression))
     try:
-        model = load_model(experiment, network, fold, precision) if todo else None
+        model = _kept_model(experiment, network, fold, precision) if todo else None
     except (DataError, MissingError, ModelError) as error:
         for _, image_id, _ in todo:
             run.omit(f"{name} {image_id}", error)
@@ -314,7 +314,7 @@ def _nothing_to_compare(experiment: Experiment) -> str:
 def _explainers(experiment: Experiment, run: Run) -> None:
     """Compare the explainers of ``explanation.compare``, and the experiment's own.
 
-    Each has been through explanations, face space, heatmaps, scores and dendrograms before, in
+    Each has been through explanations, face space, heatmaps and scores before, in
     folders of its own: see `Experiment.explained_by`. Then ``results/<experiment>/explainers/`` gets
     the `_COMPARISON`.
     """

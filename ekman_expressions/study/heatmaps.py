@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from importlib import resources
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from ekman_expressions.core.errors import DataError, MissingError
 from ekman_expressions.core.expressions import title
 from ekman_expressions.core.files import read_arrays, write_arrays, write_image
 from ekman_expressions.core.runtime import derive_seed
+from ekman_expressions.faces.cropping import on_all_cores
 from ekman_expressions.facespace.heatmaps import (
     KINDS,
     _heatmap_name,
@@ -49,11 +51,12 @@ def _heatmaps(experiment: Experiment, run: Run) -> None:
         If a file of normalised explanations is damaged or of another shape.
     """
     counts = []
-    with tqdm(
-        total=len(experiment.expressions) * len(experiment.pairs), desc="Averaging", unit="heatmap"
-    ) as bar:
-        for expression in experiment.expressions:
-            counts += _make_expression(experiment, expression, run, bar)
+    made = on_all_cores(
+        partial(_make_expression, experiment), experiment.expressions, "Averaging", unit="expression"
+    )
+    for part, of_expression in made:
+        run.add(part)
+        counts += of_expression
     table = pd.DataFrame(counts, columns=["network", "fold", "expression", "images"])
     names = (*experiment.networks, *experiment.folds, *experiment.expressions)
     order = {name: place for place, name in enumerate(names)}
@@ -61,8 +64,8 @@ def _heatmaps(experiment: Experiment, run: Run) -> None:
     run.write(experiment.heatmaps_folder, {"counts": table})
 
 
-def _make_expression(experiment: Experiment, expression: str, run: Run, bar: tqdm) -> list[tuple]:
-    counts = []
+def _make_expression(experiment: Experiment, expression: str) -> tuple[Run, list[tuple]]:
+    run, counts = Run(), []
     face = _mean_face(experiment, expression)
     total = _RunningMean()
     # Sorted: the order in which networks are named must not change the last bit of a sum.
@@ -75,12 +78,11 @@ def _make_expression(experiment: Experiment, expression: str, run: Run, bar: tqd
             if of_fold.weight:
                 over_folds.add(of_fold.mean, of_fold.weight)
             counts.append((network, fold, expression, int(of_fold.weight)))
-            bar.update()
         _write(experiment, over_folds, run, face, expression, network)
         if over_folds.weight:
             total.add(over_folds.mean, over_folds.weight)
     _write(experiment, total, run, face, expression)
-    return counts
+    return run, counts
 
 
 def _mean_face(experiment: Experiment, expression: str) -> np.ndarray:

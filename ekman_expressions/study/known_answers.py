@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ from ekman_expressions.core.files import read_arrays, sha256
 from ekman_expressions.core.runtime import derive_seed
 from ekman_expressions.explainers import EXPLAINERS, superpixels
 from ekman_expressions.faces import synthetic
+from ekman_expressions.faces.cropping import on_all_cores
 from ekman_expressions.faces.landmarks import _landmark_error
 from ekman_expressions.faces.synthetic import PHOTOMETRIC, PIXELS, TOTAL, read_layers
 from ekman_expressions.facespace.heatmaps import _RunningMean
@@ -310,41 +310,56 @@ def _known_answers(experiment: Experiment, run: Run) -> None:
     for image_id, reason in moved.omissions:
         run.omit(f"causal map {image_id}", reason)
 
-    baselines: dict[str, list[tuple[str, dict[str, float]]]] = {}
+    explained = [
+        (name, network, fold, image_id, predicted)
+        for name in names
+        for network, fold in experiment.pairs
+        for image_id, predicted in _explained(experiment.explained_by(name), network, fold)
+        if image_id in rows
+    ]
 
-    @cache
-    def known(image_id: str) -> dict[str, np.ndarray] | None:
-        """Return which pixels of a face moved, and which changed colour most, where that is known."""
+    def known(image_id: str) -> tuple[dict[str, np.ndarray], list] | Exception:
+        """Return which pixels of a face moved, and changed colour most, where that is known; and its baselines."""
         try:
             changed, change = _changes(experiment, rows[image_id])
-            baselines[image_id] = _score_baselines(experiment, rows[image_id], change, changed, moved)
+            return changed, _score_baselines(experiment, rows[image_id], change, changed, moved)
         except (DataError, MissingError) as error:
-            run.omit(image_id, error)
-            return None
-        return changed
+            return error
 
-    faces = []
-    for name in tqdm(names, desc="Scoring explanations", unit="explainer"):
-        by, before = experiment.explained_by(name), len(faces)
-        for network, fold in experiment.pairs:
-            for image_id, predicted in _explained(by, network, fold):
-                if image_id not in rows or known(image_id) is None:
-                    continue
-                row = rows[image_id]
-                about = (image_id, row.subject, row.expression, predicted, row.expression == predicted)
-                try:
-                    found = read_explanation(by, network, fold, image_id, predicted).map
-                    found = normalise(found, prepared.read_landmarks(experiment, image_id))
-                    for reading, read in READINGS.items():
-                        scores = localisation_auc(read(found), known(image_id)).values()
-                        faces.append((name, network, fold, *about, reading, *scores))
-                except (DataError, MissingError) as error:
-                    run.omit(f"{name} {network}_{fold} {image_id}", error)
-        run.done += len(faces) > before
-    for image_id, scored in sorted(baselines.items()):
+    def scored(name: str, network: str, fold: str, image_id: str, predicted: str) -> list[tuple] | Exception:
+        """Return a row for each reading of one explanation."""
+        row = rows[image_id]
+        about = (image_id, row.subject, row.expression, predicted, row.expression == predicted)
+        try:
+            found = read_explanation(experiment.explained_by(name), network, fold, image_id, predicted).map
+            found = normalise(found, prepared.read_landmarks(experiment, image_id))
+        except (DataError, MissingError) as error:
+            return error
+        scores = {
+            reading: localisation_auc(read(found), answers[image_id][0]).values()
+            for reading, read in READINGS.items()
+        }
+        return [(name, network, fold, *about, reading, *found) for reading, found in scores.items()]
+
+    answers, faces = {}, []
+    image_ids = list(dict.fromkeys(image_id for *_, image_id, _ in explained))
+    for image_id, found in zip(image_ids, on_all_cores(known, image_ids, "Reading what moved"), strict=True):
+        if isinstance(found, Exception):
+            run.omit(image_id, found)
+        else:
+            answers[image_id] = found
+    explained = [each for each in explained if each[3] in answers]
+    of_all = on_all_cores(lambda each: scored(*each), explained, "Scoring explanations")
+    for (name, network, fold, image_id, _), found in zip(explained, of_all, strict=True):
+        if isinstance(found, Exception):
+            run.omit(f"{name} {network}_{fold} {image_id}", found)
+        else:
+            faces += found
+    run.done += len({row[0] for row in faces})
+    for image_id, (_, baselines) in sorted(answers.items()):
         row = rows[image_id]
         about = (row.fold, image_id, row.subject, row.expression, row.expression, True, "baseline")
-        faces += [(name, "none", *about, *scores.values()) for name, scores in scored]
+        faces += [(name, "none", *about, *scores.values()) for name, scores in baselines]
     references = _REFERENCES[:2] if rendered else _REFERENCES[2:]
     table = pd.DataFrame(faces, columns=[*_FACES, *references])
     tables = {

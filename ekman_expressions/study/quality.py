@@ -31,7 +31,7 @@ from ekman_expressions.study.execution import _run_tasks, _Task
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.explanations import _unseen_r2, read_explanation
 from ekman_expressions.study.provenance import Run
-from ekman_expressions.study.training import load_model
+from ekman_expressions.study.training import _kept_model
 from ekman_expressions.zoo.model import GROUP, Model, as_model
 
 _QUALITY_TABLES: dict[str, tuple[str, ...]] = {
@@ -193,7 +193,7 @@ def _write_parts(
 def _loader(experiment: Experiment, network: str) -> Callable[[str], Model]:
     """Return a function from fold to model, which keeps one at a time: five of one network can be large."""
     return lru_cache(maxsize=1)(
-        partial(load_model, experiment, network, precision=experiment.explanation.precision)
+        partial(_kept_model, experiment, network, precision=experiment.explanation.precision)
     )
 
 

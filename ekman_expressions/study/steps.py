@@ -132,7 +132,7 @@ _STEPS = (
          reads=("heatmaps",)),
     Step("explainers", _explainers, "comparison_folder", "other explainers, and how far they agree",
          reads=("facespace", "scores"), every_explainer=True, idle=_nothing_to_compare,
-         first=("explanations", "facespace", "heatmaps", "scores", "dendrograms")),
+         first=("explanations", "facespace", "heatmaps", "scores")),
     Step("quality", _quality, "quality_folder", "how good the explanations are",
          reads=("faces", "explanations"), resumes=True, every_explainer=True,
          choices=("networks", "masks", "explanation.quality_faces", "explanation.quality_samples")),

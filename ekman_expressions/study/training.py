@@ -256,6 +256,26 @@ def _beside(experiment: Experiment, network: str, fold: str, ending: str) -> Pat
     return experiment.models_folder / f"{network}_{fold}_{ending}"
 
 
+_KEPT_MB = 200
+_kept: dict[tuple, Any] = {}
+"""Trained models that steps have loaded, by file and its time, up to `_KEPT_MB` (10^6 bytes) of weights, the one used
+last at the end: each step and explainer would else load and compile them again."""
+
+
+def _kept_model(experiment: Experiment, network: str, fold: str, precision: str = "float32") -> Model:
+    """Do as `load_model`, for those who change nothing in the model."""
+    path = experiment.model_path(network, fold)
+    if network in experiment.models or not path.exists():
+        return load_model(experiment, network, fold, precision)
+    key = str(path), path.stat().st_mtime_ns, experiment.side(network)
+    if key not in _kept:
+        _kept[key] = load_model(experiment, network, fold).source
+    _kept[key] = found = _kept.pop(key)
+    while _kept and sum(4e-6 * model.count_params() for model in _kept.values()) > _KEPT_MB:
+        del _kept[next(iter(_kept))]
+    return as_model(found, name=f"{network}_{fold}", classes=experiment.expressions, precision=precision)
+
+
 def load_model(experiment: Experiment, network: str, fold: str, precision: str = "float32") -> Model:
     """Load a trained model, or one of the user's own.
 

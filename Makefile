@@ -35,7 +35,7 @@ $(READY): requirements.txt constraints.txt pyproject.toml setup.py
 	  { echo "Python 3.11 or newer is needed, but '$(PYTHON)' is $$($(PYTHON) --version 2>&1)." \
 	         "Name another one: make PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(INSTALL) ".[cluster]"
+	$(INSTALL) ".[cluster,offline]"
 	@touch $@
 
 $(READY_TO_TEST): $(READY)

@@ -7,6 +7,7 @@ models and maps are read and written by the task itself, in the folder that all 
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import re
 import socket
@@ -82,6 +83,8 @@ def using(scheduler: str | None, *, shared: bool = False) -> Iterator[None]:
         os.environ.pop(_VARIABLE)
         if before is not None:
             os.environ[_VARIABLE] = before
+        # TensorFlow takes longer to end than Dask waits before it warns.
+        logging.getLogger("distributed.nanny").setLevel(logging.ERROR)
         for name in set(_open) - already:
             for opened in filter(None, _open.pop(name)):
                 opened.close()

@@ -214,8 +214,9 @@ def explained_faces(
     """
     names = list(dict.fromkeys(column for _, column in maps))
     _require(faces and names, "explained faces")
-    columns = min(len(names) + 1, 7)
-    lines = -(-(len(names) + 1) // columns)
+    # At most seven beside each other, and as many in each line.
+    lines = -(-(len(names) + 1) // 7)
+    columns = -(-(len(names) + 1) // lines)
     side = min(PAGE / columns, 1.4)
     high = side * max(face.shape[0] / face.shape[1] for face in faces.values()) + 0.3
     figure = _new_figure(max(side * columns, COLUMN), 0.1 + high * lines * len(faces), title)

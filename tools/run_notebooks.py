@@ -100,7 +100,7 @@ def main() -> None:
     try:
         with using(options.scheduler, shared=True):
             run(parser, options)
-    except SettingsError as error:
+    except (MissingError, SettingsError) as error:
         parser.error(str(error))
 
 

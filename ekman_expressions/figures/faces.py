@@ -210,7 +210,7 @@ def explained_faces(
         The images, by the label of their row.
     maps : dict of (row, column) to (H, W) ndarray of float, >= 0
         Explanations. Each is stretched to its own maximum, since units differ between
-        explainers; what is absent or None is marked as missing.
+        explainers; what is absent or None, and what is 0 everywhere, is marked.
     """
     names = list(dict.fromkeys(column for _, column in maps))
     _require(faces and names, "explained faces")
@@ -237,6 +237,8 @@ def explained_faces(
                 )
             else:
                 _show(axes, _lay_over(face, found / max(float(found.max()), np.finfo(float).tiny)))
+                if found.max() <= 0:
+                    axes.text(0.5, 0.05, "all 0", color="white", transform=axes.transAxes, ha="center")
         for axes in cells[1 + len(names) :]:
             axes.set_visible(False)
     return figure

@@ -83,11 +83,22 @@ def using(scheduler: str | None, *, shared: bool = False) -> Iterator[None]:
         os.environ.pop(_VARIABLE)
         if before is not None:
             os.environ[_VARIABLE] = before
-        # TensorFlow takes longer to end than Dask waits before it warns.
-        logging.getLogger("distributed.nanny").setLevel(logging.ERROR)
         for name in set(_open) - already:
             for opened in filter(None, _open.pop(name)):
-                opened.close()
+                with _quiet("distributed.nanny"):
+                    opened.close()
+
+
+@contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    """Let a logger tell errors only: TensorFlow takes longer to end than Dask waits before it warns."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _scheduler() -> str:

@@ -337,6 +337,17 @@ def test_wall_shows_each_heatmap_in_its_place_and_marks_the_missing():
     assert first.get_xlabel() == "r 1.00" and second.get_xlabel() == ""
 
 
+def test_faces_by_explainers_stand_in_equal_lines_and_say_what_is_missing_or_zero():
+    names = [f"explainer {number}" for number in range(7)]
+    maps = {("face", name): np.ones((64, 64)) for name in names}
+    maps |= {("face", names[0]): np.zeros((64, 64)), ("face", names[1]): None}
+    figure = figures.explained_faces({"face": FACE}, maps)
+    assert len(figure.axes) == 8 and all(axes.get_visible() for axes in figure.axes)
+    assert [axes.get_subplotspec().rowspan.start for axes in figure.axes] == [0] * 4 + [1] * 4
+    told = [[text.get_text() for text in axes.texts] for axes in figure.axes]
+    assert told == [[], ["all 0"], ["no data"], [], [], [], [], []]
+
+
 def test_one_heatmap_lies_over_its_face_within_the_outline():
     heat, mask = np.zeros(SHAPE, np.uint8), np.zeros(SHAPE, bool)
     heat[100:], mask[50:150, 50:150] = 255, True

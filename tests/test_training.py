@@ -12,7 +12,7 @@ from ekman_expressions.core.files import read_csv, write_csv, write_image
 from ekman_expressions.study import prepared, training
 from ekman_expressions.study import run as run_steps
 from ekman_expressions.study.training import load_model
-from ekman_expressions.zoo import NetSpec
+from ekman_expressions.zoo import NetSpec, saving
 
 
 @pytest.fixture(autouse=True)
@@ -112,25 +112,38 @@ def test_missing_and_damaged_models_are_named(tmp_path):
         load_model(experiment, "WeiNet", "CV1")
 
 
-def test_steps_keep_small_models_loaded_until_the_file_changes(tmp_path, monkeypatch):
+def test_folds_of_a_network_share_a_loaded_model_with_the_weights_of_the_one_asked_for(tmp_path, monkeypatch):
     study = make_study(tmp_path)
-    kept = {fold: training._kept_model(study, "WeiNet", fold) for fold in ("CV1", "CV2")}
-    assert kept["CV1"].source is not kept["CV2"].source
-    for fold, model in kept.items():
-        again = training._kept_model(study, "WeiNet", fold, "bfloat16")
-        assert again.source is model.source and again.name == f"WeiNet_{fold}"
-    # Whoever asks by the public name may change the model: it is another one.
-    assert load_model(study, "WeiNet", "CV1").source is not kept["CV1"].source
-    study.model_path("WeiNet", "CV1").write_bytes(study.model_path("WeiNet", "CV2").read_bytes())
+    # As training leaves them: the same layers, by name too, with other weights.
+    model = load_model(study, "WeiNet", "CV1").source
+    saving.save(model, study.model_path("WeiNet", "CV1"))
+    model.set_weights([2 * weights for weights in model.get_weights()])
+    saving.save(model, study.model_path("WeiNet", "CV2"))
     grey = np.full((1, SIDE, SIDE, 3), 0.5, np.float32)
-    now = training._kept_model(study, "WeiNet", "CV1").predict(grey)
-    np.testing.assert_array_equal(now, kept["CV2"].predict(grey))
-    # With no room for both, the one used last stays.
-    size = 4e-6 * kept["CV1"].source.count_params()
-    monkeypatch.setattr(training, "_KEPT_MB", 1.5 * size)
+    alone = {fold: load_model(study, "WeiNet", fold).predict(grey) for fold in ("CV1", "CV2")}
+    assert not np.array_equal(alone["CV1"], alone["CV2"])
+    kept = training._kept_model(study, "WeiNet", "CV1")
+    for fold in ("CV1", "CV2", "CV1"):
+        model = training._kept_model(study, "WeiNet", fold)
+        assert model.source is kept.source and model.name == f"WeiNet_{fold}"
+        np.testing.assert_array_equal(model.predict(grey), alone[fold])
+    # Whoever asks by the public name may change the model: it is another one. So is one in half precision.
+    assert load_model(study, "WeiNet", "CV1").source is not kept.source
+    assert training._kept_model(study, "WeiNet", "CV1", "bfloat16").source is not kept.source
+    # A file that was exchanged is read again; a damaged one is told, and leaves nothing behind.
+    path, other = (study.model_path("WeiNet", fold) for fold in ("CV1", "CV2"))
+    sound = path.read_bytes()
+    path.write_bytes(other.read_bytes())
+    np.testing.assert_array_equal(training._kept_model(study, "WeiNet", "CV1").predict(grey), alone["CV2"])
+    path.write_bytes(sound[: len(sound) // 2])
+    with pytest.raises(ModelError, match="WeiNet_CV1.keras cannot be loaded.*run the step 'training' again"):
+        training._kept_model(study, "WeiNet", "CV1")
+    path.write_bytes(sound)
+    np.testing.assert_array_equal(training._kept_model(study, "WeiNet", "CV1").predict(grey), alone["CV1"])
+    # With no room for it, nothing stays.
     first = training._kept_model(study, "WeiNet", "CV1").source
+    monkeypatch.setattr(training, "_KEPT_MB", 0)
     assert training._kept_model(study, "WeiNet", "CV1").source is first
-    training._kept_model(study, "WeiNet", "CV2")
     assert training._kept_model(study, "WeiNet", "CV1").source is not first
 
 

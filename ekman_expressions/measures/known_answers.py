@@ -96,8 +96,19 @@ def localisation_auc(found: np.ndarray, changed: Mapping[str, np.ndarray]) -> di
     """
     import cv2
 
-    blurred = cv2.GaussianBlur(np.float32(found), (0, 0), _BLUR)
-    return {name: auc(blurred, pixels, atlas().hull) for name, pixels in changed.items()}
+    hull = atlas().hull
+    blurred = cv2.GaussianBlur(np.float32(found), (0, 0), _BLUR)[hull]
+    # Sorted once for all references, where `auc` would for each; twice as fast as SciPy's `rankdata`.
+    _, place, counts = np.unique(blurred, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[place]
+    scores = {}
+    for name, pixels in changed.items():
+        own = ranks[pixels[hull]]
+        others = ranks.size - own.size
+        if not own.size or not others:
+            raise DataError(f"{'No pixel' if others else 'Every pixel'} of the face changed ({name}).")
+        scores[name] = float((own.mean() - (own.size + 1) / 2) / others)
+    return scores
 
 
 def _summarise_localisation(faces: pd.DataFrame, *, seed: int) -> pd.DataFrame:

@@ -398,6 +398,8 @@ def _score_baselines(
     if others:
         maps["movement of others"] = np.mean(others, axis=0)
     settings = experiment.explanation
+    # As LIME has them, at the size that the networks see.
+    face = prepared.read_faces(experiment, [row.image_id], max(map(experiment.side, experiment.networks)))[0]
     segments = superpixels(face, segments=settings.segments, compactness=settings.compactness)
     parts = np.arange(segments.max() + 1)
     # In face space a pixel belongs to the superpixel that covers most of it.
@@ -408,7 +410,8 @@ def _score_baselines(
         for name, truth in changed.items()
     }
     scored = [(name, localisation_auc(found, changed)) for name, found in maps.items()]
-    return [*scored, (ORACLE, {name: localisation_auc(best[name], changed)[name] for name in changed})]
+    oracle = {name: localisation_auc(best[name], {name: truth})[name] for name, truth in changed.items()}
+    return [*scored, (ORACLE, oracle)]
 
 
 def _explained(experiment: Experiment, network: str, fold: str) -> Iterator[tuple[str, str]]:

@@ -257,23 +257,30 @@ def _beside(experiment: Experiment, network: str, fold: str, ending: str) -> Pat
 
 
 _KEPT_MB = 200
-_kept: dict[tuple, Any] = {}
-"""Trained models that steps have loaded, by file and its time, up to `_KEPT_MB` (10^6 bytes) of weights, the one used
-last at the end: each step and explainer would else load and compile them again."""
+_kept: dict[str, tuple[Any, tuple]] = {}
+"""Keras models that steps have loaded, by architecture, each with the file, and its time, that its weights are from;
+up to `_KEPT_MB` (10^6 bytes) of weights, the one used last at the end."""
 
 
 def _kept_model(experiment: Experiment, network: str, fold: str, precision: str = "float32") -> Model:
-    """Do as `load_model`, for those who change nothing in the model."""
+    """Do as `load_model`, for those who change nothing in the model and use one at a time: the folds of a network
+    share a Keras model, which takes the weights of the fold that was asked for last. Each step, explainer and fold
+    would else build and compile it again.
+    """
     path = experiment.model_path(network, fold)
-    if network in experiment.models or not path.exists():
+    # Compiled copies in half precision have weights of their own.
+    if network in experiment.models or precision != "float32" or not path.exists():
         return load_model(experiment, network, fold, precision)
-    key = str(path), path.stat().st_mtime_ns, experiment.side(network)
-    if key not in _kept:
-        _kept[key] = load_model(experiment, network, fold).source
-    _kept[key] = found = _kept.pop(key)
-    while _kept and sum(4e-6 * model.count_params() for model in _kept.values()) > _KEPT_MB:
+    architecture, source = saving.architecture(path), (str(path), path.stat().st_mtime_ns)
+    model, loaded = _kept.pop(architecture, (None, None))
+    if model is None:
+        model = load_model(experiment, network, fold).source
+    elif loaded != source:
+        saving.load_into(model, path)
+    _kept[architecture] = model, source
+    while _kept and sum(4e-6 * model.count_params() for model, _ in _kept.values()) > _KEPT_MB:
         del _kept[next(iter(_kept))]
-    return as_model(found, name=f"{network}_{fold}", classes=experiment.expressions, precision=precision)
+    return as_model(model, name=f"{network}_{fold}", classes=experiment.expressions, precision=precision)
 
 
 def load_model(experiment: Experiment, network: str, fold: str, precision: str = "float32") -> Model:

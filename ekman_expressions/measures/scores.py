@@ -1,15 +1,14 @@
 """Scores of a heatmap against a mask: IoU, F1, precision, recall, AUC; published table layouts.
 
-AUC takes heatmaps of any scale, and optionally where to look (`within`, such as the face hull): pixels elsewhere
-count for nothing. Pixels of equal value are never put in an order of our own: a score is what random orders of them
-would give on average.
+AUC takes heatmaps of any scale, and optionally where to look (`within`, such as the face hull): pixels
+elsewhere count for nothing. Pixels of equal value are never put in an order of our own: a score is what
+random orders of them would give on average.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -21,8 +20,7 @@ from ekman_expressions.facespace.heatmaps import _heatmap_name, read_gray, thres
 METRICS: tuple[str, ...] = ("iou", "f1_score", "precision", "recall")
 """The scores of a heatmap at Otsu's threshold, in the order of every table."""
 
-_AREAS: tuple[float, ...] = (0.05, 0.1, 0.2, 0.3, 0.5)
-"""Shares of the canvas at which heatmaps are cut, beside thresholds that depend on the heatmap."""
+_AREAS = (0.05, 0.1, 0.2, 0.3, 0.5)  # shares of the canvas at which heatmaps are cut
 
 _THRESHOLDS: tuple[str, ...] = (
     "iou_otsu",
@@ -36,14 +34,6 @@ AVERAGE = "Average"
 """The name of the rows and columns that are means of the others."""
 
 _TITLES = {"iou": "IoU", "f1_score": "F1", "precision": "Precision", "recall": "Recall"}
-
-
-class _Levels(NamedTuple):
-    """The values of a heatmap, falling, and how many pixels of each lie in the mask and out of it."""
-
-    values: np.ndarray
-    inside: np.ndarray
-    outside: np.ndarray
 
 
 def mask_scores(marked: np.ndarray, mask: np.ndarray) -> dict[str, float]:
@@ -71,9 +61,8 @@ def mask_scores(marked: np.ndarray, mask: np.ndarray) -> dict[str, float]:
     >>> mask_scores(np.array([[True, True, False]]), np.array([[True, False, False]]))["iou"]
     0.5
     """
-    marked, masks = _as_masks(marked, np.asarray(mask)[None])
-    both = int(np.count_nonzero(marked & masks[0]))
-    found, size = int(np.count_nonzero(marked)), int(np.count_nonzero(masks[0]))
+    marked, (mask,) = _as_masks(marked, np.asarray(mask)[None])
+    both, found, size = (int(np.count_nonzero(area)) for area in (marked & mask, marked, mask))
     values = (
         both / (found + size - both),
         2 * both / (found + size),
@@ -127,7 +116,7 @@ def _iou_table(marked: np.ndarray, masks: np.ndarray) -> np.ndarray:
 
 
 def _residual_table(maps: np.ndarray, masks: np.ndarray, present: np.ndarray) -> np.ndarray:
-    """Correlate, (N, F, E, E), each heatmap less its model's mean heatmap with each mask less the mean mask."""
+    """Correlate each heatmap less its model's mean one with each mask less the mean mask: (N, F, E, E)."""
     references = masks.reshape(len(masks), -1)
     references = _unit(references.astype(np.float64) - references.mean(axis=0))
     table = np.full((*maps.shape[:3], len(masks)), np.nan)
@@ -137,8 +126,7 @@ def _residual_table(maps: np.ndarray, masks: np.ndarray, present: np.ndarray) ->
             continue
         of_model = maps[place][known].reshape(known.sum(), -1).astype(np.float64)
         # Each map on one scale, so that no expression rules the mean map.
-        spread = of_model.std(axis=1, keepdims=True)
-        of_model = np.divide(of_model, spread, out=np.zeros_like(of_model), where=spread > 0)
+        of_model /= of_model.std(axis=1, keepdims=True)
         table[place][known] = _unit(of_model - of_model.mean(axis=0)) @ references.T
     return table
 
@@ -175,17 +163,16 @@ def auc(heatmap: np.ndarray, mask: np.ndarray, within: np.ndarray | None = None)
     >>> auc(np.array([[3, 2], [1, 0]]), np.array([[True, False], [True, False]]))
     0.75
     """
-    counted = _levels(heatmap, mask, within)
-    hotter = np.cumsum(counted.inside) - counted.inside / 2
+    _, inside, outside = _levels(heatmap, mask, within)
+    hotter = np.cumsum(inside) - inside / 2
     # Not by BLAS, whose threads wait for one another on a busy machine.
-    pairs = (hotter * counted.outside).sum()
-    return float(pairs / (counted.inside.sum() * counted.outside.sum()))
+    return float((hotter * outside).sum() / (inside.sum() * outside.sum()))
 
 
 def _area_curve(heatmap: np.ndarray, mask: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    """Return the IoU with a mask of the hottest pixels, for each share, (S,); equal values are taken in part."""
-    counted = _levels(heatmap, mask, None)
-    return _iou_of_hottest(counted, np.asarray(shares) * (counted.inside.sum() + counted.outside.sum()))
+    """Return the IoU with a mask of each share, (S,), of hottest pixels; equal values are taken in part."""
+    _, inside, outside = _levels(heatmap, mask)
+    return _iou_of_hottest(inside, outside, np.asarray(shares) * np.size(mask))
 
 
 def _iou_by_threshold(
@@ -194,21 +181,14 @@ def _iou_by_threshold(
     """Return the IoU of an 8-bit heatmap, (H, W) uint8, at every one of `_THRESHOLDS`: Otsu's of the whole
     canvas, five areas, the mask's area, and that with the best F1, which looks at the mask: an upper bound.
     """
-    counted = _levels(gray, mask, within)
-    level, _ = threshold_otsu(gray)
-    above = counted.values > level
-    both, marked = counted.inside[above].sum(), (counted.inside + counted.outside)[above].sum()
-    size, total = counted.inside.sum(), counted.inside.sum() + counted.outside.sum()
-    inside = np.cumsum(counted.inside)
-    f1 = (2 * inside / (inside + np.cumsum(counted.outside) + size)).max()
-    values = (
-        both / (marked + size - both),
-        *_iou_of_hottest(counted, np.array(_AREAS) * total),
-        *_iou_of_hottest(counted, np.array([size])),
-        # IoU rises with F1.
-        f1 / (2 - f1),
-    )
-    return {name: float(value) for name, value in zip(_THRESHOLDS, values, strict=True)}
+    values, inside, outside = _levels(gray, mask, within)
+    everything, size = inside + outside, inside.sum()
+    above = everything[values > threshold_otsu(gray)[0]].sum()
+    areas = np.array([above, *np.array(_AREAS) * everything.sum(), size])
+    f1 = (2 * np.cumsum(inside) / (np.cumsum(everything) + size)).max()
+    # IoU rises with F1.
+    found = (*_iou_of_hottest(inside, outside, areas), f1 / (2 - f1))
+    return {name: float(iou) for name, iou in zip(_THRESHOLDS, found, strict=True)}
 
 
 def _score_heatmaps(
@@ -217,23 +197,12 @@ def _score_heatmaps(
     masks: Mapping[str, np.ndarray],
     omit: Callable[[str, Exception], None] | None = None,
 ) -> pd.DataFrame:
-    """Score the heatmaps of a folder against the mask of each expression, at Otsu's threshold.
+    """Score the heatmaps of a folder, laid out like ``heatmaps/<experiment>``, at Otsu's threshold:
+    ``network, fold, expression`` and `METRICS`, a row for each of `models`, (network, fold), and of `masks`,
+    by expression.
 
-    Parameters
-    ----------
-    folder : Path
-        Laid out like ``heatmaps/<experiment>``.
-    models : iterable of (network, fold)
-        Fold None stands for the heatmap over all folds of a network.
-    masks : dict of str to (275, 224) ndarray of bool
-        The mask of each expression that is scored.
-    omit : callable, optional
-        Called with the name of a heatmap that cannot be scored and the error, which is raised without it.
-
-    Returns
-    -------
-    DataFrame
-        ``network, fold, expression`` and `METRICS` (NaN if omitted); a row for each model and expression.
+    Fold None stands for the heatmap over all folds. `omit` is called with the name of a heatmap that cannot
+    be scored, whose scores are NaN, and the error, which is raised without it.
     """
     rows = []
     for network, fold in models:
@@ -267,18 +236,17 @@ def summarise(cells: pd.DataFrame) -> pd.DataFrame:
         is the plain mean of its cells; NaN where there is none.
     """
     tidy = cells.assign(expression=cells["expression"].map(title))
-    networks = list(dict.fromkeys(tidy["network"]))
-    names = list(dict.fromkeys(tidy["expression"]))
-    means = tidy.groupby(["network", "expression"], sort=False)[list(METRICS)].mean()
-    over_expressions = means.groupby("network").mean()
-    over_networks = means.groupby("expression").mean()
-    rows = []
-    for network in networks:
-        rows += [(network, name, *means.loc[(network, name)]) for name in names]
-        rows.append((network, AVERAGE, *over_expressions.loc[network]))
-    rows += [(AVERAGE, name, *over_networks.loc[name]) for name in names]
-    rows.append((AVERAGE, AVERAGE, *means.mean()))
-    return pd.DataFrame(rows, columns=["network", "expression", *METRICS])
+    keys = ["network", "expression"]
+    means = tidy.groupby(keys, sort=False)[list(METRICS)].mean()
+    parts = [
+        means.reset_index(),
+        means.groupby("network").mean().reset_index().assign(expression=AVERAGE),
+        means.groupby("expression").mean().reset_index().assign(network=AVERAGE),
+        means.mean().to_frame().T.assign(network=AVERAGE, expression=AVERAGE),
+    ]
+    order = [[*dict.fromkeys(tidy[key]), AVERAGE] for key in keys]
+    places = pd.MultiIndex.from_product(order, names=keys)
+    return pd.concat(parts).set_index(keys).reindex(places).reset_index()
 
 
 def layout(table: pd.DataFrame, metrics: Iterable[str] = METRICS) -> pd.DataFrame:
@@ -293,26 +261,26 @@ def layout(table: pd.DataFrame, metrics: Iterable[str] = METRICS) -> pd.DataFram
 def _as_masks(marked: np.ndarray, masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return marked areas (..., H, W) and masks (M, H, W), after checking that they can be compared."""
     marked, masks = np.asarray(marked), np.asarray(masks)
-    if marked.dtype != bool or masks.dtype != bool:
+    if {marked.dtype, masks.dtype} != {np.dtype(bool)} or marked.shape[-2:] != masks.shape[-2:]:
         raise DataError(
-            f"Marked area and mask must be arrays of bool, but got {marked.dtype} and {masks.dtype}. "
-            "Compare with a threshold first."
-        )
-    if marked.shape[-2:] != masks.shape[-2:]:
-        raise DataError(
-            f"The heatmap has shape {marked.shape[-2:]}, but the mask {masks.shape[-2:]}: both must lie in "
-            "the same face space. Normalise the explanations before they are averaged."
+            "Marked area and mask must be bool in the same face space, but got "
+            f"{marked.dtype} of shape {marked.shape[-2:]} and {masks.dtype} of shape {masks.shape[-2:]}. "
+            "Compare with a threshold first, and normalise explanations before they are averaged."
         )
     if not masks.any(axis=(-2, -1)).all():
         raise DataError("The mask is empty, so nothing can agree with it. Check its file or its regions.")
     return marked, masks
 
 
-def _levels(heatmap: np.ndarray, mask: np.ndarray, within: np.ndarray | None) -> _Levels:
-    """Check both, and count the pixels of each value in and out of the mask: all that scores by rank need."""
+def _levels(
+    heatmap: np.ndarray, mask: np.ndarray, within: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Check all, and return what scores by rank need: the values of the heatmap, falling, and how many pixels
+    of each (there may be none) lie in the mask, and out of it.
+    """
     heatmap, mask = np.asarray(heatmap), np.asarray(mask)
-    arrays = {"mask": mask} | ({} if within is None else {"area to look within": within})
-    for name, array in arrays.items():
+    within = np.ones(heatmap.shape, bool) if within is None else np.asarray(within)
+    for name, array in (("mask", mask), ("area to look within", within)):
         if array.shape != heatmap.shape or array.dtype != bool:
             raise DataError(
                 f"The {name} must be bool in the same face space as the heatmap, {heatmap.shape}, but got "
@@ -323,8 +291,7 @@ def _levels(heatmap: np.ndarray, mask: np.ndarray, within: np.ndarray | None) ->
             f"A heatmap must hold finite real numbers, but got {heatmap.dtype} with values that are not. "
             "Leave it out."
         )
-    found = (heatmap if within is None else heatmap[within]).ravel()
-    reference = (mask if within is None else mask[within]).ravel()
+    found, reference = heatmap[within], mask[within]
     count = int(np.count_nonzero(reference))
     if not 0 < count < reference.size:
         what = "empty" if not count else "everything"
@@ -332,23 +299,17 @@ def _levels(heatmap: np.ndarray, mask: np.ndarray, within: np.ndarray | None) ->
             f"The mask is {what} where it is looked at ({count} of {reference.size} pixels), so no heatmap "
             "can be told from another by it. Check its file, or look within a larger area."
         )
-    if found.dtype == np.uint8:
-        everything = np.bincount(found, minlength=256)
-        inside = np.bincount(found[reference], minlength=256)
-        values = np.flatnonzero(everything)
-        everything, inside = everything[values], inside[values]
-    else:
-        values, place = np.unique(found, return_inverse=True)
-        everything = np.bincount(place)
-        inside = np.bincount(place[reference], minlength=values.size)
-    return _Levels(values[::-1], inside[::-1], (everything - inside)[::-1])
+    is_bytes = found.dtype == np.uint8
+    values, place = (np.arange(256), found) if is_bytes else np.unique(found, return_inverse=True)
+    inside, outside = (np.bincount(place[part], minlength=values.size) for part in (reference, ~reference))
+    return values[::-1], inside[::-1], outside[::-1]
 
 
-def _iou_of_hottest(counted: _Levels, marked: np.ndarray) -> np.ndarray:
-    """Return the IoU of the hottest `marked` pixels; of equal values each is taken in part."""
-    up_to = np.concatenate([[0], np.cumsum(counted.inside + counted.outside)])
-    hits = np.interp(marked, up_to, np.concatenate([[0], np.cumsum(counted.inside)]))
-    return hits / (marked + counted.inside.sum() - hits)
+def _iou_of_hottest(inside: np.ndarray, outside: np.ndarray, marked: np.ndarray) -> np.ndarray:
+    """Return the IoU of the hottest `marked` pixels of `_levels`; of equal values each is taken in part."""
+    up_to, hits = (np.append(0, np.cumsum(counts)) for counts in (inside + outside, inside))
+    both = np.interp(marked, up_to, hits)
+    return both / (marked + hits[-1] - both)
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ import pandas as pd
 
 from ekman_expressions.core.errors import DataError, check_range
 from ekman_expressions.measures.scores import auc
-from ekman_expressions.measures.uncertainty import _RESAMPLES
+from ekman_expressions.measures.uncertainty import _RESAMPLES, _mean_known
 
 _MOST_DRAWS = 500
 
@@ -148,42 +148,35 @@ def branch_support(
 def _fold_reliability(
     matrix: np.ndarray, networks: Sequence[str], folds: Sequence[str], *, seed: int = 0
 ) -> dict[str, float]:
-    """Test by distances (N, N) whether heatmaps of one network in two folds are more alike than those of two
-    networks.
+    """Test by distances (N, N) whether heatmaps of one network in two folds are more alike than those of two.
 
     Returns mean distances of pairs of one network, ``same``, and of two, ``different``; ``auc``: how often
     one of the first is closer, 0.5 by chance; ``p``, one-sided, from exchanging names within folds; ``pairs``
-    of one network. `DataError` without pairs of both kinds. Heatmaps of one fold share their faces, and are
-    not compared.
+    of one network. Heatmaps of one fold share their faces, and are not compared.
     """
     matrix, networks, folds = np.asarray(matrix, float), np.asarray(networks), np.asarray(folds)
-    first, second = np.triu_indices(len(matrix), k=1)
-    across = folds[first] != folds[second]
-    first, second = first[across], second[across]
-    values = matrix[first, second]
-    same = networks[first] == networks[second]
+    pairs = np.argwhere(np.triu(folds[:, None] != folds)).T
+    values = matrix[*pairs]
+    same = networks[pairs[0]] == networks[pairs[1]]
     if not same.any() or same.all():
         raise DataError(
             "Reliability needs two networks or more, one of them in two folds or more, but got "
             f"{', '.join(map('_'.join, zip(networks, folds, strict=True))) or 'nothing'}."
         )
-    observed = values[~same].mean() - values[same].mean()
+    observed = _excess(values, pairs, networks)
     random = np.random.default_rng(seed)
     places = [np.flatnonzero(folds == fold) for fold in np.unique(folds)]
+    # The names as they are count as one exchange: p is never 0 (doi:10.2202/1544-6115.1585).
     as_extreme = 1
     for _ in range(_RESAMPLES):
         shuffled = networks.copy()
         for place in places:
             shuffled[place] = random.permutation(networks[place])
-        alike = shuffled[first] == shuffled[second]
-        if not alike.any() or alike.all():
-            continue
-        as_extreme += values[~alike].mean() - values[alike].mean() >= observed - 1e-12
+        as_extreme += _excess(values, pairs, shuffled) >= observed - 1e-12
     return {
         "same": float(values[same].mean()),
         "different": float(values[~same].mean()),
         "auc": auc(-values, same),
-        # The names as they are count as one exchange: p is never 0 (doi:10.2202/1544-6115.1585).
         "p": float(as_extreme / (_RESAMPLES + 1)),
         "pairs": int(same.sum()),
     }
@@ -193,8 +186,8 @@ def _split_test(matrices: Sequence[np.ndarray], first: Sequence[bool]) -> dict[s
     """Test by matrices of distances, (N, N), one per expression, whether two groups of networks lie apart.
 
     Returns the ``difference`` of the mean distances of pairs of two groups and of one; ``p``, one-sided and
-    exact, over all ``relabellings``, the same in all matrices (Mantel 1967, Cancer Research 27, 209-220; Clarke
-    1993, doi:10.1111/j.1442-9993.1993.tb00438.x).
+    exact, over all ``relabellings``, the same in all matrices (Mantel 1967, Cancer Research 27, 209-220;
+    Clarke 1993, doi:10.1111/j.1442-9993.1993.tb00438.x).
     """
     matrix = np.mean([np.asarray(one, float) for one in matrices], axis=0)
     first = np.asarray(first, bool)
@@ -204,18 +197,19 @@ def _split_test(matrices: Sequence[np.ndarray], first: Sequence[bool]) -> dict[s
             f"A split needs two groups with a pair in one of them, but got {size} and {count - size} "
             f"networks and distances {matrix.shape}."
         )
-    rows, columns = np.triu_indices(count, k=1)
-    values = matrix[rows, columns]
-
-    def difference(chosen: np.ndarray) -> float:
-        apart = chosen[rows] != chosen[columns]
-        return values[apart].mean() - values[~apart].mean()
-
-    observed = difference(first)
+    pairs = np.array(np.triu_indices(count, k=1))
+    values = matrix[*pairs]
+    observed = _excess(values, pairs, first)
     ways = (np.isin(np.arange(count), chosen) for chosen in combinations(range(count), size))
-    null = np.array([difference(chosen) for chosen in ways])
+    null = np.array([_excess(values, pairs, chosen) for chosen in ways])
     p = float((null >= observed - 1e-12).mean())
-    return {"difference": float(observed), "p": p, "relabellings": len(null)}
+    return {"difference": observed, "p": p, "relabellings": len(null)}
+
+
+def _excess(values: np.ndarray, pairs: np.ndarray, groups: np.ndarray) -> float:
+    """Return the mean value of pairs, (2, P), of two groups less that of pairs of one; NaN without both."""
+    alike = groups[pairs[0]] == groups[pairs[1]]
+    return float(_mean_known(values[~alike], axis=0) - _mean_known(values[alike], axis=0))
 
 
 def pair_matrix(pairs: pd.DataFrame, value: str) -> pd.DataFrame:

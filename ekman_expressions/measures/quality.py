@@ -1,4 +1,4 @@
-"""How good an explanation is: deletion and insertion, an untrained copy, likeness of maps, trust in LIME's fit."""
+"""How good an explanation is: deletion and insertion, an untrained copy, likeness of maps, R² of LIME's fit."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from ekman_expressions.explainers.lime import _sample_weights
 from ekman_expressions.zoo.model import Model, as_model
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False)
 class _Curve:
-    """The prediction, (k,), while so large `shares` of the pixels are hidden (deletion) or shown (insertion)."""
+    """The prediction, (k,), while `shares` of the pixels are hidden (deletion) or shown (insertion)."""
 
     shares: np.ndarray
     probabilities: np.ndarray
@@ -88,13 +88,11 @@ class Ranking:
     def from_centre(cls, segments: np.ndarray) -> Ranking:
         """Rank superpixels by the distance of their centroids from the image's centre: a control, since the
         middle of a crop holds eyes, nose and mouth."""
-        rows, columns = np.indices(segments.shape).reshape(2, -1)
-        labels = segments.ravel()
-        areas = np.bincount(labels)
-        height, width = segments.shape
-        down = np.bincount(labels, rows) / areas - (height - 1) / 2
-        right = np.bincount(labels, columns) / areas - (width - 1) / 2
-        return cls(parts=segments, order=np.argsort(np.hypot(down, right), kind="stable"))
+        from scipy.ndimage import center_of_mass
+
+        centroids = center_of_mass(np.ones(segments.shape), segments, np.arange(segments.max() + 1))
+        away = centroids - (np.array(segments.shape) - 1) / 2
+        return cls(parts=segments, order=np.argsort(np.hypot(*away.T), kind="stable"))
 
 
 def deletion_insertion(
@@ -142,32 +140,22 @@ def deletion_insertion(
     """
     check_range(steps, "steps", 2, integer=True)
     joint, members = _joint([ranking.parts for ranking in rankings.values()])
-    rows, shares, keys = [], [], []
+    kept, shares = {}, {}
     for (name, ranking), part_of in zip(rankings.items(), members, strict=True):
-        hides, covered = _stages(ranking, steps)
-        for kind in ("deletion", "insertion"):
-            if kind == "insertion" and name in random:
-                continue
-            kept = ~hides if kind == "deletion" else hides
-            rows.append(kept[:, part_of])
-            shares.append(covered)
-            keys.append((name, kind))
-    samples, place = np.unique(np.concatenate(rows), axis=0, return_inverse=True)
+        reached, shares[name] = _stages(ranking, steps)
+        kept[name, "deletion"] = ~reached[:, part_of]
+        if name not in random:
+            kept[name, "insertion"] = reached[:, part_of]
+    samples, place = np.unique(np.concatenate(list(kept.values())), axis=0, return_inverse=True)
     predictions = as_model(model).predict_hidden(image, joint, samples, behind=hidden)
     check_range(target, "target", 0, predictions.shape[1] - 1, integer=True)
     values = predictions[:, target].astype(np.float64)[place.ravel()]
-    ends = np.cumsum([len(part) for part in rows])[:-1]
-    curves = {
-        key: _Curve(shares=covered, probabilities=part)
-        for key, covered, part in zip(keys, shares, np.split(values, ends), strict=True)
-    }
-    for name in random:
-        if (name, "deletion") in curves:
-            # To hide the first parts of an order is to show the first of its reverse.
-            curve = curves[name, "deletion"]
-            curves[name, "insertion"] = _Curve(
-                shares=1 - curve.shares[::-1], probabilities=curve.probabilities[::-1]
-            )
+    parts = np.split(values, np.cumsum([len(rows) for rows in kept.values()])[:-1])
+    curves = {key: _Curve(shares[key[0]], part) for key, part in zip(kept, parts, strict=True)}
+    for name in [name for name in random if name in rankings]:
+        # To hide the first parts of an order is to show the first of its reverse.
+        curve = curves[name, "deletion"]
+        curves[name, "insertion"] = _Curve(1 - curve.shares[::-1], curve.probabilities[::-1])
     return curves, len(samples)
 
 
@@ -177,21 +165,14 @@ def _stages(ranking: Ranking, steps: int) -> tuple[np.ndarray, np.ndarray]:
     reached = np.concatenate([[0], np.cumsum(areas)]) / areas.sum()
     wanted = np.arange(steps + 1) / steps
     cuts = np.unique(np.abs(reached[:, None] - wanted).argmin(axis=0))
-    position = np.empty(len(ranking.order), int)
-    position[ranking.order] = np.arange(len(ranking.order))
-    return position < cuts[:, None], reached[cuts]
+    return np.argsort(ranking.order) < cuts[:, None], reached[cuts]
 
 
 def _joint(partitions: list[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
     """Cut an image by several partitions at once: the pieces, and the part that each lies in."""
-    shape = partitions[0].shape
-    key = np.zeros(shape, np.int64)
-    for parts in partitions:
-        key = key * (int(parts.max()) + 1) + parts
-        # Numbered anew, so that the numbers stay small.
-        _, first, labels = np.unique(key, return_index=True, return_inverse=True)
-        key = labels.reshape(shape).astype(np.int64)
-    return key.astype(np.int32), [parts.ravel()[first] for parts in partitions]
+    flat = np.reshape(partitions, (len(partitions), -1))
+    pieces, joint = np.unique(flat, axis=1, return_inverse=True)
+    return joint.reshape(partitions[0].shape).astype(np.int32), list(pieces)
 
 
 def untrained_copy(model: Any, images: np.ndarray, *, seed: int) -> Any:
@@ -235,14 +216,14 @@ def untrained_copy(model: Any, images: np.ndarray, *, seed: int) -> Any:
         if isinstance(before, keras.layers.Normalization):
             after.set_weights(before.get_weights())
     normalisations = [layer for layer in _layers(copy) if isinstance(layer, keras.layers.BatchNormalization)]
+    before = [(layer, layer.momentum, layer.trainable) for layer in normalisations]
+    for layer in normalisations:
+        # One that is frozen would use, and keep, the statistics that it starts from.
+        layer.momentum, layer.trainable = 0.0, True
     if normalisations:
-        before = [(layer.momentum, layer.trainable) for layer in normalisations]
-        for layer in normalisations:
-            # One that is frozen would use, and keep, the statistics that it starts from.
-            layer.momentum, layer.trainable = 0.0, True
         copy(np.asarray(images, np.float32), training=True)
-        for layer, (momentum, trainable) in zip(normalisations, before, strict=True):
-            layer.momentum, layer.trainable = momentum, trainable
+    for layer, momentum, trainable in before:
+        layer.momentum, layer.trainable = momentum, trainable
     return copy
 
 

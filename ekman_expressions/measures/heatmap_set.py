@@ -29,13 +29,13 @@ from ekman_expressions.measures.scores import (
     auc,
 )
 from ekman_expressions.measures.uncertainty import (
-    _ELLIPSES,
     _compare_networks,
     _corrected_interval,
     _fold_of,
     _holm,
     _Interval,
     _interval_of,
+    _joined,
     _max_statistic,
     _mean_known,
     _rank_sets,
@@ -47,40 +47,30 @@ from ekman_expressions.measures.uncertainty import (
     relabelling_test,
 )
 
-_SCORES: tuple[str, ...] = ("iou", "auc_hull", "residual")
-"""The scores that get tests and intervals: IoU at Otsu's threshold, AUC within the face hull, and the
-correlation of residuals (see `_residual_table`)."""
+# IoU at Otsu's threshold, AUC within the face hull, and the correlation of residuals (see `_residual_table`).
+_SCORES = ("iou", "auc_hull", "residual")
 
 TABLES: tuple[str, ...] = (
-    "baselines",
-    "intervals",
-    "tests",
-    "cells",
-    "ranking",
-    "differences",
-    "by_fold",
-    "area_curves",
-    "rank_correlations",
+    *("baselines", "intervals", "tests", "cells", "ranking", "differences"),
+    *("by_fold", "area_curves", "rank_correlations"),
 )
 """The tables of `assess`; see docs/statistics.md."""
 
-HEATMAPS, ALL = "heatmaps", "all"
-"""The row of the heatmaps themselves among the baselines, and that over all networks among the tests."""
+_ELLIPSES = {f"ellipse_{percent}": percent / 100 for percent in (10, 20, 30, 40)}  # shares of the canvas
 
-_MEANINGS: dict[str, str] = {
-    HEATMAPS: "the heatmaps with the mask of their own expression",
+# The baselines, in the order of the table.
+_MEANINGS = {
+    "heatmaps": "the heatmaps with the mask of their own expression",
     "white": "an all-white mask",
     "random_pixels": "random pixels, as many as each heatmap marks (expected)",
     "other_masks": "the heatmaps with the masks of the other expressions",
     **{
-        f"ellipse_{round(100 * share):02d}": f"a centred ellipse over {round(100 * share)} % of the canvas"
-        for share in _ELLIPSES
+        name: f"a centred ellipse over {100 * share:.0f} % of the canvas" for name, share in _ELLIPSES.items()
     },
     "centre_prior": "a map that falls off from the middle",
     "mean_of_masks": "the mean of all masks",
     "face_prior": "the mean of all heatmaps",
 }
-"""The baselines, in the order of the table."""
 
 _INTERVAL_COLUMNS = (
     *("score", "network", "expression", "estimate", "chance"),
@@ -90,31 +80,18 @@ _TEST_COLUMNS = (
     *("score", "network", "observed", "chance", "largest", "own_is_best"),
     *("relabellings", "p", "p_holm", "heatmaps"),
 )
-_CONTROL_ELLIPSES = (0.2, 0.3, 0.4)
 _CHANCE = {"auc_hull": 0.5, "residual": 0.0}
 _SHARES = np.round(np.arange(0.01, 1.005, 0.01), 2)
 
 
 @dataclass(frozen=True)
 class _HeatmapSet:
-    """Heatmaps of networks, folds and expressions, in one face space with the masks.
+    """Heatmaps of networks, folds and expressions, in one face space with the masks of the expressions.
 
-    Attributes
-    ----------
-    networks, folds : tuple of str
-        With several trainings per fold, a "fold" is one of them: ``CV1``, ``CV1_S1`` ... (see `_fold_of`).
-    maps : (N, F, E, H, W) ndarray of uint8
-        Zeros where there is none.
-    present : (N, F, E) ndarray of bool
-        Which heatmaps there are.
-    masks : (E, H, W) ndarray of bool
-        The mask of each expression.
-    hull : (H, W) ndarray of bool
-        Where the face is.
-    labels : (H, W) ndarray of int
-        The facial region of each pixel, a left one and its mirror image with one number, 0 where none.
-    expressions : tuple of E str
-        Their names.
+    With several trainings per fold, a "fold" is one of them: ``CV1``, ``CV1_S1`` ... (see `_fold_of`). Maps,
+    (N, F, E, H, W) uint8, are zeros where there is no heatmap, `present`, (N, F, E) bool, is False; masks are
+    (E, H, W) bool; `hull`, (H, W) bool, is where the face is, and `labels`, (H, W) int, the facial region of
+    each pixel, a left one and its mirror image with one number, 0 where none.
     """
 
     networks: tuple[str, ...]
@@ -166,13 +143,8 @@ class _HeatmapSet:
     @cached_property
     def by_area(self) -> np.ndarray:
         """The expected IoU of random pixels, as many as each heatmap marks, with each mask: (N, F, E, E)."""
-        areas, sizes = self.marked.sum(axis=(-2, -1)), self.masks.sum(axis=(1, 2))
-        expected = np.full((*areas.shape, len(sizes)), np.nan)
-        for place in self.places:
-            expected[place] = [
-                random_pixels(int(areas[place]), int(size), self.masks[0].size) for size in sizes
-            ]
-        return expected
+        areas = self.marked.sum(axis=(-2, -1))[..., None]
+        return np.where(self.present[..., None], _by_chance(areas, self.masks), np.nan)
 
     @property
     def random_pixels(self) -> np.ndarray:
@@ -190,12 +162,11 @@ class _HeatmapSet:
         Each fold counts alike; intervals are over folds, whose training faces overlap: they say what another
         fold would give, not another study.
         """
-        cells = {}
+        cells, folds = {}, np.array(self.folds)
         for (e, expression), (n, network) in product(enumerate(self.expressions), enumerate(self.networks)):
-            there = np.flatnonzero(self.present[n, :, e])
-            if there.size:
-                masses = region_masses(self.maps[n, there, e])
-                cells[network, expression] = masses, [self.folds[f] for f in there]
+            there = self.present[n, :, e]
+            if there.any():
+                cells[network, expression] = region_masses(self.maps[n, there, e]), folds[there]
         return _region_table(cells, seed=0, unit="folds")
 
 
@@ -221,14 +192,13 @@ def read_heatmaps(
             gray = heatmaps.read_gray(folder, expressions[e], networks[n], folds[f])
         except MissingError:
             omit(name, "there is no such heatmap; the step 'heatmaps' says why")
-            continue
         except DataError as error:
             omit(name, error)
-            continue
-        if gray.min() == gray.max():
-            omit(name, f"the heatmap is {gray.flat[0]} everywhere, so it marks nothing")
-            continue
-        maps[n, f, e], present[n, f, e] = gray, True
+        else:
+            if np.ptp(gray):
+                maps[n, f, e], present[n, f, e] = gray, True
+            else:
+                omit(name, f"the heatmap is {gray.flat[0]} everywhere, so it marks nothing")
     # Faces and masks are symmetric: regions drawn singly would make chance look narrower than it is.
     pairs = pd.factorize(pd.Index(atlas().names).str.replace("^(left|right)_", "", regex=True))[0]
     labels = np.append(0, pairs + 1)[atlas().labels]
@@ -236,10 +206,7 @@ def read_heatmaps(
 
 
 def assess(
-    found: _HeatmapSet,
-    *,
-    seed: int,
-    subjects: _SubjectReplicates | None = None,
+    found: _HeatmapSet, *, seed: int, subjects: _SubjectReplicates | None = None
 ) -> dict[str, pd.DataFrame]:
     """Return every table of `TABLES`: baselines, tests, intervals, ranks and further scores.
 
@@ -252,8 +219,7 @@ def assess(
     subjects : _SubjectReplicates, optional
         Without it there are no intervals over subjects.
     """
-    by_fold = _by_fold(found, subjects)
-    differences = _differences(found, subjects)
+    by_fold, differences = _by_fold(found, subjects), _differences(found, subjects)
     return {
         "baselines": _baselines(found),
         "intervals": _intervals(found, subjects),
@@ -274,9 +240,7 @@ def _known_figures(found: _HeatmapSet) -> dict[str, float]:
     table, own = found.tables["iou"], found.own["iou"]
     relabelled = relabelling_test(_mean_known(table, axis=1))
     above_areas = relabelling_test(_mean_known(found.compared["iou"], axis=1))
-    areas, sizes = found.marked.sum(axis=(-2, -1)), found.masks.sum(axis=(1, 2))
-    # A mean number of pixels is rounded before so many are drawn.
-    mean_areas = np.rint(areas.mean(axis=(0, 1))).astype(int)
+    areas = found.marked.sum(axis=(-2, -1)).mean(axis=(0, 1))
     values = {
         "white": found.masks.mean(),
         "own": own.mean(),
@@ -285,12 +249,8 @@ def _known_figures(found: _HeatmapSet) -> dict[str, float]:
         "relabelling_p": above_areas.p,
         "relabelling_mean": relabelled.null.mean(),
         "relabelling_max": relabelled.null.max(),
-        "random_pixels": np.mean(
-            [
-                random_pixels(*map(int, pair), found.masks[0].size)
-                for pair in zip(mean_areas, sizes, strict=True)
-            ]
-        ),
+        # A mean number of pixels is rounded before so many are drawn.
+        "random_pixels": _by_chance(np.rint(areas).astype(int), found.masks).mean(),
         "random_pixels_each": found.random_pixels.mean(),
     }
     by_network = {"otsu": own.mean(axis=(1, 2))}
@@ -301,9 +261,8 @@ def _known_figures(found: _HeatmapSet) -> dict[str, float]:
             hottest[place] = _hottest(found.maps[place], share)
         scores = np.diagonal(_iou_table(hottest, found.masks), axis1=-2, axis2=-1)
         values[name], by_network[name] = scores.mean(), scores.mean(axis=(1, 2))
-    for share in _ELLIPSES:
-        ellipse = centre_ellipse(share, found.masks.shape[1:])
-        values[f"ellipse_{round(100 * share):02d}"] = _iou_table(ellipse, found.masks).mean()
+    for name in _ELLIPSES:
+        values[name] = _iou_table(_baseline_maps(found)[name] > 0, found.masks).mean()
     correlations = pd.DataFrame(by_network).corr("spearman")["otsu"]
     values |= {f"spearman_otsu_{name}": correlations[name] for name in ("area_10", "area_20", "area_30")}
     return {name: float(value) for name, value in values.items()}
@@ -311,36 +270,32 @@ def _known_figures(found: _HeatmapSet) -> dict[str, float]:
 
 def _baselines(found: _HeatmapSet) -> pd.DataFrame:
     """What each baseline scores, per expression and on average: means over folds, then networks."""
-    rows: list[tuple] = []
-
-    def add(name: str, score: str, values: np.ndarray) -> None:
-        """Add a baseline's (E,) values, and their mean."""
-        values = np.append(values, _mean_known(values, axis=0))
-        for expression, value in zip([*map(title, found.expressions), AVERAGE], values, strict=True):
-            rows.append((name, _MEANINGS[name], expression, score, value))
-
+    values, expressions = {}, [*map(title, found.expressions), AVERAGE]
     for score in _SCORES[:2]:
         cells = _mean_known(_mean_known(found.tables[score], axis=1), axis=0)
-        add(HEATMAPS, score, np.diagonal(cells))
+        values["heatmaps", score] = np.diagonal(cells)
         others = np.where(np.eye(len(cells), dtype=bool), np.nan, cells)
-        add("other_masks", score, _mean_known(others, axis=1))
-    add("random_pixels", "iou", _mean_known(_mean_known(found.random_pixels, axis=1), axis=0))
+        values["other_masks", score] = _mean_known(others, axis=1)
+    values["random_pixels", "iou"] = _mean_known(_mean_known(found.random_pixels, axis=1), axis=0)
     for name, gray in _baseline_maps(found).items():
         # A map of one value marks all of the canvas here, as its name says, and not nothing.
         marked = threshold_otsu(gray)[1] if gray.min() < gray.max() else gray > 0
-        add(name, "iou", _iou_table(marked, found.masks))
-        add(name, "auc_hull", np.array([auc(gray, mask, found.hull) for mask in found.masks]))
-    table = pd.DataFrame(rows, columns=["baseline", "meaning", "expression", "score", "value"])
-    order = {name: place for place, name in enumerate(_MEANINGS)}
-    return table.sort_values("baseline", key=lambda names: names.map(order), kind="stable", ignore_index=True)
+        values[name, "iou"] = _iou_table(marked, found.masks)
+        values[name, "auc_hull"] = np.array([auc(gray, mask, found.hull) for mask in found.masks])
+    rows = [
+        (name, _MEANINGS[name], expression, score, value)
+        for name, score in sorted(values, key=lambda names: [*_MEANINGS].index(names[0]))
+        for expression, value in zip(expressions, _with_mean(values[name, score]), strict=True)
+    ]
+    return pd.DataFrame(rows, columns=["baseline", "meaning", "expression", "score", "value"])
 
 
 def _baseline_maps(found: _HeatmapSet) -> dict[str, np.ndarray]:
     """Return the baselines that are maps themselves, as 8-bit heatmaps."""
     shape = found.masks.shape[1:]
     maps = {"white": np.full(shape, 255, np.uint8)}
-    for share in _ELLIPSES:
-        maps[f"ellipse_{round(100 * share):02d}"] = np.uint8(centre_ellipse(share, shape)) * 255
+    for name, share in _ELLIPSES.items():
+        maps[name] = np.uint8(centre_ellipse(share, shape)) * 255
     maps["centre_prior"] = to_uint8(-centre_distance(shape))
     maps["mean_of_masks"] = to_uint8(found.masks.mean(axis=0))
     if found.present.any():
@@ -353,36 +308,29 @@ def _tests(found: _HeatmapSet) -> pd.DataFrame:
     rows = []
     for score, table in found.compared.items():
         cells = _mean_known(table, axis=1)
-        tests = [relabelling_test(of_network) for of_network in cells]
-        corrected = _holm([test.p for test in tests])
-        over_all = relabelling_test(cells)
-        for name, test, part, p_holm in (
-            (ALL, over_all, found.tables[score], over_all.p),
-            *zip(found.networks, tests, found.tables[score], corrected, strict=True),
+        over_all, *tests = (relabelling_test(part) for part in (cells, *cells))
+        corrected = [over_all.p, *_holm([test.p for test in tests])]
+        raw = found.tables[score]
+        for name, test, part, p_holm in zip(
+            ["all", *found.networks], [over_all, *tests], [raw, *raw], corrected, strict=True
         ):
-            rows.append(
-                (
-                    *(score, name, test.observed, test.null.mean(), test.null.max(), _own_is_best(part)),
-                    *(test.null.size, test.p, p_holm, int(np.isfinite(part).all(axis=-1).sum())),
-                )
-            )
+            null, count = test.null, int(np.isfinite(part).all(axis=-1).sum())
+            row = (score, name, test.observed, null.mean(), null.max(), _own_is_best(part))
+            rows.append((*row, null.size, test.p, p_holm, count))
     return pd.DataFrame(rows, columns=_TEST_COLUMNS)
 
 
 def _own_is_best(table: np.ndarray) -> float:
     """Return in which share of heatmaps, (..., E, E), the own mask scores at least as high as any other."""
-    own = np.diagonal(table, axis1=-2, axis2=-1)
     known = np.isfinite(table).all(axis=-1)
-    best = own >= np.where(known[..., None], table, -np.inf).max(axis=-1)
+    best = np.diagonal(table, axis1=-2, axis2=-1) >= table.max(axis=-1)
     return float(best[known].mean()) if known.any() else np.nan
 
 
 def _cells(found: _HeatmapSet, seed: int) -> pd.DataFrame:
     """Test each network and expression, and maps that know no expression, against random regions."""
-    controls = {
-        f"centred ellipse, {share:.0%}": centre_ellipse(share, found.masks.shape[1:])
-        for share in _CONTROL_ELLIPSES
-    }
+    shape = found.masks.shape[1:]
+    controls = {f"centred ellipse, {share:.0%}": centre_ellipse(share, shape) for share in (0.2, 0.3, 0.4)}
     if found.present.any():
         controls["face prior"] = threshold_otsu(_baseline_maps(found)["face_prior"])[1]
     drawn = np.array(list(controls.values()))[:, None]
@@ -390,20 +338,12 @@ def _cells(found: _HeatmapSet, seed: int) -> pd.DataFrame:
     known = found.present & (found.present.sum(axis=2, keepdims=True) > 1)
     of_networks = found.marked & known[..., None, None], found.common
     of_controls = np.repeat(drawn[:, :, None], len(found.expressions), axis=2), drawn
-    null = np.concatenate(
-        [
-            _region_null(marked, common, found.masks, found.labels, seed=seed)
-            for marked, common in (of_networks, of_controls)
-        ],
-        axis=1,
-    )
-    null = null.reshape(len(null), -1)
-    p, corrected = _max_statistic(null[0], null)
-    networks = [*found.networks, *controls]
-    table = pd.DataFrame(
-        [(network, title(name)) for network in networks for name in found.expressions],
-        columns=["network", "expression"],
-    )
+    pairs = of_networks, of_controls
+    nulls = [_region_null(*pair, found.masks, found.labels, seed=seed) for pair in pairs]
+    null = np.concatenate(nulls, axis=1).reshape(len(nulls[0]), -1)
+    p, corrected = _max_statistic(null)
+    names = [[*found.networks, *controls], map(title, found.expressions)]
+    table = pd.DataFrame(product(*names), columns=["network", "expression"])
     ious = [_mean_known(found.own["iou"], axis=1), _iou_table(drawn[:, 0], found.masks)]
     return table.assign(
         kind=np.where(table["network"].isin(list(controls)), "control", "network"),
@@ -446,44 +386,38 @@ def _intervals(found: _HeatmapSet, subjects: _SubjectReplicates | None) -> pd.Da
 
 def _differences(found: _HeatmapSet, subjects: _SubjectReplicates | None) -> pd.DataFrame:
     """Compare the averages of every two networks, over the folds and expressions that both have."""
-    tables = []
+    tables = {}
     for score, values in found.own.items():
         table = _compare_networks(values, found.networks, found.folds)
         drawn = subjects.scores.get(score) if subjects else None
-        over = []
-        for row in table.itertuples():
-            if drawn is None:
-                over.append(_Interval(np.nan))
-                continue
-            first, second = found.networks.index(row.first), found.networks.index(row.second)
-            of_pair = _mean_known(_mean_known(drawn[:, first] - drawn[:, second], axis=1), axis=1)
-            over.append(_over_subjects(row.difference, of_pair, subjects.of_fold, found.folds))
-        table = table.assign(
-            subjects=[one.units for one in over],
-            subject_low=[one.low for one in over],
-            subject_high=[one.high for one in over],
-            subject_p_holm=_holm([one.p for one in over]),
+        over = [_Interval(np.nan)] * len(table)
+        if drawn is not None:
+            averages = dict(zip(found.networks, drawn.swapaxes(0, 1), strict=True))
+            for place, row in enumerate(table.itertuples()):
+                of_pair = averages[row.first] - averages[row.second]
+                of_pair = _mean_known(_mean_known(of_pair, axis=1), axis=1)
+                over[place] = _over_subjects(row.difference, of_pair, subjects.of_fold, found.folds)
+        over = pd.DataFrame(over, columns=_Interval._fields)
+        tables[score] = table.assign(
+            subjects=over["units"],
+            subject_low=over["low"],
+            subject_high=over["high"],
+            subject_p_holm=_holm(over["p"]),
         )
-        table.insert(0, "score", score)
-        tables.append(table)
-    return pd.concat(tables, ignore_index=True)
+    return _joined(tables, "score")
 
 
 def _ranking(found: _HeatmapSet, differences: pd.DataFrame) -> pd.DataFrame:
     """Rank the networks by their averages, with sets of ranks over folds and over subjects."""
-    tables = []
+    tables = {}
     for score, values in found.own.items():
         of_score = differences[differences["score"] == score]
         estimates = _mean_known(_mean_known(values, axis=1), axis=1)
         for unit, column in (("folds", "p_holm"), ("subjects", "subject_p_holm")):
-            if unit == "subjects" and not of_score[column].notna().any():
-                continue
-            pairs = of_score[["first", "second", "difference"]].assign(p_holm=of_score[column])
-            table = _rank_sets(estimates, pairs, found.networks)
-            tables.append(
-                pd.concat([pd.DataFrame({"score": score, "unit": unit}, table.index), table], axis=1)
-            )
-    return pd.concat(tables, ignore_index=True)
+            if unit == "folds" or of_score[column].notna().any():
+                pairs = of_score.assign(p_holm=of_score[column])
+                tables[score, unit] = _rank_sets(estimates, pairs, found.networks)
+    return _joined(tables, "score", "unit")
 
 
 def _by_fold(found: _HeatmapSet, subjects: _SubjectReplicates | None) -> pd.DataFrame:
@@ -502,30 +436,26 @@ def _by_fold(found: _HeatmapSet, subjects: _SubjectReplicates | None) -> pd.Data
 
 def _area_curves(found: _HeatmapSet) -> pd.DataFrame:
     """Return IoU against marked area: mean over folds per network and expression, and of baselines."""
-    curves = np.full((*found.present.shape, _SHARES.size), np.nan)
+    each = np.full((*found.present.shape, _SHARES.size), np.nan)
     for place in found.places:
-        curves[place] = _area_curve(found.maps[place], found.masks[place[2]], _SHARES)
-    cells = _mean_known(curves, axis=1)
+        each[place] = _area_curve(found.maps[place], found.masks[place[2]], _SHARES)
+    cells = _mean_known(each, axis=1)
     centre = -centre_distance(found.masks.shape[1:])
-    tables = []
-    for e, expression in enumerate(found.expressions):
+    curves = {}
+    for e, expression in enumerate(map(title, found.expressions)):
+        for network, iou in zip(found.networks, cells[:, e], strict=True):
+            curves["network", network, expression] = iou
         mask = found.masks[e]
-        random = [random_pixels(round(share * mask.size), int(mask.sum()), mask.size) for share in _SHARES]
-        baselines = {"centre_prior": _area_curve(centre, mask, _SHARES), "random_pixels": np.array(random)}
-        for kind, lines in (
-            ("network", dict(zip(found.networks, cells[:, e], strict=True))),
-            ("baseline", baselines),
-        ):
-            for name, iou in lines.items():
-                columns = {"kind": kind, "name": name, "expression": title(expression)}
-                tables.append(pd.DataFrame({**columns, "share": _SHARES, "iou": iou}))
-    return pd.concat(tables, ignore_index=True)
+        random = _by_chance(np.rint(_SHARES * mask.size).astype(int), mask[None])
+        curves["baseline", "centre_prior", expression] = _area_curve(centre, mask, _SHARES)
+        curves["baseline", "random_pixels", expression] = random
+    tables = {key: pd.DataFrame({"share": _SHARES, "iou": iou}) for key, iou in curves.items()}
+    return _joined(tables, "kind", "name", "expression")
 
 
 def _rank_correlations(by_fold: pd.DataFrame) -> pd.DataFrame:
     """Return Spearman's correlation of the networks between all ways to score; NaN below three networks."""
-    names = ["auc", *_THRESHOLDS]
-    cells = by_fold.groupby(["area", "network", "expression"], sort=False)[names].mean()
+    cells = by_fold.groupby(["area", "network", "expression"], sort=False)[["auc", *_THRESHOLDS]].mean()
     means = cells.groupby(["area", "network"], sort=False).mean().unstack("area")
     means.columns = [f"{score}_{area}" for score, area in means.columns]
     means = means.dropna(axis="columns", how="all")
@@ -534,13 +464,21 @@ def _rank_correlations(by_fold: pd.DataFrame) -> pd.DataFrame:
     return table.rename("spearman").reset_index().assign(networks=len(means))
 
 
+def _by_chance(areas: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """Return the expected IoU of so many random pixels (numbers that go with (E,)) with masks, (E, H, W)."""
+    return np.vectorize(random_pixels, otypes=[float])(areas, masks.sum(axis=(1, 2)), masks[0].size)
+
+
+def _with_mean(values: np.ndarray) -> np.ndarray:
+    """Append the mean along the last axis."""
+    return np.concatenate([values, _mean_known(values, axis=-1)[..., None]], axis=-1)
+
+
 def _with_averages(cells: np.ndarray) -> np.ndarray:
     """Append the means over expressions, networks and all cells: (..., N, E) becomes (..., N + 1, E + 1)."""
-    over_networks = _mean_known(cells, axis=-2)
     over_all = _mean_known(cells.reshape(*cells.shape[:-2], -1), axis=-1)
-    last = np.concatenate([over_networks, over_all[..., None]], axis=-1)
-    rows = np.concatenate([cells, _mean_known(cells, axis=-1)[..., None]], axis=-1)
-    return np.concatenate([rows, last[..., None, :]], axis=-2)
+    last = np.concatenate([_mean_known(cells, axis=-2), over_all[..., None]], axis=-1)
+    return np.concatenate([_with_mean(cells), last[..., None, :]], axis=-2)
 
 
 def _over_subjects(
@@ -548,16 +486,12 @@ def _over_subjects(
 ) -> _Interval:
     """Make an interval over subjects, drawn within folds, of which `people`, (F,), says how many each has."""
     used = pd.Series(people).groupby([_fold_of(fold) for fold in folds]).max()
-    used = used[used > 0]
-    if not used.size:
-        return _Interval(estimate)
-    return _interval_of(estimate, replicates, int(used.sum()), strata=used.size)
+    return _interval_of(estimate, replicates, int(used.sum()), strata=np.count_nonzero(used))
 
 
 def _hottest(heatmap: np.ndarray, share: float) -> np.ndarray:
     """Mark exactly this share of the pixels, the hottest; of equal ones the first in row order."""
-    # Reversed, not negated: unsigned integers have no negative values.
-    order = heatmap.size - 1 - np.argsort(heatmap.ravel()[::-1], kind="stable")[::-1]
+    order = np.argsort(255 - heatmap.ravel(), kind="stable")
     marked = np.zeros(heatmap.size, bool)
     marked[order[: round(share * heatmap.size)]] = True
     return marked.reshape(heatmap.shape)

@@ -16,18 +16,13 @@ from ekman_expressions.measures.uncertainty import (
     _RESAMPLES,
     _holm,
     _interval_of,
+    _joined,
     _resample_counts,
     centre_distance,
 )
 
-# The atlas' 11 groups, such as the brows, and its 49 single regions.
-_LEVELS = ("group", "region")
-
 _ELSEWHERE = "elsewhere"
 """The name of all pixels that are in no region."""
-
-_ALL = "all"
-"""The name of all networks together."""
 
 
 def region_masses(maps: np.ndarray, level: str = "region") -> pd.DataFrame:
@@ -70,39 +65,35 @@ def _grouped(masses: pd.DataFrame) -> pd.DataFrame:
 
 
 @cache
-def _baselines() -> pd.DataFrame:
-    """Return the masses of maps that know nothing: the centre prior, and the same everywhere on the face."""
-    return region_masses(np.array([np.exp(-2 * centre_distance() ** 2), np.float64(atlas().hull)]))
+def _chance(level: str) -> pd.DataFrame:
+    """Return the shares of maps that know nothing: even on the canvas, the centre prior, even on the face."""
+    maps = [np.ones(SHAPE), np.exp(-2 * centre_distance() ** 2), np.float64(atlas().hull)]
+    masses = region_masses(np.array(maps), level)
+    return masses.div(masses.sum(axis=1), axis=0)
 
 
 def _region_shares(
     masses: pd.DataFrame, clusters: Sequence[object], *, seed: int, level: str = "group"
 ) -> pd.DataFrame:
     """Return `_region_table`'s rows of a level: `masses`, (N, 50), with intervals over `clusters`, (N,)."""
-    codes = pd.factorize(np.asarray(clusters))[0]
-    pixels, baselines = region_masses(np.ones((1, *SHAPE))), _baselines()
-    if level == "group":
-        masses, baselines, pixels = map(_grouped, (masses, baselines, pixels))
-    sums = masses.groupby(codes).sum().to_numpy()
+    masses = _grouped(masses) if level == "group" else masses
+    area, centre, hull = _chance(level)[masses.columns].to_numpy()
+    sums = masses.groupby(pd.factorize(np.asarray(clusters))[0]).sum().to_numpy()
     if not sums.sum() > 0:
         raise DataError(f"The {len(masses)} maps have no mass to share out.")
     share = sums.sum(axis=0) / sums.sum()
     drawn = _resample_counts(len(sums), _RESAMPLES, seed=seed) @ sums
     with np.errstate(invalid="ignore"):
         drawn = drawn / drawn.sum(axis=1, keepdims=True)
-    centre, hull = (baselines.div(baselines.sum(axis=1), axis=0))[masses.columns].to_numpy()
     # Of the difference to the centre prior, whose p is wanted; the ends are those of the share.
-    intervals = [
-        _interval_of(one - prior, column - prior, len(sums))
-        for one, prior, column in zip(share, centre, drawn.T, strict=True)
-    ]
-    low, high = np.clip(centre[:, None] + [(found.low, found.high) for found in intervals], 0, 1).T
-    p = [found.p for found in intervals]
-    area = (pixels[masses.columns].iloc[0] / pixels.iloc[0].sum()).to_numpy()
+    columns = zip(share - centre, (drawn - centre).T, strict=True)
+    found = pd.DataFrame(_interval_of(*column, len(sums)) for column in columns)
+    low, high = (np.clip(centre + found[end], 0, 1).to_numpy() for end in ("low", "high"))
     table = {"region": masses.columns, "area": area, "share": share, "share_low": low, "share_high": high}
-    densities = {"density": share / area, "density_low": low / area, "density_high": high / area}
-    chance = {"centre_prior": centre / area, "even_face": hull / area, "p": p, "p_holm": _holm(p)}
-    return pd.DataFrame({**table, **densities, **chance, "maps": len(masses), "units": len(sums)})
+    table |= {"density": share / area, "density_low": low / area, "density_high": high / area}
+    table |= {"centre_prior": centre / area, "even_face": hull / area}
+    table |= {"p": found["p"], "p_holm": _holm(found["p"]), "maps": len(masses), "units": len(sums)}
+    return pd.DataFrame(table)
 
 
 def _region_table(
@@ -120,23 +111,21 @@ def _region_table(
     beside the densities of a bell in the middle, ``centre_prior``, and of the same everywhere on the face,
     ``even_face``; ``p`` is that of a density like the centre prior's.
     """
-    tables = []
+    tables = {}
     networks = list(dict.fromkeys(network for network, _ in cells))
     for expression in dict.fromkeys(expression for _, expression in cells):
-        parts = {
-            network: [cells[network, expression]] for network in networks if (network, expression) in cells
-        }
-        if len(networks) > 1:
-            parts[_ALL] = [part for of_network in parts.values() for part in of_network]
-        for network, of_network in parts.items():
-            masses = pd.concat([of_cell for of_cell, _ in of_network], ignore_index=True)
-            clusters = [cluster for _, of_cell in of_network for cluster in of_cell]
+        there = [network for network in networks if (network, expression) in cells]
+        groups = {network: [network] for network in there} | ({"all": there} if len(networks) > 1 else {})
+        for name, group in groups.items():
+            masses = pd.concat([cells[network, expression][0] for network in group], ignore_index=True)
+            clusters = [cluster for network in group for cluster in cells[network, expression][1]]
             if not masses.to_numpy().sum() > 0:
-                omit(f"{network} {expression}", "no explanation can be used, or none has any mass")
+                omit(f"{name} {expression}", "no explanation can be used, or none has any mass")
                 continue
-            for level in _LEVELS:
-                of_level = derive_seed(seed, "regions", level, network, expression)
-                shares = _region_shares(masses, clusters, seed=of_level, level=level)
-                labels = {"level": level, "network": network, "expression": expression}
-                tables.append(pd.concat([pd.DataFrame(labels, index=shares.index), shares], axis=1))
-    return pd.concat(tables, ignore_index=True).assign(unit=unit) if tables else pd.DataFrame()
+            for level in ("group", "region"):
+                own_seed = derive_seed(seed, "regions", level, name, expression)
+                shares = _region_shares(masses, clusters, seed=own_seed, level=level)
+                tables[level, name, expression] = shares
+    if not tables:
+        return pd.DataFrame()
+    return _joined(tables, "level", "network", "expression").assign(unit=unit)

@@ -6,84 +6,45 @@ would understate the uncertainty. So whole folds, or subjects with all their fac
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from itertools import combinations, permutations
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from ekman_expressions.core.errors import DataError, check_range
 from ekman_expressions.core.runtime import derive_seed
-from ekman_expressions.facespace.heatmaps import threshold_otsu, to_uint8
+from ekman_expressions.facespace.heatmaps import to_uint8
 from ekman_expressions.facespace.warp import SHAPE
-from ekman_expressions.measures.scores import _iou_table, auc
+from ekman_expressions.measures.scores import _iou_table, auc, scores_at_otsu
 
-_LEVEL = 0.95
-"""The confidence level of all intervals."""
-
-_RESAMPLES = 2000
-"""Bootstrap resamples of numbers, unless another number is given."""
-
-_SUBJECT_RESAMPLES = 400
-"""Resamples of subjects; for each, all heatmaps are made anew."""
-
-_RELIABLE = 0.8
-"""Below this `split_half`, a heatmap shows the faces that were chosen as much as the model."""
-
-_CHUNK = 32
-_SPLITS = 50
-
-_ELLIPSES: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4)
-"""Shares of the canvas that centred ellipses cover."""
-
-_REGION_DRAWS = 10_000
-# Sums of the same cells in another order differ in the last digits.
-_EQUAL = 1e-12
+_LEVEL = 0.95  # of all intervals
+_RESAMPLES = 2000  # of numbers
+_SUBJECT_RESAMPLES = 400  # for each, all heatmaps are made anew
+_RELIABLE = 0.8  # below this `split_half`, a heatmap shows the faces that were chosen as much as the model
+_CHUNK, _SPLITS, _REGION_DRAWS = 32, 50, 10_000
+_EQUAL = 1e-12  # sums of the same cells in another order differ in the last digits
 
 
-@dataclass(frozen=True)
-class _Interval:
-    """An estimate with its 95 % interval: NaN ends with fewer than two units (folds, or subjects).
-
-    `degrees` of freedom of the t distribution are units less strata.
+class _Interval(NamedTuple):
+    """An estimate with its 95 % interval and the two-sided p-value that the true value is 0; NaN with fewer
+    than two units (folds, or subjects).
     """
 
     estimate: float
     low: float = np.nan
     high: float = np.nan
-    standard_error: float = np.nan
+    p: float = np.nan
     units: int = 0
-    degrees: int = 0
-
-    @property
-    def p(self) -> float:
-        """The two-sided p-value that the true value is 0; NaN without an interval."""
-        if not np.isfinite(self.standard_error):
-            return np.nan
-        if self.standard_error == 0:
-            return 1.0 if self.estimate == 0 else 0.0
-        from scipy import stats
-
-        return float(2 * stats.t.sf(abs(self.estimate) / self.standard_error, self.degrees))
 
 
 @dataclass(frozen=True)
 class _SubjectReplicates:
-    """Scores of heatmaps made of resampled subjects: other people, the same models.
-
-    Attributes
-    ----------
-    scores : dict of str to (B, N, F, E) ndarray of float32
-        See `_resampled_scores`; NaN where a resample has no face, or there is none at all.
-    subjects : (N, F, E) ndarray of int
-        How many subjects have a face in each cell.
-    of_fold : (F,) ndarray of int
-        How many subjects have a face in each fold, whatever the network and expression.
-    reliability : (N, F, E) ndarray of float
-        Of each heatmap; see `split_half`.
+    """Scores of heatmaps made of resampled subjects, other people for the same models: (B, N, F, E) float32
+    each (see `_resampled_scores`; NaN where there is no face); how many subjects have a face in each cell,
+    (N, F, E), and in each fold, (F,); the reliability of each heatmap, (N, F, E) (see `split_half`).
     """
 
     scores: dict[str, np.ndarray]
@@ -101,46 +62,39 @@ def _mean_known(values: np.ndarray, axis: int) -> np.ndarray:
     return np.where(count, total / np.maximum(count, 1), np.nan)
 
 
+def _joined(tables: Mapping[Any, pd.DataFrame], *names: str) -> pd.DataFrame:
+    """Lay tables below each other, their keys as the first columns, with these names."""
+    return pd.concat(tables, names=names).droplevel(-1).reset_index()
+
+
 def _cluster_bootstrap(
-    values: Sequence[float],
-    clusters: Sequence[object] | None = None,
-    *,
-    seed: int,
-    resamples: int = _RESAMPLES,
+    values: Sequence[float], clusters: Sequence[object], *, seed: int, resamples: int = _RESAMPLES
 ) -> _Interval:
-    """Bootstrap the mean of values, (N,), over clusters: the subject, or fold, of each (else its own); NaN is left out."""
+    """Bootstrap the mean of values, (N,), over clusters, the subject or fold of each; NaN is left out."""
     values = np.asarray(values, np.float64)
-    clusters = np.arange(len(values)) if clusters is None else np.asarray(clusters)
     known = np.isfinite(values)
-    values, codes = values[known], pd.factorize(clusters[known])[0]
-    units = int(codes.max()) + 1 if codes.size else 0
-    if not units:
+    values, (codes, units) = values[known], pd.factorize(np.asarray(clusters)[known])
+    if not len(units):
         return _Interval(np.nan)
-    counts = _resample_counts(units, resamples, seed=seed)
+    counts = _resample_counts(len(units), resamples, seed=seed)
     replicates = (counts @ np.bincount(codes, values)) / (counts @ np.bincount(codes))
-    return _interval_of(float(values.mean()), replicates, units)
+    return _interval_of(float(values.mean()), replicates, len(units))
 
 
 def _resample_counts(units: int, resamples: int, *, seed: int) -> np.ndarray:
     """Draw how often each unit is in each resample: (resamples, units) int, each row sums to `units`."""
-    check_range(units, "units", 1, integer=True)
     check_range(resamples, "resamples", 1, integer=True)
     shares = np.full(units, 1 / units)
     return np.random.default_rng(seed).multinomial(units, shares, size=resamples)
 
 
 def _interval_of(estimate: float, replicates: np.ndarray, units: int, *, strata: int = 1) -> _Interval:
-    """Make an interval of bootstrap replicates, (B,), of which NaN (nothing to score) is left out.
+    """Make an interval of bootstrap replicates, (B,); NaN, of resamples with nothing to score, is left out.
 
-    estimate ± t(units - strata) · standard error, where the standard deviation of the replicates is
-    multiplied by sqrt(units / (units - strata)): for a mean of independent values the classical t interval,
-    right also for as few as 3 folds, and it stays around the estimate when resampling has a bias (a mean of
-    fewer different faces is rougher). Strata: how many groups were resampled each by itself, as subjects
-    within folds.
-
-    References
-    ----------
-    Hesterberg (2015), doi:10.1080/00031305.2015.1089789.
+    estimate ± t(units - strata) · sqrt(units / (units - strata)) · standard deviation of the replicates
+    (Hesterberg 2015, doi:10.1080/00031305.2015.1089789): for a mean of independent values the classical t
+    interval, right also for 3 folds, and around the estimate when resampling has a bias (a mean of fewer
+    different faces is rougher). Strata: groups resampled each by itself, as subjects within folds.
     """
     replicates = np.asarray(replicates, dtype=np.float64)
     replicates = replicates[np.isfinite(replicates)]
@@ -155,16 +109,14 @@ def _fold_of(replicate: str) -> str:
     return replicate.partition("_S")[0]
 
 
-def _corrected_interval(values: Sequence[float], folds: Sequence[str] | None = None) -> _Interval:
+def _corrected_interval(values: Sequence[float], folds: Sequence[str]) -> _Interval:
     """Return the mean over folds with Nadeau and Bengio's interval (2003, doi:10.1023/A:1024068626366): ± t(R
     - 1) · sqrt((1/R + 1/(K - 1)) · s²), R values of K folds; with seeds, Bouckaert and Frank (2004).
     """
     values = np.asarray(values, dtype=np.float64)
-    folds = np.arange(values.size) if folds is None else np.asarray(folds)
     known = np.isfinite(values)
-    values, different = values[known], np.unique(folds[known]).size
-    count = values.size
-    estimate = float(values.mean()) if count else np.nan
+    values, different = values[known], np.unique(np.asarray(folds)[known]).size
+    count, estimate = values.size, float(_mean_known(values, axis=0))
     if different < 2:
         return _Interval(estimate, units=count)
     error = float(np.sqrt((1 / count + 1 / (different - 1)) * values.var(ddof=1)))
@@ -172,8 +124,8 @@ def _corrected_interval(values: Sequence[float], folds: Sequence[str] | None = N
 
 
 def _compare_networks(scores: np.ndarray, networks: Sequence[str], replicates: Sequence[str]) -> pd.DataFrame:
-    """Compare every two networks: the mean ``difference`` of scores (N, R, E) over the replicates (folds,
-    or folds and seeds: `_fold_of`) that both have, ``folds``, its interval (see `_corrected_interval`), ``p``,
+    """Compare every two networks: the mean ``difference`` of scores (N, R, E) over the replicates (folds, or
+    folds and seeds: `_fold_of`) that both have, ``folds``, its interval (see `_corrected_interval`), ``p``,
     ``p_holm``.
     """
     scores = np.asarray(scores, np.float64)
@@ -260,41 +212,26 @@ def split_half(maps: np.ndarray, subjects: Sequence[object], *, seed: int) -> fl
 
 
 def _holm(p_values: Sequence[float]) -> np.ndarray:
-    """Correct p-values for their number (Holm 1979, https://www.jstor.org/stable/4615733); NaN does not
-    count.
-    """
+    """Correct p-values, NaN left out, for their number (Holm 1979, https://www.jstor.org/stable/4615733)."""
     p_values = np.asarray(p_values, dtype=np.float64)
     corrected = np.full(p_values.shape, np.nan)
-    known = np.flatnonzero(np.isfinite(p_values))
-    order = known[np.argsort(p_values[known], kind="stable")]
+    # NaN are sorted last.
+    order = np.argsort(p_values, kind="stable")[: np.isfinite(p_values).sum()]
     raised = p_values[order] * np.arange(order.size, 0, -1)
-    corrected[order] = np.minimum(np.maximum.accumulate(raised), 1) if order.size else raised
+    corrected[order] = np.minimum(np.maximum.accumulate(raised), 1)
     return corrected
 
 
 def _resampled_scores(
     maps: np.ndarray, subjects: np.ndarray, counts: np.ndarray, mask: np.ndarray, hull: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Score the heatmaps of resampled subjects with a mask.
+    """Score the heatmaps of resampled subjects with a mask: ``iou`` at Otsu's threshold and ``auc_hull``,
+    (B,) float32 each; NaN for a resample without a face, or a constant heatmap.
 
     A subject is drawn with all faces, within the fold it belongs to (the model of that fold never saw it in
-    training), and for all networks and expressions at once, so that networks stay comparable.
-
-    Parameters
-    ----------
-    maps : (n, H, W) ndarray of float
-        Normalised explanations of one model and expression.
-    subjects : (n,) ndarray of int
-        Whose face each is of: a column of `counts`.
-    counts : (B, S) ndarray of int
-        See `_resample_counts`.
-    mask, hull : (H, W) ndarray of bool
-        The reference, and where the face is.
-
-    Returns
-    -------
-    dict of str to (B,) ndarray of float32
-        ``iou`` at Otsu's threshold and ``auc_hull``; NaN for a resample without a face, or a constant map.
+    training), and for all networks and expressions at once, so that networks stay comparable. `maps`, (n, H,
+    W), are normalised explanations of one model and expression, `subjects`, (n,), the column of `counts`, (B,
+    S), of each (see `_resample_counts`).
     """
     there, codes, sizes = np.unique(subjects, return_inverse=True, return_counts=True)
     sums = np.zeros((there.size, maps[0].size), np.float32)
@@ -302,7 +239,6 @@ def _resampled_scores(
     counts = counts[:, there]
     faces = counts @ sizes
     scores = {name: np.full(len(counts), np.nan, np.float32) for name in ("iou", "auc_hull")}
-    size = np.count_nonzero(mask)
     for start in range(0, len(counts), _CHUNK):
         chosen = counts[start : start + _CHUNK].astype(np.float32)
         for place, heatmap in enumerate(chosen @ sums, start=start):
@@ -310,9 +246,7 @@ def _resampled_scores(
             if not faces[place] or heatmap.min() == heatmap.max():
                 continue
             gray = to_uint8(heatmap).reshape(mask.shape)
-            marked = threshold_otsu(gray)[1]
-            both = np.count_nonzero(marked & mask)
-            scores["iou"][place] = both / (np.count_nonzero(marked) + size - both)
+            scores["iou"][place] = scores_at_otsu(gray, mask)["iou"]
             scores["auc_hull"][place] = auc(gray, mask, hull)
     return scores
 
@@ -321,7 +255,8 @@ def _t_interval(estimate: float, error: float, units: int, degrees: int) -> _Int
     from scipy import stats
 
     reach = float(stats.t.ppf((1 + _LEVEL) / 2, degrees)) * error
-    return _Interval(estimate, estimate - reach, estimate + reach, error, units, degrees)
+    p = float(2 * stats.t.sf(abs(estimate) / error, degrees)) if error else float(estimate == 0)
+    return _Interval(estimate, estimate - reach, estimate + reach, p, units)
 
 
 def centre_ellipse(share: float, shape: tuple[int, int] = SHAPE) -> np.ndarray:
@@ -377,32 +312,28 @@ def _region_null(
     seed: int,
     draws: int = _REGION_DRAWS,
 ) -> np.ndarray:
-    """Return by how much heatmaps fit masks, and masks of random regions, better than their mean map does, as
-    IoU.
+    """Return by how much more IoU heatmaps have than their mean map, with masks and with masks of random
+    regions: means over folds, (1 + draws, N, E), the data first.
 
-    `marked`, (N, F, E, H, W) bool, is what the heatmaps of networks, folds and expressions mark (nothing where
-    there is none), `common`, (N, F, H, W) bool, what the mean over expressions of a model's heatmaps marks,
-    `masks`, (E, H, W) bool, the mask of each expression, and `labels`, (H, W), the region of each pixel (0:
-    none). Means over folds: (1 + draws, N, E), the data first.
+    `marked`, (N, F, E, H, W) bool, is what heatmaps mark (nothing where there is none), `common`, (N, F, H,
+    W) bool, what the mean over expressions of a model's heatmaps marks, and `labels`, (H, W), the region of
+    each pixel (0: none).
     """
     areas = np.bincount(labels.ravel(), minlength=int(labels.max()) + 1)[1:]
     null = np.full((1 + draws, *marked.shape[:2], len(masks)), np.nan)
-    for expression, mask in enumerate(masks):
-        seed_here = derive_seed(seed, "regions", expression)
-        chosen = _random_regions(areas, int(mask.sum()), seed=seed_here, draws=draws)
-        for place in zip(*np.nonzero(marked[:, :, expression].any(axis=(-2, -1))), strict=True):
-            own, mean_map = (
-                _region_ious(one, mask, labels, chosen, areas)
-                for one in (marked[place][expression], common[place])
-            )
-            null[:, *place, expression] = own - mean_map
+    for e, mask in enumerate(masks):
+        chosen = _random_regions(areas, int(mask.sum()), seed=derive_seed(seed, "regions", e), draws=draws)
+        for n, f in np.argwhere(marked[:, :, e].any(axis=(-2, -1))):
+            both = marked[n, f, e], common[n, f]
+            own, mean_map = (_region_ious(one, mask, labels, chosen, areas) for one in both)
+            null[:, n, f, e] = own - mean_map
     return _mean_known(null, axis=2)
 
 
 def _region_ious(
     one: np.ndarray, mask: np.ndarray, labels: np.ndarray, chosen: np.ndarray, areas: np.ndarray
 ) -> np.ndarray:
-    """Return the IoU of what a heatmap marks with a mask, and with unions of regions (draws, R): (1 + draws,)."""
+    """Return the IoU of what a heatmap marks with a mask, and with each union of regions (draws, R)."""
     overlap = chosen @ np.bincount(labels[one], minlength=areas.size + 1)[1:]
     return np.append(_iou_table(one, mask[None]), overlap / (one.sum() + chosen @ areas - overlap))
 
@@ -461,43 +392,30 @@ def relabelling_test(table: np.ndarray) -> _PermutationTest:
     known = np.isfinite(mean).all(axis=1)
     if not known.any():
         return _PermutationTest(np.nan, np.full(1, np.nan))
-    null = mean[np.arange(size), _orders(size)][:, known].mean(axis=1)
+    orders = np.array(list(permutations(range(size))))
+    null = mean[np.arange(size), orders][:, known].mean(axis=1)
     return _PermutationTest(float(null[0]), null)
 
 
-def _max_statistic(observed: np.ndarray, null: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Test cells, (C,), at once under a null (B, C) with the data among it: p of each, and that of the
-    largest cell.
+def _max_statistic(null: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Test cells, (C,), at once under a null (B, C), the data first: p of each, and that of the largest cell.
 
     Cells are brought to one scale first (Westfall and Young; Nichols and Holmes 2002, doi:10.1002/hbm.1058).
     """
-    observed, null = np.asarray(observed, np.float64), np.asarray(null, np.float64)
-    p, corrected = np.full(observed.size, np.nan), np.full(observed.size, np.nan)
     spread = null.std(axis=0)
-    usable = np.isfinite(observed) & np.isfinite(spread)
-    p[usable] = corrected[usable] = 1.0
-    usable &= spread > _EQUAL
-    if not usable.any():
-        return p, corrected
-    middle, spread = null[:, usable].mean(axis=0), spread[usable]
-    found = (observed[usable] - middle) / spread
-    scaled = (null[:, usable] - middle) / spread
-    largest = np.sort(scaled.max(axis=1))
-    p[usable] = (scaled >= found - 1e-9).mean(axis=0)
-    corrected[usable] = 1 - np.searchsorted(largest, found - 1e-9, side="left") / largest.size
+    p = np.where(np.isfinite(spread), 1.0, np.nan)
+    corrected = p.copy()
+    varies = spread > _EQUAL
+    if varies.any():
+        scaled = (null[:, varies] - null[:, varies].mean(axis=0)) / spread[varies]
+        reached, largest = scaled[0] - 1e-9, np.sort(scaled.max(axis=1))
+        p[varies] = (scaled >= reached).mean(axis=0)
+        corrected[varies] = 1 - np.searchsorted(largest, reached) / largest.size
     return p, corrected
 
 
-@cache
-def _orders(count: int) -> np.ndarray:
-    """Return all orders of `count` labels, (count!, count); the first changes nothing."""
-    orders = np.array(list(permutations(range(count))))
-    orders.flags.writeable = False
-    return orders
-
-
 def _random_regions(areas: np.ndarray, target: int, *, seed: int, draws: int) -> np.ndarray:
-    """Draw unions of regions, (draws, R) bool, at random as long as that brings the area nearer to a target."""
+    """Draw unions of regions, (draws, R) bool, at random while that brings the area nearer to a target."""
     orders = np.argsort(np.random.default_rng(seed).random((draws, areas.size)), axis=1)
     covered = np.cumsum(areas[orders], axis=1)
     before = covered - areas[orders]

@@ -190,15 +190,13 @@ def read_heatmaps(
         name = heatmaps._heatmap_name(expressions[e], networks[n], folds[f])
         try:
             gray = heatmaps.read_gray(folder, expressions[e], networks[n], folds[f])
+            if np.ptp(gray) == 0:
+                raise DataError(f"the heatmap is {gray.flat[0]} everywhere, so it marks nothing")
+            maps[n, f, e], present[n, f, e] = gray, True
         except MissingError:
             omit(name, "there is no such heatmap; the step 'heatmaps' says why")
         except DataError as error:
             omit(name, error)
-        else:
-            if np.ptp(gray):
-                maps[n, f, e], present[n, f, e] = gray, True
-            else:
-                omit(name, f"the heatmap is {gray.flat[0]} everywhere, so it marks nothing")
     # Faces and masks are symmetric: regions drawn singly would make chance look narrower than it is.
     pairs = pd.factorize(pd.Index(atlas().names).str.replace("^(left|right)_", "", regex=True))[0]
     labels = np.append(0, pairs + 1)[atlas().labels]
@@ -234,9 +232,7 @@ def assess(
 
 
 def _known_figures(found: _HeatmapSet) -> dict[str, float]:
-    """Compute the figures that are known of the released heatmaps, by their names in
-    ``data/known_figures.csv``.
-    """
+    """Compute the figures that are known of the released heatmaps, named as in ``data/known_figures.csv``."""
     table, own = found.tables["iou"], found.own["iou"]
     relabelled = relabelling_test(_mean_known(table, axis=1))
     above_areas = relabelling_test(_mean_known(found.compared["iou"], axis=1))
@@ -338,8 +334,7 @@ def _cells(found: _HeatmapSet, seed: int) -> pd.DataFrame:
     known = found.present & (found.present.sum(axis=2, keepdims=True) > 1)
     of_networks = found.marked & known[..., None, None], found.common
     of_controls = np.repeat(drawn[:, :, None], len(found.expressions), axis=2), drawn
-    pairs = of_networks, of_controls
-    nulls = [_region_null(*pair, found.masks, found.labels, seed=seed) for pair in pairs]
+    nulls = [_region_null(*pair, found.masks, found.labels, seed=seed) for pair in (of_networks, of_controls)]
     null = np.concatenate(nulls, axis=1).reshape(len(nulls[0]), -1)
     p, corrected = _max_statistic(null)
     names = [[*found.networks, *controls], map(title, found.expressions)]
@@ -363,9 +358,8 @@ def _intervals(found: _HeatmapSet, subjects: _SubjectReplicates | None) -> pd.Da
         chance = found.random_pixels if score == "iou" else np.where(found.present, _CHANCE[score], np.nan)
         estimates, by_chance = (_with_averages(_mean_known(part, axis=1)) for part in (values, chance))
         by_fold = _with_averages(values.swapaxes(0, 1))
-        drawn = None
-        if subjects and score in subjects.scores:
-            drawn = _with_averages(_mean_known(subjects.scores[score], axis=2))
+        drawn = subjects.scores.get(score) if subjects else None
+        drawn = drawn if drawn is None else _with_averages(_mean_known(drawn, axis=2))
         for n, e in np.ndindex(estimates.shape):
             estimate = float(estimates[n, e])
             over_folds = _corrected_interval(by_fold[:, n, e], folds)

@@ -1,4 +1,4 @@
-"""How good an explanation is: deletion and insertion, an untrained copy, likeness of maps, R² of LIME's fit."""
+"""How good explanations are: deletion and insertion, untrained copies, likeness of maps, R² of LIME's fit."""
 
 from __future__ import annotations
 
@@ -233,12 +233,8 @@ def _seeded(value: Any, seed: int, name: str) -> Any:
         return type(value)(_seeded(item, seed, f"{name}.{place}") for place, item in enumerate(value))
     if not isinstance(value, dict):
         return value
-    return {
-        key: derive_seed(seed, "untrained", name) % 2**31
-        if key == "seed"
-        else _seeded(item, seed, f"{name}.{key}")
-        for key, item in value.items()
-    }
+    found = {key: _seeded(item, seed, f"{name}.{key}") for key, item in value.items()}
+    return found | ({"seed": derive_seed(seed, "untrained", name) % 2**31} if "seed" in value else {})
 
 
 def _layers(model: Any) -> Iterator[Any]:

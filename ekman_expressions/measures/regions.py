@@ -79,8 +79,6 @@ def _region_shares(
     masses = _grouped(masses) if level == "group" else masses
     area, centre, hull = _chance(level)[masses.columns].to_numpy()
     sums = masses.groupby(pd.factorize(np.asarray(clusters))[0]).sum().to_numpy()
-    if not sums.sum() > 0:
-        raise DataError(f"The {len(masses)} maps have no mass to share out.")
     share = sums.sum(axis=0) / sums.sum()
     drawn = _resample_counts(len(sums), _RESAMPLES, seed=seed) @ sums
     with np.errstate(invalid="ignore"):

@@ -63,13 +63,12 @@ def mask_scores(marked: np.ndarray, mask: np.ndarray) -> dict[str, float]:
     """
     marked, (mask,) = _as_masks(marked, np.asarray(mask)[None])
     both, found, size = (int(np.count_nonzero(area)) for area in (marked & mask, marked, mask))
-    values = (
-        both / (found + size - both),
-        2 * both / (found + size),
-        both / found if found else float("nan"),
-        both / size,
-    )
-    return dict(zip(METRICS, values, strict=True))
+    return {
+        "iou": both / (found + size - both),
+        "f1_score": 2 * both / (found + size),
+        "precision": both / found if found else float("nan"),
+        "recall": both / size,
+    }
 
 
 def scores_at_otsu(heatmap: np.ndarray, mask: np.ndarray) -> dict[str, float]:

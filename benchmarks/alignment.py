@@ -37,9 +37,7 @@ def through_face_space(neutral: ee.Faces, face: ee.Faces) -> np.ndarray:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--faces", type=int, default=48)
     given = parser.parse_args()

@@ -103,9 +103,7 @@ def measure(model: ee.Model, face: ee.Faces, methods: list[str]) -> list[dict[st
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--root", type=Path, required=True, help="artefact root that holds the experiment")
     parser.add_argument("--experiment", default="demo")
     parser.add_argument("--networks", nargs="*", default=None)

@@ -49,9 +49,7 @@ METHODS = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--network", default="WeiNet")
     parser.add_argument("--faces", type=int, default=100)
     given = parser.parse_args()

@@ -25,6 +25,7 @@ from ekman_expressions.core.runtime import derive_seed, start_tensorflow
 from ekman_expressions.explainers import EXPLAINERS
 from ekman_expressions.faces import load_faces, survey, synthetic
 from ekman_expressions.figures import interval_dots, save
+from ekman_expressions.measures import READINGS
 from ekman_expressions.measures.uncertainty import _cluster_bootstrap
 from ekman_expressions.zoo import NETWORKS, as_model
 
@@ -34,7 +35,6 @@ HEADS = {"flatten": "WeiNet (flattened head)", "pool": "global average pooling"}
 EPOCHS = {"flatten": 5, "pool": 8}
 _LIME = {"samples": 128, "sampler": "orthogonal"}
 EXACT = "Each half made neutral (exact)"
-READINGS = {"positive": lambda values: np.maximum(values, 0), "magnitude": np.abs}
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "LIME, black": ("lime", _LIME),
     "LIME, blur": ("lime", _LIME | {"hidden": "blur"}),

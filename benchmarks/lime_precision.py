@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from lime_speed import _spread
 
 from ekman_expressions import Experiment
 from ekman_expressions.core.runtime import start_tensorflow
@@ -56,15 +57,10 @@ def measure(experiment: Experiment, network: str, samples: int, faces: int, roun
         answers = max(np.abs(one[0] - other[0]).max() for one, other in pairs)
         correlation = np.mean([np.corrcoef(one[1], other[1])[0, 1] for one, other in pairs])
         distance = np.mean([((one[1] - other[1]) ** 2).sum() / (other[1] ** 2).sum() for one, other in pairs])
-        ratio = "" if name not in seconds else _spread(seconds[name], seconds["float32"])
+        ratio = "" if name not in seconds else _spread(np.array(seconds[name]) / seconds["float32"])
         shown = "" if name == "another seed" else f"{answers:.1e}"
         lines.append(f"| {network} | {name} | {ratio} | {shown} | {correlation:.5f} | {distance:.1e} |")
     return lines
-
-
-def _spread(one: list[float], other: list[float]) -> str:
-    ratios = np.array(one) / np.array(other)
-    return f"{np.median(ratios):.2f} ({ratios.min():.2f} ... {ratios.max():.2f})"
 
 
 def main() -> None:

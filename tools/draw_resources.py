@@ -26,7 +26,7 @@ from ekman_expressions.figures import _style as style
 from ekman_expressions.figures import faces, walls
 from ekman_expressions.measures import trees
 from ekman_expressions.measures.heatmap_set import assess, read_heatmaps
-from ekman_expressions.measures.scores import AVERAGE
+from ekman_expressions.measures.scores import AVERAGE, _iou_table
 from ekman_expressions.measures.uncertainty import centre_ellipse
 from ekman_expressions.study import explanations, known_answers, prepared, published, read_results
 from ekman_expressions.zoo import NETWORKS
@@ -132,12 +132,9 @@ def draw_published() -> None:
     table = published.numbers("scores")
     rows = table[(table["network"] != AVERAGE) & (table["expression"] != AVERAGE)]
     drawn = np.array([masks.ekman_mask(name) for name in EXPRESSIONS])
-    centre = centre_ellipse(0.3)
     references = {
         "all-white mask": drawn.mean(),
-        "ellipse in the middle of the canvas": np.mean(
-            [(centre & mask).sum() / (centre | mask).sum() for mask in drawn]
-        ),
+        "ellipse in the middle of the canvas": _iou_table(centre_ellipse(0.3), drawn).mean(),
     }
     figure = figures.barplot(
         rows,

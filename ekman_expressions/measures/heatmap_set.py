@@ -250,8 +250,7 @@ def _known_figures(found: _HeatmapSet) -> dict[str, float]:
         "random_pixels_each": found.random_pixels.mean(),
     }
     by_network = {"otsu": own.mean(axis=(1, 2))}
-    for share in _AREAS:
-        name = f"area_{round(100 * share):02d}"
+    for name, share in _AREAS.items():
         hottest = np.zeros(found.maps.shape, bool)
         for place in found.places:
             hottest[place] = _hottest(found.maps[place], share)

@@ -21,8 +21,7 @@ from ekman_expressions.measures.uncertainty import (
     centre_distance,
 )
 
-_ELSEWHERE = "elsewhere"
-"""The name of all pixels that are in no region."""
+_ELSEWHERE = "elsewhere"  # all pixels that are in no region
 
 
 def region_masses(maps: np.ndarray, level: str = "region") -> pd.DataFrame:
@@ -122,8 +121,5 @@ def _region_table(
                 continue
             for level in ("group", "region"):
                 own_seed = derive_seed(seed, "regions", level, name, expression)
-                shares = _region_shares(masses, clusters, seed=own_seed, level=level)
-                tables[level, name, expression] = shares
-    if not tables:
-        return pd.DataFrame()
-    return _joined(tables, "level", "network", "expression").assign(unit=unit)
+                tables[level, name, expression] = _region_shares(masses, clusters, seed=own_seed, level=level)
+    return _joined(tables, "level", "network", "expression").assign(unit=unit) if tables else pd.DataFrame()

@@ -20,15 +20,9 @@ from ekman_expressions.facespace.heatmaps import _heatmap_name, read_gray, thres
 METRICS: tuple[str, ...] = ("iou", "f1_score", "precision", "recall")
 """The scores of a heatmap at Otsu's threshold, in the order of every table."""
 
-_AREAS = (0.05, 0.1, 0.2, 0.3, 0.5)  # shares of the canvas at which heatmaps are cut
-
-_THRESHOLDS: tuple[str, ...] = (
-    "iou_otsu",
-    *(f"iou_area_{round(100 * area):02d}" for area in _AREAS),
-    "iou_mask_area",
-    "iou_best_f1",
-)
-"""The names of `_iou_by_threshold`."""
+# Shares of the canvas at which heatmaps are cut, and the names of `_iou_by_threshold`.
+_AREAS = {f"area_{percent:02d}": percent / 100 for percent in (5, 10, 20, 30, 50)}
+_THRESHOLDS = ("iou_otsu", *(f"iou_{name}" for name in _AREAS), "iou_mask_area", "iou_best_f1")
 
 AVERAGE = "Average"
 """The name of the rows and columns that are means of the others."""
@@ -183,7 +177,7 @@ def _iou_by_threshold(
     values, inside, outside = _levels(gray, mask, within)
     everything, size = inside + outside, inside.sum()
     above = everything[values > threshold_otsu(gray)[0]].sum()
-    areas = np.array([above, *np.array(_AREAS) * everything.sum(), size])
+    areas = np.array([above, *np.array([*_AREAS.values()]) * everything.sum(), size])
     f1 = (2 * np.cumsum(inside) / (np.cumsum(everything) + size)).max()
     # IoU rises with F1.
     found = (*_iou_of_hottest(inside, outside, areas), f1 / (2 - f1))

@@ -142,9 +142,7 @@ def _compare_networks(scores: np.ndarray, networks: Sequence[str], replicates: S
     return table.assign(p_holm=_holm(table["p"].to_numpy(float)))
 
 
-def _rank_sets(
-    estimates: Sequence[float], differences: pd.DataFrame, networks: Sequence[str]
-) -> pd.DataFrame:
+def _rank_sets(estimates: np.ndarray, differences: pd.DataFrame, networks: Sequence[str]) -> pd.DataFrame:
     """Return where each network may stand in the ranking, best first: ``network, estimate, rank`` (ties share
     the mean), and ``low, high``: 1 + the number of networks that are surely better (p_holm < 0.05), and the
     number that are not surely worse. All true ranks lie there with 95 % (Mogstad et al. 2024,

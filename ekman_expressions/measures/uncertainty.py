@@ -213,8 +213,7 @@ def _holm(p_values: Sequence[float]) -> np.ndarray:
     """Correct p-values, NaN left out, for their number (Holm 1979, https://www.jstor.org/stable/4615733)."""
     p_values = np.asarray(p_values, dtype=np.float64)
     corrected = np.full(p_values.shape, np.nan)
-    # NaN are sorted last.
-    order = np.argsort(p_values, kind="stable")[: np.isfinite(p_values).sum()]
+    order = np.argsort(p_values, kind="stable")[: np.isfinite(p_values).sum()]  # NaN are sorted last
     raised = p_values[order] * np.arange(order.size, 0, -1)
     corrected[order] = np.minimum(np.maximum.accumulate(raised), 1)
     return corrected

@@ -38,10 +38,9 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(autouse=True)
 def _no_network_stays_registered():
     """Take away networks that a test put among those of the package."""
-    from ekman_expressions.zoo.networks import _LAYERS, NETWORKS
+    from ekman_expressions.zoo.networks import NETWORKS
 
-    networks, layers = dict(NETWORKS), dict(_LAYERS)
+    before = dict(NETWORKS)
     yield
-    for registry, before in ((NETWORKS, networks), (_LAYERS, layers)):
-        registry.clear()
-        registry.update(before)
+    NETWORKS.clear()
+    NETWORKS.update(before)

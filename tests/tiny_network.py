@@ -2,31 +2,31 @@
 
 from dataclasses import replace
 
-from ekman_expressions.zoo.networks import _LAYERS, NETWORKS, NetSpec
+from ekman_expressions.zoo.networks import NETWORKS, NetSpec
 
 SIDE = 16
 # At which the networks of the study are cheap; the others take 32.
 _SIDES = {"InceptionV3": 75, "Xception": 71, "AlexNet": 64, "SilNet": 16, "WeiNet": 16}
 
 
-def _layers():
-    from keras import layers
+class Tiny(NetSpec):
+    def _layers(self):
+        from keras import layers
 
-    return [
-        layers.Conv2D(4, 3, padding="same", activation="relu"),
-        layers.BatchNormalization(),
-        layers.MaxPooling2D(4),
-        layers.Dropout(0.5),
-        layers.Flatten(),
-        layers.Dense(64, activation="relu"),
-        layers.Dropout(0.4),
-    ]
+        return [
+            layers.Conv2D(4, 3, padding="same", activation="relu"),
+            layers.BatchNormalization(),
+            layers.MaxPooling2D(4),
+            layers.Dropout(0.5),
+            layers.Flatten(),
+            layers.Dense(64, activation="relu"),
+            layers.Dropout(0.4),
+        ]
 
 
 def register(set_item=dict.__setitem__):
     """Put the network, as 'Tiny', among those that the package knows."""
-    set_item(NETWORKS, "Tiny", NetSpec("Tiny", SIDE, 0, "adam", 1e-2, 3, False))
-    set_item(_LAYERS, "Tiny", _layers)
+    set_item(NETWORKS, "Tiny", Tiny("Tiny", SIDE, 0, "adam", 1e-2, 3, False))
 
 
 def settings(**values):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,6 @@ if TYPE_CHECKING:
 from ekman_expressions.core.errors import MissingError, SettingsError, check_option, check_range
 from ekman_expressions.core.runtime import start_tensorflow
 
-_CAFFE_MEANS = (103.939, 116.779, 123.68)
 _CAFFE = ("VGG16", "VGG19", "ResNet50")
 # Below this Keras Applications have nothing left to convolve.
 _SMALLEST = {"InceptionV3": 75, "Xception": 71}
@@ -70,8 +68,7 @@ class NetSpec:
             Momentum of all batch normalisations; by default as the network has it.
         side : int, optional
             Side of the input in pixels; by default the study's. At least 32 (InceptionV3 75, Xception 71). A
-            smaller one is faster, and where a network
-            ends in dense layers it has fewer parameters.
+            smaller one is faster, and where a network ends in dense layers it has fewer parameters.
 
         Returns
         -------
@@ -105,7 +102,7 @@ class NetSpec:
             features = keras.layers.GlobalAveragePooling2D(name="average")(backbone.output)
         else:
             features = inputs
-            for layer in _LAYERS[self.name]():
+            for layer in self._layers():
                 features = layer(features)
         outputs = keras.layers.Dense(classes, activation="softmax", name="probabilities")(features)
         model = keras.Model(inputs, outputs, name=self.name)
@@ -113,6 +110,52 @@ class NetSpec:
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.momentum = batch_norm_momentum
         return model
+
+    def _layers(self) -> list[keras.Layer]:
+        """Make the layers between input and softmax of a network that is trained from scratch."""
+        from keras import layers
+
+        initial = {"kernel_initializer": "glorot_normal"} if self.name == "SilNet" else {}
+
+        def conv(filters: int, size: int, stride: int = 1) -> keras.Layer:
+            return layers.Conv2D(filters, size, stride, padding="same", activation="relu", **initial)
+
+        def pool(size: int, stride: int) -> keras.Layer:
+            return layers.MaxPooling2D(size, stride, padding="same")
+
+        def dense(units: int) -> keras.Layer:
+            return layers.Dense(units, activation="relu", **initial)
+
+        if self.name == "SilNet":
+            return [
+                *(conv(32, 11), pool(2, 2)),
+                *(conv(32, 7), conv(32, 7), pool(2, 1)),
+                *(conv(64, 5), conv(64, 5), pool(2, 1)),
+                *(layers.Flatten(), dense(512), layers.Dropout(0.5), dense(512)),
+            ]
+        if self.name == "WeiNet":
+            return [
+                *(conv(32, 7), pool(2, 1)),
+                *(conv(32, 7), pool(2, 1)),
+                *(conv(64, 7), pool(2, 1)),
+                layers.Flatten(),
+            ]
+        if self.name == "AlexNet":
+            return [
+                *(conv(96, 11, 4), pool(3, 2)),
+                *(conv(256, 5), pool(3, 2)),
+                *(conv(384, 3), conv(384, 3), conv(256, 3), pool(3, 2)),
+                *(layers.Flatten(), dense(4096), layers.Dropout(0.4)),
+                *(dense(4096), dense(4096), layers.Dropout(0.4)),
+            ]
+        # SongNet
+        return [
+            *(conv(64, 5), pool(3, 2)),
+            *(conv(64, 5), pool(3, 2)),
+            *(conv(32, 3), pool(3, 2), layers.Dropout(0.5)),
+            *(conv(32, 3), pool(3, 2), layers.Dropout(0.5)),
+            layers.Flatten(),
+        ]
 
 
 NETWORKS: dict[str, NetSpec] = {
@@ -132,80 +175,6 @@ NETWORKS: dict[str, NetSpec] = {
         NetSpec("EfficientNetV2B0", 224, 5_926_998, "adam", 1e-6, 10, True),
     )
 }
-
-
-# --- the four networks that are trained from scratch
-
-
-def _conv(filters: int, size: int, **options: Any) -> keras.Layer:
-    from keras import layers
-
-    return layers.Conv2D(filters, size, padding="same", activation="relu", **options)
-
-
-def _pool(size: int, stride: int) -> keras.Layer:
-    from keras import layers
-
-    return layers.MaxPooling2D(size, stride, padding="same")
-
-
-def _weinet() -> list[keras.Layer]:
-    from keras import layers
-
-    blocks = [(_conv(filters, 7), _pool(2, 1)) for filters in (32, 32, 64)]
-    return [*(layer for block in blocks for layer in block), layers.Flatten()]
-
-
-def _songnet() -> list[keras.Layer]:
-    from keras import layers
-
-    return [
-        *(_conv(64, 5), _pool(3, 2)),
-        *(_conv(64, 5), _pool(3, 2)),
-        *(_conv(32, 3), _pool(3, 2), layers.Dropout(0.5)),
-        *(_conv(32, 3), _pool(3, 2), layers.Dropout(0.5)),
-        layers.Flatten(),
-    ]
-
-
-def _silnet() -> list[keras.Layer]:
-    from keras import layers
-
-    glorot = {"kernel_initializer": "glorot_normal"}
-    return [
-        *(_conv(32, 11, **glorot), _pool(2, 2)),
-        *(_conv(32, 7, **glorot), _conv(32, 7, **glorot), _pool(2, 1)),
-        *(_conv(64, 5, **glorot), _conv(64, 5, **glorot), _pool(2, 1)),
-        layers.Flatten(),
-        layers.Dense(512, activation="relu", **glorot),
-        layers.Dropout(0.5),
-        layers.Dense(512, activation="relu", **glorot),
-    ]
-
-
-def _alexnet() -> list[keras.Layer]:
-    from keras import layers
-
-    return [
-        *(_conv(96, 11, strides=4), _pool(3, 2)),
-        *(_conv(256, 5), _pool(3, 2)),
-        *(_conv(384, 3), _conv(384, 3), _conv(256, 3), _pool(3, 2)),
-        layers.Flatten(),
-        layers.Dense(4096, activation="relu"),
-        layers.Dropout(0.4),
-        layers.Dense(4096, activation="relu"),
-        layers.Dense(4096, activation="relu"),
-        layers.Dropout(0.4),
-    ]
-
-
-_LAYERS: dict[str, Callable[[], list[keras.Layer]]] = {
-    "SilNet": _silnet,
-    "WeiNet": _weinet,
-    "AlexNet": _alexnet,
-    "SongNet": _songnet,
-}
-"""The layers of each network between input and softmax, made anew with each call."""
 
 
 # --- the eight networks of Keras Applications
@@ -234,9 +203,9 @@ def _native(name: str, images: Any) -> Any:
     import keras
 
     if name in _CAFFE:
-        reversed_channels = keras.ops.flip(images, axis=-1)
-        means = [-mean for mean in _CAFFE_MEANS]
-        return keras.layers.Rescaling(255.0, means, name="gray_values_from_mean")(reversed_channels)
+        less = [-103.939, -116.779, -123.68]
+        bgr = keras.ops.flip(images, axis=-1)
+        return keras.layers.Rescaling(255.0, less, name="gray_values_from_mean")(bgr)
     if name in _SIGNED:
         return keras.layers.Rescaling(2.0, -1.0, name="from_minus_one_to_one")(images)
     return keras.layers.Rescaling(255.0, name="gray_values")(images)
@@ -254,7 +223,9 @@ def _preprocessing_warning(network: str, preprocessing: str, weights: str) -> st
     elif network in _SIGNED:
         expected = "RGB in [-1, 1], but get [0, 1]"
     else:
-        expected = "gray values up to 255, but get [0, 1]: rescaled again inside, every image is nearly constant"
+        expected = (
+            "gray values up to 255, but get [0, 1]: rescaled again inside, every image is nearly constant"
+        )
     return (
         f"{network}: with preprocessing {preprocessing!r}, the weights ({weights}) expect {expected}. Set "
         f'training.preprocessing = "{suits}"'

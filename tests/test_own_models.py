@@ -26,11 +26,11 @@ from ekman_expressions.study.training import _own_files
 from ekman_expressions.zoo.own_models import (
     _EXAMPLE,
     _predicted_expressions,
-    _preprocess,
     _read_model,
     example_model,
     load_model,
 )
+from ekman_expressions.zoo.own_settings import _preprocess
 
 COLOUR = (0.2, 0.4, 0.6)
 # By hand, what a pixel of that colour is in each form: channels, preprocessing, mean and std of its own.

@@ -8,8 +8,8 @@ torch = pytest.importorskip("torch")
 from ekman_expressions.core.errors import ModelError, SettingsError  # noqa: E402
 from ekman_expressions.core.expressions import EXPRESSIONS  # noqa: E402
 from ekman_expressions.zoo.model import as_model  # noqa: E402
-from ekman_expressions.zoo.own_models import _preprocess, load_model  # noqa: E402
-from ekman_expressions.zoo.own_settings import OwnModel  # noqa: E402
+from ekman_expressions.zoo.own_models import load_model  # noqa: E402
+from ekman_expressions.zoo.own_settings import OwnModel, _preprocess  # noqa: E402
 
 SIDE = 16
 FER2013 = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")

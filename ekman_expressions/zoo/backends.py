@@ -9,10 +9,11 @@ and the gradients there.
 from __future__ import annotations
 
 import contextlib
+import operator
 import random
 import sys
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,33 +24,29 @@ if TYPE_CHECKING:
 
 from ekman_expressions.core.errors import EkmanExpressionsError, ModelError, SettingsError
 from ekman_expressions.core.runtime import silent_stderr
+from ekman_expressions.zoo.own_settings import OwnModel, _prepare
 
 # Probabilities below this count as this in a logarithm.
 _SMALLEST = 1e-30
-# Layers that only gather, drop or move what a convolution found.
-_NO_FEATURES = ("Pool", "Drop", "Cropping", "Pad", "Reshape", "Permute", "Sampl", "Resizing", "Identity")
+
+_NO_SOFTMAX = (
+    "the model does not end in a softmax that can be seen, so logarithms of predictions are its logits"
+)
 
 
-def _is_keras(model: Any) -> bool:
-    """Whether a model is a Keras model, without importing Keras, which takes seconds."""
-    keras = sys.modules.get("keras")
-    return keras is not None and isinstance(model, keras.Model)
-
-
-def _is_torch(model: Any) -> bool:
-    """Whether a model is a torch module, without importing torch."""
-    torch = sys.modules.get("torch")
-    return torch is not None and isinstance(model, torch.nn.Module)
+def _is_a(thing: Any, kind: str) -> bool:
+    """Whether something is of a class (``keras.Model``), without importing its library, which is slow."""
+    library, _, name = kind.partition(".")
+    return library in sys.modules and isinstance(thing, operator.attrgetter(name)(sys.modules[library]))
 
 
 def _is_out_of_memory(error: Exception) -> bool:
     """Whether an error, Python's, TensorFlow's or torch's, means that memory is too short."""
-    tensorflow, torch = sys.modules.get("tensorflow"), sys.modules.get("torch")
     return (
         isinstance(error, MemoryError)
-        or (tensorflow is not None and isinstance(error, tensorflow.errors.ResourceExhaustedError))
-        or (torch is not None and isinstance(error, torch.OutOfMemoryError))
-        or (torch is not None and isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
+        or _is_a(error, "tensorflow.errors.ResourceExhaustedError")
+        or _is_a(error, "torch.OutOfMemoryError")
+        or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
     )
 
 
@@ -58,14 +55,23 @@ def _failures(shape: tuple[int, ...]) -> Iterator[None]:
     """Turn whatever a user's code or a library raises into a `ModelError`, so that other models go on."""
     try:
         yield
-    except EkmanExpressionsError:
-        raise
     except Exception as error:
-        if _is_out_of_memory(error):
+        if isinstance(error, EkmanExpressionsError) or _is_out_of_memory(error):
             raise
         raise ModelError(
             f"The model failed on float32 images of shape {shape} ({type(error).__name__}: {error})."
         ) from error
+
+
+@contextlib.contextmanager
+def _replaced(thing: Any, name: str, value: Any) -> Iterator[None]:
+    """Let an attribute have another value within the block."""
+    usual = getattr(thing, name)
+    setattr(thing, name, value)
+    try:
+        yield
+    finally:
+        setattr(thing, name, usual)
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:
@@ -75,48 +81,34 @@ def _softmax(logits: np.ndarray) -> np.ndarray:
 
 
 class _FunctionBackend:
-    """Any function from images, as `prepare` makes them, to outputs (N, C): `used` are classes, in the wanted
-    `order` (-1: not known, its probability is 0); `output` says whether they are probabilities or logits.
-    """
+    """Any function from images, as `own` has them, to outputs (N, C), probabilities or logits."""
 
     has_gradients = False
-    # Replaced by the list of the `Model` that it belongs to.
-    notes: Sequence[str] = ()
-    used: list[int] | None = None
 
-    def __init__(
-        self,
-        model: Any,
-        output: str = "probabilities",
-        side: tuple[int, int] | None = None,
-        prepare: Callable | None = None,
-        order: Sequence[int] | None = None,
-    ) -> None:
-        self.model, self.output, self.side, self.prepare = model, output, side, prepare
-        self.order = None if order is None else list(order)
+    def __init__(self, model: Any, output: str, own: OwnModel | None = None) -> None:
+        self.model, self.output, self.own = model, output, own
+        self.side = own.size if own else None
+        self.notes: list[str] = []
 
     def raw(self, images: np.ndarray) -> np.ndarray:
-        given = self.prepare(images) if self.prepare else images
+        given = _prepare(images, self.own) if self.own else images
         with _failures(given.shape):
             found = self.model(given)
-            several = isinstance(found, (tuple, Mapping, type(None)))
-            found = found if several else np.asarray(found)
-        if several or found.dtype.kind not in "fiu":
+            array = np.asarray(None if isinstance(found, (tuple, Mapping)) else found)
+        if array.dtype.kind not in "fiu":
             raise ModelError(
                 "The model must return one array of numbers (N, classes), but returned "
-                f"{type(found).__name__ if several else found.dtype}. Choose it in a function around the model: "
+                f"{getattr(found, 'dtype', type(found).__name__)}. Choose it in a function around the model: "
                 "lambda images: model(images)[0]"
             )
-        return found.astype(np.float32)
+        return array.astype(np.float32)
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         found = self.raw(images)
-        found = found if self.used is None else found[:, self.used]
+        found = found[:, self.own.used] if self.own else found
         found = _softmax(found) if self.output == "logits" else found
-        return found if self.order is None else np.pad(found, ((0, 0), (0, 1)))[:, self._places(found)]
-
-    def _places(self, found: Any) -> list[int]:
-        return [place if place >= 0 else found.shape[1] for place in self.order or ()]
+        # Place -1, of what the model does not know, is that of a class without probability.
+        return np.pad(found, ((0, 0), (0, 1)))[:, self.own.order] if self.own else found
 
     def hider(self, image: np.ndarray, segments: np.ndarray, behind: np.ndarray) -> Callable:
         return lambda samples: self.predict(
@@ -131,11 +123,13 @@ class _KerasBackend:
     """A Keras model (N, H, W, 3) to (N, C), in compiled functions that hide and mask on the device."""
 
     has_gradients = True
-    # Compiled functions by model, so that all faces of one size share one; gone with the model.
+    # Compiled functions by model, so that all faces of one size share one; gone with the model, to which
+    # they hold no strong reference.
     _compiled: weakref.WeakKeyDictionary[Any, dict] = weakref.WeakKeyDictionary()
 
     def __init__(self, model: Any, precision: str, output: str) -> None:
         self.model, self.precision, self.output = model, precision, output
+        self.notes: list[str] = []
         shape = getattr(model, "input_shape", None)
         known = isinstance(shape, tuple) and len(shape) == 4
         self.side = tuple(shape[1:3]) if known and any(shape[1:3]) else None
@@ -147,12 +141,7 @@ class _KerasBackend:
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         with silent_stderr(), _failures(images.shape):
-            found = self._network()().predict_on_batch(images)
-        if isinstance(found, (list, tuple, dict)):
-            raise ModelError(
-                f"The model must return one array (N, classes), but returned {type(found).__name__}."
-            )
-        found = np.asarray(found).astype(np.float32)
+            found = np.asarray(self._network()().predict_on_batch(images), np.float32)
         return _softmax(found) if self.output == "logits" else found
 
     def hider(self, image: np.ndarray, segments: np.ndarray, behind: np.ndarray) -> Callable:
@@ -160,123 +149,77 @@ class _KerasBackend:
 
         shape = image.shape
 
+        def hidden(samples: Any, image: Any, behind: Any, segments: Any) -> Any:
+            # Rows are gathered, then transposed: much faster than gathering single bits. And all is flat,
+            # since choosing between arrays that are repeated along two axes takes three times as long.
+            places = tf.repeat(tf.reshape(segments, [-1]), shape[2])
+            kept = tf.transpose(tf.gather(tf.transpose(samples), places))
+            masked = tf.where(kept, tf.reshape(image, [-1]), tf.reshape(behind, [-1]))
+            return tf.reshape(masked, (-1, *shape))
+
+        # Open sizes are not traced again: the numbers of superpixels and of copies in a call.
+        return self._queried(hidden, (None, None), bool, image, behind, segments.astype(np.int32))
+
+    def masker(self, image: np.ndarray, behind: np.ndarray) -> Callable:
+        def masked(masks: Any, image: Any, behind: Any) -> Any:
+            return behind + masks[..., None] * (image - behind)
+
+        return self._queried(masked, (None, *image.shape[:2]), np.float32, image, behind)
+
+    def _queried(self, change: Callable, shape: tuple, kind: type, *fixed: np.ndarray) -> Callable:
+        """Return a function from samples (of this shape and type) to predictions for the images that `change`
+        makes of them and of what is fixed.
+        """
+        import tensorflow as tf
+
         def build() -> Callable:
-            forward = self._forward(self._network())
+            network, is_logits = self._network(), self.output == "logits"
 
-            def run(image: Any, segments: Any, samples: Any, behind: Any) -> Any:
-                # Rows are gathered, then transposed: much faster than gathering single bits. And all is
-                # flat, since choosing between arrays that are repeated along two axes takes three times
-                # as long.
-                places = tf.repeat(tf.reshape(segments, [-1]), shape[2])
-                kept = tf.transpose(tf.gather(tf.transpose(samples), places))
-                masked = tf.where(kept, tf.reshape(image, [-1]), tf.reshape(behind, [-1]))
-                return forward(tf.reshape(masked, (-1, *shape)))
+            def run(samples: Any, *fixed: Any) -> Any:
+                found = _keras_outputs(network(), change(samples, *fixed))
+                return tf.nn.softmax(found) if is_logits else found
 
-            # Open sizes are not traced again: the numbers of superpixels and of copies in a call.
-            return _traced(run, shape, (shape[:2], tf.int32), ((None, None), tf.bool), shape)
+            specs = [tf.TensorSpec(part.shape, part.dtype) for part in fixed]
+            return _traced(run, tf.TensorSpec(shape, kind), *specs)
 
-        run = self._once(("hidden", shape, self.precision), build)
+        run = self._once((change.__name__, fixed[0].shape, self.precision), build)
         # To the device once, not with every call.
-        image, segments, behind = tf.constant(image), tf.constant(segments, tf.int32), tf.constant(behind)
+        kept = [tf.constant(part) for part in fixed]
 
         def call(samples: np.ndarray) -> np.ndarray:
             with silent_stderr():
-                return run(image, segments, tf.constant(samples), behind).numpy()
-
-        return call
-
-    def masker(self, image: np.ndarray, behind: np.ndarray) -> Callable:
-        def build() -> Callable:
-            forward = self._forward(self._network())
-
-            def run(image: Any, masks: Any, behind: Any) -> Any:
-                return forward(behind + masks[..., None] * (image - behind))
-
-            return _traced(run, image.shape, (None, *image.shape[:2]), image.shape)
-
-        run = self._once(("masked", image.shape, self.precision), build)
-
-        def call(masks: np.ndarray) -> np.ndarray:
-            with silent_stderr():
-                return run(image, masks, behind).numpy()
+                return run(tf.constant(samples), *kept).numpy()
 
         return call
 
     def gradients(self, images: np.ndarray, target: int, score: str) -> tuple[np.ndarray, ...]:
-        def build() -> Callable:
-            import tensorflow as tf
-
-            forward = _keras_scored(weakref.ref(self.model), self.output, score)
-
-            def run(images: Any, target: Any) -> Any:
-                with tf.GradientTape() as tape:
-                    tape.watch(images)
-                    found, value = forward(images, target)
-                gradient = tape.gradient(value, images)
-                if gradient is None:
-                    raise ModelError("The predictions do not depend on the input by differentiable steps.")
-                return found, gradient
-
-            return _traced(run, any_count, ((), tf.int32))
-
-        # Tracing takes seconds, and integrated gradients come in batches of many sizes.
-        any_count = (None, *images.shape[1:])
-        self._say_if_no_logits(score)
-        run = self._once(("gradients", any_count, score), build)
-        with silent_stderr():
-            return tuple(part.numpy() for part in run(images, np.int32(target)))
+        found, _, gradients = self._derived(images, target, score, None)
+        return found, gradients
 
     def features(self, images: np.ndarray, target: int, layer: str, score: str) -> tuple[np.ndarray, ...]:
-        chosen = _keras_layer(self.model, layer) if layer else _last_keras_features(self.model)
+        chosen = _keras_layer(self.model, layer)
+        found, *both = self._derived(images, target, score, chosen)
+        if getattr(chosen, "data_format", "channels_last") == "channels_first":
+            both = [part.transpose(0, 2, 3, 1) for part in both]
+        return found, *both
+
+    def _derived(self, images: np.ndarray, target: int, score: str, layer: Any) -> list[np.ndarray]:
+        """Return predictions, the output of a layer, or without one the images, and the gradients there."""
+        if score == "logit" and self.output != "logits" and _final_softmax(self.model) is None:
+            _say(self, _NO_SOFTMAX)
 
         def build() -> Callable:
             import tensorflow as tf
 
-            forward = _keras_scored(weakref.ref(self.model), self.output, score)
-            layer_of = weakref.ref(chosen)
+            layer_of = layer and weakref.ref(layer)
+            run = _keras_gradients(weakref.ref(self.model), layer_of, self.output, score)
+            return _traced(run, tf.TensorSpec(shape), tf.TensorSpec((), tf.int32))
 
-            def run(images: Any, target: Any) -> Any:
-                seen: list[Any] = []
-                layer = layer_of()
-                usual = layer.call
-
-                def call(*inputs: Any, **options: Any) -> Any:
-                    output = usual(*inputs, **options)
-                    tape.watch(output)
-                    seen.append(output)
-                    return output
-
-                with tf.GradientTape() as tape:
-                    # The layer may lie inside a nested model, whose graph has no tensor of it to ask for.
-                    layer.call = call
-                    try:
-                        found, value = forward(images, target)
-                    finally:
-                        layer.call = usual
-                if len(seen) != 1:
-                    others = [other.name for other in _flat_layers(self.model) if _is_spatial(other)]
-                    raise ModelError(
-                        f"The layer {layer.name!r} runs {len(seen)} times (a shared branch?), but must run once. Name "
-                        f"another with the option 'layer' (in space: {', '.join(others)}), or use an explainer that "
-                        "needs no layer, such as 'integrated_gradients' or 'lime'."
-                    )
-                gradient = tape.gradient(value, seen[0])
-                if gradient is None:
-                    raise ModelError(
-                        f"The predictions do not depend on the layer {layer.name!r} by differentiable steps."
-                    )
-                return found, seen[0], gradient
-
-            return _traced(run, images.shape, ((), tf.int32))
-
-        self._say_if_no_logits(score)
-        # By identity: layers of two nested models may share a name.
-        run = self._once(("features", images.shape, id(chosen), score), build)
+        # Any number of images, since tracing takes seconds; layers of two nested models may share a name.
+        shape = images.shape if layer else (None, *images.shape[1:])
+        run = self._once(("gradients", shape, id(layer), score), build)
         with silent_stderr():
-            found, features, gradients = (part.numpy() for part in run(images, np.int32(target)))
-        if getattr(chosen, "data_format", "channels_last") == "channels_first":
-            features, gradients = (part.transpose(0, 2, 3, 1) for part in (features, gradients))
-        return found, features, gradients
+            return [part.numpy() for part in run(images, np.int32(target))]
 
     def _once(self, key: Any, build: Callable) -> Any:
         functions = self._compiled.setdefault(self.model, {})
@@ -287,26 +230,10 @@ class _KerasBackend:
 
     def _network(self) -> Callable[[], Any]:
         """Return what gives the network in the wanted precision."""
-        # A strong reference would keep the model, key of the cache, alive; a copy is the cache's own.
         if self.precision == "float32":
             return weakref.ref(self.model)
         copy = self._once(("copy", self.precision), lambda: _in_precision(self.model, self.precision))
         return lambda: copy
-
-    def _say_if_no_logits(self, score: str) -> None:
-        if score == "logit" and self.output != "logits" and _final_softmax(self.model) is None:
-            _say(self, _NO_SOFTMAX)
-
-    def _forward(self, network: Callable[[], Any]) -> Callable:
-        import tensorflow as tf
-
-        is_logits = self.output == "logits"
-
-        def forward(images: Any) -> Any:
-            found = _keras_outputs(network(), images)
-            return tf.nn.softmax(found) if is_logits else found
-
-        return forward
 
 
 def _say(backend: Any, note: str) -> None:
@@ -314,9 +241,8 @@ def _say(backend: Any, note: str) -> None:
         backend.notes.append(note)
 
 
-_NO_SOFTMAX = (
-    "the model does not end in a softmax that can be seen, so logarithms of predictions are its logits"
-)
+def _not_differentiable(where: str) -> ModelError:
+    return ModelError(f"The predictions do not depend on {where} by differentiable steps.")
 
 
 def _keras_outputs(model: Any, images: Any) -> Any:
@@ -348,27 +274,20 @@ def _final_softmax(model: Any) -> Any:
     return None
 
 
-@contextlib.contextmanager
-def _without_softmax(operation: Any) -> Iterator[None]:
-    """Let a layer or operation pass on, within the block, what it would take the softmax of."""
-    name = "activation" if hasattr(operation, "activation") else "call"
-    usual = getattr(operation, name)
-    setattr(operation, name, lambda x, **options: x)
-    try:
-        yield
-    finally:
-        setattr(operation, name, usual)
-
-
-def _keras_scored(network: Callable[[], Any], output: str, score: str) -> Callable:
-    """Return a function from images and the class to predictions (n, C) and the sum of the class' scores."""
+def _keras_gradients(network: Callable, layer: Callable | None, output: str, score: str) -> Callable:
+    """Return a function from images and the class to predictions (n, C), what the layer (a weak reference,
+    as the network) gives, without one the images, and the gradients of the class' score there.
+    """
     import tensorflow as tf
 
-    def scored(images: Any, target: Any) -> tuple[Any, Any]:
-        model = network()
+    def scored(model: Any, images: Any, target: Any) -> tuple[Any, Any]:
         last = _final_softmax(model) if score == "logit" and output != "logits" else None
-        with contextlib.nullcontext() if last is None else _without_softmax(last):
+        if last is None:
             raw = _keras_outputs(model, images)
+        else:
+            name = "activation" if hasattr(last, "activation") else "call"
+            with _replaced(last, name, lambda x, **options: x):
+                raw = _keras_outputs(model, images)
         is_logits = output == "logits" or last is not None
         found = tf.nn.softmax(raw) if is_logits else raw
         if score == "probability":
@@ -382,21 +301,46 @@ def _keras_scored(network: Callable[[], Any], output: str, score: str) -> Callab
         target = tf.clip_by_value(target, 0, tf.shape(found)[1] - 1)
         return found, tf.reduce_sum(tf.gather(value, target, axis=1))
 
-    return scored
+    def run(images: Any, target: Any) -> Any:
+        model, chosen, seen = network(), layer and layer(), []
+        where = f"the layer {chosen.name!r}" if layer else "its input"
+
+        def watch(given: Any) -> Any:
+            tape.watch(given)
+            seen.append(given)
+            return given
+
+        with tf.GradientTape() as tape:
+            if layer is None:
+                found, value = scored(model, watch(images), target)
+            else:
+                # It may lie inside a nested model, whose graph has no tensor of it to ask for.
+                usual = chosen.call
+                with _replaced(chosen, "call", lambda *given, **options: watch(usual(*given, **options))):
+                    found, value = scored(model, images, target)
+        if len(seen) != 1:
+            others = [other.name for other in _flat_layers(model) if _is_spatial(other)]
+            raise ModelError(
+                f"The layer {chosen.name!r} runs {len(seen)} times (a shared branch?), but must run once. "
+                f"Name another with the option 'layer' (in space: {', '.join(others)}), or use an explainer "
+                "that needs no layer, such as 'integrated_gradients' or 'lime'."
+            )
+        gradient = tape.gradient(value, seen[0])
+        if gradient is None:
+            raise _not_differentiable(where)
+        return found, seen[0], gradient
+
+    return run
 
 
-def _traced(function: Callable, *inputs: Any) -> Callable:
-    """Compile a function of tensors, each given by its shape (float32) or by shape and type."""
+def _traced(function: Callable, *inputs: tf.TensorSpec) -> Callable:
+    """Compile a function of tensors."""
     import tensorflow as tf
 
-    signature = [
-        tf.TensorSpec(*given) if given and isinstance(given[-1], tf.DType) else tf.TensorSpec(given)
-        for given in inputs
-    ]
     # While it traces, TensorFlow notes on standard error which types oneDNN leaves to it. Traced by name,
     # not by a first call: after five first calls (of five models) TensorFlow would warn of retracing.
     with silent_stderr():
-        return tf.function(function, input_signature=signature, autograph=False).get_concrete_function()
+        return tf.function(function, input_signature=inputs, autograph=False).get_concrete_function()
 
 
 def _in_precision(model: Any, precision: str) -> Any:
@@ -424,16 +368,29 @@ def _in_precision(model: Any, precision: str) -> Any:
     return clone
 
 
-def _last_keras_features(model: Any) -> Any:
-    chosen, convolved = None, False
-    for layer in _flat_layers(model):
-        kind = type(layer).__name__
-        convolved = convolved or "Conv" in kind
-        if convolved and _is_spatial(layer) and not any(part in kind for part in _NO_FEATURES):
-            chosen = layer
-    if chosen is None:
+def _keras_layer(model: Any, name: str) -> Any:
+    """Return the layer of a name; without one, the last with features in space, at or after a convolution."""
+    layers = list(_flat_layers(model))
+    spatial = {layer.name: layer for layer in layers if _is_spatial(layer)}
+    if name and name not in spatial:
+        raise SettingsError(
+            f"The model {model.name!r} has no layer {name!r} with features in space. It has "
+            f"{', '.join(spatial)}."
+        )
+    if name:
+        return spatial[name]
+    convolutions = [place for place, layer in enumerate(layers) if "Conv" in type(layer).__name__]
+    behind = layers[convolutions[0] :] if convolutions else []
+    found = [layer for layer in behind if _is_spatial(layer) and _makes_features(layer)]
+    if not found:
         raise _no_convolution(model.name)
-    return chosen
+    return found[-1]
+
+
+def _makes_features(layer: Any) -> bool:
+    """Whether a layer or module does more than gather, drop or move what a convolution found."""
+    no = ("Pool", "Drop", "Cropping", "Pad", "Reshape", "Permute", "Sampl", "Resizing", "Identity")
+    return not any(part in type(layer).__name__ for part in no)
 
 
 def _no_convolution(name: str) -> ModelError:
@@ -441,19 +398,6 @@ def _no_convolution(name: str) -> ModelError:
         f"Grad-CAM needs a model with a convolutional layer whose output it can see, but {name!r} shows "
         "none. Name the layer with the option 'layer', or use another explainer."
     )
-
-
-def _keras_layer(model: Any, name: str) -> Any:
-    layers = {layer.name: layer for layer in _flat_layers(model)}
-    spatial = [key for key, layer in layers.items() if _is_spatial(layer)]
-    if name not in layers:
-        raise SettingsError(
-            f"The model {model.name!r} has no layer {name!r}. Its layers with features in space are "
-            f"{', '.join(spatial)}."
-        )
-    if name not in spatial:
-        raise SettingsError(f"The layer {name!r} of {model.name!r} has no features in space.")
-    return layers[name]
 
 
 def _flat_layers(model: Any) -> Iterator[Any]:
@@ -493,13 +437,9 @@ def _keras_seeded(seed: int) -> Iterator[None]:
     from keras.src.random import seed_generator
 
     keras.utils.set_random_seed(seed)
-    shared = seed_generator.python_random
     # The numbers that the global one would give if nobody else drew from it.
-    seed_generator.python_random = random.Random(seed)
-    try:
+    with _replaced(seed_generator, "python_random", random.Random(seed)):
         yield
-    finally:
-        seed_generator.python_random = shared
 
 
 def _given_seed(seed: tf.Tensor) -> keras.random.SeedGenerator:

@@ -11,6 +11,7 @@ import numpy as np
 
 from ekman_expressions.core.errors import DataError, ModelError, SettingsError, check_option, check_range
 from ekman_expressions.zoo import backends, saving
+from ekman_expressions.zoo.own_settings import OwnModel
 from ekman_expressions.zoo.torch_backend import _TorchBackend
 
 GROUP = 25
@@ -35,11 +36,6 @@ _HIDDEN = ("mean", "blur", "superpixel_mean", "neutral")
 """What hidden parts may look like, besides a gray value; see `background`. ``neutral``: the same person's
 neutral face, which whoever explains puts in the place of the word."""
 
-_NO_POOLING = (
-    "no global pooling follows the last features: the classes depend on where these are, of which Grad-CAM's one "
-    "weight per feature map knows nothing"
-)
-
 _BLUR = 1 / 20
 """Standard deviation of the blur in units of the image's shorter side: 11 pixels of 224.
 
@@ -62,6 +58,12 @@ class Model:
         Names of its outputs, in order; empty where they are not known.
     masks : dict of str to sequence of str
         The regions of the atlas where classes show, other than the Ekman masks; see `load_model`.
+    side : tuple of int, or None
+        Height and width of the images that it takes, in pixels; None where it takes any.
+    source : object
+        The Keras model, torch module or function inside.
+    has_gradients : bool
+        Whether `gradients` and `features` can be used.
     notes : list of str
         What was done about a lack of memory, and where a score or a layer is not what it should be.
 
@@ -85,37 +87,22 @@ class Model:
         check_range(group, "group", 1, integer=True)
         self._backend = backend
         self.name, self.classes, self.masks = name, tuple(classes), masks
+        self.side, self.source, self.has_gradients = backend.side, backend.model, backend.has_gradients
+        self.notes: list[str] = backend.notes
         self._groups = {"predictions": group, "single predictions": 1, "gradients": _GRADIENT_GROUP}
-        self.notes: list[str] = []
-        backend.notes = self.notes
 
     def __repr__(self) -> str:
         return f"Model({self.name!r}, side={self.side}, classes={self.classes})"
 
     @property
-    def side(self) -> tuple[int, int] | None:
-        """Height and width of the images that it takes, in pixels; None where it takes any."""
-        return self._backend.side
-
-    @property
-    def has_gradients(self) -> bool:
-        """Whether `gradients` and `features` can be used."""
-        return self._backend.has_gradients
-
-    @property
     def is_keras(self) -> bool:
         """Whether it is a Keras model inside."""
-        return backends._is_keras(self.source)
+        return backends._is_a(self.source, "keras.Model")
 
     @property
     def group(self) -> int:
         """Images in each forward pass; halved where memory is short."""
         return self._groups["predictions"]
-
-    @property
-    def source(self) -> Any:
-        """The Keras model, torch module or function inside."""
-        return self._backend.model
 
     def predict(self, images: Any) -> np.ndarray:
         """Predict the classes of images.
@@ -141,7 +128,7 @@ class Model:
             raise DataError(f"'images' must have shape (N, H, W, 3), N >= 1, but got {images.shape}.")
         images = _check_image(images.reshape(-1, *images.shape[2:])).reshape(images.shape)
         self._check_size(images.shape[1:])
-        (found,) = self._in_groups("predictions", lambda batch: (self._backend.predict(batch),), images)
+        (found,) = self._in_groups("predictions", self._backend.predict, images)
         return self._check(found)
 
     def predict_hidden(
@@ -179,9 +166,8 @@ class Model:
             raise DataError(f"'segments' has shape {segments.shape}, but the image has {image.shape[:2]}.")
         behind = background(image, behind, segments)
         self._check_size(image.shape)
-        call = self._backend.hider(image, segments, behind)
         kind = "single predictions" if singly else "predictions"
-        (found,) = self._in_groups(kind, lambda batch: (call(batch),), samples)
+        (found,) = self._in_groups(kind, self._backend.hider(image, segments, behind), samples)
         return self._check(
             found, lambda row: f" ({samples[row].sum()} of {samples.shape[1]} superpixels kept)"
         )
@@ -209,8 +195,7 @@ class Model:
             )
         behind = background(image, behind)
         self._check_size(image.shape)
-        call = self._backend.masker(image, behind)
-        (found,) = self._in_groups("predictions", lambda batch: (call(batch),), masks)
+        (found,) = self._in_groups("predictions", self._backend.masker(image, behind), masks)
         return self._check(found)
 
     def gradients(
@@ -289,11 +274,15 @@ class Model:
         gradients = _finite(gradients[0].astype(np.float32))
         # A mean over all places gives the same gradient at each.
         if layer is None and np.ptp(gradients, axis=(0, 1)).max() > 1e-3 * np.abs(gradients).max():
-            backends._say(self, _NO_POOLING)
+            note = (
+                "no global pooling follows the last features: the classes depend on where these are, of "
+                "which Grad-CAM's one weight per feature map knows nothing"
+            )
+            backends._say(self, note)
         return activations[0].astype(np.float32), gradients
 
     def _in_groups(self, kind: str, call: Callable, items: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Return `call` of all items, always so many at a time; half as many when memory is short."""
+        """Return what `call` makes of all items, so many at a time; half as many when memory is short."""
         while True:
             group = self._groups[kind]
             try:
@@ -302,6 +291,7 @@ class Model:
                     batch = items[start : start + group]
                     filling = np.repeat(batch[-1:], group - len(batch), axis=0)
                     results = call(np.concatenate([batch, filling]))
+                    results = results if isinstance(results, tuple) else (results,)
                     if results[0].ndim != 2 or len(results[0]) != group:
                         raise ModelError(
                             f"{self.name} was given {group} images and must return ({group}, classes), but "
@@ -335,16 +325,13 @@ class Model:
         self, found: np.ndarray, describe: Callable[[int], str] = lambda row: "", target: int = 0
     ) -> np.ndarray:
         """Return predictions as float32, or raise unless they are probabilities; `describe` names a row."""
-        found = np.asarray(found)
-        count = found.shape[1]
-        if self.classes and count != len(self.classes):
+        found = found.astype(np.float32)
+        count, known = found.shape[1], len(self.classes)
+        if not count or known not in (0, count):
             raise ModelError(
-                f"{self.name} must predict {len(self.classes)} classes ({', '.join(self.classes)}). "
+                f"{self.name} must predict {known or 'some'} classes ({', '.join(self.classes)}). "
                 f"Received: {count}."
             )
-        if not count:
-            raise ModelError(f"{self.name} must predict at least one class. Received: 0.")
-        found = found.astype(np.float32)
         bad = ~np.isfinite(found)
         if bad.any():
             row, column = np.argwhere(bad)[0]
@@ -410,29 +397,30 @@ def as_model(
     """
     if isinstance(model, Model):
         return model
-    check_option(precision, "precision", _PRECISIONS)
     check_option(output, "output", ("probabilities", "logits"))
-    if saving._is_keras_2(model):
-        model = saving._from_keras_2(model)
-    if backends._is_keras(model):
-        backend = backends._KerasBackend(model, precision, output)
-    elif backends._is_torch(model):
-        backend = _TorchBackend(model, precision, output)
-    elif callable(model):
-        if precision != "float32":
-            raise SettingsError(
-                f"'precision' = {precision!r} needs a Keras model or torch module, but got "
-                f"{type(model).__name__}. Use 'float32', or let the function itself compute so."
-            )
-        backend = backends._FunctionBackend(model, output)
-    else:
+    model = saving._from_keras_2(model)
+    if not callable(model):
         raise SettingsError(
             "'model' must be a Keras model, a torch module or a callable images -> probabilities, "
             f"but got {type(model).__name__}. Files are read by load_model."
         )
-    if name is None:
-        name = getattr(model, "name", None) or getattr(model, "__name__", None) or type(model).__name__
-    return Model(backend, str(name), classes, group=group)
+    name = name or getattr(model, "name", None) or getattr(model, "__name__", None) or type(model).__name__
+    return Model(_backend(model, precision, output), str(name), classes, group=group)
+
+
+def _backend(model: Any, precision: str, output: str, own: OwnModel | None = None) -> Any:
+    """Return what computes with a Keras model as it is, or with another as `own`, if there, describes it."""
+    check_option(precision, "precision", _PRECISIONS)
+    if backends._is_a(model, "keras.Model"):
+        return backends._KerasBackend(model, precision, output)
+    if backends._is_a(model, "torch.nn.Module"):
+        return _TorchBackend(model, precision, output, own)
+    if precision != "float32":
+        raise SettingsError(
+            f"'precision' = {precision!r} needs a Keras model or torch module, but got "
+            f"{type(model).__name__}. Use 'float32', or let the function itself compute so."
+        )
+    return backends._FunctionBackend(model, output, own)
 
 
 def check_hidden(hidden: Any, name: str) -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import importlib
 import importlib.util
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,30 +15,15 @@ import numpy as np
 if TYPE_CHECKING:
     import keras
 
-from ekman_expressions.core.errors import MissingError, ModelError, SettingsError, check_option
+from ekman_expressions.core.errors import MissingError, ModelError, SettingsError
 from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import read_arrays, read_json
 from ekman_expressions.core.runtime import start_tensorflow
 from ekman_expressions.zoo import saving
-from ekman_expressions.zoo.backends import _FunctionBackend, _is_keras, _is_torch, _KerasBackend
-from ekman_expressions.zoo.model import _PRECISIONS, GROUP, Model
+from ekman_expressions.zoo.backends import _is_a
+from ekman_expressions.zoo.model import GROUP, Model, _backend, as_model
 from ekman_expressions.zoo.networks import NETWORKS
-from ekman_expressions.zoo.own_settings import _NOT_A_CLASS, OwnModel
-from ekman_expressions.zoo.torch_backend import _TorchBackend
-
-_LUMINANCE = (0.299, 0.587, 0.114)
-"""Weights of red, green and blue in a gray value (ITU-R BT.601), as Pillow and OpenCV use them."""
-
-# Of red, green and blue in [0, 1], as torchvision's models were trained with.
-_MEAN, _STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
-# Scale and shift of red, green and blue; caffe: as the first VGG and ResNet models were trained with.
-_RANGES: dict[str, tuple[Any, Any]] = {
-    "unit": (1, 0),
-    "255": (255, 0),
-    "minus_one_one": (2, -1),
-    "imagenet": (1 / _STD, -_MEAN / _STD),
-    "caffe": (255, -np.array([123.68, 116.779, 103.939])),
-}
+from ekman_expressions.zoo.own_settings import _NOT_A_CLASS, OwnModel, _preprocess
 
 _ONNX_TYPES = {
     "tensor(float)": np.float32,
@@ -111,7 +94,7 @@ def load_model(
     """
     is_import = isinstance(source, str) and re.fullmatch(r".+:[A-Za-z_]\w*", source) is not None
     is_path = isinstance(source, (str, Path)) and not is_import
-    if not is_path and not is_import and not callable(source):
+    if not (is_path or is_import or callable(source)):
         raise SettingsError(
             "'source' must be a path, a Keras model, a torch module or a function, but got "
             f"{type(source).__name__}."
@@ -121,19 +104,19 @@ def load_model(
     name = str(name or getattr(source, "__name__", None) or "the model")
     if is_import:
         source = _import(source)
+    if is_path and not source.exists():
+        raise MissingError(f"There is no model {source}. Correct the path.")
     if is_path and source.suffix.lower() in (".keras", ".h5", ".hdf5") and source.is_file():
         source, is_path = _open_keras(name, source), False
-    settings = getattr(source, "config", None)
+    is_torch = _is_a(source, "torch.nn.Module")
+    settings, shape = getattr(source, "config", None), getattr(source, "input_shape", None)
     if classes is None and hasattr(settings, "id2label"):
         classes = [settings.id2label[place] for place in sorted(settings.id2label)]
-    if side is None and isinstance(getattr(settings, "image_size", None), int):
-        side = settings.image_size
-    shape = getattr(source, "input_shape", None)
     if side is None and isinstance(shape, tuple) and len(shape) == 4:
         side = shape[2:] if layout == "NCHW" else shape[1:3]
         side = None if None in side else side
-    if is_path and not source.exists():
-        raise MissingError(f"There is no model {source}. Correct the path.")
+    elif side is None and isinstance(getattr(settings, "image_size", None), int):
+        side = settings.image_size
     for given, what in ((classes, "classes"), (side, "side")):
         if given is None:
             raise SettingsError(f"'{what}' must be given, since {name} does not say it itself.")
@@ -148,8 +131,8 @@ def load_model(
         preprocessing=preprocessing,
         mean=mean,
         std=std,
-        layout=layout or ("NCHW" if _is_torch(source) else "NHWC"),
-        output=output or ("logits" if _is_torch(source) else "probabilities"),
+        layout=layout or ("NCHW" if is_torch else "NHWC"),
+        output=output or ("logits" if is_torch else "probabilities"),
     )
     return _read_model(own, name, precision=precision)
 
@@ -170,20 +153,18 @@ def example_model() -> Model:
     arrays = read_arrays(_EXAMPLE)
     network = NETWORKS[told["network"]].build()
     network.set_weights([arrays[f"weight_{place}"].astype(np.float32) for place in range(len(arrays))])
-    model = Model(_KerasBackend(network, "float32", "probabilities"), "example", EXPRESSIONS)
+    model = as_model(network, name="example", classes=EXPRESSIONS)
     model.unseen = tuple(told["unseen"])
     return model
 
 
 def _read_model(own: OwnModel, name: str, fold: str = "CV1", precision: str = "float32") -> Model:
     """Read the model of one fold (``CV1`` ...) as an experiment describes it; see `load_model`."""
-    check_option(precision, "precision", _PRECISIONS)
     source = own.source(fold)
     name = f"{name}_{fold}" if own.per_fold else name
     group = GROUP
     if own.kind == "call":
-        found = _import(source) if isinstance(source, str) else source
-        found = saving._from_keras_2(found) if saving._is_keras_2(found) else found
+        found = saving._from_keras_2(_import(source) if isinstance(source, str) else source)
     elif not source.exists():
         raise MissingError(f"There is no model {source}, the 'path' of {name}.")
     elif own.kind == "keras":
@@ -191,42 +172,25 @@ def _read_model(own: OwnModel, name: str, fold: str = "CV1", precision: str = "f
     else:
         opener = {"saved_model": _open_saved_model, "onnx": _open_onnx}[own.kind]
         found, group = opener(name, own, source)
-    face, prepare = own.size, functools.partial(_prepare, own=own)
-    if _is_keras(found):
-        adapted, notes = _adapt_keras(name, own, found)
-        backend: Any = _KerasBackend(adapted, precision, "probabilities")
-        model = Model(backend, name, own.ordered_classes, masks=own.masks)
-        model.notes += notes
-        return model
-    if _is_torch(found):
-        backend = _TorchBackend(found, precision, own.output, face, prepare, own.order)
-    elif precision != "float32":
-        raise SettingsError(
-            f"'precision' = {precision!r} needs a Keras model or torch module, which {name} is not. Use "
-            "'float32'."
+    if _is_a(found, "keras.Model"):
+        raw, adapted = _adapt_keras(name, own, found)
+        model = Model(
+            _backend(adapted, precision, "probabilities"), name, own.ordered_classes, masks=own.masks
         )
-    else:
-        backend = _FunctionBackend(found, own.output, face, prepare, own.order)
+        model.notes += _check_raw(lambda images: np.asarray(raw(images)), name, own)
+        return model
+    backend = _backend(found, precision, own.output, own)
     model = Model(backend, name, own.ordered_classes, group=group, masks=own.masks)
-    raw, again = (
-        model._in_groups("predictions", lambda images: (backend.raw(images),), _probe(own))[0]
-        for _ in range(2)
+    model.notes += _check_raw(
+        lambda images: model._in_groups("predictions", backend.raw, images)[0], name, own
     )
-    model.notes += _check_raw(raw, again, name, own)
-    backend.used = own.used
     return model
 
 
 def _predicted_expressions(found: np.ndarray, own: OwnModel) -> tuple[np.ndarray, np.ndarray]:
-    """Say which expression a model of `_read_model` predicts, given its probabilities (N, C).
+    """Return which classes a model predicts, given its probabilities (N, C), and those of the explained ones.
 
-    Returns
-    -------
-    predicted : (N,) ndarray of str
-        One of `OwnModel.explained`; or, where extra classes are kept (`OwnModel.extra`), one of them.
-    probabilities : (N, 6) ndarray of float
-        Of those (by default the six expressions): with ``drop`` divided by their sum (equal where all are 0), with
-        ``keep`` as they are.
+    With ``extra = "drop"`` one of the explained, whose probabilities are divided by their sum (equal if 0).
     """
     first = found[:, : len(own.explained)]
     if own.extra == "keep":
@@ -236,42 +200,8 @@ def _predicted_expressions(found: np.ndarray, own: OwnModel) -> tuple[np.ndarray
     return np.array(own.explained)[first.argmax(axis=1)], np.divide(first, sums, out=equal, where=sums > 0)
 
 
-def _preprocess(images: Any, own: OwnModel) -> Any:
-    """Turn RGB images (N, H, W, 3) in [0, 1] into a model's colours and range, (N, H, W, 1 or 3).
-
-    Only operators are used, so that one definition serves NumPy, Keras and torch.
-    """
-    scale, shift = (np.broadcast_to(np.float64(values), 3) for values in _RANGES[own.preprocessing])
-    # Their order is the model's, that of the table is red, green, blue.
-    step = -1 if own.channels == "bgr" else 1
-    shift = shift - np.array(own.mean or (0,))[::step]
-    scale, shift = (np.float32(values / np.array(own.std or (1,))[::step]) for values in (scale, shift))
-    if own.channels.startswith("gray"):
-        weights = np.float32(_LUMINANCE)
-        images = sum(images[..., place : place + 1] * weights[place] for place in range(3))
-    if own.channels == "gray":
-        scale, shift = scale[:1], shift[:1]
-    if hasattr(images, "new_tensor"):
-        scale, shift = images.new_tensor(scale), images.new_tensor(shift)
-    # Gray values are copied by being scaled three times.
-    images = images * scale if any(scale != 1) or own.channels == "gray3" else images
-    images = images + shift if any(shift) else images
-    if own.channels != "bgr":
-        return images
-    return images.flip(-1) if hasattr(images, "new_tensor") else images[..., ::-1]
-
-
-def _prepare(images: Any, own: OwnModel) -> Any:
-    """Turn RGB images, of NumPy or torch, into what a model takes, contiguous."""
-    images = _preprocess(images, own)
-    if hasattr(images, "new_tensor"):
-        return (images.permute(0, 3, 1, 2) if own.layout == "NCHW" else images).contiguous()
-    images = images.transpose(0, 3, 1, 2) if own.layout == "NCHW" else images
-    return np.ascontiguousarray(images, np.float32)
-
-
-def _adapt_keras(name: str, own: OwnModel, model: keras.Model) -> tuple[keras.Model, list[str]]:
-    """Wrap a Keras model into one of our form, all in one graph; and what is to be known of it."""
+def _adapt_keras(name: str, own: OwnModel, model: keras.Model) -> tuple[keras.Model, keras.Model]:
+    """Let a Keras model take our images, in one graph: to its own outputs, and to the classes in our form."""
     import keras
 
     # A subclassed model may not know its input before it is called.
@@ -295,37 +225,28 @@ def _adapt_keras(name: str, own: OwnModel, model: keras.Model) -> tuple[keras.Mo
             f"{name} must have one output (N, classes), but has {len(outputs)}, of shape {shapes}."
         )
     raw = keras.ops.cast(outputs[0], "float32")
-    whole = keras.Model(images, raw)
-    notes = _check_raw(*(np.asarray(whole(_probe(own))) for _ in range(2)), name, own)
-    if own.used is not None:
-        raw = keras.ops.take(raw, own.used, axis=-1)
-    found = keras.ops.softmax(raw, axis=-1) if own.output == "logits" else raw
-    order = list(own.order)
-    if -1 in order:
-        # What the model does not know has no probability.
+    found = keras.ops.take(raw, own.used, axis=-1) if len(own.used) < len(own.classes) else raw
+    found = keras.ops.softmax(found, axis=-1) if own.output == "logits" else found
+    if -1 in own.order:
+        # The last place is that of what the model does not know, which has no probability.
         found = keras.ops.concatenate([found, found[:, :1] * 0], axis=-1)
-        order = [place if place >= 0 else found.shape[1] - 1 for place in order]
-    return keras.Model(images, keras.ops.take(found, order, axis=-1), name=name), notes
+    ordered = keras.ops.take(found, list(own.order), axis=-1)
+    return keras.Model(images, raw), keras.Model(images, ordered, name=name)
 
 
-def _probe(own: OwnModel) -> np.ndarray:
+def _check_raw(query: Callable, name: str, own: OwnModel) -> list[str]:
+    """Raise `ModelError` unless a model's own outputs for three images are as `own` says; return notes."""
     noise = np.random.default_rng(0).random((1, *own.size, 3), dtype=np.float32)
-    return np.concatenate([noise, 1 - noise, np.full_like(noise, 0.5)])
-
-
-def _check_raw(raw: np.ndarray, again: np.ndarray, name: str, own: OwnModel) -> list[str]:
-    """Raise `ModelError` unless a model's raw outputs for `_probe`, queried twice, are what `own` says of them.
-
-    Returns what is to be known of the model.
-    """
-    if raw.ndim != 2 or raw.shape[1] != len(own.classes):
+    probe = np.concatenate([noise, 1 - noise, np.full_like(noise, 0.5)])
+    raw, again = query(probe), query(probe)
+    if raw.shape[1:] != (len(own.classes),):
         raise ModelError(
             f"{name} returned an array of shape {raw.shape}, but 'classes' names {len(own.classes)} "
             f"({', '.join(own.classes)}): name all outputs in their order, those beyond the six as neutral, "
             f"contempt or other, and what is no class (valence, arousal) as {_NOT_A_CLASS!r}."
         )
     notes = []
-    raw, again = (found if own.used is None else found[:, own.used] for found in (raw, again))
+    raw, again = raw[:, own.used], again[:, own.used]
     finite = np.isfinite(raw).all(axis=1)
     if finite[:2].all() and not finite[2]:
         notes.append(
@@ -372,15 +293,6 @@ def _check_raw(raw: np.ndarray, again: np.ndarray, name: str, own: OwnModel) -> 
     if missing:
         notes.append(f"it does not know {', '.join(missing)}, which it never predicts")
     return notes
-
-
-def _check_whole_numbers(name: str, own: OwnModel) -> None:
-    """Raise `ModelError` where a model takes whole numbers, but pixels are not given as such."""
-    if own.preprocessing != "255" or own.mean or own.std:
-        raise ModelError(
-            f"{name} takes whole numbers, but preprocessing = {own.preprocessing!r} (mean {list(own.mean)}, std "
-            f"{list(own.std)}) gives it fractions. Say preprocessing = '255', and leave out mean and std."
-        )
 
 
 def _check_shape(name: str, own: OwnModel, wanted: tuple[Any, ...]) -> None:
@@ -454,31 +366,25 @@ def _open_saved_model(name: str, own: OwnModel, folder: Path) -> tuple[Callable,
         loaded = tf.saved_model.load(folder)
     except Exception as error:
         raise ModelError(f"{name}: {folder} cannot be loaded as a SavedModel ({error}).") from error
-    signatures = dict(loaded.signatures)
-    if "serving_default" not in signatures and len(signatures) != 1:
+    names = sorted(loaded.signatures)
+    if "serving_default" not in names and len(names) != 1:
         raise ModelError(
             f"{name}: {folder} must have a signature 'serving_default', or only one, but has "
-            f"{', '.join(sorted(signatures)) or 'none'}. Save it with model.export(folder) or name it in "
+            f"{', '.join(names) or 'none'}. Save it with model.export(folder) or name it in "
             "tf.saved_model.save(..., signatures=...)."
         )
-    signature = signatures.get("serving_default") or next(iter(signatures.values()))
+    chosen = "serving_default" if "serving_default" in names else names[0]
+    signature = loaded.signatures[chosen]
     inputs, outputs = signature.structured_input_signature[1], signature.structured_outputs
     _check_single(f"{name}: the signature of {folder}", inputs, outputs)
     ((argument, image),), (key,) = inputs.items(), outputs
-    group = GROUP
-    if image.dtype.is_integer:
-        _check_whole_numbers(name, own)
-    if image.shape.rank is not None:
-        _check_shape(name, own, tuple(image.shape))
-        group = image.shape[0] or GROUP
 
-    def predict(images: np.ndarray) -> np.ndarray:
-        images = np.rint(images) if image.dtype.is_integer else images
-        return signature(**{argument: tf.cast(images, image.dtype)})[key].numpy()
+    def query(images: np.ndarray) -> np.ndarray:
+        # A signature lives no longer than what it belongs to.
+        return loaded.signatures[chosen](**{argument: tf.constant(images)})[key].numpy()
 
-    # The signature lives no longer than what it belongs to.
-    predict.owner = loaded
-    return predict, group
+    shape = None if image.shape.rank is None else tuple(image.shape)
+    return _typed(name, own, query, image.dtype.as_numpy_dtype, shape)
 
 
 def _open_onnx(name: str, own: OwnModel, path: Path) -> tuple[Callable, int]:
@@ -505,55 +411,57 @@ def _open_onnx(name: str, own: OwnModel, path: Path) -> tuple[Callable, int]:
         raise ModelError(
             f"{name}: {path} takes {image.type}, but must take images, one of {', '.join(_ONNX_TYPES)}."
         )
-    kind = _ONNX_TYPES[image.type]
-    if kind is np.uint8:
-        _check_whole_numbers(name, own)
-    _check_shape(name, own, tuple(image.shape))
 
-    def predict(images: np.ndarray) -> np.ndarray:
-        images = np.rint(images) if kind is np.uint8 else images
-        return session.run([out.name], {image.name: images.astype(kind)})[0]
+    def query(images: np.ndarray) -> np.ndarray:
+        return session.run([out.name], {image.name: images})[0]
 
-    return predict, image.shape[0] if isinstance(image.shape[0], int) else GROUP
+    return _typed(name, own, query, _ONNX_TYPES[image.type], tuple(image.shape))
 
 
-@contextlib.contextmanager
-def _as_script(module: Any, path: Path) -> Iterator[None]:
-    """Let a module run as a script would: known by its name, with its folder first where imports are looked for."""
+def _typed(name: str, own: OwnModel, query: Callable, kind: Any, shape: tuple | None) -> tuple[Callable, int]:
+    """Return `query`, given images of the type of its input, and the batch size of its input's `shape`."""
+    is_whole = np.issubdtype(kind, np.integer)
+    if is_whole and (own.preprocessing != "255" or own.mean or own.std):
+        raise ModelError(
+            f"{name} takes whole numbers, but preprocessing = {own.preprocessing!r} (mean {list(own.mean)}, "
+            f"std {list(own.std)}) gives it fractions. Say preprocessing = '255', and leave out mean and std."
+        )
+    if shape is not None:
+        _check_shape(name, own, shape)
+    group = shape[0] if shape and isinstance(shape[0], int) else GROUP
+    return lambda images: query((np.rint(images) if is_whole else images).astype(kind)), group
+
+
+def _run_file(path: Path) -> Any:
+    """Import a file as a script runs: by its name, with its folder first where imports are looked for."""
     before, usual = dict(sys.modules), sys.path[:]
-    sys.modules[module.__name__] = module
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    # Dataclasses look for it.
+    sys.modules[path.stem] = module
     sys.path.insert(0, str(path.parent))
     try:
-        yield
+        spec.loader.exec_module(module)
     finally:
         sys.path[:] = usual
         # A neighbour of the same name beside another file must not be taken for this one.
-        for name in set(sys.modules) - set(before) - {module.__name__}:
+        for name in set(sys.modules) - set(before) - {path.stem}:
             file = getattr(sys.modules[name], "__file__", None)
             if file and Path(file).parent == path.parent:
                 del sys.modules[name]
-        if module.__name__ in before:
-            sys.modules[module.__name__] = before[module.__name__]
+        sys.modules[path.stem] = before.get(path.stem, module)
+    return module
 
 
 def _import(place: str) -> Callable:
     """Return a function by ``"package.module:function"`` or ``"file.py:function"``; runs that code."""
     module_name, _, function = place.rpartition(":")
+    is_file, path = module_name.endswith(".py"), Path(module_name).resolve()
+    if is_file and not path.is_file():
+        raise MissingError(f"There is no file {module_name}, which 'call' = {place!r} names.")
     try:
-        if module_name.endswith(".py"):
-            if not Path(module_name).is_file():
-                raise MissingError(f"There is no file {module_name}, which 'call' = {place!r} names.")
-            path = Path(module_name).resolve()
-            spec = importlib.util.spec_from_file_location(path.stem, path)
-            module = importlib.util.module_from_spec(spec)
-            # As for a script that is run: dataclasses look for the module, and its folder is where imports begin.
-            with _as_script(module, path):
-                spec.loader.exec_module(module)
-        else:
-            module = importlib.import_module(module_name)
+        module = _run_file(path) if is_file else importlib.import_module(module_name)
         found = getattr(module, function)
-    except MissingError:
-        raise
     except Exception as error:
         # The user's code may raise anything.
         reason = f"{type(error).__name__}: {error}"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from numbers import Real
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
+import numpy as np
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, model_validator
 
 from ekman_expressions.core.errors import DataError, Settings, SettingsError, check_range
 from ekman_expressions.core.expressions import EXPRESSIONS, NOT_EXPLAINED, parse_expression, title
@@ -21,19 +21,26 @@ _NOT_A_CLASS = "not a class"
 """The name of outputs that are no class, such as valence and arousal: they are cut off before the softmax."""
 
 _KINDS = {".keras": "keras", ".h5": "keras", ".hdf5": "keras", ".onnx": "onnx"}
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-# "Average" is a row of the tables of scores.
-_RESERVED = ("average",)
+
+_LUMINANCE = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue in a gray value (ITU-R BT.601), as Pillow and OpenCV use them."""
+
+# Of red, green and blue in [0, 1], as torchvision's models were trained with.
+_MEAN, _STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+# Scale and shift of red, green and blue; caffe: as the first VGG and ResNet models were trained with.
+_RANGES: dict[str, tuple[Any, Any]] = {
+    "unit": (1, 0),
+    "255": (255, 0),
+    "minus_one_one": (2, -1),
+    "imagenet": (1 / _STD, -_MEAN / _STD),
+    "caffe": (255, -np.array([123.68, 116.779, 103.939])),
+}
 
 
-def _parse_masks(masks: Any) -> Any:
-    if not isinstance(masks, Mapping) or not all(
-        isinstance(regions, (list, tuple)) for regions in masks.values()
-    ):
-        raise ValueError("must give each class a list of regions of the face")
+def _parse_masks(masks: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
     for regions in masks.values():
         atlas().mask(regions)
-    return {_name_of(name): tuple(regions) for name, regions in masks.items()}
+    return {_name_of(name): regions for name, regions in masks.items()}
 
 
 def _name_of(name: str) -> str:
@@ -44,10 +51,14 @@ def _name_of(name: str) -> str:
         return name.strip().lower()
 
 
-def _parse_explained(names: Any) -> tuple[str, ...]:
+def _names_of(names: Any) -> tuple[str, ...]:
     if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
         raise ValueError("must be a list of names")
-    explained = tuple(map(_name_of, names))
+    return tuple(map(_name_of, names))
+
+
+def _parse_explained(names: Any) -> tuple[str, ...]:
+    explained = _names_of(names)
     for name in explained:
         title(name)
     if len(set(explained)) != len(explained) or len(explained) < 2:
@@ -58,16 +69,13 @@ def _parse_explained(names: Any) -> tuple[str, ...]:
 Explained = Annotated[tuple[str, ...], BeforeValidator(_parse_explained)]
 """Classes that are explained: expressions by any usual name, and classes of one's own, in their order."""
 
-Masks = Annotated[dict[str, tuple[str, ...]], BeforeValidator(_parse_masks)]
+Masks = Annotated[dict[str, Annotated[tuple[str, ...], Field(strict=False)]], AfterValidator(_parse_masks)]
 """Regions or groups of the atlas by class."""
 
 
 def _parse_classes(classes: Any, info: ValidationInfo) -> tuple[str, ...]:
     explained, masks = info.data.get("explained", EXPRESSIONS), info.data.get("masks", {})
-    own = {*masks, *explained}
-    if not isinstance(classes, (list, tuple)) or not all(isinstance(name, str) for name in classes):
-        raise ValueError("must be a list of names")
-    names = tuple(map(_name_of, classes))
+    own, names = {*masks, *explained}, _names_of(classes)
     try:
         for given, name in zip(classes, names, strict=True):
             if name not in (_OTHER, _NOT_A_CLASS, *own):
@@ -103,10 +111,7 @@ def _parse_side(side: Any) -> Any:
 
 
 def _parse_numbers(values: Any) -> Any:
-    numbers = (values,) if isinstance(values, Real) else values
-    if isinstance(numbers, Iterable) and all(isinstance(number, Real) for number in numbers):
-        return tuple(map(float, numbers))
-    return values
+    return tuple(np.atleast_1d(values).tolist())
 
 
 class OwnModel(Settings):
@@ -132,7 +137,10 @@ class OwnModel(Settings):
     name that `ekman_expressions.core.expressions.parse_expression` knows; any of ``neutral``, ``contempt``
     and ``other`` (which may come several times); and ``not a class`` for outputs that are none, such as valence
     and arousal. An expression that it does not know is never predicted: the study's tables have no heatmap of it."""
-    path: Annotated[Path | None, Field(strict=False)] = None
+    # Absolute, so that a change of the working directory changes nothing.
+    path: Annotated[
+        Path | None, Field(strict=False), AfterValidator(lambda path: path and path.expanduser().absolute())
+    ] = None
     """A Keras file (``.keras``, ``.h5``), an ONNX file (``.onnx``), or the folder of a TensorFlow SavedModel.
     With ``{fold}`` in it, one per fold: ``my_{fold}.keras`` is ``my_CV1.keras`` ..."""
     call: Any = None
@@ -177,9 +185,6 @@ class OwnModel(Settings):
                 "A 'call' needs a 'version', any text: a function cannot be hashed, so change the text when "
                 "its predictions change, and artefacts of other versions are not mixed."
             )
-        if self.path is not None:
-            # So that a change of the working directory changes nothing.
-            object.__setattr__(self, "path", self.path.expanduser().absolute())
         if self.channels == "":
             object.__setattr__(self, "channels", "bgr" if self.preprocessing == "caffe" else "rgb")
         if self.preprocessing in ("imagenet", "caffe") and (self.channels == "gray" or self.mean or self.std):
@@ -221,10 +226,9 @@ class OwnModel(Settings):
         return (*first, *(place for place in range(len(names)) if place not in first))
 
     @property
-    def used(self) -> list[int] | None:
-        """Which of its outputs are classes; None: all."""
-        found = [place for place, name in enumerate(self.classes) if name != _NOT_A_CLASS]
-        return found if len(found) < len(self.classes) else None
+    def used(self) -> list[int]:
+        """Which of its outputs are classes."""
+        return [place for place, name in enumerate(self.classes) if name != _NOT_A_CLASS]
 
     @property
     def ordered_classes(self) -> tuple[str, ...]:
@@ -290,9 +294,10 @@ class OwnModel(Settings):
     @staticmethod
     def check_names(models: Iterable[str], networks: Iterable[str]) -> None:
         """Raise `SettingsError` unless names of models can be names of files, beside those of `networks`."""
-        taken = {name.lower(): name for name in (*networks, *_RESERVED)}
+        # "Average" is a row of the tables of scores.
+        taken = {name.lower(): name for name in (*networks, "average")}
         for name in models:
-            if not _NAME.fullmatch(name) or re.search(r"_CV\d+(_S\d+)?$", name):
+            if not re.fullmatch("[A-Za-z0-9][A-Za-z0-9_-]*", name) or re.search(r"_CV\d+(_S\d+)?$", name):
                 raise SettingsError(
                     "The name of a model must be made of letters, digits, '_' and '-', and not end like a "
                     f"fold (_CV1), but got {name!r}."
@@ -303,3 +308,36 @@ class OwnModel(Settings):
                     f"The name {name!r} of a model is taken by {taken[name.lower()]!r}: choose another."
                 )
             taken[name.lower()] = name
+
+
+def _preprocess(images: Any, own: OwnModel) -> Any:
+    """Turn RGB images (N, H, W, 3) in [0, 1] into a model's colours and range, (N, H, W, 1 or 3).
+
+    Only operators are used, so that one definition serves NumPy, Keras and torch.
+    """
+    scale, shift = (np.broadcast_to(np.float64(values), 3) for values in _RANGES[own.preprocessing])
+    # Their order is the model's, that of the table is red, green, blue.
+    step = -1 if own.channels == "bgr" else 1
+    shift = shift - np.array(own.mean or (0,))[::step]
+    scale, shift = (np.float32(values / np.array(own.std or (1,))[::step]) for values in (scale, shift))
+    if own.channels.startswith("gray"):
+        weights = np.float32(_LUMINANCE)
+        images = sum(images[..., place : place + 1] * weights[place] for place in range(3))
+    if own.channels == "gray":
+        scale, shift = scale[:1], shift[:1]
+    if hasattr(images, "new_tensor"):
+        scale, shift = images.new_tensor(scale), images.new_tensor(shift)
+    # Of one gray value, three scales make three.
+    images = images * scale + shift
+    if own.channels != "bgr":
+        return images
+    return images.flip(-1) if hasattr(images, "new_tensor") else images[..., ::-1]
+
+
+def _prepare(images: Any, own: OwnModel) -> Any:
+    """Turn RGB images, of NumPy or torch, into what a model takes, contiguous."""
+    images = _preprocess(images, own)
+    if hasattr(images, "new_tensor"):
+        return (images.permute(0, 3, 1, 2) if own.layout == "NCHW" else images).contiguous()
+    images = images.transpose(0, 3, 1, 2) if own.layout == "NCHW" else images
+    return np.ascontiguousarray(images, np.float32)

@@ -13,18 +13,13 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ekman_expressions.core.errors import (
-    DataError,
-    EkmanExpressionsError,
-    MissingError,
-    ModelError,
-    check_option,
-)
+from ekman_expressions.core.errors import DataError, EkmanExpressionsError, MissingError, ModelError
 from ekman_expressions.core.files import atomic_path, sha256
 from ekman_expressions.core.runtime import start_tensorflow
 from ekman_expressions.zoo.networks import NETWORKS
@@ -32,7 +27,6 @@ from ekman_expressions.zoo.networks import NETWORKS
 if TYPE_CHECKING:
     import keras
 
-_NO_DATE = "1980-01-01@00:00:00"
 _PROGRESS = "progress.json"
 
 
@@ -45,8 +39,6 @@ def disk_errors(path: Path) -> Iterator[None]:
     """Turn an `OSError` while `path` is written into one that says what to do."""
     try:
         yield
-    except _SavingError:
-        raise
     except OSError as error:
         raise _SavingError(
             f"{path} could not be written ({error}). Nothing of it is left. Make room on the disk, or see "
@@ -63,10 +55,10 @@ def save(model: keras.Model, path: Path) -> None:
     """
     import keras
 
-    metadata = {"keras_version": keras.__version__, "date_saved": _NO_DATE}
-    texts = {
-        "config.json": json.dumps(_without_addresses(keras.saving.serialize_keras_object(model))),
-        "metadata.json": json.dumps(metadata),
+    config = json.dumps(keras.saving.serialize_keras_object(model))
+    members = {
+        "config.json": json.loads(config, object_hook=_without_addresses),
+        "metadata.json": {"keras_version": keras.__version__, "date_saved": "1980-01-01@00:00:00"},
     }
     with disk_errors(path), atomic_path(path) as temporary:
         weights = temporary.with_name(f"{temporary.stem}.weights.h5")
@@ -74,8 +66,8 @@ def save(model: keras.Model, path: Path) -> None:
             model.save_weights(weights)
             with zipfile.ZipFile(temporary, "w") as archive:
                 # A bare ZipInfo is dated 1980, the beginning of the format's time.
-                for name, text in texts.items():
-                    archive.writestr(zipfile.ZipInfo(name), text)
+                for name, content in members.items():
+                    archive.writestr(zipfile.ZipInfo(name), json.dumps(content))
                 member = zipfile.ZipInfo("model.weights.h5")
                 member.file_size = weights.stat().st_size
                 with open(weights, "rb") as source, archive.open(member, "w") as target:
@@ -89,19 +81,13 @@ def load(path: Path) -> keras.Model:
     start_tensorflow()
     import keras
 
-    def read(path: Path) -> keras.Model:
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
-
+    read = partial(keras.saving.load_model, compile=False, safe_mode=True)
     try:
-        if path.suffix != path.suffix.lower() or _keras_version(path).startswith("2."):
-            return _read_copy(path, read)
-        try:
-            return read(path)
-        except Exception:
-            # Locked? If that is not it, the first reason is the one to tell.
+        if path.suffix == path.suffix.lower() and not _keras_version(path).startswith("2."):
+            # Of a file that another program has locked, a copy is read, too.
             with contextlib.suppress(Exception):
-                return _read_copy(path, read)
-            raise
+                return read(path)
+        return _read_copy(path, read)
     except Exception as error:
         # Depending on where the damage is, Keras, zipfile, h5py or json raise.
         raise ModelError(f"{path} cannot be loaded as a Keras model ({error}).") from error
@@ -127,13 +113,15 @@ def load_into(model: keras.Model, path: Path) -> None:
 
 
 def _from_keras_2(model: Any) -> Any:
-    """Return a tf_keras model (Keras 2) as a Keras 3 model with its weights; `ModelError` if that cannot be."""
-    with tempfile.TemporaryDirectory() as folder:
+    """Return a tf_keras model (Keras 2) as one of Keras 3, or raise `ModelError`; anything else as it is."""
+    tf_keras = sys.modules.get("tf_keras")
+    if tf_keras is None or not isinstance(model, tf_keras.Model):
+        return model
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         path = Path(folder) / "model.h5"
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                model.save(path, include_optimizer=False)
+            warnings.simplefilter("ignore")
+            model.save(path, include_optimizer=False)
         except Exception as error:
             # Subclassed models raise NotImplementedError, layers whatever their get_config raises.
             raise ModelError(
@@ -141,12 +129,6 @@ def _from_keras_2(model: Any) -> Any:
                 "function: lambda images: model.predict_on_batch(images)"
             ) from error
         return load(path)
-
-
-def _is_keras_2(model: Any) -> bool:
-    """Whether a model is one of tf_keras, without importing it."""
-    tf_keras = sys.modules.get("tf_keras")
-    return tf_keras is not None and isinstance(model, tf_keras.Model)
 
 
 def _keras_version(path: Path) -> str:
@@ -171,17 +153,17 @@ def _read_copy(path: Path, read: Callable) -> Any:
         if is_old and is_zip:
             with zipfile.ZipFile(path) as old, zipfile.ZipFile(copy, "w") as new:
                 for name in old.namelist():
-                    with old.open(name) as source, new.open(name, "w", force_zip64=True) as target:
-                        if name == "config.json":
-                            target.write(json.dumps(_as_keras_3(json.load(source))).encode())
-                        else:
-                            shutil.copyfileobj(source, target, 2**20)
+                    content = old.read(name)
+                    if name == "config.json":
+                        content = json.dumps(json.loads(content, object_hook=_as_keras_3))
+                    new.writestr(name, content)
             return read(copy)
         shutil.copyfile(path, copy)
         if is_old:
             with h5py.File(copy, "r+", locking=False) as file:
                 if config := file.attrs.get("model_config"):
-                    file.attrs["model_config"] = json.dumps(_as_keras_3(json.loads(config)))
+                    new = json.loads(config, object_hook=_as_keras_3)
+                    file.attrs["model_config"] = json.dumps(new)
         return read(copy)
 
 
@@ -204,13 +186,8 @@ _OPERATIONS = {
 }
 
 
-def _as_keras_3(config: Any) -> Any:
-    """Turn the configuration of a Keras 2 model into one that Keras 3 reads."""
-    if isinstance(config, list):
-        return [_as_keras_3(item) for item in config]
-    if not isinstance(config, dict):
-        return config
-    config = {key: _as_keras_3(value) for key, value in config.items()}
+def _as_keras_3(config: dict) -> Any:
+    """Turn the configuration of Keras 2, of which all parts are already, into one that Keras 3 reads."""
     kind, inner = config.get("class_name"), config.get("config")
     if not isinstance(inner, dict):
         return config
@@ -332,10 +309,8 @@ def _variables(learner: keras.Model) -> list[Any]:
     return [*learner.weights, *states, *learner.optimizer.variables]
 
 
-def _without_addresses(config: Any) -> Any:
-    if isinstance(config, dict):
-        return {key: _without_addresses(value) for key, value in config.items() if key != "shared_object_id"}
-    return [_without_addresses(value) for value in config] if isinstance(config, (list, tuple)) else config
+def _without_addresses(part: dict) -> dict:
+    return {key: value for key, value in part.items() if key != "shared_object_id"}
 
 
 _REPOSITORY = "Xavi3398/ekman_expressions"
@@ -352,8 +327,6 @@ _FOLDS = tuple(f"CV{number}" for number in range(1, 6))
 
 def _file_name(network: str, fold: str) -> str:
     """Return what the authors call the file of one model: ``SongNet_CV3_weights.h5``."""
-    check_option(network, "network", NETWORKS)
-    check_option(fold, "fold", _FOLDS)
     return f"{network}_{fold}_weights.h5"
 
 
@@ -365,17 +338,16 @@ def _download(network: str, fold: str) -> Path:
     name = _file_name(network, fold)
     try:
         from huggingface_hub import hf_hub_download
-    except ImportError as error:
-        raise MissingError(
-            f"To download {name}: pip install 'ekman_expressions[released]'. {_ADVICE}"
-        ) from error
-    try:
+
         # The repository is public: no token of the user's is sent.
         path = Path(hf_hub_download(_REPOSITORY, name, token=False))
     except Exception as error:
-        # No network, a proxy's answer, a full disk: what is raised depends on the library below.
+        # No package or network, a proxy's answer, a full disk: what is raised depends on the library below.
         reason = " ".join(str(error).split())[:500]
-        raise MissingError(f"{name} could not be downloaded ({reason}). {_ADVICE}") from error
+        raise MissingError(
+            f"{name} could not be downloaded ({reason}). It takes the network and "
+            f"pip install 'ekman_expressions[released]'. {_ADVICE}"
+        ) from error
     # In the cache, a big file is called as its SHA-256.
     content = path.resolve()
     if re.fullmatch("[0-9a-f]{64}", content.name) and sha256(content) != content.name:
@@ -383,11 +355,9 @@ def _download(network: str, fold: str) -> Path:
     return path
 
 
-def _load_released(
-    network: str, path: Path | str, classes: int = 6, preprocessing: str = "paper"
-) -> keras.Model:
+def _load_released(network: str, path: Path, classes: int = 6, preprocessing: str = "paper") -> keras.Model:
     """Load a released file into our flat graph of the network, or raise `MissingError` or `ModelError`."""
-    if not Path(path).is_file():
+    if not path.is_file():
         # Said before half a minute goes into building a big network.
         raise MissingError(f"There is no weights file {path}. {_ADVICE}")
     model = NETWORKS[network].build("none", preprocessing, classes)
@@ -395,14 +365,14 @@ def _load_released(
     return model
 
 
-def _load_weights(model: keras.Model, path: Path | str) -> None:
+def _load_weights(model: keras.Model, path: Path) -> None:
     """Put the weights of a Keras 2 file (``.h5``), whose backbone is a model inside, into a network of ours.
 
     Keras matches layers by their order, since Keras 2 numbers the names anew in each session.
     """
     import keras
 
-    path, target = Path(path), model
+    target = model
     if model.layers[-2].name == "average":
         image = keras.Input(model.input_shape[1:])
         backbone = keras.Model(model.input, model.layers[-2].input)

@@ -4,70 +4,58 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from ekman_expressions.core.errors import ModelError, SettingsError
 from ekman_expressions.zoo.backends import (
-    _NO_FEATURES,
     _NO_SOFTMAX,
     _SMALLEST,
     _failures,
     _FunctionBackend,
+    _makes_features,
     _no_convolution,
+    _not_differentiable,
     _say,
 )
+from ekman_expressions.zoo.own_settings import OwnModel, _prepare
 
 
 class _TorchBackend(_FunctionBackend):
     """A torch module (N, C, H, W) to outputs (N, classes), or to an object with ``.logits``.
 
-    Used in evaluation mode, on its parameters' device; `prepare` takes tensors, by default to move channels.
+    Used in evaluation mode, on its parameters' device.
     """
 
     has_gradients = True
 
-    def __init__(
-        self,
-        model: Any,
-        precision: str = "float32",
-        output: str = "probabilities",
-        side: tuple[int, int] | None = None,
-        prepare: Callable | None = None,
-        order: Sequence[int] | None = None,
-    ) -> None:
-        own = getattr(getattr(model, "config", None), "image_size", None)
-        side = side or ((own, own) if isinstance(own, int) else None)
-        super().__init__(model, output, side, prepare, order)
+    def __init__(self, model: Any, precision: str, output: str, own: OwnModel | None = None) -> None:
+        super().__init__(model, output, own)
+        side = getattr(getattr(model, "config", None), "image_size", None)
+        if own is None and isinstance(side, int):
+            self.side = (side, side)
         self.precision, self.torch = precision, sys.modules["torch"]
 
     def raw(self, images: np.ndarray) -> np.ndarray:
-        return self._run(len(images), images, lambda: self._outputs(self._tensor(images))[0])
+        with self._evaluating(images.shape), self.torch.no_grad():
+            return self._outputs(self._tensor(images), self.precision)[0].cpu().numpy()
 
-    def predict(self, images: np.ndarray) -> np.ndarray:
-        return self._run(len(images), images, lambda: self._forward(self._tensor(images)))
+    def predict(self, images: Any) -> np.ndarray:
+        with self._evaluating(tuple(images.shape)), self.torch.no_grad():
+            found, is_logits = self._outputs(self._tensor(images), self.precision)
+            return self._adapted(found, softmax=is_logits).cpu().numpy()
 
     def hider(self, image: np.ndarray, segments: np.ndarray, behind: np.ndarray) -> Callable:
         image, behind, segments = self._tensor(image), self._tensor(behind), self._tensor(segments).long()
-
-        def masked(samples: np.ndarray) -> Any:
-            return self.torch.where(self._tensor(samples)[:, segments][..., None], image, behind)
-
-        return lambda samples: self._run(len(samples), image[None], lambda: self._forward(masked(samples)))
+        return lambda samples: self.predict(
+            self.torch.where(self._tensor(samples)[:, segments][..., None], image, behind)
+        )
 
     def masker(self, image: np.ndarray, behind: np.ndarray) -> Callable:
         image, behind = self._tensor(image), self._tensor(behind)
-
-        def masked(masks: np.ndarray) -> Any:
-            return behind + self._tensor(masks)[..., None] * (image - behind)
-
-        return lambda masks: self._run(len(masks), image[None], lambda: self._forward(masked(masks)))
-
-    def _run(self, count: int, like: Any, forward: Callable[[], Any]) -> np.ndarray:
-        with self._evaluating((count, *like.shape[1:])), self.torch.no_grad():
-            return forward().cpu().numpy()
+        return lambda masks: self.predict(behind + self._tensor(masks)[..., None] * (image - behind))
 
     def gradients(self, images: np.ndarray, target: int, score: str) -> tuple[np.ndarray, ...]:
         with self._evaluating(images.shape):
@@ -103,22 +91,23 @@ class _TorchBackend(_FunctionBackend):
         try:
             with self._evaluating(images.shape):
                 found, value = self._scored(self._tensor(images).requires_grad_(), target, score)
-                kinds = {name: type(modules[name]).__name__ for name in seen}
-                names = [name for name in seen if not any(part in kinds[name] for part in _NO_FEATURES)]
-                if layer and layer not in seen:
+                names = [name for name in seen if name == layer or _makes_features(modules[name])]
+                if layer and not names:
                     raise SettingsError(f"The module {layer!r} has no features in space.")
-                if not layer and not names:
+                if not names:
                     raise _no_convolution(type(self.model).__name__)
-                chosen = layer or names[-1]
-                gradients = self._derived(value, seen[chosen], f"the module {chosen!r}")
+                gradients = self._derived(value, seen[names[-1]], f"the module {names[-1]!r}")
         finally:
             for hook in hooks:
                 hook.remove()
-        found, features = (part.detach().cpu().numpy() for part in (found, seen[chosen]))
+        found, features = (part.detach().cpu().numpy() for part in (found, seen[names[-1]]))
         return found, features.transpose(0, 2, 3, 1), gradients.transpose(0, 2, 3, 1)
 
-    def _tensor(self, values: np.ndarray) -> Any:
+    def _tensor(self, values: Any) -> Any:
+        """Return an array as a tensor where the parameters are, a tensor there as it is."""
         parameter = next(self.model.parameters(), None)
+        if isinstance(values, self.torch.Tensor):
+            return values
         return self.torch.tensor(values, device=None if parameter is None else parameter.device)
 
     @contextlib.contextmanager
@@ -134,11 +123,10 @@ class _TorchBackend(_FunctionBackend):
                 if module.training != mode:
                     module.training = mode
 
-    def _outputs(self, images: Any, precision: str | None = None) -> tuple[Any, bool]:
+    def _outputs(self, images: Any, precision: str) -> tuple[Any, bool]:
         """Return outputs (N, classes) as float32, and whether they are logits."""
-        precision = precision or self.precision
         parameter = next(self.model.parameters(), None)
-        given = self.prepare(images) if self.prepare else images.permute(0, 3, 1, 2).contiguous()
+        given = _prepare(images, self.own) if self.own else images.permute(0, 3, 1, 2).contiguous()
         kind = self.torch.float32 if parameter is None else parameter.dtype
         with self.torch.autocast(
             given.device.type, getattr(self.torch, precision), enabled=precision != "float32"
@@ -149,16 +137,13 @@ class _TorchBackend(_FunctionBackend):
         if not isinstance(found, self.torch.Tensor) or found.ndim != 2:
             received = tuple(found.shape) if isinstance(found, self.torch.Tensor) else type(found).__name__
             raise ModelError(f"The model must return one tensor (N, classes), but returned {received}.")
-        return (found if self.used is None else found[:, self.used]).float(), is_logits
+        return found.float(), is_logits
 
-    def _forward(self, images: Any) -> Any:
-        found, is_logits = self._outputs(images)
-        return self._ordered(found.softmax(dim=1) if is_logits else found)
-
-    def _ordered(self, found: Any) -> Any:
-        if self.order is None:
-            return found
-        return self.torch.nn.functional.pad(found, (0, 1))[:, self._places(found)]
+    def _adapted(self, found: Any, softmax: bool) -> Any:
+        """Return outputs in the order of the classes wanted; what the module does not know has none, 0."""
+        found = found[:, self.own.used] if self.own else found
+        found = found.softmax(dim=1) if softmax else found
+        return self.torch.nn.functional.pad(found, (0, 1))[:, self.own.order] if self.own else found
 
     def _scored(self, images: Any, target: int, score: str) -> tuple[Any, Any]:
         """Return predictions (n, C), and the class' scores (n,)."""
@@ -175,15 +160,14 @@ class _TorchBackend(_FunctionBackend):
 
         with Watch():
             outputs, is_logits = self._outputs(images, "float32")
-        found = outputs.softmax(dim=1) if is_logits else outputs
-        logits = outputs if is_logits else next((given for given, made in ends if made is outputs), None)
-        found, logits = self._ordered(found), None if logits is None else self._ordered(logits)
+        found = self._adapted(outputs, softmax=is_logits)
         # An index out of range is reported by `Model`.
         target = min(max(target, 0), found.shape[1] - 1)
         if score == "probability":
             return found, found[:, target]
+        logits = outputs if is_logits else next((given for given, made in ends if made is outputs), None)
         if score == "logit" and logits is not None:
-            return found, logits[:, target]
+            return found, self._adapted(logits, softmax=False)[:, target]
         if score == "logit":
             _say(self, _NO_SOFTMAX)
         logarithms = found.clamp_min(_SMALLEST).log()
@@ -194,4 +178,4 @@ class _TorchBackend(_FunctionBackend):
             (gradient,) = self.torch.autograd.grad(value.sum(), given, allow_unused=True)
             if gradient is not None:
                 return gradient.float().cpu().numpy()
-        raise ModelError(f"The predictions do not depend on {where} by differentiable steps.")
+        raise _not_differentiable(where)

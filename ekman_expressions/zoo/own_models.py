@@ -172,18 +172,18 @@ def _read_model(own: OwnModel, name: str, fold: str = "CV1", precision: str = "f
     else:
         opener = {"saved_model": _open_saved_model, "onnx": _open_onnx}[own.kind]
         found, group = opener(name, own, source)
-    if _is_a(found, "keras.Model"):
-        raw, adapted = _adapt_keras(name, own, found)
-        model = Model(
-            _backend(adapted, precision, "probabilities"), name, own.ordered_classes, masks=own.masks
-        )
-        model.notes += _check_raw(lambda images: np.asarray(raw(images)), name, own)
-        return model
-    backend = _backend(found, precision, own.output, own)
+    is_keras = _is_a(found, "keras.Model")
+    if is_keras:
+        raw, found = _adapt_keras(name, own, found)
+    backend = _backend(found, precision, "probabilities" if is_keras else own.output, own)
     model = Model(backend, name, own.ordered_classes, group=group, masks=own.masks)
-    model.notes += _check_raw(
-        lambda images: model._in_groups("predictions", backend.raw, images)[0], name, own
-    )
+
+    def query(images: np.ndarray) -> np.ndarray:
+        if is_keras:
+            return np.asarray(raw(images))
+        return model._in_groups("predictions", backend.raw, images)[0]
+
+    model.notes += _check_raw(query, name, own)
     return model
 
 

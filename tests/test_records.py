@@ -127,7 +127,7 @@ def test_what_is_no_record(tmp_path):
     with pytest.raises(FileNotFoundError):
         PerturbationRecord.load(path)
     np.savez(path, maps=np.zeros(3))
-    with pytest.raises(DataError, match="lacks image_id"):
+    with pytest.raises(DataError, match="lacks 'image_id'"):
         Stored.load(path)
     make_record().save(path)
     arrays = read_arrays(path)

@@ -331,29 +331,27 @@ class Explainer:
                 f"'targets' must be one class index for each of {len(images)} images, "
                 f"but got {targets.dtype} of shape {targets.shape}."
             )
-        points: Any = [None] * len(images)
-        if self.landmarks:
-            points = np.asarray(landmarks if landmarks is not None else [])
-            if points.shape != (len(images), 68, 2):
+        neutral, found = _needs_neutral(settings), []
+        for name, needed, given, shape in (
+            ("landmarks", self.landmarks, landmarks, (len(images), 68, 2)),
+            ("neutrals", neutral, neutrals, images.shape),
+        ):
+            if needed and _stacked(given).shape != shape:
                 raise DataError(
-                    f"'landmarks' must have shape ({len(images)}, 68, 2), those of each image, "
-                    f"but got {points.shape}."
+                    f"{self.name!r} with these settings needs '{name}' of shape {shape}, those of each "
+                    f"image, but got {np.shape(given)}."
                 )
-        each = [settings] * len(images)
-        if _needs_neutral(settings):
-            neutrals = _stacked(neutrals if neutrals is not None else [])
-            if neutrals.shape != images.shape:
-                raise DataError(
-                    f"hidden = 'neutral' needs 'neutrals' of shape {images.shape}, the same persons' neutral "
-                    f"faces, but got {neutrals.shape}."
-                )
-            each = [settings | {"hidden": neutral} for neutral in neutrals]
-        found = []
-        for image, target, of_face, own in zip(images, targets.tolist(), points, each, strict=True):
+        for place, (image, target) in enumerate(zip(images, targets.tolist(), strict=True)):
             # Of its content: an image's place among others must not matter.
             digest = hashlib.sha256(np.ascontiguousarray(image, np.float32)).hexdigest()
-            own_seed = derive_seed(int(seed), self.records_of, digest)
-            stored = self.query(model, image, target, seed=own_seed, landmarks=of_face, settings=own)
+            stored = self.query(
+                model,
+                image,
+                target,
+                seed=derive_seed(int(seed), self.records_of, digest),
+                landmarks=np.asarray(landmarks[place]) if self.landmarks else None,
+                settings=settings | {"hidden": np.asarray(neutrals[place])} if neutral else settings,
+            )
             found.append(self.estimate(stored, target, settings))
         return found
 

@@ -14,17 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from ekman_expressions.explainers.explanation import (
-    Explainer,
-    Explanation,
-    Option,
-    _check_hidden_setting,
-)
+from ekman_expressions.explainers.explanation import Explainer, Explanation, Option, _check_hidden_setting
 from ekman_expressions.explainers.lime import _LIME, _kernel_shap
 from ekman_expressions.explainers.record import PerturbationRecord
 from ekman_expressions.facespace.masks import atlas
 from ekman_expressions.facespace.warp import template_points
-from ekman_expressions.zoo.model import _check_image
 
 _BACKGROUND = "background"
 """The segment that is no region of the atlas: all outside the face."""
@@ -37,24 +31,25 @@ def _region_names() -> tuple[str, ...]:
 
 def _region_segments(landmarks: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, tuple[str, ...]]:
     """Divide an image (H, W) by its landmarks (68, 2) into the atlas' facial regions; see `_carry`."""
-    names = _region_names()
-    canvas = atlas().labels.astype(np.int32) - 1
-    canvas[canvas < 0] = names.index(_BACKGROUND)
-    return _carry(canvas, names, landmarks, shape)
+    return _carry({name: atlas().region(name) for name in atlas().names}, landmarks, shape)
 
 
 def _carry(
-    canvas: np.ndarray, names: tuple[str, ...], landmarks: np.ndarray, shape: tuple[int, int]
+    areas: Mapping[str, np.ndarray], landmarks: np.ndarray, shape: tuple[int, int]
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Carry areas of face space, numbered like `names`, to an image (H, W): (H, W) int32, and what each segment
-    is, in the order of `names`, without areas that have no pixel there. The last is all outside the canvas.
+    """Carry areas of face space, then `_BACKGROUND`, to an image (H, W): (H, W) int32, and what each segment
+    is, without areas that have no pixel there.
     """
+    names = (*areas, _BACKGROUND)
+    canvas = np.full(atlas().shape, len(areas))
+    for place, area in enumerate(areas.values()):
+        canvas[area] = place
     places = template_points(landmarks, shape)
     rows, columns = (
         np.clip(np.nan_to_num(places[..., axis], nan=0), 0, canvas.shape[1 - axis] - 1).astype(int)
         for axis in (1, 0)
     )
-    labels = np.where(np.isnan(places[..., 0]), len(names) - 1, canvas[rows, columns])
+    labels = np.where(np.isnan(places[..., 0]), len(areas), canvas[rows, columns])
     present, segments = np.unique(labels, return_inverse=True)
     return segments.reshape(shape).astype(np.int32), tuple(names[place] for place in present)
 
@@ -62,7 +57,7 @@ def _carry(
 def _query(
     model: Any, image: np.ndarray, target: int, *, seed: Any, landmarks: Any, settings: Mapping[str, Any]
 ) -> PerturbationRecord:
-    labels, _ = _region_segments(landmarks, _check_image(image).shape[:2])
+    labels, _ = _region_segments(landmarks, image.shape[:2])
     kinds = {name: settings[name] for name in ("samples", "sampler", "hidden")}
     return PerturbationRecord.query(model, image, labels, seed=seed, **kinds)
 
@@ -83,8 +78,8 @@ _FACIAL_REGIONS = Explainer(
 )
 
 
-# Of pairs of samples, in the jackknife.
 _BLOCKS = 16
+"""Of pairs of samples, in the jackknife."""
 
 
 def face_parts() -> tuple[str, ...]:
@@ -106,17 +101,13 @@ def part_segments(landmarks: np.ndarray, shape: tuple[int, int]) -> tuple[np.nda
     `landmarks`, (68, 2), are in units of the image's sides. Returns (H, W) int32, 0 ... S - 1, each occurring,
     and what each is: a part without a pixel is missing.
     """
-    parts = atlas().parts
-    canvas = np.full(atlas().shape, len(parts), np.int32)
-    for place, mask in enumerate(parts.values()):
-        canvas[mask] = place
-    return _carry(canvas, face_parts(), landmarks, shape)
+    return _carry(atlas().parts, landmarks, shape)
 
 
 def _query_causal(
     model: Any, image: np.ndarray, target: int, *, seed: Any, landmarks: Any, settings: Mapping[str, Any]
 ) -> PerturbationRecord:
-    segments, _ = part_segments(landmarks, _check_image(image).shape[:2])
+    segments, _ = part_segments(landmarks, image.shape[:2])
     # All coalitions, where there are no more.
     samples = settings["samples"] // 2 * 2
     return PerturbationRecord.query(
@@ -125,11 +116,8 @@ def _query_causal(
 
 
 def _estimate_causal(stored: PerturbationRecord, target: int, settings: Mapping[str, Any]) -> Explanation:
-    return replace(
-        _kernel_shap(stored, target),
-        explainer="causal",
-        standard_errors=_standard_errors(stored, target),
-    )
+    found = _kernel_shap(stored, target)
+    return replace(found, explainer="causal", standard_errors=_standard_errors(stored, target))
 
 
 def _standard_errors(record: PerturbationRecord, target: int) -> np.ndarray:
@@ -142,13 +130,10 @@ def _standard_errors(record: PerturbationRecord, target: int) -> np.ndarray:
     # The first pair keeps all and none, and is not drawn.
     block = np.arange(len(samples)) // 2 % _BLOCKS
     block[:2] = -1
-    found = [
-        _kernel_shap(
-            replace(record, samples=samples[block != out], predictions=record.predictions[block != out]),
-            target,
-        ).weights
-        for out in range(_BLOCKS)
-    ]
+    found = []
+    for out in range(_BLOCKS):
+        kept = {"samples": samples[block != out], "predictions": record.predictions[block != out]}
+        found.append(_kernel_shap(replace(record, **kept), target).weights)
     return np.sqrt((_BLOCKS - 1) * np.var(found, axis=0))
 
 

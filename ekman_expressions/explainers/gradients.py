@@ -20,24 +20,21 @@ from ekman_expressions.zoo.model import _GRADIENT_GROUP, _GRADIENT_SCORES, _chec
 _MOST_STEPS = 400
 
 
-def _grad_cam(
-    model: Any, image: np.ndarray, target: int, *, seed: Any, landmarks: Any, settings: Mapping[str, Any]
-) -> StoredMap:
+def _grad_cam(model: Any, image: np.ndarray, target: int, *, settings: Mapping, **_: Any) -> StoredMap:
     """``Σ_k α_k A_k`` of a layer's feature maps A_k, α_k the mean gradient of the score over the map
     (equations 1 and 2), enlarged bilinearly; negative values are left to the heatmaps. Nothing is random.
     """
     import cv2
 
     image = _check_image(image)
-    layer = settings["layer"] or None
-    features, gradients = model.features(image, target, layer=layer, score=settings["score"])
+    features, gradients = model.features(image, target, settings["layer"] or None, settings["score"])
     found = features @ gradients.mean(axis=(0, 1))
     found = cv2.resize(found, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
     return StoredMap(model=model.name, target=target, map=found, passes=1)
 
 
 def _integrated_gradients(
-    model: Any, image: np.ndarray, target: int, *, seed: Any, landmarks: Any, settings: Mapping[str, Any]
+    model: Any, image: np.ndarray, target: int, *, settings: Mapping, **_: Any
 ) -> StoredMap:
     """``(x - x') ∫ ∂f(x' + a (x - x'))/∂x da`` over a in [0, 1] (section 3), x' what ``hidden`` says, by
     Simpson's rule, whose steps are doubled until the attributions sum to ``f(x) - f(x')``. A pixel has the
@@ -50,20 +47,21 @@ def _integrated_gradients(
     start = background(image, settings["hidden"], labels)
     difference = image - start
 
-    def summed(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the first and last prediction, and the sum of the gradients."""
-        predictions, total = [], np.zeros(image.shape)
-        for place in range(0, len(points), _GRADIENT_GROUP):
-            shares = np.float32(points[place : place + _GRADIENT_GROUP])[:, None, None, None]
-            found, gradients = model.gradients(start + shares * difference, target, score=score)
-            predictions.append(found)
-            total += gradients.sum(axis=0, dtype=np.float64)
-        return np.concatenate(predictions)[[0, -1]], total
+    def at(shares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return model.gradients(
+            start + np.float32(shares)[:, None, None, None] * difference, target, score=score
+        )
+
+    def summed(shares: np.ndarray) -> np.ndarray:
+        total = np.zeros(image.shape)
+        for place in range(0, len(shares), _GRADIENT_GROUP):
+            total += at(shares[place : place + _GRADIENT_GROUP])[1].sum(axis=0, dtype=np.float64)
+        return total
 
     steps = 2 * -(-settings["steps"] // 2)
-    predictions, ends = summed(np.array([0.0, 1.0]))
-    even = summed(np.arange(2, steps, 2) / steps)[1] if steps > 2 else np.zeros(image.shape)
-    odd = summed(np.arange(1, steps, 2) / steps)[1]
+    predictions, gradients = at(np.array([0.0, 1.0]))
+    ends = gradients.sum(axis=0, dtype=np.float64)
+    even, odd = (summed(np.arange(first, steps, 2) / steps) for first in (2, 1))
     values = predictions.astype(np.float64)
     if score == "contrast":
         values = np.log(np.maximum(values, 1e-30))
@@ -76,23 +74,19 @@ def _integrated_gradients(
         if error <= settings["tolerance"] or 2 * steps > _MOST_STEPS:
             break
         even, steps = even + odd, 2 * steps
-        odd = summed(np.arange(1, steps, 2) / steps)[1]
+        odd = summed(np.arange(1, steps, 2) / steps)
     found = found.sum(axis=-1)
     if settings["superpixels"]:
         found = np.bincount(labels.ravel(), found.ravel())[labels]
-    note = ""
-    if error > settings["tolerance"]:
-        note = (
-            f"attributions do not sum to f(image) - f(baseline) within {settings['tolerance']:.0%} after "
-            f"{steps} steps"
-        )
+    within = f"within {settings['tolerance']:.0%} after {steps} steps"
+    incomplete = f"attributions do not sum to f(image) - f(baseline) {within}"
     return StoredMap(
         model=model.name,
         target=target,
         map=found.astype(np.float32),
         passes=steps + 1,
         completeness=error,
-        note=note,
+        note=incomplete if error > settings["tolerance"] else "",
     )
 
 

@@ -78,7 +78,7 @@ def lime(
     """
     from scipy.linalg import pinvh
 
-    check_range(target, "target", 0, record.predictions.shape[1] - 1, integer=True)
+    first, y = _predicted(record, target)
     check_range(kernel_width, "kernel_width", 1e-6)
     check_range(alpha, "alpha", 0)
     w = _sample_weights(record.samples, kernel_width)
@@ -86,9 +86,6 @@ def lime(
         raise SettingsError(
             f"'kernel_width' = {kernel_width} gives every sample the weight 0. Use a wider kernel."
         )
-    predictions = record.predictions[:, target].astype(np.float64)
-    # Taken from the first prediction, a constant model's differences are exactly 0.
-    y = predictions - predictions[0]
     x = record.samples.astype(np.float64)
     x_mean, y_mean = np.average(x, axis=0, weights=w), np.average(y, weights=w)
     x, y = x - x_mean, y - y_mean
@@ -108,9 +105,16 @@ def lime(
         explainer="lime",
         weights=weights,
         standard_errors=np.sqrt(np.einsum("ij,ij->j", half, half)),
-        intercept=float(predictions[0] + y_mean - x_mean @ weights),
+        intercept=float(first + y_mean - x_mean @ weights),
         r2=float(1 - (w @ residuals**2) / total) if total > 0 else float("nan"),
     )
+
+
+def _predicted(record: PerturbationRecord, target: int) -> tuple[float, np.ndarray]:
+    """Return the first prediction of a class, and by how much each differs: of a constant model exactly 0."""
+    check_range(target, "target", 0, record.predictions.shape[1] - 1, integer=True)
+    predictions = record.predictions[:, target].astype(np.float64)
+    return predictions[0], predictions - predictions[0]
 
 
 def _of_record(record: PerturbationRecord, target: int, **found: Any) -> Explanation:
@@ -185,16 +189,14 @@ def _kernel_shap(
     all samples, and from any samples for a model that is additive in superpixels; where samples do not
     determine them, they are the smallest that fit.
     """
-    check_range(target, "target", 0, record.predictions.shape[1] - 1, integer=True)
-    samples, predictions = record.samples, record.predictions[:, target].astype(np.float64)
+    (first, y), samples = _predicted(record, target), record.samples
     count, sizes = samples.shape[1], samples.sum(axis=1)
-    # Taken from the first prediction, a constant model's differences are exactly 0.
-    y, x, weights = predictions - predictions[0], samples.astype(np.float64), _shapley_weights(samples)
+    x, weights = samples.astype(np.float64), _shapley_weights(samples)
     x_mean, y_mean, root = weights @ x, weights @ y, np.sqrt(weights)
     slopes = np.linalg.lstsq((x - x_mean) * root[:, None], (y - y_mean) * root, rcond=None)[0]
-    intercept = np.clip(y_mean - x_mean @ slopes, -predictions[0], 1 - predictions[0])
+    intercept = np.clip(y_mean - x_mean @ slopes, -first, 1 - first)
     if record.none is not None:
-        none = float(record.none[target]) - predictions[0]
+        none = float(record.none[target]) - first
     else:
         none = y[sizes == 0].mean() if (sizes == 0).any() else intercept
     full = y[sizes == count].mean() if (sizes == count).any() else intercept + slopes.sum()
@@ -239,12 +241,8 @@ def _superpixel_rise(
     matter: ``E[f | z_j = 1] - E[f]``; 0 for a superpixel that no sample keeps. The first sample, which is not
     drawn but keeps all, is left out.
     """
-    check_range(target, "target", 0, record.predictions.shape[1] - 1, integer=True)
-    predictions = record.predictions[:, target].astype(np.float64)
-    samples = record.samples[1:]
+    samples, drawn = record.samples[1:], _predicted(record, target)[1][1:]
     kept = samples.sum(axis=0)
-    # Taken from the first prediction, a constant model's differences are exactly 0.
-    drawn = predictions[1:] - predictions[0]
     gained = (drawn - drawn.mean()) @ samples if len(drawn) else np.zeros(len(kept))
     return _of_record(record, target, explainer="superpixel_rise", weights=gained / np.maximum(kept, 1))
 

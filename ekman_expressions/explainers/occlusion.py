@@ -17,9 +17,7 @@ from ekman_expressions.explainers.record import StoredMap
 from ekman_expressions.zoo.model import GROUP, _check_image, background
 
 
-def _query_occlusion(
-    model: Any, image: np.ndarray, target: int, *, seed: Any, landmarks: Any, settings: Mapping[str, Any]
-) -> StoredMap:
+def _query_occlusion(model: Any, image: np.ndarray, target: int, *, settings: Mapping, **_: Any) -> StoredMap:
     """A pixel's importance is the mean fall of the prediction over the patches that cover it; nothing is
     random.
     """

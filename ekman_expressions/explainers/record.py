@@ -37,13 +37,10 @@ class Stored:
     image_id: str = ""
     model: str
     note: ClassVar[str] = ""
-    _names: ClassVar[tuple[str, ...]] = ()
 
     def save(self, path: Path) -> None:
         """Write it as a compressed ``.npz``."""
-        write_arrays(
-            path, {"image_id": np.array(self.image_id), "model": np.array(self.model)} | self._packed()
-        )
+        write_arrays(path, {"image_id": self.image_id, "model": self.model} | self._packed())
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -59,22 +56,16 @@ class Stored:
         arrays = read_arrays(path)
         kind = StoredMap if "map" in arrays else PerturbationRecord
         what = "stored map" if cls is StoredMap else "perturbation record"
-        missing = [name for name in ("image_id", "model", *kind._names) if name not in arrays]
         try:
-            if missing:
-                raise DataError(f"it lacks {', '.join(missing)}")
             if not issubclass(kind, cls):
                 raise DataError(f"it is a {kind.__name__}")
-            return kind(
-                image_id=str(arrays["image_id"]), model=str(arrays["model"]), **kind._unpacked(arrays)
-            )
-        except (ValueError, TypeError) as error:
+            about = {name: arrays.pop(name).item() for name in ("image_id", "model")}
+            return kind(**about, **kind._unpacked(arrays))
+        except (KeyError, ValueError, TypeError) as error:
+            reason = f"it lacks {error}" if isinstance(error, KeyError) else error
             raise DataError(
-                f"{path} is no {what} ({error}). Delete it and run the step 'explanations' again."
+                f"{path} is no {what} ({reason}). Delete it and run the step 'explanations' again."
             ) from error
-
-    def _packed(self) -> dict[str, np.ndarray]:
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -109,14 +100,11 @@ class PerturbationRecord(Stored):
     hidden: float | str = 0.0
     sampler: str = "iid"
     none: np.ndarray | None = None
-    _names: ClassVar[tuple[str, ...]] = ("segments", "samples", "predictions", "hidden", "sampler")
 
     def __post_init__(self) -> None:
         _check_segments(self.segments)
         _check_samples(self.samples, self.segments)
-        if self.sampler not in (*_SAMPLERS, "paired"):
-            known = ", ".join((*_SAMPLERS, "paired"))
-            raise DataError(f"'sampler' must be one of {known}, but got {self.sampler!r}.")
+        check_option(self.sampler, "sampler", (*_SAMPLERS, "paired"))
         predictions = np.asarray(self.predictions)
         if predictions.dtype != np.float32 or predictions.ndim != 2 or len(predictions) != len(self.samples):
             raise DataError(
@@ -216,32 +204,28 @@ class PerturbationRecord(Stored):
             "R² is to be read beside that on unseen samples"
         )
 
-    def _packed(self) -> dict[str, np.ndarray]:
+    def _packed(self) -> dict[str, Any]:
         # Samples as bits, segments in the smallest type.
         small = np.uint8 if self.samples.shape[1] <= 256 else np.uint16
         return {
             "segments": self.segments.astype(small),
             "samples": np.packbits(self.samples, axis=1),
             "predictions": self.predictions,
-            "hidden": np.array(self.hidden if isinstance(self.hidden, str) else float(self.hidden)),
-            "sampler": np.array(self.sampler),
-            **({} if self.none is None else {"none": np.asarray(self.none, np.float32)}),
-        }
+            "hidden": self.hidden if isinstance(self.hidden, str) else float(self.hidden),
+            "sampler": self.sampler,
+        } | ({} if self.none is None else {"none": np.float32(self.none)})
 
     @staticmethod
     def _unpacked(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
         segments = _check_segments(arrays["segments"])
-        count = int(segments.max()) + 1
-        packed = arrays["samples"]
-        if packed.dtype != np.uint8 or packed.ndim != 2 or packed.shape[1] != -(-count // 8):
+        count, packed = int(segments.max()) + 1, arrays["samples"]
+        if packed.shape[1:] != (-(-count // 8),):
             raise DataError(f"the samples do not fit {count} superpixels")
-        return {
+        return arrays | {
             "segments": segments.astype(np.int32),
             "samples": np.unpackbits(packed, axis=1, count=count).astype(bool),
-            "predictions": arrays["predictions"],
             "hidden": arrays["hidden"].item(),
-            "sampler": str(arrays["sampler"]),
-            "none": arrays.get("none"),
+            "sampler": arrays["sampler"].item(),
         }
 
 
@@ -271,21 +255,18 @@ class StoredMap(Stored):
     passes: int
     completeness: float = float("nan")
     note: str = ""  # type: ignore[misc]
-    _names: ClassVar[tuple[str, ...]] = ("map", "target", "passes")
 
     def __post_init__(self) -> None:
         if np.ndim(self.map) != 2:
             raise DataError(f"'map' must have shape (H, W), but got {np.shape(self.map)}.")
 
-    def _packed(self) -> dict[str, np.ndarray]:
+    def _packed(self) -> dict[str, Any]:
         names = ("target", "passes", "completeness", "note")
-        return {"map": np.asarray(self.map, np.float32)} | {n: np.array(getattr(self, n)) for n in names}
+        return {"map": np.float32(self.map)} | {name: getattr(self, name) for name in names}
 
     @staticmethod
     def _unpacked(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
-        numbers = {name: int(arrays[name]) for name in ("target", "passes")}
-        more = {name: arrays[name].item() for name in ("completeness", "note") if name in arrays}
-        return {"map": arrays["map"], **numbers, **more}
+        return {name: array if name == "map" else array.item() for name, array in arrays.items()}
 
 
 def _iid(n_superpixels: int, n_samples: int, random: np.random.Generator) -> np.ndarray:
@@ -323,7 +304,6 @@ def _paired(n_superpixels: int, n_samples: int, random: np.random.Generator) -> 
     vary less than two that are independent (Covert and Lee 2021, arXiv:2012.01536, section 4.2). When all
     samples are no more than `n_samples`, they are returned instead.
     """
-    check_range(n_samples, "n_samples", 2, integer=True)
     if n_superpixels <= 16 and 2**n_superpixels <= n_samples:
         return np.array(list(product([True, False], repeat=n_superpixels)))
     sizes = np.arange(1, n_superpixels)
@@ -349,10 +329,9 @@ def _draw_samples(
     one seed; see also `_paired`.
     """
     samplers = {**_SAMPLERS, "paired": _paired}
-    check_range(n_superpixels, "n_superpixels", 1, integer=True)
-    check_range(n_samples, "n_samples", 1, integer=True)
     check_option(sampler, "sampler", samplers)
-    return samplers[sampler](int(n_superpixels), int(n_samples), np.random.default_rng(seed))
+    check_range(n_samples, "samples", 2 if sampler == "paired" else 1, integer=True)
+    return samplers[sampler](n_superpixels, int(n_samples), np.random.default_rng(seed))
 
 
 def superpixels(image: np.ndarray, *, segments: int = 30, compactness: float = 20.0) -> np.ndarray:

@@ -146,19 +146,26 @@ def server(tmp_path):
         thread.join()
 
 
-def test_download_fetches_once_checks_hashes_and_says_how_to_go_on(server, tmp_path):
+def test_download_fetches_once_checks_hashes_and_says_how_to_go_on(server, tmp_path, monkeypatch):
+    import pooch
+
     url, registry, served = server
-    cache = tmp_path / "cache"
-    wrong = dict.fromkeys(registry, "0" * 64)
+    monkeypatch.setattr(pooch, "os_cache", lambda name: tmp_path / "cache")
+
+    def download(url, registry):
+        monkeypatch.setattr(published, "_BASE_URL", url)
+        monkeypatch.setattr(published, "_released_files", lambda: registry)
+        return published._download()
+
     with pytest.raises(DataError, match="not the released one.*hash.*--published"):
-        published._download(cache, base_url=url, registry=wrong)
-    assert not list(cache.rglob("*.png"))
+        download(url, dict.fromkeys(registry, "0" * 64))
+    assert not list((tmp_path / "cache").rglob("*.png"))
     with pytest.raises(MissingError, match="404.*--published PATH.*EKMAN_EXPRESSIONS_PUBLISHED"):
-        published._download(cache, base_url=url + "gone/", registry=registry)
+        download(url + "gone/", registry)
     with pytest.raises(MissingError, match="cannot be fetched.*clone https.*--published PATH"):
-        published._download(cache, base_url="http://127.0.0.1:9/", registry=registry)
-    assert published._download(cache, base_url=url, registry=registry) == cache
+        download("http://127.0.0.1:9/", registry)
+    cache = download(url, registry)
     for name in registry:
         assert (cache / name).read_bytes() == (served / name).read_bytes()
     shutil.rmtree(served)
-    published._download(cache, base_url=url, registry=registry)
+    assert download(url, registry) == cache

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from ekman_expressions.core.errors import DataError, MissingError, ModelError, check_range
+from ekman_expressions.core.errors import ModelError
 from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import read_csv
 from ekman_expressions.core.runtime import derive_seed, generator
@@ -34,10 +34,8 @@ def _none_of(expressions: tuple[str, ...]) -> str:
 def _evaluation(experiment: Experiment, run: Run) -> None:
     """Query each model about the faces of its test fold, and choose the faces to explain.
 
-    Writes ``predictions/<network>_<fold>.csv`` as each model is done, then ``predictions.csv`` (all of
-    them), ``accuracy_by_fold.csv``, ``accuracy.csv`` (means over folds), ``confusion.csv`` and
-    ``explained.csv``. Models that were not trained, cannot be loaded or
-    predict no probabilities are left out; `ModelError` if none remains.
+    Writes ``predictions/<network>_<fold>.csv`` as each model is done, then tables of all of them. Models that
+    were not trained, cannot be loaded or predict no probabilities are left out; `ModelError` if none remains.
     """
     for remark in training._own_notes(experiment):
         run.note(remark)
@@ -46,15 +44,13 @@ def _evaluation(experiment: Experiment, run: Run) -> None:
         for pair in experiment.pairs
     ]
     _run_tasks(tasks, run, desc="Evaluating", unit="model")
-    # Texts stay texts, as in `read_results`.
-    texts = dict.fromkeys(_PREDICTIONS, str)
-    tables = [
-        read_csv(path, _columns(experiment), dtype=texts, keep_default_na=False) for path in run.outputs
-    ]
-    if not tables:
+    if not run.outputs:
         reasons = "; ".join(f"{entry['item']}: {entry['reason']}" for entry in run.omissions)
         raise ModelError(f"No model of {experiment.name} could be evaluated. {reasons}")
-    predictions = pd.concat(tables, ignore_index=True)
+    # Texts stay texts, as in `read_results`.
+    options = {"dtype": dict.fromkeys(_PREDICTIONS, str), "keep_default_na": False}
+    parts = (read_csv(path, _columns(experiment), **options) for path in run.outputs)
+    predictions = pd.concat(parts, ignore_index=True)
     expressions = experiment.expressions
     others = predictions[~predictions["predicted"].isin(expressions)]
     for model, count in (others["network"] + "_" + others["fold"]).value_counts(sort=False).items():
@@ -71,49 +67,42 @@ def _evaluation(experiment: Experiment, run: Run) -> None:
 
 
 def _evaluate_model(experiment: Experiment, network: str, fold: str) -> Run:
-    """Write the predictions of one model, unless they are there."""
-    run, path = Run(), experiment.evaluation_folder / "predictions" / f"{network}_{fold}.csv"
+    """Write the predictions of a model for the faces of its test fold, sorted by image, unless they are there.
+    For models of one's own, `OwnModel.extra` decides what is predicted.
+    """
+    run, name = Run(), f"{network}_{fold}"
+    path = experiment.evaluation_folder / "predictions" / f"{name}.csv"
     if path.exists():
         run.kept(path)
-    else:
-        run.write(path.parent, {path.stem: _predict_model(experiment, network, fold, run)}, items=1)
-    return run
-
-
-def _predict_model(experiment: Experiment, network: str, fold: str, run: Run) -> pd.DataFrame:
-    """Query one model about the faces of its test fold: the table of `_columns`, sorted by image. For models
-    of one's own, `OwnModel.extra` decides what is predicted.
-    """
+        return run
     model = training._kept_model(experiment, network, fold)
     manifest = prepared.read_manifest(experiment)
     rows = manifest[manifest["fold"] == _fold_of(fold)].sort_values("image_id")
-    found, readable = [], []
-    for start in range(0, len(rows), _CHUNK):
-        faces = []
-        for image_id in rows["image_id"].iloc[start : start + _CHUNK]:
-            try:
-                faces.append(prepared.read_faces(experiment, [image_id], experiment.side(network)))
-                readable.append(image_id)
-            except (DataError, MissingError) as error:
-                run.omit(f"{network}_{fold} {image_id}", error)
-        if faces:
-            found.append(model.predict(np.concatenate(faces)))
+    readable, probabilities = _predictions(experiment, model, network, list(rows["image_id"]), run)
     for note in model.notes:
-        run.note(f"{network}_{fold}: {note}")
+        run.note(f"{name}: {note}")
     if not readable:
-        raise ModelError(f"{network}_{fold} cannot be evaluated: none of its {len(rows)} faces can be read.")
-    rows, probabilities = rows[rows["image_id"].isin(readable)], np.concatenate(found)
+        raise ModelError(f"{name} cannot be evaluated: none of its {len(rows)} faces can be read.")
+    rows = rows[rows["image_id"].isin(readable)]
     if network in experiment.models:
-        own = experiment.models[network]
-        predicted, probabilities = _predicted_expressions(probabilities, own)
+        predicted, probabilities = _predicted_expressions(probabilities, experiment.models[network])
     else:
         predicted = np.array(experiment.expressions)[probabilities.argmax(axis=1)]
     table = rows[["image_id", "expression"]].assign(network=network, fold=fold, predicted=predicted)
     columns = _columns(experiment)
     table[columns[len(_PREDICTIONS) :]] = probabilities
     if "neutral" in model.classes and "neutral" in rows:
-        _note_neutrals(experiment, model, network, sorted(set(rows["neutral"]) - {""}), run)
-    return table[columns].reset_index(drop=True)
+        # Persons' neutral faces that a model, which knows the class, takes for something else.
+        neutrals = sorted(set(rows["neutral"]) - {""})
+        answers = zip(*_predictions(experiment, model, network, neutrals, run), strict=True)
+        strange = [image_id for image_id, of in answers if model.classes[of.argmax()] != "neutral"]
+        if strange:
+            run.note(
+                f"{name}: {len(strange)} of {len(neutrals)} neutral faces are not neutral to it, "
+                f"such as {', '.join(strange[:3])}"
+            )
+    run.write(path.parent, {name: table[columns]}, items=1)
+    return run
 
 
 def _columns(experiment: Experiment) -> list[str]:
@@ -121,34 +110,26 @@ def _columns(experiment: Experiment) -> list[str]:
     return [*_PREDICTIONS, *(f"p_{expression}" for expression in experiment.expressions)]
 
 
-def _note_neutrals(
+def _predictions(
     experiment: Experiment, model: Model, network: str, image_ids: list[str], run: Run
-) -> None:
-    """Note persons' neutral faces that a model, which knows the class, does not take for neutral."""
-    strange = []
+) -> tuple[list[str], np.ndarray]:
+    """Query a model about faces, not all read at once: those that can be read, and its predictions."""
+    readable, found = [], []
     for start in range(0, len(image_ids), _CHUNK):
-        ids = image_ids[start : start + _CHUNK]
-        try:
-            found = model.predict(prepared.read_faces(experiment, ids, experiment.side(network)))
-        except (DataError, MissingError) as error:
-            run.omit(f"neutral faces of {model.name}", error)
-            continue
-        answers = np.array(model.classes)[found.argmax(axis=1)]
-        strange += [image_id for image_id, answer in zip(ids, answers, strict=True) if answer != "neutral"]
-    if strange:
-        run.note(
-            f"{model.name}: {len(strange)} of {len(image_ids)} neutral faces are not neutral to it, "
-            f"such as {', '.join(strange[:3])}"
-        )
+        faces = []
+        for image_id in image_ids[start : start + _CHUNK]:
+            with run.omits(f"{model.name} {image_id}"):
+                faces.append(prepared.read_faces(experiment, [image_id], experiment.side(network)))
+                readable.append(image_id)
+        if faces:
+            found.extend(model.predict(np.concatenate(faces)))
+    return readable, np.array(found)
 
 
 def _choose_positives(
     predictions: pd.DataFrame, positives: int, expressions: Sequence[str] = EXPRESSIONS, *, seed: int
 ) -> pd.DataFrame:
-    """Choose the faces to explain, `_EXPLAINED`: per model and predicted expression at most so many, at
-    random.
-    """
-    check_range(positives, "positives", 1, integer=True)
+    """Choose the faces to explain at random, `_EXPLAINED`: so many per model and predicted expression."""
     chosen = []
     for (network, fold), rows in predictions.groupby(["network", "fold"], sort=False):
         for expression in expressions:

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from itertools import combinations
+from functools import reduce
+from itertools import combinations, product
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,7 @@ from ekman_expressions.measures.scores import AVERAGE
 from ekman_expressions.study import evaluation, prepared
 from ekman_expressions.study.execution import _run_tasks, _Task, _workers
 from ekman_expressions.study.experiment import Experiment
-from ekman_expressions.study.provenance import Run, read_results
+from ekman_expressions.study.provenance import Run, _joined, read_results
 from ekman_expressions.study.training import _kept_model
 from ekman_expressions.zoo.model import Model
 
@@ -52,25 +53,27 @@ def _explanations(experiment: Experiment, run: Run) -> None:
     there and whole is kept; faces that cannot be read, and those of models that are not there or
     whose predictions are not finite, are listed as omissions.
     """
-    explained = evaluation.read_explained(experiment)
-    tasks = _tasks(experiment, explained, _explain_model, _parts)
+    # Few models are divided among the workers; each part loads its model again.
+    parts = -(-_TASKS_PER_WORKER * _workers() // len(experiment.pairs)) if _workers() > 1 else 1
+    tasks = _tasks(experiment, evaluation.read_explained(experiment), _explain_model, parts)
     _run_tasks(tasks, run, desc="Explaining", unit="image", own_bars=True)
 
 
 def _tasks(
-    experiment: Experiment, explained: pd.DataFrame, function: Callable[..., Run], divide: Callable
+    experiment: Experiment, explained: pd.DataFrame, function: Callable[..., Run], parts: int = 1
 ) -> list[_Task]:
-    """Return tasks for each model: `function` on the parts into which `divide` takes its faces."""
-    return [
-        _Task(
-            name=f"{network}_{fold}",
-            function=function,
-            arguments=(experiment, network, fold, part),
-            weight=len(part),
-        )
-        for network, fold in experiment.pairs
-        for part in divide(experiment, explained.query("network == @network and fold == @fold"))
-    ]
+    """Return tasks for each model: `function` on its faces, or on about so many parts of them."""
+    tasks = []
+    for network, fold in experiment.pairs:
+        rows = explained.query("network == @network and fold == @fold")
+        size = max(1, -(-len(rows) // parts))
+        for start in range(0, max(1, len(rows)), size):
+            part = rows.iloc[start : start + size]
+            arguments = experiment, network, fold, part
+            tasks.append(
+                _Task(name=f"{network}_{fold}", function=function, arguments=arguments, weight=len(part))
+            )
+    return tasks
 
 
 def _query(
@@ -106,8 +109,7 @@ def read_explanation(
 
 def _explain_model(experiment: Experiment, network: str, fold: str, rows: pd.DataFrame) -> Run:
     """Query one model about its faces (``image_id, expression``), unless they are done."""
-    run, precision = Run(), experiment.explanation.precision
-    name = f"{network}_{fold}"
+    run, name = Run(), f"{network}_{fold}"
     todo, notes = [], {}
     for row in rows.itertuples():
         path = experiment.record_path(network, fold, row.image_id)
@@ -118,36 +120,26 @@ def _explain_model(experiment: Experiment, network: str, fold: str, rows: pd.Dat
         else:
             todo.append((path, row.image_id, row.expression))
     try:
-        model = _kept_model(experiment, network, fold, precision) if todo else None
+        model = _kept_model(experiment, network, fold, experiment.explanation.precision) if todo else None
     except (DataError, MissingError, ModelError) as error:
         for _, image_id, _ in todo:
             run.omit(f"{name} {image_id}", error)
         return run
     for path, image_id, expression in tqdm(todo, desc=f"Explaining {name}", unit="image"):
-        try:
+        with run.omits(f"{name} {image_id}", SettingsError):
             stored = _query(experiment, model, network, fold, image_id, expression)
-        except (DataError, MissingError, ModelError, SettingsError) as error:
-            run.omit(f"{name} {image_id}", error)
-            continue
-        replace(stored, image_id=image_id, model=name).save(path)
-        notes.setdefault(stored.note, []).append(image_id)
-        run.made(path)
+            replace(stored, image_id=image_id, model=name).save(path)
+            notes.setdefault(stored.note, []).append(image_id)
+            run.made(path)
     for note in model.notes if model else ():
         run.note(f"{name}: {note}")
     for note, ids in notes.items():
         if note:
-            names = f"{len(ids)} of {len(rows)} faces: {', '.join(ids[:_NAMED])}{', ...' * (len(ids) > _NAMED)}"
-            run.note(f"{name}: {note} ({names if len(ids) < len(rows) else f'all {len(ids)} faces'})")
+            some = (
+                f"{len(ids)} of {len(rows)} faces: {', '.join(ids[:_NAMED])}{', ...' * (len(ids) > _NAMED)}"
+            )
+            run.note(f"{name}: {note} ({some if len(ids) < len(rows) else f'all {len(ids)} faces'})")
     return run
-
-
-def _parts(experiment: Experiment, rows: pd.DataFrame) -> list[pd.DataFrame]:
-    """Divide a model's faces among workers, if there are few models for them; each part loads the model
-    again.
-    """
-    wanted = -(-_TASKS_PER_WORKER * _workers() // len(experiment.pairs)) if _workers() > 1 else 1
-    size = max(1, -(-len(rows) // wanted))
-    return [rows.iloc[start : start + size] for start in range(0, len(rows), size)] or [rows]
 
 
 def _read_done(path: Path, image_id: str, model: str) -> Stored | None:
@@ -176,7 +168,7 @@ def _facespace(experiment: Experiment, run: Run) -> None:
     they were made from, by which the next run knows whether the file still holds.
     """
     explained = evaluation.read_explained(experiment)
-    tasks = _tasks(experiment, explained, _normalise_model, lambda _, rows: [rows])
+    tasks = _tasks(experiment, explained, _normalise_model)
     _run_tasks(tasks, run, desc="Warping into face space", unit="image")
     path = experiment.facespace_folder / "explanations.csv"
     if run.begun or not path.exists():
@@ -198,44 +190,36 @@ def _normalise_cell(
     experiment: Experiment, network: str, fold: str, expression: str, image_ids: pd.Series, run: Run
 ) -> None:
     """Write the file of one model and one predicted expression, unless it is there and holds."""
-    path = experiment.maps_path(network, fold, expression)
+    path, settings = experiment.maps_path(network, fold, expression), experiment.explanation
     sources, landmarks = {}, {}
     for image_id in image_ids:
-        try:
+        with run.omits(f"{network}_{fold} {image_id}"):
             record = experiment.record_path(network, fold, image_id)
             if not record.exists():
                 raise MissingError("it was not explained: see the omissions of the step 'explanations'")
             landmarks[image_id] = prepared.read_landmarks(experiment, image_id)
             sources[image_id] = [sha256(record), hash_of(np.float32(landmarks[image_id]).tolist())]
-        except (DataError, MissingError) as error:
-            run.omit(f"{network}_{fold} {image_id}", error)
-    settings = experiment.explanation
     source = hash_of([sources, settings.kernel_width, settings.alpha])
     if _holds(path, source, list(sources)):
         run.kept(path, items=len(sources))
         return
     # A quarter of a megabyte each, and no second time as a list.
-    maps, used = np.empty((len(sources), *SHAPE), np.float32), []
-    numbers: dict[str, list[float]] = {name: [] for name in _NUMBERS}
-    explainer, values = EXPLAINERS[settings.explainer], experiment.explanation.resolved
+    maps, used, numbers = np.empty((len(sources), *SHAPE), np.float32), [], []
     for image_id in sources:
-        try:
+        with run.omits(f"{network}_{fold} {image_id}"):
             stored = Stored.load(experiment.record_path(network, fold, image_id))
-            found = explainer.estimate(stored, experiment.expressions.index(expression), values)
+            target = experiment.expressions.index(expression)
+            found = EXPLAINERS[settings.explainer].estimate(stored, target, settings.resolved)
             # What speaks against the class is 0, as in the study.
             maps[len(used)] = normalise(np.maximum(found.map, 0), landmarks[image_id])
-        except (DataError, MissingError) as error:
-            run.omit(f"{network}_{fold} {image_id}", error)
-            continue
-        used.append(image_id)
-        for name, value in _numbers(experiment, stored, found).items():
-            numbers[name].append(value)
+            numbers.append(_numbers(experiment, stored, found))
+            used.append(image_id)
     if not used:
         # What an earlier run may have left would be taken for this one's.
         path.unlink(missing_ok=True)
         return
     arrays = {"maps": maps[: len(used)], "image_ids": np.array(used), "source": np.array(source)}
-    write_arrays(path, arrays | {name: np.array(values) for name, values in numbers.items()})
+    write_arrays(path, arrays | {name: np.array([row[name] for row in numbers]) for name in _NUMBERS})
     run.made(path, items=len(used))
 
 
@@ -274,17 +258,16 @@ def _holds(path: Path, source: str, image_ids: list[str]) -> bool:
 
 
 def _tabulate(experiment: Experiment, explained: pd.DataFrame) -> pd.DataFrame:
-    tables = [pd.DataFrame(columns=_COLUMNS)]
-    for network, fold in experiment.pairs:
-        for expression in experiment.expressions:
-            path = experiment.maps_path(network, fold, expression)
-            if path.exists():
-                table = pd.DataFrame(read_arrays(path, ("image_ids", *_NUMBERS)))
-                table = table.rename(columns={"image_ids": "image_id"})
-                about = {"network": network, "fold": fold, "expression": expression}
-                tables.append(table.assign(**about, hidden=experiment.explanation.hides_by))
+    tables = []
+    for (network, fold), expression in product(experiment.pairs, experiment.expressions):
+        path = experiment.maps_path(network, fold, expression)
+        if path.exists():
+            table = pd.DataFrame(read_arrays(path, ("image_ids", *_NUMBERS)))
+            about = {"network": network, "fold": fold, "expression": expression}
+            table = table.rename(columns={"image_ids": "image_id"})
+            tables.append(table.assign(**about, hidden=experiment.explanation.hides_by))
     # In the order of the faces that were chosen.
-    return explained[list(_COLUMNS[:4])].merge(pd.concat(tables[1:] or tables))[list(_COLUMNS)]
+    return explained[list(_COLUMNS[:4])].merge(_joined(tables, _COLUMNS))[list(_COLUMNS)]
 
 
 _COMPARISON: dict[str, tuple[str, ...]] = {
@@ -314,19 +297,16 @@ def _nothing_to_compare(experiment: Experiment) -> str:
 def _explainers(experiment: Experiment, run: Run) -> None:
     """Compare the explainers of ``explanation.compare``, and the experiment's own.
 
-    Each has been through explanations, face space, heatmaps and scores before, in
-    folders of its own: see `Experiment.explained_by`. Then ``results/<experiment>/explainers/`` gets
-    the `_COMPARISON`.
+    Each has been through explanations, face space, heatmaps and scores before, in folders of its own: see
+    `Experiment.explained_by`. Then ``results/<experiment>/explainers/`` gets the `_COMPARISON`.
     """
     names = experiment.explainers
     ranking = _rank_networks(experiment, names)
     by_explainer = ranking.pivot(index="network", columns="explainer", values="iou")[list(names)]
-    of_ranks = _correlations(by_explainer, "spearman").rename(columns={"rows": "networks"})
-    of_heatmaps = pd.concat(list(_correlate(experiment, run)) or [pd.DataFrame()])
     tables = {
         "ranking": ranking,
-        "rank_correlations": of_ranks,
-        "heatmap_correlations": of_heatmaps.reindex(columns=_COMPARISON["heatmap_correlations"]),
+        "rank_correlations": _correlations(by_explainer, "spearman").rename(columns={"rows": "networks"}),
+        "heatmap_correlations": _joined(_correlate(experiment, run), _COMPARISON["heatmap_correlations"]),
     }
     if "facial_regions" in names:
         tables["facial_regions/regions"] = _region_table(experiment.explained_by("facial_regions"), run)
@@ -342,32 +322,21 @@ def _causal_tables(
     """Compare each explainer with the causal one on the faces that both have explained; no forward pass."""
     agreement, values = [], []
     subject_of = prepared.read_manifest(experiment).set_index("image_id")["subject"]
-    for row in evaluation.read_explained(experiment.explained_by("causal")).itertuples():
-        face = row.network, row.fold, row.image_id
-        known = face + (subject_of[row.image_id], row.expression)
-        try:
-            truth = read_explanation(experiment.explained_by("causal"), *face, row.expression)
-            landmarks = prepared.read_landmarks(experiment, row.image_id)
-        except (DataError, MissingError) as error:
-            run.omit("_".join(face), error)
-            continue
-        parts = part_segments(landmarks, truth.segments.shape)[1]
-        values.append(dict(zip(_COMPARISON["causal_values"], known, strict=False)))
-        values[-1] |= dict(zip(parts, truth.weights, strict=True))
-        for name in names:
-            if name == "causal":
-                continue
-            try:
-                found = read_explanation(experiment.explained_by(name), *face, row.expression)
-                scores = causal_agreement(truth, found.map)
-            except (DataError, MissingError) as error:
-                run.omit(f"{name} {'_'.join(face)}", error)
-                continue
-            agreement.append(
-                dict(zip(("network", "fold", "image_id", "subject", "expression"), known, strict=True))
-                | {"explainer": name}
-                | scores
-            )
+    causal = experiment.explained_by("causal")
+    for face in evaluation.read_explained(causal).to_dict("records"):
+        known = face | {"subject": subject_of[face["image_id"]]}
+        item = f"{face['network']}_{face['fold']}_{face['image_id']}"
+        with run.omits(item):
+            truth = read_explanation(causal, **face)
+            landmarks = prepared.read_landmarks(experiment, face["image_id"])
+            parts = part_segments(landmarks, truth.segments.shape)[1]
+            values.append(known | dict(zip(parts, truth.weights, strict=True)))
+            for name in names:
+                if name != "causal":
+                    with run.omits(f"{name} {item}"):
+                        found = read_explanation(experiment.explained_by(name), **face)
+                        scores = causal_agreement(truth, found.map)
+                        agreement.append(known | {"explainer": name} | scores)
     table = pd.DataFrame(values, columns=list(_COMPARISON["causal_values"]))
     for network, changes in table.set_index("network")[list(face_parts())].sum(axis=1).groupby(level=0):
         if (changes < 0).any():
@@ -386,17 +355,15 @@ def _common_heatmaps(
     """
     sums: dict[str, np.ndarray] = {}
     faces = 0
+    explained = {name: experiment.explained_by(name) for name in experiment.explainers}
     for fold in experiment.folds:
-        paths = {
-            name: experiment.explained_by(name).maps_path(network, fold, expression)
-            for name in experiment.explainers
-        }
+        paths = {name: by.maps_path(network, fold, expression) for name, by in explained.items()}
         if not all(path.exists() for path in paths.values()):
             continue
         ids = {name: read_arrays(path, ("image_ids",))["image_ids"] for name, path in paths.items()}
-        common = sorted(set.intersection(*(set(each.tolist()) for each in ids.values())))
+        common = reduce(np.intersect1d, ids.values())
         faces += len(common)
-        for name, path in paths.items() if common else ():
+        for name, path in paths.items() if len(common) else ():
             maps = read_arrays(path, ("maps",))["maps"][np.isin(ids[name], common)]
             sums[name] = sums.get(name, 0) + maps.sum(axis=0, dtype=np.float64)
     return {name: total / faces for name, total in sums.items()}, faces
@@ -421,7 +388,9 @@ def _rank_networks(experiment: Experiment, names: tuple[str, ...]) -> pd.DataFra
         cells = pd.MultiIndex.from_product([names, experiment.networks], names=["explainer", "network"])
         return pd.DataFrame({"iou": np.nan, "rank": np.nan}, cells).reset_index()
     for name in names:
-        table = read_results(experiment.explained_by(name), "scores", "scores", ("network", "expression", "iou"))
+        table = read_results(
+            experiment.explained_by(name), "scores", "scores", ("network", "expression", "iou")
+        )
         means = table[(table["expression"] == AVERAGE) & (table["network"] != AVERAGE)][["network", "iou"]]
         tables.append(means.assign(explainer=name, rank=means["iou"].rank(ascending=False)))
     return pd.concat(tables, ignore_index=True)
@@ -443,34 +412,23 @@ def _correlate(experiment: Experiment, run: Run) -> Iterator[pd.DataFrame]:
 
 def _region_table(experiment: Experiment, run: Run) -> pd.DataFrame:
     """Average the weights of facial regions over faces; faces without a record are left out."""
-    rows = []
-    explained = evaluation.read_explained(experiment)
+    rows, explained = [], evaluation.read_explained(experiment)
     for row in tqdm(explained.itertuples(), desc="Averaging regions", unit="face", total=len(explained)):
-        path = experiment.record_path(row.network, row.fold, row.image_id)
-        if (row.network, row.fold) not in experiment.pairs or not path.exists():
+        face = row.network, row.fold, row.image_id
+        if face[:2] not in experiment.pairs or not experiment.record_path(*face).exists():
             continue
-        try:
-            found = read_explanation(experiment, row.network, row.fold, row.image_id, row.expression)
-            names = _regions_of(experiment, row.image_id, found.segments)
-        except (DataError, MissingError) as error:
-            run.omit(f"regions of {row.network}_{row.fold} {row.image_id}", error)
-            continue
-        rows += [
-            (row.network, row.expression, name, weight)
-            for name, weight in zip(names, found.weights, strict=True)
-        ]
+        with run.omits(f"regions of {row.network}_{row.fold} {row.image_id}"):
+            found = read_explanation(experiment, *face, row.expression)
+            names = _region_names()
+            if found.segments.max() + 1 < len(names):
+                landmarks = prepared.read_landmarks(experiment, row.image_id)
+                segments, names = _region_segments(landmarks, found.segments.shape)
+                if not np.array_equal(segments, found.segments):
+                    raise DataError("its landmarks have changed since it was explained")
+            cells = zip(names, found.weights, strict=True)
+            rows += [(row.network, row.expression, name, weight) for name, weight in cells]
     weights = pd.DataFrame(rows, columns=["network", "expression", "region", "weight"])
     return _summarise_regions(weights, experiment.expressions)
-
-
-def _regions_of(experiment: Experiment, image_id: str, segments: np.ndarray) -> tuple[str, ...]:
-    """Return what the segments of a record are."""
-    if segments.max() + 1 == len(_region_names()):
-        return _region_names()
-    found, names = _region_segments(prepared.read_landmarks(experiment, image_id), segments.shape)
-    if not np.array_equal(found, segments):
-        raise DataError("its landmarks have changed since it was explained")
-    return names
 
 
 def _correlations(columns: pd.DataFrame, method: str) -> pd.DataFrame:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from importlib import resources
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +36,7 @@ from ekman_expressions.facespace.warp import SHAPE
 from ekman_expressions.measures import trees
 from ekman_expressions.study import prepared
 from ekman_expressions.study.experiment import Experiment
-from ekman_expressions.study.provenance import Run, read_results
+from ekman_expressions.study.provenance import Run, _joined, read_results
 
 _FACES = 30
 
@@ -44,44 +46,36 @@ def _heatmaps(experiment: Experiment, run: Run) -> None:
 
     A fold's heatmap is the mean of its normalised explanations; a network's is the mean over
     its folds, and an expression's the mean over networks, both weighted by the number of faces.
-
-    Raises
-    ------
-    DataError
-        If a file of normalised explanations is damaged or of another shape.
     """
-    counts = []
+    counts = {}
     made = on_all_cores(
         partial(_make_expression, experiment), experiment.expressions, "Averaging", unit="expression"
     )
     for part, of_expression in made:
         run.add(part)
-        counts += of_expression
-    table = pd.DataFrame(counts, columns=["network", "fold", "expression", "images"])
-    names = (*experiment.networks, *experiment.folds, *experiment.expressions)
-    order = {name: place for place, name in enumerate(names)}
-    table = table.sort_values(["network", "fold", "expression"], key=lambda names: names.map(order))
+        counts |= of_expression
+    cells = product(experiment.networks, experiment.folds, experiment.expressions)
+    rows = [(*cell, counts[cell]) for cell in cells]
+    table = pd.DataFrame(rows, columns=["network", "fold", "expression", "images"])
     run.write(experiment.heatmaps_folder, {"counts": table})
 
 
-def _make_expression(experiment: Experiment, expression: str) -> tuple[Run, list[tuple]]:
-    run, counts = Run(), []
-    face = _mean_face(experiment, expression)
-    total = _RunningMean()
+def _make_expression(experiment: Experiment, expression: str) -> tuple[Run, dict[tuple, int]]:
+    run, counts, total = Run(), {}, _RunningMean()
+    write = partial(_write, experiment, run, _mean_face(experiment, expression))
     # Sorted: the order in which networks are named must not change the last bit of a sum.
     for network in sorted(experiment.networks):
         over_folds = _RunningMean()
         for fold in experiment.folds:
-            maps = experiment.maps_path(network, fold, expression)
-            of_fold = _mean_of(maps, run)
-            _write(experiment, of_fold, run, face, expression, network, fold)
+            of_fold = _mean_of(experiment.maps_path(network, fold, expression), run)
+            write(of_fold, expression, network, fold)
             if of_fold.weight:
                 over_folds.add(of_fold.mean, of_fold.weight)
-            counts.append((network, fold, expression, int(of_fold.weight)))
-        _write(experiment, over_folds, run, face, expression, network)
+            counts[network, fold, expression] = int(of_fold.weight)
+        write(over_folds, expression, network)
         if over_folds.weight:
             total.add(over_folds.mean, over_folds.weight)
-    _write(experiment, total, run, face, expression)
+    write(total, expression)
     return run, counts
 
 
@@ -95,37 +89,32 @@ def _mean_face(experiment: Experiment, expression: str) -> np.ndarray:
 
 def _mean_of(path: Path, run: Run) -> _RunningMean:
     """Average one file of normalised explanations; without the file, the mean of none."""
-    mean = _RunningMean()
+    mean, (maps, image_ids) = _RunningMean(), _read_maps(path, run)
+    for place in np.argsort(image_ids, kind="stable"):
+        mean.add(maps[place])
+    return mean
+
+
+def _read_maps(path: Path, run: Run) -> tuple[np.ndarray, np.ndarray]:
+    """Read a file of normalised explanations that are finite, and the faces' ids; without the file, none."""
     if not path.exists():
-        return mean
-    stored = read_arrays(path, ("maps", "image_ids"))
-    maps, image_ids = stored["maps"], stored["image_ids"]
+        return np.zeros((0, *SHAPE), np.float32), np.array([], str)
+    maps, image_ids = read_arrays(path, ("maps", "image_ids")).values()
     if maps.shape != (len(image_ids), *SHAPE):
         raise DataError(
             f"{path} should hold one map of shape {SHAPE} for each of {len(image_ids)} faces, but holds "
             f"{maps.shape}. Delete it and run the step 'facespace' again."
         )
-    for place in np.argsort(image_ids, kind="stable"):
-        if np.isfinite(maps[place]).all():
-            mean.add(maps[place])
-        else:
-            run.omit(f"{path.stem} {image_ids[place]}", "its normalised explanation is not finite")
-    return mean
+    finite = np.isfinite(maps).all(axis=(1, 2))
+    for image_id in image_ids[~finite]:
+        run.omit(f"{path.stem} {image_id}", "its normalised explanation is not finite")
+    return maps[finite], image_ids[finite]
 
 
-def _write(
-    experiment: Experiment,
-    running: _RunningMean,
-    run: Run,
-    face: np.ndarray,
-    expression: str,
-    network: str | None = None,
-    fold: str | None = None,
-) -> None:
-    name = _heatmap_name(expression, network, fold)
-    paths = {
-        kind: heatmap_path(experiment.heatmaps_folder, expression, network, fold, kind=kind) for kind in KINDS
-    }
+def _write(experiment: Experiment, run: Run, face: np.ndarray, running: _RunningMean, *cell: str) -> None:
+    """Write a heatmap of an expression, or of its network, or of its fold too (`cell`)."""
+    name, expression = _heatmap_name(*cell), cell[0]
+    paths = {kind: heatmap_path(experiment.heatmaps_folder, *cell, kind=kind) for kind in KINDS}
     floats = paths["GRAY"].with_suffix(".npz")
     if not running.weight:
         reason = f"no face was predicted as {expression}, or none could be explained"
@@ -141,9 +130,8 @@ def _write(
     write_image(paths["GRAY"], gray)
     write_image(paths["COLORMAP_JET"], _to_jet(gray))
     write_image(paths["THRESHOLD"], threshold_otsu(gray)[1].astype(np.uint8) * 255)
-    write_image(
-        paths["OVERLAY"], _to_overlay(gray, face, atlas().mask(experiment.mask_regions.get(expression, ())))
-    )
+    mask = atlas().mask(experiment.mask_regions.get(expression, ()))
+    write_image(paths["OVERLAY"], _to_overlay(gray, face, mask))
     run.made(*paths.values(), floats)
 
 
@@ -210,40 +198,35 @@ def _dendrograms(experiment: Experiment, run: Run) -> None:
         if len(maps) < 2:
             run.omit(file, f"a tree needs at least 2 heatmaps, but there are {len(maps)}", folder / file)
             continue
-        names, where = list(maps), {"level": level, "expression": expression}
+        names, where = np.array(list(maps)), {"level": level, "expression": expression}
         of_tree = [leaves[name] for name in names]
         matrix = trees.distances(list(maps.values()), names)
         tree = trees.linkage(matrix)
         found[level, expression] = (matrix, of_tree, tree)
-        rows, columns = np.triu_indices(len(names), k=1)
-        of_pairs = {"distance": matrix[rows, columns], **where}
-        pairs.append(pd.DataFrame({"first": np.array(names)[rows], "second": np.array(names)[columns], **of_pairs}))
+        first, second = np.triu_indices(len(names), k=1)
+        of_pairs = {"first": names[first], "second": names[second], "distance": matrix[first, second]}
+        pairs.append(pd.DataFrame(of_pairs | where))
         support = None
         # A leaf that is of one fold cannot be made from other folds.
         if level != "by_cv":
             support = _support(experiment, level, of_tree, tree)
-            below = [" ".join(names[leaf] for leaf in sorted(branch)) for branch in trees.branches(tree)]
-            branches.append(
-                pd.DataFrame({"leaves": below, "height": tree[:, 2], "support": support, **where})
-            )
+            below = [" ".join(names[sorted(branch)]) for branch in trees.branches(tree)]
+            of_branches = {"leaves": below, "height": tree[:, 2], "support": support}
+            branches.append(pd.DataFrame(of_branches | where))
         if len(maps) > 2:
             groups = None if level == "by_expression" else leaf_kinds
-            figure = figures.dendrogram(tree, names, groups=groups, support=support, title=heading)
+            figure = figures.dendrogram(tree, list(names), groups=groups, support=support, title=heading)
             figures.save(figure, folder / file, caption=_CAPTION)
             run.made(folder / file)
         else:
             (folder / file).unlink(missing_ok=True)
             pair_only.append(file)
     if pair_only:
-        names = ", ".join(pair_only)
-        run.note(f"a tree of two leaves says no more than their distance, and is not drawn: {names}")
+        files = ", ".join(pair_only)
+        run.note(f"a tree of two leaves says no more than their distance, and is not drawn: {files}")
     statistics = pd.DataFrame(_statistics(found, kinds, experiment.seed), columns=_STATISTICS)
-    tables = {"distances": (pairs, _DISTANCES), "branches": (branches, _BRANCHES)}
-    joined = {
-        name: (pd.concat(parts) if parts else pd.DataFrame(columns=columns))[list(columns)]
-        for name, (parts, columns) in tables.items()
-    }
-    run.write(folder, joined | {"statistics": statistics})
+    tables = {"distances": _joined(pairs, _DISTANCES), "branches": _joined(branches, _BRANCHES)}
+    run.write(folder, tables | {"statistics": statistics})
 
 
 def _trees(experiment: Experiment) -> Iterator[tuple[str, str, str, str, dict[str, _Leaf]]]:
@@ -266,15 +249,15 @@ def _trees(experiment: Experiment) -> Iterator[tuple[str, str, str, str, dict[st
 def _read_leaves(experiment: Experiment, tree: str, leaves: dict, run: Run) -> dict[str, np.ndarray]:
     """Read the heatmaps that can be leaves of a tree; the others are listed in `run`."""
     maps = {}
-    for name, (expression, network, fold) in leaves.items():
-        if not heatmap_path(experiment.heatmaps_folder, expression, network, fold).exists():
+    for name, leaf in leaves.items():
+        there = heatmap_path(experiment.heatmaps_folder, *leaf).exists()
+        gray = read_gray(experiment.heatmaps_folder, *leaf) if there else None
+        if gray is None:
             run.omit(f"{name} in {tree}", "there is no such heatmap; the step 'heatmaps' says why")
-            continue
-        gray = read_gray(experiment.heatmaps_folder, expression, network, fold)
-        if gray.min() == gray.max():
+        elif gray.min() == gray.max():
             run.omit(f"{name} in {tree}", "the heatmap is constant and correlates with nothing")
-            continue
-        maps[name] = gray
+        else:
+            maps[name] = gray
     return maps
 
 
@@ -284,51 +267,45 @@ def _support(experiment: Experiment, level: str, leaves: Sequence[_Leaf], tree: 
     counts = read_results(experiment, "heatmaps", "counts", (*by, "images")).set_index(by)["images"]
     shape = (len(leaves), len(experiment.folds))
     maps, weights = np.zeros((*shape, *SHAPE)), np.zeros(shape)
-    for place, fold in np.ndindex(shape):
-        expression, network, _ = leaves[place]
+    for place, number in np.ndindex(shape):
+        (expression, network, _), fold = leaves[place], experiment.folds[number]
         mean = _RunningMean()
         for name in experiment.networks if network is None else (network,):
-            key = name, experiment.folds[fold], expression
-            try:
-                one = _read_float(experiment.heatmaps_folder, expression, name, key[1])
-            except MissingError:
-                continue
-            mean.add(one, float(counts[key]))
+            with suppress(MissingError):
+                one = _read_float(experiment.heatmaps_folder, expression, name, fold)
+                mean.add(one, float(counts[name, fold, expression]))
         if mean.weight:
-            maps[place, fold], weights[place, fold] = mean.mean, mean.weight
+            maps[place, number], weights[place, number] = mean.mean, mean.weight
     seed = derive_seed(experiment.seed, "trees", level)
     return trees.branch_support(maps, tree, weights=weights, seed=seed)
 
 
 def _statistics(found: Mapping, kinds: Mapping[str, str], seed: int) -> Iterator[tuple]:
     """Yield the rows of `_STATISTICS` for trees: distances, leaves and linkage by level and expression."""
+    none, splits = float("nan"), {}
     for (level, expression), (matrix, leaves, tree) in found.items():
-        correlation = _cophenetic_correlation(tree, matrix)
-        yield level, expression, "cophenetic_correlation", correlation, np.nan, np.nan, len(matrix)
+        where, correlation = (level, expression), _cophenetic_correlation(tree, matrix)
+        yield *where, "cophenetic_correlation", correlation, none, none, len(matrix)
         names, folds = [leaf[1] for leaf in leaves], [leaf[2] for leaf in leaves]
         if level == "by_cv" and 1 < len(set(names)) < len(names):
-            alike = trees._fold_reliability(
-                matrix, names, folds, seed=derive_seed(seed, "reliability", expression)
-            )
-            pairs = int(alike["pairs"])
-            yield level, expression, "reliability_auc", alike["auc"], 0.5, alike["p"], pairs
-            yield level, expression, "same_network", alike["same"], np.nan, np.nan, pairs
-            yield level, expression, "different_networks", alike["different"], np.nan, np.nan, pairs
-    matrices = {}
-    for (level, expression), (matrix, leaves, _) in found.items():
-        known = [place for place, leaf in enumerate(leaves) if kinds.get(leaf[1]) in _SPLIT]
-        first = [kinds[leaves[place][1]] == _SPLIT[0] for place in known]
+            of_names = derive_seed(seed, "reliability", expression)
+            alike = trees._fold_reliability(matrix, names, folds, seed=of_names)
+            yield *where, "reliability_auc", alike["auc"], 0.5, alike["p"], alike["pairs"]
+            yield *where, "same_network", alike["same"], none, none, alike["pairs"]
+            yield *where, "different_networks", alike["different"], none, none, alike["pairs"]
+        known = [place for place, name in enumerate(names) if kinds.get(name) in _SPLIT]
+        first = [kinds[names[place]] == _SPLIT[0] for place in known]
         # Two groups, one of them with a pair.
         if level == "by_net" and len(set(first)) == 2 and len(known) > 2:
-            matrices[expression] = [matrix[np.ix_(known, known)]], first
-    most = max((len(first) for _, first in matrices.values()), default=0)
-    whole = [(matrix[0], first) for matrix, first in matrices.values() if len(first) == most]
+            splits[expression] = [matrix[np.ix_(known, known)]], first
+    most = max((len(first) for _, first in splits.values()), default=0)
+    whole = [split for split in splits.values() if len(split[1]) == most]
     if len(whole) > 1:
-        matrices["all"] = [matrix for matrix, _ in whole], whole[0][1]
-    for expression, (together, first) in matrices.items():
+        splits["all"] = [matrix for (matrix,), _ in whole], whole[0][1]
+    for expression, (together, first) in splits.items():
         split = trees._split_test(together, first)
-        difference, count = split["difference"], int(split["relabellings"])
-        yield "by_net", expression, "split_difference", difference, 0.0, split["p"], count
+        values = split["difference"], 0.0, split["p"], split["relabellings"]
+        yield "by_net", expression, "split_difference", *values
 
 
 def _cophenetic_correlation(tree: np.ndarray, matrix: np.ndarray) -> float:
@@ -339,7 +316,6 @@ def _cophenetic_correlation(tree: np.ndarray, matrix: np.ndarray) -> float:
     from scipy.cluster.hierarchy import cophenet
     from scipy.spatial.distance import squareform
 
-    condensed = squareform(np.asarray(matrix, float), checks=False)
-    if np.ptp(condensed) == 0 or np.ptp(tree[:, 2]) == 0:
-        return float("nan")
-    return float(cophenet(tree, condensed)[0])
+    condensed = squareform(matrix, checks=False)
+    constant = np.ptp(condensed) == 0 or np.ptp(tree[:, 2]) == 0
+    return float("nan") if constant else float(cophenet(tree, condensed)[0])

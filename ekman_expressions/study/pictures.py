@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,10 +68,7 @@ def draw(experiment: Experiment, step: str, name: str) -> Figure:
 
 
 def _draw_pictures(experiment: Experiment, step: str, folder: Path, run: Run) -> None:
-    """Draw the pictures of a step into its folder, as PNG with their captions as metadata.
-
-    A picture that cannot be drawn is listed in `run`, and the others are drawn.
-    """
+    """Draw the pictures of a step into its folder, as PNG with their captions as metadata."""
     if step not in _PICTURES:
         return
     for name, draw, caption in tqdm(list(_PICTURES[step](experiment)), desc="Drawing figures", unit="figure"):
@@ -85,13 +83,10 @@ def _draw_pictures(experiment: Experiment, step: str, folder: Path, run: Run) ->
 
 def _training(experiment: Experiment) -> Iterator[_Picture]:
     table = training.learning_curves(experiment)
+    caption = "A line per fold. Values of training faces are means during the epoch, dropout included."
     for measure in ("accuracy", "loss") if len(table) else ():
-        heading = f"{measure.capitalize()} by epoch"
-        yield (
-            f"learning_{measure}",
-            partial(figures.learning_curves, table, measure=measure, title=heading),
-            "A line per fold. Values of training faces are means during the epoch, dropout included.",
-        )
+        options = {"measure": measure, "title": f"{measure.capitalize()} by epoch"}
+        yield f"learning_{measure}", partial(figures.learning_curves, table, **options), caption
 
 
 def _evaluation(experiment: Experiment) -> Iterator[_Picture]:
@@ -106,18 +101,15 @@ def _evaluation(experiment: Experiment) -> Iterator[_Picture]:
         partial(figures.barplot, scores, groups=kinds, title="Accuracy on the test folds", **bars),
         "Bars: mean over folds. Points: folds.",
     )
+    # The rows are in the order of the matrix.
+    counts = {
+        network: rows["images"].to_numpy().reshape(len(experiment.expressions), -1)
+        for network, rows in table.groupby("network", sort=False)
+    }
+    options = {"names": [title(name) for name in experiment.expressions], "title": "What is taken for what"}
     yield (
         "confusion",
-        partial(
-            figures.confusion_matrices,
-            {
-                # The rows are in the order of the matrix.
-                network: rows["images"].to_numpy().reshape(len(experiment.expressions), -1)
-                for network, rows in table.groupby("network", sort=False)
-            },
-            names=[title(name) for name in experiment.expressions],
-            title="What is taken for what",
-        ),
+        partial(figures.confusion_matrices, counts, **options),
         "Rows: the expression shown; columns: the predicted one; in percent of the row, all folds together.",
     )
 
@@ -159,24 +151,24 @@ def _statistics(experiment: Experiment) -> Iterator[_Picture]:
     intervals, baselines, curves = (_table(experiment.statistics_folder, name) for name in names)
     kinds = figures.network_kinds(experiment.networks, experiment.training.weights)
     if intervals is not None and baselines is not None:
-        whole = intervals[(intervals["score"] == "iou") & (intervals["expression"] == AVERAGE)]
-        whole = whole[whole["network"] != AVERAGE]
+        intervals, baselines = (
+            table[(table["score"] == "iou") & (table["expression"] == AVERAGE)]
+            for table in (intervals, baselines)
+        )
+        whole = intervals[intervals["network"] != AVERAGE]
         unit = "subject" if whole["subject_low"].notna().any() else "fold"
-        chance = baselines[(baselines["score"] == "iou") & (baselines["expression"] == AVERAGE)]
-        chance = chance[chance["baseline"].isin(_BASELINES) & chance["value"].notna()]
+        chance = baselines[baselines["baseline"].isin(_BASELINES) & baselines["value"].notna()]
+        options = {
+            "low": f"{unit}_low",
+            "high": f"{unit}_high",
+            "baselines": chance.set_index("meaning")["value"].to_dict(),
+            "axis_label": "IoU at Otsu's threshold",
+            "interval": f"95 % interval over {unit}s",
+            "title": "IoU of the networks, with intervals and baselines",
+        }
         yield (
             "intervals_iou",
-            partial(
-                figures.score_intervals,
-                whole,
-                low=f"{unit}_low",
-                high=f"{unit}_high",
-                baselines=chance.set_index("meaning")["value"].to_dict(),
-                groups=kinds,
-                axis_label="IoU at Otsu's threshold",
-                interval=f"95 % interval over {unit}s",
-                title="IoU of the networks, with intervals and baselines",
-            ),
+            partial(figures.score_intervals, whole, groups=kinds, **options),
             f"Mean over folds and expressions; the interval is over {unit}s.",
         )
     if curves is not None:
@@ -195,26 +187,26 @@ def _regions(experiment: Experiment) -> Iterator[_Picture]:
     groups = {keys: rows.set_index("region") for keys, rows in table.groupby(["network", "expression"])}
     cells = {
         (network, title(name)): groups[network, name]
-        for network in dict.fromkeys(table["network"])
-        for name in experiment.expressions
+        for network, name in product(table["network"].unique(), experiment.expressions)
         if (network, name) in groups
     }
-    yield (
-        "regions",
-        partial(
-            figures.region_faces,
-            {cell: rows["density"].to_dict() for cell, rows in cells.items()},
-            {name: atlas().region(name) for name in atlas().names},
-            certain={
-                cell: list(rows.index[(rows["p_holm"] < 0.05) & (rows["density"] > rows["centre_prior"])])
-                for cell, rows in cells.items()
-            },
-            title="Mass for the size of the region",
-            note=f"95 % intervals over {figures.span(table['units'])} {table['unit'].iloc[0]}",
-        ),
-        "Red regions hold more of the heatmap's mass than their size would give, blue ones less. A thick "
-        "outline: more than a bell in the middle of the canvas has, p < 0.05 corrected for the regions.",
+    certain = {
+        cell: list(rows.index[(rows["p_holm"] < 0.05) & (rows["density"] > rows["centre_prior"])])
+        for cell, rows in cells.items()
+    }
+    draw = partial(
+        figures.region_faces,
+        {cell: rows["density"].to_dict() for cell, rows in cells.items()},
+        {name: atlas().region(name) for name in atlas().names},
+        certain=certain,
+        title="Mass for the size of the region",
+        note=f"95 % intervals over {figures.span(table['units'])} {table['unit'].iloc[0]}",
     )
+    caption = (
+        "Red regions hold more of the heatmap's mass than their size would give, blue ones less. A thick "
+        "outline: more than a bell in the middle of the canvas has, p < 0.05 corrected for the regions."
+    )
+    yield "regions", draw, caption
 
 
 def _known_answers(experiment: Experiment) -> Iterator[_Picture]:

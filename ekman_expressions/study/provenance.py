@@ -8,7 +8,8 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from ekman_expressions.core.errors import (
     DataError,
     EkmanExpressionsError,
     MissingError,
+    ModelError,
     SettingsError,
 )
 from ekman_expressions.core.files import read_csv, read_json, require, sha256, write_csv
@@ -108,6 +110,14 @@ class Run:
         self.omissions.append({"item": str(item), "reason": str(reason)})
         for path in paths:
             path.unlink(missing_ok=True)
+
+    @contextmanager
+    def omits(self, item: str, *also: type[Exception]) -> Iterator[None]:
+        """Leave `item` out if the block finds data, a file or a model unusable, or raises one of `also`."""
+        try:
+            yield
+        except (DataError, MissingError, ModelError, *also) as error:
+            self.omit(item, error)
 
     def note(self, text: str) -> None:
         """Keep a remark for the summary and for ``run.json``."""
@@ -235,12 +245,16 @@ def _finished_entry(folder: Path, step: str) -> dict[str, Any]:
     return entry
 
 
+def _joined(parts: Iterable[pd.DataFrame], columns: Iterable[str]) -> pd.DataFrame:
+    """Join tables, of which some or all may be empty, and put their columns in order."""
+    columns, filled = list(columns), [part for part in parts if len(part)]
+    return pd.concat(filled, ignore_index=True)[columns] if filled else pd.DataFrame(columns=columns)
+
+
 _TEXTS = ("network", "fold", "image_id", "subject", "expression", "predicted")
 
 
-def read_results(
-    experiment: Experiment, step: str, name: str, columns: tuple[str, ...] = ()
-) -> pd.DataFrame:
+def read_results(experiment: Experiment, step: str, name: str, columns: tuple[str, ...] = ()) -> pd.DataFrame:
     """Read one of the tables that a step has written, such as ``"scores", "scores_by_fold"``.
 
     Parameters
@@ -269,7 +283,9 @@ def read_results(
     """
     folder = getattr(experiment, "comparison_folder" if step == "explainers" else f"{step}_folder", None)
     if folder is None:
-        raise SettingsError(f"No step {step!r} writes tables. Names are 'evaluation', 'scores', 'statistics' ...")
+        raise SettingsError(
+            f"No step {step!r} writes tables. Names are 'evaluation', 'scores', 'statistics' ..."
+        )
     tables = sorted(path.stem for path in folder.glob("*.csv"))
     if tables and not (folder / f"{name}.csv").exists():
         raise MissingError(f"{folder} has no table {name!r}. It has {', '.join(tables)}.")

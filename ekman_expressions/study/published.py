@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from glob import glob
@@ -27,7 +26,6 @@ _TOLERANCE = 5e-5
 _VARIABLE = "EKMAN_EXPRESSIONS_PUBLISHED"
 _REPOSITORY = "https://github.com/Xavi3398/ekman_expressions"
 _COMMIT = "5ea21eb6dc1995481d68ce8a0734dac4ced0d989"
-
 _BASE_URL = f"https://raw.githubusercontent.com/Xavi3398/ekman_expressions/{_COMMIT}/heatmaps/"
 _FOLDS = tuple(f"CV{number}" for number in range(1, 6))
 _HOW_TO_PASS = (
@@ -157,17 +155,14 @@ def locate(path: Path | str | None = None, *, download: bool = True) -> Path | N
     return _download() if download else None
 
 
-def _download(
-    folder: Path | None = None, *, base_url: str = _BASE_URL, registry: Mapping[str, str] | None = None
-) -> Path:
+def _download() -> Path:
     """Download the released files, once, into the user's cache, and check their hashes."""
     import pooch
     import requests
 
     pooch.get_logger().setLevel("WARNING")
-    registry = dict(_released_files() if registry is None else registry)
-    folder = pooch.os_cache("ekman_expressions") / "published" / _COMMIT if folder is None else folder
-    store = pooch.create(path=folder, base_url=base_url, registry=registry, retry_if_failed=1)
+    folder, registry = pooch.os_cache("ekman_expressions") / "published" / _COMMIT, _released_files()
+    store = pooch.create(path=folder, base_url=_BASE_URL, registry=registry, retry_if_failed=1)
     workers = ThreadPoolExecutor(max_workers=8)
     try:
         fetched = workers.map(store.fetch, registry)
@@ -175,10 +170,10 @@ def _download(
             pass
     except (requests.RequestException, OSError) as error:
         raise MissingError(
-            f"The released heatmaps cannot be fetched from {base_url} ({error}). {_HOW_TO_PASS}"
+            f"The released heatmaps cannot be fetched from {_BASE_URL} ({error}). {_HOW_TO_PASS}"
         ) from error
     except ValueError as error:
-        raise DataError(f"A file from {base_url} is not the released one: {error} {_HOW_TO_PASS}") from error
+        raise DataError(f"A file from {_BASE_URL} is not the released one: {error} {_HOW_TO_PASS}") from error
     finally:
         workers.shutdown(cancel_futures=True)
     return folder
@@ -190,9 +185,15 @@ def _render(report: _Report) -> str:
     if report.changed:
         named = ", ".join(report.changed[:5]) + (", ..." if len(report.changed) > 5 else "")
         lines.append(f"{len(report.changed)} files are not the released ones: {named}")
+    numbers = report.cells[["expected", "obtained", "difference"]].to_numpy()
+    shown = report.cells.assign(pair=[_pair(*row) for row in numbers]).groupby("metric")
     for metric in METRICS:
         lines += ["", f"{metric}: published / obtained; ! = off by more than {_TOLERANCE:g}"]
-        lines += _compare(report.cells[report.cells["metric"] == metric])
+        cells = shown.get_group(metric)
+        table = cells.pivot(index="network", columns="expression", values="pair").rename_axis(None, axis=1)
+        lines.append(
+            table.loc[cells["network"].unique(), cells["expression"].unique()].to_string(index_names=False)
+        )
     total, off = len(report.cells), len(report.off)
     by_folds = report.cells[report.cells["metric"] == "iou"].rename(columns={"obtained": "iou"})
     lines += [
@@ -204,7 +205,15 @@ def _render(report: _Report) -> str:
         f"  mean over folds (the published tables)  {_extremes(by_folds)}",
         f"  folds pooled into one heatmap           {_extremes(report.pooled)}",
         "",
-        *_known(report.known),
+        "Chance and tests, mean IoU unless stated otherwise: known / obtained; ! = does not agree",
+    ]
+    width = max(map(len, report.known["meaning"]))
+    for row in report.known.itertuples():
+        sign = "" if row.agrees else " !"
+        lines.append(f"  {row.meaning:<{width}}  {row.known:>9} / {row.obtained:.4f}{sign}")
+    agree = int(report.known["agrees"].sum())
+    lines += [
+        f"{agree} of {len(report.known)} agree to the printed precision.",
         "",
         "An Ekman mask is a reference, not a truth.",
     ]
@@ -215,34 +224,13 @@ def _table(name: str, **options: object) -> pd.DataFrame:
     return read_csv(Path(__file__).parents[1] / "data" / name, **options)
 
 
-def _known(table: pd.DataFrame) -> list[str]:
-    width = max(map(len, table["meaning"]))
-    lines = ["Chance and tests, mean IoU unless stated otherwise: known / obtained; ! = does not agree"]
-    for row in table.itertuples():
-        sign = "" if row.agrees else " !"
-        lines.append(f"  {row.meaning:<{width}}  {row.known:>9} / {row.obtained:.4f}{sign}")
-    lines.append(f"{int(table['agrees'].sum())} of {len(table)} agree to the printed precision.")
-    return lines
-
-
 def _long(table: pd.DataFrame, name: str) -> pd.DataFrame:
     return table.melt(["network", "expression"], list(METRICS), var_name="metric", value_name=name)
 
 
-def _compare(cells: pd.DataFrame) -> list[str]:
-    names = list(dict.fromkeys(cells["expression"]))
-    width = max(map(len, cells["network"]))
-    lines = [" " * width + "".join(f"{name:>15}" for name in names)]
-    for network, row in cells.groupby("network", sort=False):
-        lines.append(
-            f"{network:<{width}}" + "".join(map(_pair, row["expected"], row["obtained"], row["difference"]))
-        )
-    return lines
-
-
 def _pair(expected: float, obtained: float, difference: float) -> str:
     sign = " " if abs(difference) <= _TOLERANCE else "!"
-    return f"{expected:.4f}/{obtained:.4f}{sign}".replace("0.", ".").rjust(15)
+    return f"{expected:.4f}/{obtained:.4f}{sign}".replace("0.", ".")
 
 
 def _extremes(table: pd.DataFrame) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import lru_cache, partial, reduce
@@ -12,7 +13,6 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from ekman_expressions.core.errors import DataError, MissingError, ModelError
 from ekman_expressions.core.files import read_arrays, read_csv, write_arrays, write_csv
 from ekman_expressions.core.runtime import derive_seed, generator
 from ekman_expressions.explainers import EXPLAINERS, PerturbationRecord, lime, superpixels
@@ -30,7 +30,7 @@ from ekman_expressions.study import evaluation, prepared
 from ekman_expressions.study.execution import _run_tasks, _Task
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.explanations import _unseen_r2, read_explanation
-from ekman_expressions.study.provenance import Run
+from ekman_expressions.study.provenance import Run, _joined
 from ekman_expressions.study.training import _kept_model
 from ekman_expressions.zoo.model import GROUP, Model, as_model
 
@@ -73,8 +73,6 @@ _COLOURS = {"black": 0.0, "mean": "mean", "blur": "blur", "superpixel_mean": "su
 _SHARE = 0.1
 _STEPS = 8
 _AGAIN = ("untrained", "hidden", "heatmaps")
-_FAILURES = (DataError, MissingError, ModelError)
-_Cell = tuple[str, str]
 
 
 def _quality(experiment: Experiment, run: Run) -> None:
@@ -92,28 +90,22 @@ def _quality(experiment: Experiment, run: Run) -> None:
     - ``hidden``: how well LIME describes each network by what hidden superpixels look like; the same faces.
     """
     # The longest first.
+    parts = [(_explained_again, _AGAIN, (network,)) for network in experiment.networks]
+    for pair in experiment.pairs:
+        parts += [(_reliability, ("reliability",), pair), (_curves, ("curves",), pair)]
     tasks = [
-        _Task(name=network, function=_measure_network, arguments=(experiment, network, run.resumed))
-        for network in experiment.networks
-    ]
-    tasks += [
-        _Task(name="_".join(pair), function=_measure_model, arguments=(experiment, *pair, run.resumed))
-        for pair in experiment.pairs
+        _Task(name="_".join(of), function=_write_parts, arguments=(experiment, make, kinds, of, run.resumed))
+        for make, kinds, of in parts
     ]
     _run_tasks(tasks, run, desc="Quality", unit="task")
-    # As they are written, in so many digits.
-    tables = {
-        kind: [
-            read_csv(path, dtype={"image_id": str})
-            for path in run.outputs
-            if path.name.startswith(f"{kind}-")
-        ]
-        for kind in _QUALITY_TABLES
-    }
-    tables["erasing"] = _averaged(_joined(tables["curves"], _QUALITY_TABLES["curves"]), run)
-    whole = {name: _joined(parts, _QUALITY_TABLES[name]) for name, parts in tables.items()}
-    run.write(experiment.quality_folder, whole)
-    for network, rows in whole["hidden"].groupby("network", sort=False):
+    tables = {}
+    for kind, columns in _QUALITY_TABLES.items():
+        paths = [path for path in run.outputs if path.name.startswith(f"{kind}-")]
+        # As they are written, in so many digits.
+        tables[kind] = _joined((read_csv(path, dtype={"image_id": str}) for path in paths), columns)
+    tables["erasing"] = _averaged(tables["curves"], run)[list(_QUALITY_TABLES["erasing"])]
+    run.write(experiment.quality_folder, tables)
+    for network, rows in tables["hidden"].groupby("network", sort=False):
         found = ", ".join(f"{row.hidden} {row.r2:.2f} ({row.r2_unseen:.2f})" for row in rows.itertuples())
         run.note(f"{network}: R² (on unseen samples) by what hidden superpixels look like: {found}")
 
@@ -146,48 +138,27 @@ def read_untrained_heatmaps(experiment: Experiment) -> dict[tuple[str, str], dic
     return found
 
 
-def _joined(parts: list[pd.DataFrame], columns: tuple[str, ...]) -> pd.DataFrame:
-    filled = [part for part in parts if len(part)]
-    return pd.concat(filled)[list(columns)] if filled else pd.DataFrame(columns=columns)
-
-
-def _measure_model(experiment: Experiment, network: str, fold: str, resumed: bool) -> Run:
-    """Write the parts of the tables that are of one model."""
-    run, name = Run(resumed=resumed), f"{network}_{fold}"
-    for kind, make in (("reliability", _reliability), ("curves", _curves)):
-        _write_parts(experiment, run, name, (kind,), partial(make, experiment, network, fold, run))
-    return run
-
-
-def _measure_network(experiment: Experiment, network: str, resumed: bool) -> Run:
-    """Write the parts of the tables that are of all models of a network, explained again."""
-    run = Run(resumed=resumed)
-    _write_parts(experiment, run, network, _AGAIN, partial(_explained_again, experiment, network, run))
-    return run
-
-
 def _write_parts(
-    experiment: Experiment, run: Run, name: str, kinds: tuple[str, ...], make: Callable[[], tuple]
-) -> None:
-    """Make and write parts of the results, unless an interrupted run has made all of them."""
-    folder = experiment.quality_folder / "parts"
-    suffixes = [".npz" if kind == "heatmaps" else ".csv" for kind in kinds]
-    pairs = list(zip(kinds, suffixes, strict=True))
-    whole, incomplete = (
-        [folder / f"{kind}-{name}{more}{suffix}" for kind, suffix in pairs] for more in ("", ".incomplete")
-    )
-    if run.resumed and all(path.exists() for path in whole):
-        for path in whole:
-            run.kept(path)
-        return
-    before = len(run.omissions)
-    made = make()
-    # What was left out is to be tried, and listed, again.
-    paths, others = (incomplete, whole) if len(run.omissions) > before else (whole, incomplete)
-    for path, other, part in zip(paths, others, made, strict=True):
+    experiment: Experiment,
+    make: Callable[..., tuple],
+    kinds: tuple[str, ...],
+    of: tuple[str, ...],
+    resumed: bool,
+) -> Run:
+    """Make and write parts of the results, `of` a network or model, unless an earlier run has made them."""
+    run, folder, name = Run(resumed=resumed), experiment.quality_folder / "parts", "_".join(of)
+    paths = [folder / f"{kind}-{name}{'.npz' if kind == 'heatmaps' else '.csv'}" for kind in kinds]
+    if resumed and all(path.exists() for path in paths):
+        run.kept(*paths, items=len(paths))
+        return run
+    for path, part in zip(paths, make(experiment, *of, run), strict=True):
+        # What was left out is to be tried, and listed, again.
+        incomplete = path.with_suffix(f".incomplete{path.suffix}")
+        written, other = (incomplete, path) if run.omissions else (path, incomplete)
         other.unlink(missing_ok=True)
-        (write_arrays if path.suffix == ".npz" else write_csv)(path, part)
-        run.made(path, items=len(part))
+        (write_arrays if path.suffix == ".npz" else write_csv)(written, part)
+        run.made(written, items=len(part))
+    return run
 
 
 def _loader(experiment: Experiment, network: str) -> Callable[[str], Model]:
@@ -212,109 +183,97 @@ def _faces(
     table = reduce(pd.merge, tables)
     names = zip(table["fold"], table["image_id"], strict=True)
     table["place"] = [derive_seed(experiment.seed, "quality", network, *name) for name in names]
-    table = table.sort_values("place", kind="stable")
-    table["turn"] = table.groupby(["fold", "expression"]).cumcount()
+    table["turn"] = table.groupby(["fold", "expression"])["place"].rank("first")
     return table.sort_values(["turn", "place"], kind="stable", ignore_index=True)
 
 
 def _reliability(experiment: Experiment, network: str, fold: str, run: Run) -> tuple[pd.DataFrame]:
     """Say how sure the explanations of a model are, by all explainers that fit LIME's regression."""
     rows, index = [], experiment.expressions.index
-    names = [name for name in experiment.explainers if EXPLAINERS[name].has_surrogate]
-    tables = [_faces(experiment, network, [fold], [name]).assign(name=name) for name in names]
-    faces = pd.concat([*tables, pd.DataFrame(columns=["name", "image_id", "expression"])])
-    for explainer, image_id, expression in faces[["name", "image_id", "expression"]].to_numpy():
-        item, by = f"{network}_{fold} {image_id}", experiment.explained_by(explainer)
-        try:
-            record = PerturbationRecord.load(by.record_path(network, fold, image_id))
-        except DataError as error:
-            run.omit(f"{item}: reliability of {explainer}", error)
+    for name in experiment.explainers:
+        if not EXPLAINERS[name].has_surrogate:
             continue
-        found = EXPLAINERS[explainer].estimate(record, index(expression), by.explanation.resolved)
-        if np.isnan(found.r2):
-            reason = "the prediction is the same for all samples, so that there is nothing to explain"
-            run.omit(f"{item}: R² and sign flips of {explainer}", reason)
-        about = (explainer, network, fold, image_id, expression, record.hidden, len(found.weights))
-        fit = (found.r2, _unseen_r2(by, record, index(expression)))
-        rows.append((*about, found.standard_errors.mean(), *fit, found.weighted_flip_rate))
+        by = experiment.explained_by(name)
+        for face in _faces(experiment, network, [fold], [name]).itertuples():
+            item, target = f"{network}_{fold} {face.image_id}", index(face.expression)
+            with run.omits(f"{item}: reliability of {name}"):
+                record = PerturbationRecord.load(by.record_path(network, fold, face.image_id))
+                found = EXPLAINERS[name].estimate(record, target, by.explanation.resolved)
+                if np.isnan(found.r2):
+                    reason = "the prediction is the same for all samples, so that there is nothing to explain"
+                    run.omit(f"{item}: R² and sign flips of {name}", reason)
+                about = (
+                    name,
+                    network,
+                    fold,
+                    face.image_id,
+                    face.expression,
+                    record.hidden,
+                    len(found.weights),
+                )
+                fit = (found.r2, _unseen_r2(by, record, target), found.weighted_flip_rate)
+                rows.append((*about, found.standard_errors.mean(), *fit))
     return (pd.DataFrame(rows, columns=_QUALITY_TABLES["reliability"]),)
 
 
 def _curves(experiment: Experiment, network: str, fold: str, run: Run) -> tuple[pd.DataFrame]:
     """Draw the curves of as many of a model's faces, of those that all have explained, as may be."""
-    names, found, model = experiment.explainers, [], _loader(experiment, network)
+    names, found, load = experiment.explainers, [], _loader(experiment, network)
     own, faces = (_faces(experiment, network, [fold], of) for of in (names[:1], names))
     # Two curves by each explainer and from the centre; one in random order for superpixels, and for each map.
     per_face = (2 * len(names) + 3 + sum(EXPLAINERS[name].gives_map for name in names)) * (_STEPS - 1) + 2
     passes = int(_SHARE * len(own) * experiment.explanation.samples)
     faces = faces.head(max(passes // per_face, -(-_FEWEST_FACES // len(experiment.folds))))
     for row in tqdm(faces.itertuples(), desc=f"Curves of {network}_{fold}", unit="face", total=len(faces)):
-        about = (network, fold, row.image_id, row.expression)
-        try:
-            found += [(*about, *line) for line in _curves_of_face(experiment, *about, names, model(fold))]
-        except _FAILURES as error:
-            run.omit(f"{network}_{fold} {row.image_id}: deletion and insertion", error)
+        with run.omits(f"{network}_{fold} {row.image_id}: deletion and insertion"):
+            found += _curves_of_face(experiment, (network, fold, row.image_id, row.expression), load(fold))
     return (pd.DataFrame(found, columns=[*_QUALITY_TABLES["curves"], *_POINTS]),)
 
 
-def _curves_of_face(
-    experiment: Experiment,
-    network: str,
-    fold: str,
-    image_id: str,
-    expression: str,
-    explainers: tuple[str, ...],
-    model: Model,
-) -> list[tuple]:
-    """Return a row per explainer and control: ``ranking`` to ``passes`` of the table, and the `_POINTS`."""
-    settings = experiment.explanation
-    random = generator(experiment.seed, "quality", f"{network}_{fold}", image_id)
+def _curves_of_face(experiment: Experiment, face: tuple[str, str, str, str], model: Model) -> list[tuple]:
+    """Return a row per explainer and control: `face` and the rest of the table, and the `_POINTS`."""
+    network, fold, image_id, expression = face
+    seeded = partial(generator, experiment.seed, "quality", f"{network}_{fold}", image_id)
+    settings, explainers = experiment.explanation, experiment.explainers
     image = prepared.read_faces(experiment, [image_id], experiment.side(network))[0]
     segments = superpixels(image, segments=settings.segments, compactness=settings.compactness)
-    # The controls first, so that they do not depend on which explainers are compared.
-    controls = {"random": Ranking.at_random(segments, random), "centre": Ranking.from_centre(segments)}
+    controls = {"random": Ranking.at_random(segments, seeded()), "centre": Ranking.from_centre(segments)}
     rankings, control_of = {}, dict.fromkeys((*explainers, *controls), "random")
     for name in explainers:
-        found = read_explanation(experiment.explained_by(name), network, fold, image_id, expression)
-        own = generator(experiment.seed, "quality", f"{network}_{fold}", image_id, name)
+        found, own = read_explanation(experiment.explained_by(name), *face), seeded(name)
         if found.segments is None:
-            rankings[name] = Ranking.by_map(found.map, _STEPS, own)
             control_of[name] = f"random {name}"
+            rankings[name] = Ranking.by_map(found.map, _STEPS, own)
             rankings[control_of[name]] = Ranking.like_map(found.map, _STEPS, own)
         else:
             rankings[name] = Ranking.by_weights(found.segments, found.weights, own)
-    rankings |= controls
-    random_names = tuple(set(control_of.values()))
-    target = experiment.expressions.index(expression)
+    target, random = experiment.expressions.index(expression), tuple(set(control_of.values()))
     # Blurred, whatever the explanations hide by: hiding by black favours maps of what is bright.
     curves, passes = deletion_insertion(
-        model, image, target, rankings, steps=_STEPS, hidden="blur", random=random_names
+        model, image, target, rankings | controls, steps=_STEPS, hidden="blur", random=random
     )
     rows = []
     for name, control in control_of.items():
         pair = [curves[name, kind] for kind in ("deletion", "insertion")]
-        areas = [curves[which, kind].area for which in (name, control) for kind in ("deletion", "insertion")]
+        against = [curves[control, kind].area for kind in ("deletion", "insertion")]
         points = np.float32([curve.at(_CURVE_SHARES) for curve in pair]).ravel()
-        rows.append((name, *areas, passes, *points))
+        rows.append((*face, name, *(curve.area for curve in pair), *against, passes, *points))
     return rows
 
 
-def _averaged(curves: pd.DataFrame, run: Run) -> list[pd.DataFrame]:
+def _averaged(curves: pd.DataFrame, run: Run) -> pd.DataFrame:
     """Average the areas over faces, and what each ranking gains over its control, with standard errors."""
-    kinds = ("deletion", "insertion")
     table = curves.assign(
         deletion_gain=curves["random_deletion"] - curves["deletion"],
         insertion_gain=curves["insertion"] - curves["random_insertion"],
     )
-    groups = table.groupby(["network", "ranking"], sort=False)
-    means = groups[[*kinds, *(f"{kind}_gain" for kind in kinds)]].mean()
-    for kind in kinds:
-        means[f"{kind}_error"] = groups[f"{kind}_gain"].sem()
-    means["faces"] = groups.size()
+    columns = {name: (name, "mean") for name in ("deletion", "insertion", "deletion_gain", "insertion_gain")}
+    columns |= {f"{kind}_error": (f"{kind}_gain", "sem") for kind in ("deletion", "insertion")}
+    means = table.groupby(["network", "ranking"], sort=False).agg(faces=("passes", "size"), **columns)
     for network, faces in means.groupby("network", sort=False)["faces"].max().items():
         few = f": no table of means, which takes {_FEWEST_FACES}" if faces < _FEWEST_FACES else ""
         run.note(f"{network}: deletion and insertion of {faces} faces{few}")
-    return [means[means["faces"] >= _FEWEST_FACES].reset_index()]
+    return means[means["faces"] >= _FEWEST_FACES].reset_index()
 
 
 def _explained_again(
@@ -325,34 +284,32 @@ def _explained_again(
     """
     rows = [EXPLAINERS[name] for name in experiment.explainers]
     names = [row.name for row in rows if row.records_of == "lime" or row.gradients]
-    cells = product(names, experiment.expressions)
-    means: dict[_Cell, dict[str, _RunningMean]] = {cell: {} for cell in cells}
+    # By explainer, expression and way.
+    means: dict[tuple[str, str, str], _RunningMean] = defaultdict(_RunningMean)
     fits: list[tuple[str, float, float]] = []
     faces, load = _faces_again(experiment, network), _loader(experiment, network)
     copies: list[Model | None] = []
     for row in tqdm(faces.itertuples(), desc=f"Explaining {network} again", unit="face", total=len(faces)):
-        try:
+        with run.omits(f"{network}_{row.fold} {row.image_id}: explained again"):
             model = load(row.fold)
             if not copies:
                 # Made once, since it does not depend on the fold.
                 copies.append(_untrained(experiment, network, faces["image_id"], model, run))
             maps, of_face = _maps_of_face(experiment, network, row, names, model, copies[0])
-        except _FAILURES as error:
-            run.omit(f"{network}_{row.fold} {row.image_id}: explained again", error)
-            continue
-        fits += of_face
-        for (name, way), found in maps.items():
-            means[name, row.expression].setdefault(way, _RunningMean()).add(found)
+            fits += of_face
+            for (name, way), found in maps.items():
+                means[name, row.expression, way].add(found)
     untrained, heatmaps = [], {}
-    for (name, expression), of_cell in means.items():
+    for name, expression in product(names, experiment.expressions):
+        found = {way: means[name, expression, way] for way in (AS_SET, UNTRAINED)}
         if name == experiment.explanation.explainer:
-            heatmaps |= {f"{expression} {way}": np.float32(mean.mean) for way, mean in of_cell.items()}
-        if UNTRAINED in of_cell:
-            pair = of_cell[AS_SET].mean, of_cell[UNTRAINED].mean
+            heatmaps |= {f"{expression} {way}": np.float32(of.mean) for way, of in found.items() if of.weight}
+        if found[UNTRAINED].weight:
+            pair = [of.mean for of in found.values()]
             regions = experiment.mask_regions.get(expression)
             ious = [_iou(heatmap, regions) for heatmap in pair]
             alike = _correlations(np.stack(pair))[0, 1]
-            untrained.append((name, network, expression, int(of_cell[UNTRAINED].weight), alike, *ious))
+            untrained.append((name, network, expression, int(found[UNTRAINED].weight), alike, *ious))
     # Where the prediction never varies there is no R², which pandas leaves out.
     colours = pd.DataFrame(fits, columns=["hidden", "r2", "r2_unseen"]).groupby("hidden", sort=False)
     hidden = colours.agg(faces=("r2", "size"), r2=("r2", "mean"), r2_unseen=("r2_unseen", "mean"))
@@ -385,13 +342,11 @@ def _untrained(
         # No omission: trying again would change nothing.
         run.note(f"{network}: no untrained copy, since only Keras models have weights that can be drawn anew")
         return None
-    try:
+    with run.omits(f"{network}: an untrained copy"):
         faces = prepared.read_faces(experiment, sorted(image_ids)[:GROUP], experiment.side(network))
         copy = untrained_copy(model, faces, seed=derive_seed(experiment.seed, "untrained", network))
         return as_model(copy, group=model.group, precision=experiment.explanation.precision)
-    except _FAILURES as error:
-        run.omit(f"{network}: an untrained copy", error)
-        return None
+    return None
 
 
 def _maps_of_face(
@@ -400,44 +355,39 @@ def _maps_of_face(
     """Return a face's maps in face space by explainer and way; and what is hidden by, with LIME's R² and that
     on unseen samples."""
     settings, target = experiment.explanation, experiment.expressions.index(row.expression)
-    image = prepared.read_faces(experiment, [row.image_id], experiment.side(network))[0]
-    landmarks = prepared.read_landmarks(experiment, row.image_id)
-    behind = settings.hidden
-    if behind == "neutral":
-        behind = prepared.read_faces(experiment, [row.image_id], experiment.side(network), neutral=True)[0]
-    records: dict[str, PerturbationRecord] = {}
-    maps: dict[tuple[str, str], np.ndarray] = {}
+    face = network, row.fold, row.image_id
+    read = partial(prepared.read_faces, experiment, [row.image_id], experiment.side(network))
+    image, landmarks = read()[0], prepared.read_landmarks(experiment, row.image_id)
+    behind = read(neutral=True)[0] if settings.hidden == "neutral" else settings.hidden
+    records, fits, maps = [], [], {}
+
+    def again(record: PerturbationRecord, model: Model, hidden: Any) -> PerturbationRecord:
+        predictions = model.predict_hidden(image, record.segments, record.samples, hidden)
+        return replace(record, predictions=predictions, none=None)
+
+    if any(EXPLAINERS[name].records_of == "lime" for name in names):
+        path = experiment.explained_by("lime").record_path(*face)
+        record = _first_samples(PerturbationRecord.load(path), settings.quality_samples)
+        others = {way: hidden for way, hidden in _COLOURS.items() if hidden != settings.hidden}
+        ways = {settings.hides_by: record}
+        ways |= {way: again(record, model, hidden) for way, hidden in others.items()}
+        for way, each in ways.items():
+            fit = lime(each, target, kernel_width=settings.kernel_width, alpha=settings.alpha)
+            fits.append((way, fit.r2, _unseen_r2(experiment, each, target)))
+        records = [record] if untrained is None else [record, again(record, untrained, behind)]
     for name in names:
         by = experiment.explained_by(name)
         explainer, options = EXPLAINERS[name], by.explanation.resolved
         if explainer.records_of == "lime":
-            if not records:
-                path = by.record_path(network, row.fold, row.image_id)
-                record = _first_samples(PerturbationRecord.load(path), settings.quality_samples)
-                ways = {way: (model, colour) for way, colour in _COLOURS.items() if colour != settings.hidden}
-                ways |= {} if untrained is None else {UNTRAINED: (untrained, behind)}
-                records = {AS_SET: record}
-                for way, (queried, hidden) in ways.items():
-                    predictions = queried.predict_hidden(image, record.segments, record.samples, hidden)
-                    records[way] = replace(record, predictions=predictions, none=None)
-            found = {
-                way: explainer.estimate(records[way], target, options)
-                for way in (AS_SET, UNTRAINED)
-                if way in records
-            }
+            found = [explainer.estimate(each, target, options) for each in records]
         else:
-            found = {AS_SET: read_explanation(by, network, row.fold, row.image_id, row.expression)}
+            found = [read_explanation(by, *face, row.expression)]
             if untrained is not None:
                 options |= {"hidden": behind} if "hidden" in options else {}
                 seed = derive_seed(experiment.seed, "again", f"{network}_{row.fold}", row.image_id)
-                (found[UNTRAINED],) = explainer.explain(untrained, image[None], [target], seed=seed, **options)
-        maps |= {(name, way): normalise(np.maximum(one.map, 0), landmarks) for way, one in found.items()}
-    fits = []
-    for way, record in records.items():
-        if way != UNTRAINED:
-            fit = lime(record, target, kernel_width=settings.kernel_width, alpha=settings.alpha)
-            colour = settings.hides_by if way == AS_SET else way
-            fits.append((colour, fit.r2, _unseen_r2(experiment, record, target)))
+                found += explainer.explain(untrained, image[None], [target], seed=seed, **options)
+        for way, each in zip((AS_SET, UNTRAINED), found, strict=False):
+            maps[name, way] = normalise(np.maximum(each.map, 0), landmarks)
     return maps, fits
 
 

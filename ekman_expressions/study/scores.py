@@ -9,9 +9,8 @@ import pandas as pd
 from tqdm import tqdm
 
 from ekman_expressions import figures
-from ekman_expressions.core.errors import DataError, MissingError
+from ekman_expressions.core.errors import MissingError
 from ekman_expressions.core.expressions import title
-from ekman_expressions.core.files import read_arrays
 from ekman_expressions.core.runtime import derive_seed
 from ekman_expressions.facespace.masks import read_mask
 from ekman_expressions.facespace.warp import SHAPE
@@ -28,14 +27,12 @@ from ekman_expressions.measures.uncertainty import (
     split_half,
 )
 from ekman_expressions.study.experiment import Experiment
+from ekman_expressions.study.heatmaps import _read_maps
 from ekman_expressions.study.prepared import read_manifest
 from ekman_expressions.study.provenance import Run, read_results
 
 _BASELINE = "all-white mask (no information)"
-_LAYOUTS = {
-    "table_iou_f1": ("iou", "f1_score"),
-    "table_precision_recall": ("precision", "recall"),
-}
+_LAYOUTS = {"table_iou_f1": ("iou", "f1_score"), "table_precision_recall": ("precision", "recall")}
 
 
 def _nothing_masked(experiment: Experiment) -> str:
@@ -46,10 +43,9 @@ def _nothing_masked(experiment: Experiment) -> str:
 def _scores(experiment: Experiment, run: Run) -> None:
     """Score an experiment's heatmaps against its masks and write the tables.
 
-    ``scores_by_fold.csv`` has every fold's heatmap; ``scores.csv`` their means, which is the
-    reading of the published tables, and ``scores_pooled.csv`` the scores of the networks'
-    heatmaps, which pool the folds first: the other reading. ``table_*.csv`` lay out
-    ``scores.csv`` as networks × expressions.
+    ``scores_by_fold.csv`` has every fold's heatmap; ``scores.csv`` their means, which is the reading of the
+    published tables, and ``scores_pooled.csv`` the scores of the networks' heatmaps, which pool the folds
+    first: the other reading. ``table_*.csv`` lay out ``scores.csv`` as networks × expressions.
     """
 
     def omit(item: str, error: Exception) -> None:
@@ -75,20 +71,17 @@ def _scores(experiment: Experiment, run: Run) -> None:
 
 
 def _barplots(experiment: Experiment, run: Run) -> None:
-    """Draw the scores of heatmaps against Ekman masks as sorted bars.
+    """Draw the scores of heatmaps against Ekman masks as sorted bars, beside those of an all-white mask.
 
     ``IoU_by_net.png``, ``Precision_by_net.png`` and ``Recall_by_net.png`` have a panel for each expression
     and one for their average: bars of the networks, means over folds, with the folds as points. F1, which
-    is 2 IoU / (1 + IoU) of each heatmap, would show the same. In the average, an expression that a fold lacks
-    counts as in the other folds. ``By_expression.png`` has the mean IoU over
-    networks. All show what an all-white mask would score.
+    is 2 IoU / (1 + IoU) of each heatmap, would show the same. ``By_expression.png`` has the mean IoU.
     """
     for file, table, value, options in tqdm(list(_bars(experiment)), desc="Drawing barplots", unit="figure"):
         path = experiment.barplots_folder / file
         if table[value].notna().any():
             figure = figures.barplot(table, value=value, **options)
-            caption = f"Bars: means. Points: {options.get('points', 'fold')}s."
-            figures.save(figure, path, caption=caption)
+            figures.save(figure, path, caption=f"Bars: means. Points: {options.get('points', 'fold')}s.")
             run.made(path)
         else:
             run.omit(file, "there is no score to draw", path)
@@ -135,17 +128,7 @@ _REGIONS = (
 
 
 def _statistics(experiment: Experiment, run: Run, *, resamples: int = _SUBJECT_RESAMPLES) -> None:
-    """Say what the scores of an experiment, of any explainer, are worth.
-
-    Parameters
-    ----------
-    experiment : Experiment
-        See `Experiment.explained_by`.
-    run : Run
-        Takes note of tables made and heatmaps left out.
-    resamples : int
-        Resamples of subjects; 0 leaves the intervals over subjects out.
-    """
+    """Say what the scores of an experiment are worth; `resamples` of subjects, 0: no intervals over them."""
     folder = experiment.heatmaps_folder
     expressions = tuple(experiment.mask_regions)
     masks = np.array([read_mask(experiment.masks_folder, expression) for expression in expressions])
@@ -156,18 +139,15 @@ def _statistics(experiment: Experiment, run: Run, *, resamples: int = _SUBJECT_R
     if resamples:
         try:
             subjects = _over_subjects(experiment, found, run, resamples)
+            known = subjects.reliability[np.isfinite(subjects.reliability)]
+            low = known[known < _RELIABLE]
+            if low.size:
+                run.note(
+                    f"{low.size} of {known.size} heatmaps have a reliability below {_RELIABLE} (lowest "
+                    f"{low.min():.2f}): those of other people would look different. Explain more faces."
+                )
         except MissingError as error:
             run.note(f"No intervals over subjects: {error}")
-
-    if subjects is not None:
-        known = subjects.reliability[np.isfinite(subjects.reliability)]
-        if (known < _RELIABLE).any():
-            run.note(
-                f"{np.count_nonzero(known < _RELIABLE)} of {known.size} heatmaps have a reliability below "
-                f"{_RELIABLE} (lowest {known.min():.2f}): those of other people would look different. Explain "
-                "more faces."
-            )
-
     tables = assess(found, seed=experiment.seed, subjects=subjects)
     run.write(experiment.statistics_folder, {name: tables[name] for name in TABLES}, items=1)
 
@@ -179,16 +159,14 @@ def _regions(experiment: Experiment, run: Run) -> None:
     bootstrap intervals over subjects.
     """
     manifest = read_manifest(experiment).set_index("image_id")
-    none = region_masses(np.zeros((0, *SHAPE)))
     cells = {}
     for expression in tqdm(experiment.expressions, desc="Measuring regions", unit="expression"):
         for network in experiment.networks:
-            masses, subjects = [none], []
+            masses, subjects = [], []
             for fold in experiment.folds:
                 maps, of_maps = _explanations(experiment, network, fold, expression, manifest, run)
-                if of_maps.size:
-                    masses.append(region_masses(maps))
-                    subjects += of_maps.tolist()
+                masses.append(region_masses(maps))
+                subjects += of_maps.tolist()
             cells[network, expression] = pd.concat(masses, ignore_index=True), subjects
     table = _region_table(cells, seed=experiment.seed, unit="subjects", omit=run.omit)
     table = table if len(table) else pd.DataFrame(columns=_REGIONS)
@@ -234,18 +212,11 @@ def _explanations(
     experiment: Experiment, network: str, fold: str, expression: str, manifest: pd.DataFrame, run: Run
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the explanations in face space that can be used, and their subjects; none if there are none."""
-    none = np.zeros((0, *SHAPE), np.float32), np.array([], str)
     path = experiment.maps_path(network, fold, expression)
-    if not path.exists():
-        return none
-    try:
-        stored = read_arrays(path, ("maps", "image_ids"))
-    except DataError as error:
-        run.omit(path.stem, error)
-        return none
-    maps, image_ids = stored["maps"], pd.Index(stored["image_ids"])
-    of_fold = manifest.index[manifest["fold"] == _fold_of(fold)]
-    usable = np.isfinite(maps).all(axis=(1, 2)) & image_ids.isin(of_fold)
+    maps, image_ids = np.zeros((0, *SHAPE), np.float32), np.array([], str)
+    with run.omits(path.stem):
+        maps, image_ids = _read_maps(path, run)
+    usable = np.isin(image_ids, manifest.index[manifest["fold"] == _fold_of(fold)])
     for image_id in image_ids[~usable]:
-        run.omit(f"{path.stem} {image_id}", f"its explanation is not finite, or it is no face of {fold}")
+        run.omit(f"{path.stem} {image_id}", f"it is no face of {fold}")
     return maps[usable], manifest.loc[image_ids[usable], "subject"].to_numpy(str)

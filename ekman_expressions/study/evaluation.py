@@ -67,7 +67,7 @@ def _evaluation(experiment: Experiment, run: Run) -> None:
 
 
 def _evaluate_model(experiment: Experiment, network: str, fold: str) -> Run:
-    """Write the predictions of a model for the faces of its test fold, sorted by image, unless they are there.
+    """Write a model's predictions for the faces of its test fold, sorted by image, unless they are there.
     For models of one's own, `OwnModel.extra` decides what is predicted.
     """
     run, name = Run(), f"{network}_{fold}"

@@ -66,13 +66,10 @@ def _tasks(
     tasks = []
     for network, fold in experiment.pairs:
         rows = explained.query("network == @network and fold == @fold")
-        size = max(1, -(-len(rows) // parts))
-        for start in range(0, max(1, len(rows)), size):
-            part = rows.iloc[start : start + size]
-            arguments = experiment, network, fold, part
-            tasks.append(
-                _Task(name=f"{network}_{fold}", function=function, arguments=arguments, weight=len(part))
-            )
+        for part in np.array_split(np.arange(len(rows)), min(parts, max(len(rows), 1))):
+            about = {"name": f"{network}_{fold}", "weight": len(part)}
+            arguments = experiment, network, fold, rows.iloc[part]
+            tasks.append(_Task(function=function, arguments=arguments, **about))
     return tasks
 
 
@@ -384,14 +381,12 @@ def _summarise_regions(weights: pd.DataFrame, expressions: tuple[str, ...] = EXP
 def _rank_networks(experiment: Experiment, names: tuple[str, ...]) -> pd.DataFrame:
     """Rank the networks by the mean IoU of each explainer's heatmaps; NaN without a score."""
     tables = []
-    if not experiment.mask_regions:
-        cells = pd.MultiIndex.from_product([names, experiment.networks], names=["explainer", "network"])
-        return pd.DataFrame({"iou": np.nan, "rank": np.nan}, cells).reset_index()
     for name in names:
-        table = read_results(
-            experiment.explained_by(name), "scores", "scores", ("network", "expression", "iou")
-        )
-        means = table[(table["expression"] == AVERAGE) & (table["network"] != AVERAGE)][["network", "iou"]]
+        means = pd.DataFrame({"network": experiment.networks, "iou": np.nan})
+        if experiment.mask_regions:
+            columns = ("network", "expression", "iou")
+            table = read_results(experiment.explained_by(name), "scores", "scores", columns)
+            means = table.query("expression == @AVERAGE and network != @AVERAGE")[["network", "iou"]]
         tables.append(means.assign(explainer=name, rank=means["iou"].rank(ascending=False)))
     return pd.concat(tables, ignore_index=True)
 

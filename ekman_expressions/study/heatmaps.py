@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from importlib import resources
 from itertools import product
 from pathlib import Path
 
@@ -141,17 +140,13 @@ def _masks(experiment: Experiment, run: Run) -> None:
         path = _mask_path(experiment.masks_folder, expression)
         write_image(path, atlas().mask(names).astype(np.uint8) * 255)
         run.made(path)
-    for expression in experiment.expressions if experiment.masks else ():
-        if expression not in experiment.mask_regions:
-            # It may have had one in an earlier run.
-            _mask_path(experiment.masks_folder, expression).unlink(missing_ok=True)
     run.write(experiment.masks_folder, {"regions": atlas().table()})
 
 
 def _mask_sources(experiment: Experiment) -> dict[str, Path]:
     """Return the files that come with the package and of which the masks are made, by name."""
-    data = resources.files("ekman_expressions") / "data"
-    return {name: Path(str(data / name)) for name in ("facial_regions.json", "template_landmarks.csv")}
+    data = Path(__file__).parents[1] / "data"
+    return {name: data / name for name in ("facial_regions.json", "template_landmarks.csv")}
 
 
 _DISTANCES = ("level", "expression", "first", "second", "distance")
@@ -219,7 +214,6 @@ def _dendrograms(experiment: Experiment, run: Run) -> None:
             figures.save(figure, folder / file, caption=_CAPTION)
             run.made(folder / file)
         else:
-            (folder / file).unlink(missing_ok=True)
             pair_only.append(file)
     if pair_only:
         files = ", ".join(pair_only)

@@ -91,7 +91,7 @@ def _training(experiment: Experiment) -> Iterator[_Picture]:
 
 def _evaluation(experiment: Experiment) -> Iterator[_Picture]:
     scores, table = (_table(experiment.evaluation_folder, name) for name in ("accuracy_by_fold", "confusion"))
-    if scores is None or table is None:
+    if scores.empty or table.empty:
         return
     kinds = figures.network_kinds(experiment.networks, experiment.training.weights)
     chance = 1 / len(experiment.expressions)
@@ -119,7 +119,7 @@ def _explainers(experiment: Experiment) -> Iterator[_Picture]:
         table = _table(experiment.comparison_folder, name)
         # Two networks are in the same order or in the opposite one: nothing to draw.
         few = name == "rank_correlations" and len(experiment.networks) < 3
-        if table is not None and table[value].notna().any() and not few:
+        if len(table) and table[value].notna().any() and not few:
             square = pair_matrix(table, value).rename_axis(index=None, columns=None)
             options = {"limits": (-1, 1), "names": _NAMES, "title": heading}
             draw = partial(figures.annotated_matrix, square, "correlation", **options)
@@ -128,8 +128,7 @@ def _explainers(experiment: Experiment) -> Iterator[_Picture]:
 
 def _quality(experiment: Experiment) -> Iterator[_Picture]:
     table = _table(experiment.quality_folder, "reliability")
-    curves = quality.read_curves(experiment)
-    if curves:
+    if curves := quality.read_curves(experiment):
         options = {"titles": _NAMES, "title": "Deletion and insertion"}
         yield (
             "curves",
@@ -137,7 +136,7 @@ def _quality(experiment: Experiment) -> Iterator[_Picture]:
             "Mean predicted probability and ± one standard error over faces, all folds and expressions together. "
             "What is erased is blurred.",
         )
-    if table is not None:
+    if len(table):
         yield (
             "reliability",
             partial(figures.reliability_boxes, table, title="How well the explanations describe the models"),
@@ -150,7 +149,7 @@ def _statistics(experiment: Experiment) -> Iterator[_Picture]:
     names = ("intervals", "baselines", "area_curves")
     intervals, baselines, curves = (_table(experiment.statistics_folder, name) for name in names)
     kinds = figures.network_kinds(experiment.networks, experiment.training.weights)
-    if intervals is not None and baselines is not None:
+    if len(intervals) and len(baselines):
         intervals, baselines = (
             table[(table["score"] == "iou") & (table["expression"] == AVERAGE)]
             for table in (intervals, baselines)
@@ -171,7 +170,7 @@ def _statistics(experiment: Experiment) -> Iterator[_Picture]:
             partial(figures.score_intervals, whole, groups=kinds, **options),
             f"Mean over folds and expressions; the interval is over {unit}s.",
         )
-    if curves is not None:
+    if len(curves):
         yield (
             "area_curves",
             partial(figures.area_curves, curves, folds=len(experiment.folds), title="IoU by marked area"),
@@ -181,7 +180,7 @@ def _statistics(experiment: Experiment) -> Iterator[_Picture]:
 
 def _regions(experiment: Experiment) -> Iterator[_Picture]:
     table = _table(experiment.regions_folder, "regions")
-    if table is None:
+    if table.empty:
         return
     table = table[(table["level"] == "region") & (table["region"] != "elsewhere")]
     groups = {keys: rows.set_index("region") for keys, rows in table.groupby(["network", "expression"])}
@@ -212,14 +211,14 @@ def _regions(experiment: Experiment) -> Iterator[_Picture]:
 def _known_answers(experiment: Experiment) -> Iterator[_Picture]:
     names = ("localisation", "masks", "masks_summary")
     table, pairs, summary = (_table(experiment.known_answers_folder, name) for name in names)
-    if table is not None and (table["network"] != "none").any():
+    if len(table) and (table["network"] != "none").any():
         yield (
             "localisation",
             partial(known_answers._localisation_figure, table),
             "AUC: how often a changed pixel is hotter than another, 0.5 by chance; all maps blurred alike. "
             "Bands know no network: the middle of the face, how others move, the answer in superpixels.",
         )
-    if pairs is not None and summary is not None:
+    if len(pairs) and len(summary):
         yield (
             "masks",
             partial(known_answers._masks_figure, pairs, summary),
@@ -227,11 +226,10 @@ def _known_answers(experiment: Experiment) -> Iterator[_Picture]:
         )
 
 
-def _table(folder: Path, name: str) -> pd.DataFrame | None:
-    """Read a table of a step; None if it is not there or empty."""
+def _table(folder: Path, name: str) -> pd.DataFrame:
+    """Read a table of a step; one without rows if it is not there."""
     path = folder / f"{name}.csv"
-    table = read_csv(path) if path.is_file() else None
-    return None if table is None or table.empty else table
+    return read_csv(path) if path.is_file() else pd.DataFrame()
 
 
 _PICTURES = {

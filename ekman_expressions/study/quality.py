@@ -29,7 +29,7 @@ from ekman_expressions.measures.scores import scores_at_otsu
 from ekman_expressions.study import evaluation, prepared
 from ekman_expressions.study.execution import _run_tasks, _Task
 from ekman_expressions.study.experiment import Experiment
-from ekman_expressions.study.explanations import _unseen_r2, read_explanation
+from ekman_expressions.study.explanations import _numbers, _unseen_r2, read_explanation
 from ekman_expressions.study.provenance import Run, _joined
 from ekman_expressions.study.training import _kept_model
 from ekman_expressions.zoo.model import GROUP, Model, as_model
@@ -189,30 +189,25 @@ def _faces(
 
 def _reliability(experiment: Experiment, network: str, fold: str, run: Run) -> tuple[pd.DataFrame]:
     """Say how sure the explanations of a model are, by all explainers that fit LIME's regression."""
-    rows, index = [], experiment.expressions.index
+    rows = []
     for name in experiment.explainers:
         if not EXPLAINERS[name].has_surrogate:
             continue
         by = experiment.explained_by(name)
-        for face in _faces(experiment, network, [fold], [name]).itertuples():
-            item, target = f"{network}_{fold} {face.image_id}", index(face.expression)
+        for face in _faces(experiment, network, [fold], [name]).to_dict("records"):
+            item, target = (
+                f"{network}_{fold} {face['image_id']}",
+                experiment.expressions.index(face["expression"]),
+            )
             with run.omits(f"{item}: reliability of {name}"):
-                record = PerturbationRecord.load(by.record_path(network, fold, face.image_id))
+                record = PerturbationRecord.load(by.record_path(network, fold, face["image_id"]))
                 found = EXPLAINERS[name].estimate(record, target, by.explanation.resolved)
                 if np.isnan(found.r2):
                     reason = "the prediction is the same for all samples, so that there is nothing to explain"
                     run.omit(f"{item}: R² and sign flips of {name}", reason)
-                about = (
-                    name,
-                    network,
-                    fold,
-                    face.image_id,
-                    face.expression,
-                    record.hidden,
-                    len(found.weights),
-                )
-                fit = (found.r2, _unseen_r2(by, record, target), found.weighted_flip_rate)
-                rows.append((*about, found.standard_errors.mean(), *fit))
+                about = {"explainer": name, "network": network, "hidden": record.hidden}
+                flips = {"weighted_flip_rate": found.weighted_flip_rate}
+                rows.append(face | about | _numbers(by, record, found) | flips)
     return (pd.DataFrame(rows, columns=_QUALITY_TABLES["reliability"]),)
 
 

@@ -25,23 +25,10 @@ from ekman_expressions.zoo import NETWORKS
 
 _P = ParamSpec("_P")
 
-PALETTE: tuple[str, ...] = (
-    "#0072B2",
-    "#E69F00",
-    "#009E73",
-    "#CC79A7",
-    "#56B4E9",
-    "#D55E00",
-    "#F0E442",
-    "#000000",
-)
+PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
 """Colours that colour-blind readers tell apart (Okabe and Ito 2008, https://jfly.uni-koeln.de/color/)."""
 
-_GROUP_COLOURS: dict[str, str] = {
-    "pre-trained": PALETTE[0],
-    "from scratch": PALETTE[5],
-    "own model": PALETTE[2],
-}
+_GROUP_COLOURS = {"pre-trained": PALETTE[0], "from scratch": PALETTE[5], "own model": PALETTE[2]}
 """The colours of the kinds of networks, the same in all figures."""
 
 COLUMN, PAGE, PAGE_HEIGHT = 3.5, 7.1, 9.6
@@ -63,41 +50,32 @@ _DASHES = ("-", (0, (4, 2)), (0, (1, 1.5)), "-.")
 
 SCREEN_DPI, FILE_DPI = 100, 200
 
-_STYLE: dict[str, Any] = {
+_STYLE = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
     "axes.titlesize": 10,
     "axes.titleweight": "bold",
     "axes.labelsize": 10,
-    "xtick.labelsize": 9,
-    "ytick.labelsize": 9,
-    "legend.fontsize": 9,
-    "legend.title_fontsize": 9,
     "figure.labelsize": 10,
     "figure.titlesize": 12,
     "figure.titleweight": "bold",
-    "figure.facecolor": "white",
     "figure.dpi": SCREEN_DPI,
     "figure.constrained_layout.h_pad": 0.04,
     "figure.constrained_layout.w_pad": 0.04,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.linewidth": 0.8,
     "axes.axisbelow": True,
     "grid.color": GRID,
-    "grid.linewidth": 0.8,
-    "xtick.major.width": 0.8,
-    "ytick.major.width": 0.8,
     "lines.linewidth": 1.3,
     "lines.markersize": 5,
     "hatch.linewidth": 0.6,
     "legend.frameon": False,
-    "image.cmap": UNSIGNED,
     "image.interpolation": "nearest",
     "svg.hashsalt": "ekman_expressions",
     "svg.fonttype": "none",
     "pdf.fonttype": 42,
 }
+"""What differs from matplotlib's defaults."""
 
 
 def network_kinds(networks: Iterable[str], weights: str) -> dict[str, str]:
@@ -107,12 +85,11 @@ def network_kinds(networks: Iterable[str], weights: str) -> dict[str, str]:
     experiment's ``training.weights`` ``"none"`` all others started from scratch.
     """
 
-    def kind(network: str) -> str:
-        if network not in NETWORKS:
-            return "own model"
-        return "pre-trained" if NETWORKS[network].pretrained and weights != "none" else "from scratch"
-
-    return {network: kind(network) for network in networks}
+    started = {
+        name: "pre-trained" if row.pretrained and weights != "none" else "from scratch"
+        for name, row in NETWORKS.items()
+    }
+    return {network: started.get(network, "own model") for network in networks}
 
 
 def span(counts: Iterable[float]) -> str:
@@ -134,22 +111,19 @@ def save(figure: Figure, path: Path, *, caption: str = "") -> None:
         How to read it: written, with its title, into a PNG as the texts Comment and Title. The report
         shows them.
     """
-    import matplotlib
+    from matplotlib import style
 
     texts = {"Title": figure.get_suptitle().replace("\n", " "), "Comment": caption}
     # None: what each format would note about the time and the program.
-    noted: Mapping[str, dict[str, Any]] = {
-        ".png": {"Software": None, **{name: text for name, text in texts.items() if text}},
+    noted = {
+        ".png": {"Software": None} | {name: text for name, text in texts.items() if text},
         ".svg": {"Date": None, "Creator": None},
         ".pdf": {"CreationDate": None, "Creator": None, "Producer": None},
     }
     path = Path(path)
     check_option(path.suffix, "the suffix of a figure", noted)
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(_STYLE)
-        with atomic_path(path) as temporary:
-            figure.savefig(temporary, dpi=FILE_DPI, metadata=noted[path.suffix])
+    with style.context(_STYLE, after_reset=True), atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=FILE_DPI, metadata=noted[path.suffix])
 
 
 def _styled(draw: Callable[_P, Figure]) -> Callable[_P, Figure]:
@@ -161,11 +135,9 @@ def _styled(draw: Callable[_P, Figure]) -> Callable[_P, Figure]:
 
     @functools.wraps(draw)
     def drawn(*args: _P.args, **kwargs: _P.kwargs) -> Figure:
-        import matplotlib
+        from matplotlib import style
 
-        with matplotlib.rc_context():
-            matplotlib.rcdefaults()
-            matplotlib.rcParams.update(_STYLE)
+        with style.context(_STYLE, after_reset=True):
             figure = draw(*args, **kwargs)
             figure.draw_without_rendering()
             figure.set_layout_engine("none")
@@ -220,11 +192,7 @@ def _bare(axes: Axes) -> None:
 
 def _mark_missing(axes: Axes) -> None:
     """Fill empty axes with gray hatching and say so, so that missing is not taken for zero."""
-    from matplotlib.patches import Rectangle
-
-    axes.add_patch(
-        Rectangle((0, 0), 1, 1, transform=axes.transAxes, facecolor=MISSING, edgecolor="white", hatch="////")
-    )
+    axes.patch.set(facecolor=MISSING, edgecolor="white", hatch="////")
     axes.text(0.5, 0.5, "no data", transform=axes.transAxes, ha="center", va="center")
 
 

@@ -13,25 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 from ekman_expressions.core.errors import DataError
-from ekman_expressions.figures._style import (
-    COLUMN,
-    MOVEMENT,
-    PAGE,
-    PALETTE,
-    SIGNED,
-    _bare,
-    _colour_bar,
-    _lay_over,
-    _legend,
-    _mark_missing,
-    _new_figure,
-    _outline,
-    _panels,
-    _require,
-    _show,
-    _styled,
-    _to_unit,
-)
+from ekman_expressions.figures import _style as style
 
 _CONTOURS = {
     "jaw": [range(0, 17)],
@@ -42,16 +24,10 @@ _CONTOURS = {
 }
 """The lines through the landmarks (iBUG order) of each part, closed round eyes and lips."""
 
-_COLOURS = dict(
-    zip(
-        _CONTOURS,
-        (PALETTE[2], PALETTE[1], PALETTE[6], PALETTE[4], PALETTE[3]),
-        strict=True,
-    )
-)
+_COLOURS = dict(zip(_CONTOURS, [style.PALETTE[place] for place in (2, 1, 6, 4, 3)], strict=True))
 
 
-@_styled
+@style._styled
 def alignment_page(
     faces: Sequence[np.ndarray],
     points: Sequence[np.ndarray],
@@ -74,31 +50,29 @@ def alignment_page(
         Landmark outlier scores (`ekman_expressions.faces.landmark_outliers`): shown above the faces,
         which come in this order, the highest first.
     """
-    _require(faces, "faces")
+    style._require(faces, "faces")
     for name, others in (("landmarks", points), ("titles", titles), ("outliers", outliers)):
         if others is not None and len(others) != len(faces):
             raise DataError(f"There are {len(faces)} faces, but {len(others)} {name}.")
     order = np.arange(len(faces))
     if outliers is not None:
         order = np.argsort(-np.asarray(outliers, dtype=float), kind="stable")
-    headings = list(titles)
-    if outliers is not None:
-        headings = [f"{text}\noutlier {value:.3f}" for text, value in zip(headings, outliers, strict=True)]
-    lines = 1 + max(text.count("\n") for text in headings)
+        titles = [f"{text}\noutlier {value:.3f}" for text, value in zip(titles, outliers, strict=True)]
+    lines = 1 + max(text.count("\n") for text in titles)
     columns = min(6, len(order))
-    rows, side = -(-len(order) // columns), min(PAGE / columns, 2.4)
-    figure = _new_figure(max(columns * side, 2.8), rows * (side + 0.13 * lines + 0.03) + 0.3, title)
-    grid = _panels(figure, len(order), columns)
+    rows, side = -(-len(order) // columns), min(style.PAGE / columns, 2.4)
+    figure = style._new_figure(max(columns * side, 2.8), rows * (side + 0.13 * lines + 0.03) + 0.3, title)
+    grid = style._panels(figure, len(order), columns)
     for axes, place in zip(grid, order, strict=True):
-        _show(axes, faces[place])
-        axes.set_title(headings[place], fontsize=9, weight="normal", pad=2)
+        style._show(axes, faces[place])
+        axes.set_title(titles[place], fontsize=9, weight="normal", pad=2)
         _draw_contours(axes, points[place], faces[place].shape)
     handles, _ = grid[0].get_legend_handles_labels()
-    _legend(figure, handles, len(_CONTOURS), handlelength=1.2, columnspacing=1)
+    style._legend(figure, handles, len(_CONTOURS), handlelength=1.2, columnspacing=1)
     return figure
 
 
-@_styled
+@style._styled
 def explanation(
     image: np.ndarray,
     segments: np.ndarray,
@@ -125,29 +99,22 @@ def explanation(
             f"The face is {image.shape[:2]}, its superpixels {segments.shape} numbered to {segments.max()}, "
             f"and there are {len(weights)} weights: these do not fit."
         )
-    figure = _new_figure(PAGE, PAGE / 4 + 0.25, title)
-    grid = _panels(figure, 4, 4)
-    _show(grid[0], image, "face")
-    _show(grid[1], image, "superpixels")
+    figure = style._new_figure(style.PAGE, style.PAGE / 4 + 0.25, title)
+    grid = style._panels(figure, 4, 4)
+    style._show(grid[0], image, "face")
+    style._show(grid[1], image, "superpixels")
     _draw_borders(grid[1], segments, "white")
-    _draw_explained(figure, grid[2], image, weights[segments], segments, "weights")
+    _draw_explained(grid[2], image, weights[segments], segments, "weights")
     order = np.argsort(-weights, kind="stable")
+    errors = np.asarray(standard_errors)[order]
     grid[3].axhline(0, color="black", linewidth=0.8)
-    grid[3].errorbar(
-        np.arange(len(order)),
-        weights[order],
-        np.asarray(standard_errors)[order],
-        fmt="o",
-        markersize=2.5,
-        color=PALETTE[0],
-        ecolor="#888888",
-        elinewidth=1,
-    )
+    look = {"color": style.PALETTE[0], "markersize": 2.5, "ecolor": "#888888", "elinewidth": 1}
+    grid[3].errorbar(range(len(order)), weights[order], errors, fmt="o", **look)
     grid[3].set(title="± standard error", xlabel="superpixel by rank", box_aspect=1)
     return figure
 
 
-@_styled
+@style._styled
 def explained_face(
     image: np.ndarray,
     points: np.ndarray,
@@ -181,21 +148,20 @@ def explained_face(
             f"The explanation has shape {explained.shape}, its face {image.shape[:2]}; in face space "
             f"{normalised.shape} and {mean_face.shape[:2]}: these do not fit."
         )
-    figure = _new_figure(PAGE, PAGE / 3 + 0.35, title)
-    face, weights, common = _panels(figure, 3, 3)
-    _show(face, image, "face and landmarks")
+    figure = style._new_figure(style.PAGE, style.PAGE / 3 + 0.35, title)
+    face, weights, common = style._panels(figure, 3, 3)
+    style._show(face, image, "face and landmarks")
     _draw_contours(face, points, image.shape)
-    bar = _draw_explained(figure, weights, image, explained, segments, "explanation")
+    bar = _draw_explained(weights, image, explained, segments, "explanation")
     bar.set_ticks([bar.vmin, 0, bar.vmax], labels=["against", "0", "for"])
-    highest = max(float(normalised.max()), np.finfo(float).tiny)
-    _show(common, _lay_over(mean_face, normalised / highest), "in face space")
+    style._show(common, style._lay_over(mean_face, normalised / (normalised.max() or 1)), "in face space")
     if mask is not None:
-        _outline(common, mask, "white", 1.5)
+        style._outline(common, mask, "white", 1.5)
         common.set_xlabel("white: Ekman mask", fontsize=9)
     return figure
 
 
-@_styled
+@style._styled
 def explained_faces(
     faces: Mapping[str, np.ndarray],
     maps: Mapping[tuple[str, str], np.ndarray | None],
@@ -213,30 +179,30 @@ def explained_faces(
         explainers; what is absent or None, and what is 0 everywhere, is marked.
     """
     names = list(dict.fromkeys(column for _, column in maps))
-    _require(faces and names, "explained faces")
+    style._require(faces and names, "explained faces")
     # At most seven beside each other, and as many in each line.
     lines = -(-(len(names) + 1) // 7)
     columns = -(-(len(names) + 1) // lines)
-    side = min(PAGE / columns, 1.4)
+    side = min(style.PAGE / columns, 1.4)
     high = side * max(face.shape[0] / face.shape[1] for face in faces.values()) + 0.3
-    figure = _new_figure(max(side * columns, COLUMN), 0.1 + high * lines * len(faces), title)
+    figure = style._new_figure(max(side * columns, style.COLUMN), 0.1 + high * lines * len(faces), title)
     grid = figure.subplots(lines * len(faces), columns, squeeze=False)
     for cells, (row, face) in zip(grid.reshape(len(faces), -1), faces.items(), strict=True):
-        _show(cells[0], face)
+        style._show(cells[0], face)
         cells[0].set_title(row.replace(": ", ":\n"), fontsize=9, fontweight="normal")
         for axes, column in zip(cells[1:], names, strict=False):
-            _bare(axes)
+            style._bare(axes)
             axes.set_title(column.replace(" ", "\n", 1), fontsize=9, fontweight="normal")
             found = maps.get((row, column))
             if found is None:
-                _mark_missing(axes)
+                style._mark_missing(axes)
                 axes.set_box_aspect(face.shape[0] / face.shape[1])
             elif found.shape != face.shape[:2]:
                 raise DataError(
                     f"The map {(row, column)} has shape {found.shape}, its face {face.shape[:2]}."
                 )
             else:
-                _show(axes, _lay_over(face, found / max(float(found.max()), np.finfo(float).tiny)))
+                style._show(axes, style._lay_over(face, found / (found.max() or 1)))
                 if found.max() <= 0:
                     axes.text(0.5, 0.05, "all 0", color="white", transform=axes.transAxes, ha="center")
         for axes in cells[1 + len(names) :]:
@@ -244,7 +210,7 @@ def explained_faces(
     return figure
 
 
-@_styled
+@style._styled
 def warp(
     image: np.ndarray,
     source_points: np.ndarray,
@@ -271,19 +237,19 @@ def warp(
     mean_face : (275, 224, 3) ndarray
         The mean of many normalised faces, as a last panel.
     """
-    figure = _new_figure(PAGE, PAGE / 4 * 1.23 + 0.35, title)
-    grid = _panels(figure, 4, 4)
-    height, width = image.shape[:2]
-    drawn = [(image, "face and its triangles"), (np.full(normalised.shape, 0.95), "template")]
-    drawn += [(normalised, "in face space"), (mean_face, "mean face")]
-    for axes, (picture, name) in zip(grid, drawn, strict=True):
-        _show(axes, picture, name)
-    grid[0].triplot(*(np.asarray(source_points) * (width, height)).T, triangles, color=PALETTE[6], lw=0.6)
-    grid[1].triplot(*np.asarray(template_points).T, triangles, color=PALETTE[0], lw=0.6)
+    figure = style._new_figure(style.PAGE, style.PAGE / 4 * 1.23 + 0.35, title)
+    grid = style._panels(figure, 4, 4)
+    style._show(grid[0], image, "face and its triangles")
+    style._show(grid[1], np.full(normalised.shape, 0.95), "template")
+    style._show(grid[2], normalised, "in face space")
+    style._show(grid[3], mean_face, "mean face")
+    in_pixels = np.asarray(source_points) * image.shape[1::-1]
+    grid[0].triplot(*in_pixels.T, triangles, color=style.PALETTE[6], linewidth=0.6)
+    grid[1].triplot(*np.asarray(template_points).T, triangles, color=style.PALETTE[0], linewidth=0.6)
     return figure
 
 
-@_styled
+@style._styled
 def causal_layers(
     neutral: np.ndarray,
     face: np.ndarray,
@@ -304,25 +270,25 @@ def causal_layers(
     """
     from matplotlib.colors import PowerNorm
 
-    _require(layers, "layers (neutral faces have none)")
+    style._require(layers, "layers (neutral faces have none)")
     columns = min(6, len(layers) + 2)
-    rows, side = -(-(len(layers) + 2) // columns), (PAGE - 0.9) / columns
-    figure = _new_figure(PAGE, rows * (side + 0.3) + 0.05, title, layout="compressed")
-    grid = _panels(figure, len(layers) + 2, columns)
-    _show(grid[0], neutral, "neutral")
-    _show(grid[1], face, "expression")
+    rows, side = -(-(len(layers) + 2) // columns), (style.PAGE - 0.9) / columns
+    figure = style._new_figure(style.PAGE, rows * (side + 0.3) + 0.05, title, layout="compressed")
+    grid = style._panels(figure, len(layers) + 2, columns)
+    style._show(grid[0], neutral, "neutral")
+    style._show(grid[1], face, "expression")
     highest = max((layer.max() for name, layer in layers.items() if name != "photometric"), default=0) or 1
     displacement = None
     for axes, (name, layer) in zip(grid[2:], layers.items(), strict=True):
         label = name.upper() if name.startswith("au") else name
+        limit = float(layer.max()) or 1 if name == "photometric" else highest
+        shown = style._show(axes, layer, label, cmap=style.MOVEMENT, norm=PowerNorm(0.5, 0, limit))
         if name == "photometric":
-            limit = float(layer.max()) or 1
-            _show(axes, layer, label, cmap=MOVEMENT, norm=PowerNorm(0.5, 0, limit))
             axes.set_xlabel(f"0 to {limit:.2f} of RGB", fontsize=9, labelpad=2)
         else:
-            displacement = _show(axes, layer, label, cmap=MOVEMENT, norm=PowerNorm(0.5, 0, highest))
+            displacement = shown
     if displacement is not None:
-        _colour_bar(figure, displacement, grid, "displacement (mm)")
+        style._colour_bar(figure, displacement, grid, "displacement (mm)")
     return figure
 
 
@@ -332,37 +298,26 @@ def _draw_contours(axes: Axes, points: np.ndarray, shape: tuple[int, ...]) -> No
     points = np.asarray(points) * (shape[1], shape[0])
     # A dark rim, so that the lines stand out on light and on dark skin.
     rim = [Stroke(linewidth=2, foreground="black", alpha=0.6), Normal()]
+    look = {"linewidth": 0.9, "marker": ".", "markersize": 1.6, "path_effects": rim}
     for part, contours in _CONTOURS.items():
         for number, contour in enumerate(contours):
-            axes.plot(
-                *points[list(contour)].T,
-                color=_COLOURS[part],
-                linewidth=0.9,
-                marker=".",
-                markersize=1.6,
-                path_effects=rim,
-                label=f"_{part}" if number else part,
-            )
+            label = f"_{part}" if number else part
+            axes.plot(*points[list(contour)].T, color=_COLOURS[part], label=label, **look)
 
 
 def _draw_explained(
-    figure: Figure,
-    axes: Axes,
-    image: np.ndarray,
-    weights: np.ndarray,
-    segments: np.ndarray | None,
-    title: str,
+    axes: Axes, image: np.ndarray, weights: np.ndarray, segments: np.ndarray | None, title: str
 ) -> Colorbar:
     """Paint the weights of pixels over a face, with the borders of superpixels; return their scale."""
     # Pale, so that the colours of the weights stay readable on dark skin and in shadow.
-    _show(axes, 0.6 + 0.4 * _to_unit(image).mean(axis=2), title, cmap="gray", vmin=0, vmax=1)
+    style._show(axes, 0.6 + 0.4 * style._to_unit(image).mean(axis=2), title, cmap="gray", vmin=0, vmax=1)
     painted = _draw_weights(axes, weights, segments, alpha=0.7)
-    return _colour_bar(figure, painted, axes, shrink=0.8, aspect=14)
+    return style._colour_bar(axes.figure, painted, axes, shrink=0.8, aspect=14)
 
 
 def _draw_weights(axes: Axes, weights: np.ndarray, segments: np.ndarray | None, alpha: float = 1):
-    limit = max(float(np.abs(weights).max()), np.finfo(float).tiny)
-    painted = _show(axes, weights, cmap=SIGNED, vmin=-limit, vmax=limit, alpha=alpha)
+    limit = np.abs(weights).max() or 1
+    painted = style._show(axes, weights, cmap=style.SIGNED, vmin=-limit, vmax=limit, alpha=alpha)
     if segments is not None:
         _draw_borders(axes, segments, "#444444")
     return painted

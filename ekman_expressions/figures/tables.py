@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,27 +15,12 @@ if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
 
 from ekman_expressions.core.errors import DataError, check_option
-from ekman_expressions.core.expressions import EXPRESSIONS
-from ekman_expressions.core.expressions import title as title_of
-from ekman_expressions.figures._style import (
-    COLUMN,
-    MISSING,
-    PAGE,
-    PAGE_HEIGHT,
-    PALETTE,
-    SIGNED,
-    UNSIGNED,
-    _colour_bar,
-    _group_colour,
-    _group_entries,
-    _legend,
-    _new_figure,
-    _panels,
-    _require,
-    _styled,
-)
+from ekman_expressions.core.expressions import EXPRESSIONS, title
+from ekman_expressions.figures import _style as style
 from ekman_expressions.measures.heatmap_set import _MEANINGS
 from ekman_expressions.measures.scores import AVERAGE
+
+_CLASSES = [title(expression) for expression in EXPRESSIONS]
 
 _TITLES: dict[str, str] = {
     "iou": "IoU at Otsu's threshold",
@@ -58,7 +43,7 @@ _STYLES = [
 _BASELINE = "color: #666666; font-style: italic"
 
 
-@_styled
+@style._styled
 def annotated_matrix(
     table: pd.DataFrame,
     label: str,
@@ -104,37 +89,27 @@ def annotated_matrix(
     longest = 0.062 * max(map(len, rows))
     cell = 0.62 if p is not None else 0.5
     turned = 0.062 * max(map(len, columns)) > cell + 0.25
-    wide = max(COLUMN, min(PAGE, longest + 1.3 + max(cell, 0 if turned else 0.8) * len(columns)))
+    wide = max(style.COLUMN, min(style.PAGE, longest + 1.3 + max(cell, 0 if turned else 0.8) * len(columns)))
     high = 0.5 + 0.24 * len(rows) + (0.062 * max(map(len, columns)) if turned else 0.2)
     high += 0.17 * (note.count("\n") + 1) * bool(note) + 0.2 * bool(table.columns.name)
-    figure = _new_figure(wide, max(high, 1.9), title)
+    figure = style._new_figure(wide, max(high, 1.9), title)
     axes = figure.add_subplot()
-    stars = None if p is None else p.to_numpy(float) < 0.05
-    shown = _annotated(
-        axes,
-        values,
-        rows,
-        columns,
-        lambda value: f"{round(value, 2) + 0:+.2f}" if signed else f"{value:.2f}",
-        limits=limits,
-        signed=signed,
-        bold=stars,
-        turned=turned,
-    )
+    options = {"limits": limits, "signed": signed, "turned": turned}
+    shown = _annotated(axes, values, rows, columns, "+z.2f" if signed else ".2f", **options)
     for text, (row, column) in zip(list(axes.texts), np.ndindex(values.shape), strict=True):
-        if stars is not None and stars[row, column]:
-            text.set_text(f"{text.get_text()} *")
+        if p is not None and p.iat[row, column] < 0.05:
+            text.set(text=f"{text.get_text()} *", weight="bold")
         if frame_own and rows[row] == columns[column]:
-            frame = {"edgecolor": PALETTE[5], "linewidth": 2.5, "fill": False}
+            frame = {"edgecolor": style.PALETTE[5], "linewidth": 2.5, "fill": False}
             axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, **frame))
     axes.set(xlabel=table.columns.name or "", ylabel=table.index.name or "")
-    _colour_bar(figure, shown, axes, label)
+    style._colour_bar(figure, shown, axes, label)
     if note:
         figure.supxlabel(note, fontsize=9)
     return figure
 
 
-@_styled
+@style._styled
 def confusion_matrices(
     matrices: Mapping[str, np.ndarray],
     *,
@@ -151,8 +126,8 @@ def confusion_matrices(
     names : sequence of C str, optional
         Names of the classes; the six expressions by default.
     """
-    names = [title_of(expression) for expression in EXPRESSIONS] if names is None else list(names)
-    _require(matrices, "confusion matrices")
+    names = list(_CLASSES if names is None else names)
+    style._require(matrices, "confusion matrices")
     classes = len(names)
     matrices = {network: np.asarray(counts, float) for network, counts in matrices.items()}
     for network, counts in matrices.items():
@@ -164,23 +139,23 @@ def confusion_matrices(
     predicted = names if width == classes else [*names, "None of them"]
     columns = min(3, len(matrices))
     rows = -(-len(matrices) // columns)
-    figure = _new_figure(min(PAGE, 1.5 + 1.9 * columns), 1.1 + 1.75 * rows, title)
-    grid = _panels(figure, len(matrices), columns, sharex=True, sharey=True)
+    figure = style._new_figure(min(style.PAGE, 1.5 + 1.9 * columns), 1.1 + 1.75 * rows, title)
+    grid = style._panels(figure, len(matrices), columns, sharex=True, sharey=True)
     for place, (axes, (network, counts)) in enumerate(zip(grid, matrices.items(), strict=True)):
         counts = np.pad(counts, ((0, 0), (0, width - counts.shape[1])))
         sums = counts.sum(axis=1, keepdims=True)
         percent = np.divide(100 * counts, sums, out=np.full(counts.shape, np.nan), where=sums > 0)
-        shown = _annotated(axes, percent, names, predicted, "{:.0f}".format, limits=(0, 100))
+        shown = _annotated(axes, percent, names, predicted, ".0f", limits=(0, 100))
         axes.set_title(network)
         # The lowest matrix of each column carries the names, also where the last row is short.
         axes.tick_params(labelbottom=place + columns >= len(matrices))
-    _colour_bar(figure, shown, grid, "% of the row")
+    style._colour_bar(figure, shown, grid, "% of the row")
     figure.supxlabel("predicted")
     figure.supylabel("true")
     return figure
 
 
-@_styled
+@style._styled
 def dendrogram(
     linkage: np.ndarray,
     labels: Sequence[str],
@@ -209,15 +184,15 @@ def dendrogram(
     if support is not None and len(support) != len(linkage):
         raise DataError(f"The tree has {len(linkage)} branches, but got support of {len(support)}.")
     # Sixty leaves still fit on a page, and letters of 7 printed points into their rows.
-    row = np.clip((PAGE_HEIGHT - 1.2) / len(labels), 0.125, 0.165) if support is None else 0.21
-    figure = _new_figure(PAGE, 0.9 + row * len(labels) + (0.25 if groups else 0), title)
+    row = np.clip((style.PAGE_HEIGHT - 1.2) / len(labels), 0.125, 0.165) if support is None else 0.21
+    figure = style._new_figure(style.PAGE, 0.9 + row * len(labels) + (0.25 if groups else 0), title)
     axes = figure.add_subplot()
-    nodes = _draw_tree(axes, linkage, labels, groups)
+    branches = _draw_tree(axes, linkage, labels, groups)
     if groups:
-        _legend(figure, _group_entries(groups, labels, marker="s", linestyle="none"))
+        style._legend(figure, style._group_entries(groups, labels, marker="s", linestyle="none"))
     axis_label = "1 − Pearson's r (average linkage)"
     if support is not None:
-        _write_support(axes, linkage, nodes, support, row)
+        _write_support(axes, branches, support, row)
         axis_label += "; at the branches: support over folds (%)"
     axes.set_xlabel(axis_label)
     return figure
@@ -263,13 +238,13 @@ def scores_table(
     references = baselines[(baselines["score"] == score) & baselines["value"].notna()]
     bar = references[references["baseline"] == "white"].set_index("expression")["value"]
     limit = chosen["expression"].map(bar).fillna(chosen["chance"])
-    above = (chosen[f"{unit}_low"] > limit).to_numpy()
-    text = [
-        _with_interval(*values)
-        for values in chosen[["estimate", f"{unit}_low", f"{unit}_high"]].itertuples(index=False)
-    ]
-    networks, expressions = list(dict.fromkeys(chosen["network"])), _average_first(chosen["expression"])
+    above = chosen[f"{unit}_low"] > limit
+    values = chosen[["estimate", f"{unit}_low", f"{unit}_high"]].to_numpy(float)
+    text = [_with_interval(*row) for row in values]
     chosen = chosen.assign(text=text, weight=np.where(above, "font-weight: bold", ""))
+    networks = list(dict.fromkeys(chosen["network"]))
+    # Where a page is too narrow for the table, it is the last column that is out of sight.
+    expressions = sorted(dict.fromkeys(chosen["expression"]), key=lambda name: name != AVERAGE)
     cells, weights = (
         chosen.pivot(index="network", columns="expression", values=name).loc[networks, expressions]
         for name in ("text", "weight")
@@ -301,18 +276,17 @@ def tests_table(tests: pd.DataFrame, score: str = "iou") -> Styler:
         "own_is_best": "own mask best of six",
         "p": "p",
         "p_holm": "p (Holm)",
-        "heatmaps": "heatmaps",
     }
-    cells = pd.DataFrame(index=chosen.index, columns=list(names.values()), dtype=object)
-    for column, name in names.items():
-        cells[name] = [f"{v:.0f}" if column == "heatmaps" else _number(v) for v in chosen[column]]
+    cells = chosen[list(names)].map(_number).rename(columns=names)
+    cells["heatmaps"] = chosen["heatmaps"].map("{:.0f}".format)
     weights = pd.DataFrame("", cells.index, cells.columns)
     weights.loc[(chosen["p_holm"] < 0.05).to_numpy(), ["p", "p (Holm)"]] = "font-weight: bold"
     above = " above that of as many random pixels" if score == "iou" else ""
     caption = (
         "Do heatmaps fit the mask of their own expression better than relabelled masks? "
-        f"{_TITLES.get(score, score)}{above}; all {chosen['relabellings'].iloc[0]} relabellings, exact. Bold: "
-        "p < 0.05, corrected for the number of networks. By chance the own mask is the best of six in 0.167."
+        f"{_TITLES.get(score, score)}{above}; all {chosen['relabellings'].iloc[0]} relabellings, exact. "
+        "Bold: p < 0.05, corrected for the number of networks. By chance the own mask is the best of six in "
+        "0.167."
     )
     return _captioned(cells, weights, caption)
 
@@ -320,20 +294,16 @@ def tests_table(tests: pd.DataFrame, score: str = "iou") -> Styler:
 def ranking_table(ranking: pd.DataFrame, score: str = "iou") -> Styler:
     """Show the table ``ranking``: the networks with their sets of ranks over folds and over subjects."""
     check_option(score, "score", ranking["score"].unique())
-    chosen = ranking[ranking["score"] == score]
-    if chosen.empty:
-        raise DataError("There is no network to rank.")
-    first = chosen[chosen["unit"] == "folds"].set_index("network")
-    cells = pd.DataFrame({"score": map(_number, first["estimate"]), "rank": map(_rank, first["rank"])})
-    cells.index = first.index
+    chosen = ranking[ranking["score"] == score].set_index("network")
+    first = chosen[chosen["unit"] == "folds"]
+    cells = pd.DataFrame({"score": first["estimate"].map(_number), "rank": first["rank"].map(_rank)})
     for unit, part in chosen.groupby("unit", sort=False):
-        part = part.set_index("network").loc[first.index]
-        ends = zip(part["low"], part["high"], strict=True)
-        cells[f"rank, {unit}"] = ["–" if np.isnan(low) else f"{low:.0f} – {high:.0f}" for low, high in ends]
+        ranks = part["low"].map("{:.0f} – ".format) + part["high"].map("{:.0f}".format)
+        cells[f"rank, {unit}"] = ranks.where(part["low"].notna(), "–")
     caption = (
-        f"Networks by {_TITLES.get(score, score)}, mean over expressions, and the ranks that each may have: from "
-        "1 + the networks that are surely better to the number not surely worse (differences over folds, or "
-        "over subjects, corrected for all pairs; 95 % for all networks at once). "
+        f"Networks by {_TITLES.get(score, score)}, mean over expressions, and the ranks that each may have: "
+        "from 1 + the networks that are surely better to the number not surely worse (differences over "
+        "folds, or over subjects, corrected for all pairs; 95 % for all networks at once). "
         f"1 – {len(cells)}: nothing is known."
     )
     return _captioned(cells, pd.DataFrame("", cells.index, cells.columns), caption)
@@ -341,15 +311,19 @@ def ranking_table(ranking: pd.DataFrame, score: str = "iou") -> Styler:
 
 def _draw_tree(
     axes: Axes, linkage: np.ndarray, labels: Sequence[str], groups: Mapping[str, str] | None
-) -> list[tuple[float, float]]:
-    """Draw a tree with its leaves at the right, in the colours of their groups; return its `_nodes`."""
+) -> list[tuple[float, float, float]]:
+    """Draw a tree with its leaves at the right, in the colours of their groups; return of each branch
+    its height, and the upper and the lower place that it joins, 10 a leaf from the top.
+    """
     from scipy.cluster import hierarchy
 
     leaves = hierarchy.dendrogram(linkage, no_plot=True)["leaves"]
-    nodes = _nodes(linkage, leaves)
+    nodes, branches = {leaf: (0, 10 * place + 5) for place, leaf in enumerate(leaves)}, []
     for first, second, height, _ in linkage:
-        (x0, y0), (x1, y1) = nodes[int(first)], nodes[int(second)]
+        (x0, y0), (x1, y1) = nodes[first], nodes[second]
         axes.plot([x0, height, height, x1], [y0, y0, y1, y1], color="#333333", solid_capstyle="projecting")
+        nodes[len(nodes)] = height, (y0 + y1) / 2
+        branches.append((height, min(y0, y1), max(y0, y1)))
     axes.set_yticks(10 * np.arange(len(labels)) + 5, [labels[leaf] for leaf in leaves])
     axes.set_ylim(10 * len(labels), 0)
     axes.set_xlim(1.03 * max(linkage[:, 2].max(), 1e-9), 0)
@@ -358,61 +332,35 @@ def _draw_tree(
     axes.spines["left"].set_visible(False)
     axes.grid(axis="x")
     for text in axes.get_yticklabels() if groups else ():
-        text.set_color(_group_colour(groups, text.get_text()))
-    return nodes
-
-
-def _nodes(linkage: np.ndarray, leaves: Sequence[int]) -> list[tuple[float, float]]:
-    """Return where the leaves and branches lie: height, and place from the top, 10 a leaf."""
-    places = np.empty(len(leaves))
-    places[list(leaves)] = 10 * np.arange(len(leaves)) + 5
-    nodes = [(0.0, float(place)) for place in places]
-    for first, second, height, _ in linkage:
-        nodes.append((float(height), (nodes[int(first)][1] + nodes[int(second)][1]) / 2))
-    return nodes
+        text.set_color(style._group_colour(groups, text.get_text()))
+    return branches
 
 
 def _write_support(
-    axes: Axes,
-    linkage: np.ndarray,
-    nodes: Sequence[tuple[float, float]],
-    support: Sequence[float],
-    row: float,
+    axes: Axes, branches: Sequence[tuple[float, float, float]], support: Sequence[float], row: float
 ) -> None:
     """Write the support of branches at them, where neither another one nor an upright line is in the way."""
     # Printed inches; the axes' width is about the page's without the names of leaves.
-    wide, high, scale = 0.24, 0.13, (PAGE - 1.4) / axes.get_xlim()[0]
-    upright = [
-        (height * scale, *sorted((nodes[int(one)][1] / 10 * row, nodes[int(other)][1] / 10 * row)))
-        for one, other, height, _ in linkage
-    ]
-    taken: list[tuple[float, float]] = []
-    for (height, place), value in zip(nodes[len(support) + 1 : -1], support[:-1], strict=True):
+    wide, high, scale = 0.24, 0.13, (style.PAGE - 1.4) / axes.get_xlim()[0]
+    upright = [(height * scale, low / 10 * row, top / 10 * row) for height, low, top in branches]
+    side, taken = wide / 2 + 0.03, []
+    for (height, low, top), value in zip(branches[:-1], support[:-1], strict=True):
         if not np.isfinite(value):
             continue
+        place = (low + top) / 2
         x, y = height * scale, place / 10 * row
-        candidates = [(x - wide / 2 - 0.03, y), (x + wide / 2 + 0.03, y)]
         free = [
-            (a, b)
-            for a, b in candidates
-            if a > wide / 2
-            and all(abs(a - c) >= wide or abs(b - d) >= high for c, d in taken)
-            and not any(
-                abs(a - c) < wide / 2 and low - high / 2 < b < top + high / 2 for c, low, top in upright
-            )
+            at
+            for at in (x - side, x + side)
+            if at > wide / 2
+            and not any(abs(at - c) < wide and abs(y - d) < high for c, d in taken)
+            and not any(abs(at - c) < wide / 2 and a - high / 2 < y < b + high / 2 for c, a, b in upright)
         ]
-        at = (free or candidates[1:])[0]
-        taken.append(at)
-        axes.text(
-            at[0] / scale,
-            place,
-            f"{100 * value:.0f}",
-            weight="bold",
-            ha="center",
-            va="center",
-            bbox={"boxstyle": "square,pad=0.05", "facecolor": "white", "edgecolor": "none"},
-            zorder=4,
-        )
+        at = free[0] if free else x + side
+        taken.append((at, y))
+        look = {"weight": "bold", "ha": "center", "va": "center", "zorder": 4}
+        box = {"boxstyle": "square,pad=0.05", "facecolor": "white", "edgecolor": "none"}
+        axes.text(at / scale, place, f"{100 * value:.0f}", bbox=box, **look)
 
 
 def _annotated(
@@ -420,30 +368,22 @@ def _annotated(
     values: np.ndarray,
     rows: Sequence[str],
     columns: Sequence[str],
-    text: Callable[[float], str] = "{:.2f}".format,
+    spec: str = ".2f",
     *,
     limits: tuple[float, float],
     signed: bool = False,
-    bold: np.ndarray | None = None,
     turned: bool = True,
 ) -> AxesImage:
     """Draw a matrix in colours with its values written into the cells, NaN in gray."""
     from matplotlib import colormaps
 
-    colours = colormaps[SIGNED if signed else UNSIGNED].with_extremes(bad=MISSING)
+    colours = colormaps[style.SIGNED if signed else style.UNSIGNED].with_extremes(bad=style.MISSING)
     shown = axes.imshow(values, cmap=colours, vmin=limits[0], vmax=limits[1], aspect="auto")
     for (row, column), value in np.ndenumerate(values):
-        red, green, blue, _ = colours(shown.norm(value))
-        dark = np.isfinite(value) and 0.3 * red + 0.59 * green + 0.11 * blue < 0.5
-        axes.text(
-            column,
-            row,
-            text(value) if np.isfinite(value) else "–",
-            ha="center",
-            va="center",
-            color="white" if dark else "black",
-            weight="bold" if bold is not None and bold[row, column] else "normal",
-        )
+        known = np.isfinite(value)
+        dark = known and np.dot(colours(shown.norm(value))[:3], (0.3, 0.59, 0.11)) < 0.5
+        look = {"ha": "center", "va": "center", "color": "white" if dark else "black"}
+        axes.text(column, row, format(value, spec) if known else "–", **look)
     axes.set_xticks(range(len(columns)), columns, rotation=90 if turned else 0)
     axes.set_yticks(range(len(rows)), rows)
     axes.tick_params(length=0)
@@ -456,11 +396,6 @@ def _captioned(cells: pd.DataFrame, weights: pd.DataFrame, caption: str) -> Styl
     weights = weights.rename_axis(index=None, columns=None)
     shown = cells.style.apply(lambda _: weights, axis=None).format(_unbroken)
     return shown.set_caption(caption).set_table_styles(_STYLES)
-
-
-def _average_first(expressions: pd.Series) -> list[str]:
-    # Where a page is too narrow for the table, it is the last column that is out of sight.
-    return sorted(dict.fromkeys(expressions), key=lambda name: name != AVERAGE)
 
 
 def _unbroken(cell: str) -> str:

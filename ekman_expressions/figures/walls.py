@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from textwrap import fill
 from typing import TYPE_CHECKING
 
@@ -14,35 +14,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 from ekman_expressions.core.errors import DataError, check_option
-from ekman_expressions.figures._style import (
-    COLUMN,
-    MISSING,
-    MOVEMENT,
-    PAGE,
-    PAGE_HEIGHT,
-    PALETTE,
-    SIGNED,
-    UNSIGNED,
-    _bare,
-    _colour_bar,
-    _lay_over,
-    _legend,
-    _mark_missing,
-    _new_figure,
-    _outline,
-    _panels,
-    _patch,
-    _require,
-    _show,
-    _styled,
-    _to_unit,
-)
+from ekman_expressions.figures import _style as style
 
 _MOST_DENSE = 8.0
 _OUTLINE = "#00E5FF"
 
 
-@_styled
+@style._styled
 def heatmap_figure(
     heatmap: np.ndarray,
     mask: np.ndarray | None = None,
@@ -82,26 +60,26 @@ def heatmap_figure(
             raise DataError(f"The {name} has shape {np.shape(other)}, but the heatmap {heatmap.shape}.")
     if heatmap.ndim != 2 or not heatmap.size or not np.isfinite(heatmap).all():
         raise DataError(f"A heatmap must be (H, W) and finite, but got shape {heatmap.shape}.")
-    colours, low, high = UNSIGNED, float(heatmap.min()), float(heatmap.max())
+    colours, low, high = style.UNSIGNED, float(heatmap.min()), float(heatmap.max())
     if heatmap.dtype == np.uint8:
         low, high = 0.0, 255.0
     elif low < 0:
-        colours, high = SIGNED, max(-low, high)
+        colours, high = style.SIGNED, max(-low, high)
         low = -high
     scale = ScalarMappable(Normalize(low, high), colours)
-    figure = _new_figure(COLUMN, 3.4, title, layout="compressed")
+    figure = style._new_figure(style.COLUMN, 3.4, title, layout="compressed")
     axes = figure.add_subplot()
     picture = scale.to_rgba(heatmap)[..., :3]
     if face is not None:
-        picture = _lay_over(np.asarray(face), np.asarray(scale.norm(heatmap)), colours)
-    _show(axes, picture)
+        picture = style._lay_over(np.asarray(face), np.asarray(scale.norm(heatmap)), colours)
+    style._show(axes, picture)
     if mask is not None:
-        _outline(axes, mask, "white" if colours == UNSIGNED else "black", 1.5)
-    _colour_bar(figure, scale, axes, label)
+        style._outline(axes, mask, "white" if colours == style.UNSIGNED else "black", 1.5)
+    style._colour_bar(figure, scale, axes, label)
     return figure
 
 
-@_styled
+@style._styled
 def heatmap_wall(
     heatmaps: Mapping[tuple[str, str], np.ndarray | None],
     *,
@@ -122,7 +100,6 @@ def heatmap_wall(
     notes : dict of (row, column) to str, optional
         Written below the heatmaps.
     """
-    rows, columns = (list(dict.fromkeys(key[axis] for key in heatmaps)) for axis in (0, 1))
     present = [image for image in heatmaps.values() if image is not None]
     shapes = {image.shape for image in present}
     if len(shapes) != 1:
@@ -133,27 +110,27 @@ def heatmap_wall(
             raise DataError(f"The outline of {column} has shape {mask.shape}, but its heatmap {shape}.")
     eight_bit = all(image.dtype == np.uint8 for image in present)
     # Pictures are never so narrow that a note of 16 letters would run into the next.
-    figure, cells = _wall(rows, columns, shape[:2], title, below=0.28 if notes else 0)
+    figure, cells = _wall(heatmaps, shape[:2], title, below=0.28 if notes else 0)
     for (row, column), axes in cells.items():
         image = heatmaps.get((row, column))
         if notes:
             axes.set_xlabel(notes.get((row, column), ""), fontsize=9, labelpad=2)
         if image is None:
-            _mark_missing(axes)
+            style._mark_missing(axes)
             continue
         limits = (0, 255) if eight_bit else (image.min(), image.max())
-        _show(axes, image, vmin=limits[0], vmax=limits[1])
+        style._show(axes, image, vmin=limits[0], vmax=limits[1])
         if outlines and column in outlines:
-            _outline(axes, outlines[column], "white")
+            style._outline(axes, outlines[column], "white")
     if len(shape) == 3:
         return figure
     shown = next(axes.images[0] for axes in cells.values() if axes.images)
     ticks = ["0: lowest", "255: highest"] if eight_bit else ["lowest", "highest"]
-    _colour_bar(figure, shown, list(cells.values())).set_ticks(shown.get_clim(), labels=ticks)
+    style._colour_bar(figure, shown, list(cells.values())).set_ticks(shown.get_clim(), labels=ticks)
     return figure
 
 
-@_styled
+@style._styled
 def agreement_wall(
     marked: Mapping[tuple[str, str], np.ndarray | None],
     masks: Mapping[str, np.ndarray],
@@ -172,13 +149,13 @@ def agreement_wall(
     notes : dict of (row, column) to str, optional
         Written below, such as the IoU.
     """
-    _require(marked, "thresholded heatmaps")
+    style._require(marked, "thresholded heatmaps")
     pictures = {
         (row, column): None if above is None else _agreement(above, masks[column])
         for (row, column), above in marked.items()
     }
     figure = heatmap_wall.__wrapped__(pictures, notes=notes, title=title)
-    _legend(figure, _agreement_entries())
+    style._legend(figure, _agreement_entries())
     return figure
 
 
@@ -191,17 +168,14 @@ _AGREEMENT = {
 
 def _agreement(above: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Return the picture (H, W, 3), in [0, 1], of which of two masks marks what."""
-    picture = np.full((*mask.shape, 3), 0.96)
-    for where, colour in zip((above & ~mask, mask & ~above, above & mask), _AGREEMENT.values(), strict=True):
-        picture[where] = colour
-    return picture
+    return np.array([(0.96, 0.96, 0.96), *_AGREEMENT.values()])[above + 2 * mask]
 
 
 def _agreement_entries() -> list[Artist]:
-    return [_patch(label, colour) for label, colour in _AGREEMENT.items()]
+    return [style._patch(label, colour) for label, colour in _AGREEMENT.items()]
 
 
-@_styled
+@style._styled
 def masks_wall(
     masks: Mapping[str, np.ndarray], landmarks: np.ndarray | None = None, *, columns: int = 6, title: str = ""
 ) -> Figure:
@@ -215,20 +189,20 @@ def masks_wall(
     columns : int
         Masks side by side.
     """
-    _require(masks, "masks")
+    style._require(masks, "masks")
     high, wide = next(iter(masks.values())).shape
     columns = min(columns, len(masks))
-    side = min(PAGE / columns, 1.6)
-    figure = _new_figure(columns * side, -(-len(masks) // columns) * (side * high / wide + 0.35), title)
-    for axes, (name, mask) in zip(_panels(figure, len(masks), columns), masks.items(), strict=True):
+    side = min(style.PAGE / columns, 1.6)
+    figure = style._new_figure(columns * side, -(-len(masks) // columns) * (side * high / wide + 0.35), title)
+    for axes, (name, mask) in zip(style._panels(figure, len(masks), columns), masks.items(), strict=True):
         picture = np.where(mask, 1.0, 0.15)
-        _show(axes, picture, f"{name}\n{np.mean(mask):.1%}", cmap="gray", vmin=0, vmax=1)
+        style._show(axes, picture, f"{name}\n{np.mean(mask):.1%}", cmap="gray", vmin=0, vmax=1)
         if landmarks is not None:
-            axes.plot(*np.asarray(landmarks).T, ".", color=PALETTE[5], markersize=2.3)
+            axes.plot(*np.asarray(landmarks).T, ".", color=style.PALETTE[5], markersize=2.3)
     return figure
 
 
-@_styled
+@style._styled
 def atlas(
     regions: Mapping[str, np.ndarray], landmarks: np.ndarray | None = None, *, title: str = "Facial regions"
 ) -> Figure:
@@ -244,31 +218,31 @@ def atlas(
     from matplotlib.colors import to_rgb
     from matplotlib.patheffects import withStroke
 
-    _require(regions, "regions")
+    style._require(regions, "regions")
     canvas = np.full((*next(iter(regions.values())).shape, 3), 0.93)
     # Yellow and black are hard to read under numbers and landmarks.
-    colours = [0.45 + 0.55 * np.array(to_rgb(PALETTE[place % 6])) for place in range(len(regions))]
+    colours = [0.45 + 0.55 * np.array(to_rgb(style.PALETTE[place % 6])) for place in range(len(regions))]
     for colour, mask in zip(colours, regions.values(), strict=True):
         canvas[mask] = colour
     columns = -(-len(regions) // 28)
-    figure = _new_figure(PAGE * (0.8 if columns == 1 else 1), 5.3, title)
+    figure = style._new_figure(style.PAGE * (0.8 if columns == 1 else 1), 5.3, title)
     axes = figure.add_subplot()
-    _show(axes, canvas)
+    style._show(axes, canvas)
     rim = [withStroke(linewidth=2, foreground="white")]
     entries = []
     for number, (name, mask) in enumerate(regions.items(), start=1):
-        _outline(axes, mask, "black", 0.6)
+        style._outline(axes, mask, "black", 0.6)
         for x, y in _inner_points(mask):
             axes.text(x, y, str(number), ha="center", va="center", weight="bold", path_effects=rim)
         text = f"{number}  {name.replace('_', ' ')}"
-        entries.append(_patch(text, colours[number - 1], edgecolor="black", linewidth=0.6))
+        entries.append(style._patch(text, colours[number - 1], edgecolor="black", linewidth=0.6))
     if landmarks is not None:
         axes.plot(*np.asarray(landmarks).T, ".", color="#444444", markersize=2.3)
-    _legend(figure, entries, loc="outside right center", ncols=columns)
+    style._legend(figure, entries, loc="outside right center", ncols=columns)
     return figure
 
 
-@_styled
+@style._styled
 def region_faces(
     values: Mapping[tuple[str, str], Mapping[str, float]],
     regions: Mapping[str, np.ndarray],
@@ -302,7 +276,6 @@ def region_faces(
     from matplotlib.colors import LogNorm, Normalize
 
     check_option(scale, "scale", ("density", "weight"))
-    rows, columns = (list(dict.fromkeys(key[axis] for key in values)) for axis in (0, 1))
     unknown = {name for found in values.values() for name in found} - set(regions)
     if not values or unknown:
         raise DataError(
@@ -313,27 +286,27 @@ def region_faces(
     if scale == "weight":
         limit = np.nanmax([0, *(abs(value) for found in values.values() for value in found.values())]) or 1
         norm = Normalize(-limit, limit)
-    colours = ScalarMappable(norm, colormaps[SIGNED].with_extremes(bad=MISSING))
-    figure, cells = _wall(rows, columns, shape, title, below=0.1 / len(rows) if note else 0)
+    colours = ScalarMappable(norm, colormaps[style.SIGNED].with_extremes(bad=style.MISSING))
+    below = 0.1 / len({row for row, _ in values}) if note else 0
+    figure, cells = _wall(values, shape, title, below=below)
     for (row, column), axes in cells.items():
         found = values.get((row, column))
         if found is None:
-            _mark_missing(axes)
+            style._mark_missing(axes)
             continue
         painted = np.full(shape, np.nan)
         for name, mask in regions.items():
             painted[mask] = found.get(name, np.nan)
         canvas = colours.to_rgba(np.ma.masked_invalid(painted))[..., :3]
         canvas[~np.any(list(regions.values()), axis=0)] = 1
-        _show(axes, canvas)
+        style._show(axes, canvas)
         thick = (certain or {}).get((row, column), ())
         for name, mask in sorted(regions.items(), key=lambda item: item[0] in thick):
-            _outline(axes, mask, *(("black", 1.4) if name in thick else ("#888888", 0.4)))
+            style._outline(axes, mask, *(("black", 1.4) if name in thick else ("#888888", 0.4)))
         if outlines and column in outlines:
-            _outline(axes, outlines[column], "black")
-    bar = _colour_bar(
-        figure, colours, list(cells.values()), "density of the mass" if scale == "density" else "weight"
-    )
+            style._outline(axes, outlines[column], "black")
+    label = "density of the mass" if scale == "density" else "weight"
+    bar = style._colour_bar(figure, colours, list(cells.values()), label)
     if scale == "density":
         ticks = [1 / _MOST_DENSE, 0.5, 1, 2, _MOST_DENSE]
         bar.set_ticks(ticks, labels=["⅛", "½", "1: even", "2", "8"])
@@ -343,7 +316,7 @@ def region_faces(
     return figure
 
 
-@_styled
+@style._styled
 def causal_wall(
     faces: Mapping[str, np.ndarray],
     maps: Mapping[str, np.ndarray],
@@ -368,19 +341,19 @@ def causal_wall(
     ious : dict of name to float
         Written into the titles.
     """
-    _require(maps, "causal maps")
+    style._require(maps, "causal maps")
     shape = next(iter(maps.values())).shape
-    side = (PAGE - 0.8) / max(len(maps), 3)
+    side = (style.PAGE - 0.8) / max(len(maps), 3)
     size = side * len(maps) + 0.8, 2 * side * shape[0] / shape[1] + 0.45
-    figure = _new_figure(*size, title, layout="compressed")
+    figure = style._new_figure(*size, title, layout="compressed")
     grid = figure.subplots(2, len(maps), squeeze=False)
     highest = max(float(found.max()) for found in maps.values()) or 1
     for (upper, lower), (name, found) in zip(grid.T, maps.items(), strict=True):
-        _show(upper, _highlight(faces[name], found, outlines[name]), f"{name}\nIoU {ious[name]:.2f}")
-        shown = _show(lower, found, cmap=MOVEMENT, vmin=0, vmax=highest)
+        style._show(upper, _highlight(faces[name], found, outlines[name]), f"{name}\nIoU {ious[name]:.2f}")
+        shown = style._show(lower, found, cmap=style.MOVEMENT, vmin=0, vmax=highest)
         for axes in (upper, lower):
-            _outline(axes, outlines[name], _OUTLINE, 1.2)
-    _colour_bar(figure, shown, grid[1], "displacement (mm)", shrink=1)
+            style._outline(axes, outlines[name], _OUTLINE, 1.2)
+    style._colour_bar(figure, shown, grid[1], "displacement (mm)", shrink=1)
     return figure
 
 
@@ -388,7 +361,7 @@ def _highlight(face: np.ndarray, causal_map: np.ndarray, mask: np.ndarray) -> np
     """Darken a face but where its causal map is highest, on as many pixels as a mask has."""
     area = max(int(mask.sum()), 1)
     moving = causal_map >= np.partition(causal_map, -area, axis=None)[-area]
-    face = _to_unit(face)
+    face = style._to_unit(face)
     pale = 0.35 * face.mean(axis=2, keepdims=True)
     return np.where(moving[..., None], np.clip(face * 1.1, 0, 1), pale)
 
@@ -398,11 +371,9 @@ def _inner_points(mask: np.ndarray) -> Iterator[tuple[float, float]]:
     from scipy import ndimage
 
     # Pixels that touch at a corner belong together, and crumbs get no number of their own.
-    parts, count = ndimage.label(mask, structure=np.ones((3, 3)))
+    parts, _ = ndimage.label(mask, structure=np.ones((3, 3)))
     areas = np.bincount(parts.ravel(), minlength=2)[1:]
-    for part in range(1, count + 1):
-        if areas[part - 1] < areas.max() / 5:
-            continue
+    for part in 1 + np.flatnonzero(areas > areas.max() / 5):
         # Padded, so that the canvas' edge counts as a border too.
         depth = ndimage.distance_transform_edt(np.pad(parts == part, 1))[1:-1, 1:-1]
         row, column = np.unravel_index(np.argmax(depth), depth.shape)
@@ -410,36 +381,32 @@ def _inner_points(mask: np.ndarray) -> Iterator[tuple[float, float]]:
 
 
 def _wall(
-    rows: Sequence[str], columns: Sequence[str], shape: tuple[int, int], title: str = "", *, below: float = 0
+    keys: Iterable[tuple[str, str]], shape: tuple[int, int], title: str = "", *, below: float = 0
 ) -> tuple[Figure, dict[tuple[str, str], Axes]]:
     """Return a figure that fits a page, and bare axes by (row, column) for pictures of one shape.
 
     Rows are named at their left, columns above; `below` is the room under each picture, in inches.
     """
+    rows, columns = (list(dict.fromkeys(names)) for names in zip(*keys, strict=True))
     ratio = shape[0] / shape[1]
-    wide = min((PAGE - 2.0) / 1.06 / len(columns), (PAGE_HEIGHT - 0.6) / len(rows) / ratio, 1.6)
+    wide = min((style.PAGE - 2.0) / 1.06 / len(columns), (style.PAGE_HEIGHT - 0.6) / len(rows) / ratio, 1.6)
     # In a line, names would run into each other where a word is wider than a picture.
-    letters = {"bold": 0.065, "normal": 0.055}
+    bold, normal = 0.065, 0.055
     longest = max(len(word) for column in columns for word in str(column).split() or " ")
-    weight = next((name for name, letter in letters.items() if longest * letter <= wide), None)
-    style = {"rotation": 90, "fontweight": "normal"} if weight is None else {"fontweight": weight}
-    above = 0.06 * max(len(str(column)) for column in columns) if weight is None else 0
-    figure = _new_figure(
-        max(len(columns) * wide * 1.06 + 2.0, COLUMN),
-        len(rows) * (wide * ratio + 0.06 + below) + 0.35 + above,
-        title,
-        layout="compressed",
-    )
+    letter = next((letter for letter in (bold, normal) if longest * letter <= wide), None)
+    look = {"fontweight": "bold" if letter == bold else "normal", "rotation": 0 if letter else 90}
+    above = 0 if letter else 0.06 * max(len(str(column)) for column in columns)
+    high = len(rows) * (wide * ratio + 0.06 + below) + 0.35 + above
+    size = max(len(columns) * wide * 1.06 + 2.0, style.COLUMN), high
+    figure = style._new_figure(*size, title, layout="compressed")
     grid = figure.subplots(len(rows), len(columns), squeeze=False)
     cells = {}
     for (r, c), axes in np.ndenumerate(grid):
-        _bare(axes)
+        style._bare(axes)
         axes.set(xlim=(0, shape[1]), ylim=(shape[0], 0), aspect="equal")
         if r == 0:
-            name = str(columns[c])
-            axes.set_title(
-                name if weight is None else fill(name, int(wide / letters[weight])), fontsize=9, **style
-            )
+            name = fill(str(columns[c]), int(wide / letter)) if letter else str(columns[c])
+            axes.set_title(name, fontsize=9, **look)
         if c == 0:
             axes.set_ylabel(rows[r], rotation=0, ha="right", va="center", fontsize=9)
         cells[rows[r], columns[c]] = axes

@@ -9,6 +9,7 @@ import base64
 import json
 import re
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,11 +57,6 @@ class _Source:
         return self.experiment.expressions if self.experiment else EXPRESSIONS
 
     @property
-    def regions(self) -> Mapping[str, tuple[str, ...]]:
-        """The regions or groups of the atlas that make up each mask."""
-        return self.experiment.mask_regions if self.experiment else masks.atlas().expressions
-
-    @property
     def explainer(self) -> str:
         """The explainer that the report shows first."""
         return next(iter(self.heatmaps))
@@ -70,11 +66,6 @@ class _Source:
         """Whether all faces come from databases that are bundled, and so may be passed on."""
         known, names = databases.DATABASES, self.experiment.faces.datasets if self.experiment else ()
         return all(name in known and known[name].bundled for name in names)
-
-    @property
-    def titles(self) -> dict[str, str]:
-        """What the explainers are called."""
-        return {name: EXPLAINERS[name].title for name in self.heatmaps}
 
     @property
     def levels(self) -> tuple[tuple[str | None, str | None], ...]:
@@ -93,20 +84,12 @@ class _Source:
     def counts(self, explainer: str) -> dict[tuple[str, str | None, str | None], int]:
         """Return how many faces each heatmap is the mean of, where that is known."""
         path = self.heatmaps[explainer] / "counts.csv"
-        if not path.exists():
-            return {}
-        table = read_csv(path, ("network", "fold", "expression", "images"))
-        table = table[table["network"].isin(self.networks) & table["fold"].isin(self.folds)]
-        counts: dict[tuple[str, str | None, str | None], int] = {}
-        for row in table.itertuples():
-            for level in ((row.network, row.fold), (row.network, None), (None, None)):
-                counts[row.expression, *level] = counts.get((row.expression, *level), 0) + int(row.images)
+        counts = Counter()
+        for row in read_csv(path).itertuples() if path.exists() else ():
+            if row.network in self.networks and row.fold in self.folds:
+                for level in ((row.network, row.fold), (row.network, None), (None, None)):
+                    counts[row.expression, *level] += int(row.images)
         return counts
-
-    def table(self, folder: str, name: str) -> pd.DataFrame | None:
-        """Read a table of one of the experiment's folders; None if it is not there."""
-        path = getattr(self.experiment, folder) / f"{name}.csv" if self.experiment else None
-        return read_csv(path) if path is not None and path.is_file() else None
 
     @classmethod
     def of_experiment(cls, experiment: Experiment) -> _Source:
@@ -115,7 +98,8 @@ class _Source:
         folders = {name: folder for name, folder in folders.items() if _has_heatmaps(folder)}
         if not folders:
             raise MissingError(
-                f"{experiment.heatmaps_folder} holds no heatmaps. They are written by the step 'heatmaps': run it first."
+                f"{experiment.heatmaps_folder} holds no heatmaps. They are written by the step 'heatmaps': "
+                "run it first."
             )
         return cls(
             name=experiment.name,
@@ -142,12 +126,11 @@ class _Source:
         found = [match for stem in files if (match := _NAME.fullmatch(stem))]
         networks = {match["network"] for match in found}
         folds = {match["fold"] for match in found if match["fold"]}
-        known = [network for network in NETWORKS if network in networks]
-        ordered = (*known, *sorted(networks - set(known)))
         return cls(
             name=name,
-            networks=ordered,
-            folds=tuple(sorted(folds, key=lambda fold: int(fold[2:]))),
+            networks=tuple(dict.fromkeys(net for net in (*NETWORKS, *sorted(networks)) if net in networks)),
+            # CV10 comes after CV9.
+            folds=tuple(sorted(folds, key=lambda fold: (len(fold), fold))),
             heatmaps={"lime": folder},
             masks=_masks(folder / "GROUND_TRUTH", masks.atlas().expressions),
         )
@@ -198,37 +181,30 @@ def _write_cells(source: _Source, folder: Path, run: Run) -> dict[str, Any]:
 def _write_common(source: _Source, folder: Path, cells: dict[str, Any]) -> None:
     """Write names, masks, regions and colour maps."""
     atlas = masks.atlas()
-    _write_call(
-        folder / "data" / "common.js",
-        "Ekman.start",
-        {
-            "shape": list(SHAPE),
-            "networks": list(source.networks),
-            "folds": list(source.folds),
-            "expressions": {name: title(name) for name in source.expressions},
-            "explainers": list(source.heatmaps),
-            "titles": source.titles,
-            "cells": cells,
-            "masks": {name: _pack(mask.astype(np.uint8)) for name, mask in source.masks.items()},
-            "regions": {
-                "labels": _pack(atlas.labels),
-                "names": [
-                    {"name": region.name.replace("_", " "), "group": region.group} for region in atlas.regions
-                ],
-                "expressions": {
-                    name: [
-                        place
-                        for part in parts
-                        for place, region in enumerate(atlas.regions)
-                        if part in (region.name, region.group)
-                    ]
-                    for name, parts in source.regions.items()
-                },
-            },
-            "colours": {name: base64.b64encode(_colours(name)).decode() for name in _COLOUR_MAPS},
-            "diverging": base64.b64encode(_colours("RdBu_r")).decode(),
-        },
-    )
+    parts_of = source.experiment.mask_regions if source.experiment else atlas.expressions
+    places = {
+        part: [place for place, region in enumerate(atlas.regions) if part in (region.name, region.group)]
+        for part in (*atlas.groups, *atlas.names)
+    }
+    regions = {
+        "labels": _pack(atlas.labels),
+        "names": [{"name": one.name.replace("_", " "), "group": one.group} for one in atlas.regions],
+        "expressions": {name: sum((places[part] for part in parts), []) for name, parts in parts_of.items()},
+    }
+    about = {
+        "shape": SHAPE,
+        "networks": source.networks,
+        "folds": source.folds,
+        "expressions": {name: title(name) for name in source.expressions},
+        "explainers": list(source.heatmaps),
+        "titles": {name: EXPLAINERS[name].title for name in source.heatmaps},
+        "cells": cells,
+        "masks": {name: _pack(mask.astype(np.uint8)) for name, mask in source.masks.items()},
+        "regions": regions,
+        "colours": {name: _colours(name) for name in _COLOUR_MAPS},
+        "diverging": _colours("RdBu_r"),
+    }
+    _write_call(folder / "data" / "common.js", "Ekman.start", about)
 
 
 def _pack(image: np.ndarray) -> str:
@@ -261,14 +237,13 @@ def _as_script(value: Any) -> str:
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
-def _colours(name: str) -> bytes:
-    """Return a colour map as 256 RGB triples; JET is OpenCV's, which the study used."""
-    levels = np.arange(256, dtype=np.uint8)
-    if name == "jet":
-        return _to_jet(levels[:, None])[:, 0].tobytes()
+def _colours(name: str) -> str:
+    """Return a colour map as 256 RGB triples in base64; JET is OpenCV's, which the study used."""
     from matplotlib import colormaps
 
-    return np.round(colormaps[name](levels)[:, :3] * 255).astype(np.uint8).tobytes()
+    levels = np.arange(256, dtype=np.uint8)[:, None]
+    colours = _to_jet(levels) if name == "jet" else np.round(colormaps[name](levels)[..., :3] * 255)
+    return base64.b64encode(colours.astype(np.uint8).tobytes()).decode()
 
 
 _MOST = 8
@@ -284,42 +259,42 @@ _SIDE = 224
 
 
 def _write_faces(source: _Source, folder: Path, run: Run) -> list[dict[str, Any]]:
-    """Write one script per model below ``faces/``, and return each model's explained faces, shown and in all."""
-    experiment = source.experiment
-    key = ["network", "fold", "image_id"]
-    table = read_results(experiment, "facespace", "explanations", (*key, "expression", "r2"))
-    predictions = read_results(experiment, "evaluation", "predictions", (*key, "predicted")).set_index(key)
-    index_of: list[dict[str, Any]] = []
-    pictures: set[str] = set()
+    """Write one script per model below ``faces/``; return how many faces of each are shown, and explained."""
+    experiment, models = source.experiment, []
+    table = read_results(experiment, "facespace", "explanations")
+    predictions = read_results(experiment, "evaluation", "predictions")
+    predictions = predictions.set_index(["network", "fold", "image_id"])
     for network, fold in tqdm(experiment.pairs, desc="Packing explained faces", unit="model"):
         rows = table[(table["network"] == network) & (table["fold"] == fold)]
         entries = []
         for row in _choose(rows).itertuples():
-            name = f"{network}_{fold} {row.image_id}"
             try:
                 entries.append(_entry(experiment, row, predictions))
-                if row.image_id not in pictures:
-                    _write_face(experiment, row.image_id, folder)
-                    pictures.add(row.image_id)
+                picture = folder / "faces" / f"{row.image_id}.webp"
+                if not picture.exists():
+                    face = prepared.read_faces(experiment, [row.image_id], _SIDE)[0]
+                    write_image(picture, np.round(face * 255).astype(np.uint8), quality=85)
             except (DataError, MissingError) as error:
-                run.omit(name, error)
+                run.omit(f"{network}_{fold} {row.image_id}", error)
         if entries:
             script = f"faces/{network}_{fold}.js"
             _write_call(folder / script, "Ekman.faces", f"{network}_{fold}", entries)
-            index_of.append(
-                {"network": network, "fold": fold, "script": script, "faces": len(entries), "of": len(rows)}
-            )
+            about = {"network": network, "fold": fold, "script": script}
+            models.append(about | {"faces": len(entries), "of": len(rows)})
             run.done += len(entries)
-    return index_of
+    return models
 
 
 def _choose(rows: pd.DataFrame) -> pd.DataFrame:
-    chosen = []
-    for _, group in rows.groupby("expression", sort=False):
-        group = group.sort_values(["r2", "image_id"], ascending=[False, True], na_position="last")
-        places = np.unique(np.linspace(0, len(group) - 1, min(_MOST, len(group))).astype(int))
-        chosen.append(group.iloc[places])
-    return pd.concat(chosen) if chosen else rows
+    best_first = {"by": ["r2", "image_id"], "ascending": [False, True]}
+    groups = [group.sort_values(**best_first) for _, group in rows.groupby("expression", sort=False)]
+    return pd.concat([_evenly(group, _MOST) for group in groups]) if groups else rows
+
+
+def _evenly(table: pd.DataFrame, most: int) -> pd.DataFrame:
+    """Return at most so many rows, spread evenly over a table."""
+    places = np.linspace(0, len(table) - 1, min(most, len(table)))
+    return table.iloc[np.unique(places.astype(int))]
 
 
 def _entry(experiment: Experiment, row: Any, predictions: pd.DataFrame) -> dict[str, Any]:
@@ -341,11 +316,6 @@ def _entry(experiment: Experiment, row: Any, predictions: pd.DataFrame) -> dict[
     }
 
 
-def _write_face(experiment: Experiment, image_id: str, folder: Path) -> None:
-    face = prepared.read_faces(experiment, [image_id], _SIDE)[0]
-    write_image(folder / "faces" / f"{image_id}.webp", np.round(face * 255).astype(np.uint8), quality=85)
-
-
 def _write_background(source: _Source, path: Path) -> str:
     """Write the picture, (275, 224), and return in words what it is."""
     chosen = _choose_for_mean(source)
@@ -362,12 +332,9 @@ def _drawing() -> np.ndarray:
     """Draw the template's face with lines, (275, 224) uint8."""
     import cv2
 
-    canvas = np.full(SHAPE, 225, np.uint8)
-    for lines in _CONTOURS.values():
-        for line in lines:
-            points = np.round(POINTS[list(line)] * 16).astype(np.int32)
-            cv2.polylines(canvas, [points], False, 90, 1, cv2.LINE_AA, shift=4)
-    return canvas
+    points = np.round(POINTS * 16).astype(np.int32)
+    lines = [points[list(line)] for contours in _CONTOURS.values() for line in contours]
+    return cv2.polylines(np.full(SHAPE, 225, np.uint8), lines, False, 90, 1, cv2.LINE_AA, shift=4)
 
 
 def _choose_for_mean(source: _Source) -> pd.DataFrame | None:
@@ -376,9 +343,7 @@ def _choose_for_mean(source: _Source) -> pd.DataFrame | None:
         return None
     manifest = prepared.read_manifest(experiment)
     # By fold, expression and subject, so that an even choice is balanced.
-    manifest = manifest.sort_values(["fold", "expression", "subject", "image_id"], ignore_index=True)
-    places = np.unique(np.linspace(0, len(manifest) - 1, min(_MEAN_OF, len(manifest))).astype(int))
-    chosen = manifest.iloc[places]
+    chosen = _evenly(manifest.sort_values(["fold", "expression", "subject", "image_id"]), _MEAN_OF)
     if not source.shareable and chosen["subject"].nunique() < _FEWEST_PERSONS:
         return None
     return chosen

@@ -5,17 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Mapping
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
 
 from ekman_expressions import __version__, figures, study
 from ekman_expressions.core.errors import DataError, MissingError
@@ -32,27 +28,20 @@ from ekman_expressions.report.data import (
     _write_common,
     _write_faces,
 )
-from ekman_expressions.study import prepared, read_results
+from ekman_expressions.study import pictures, prepared, read_results
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.provenance import Run
 from ekman_expressions.study.steps import Step
 
 _OWNED = ("assets", "data", "faces", "figures", "tables")
 _STATIC, _TEMPLATES = Path(__file__).parent / "static", Path(__file__).parent / "templates"
+_PAGES = tomllib.loads((_TEMPLATES / "pages.toml").read_text("utf-8"))
 
 
 def _report(experiment: Experiment, run: Run, *, show_faces: bool | None = None) -> None:
-    """Write ``results/<experiment>/report/index.html`` from what the steps have left.
+    """Write ``results/<experiment>/report/index.html`` from what the steps have left; see `make`.
 
     At least the step "heatmaps" has come to its end; each further section appears when its step has.
-
-    Parameters
-    ----------
-    experiment : Experiment
-    run : Run
-    show_faces : bool, optional
-        Whether the pages show single faces. By default only if all come from bundled
-        databases: the terms of others forbid copies to be passed on.
     """
     source = _Source.of_experiment(experiment)
     allowed = source.shareable if show_faces is None else show_faces
@@ -61,7 +50,7 @@ def _report(experiment: Experiment, run: Run, *, show_faces: bool | None = None)
 
 def _templates(experiment: Experiment) -> dict[str, Path]:
     """Return templates, styles and scripts: when they change, reports are made again."""
-    paths = (path for folder in (_STATIC, _TEMPLATES) for path in sorted(folder.iterdir()) if path.is_file())
+    paths = sorted([*_STATIC.iterdir(), *_TEMPLATES.iterdir()])
     return {f"report/{path.parent.name}/{path.name}": path for path in paths}
 
 
@@ -77,7 +66,7 @@ _STEP = Step(
 )
 
 STEPS: dict[str, Step] = {**study.STEPS, _STEP.name: _STEP}
-"""All steps: those of the study, which knows nothing of reports, and the report, of all that they have left."""
+"""All steps: those of the study, which knows nothing of reports, and the report of what they have left."""
 
 
 def make(
@@ -92,10 +81,11 @@ def make(
         ``GRAY/heatmaps_by_cv``, ``GRAY/heatmaps_by_net``, ``GRAY/heatmaps_total`` (any of them), and
         ``GROUND_TRUTH``; without that the package's masks.
     folder : Path, optional
-        Of heatmaps alone, where it is written; by default ``results/<name>/report``, the name that of their folder,
-        or of the one above if that is "heatmaps".
+        Of heatmaps alone, where it is written; by default ``results/<name>/report``, the name that of their
+        folder, or of the one above if that is "heatmaps".
     show_faces : bool, optional
-        Of an experiment, whether the pages show single faces. By default only if all come from bundled databases.
+        Of an experiment, whether the pages show single faces. By default only if all come from bundled
+        databases: the terms of others forbid copies to be passed on.
 
     Returns
     -------
@@ -125,38 +115,19 @@ def _write(source: _Source, folder: Path, run: Run, *, show_faces: bool) -> None
     _write_common(source, folder, _write_cells(source, folder, run))
     under = _write_background(source, folder / "assets" / "face.webp")
     steps = _provenance(source)
-    pages = [
-        {
-            "file": "index.html",
-            "title": "Overview",
-            "steps": steps,
-            "omitted": sum(len(entry["omissions"]) for entry in steps),
-            **_overview(source, folder),
-        },
-        {
-            "file": "wall.html",
-            "title": "Heatmap wall",
-            "about": "All heatmaps side by side, networks × expressions, folds on demand.",
-            "under": under,
-            "explainer": source.titles[source.explainer],
-            "printed": _draw_wall(source, folder),
-            "scripts": ("core.js", "wall.js"),
-        },
-        {
-            "file": "explorer.html",
-            "title": "Explorer",
-            "about": "One heatmap, or two with their difference: move the threshold and watch the scores.",
-            "under": under,
-            "scripts": ("core.js", "explorer.js"),
-        },
-    ]
+    omitted = sum(len(entry["omissions"]) for entry in steps)
+    explainer = EXPLAINERS[source.explainer].title
+    pages = {
+        "index.html": {"steps": steps, "omitted": omitted, **_overview(source, folder)},
+        "wall.html": {"under": under, "explainer": explainer, "printed": _draw_wall(source, folder)},
+        "explorer.html": {"under": under},
+    }
     if source.experiment is not None:
         if (source.experiment.facespace_folder / "explanations.csv").exists():
-            pages.append(_faces_page(source, folder, run, show_faces))
-        pages += [{"template": "figures.html", **page} for page in _linked_pages(source.experiment, folder)]
+            pages["faces.html"] = _faces_page(source, folder, run, show_faces)
+        pages |= _linked_pages(source.experiment, folder)
     if steps:
-        about = "Versions, settings, times, and what was left out and why."
-        pages.append({"file": "provenance.html", "title": "Provenance", "about": about, "steps": steps})
+        pages["provenance.html"] = {"steps": steps}
     _write_pages(pages, folder, source.name)
     run.made(*(path for path in folder.rglob("*") if path.is_file() and path.name != "run.json"), items=0)
 
@@ -185,9 +156,6 @@ def _read_usable(source: _Source, expression: str, network: str | None) -> np.nd
 def _faces_page(source: _Source, folder: Path, run: Run, show_faces: bool) -> dict[str, Any]:
     models = _write_faces(source, folder, run) if show_faces else []
     return {
-        "file": "faces.html",
-        "title": "Explained faces",
-        "about": "Single faces: superpixels, weights with standard errors, R².",
         "models": models,
         "allowed": show_faces,
         "most": _MOST,
@@ -196,30 +164,25 @@ def _faces_page(source: _Source, folder: Path, run: Run, show_faces: bool) -> di
     }
 
 
-def _write_pages(pages: list[dict[str, Any]], folder: Path, name: str) -> None:
+def _write_pages(values: Mapping[str, dict[str, Any]], folder: Path, name: str) -> None:
     """Write all pages, each with a menu of all, and the styles and scripts that they share."""
-    for path in sorted(_STATIC.iterdir()):
-        if path.is_file():
-            shutil.copyfile(path, folder / "assets" / path.name)
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    for path in _STATIC.iterdir():
+        shutil.copyfile(path, folder / "assets" / path.name)
+    blanks = {"trim_blocks": True, "lstrip_blocks": True, "keep_trailing_newline": True}
+    loader = FileSystemLoader(_TEMPLATES)
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, **blanks)
+    pages = [
+        {"file": file, "template": file, **page, **values[file]}
+        for file, page in _PAGES.items()
+        if file in values
+    ]
     for page in pages:
-        template = _environment().get_template(page.get("template", page["file"]))
+        template = environment.get_template(page["template"])
         with atomic_path(folder / page["file"]) as temporary:
             text = template.render(page=page, pages=pages, name=name, version=__version__)
             temporary.write_text(text, encoding="utf-8")
-
-
-@cache
-def _environment() -> Environment:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    return Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
 
 
 _WHITE = "all-white mask (no information)"
@@ -240,8 +203,7 @@ def _overview(source: _Source, folder: Path) -> dict[str, Any]:
     return {
         "words": _words(source),
         "table": table.to_dict("records"),
-        "has_accuracy": "accuracy" in table,
-        "has_kinds": "kind" in table,
+        "columns": list(table),
         "scores": {name: label for name, label in labels.items() if name in table},
         "references": table["network"][~table["network"].isin(source.networks)].tolist(),
         "interval_words": f"95 % interval over {unit}s in brackets" if unit else "",
@@ -250,53 +212,64 @@ def _overview(source: _Source, folder: Path) -> dict[str, Any]:
 
 def _main_table(source: _Source) -> tuple[pd.DataFrame, str]:
     """Return a row per network, then baselines; and over what the intervals are, if there are any."""
-    experiment = source.experiment
-    if not source.masks:
-        names = pd.DataFrame({"network": source.networks, "expression": source.expressions[0]})
-        by_fold, pooled = names.reindex(columns=[*names, *scores.METRICS]), {}
-    elif experiment is not None and (experiment.scores_folder / "scores_by_fold.csv").exists():
-        columns = ("network", "expression", *scores.METRICS)
-        by_fold = read_results(experiment, "scores", "scores_by_fold", ("fold", *columns))
-        pooled = read_results(experiment, "scores", "scores_pooled", columns)
-        pooled = pooled[pooled["expression"] == scores.AVERAGE].set_index("network")["iou"]
-    else:
-        omit = lambda item, error: None  # noqa: E731
-        folder = source.heatmaps[source.explainer]
-        models = [(net, fold) for net, fold in source.levels if fold is not None]
-        nets = [(net, None) for net in source.networks]
-        by_fold = scores._score_heatmaps(folder, models or nets, source.masks, omit)
-        pooled = scores._score_heatmaps(folder, nets, source.masks, omit).groupby("network")["iou"].mean()
-    table = scores.summarise(by_fold)
-    table = table[(table["expression"] == scores.AVERAGE) & table["network"].isin(source.networks)]
-    table = table.drop(columns="expression").assign(iou_pooled=table["network"].map(pooled))
+    experiment, unit = source.experiment, ""
+    table = pd.DataFrame({"network": source.networks})
     if experiment is not None:
         # Heatmaps alone do not tell how their networks began.
         kinds = figures.network_kinds(source.networks, experiment.training.weights)
-        table.insert(1, "kind", table["network"].map(kinds))
-    accuracy = source.table("evaluation_folder", "accuracy_by_fold")
-    if accuracy is not None:
-        by_network = accuracy.groupby("network")["accuracy"].agg(["mean", "min", "max"])
-        for place, name in enumerate(("accuracy", "accuracy_lowest", "accuracy_highest")):
-            table.insert(2 + place, name, table["network"].map(by_network.iloc[:, place]))
-    intervals, unit = source.table("statistics_folder", "intervals"), ""
+        table["kind"] = table["network"].map(kinds)
+        accuracy = pictures._table(experiment.evaluation_folder, "accuracy_by_fold")
+        if accuracy is not None:
+            ends = {"accuracy": "mean", "accuracy_lowest": "min", "accuracy_highest": "max"}
+            table = table.join(accuracy.groupby("network")["accuracy"].agg(**ends), on="network")
+    means, pooled = (_averages(found).set_index("network")[list(scores.METRICS)] for found in _scores(source))
+    table = table.join(means.assign(iou_pooled=pooled["iou"]), on="network", how="inner")
+    rows = []
+    if source.masks:
+        area = np.array([float(mask.mean()) for mask in source.masks.values()])
+        white = {"iou": area, "f1_score": 2 * area / (1 + area), "precision": area, "iou_pooled": area}
+        white = {name: values.mean() for name, values in white.items()}
+        rows.append({"network": _WHITE, "recall": 1.0} | white)
     # Without masks, what an earlier run left is of other settings.
-    if intervals is not None and source.masks:
+    intervals, baselines = (
+        pictures._table(experiment.statistics_folder, name) if experiment and source.masks else None
+        for name in ("intervals", "baselines")
+    )
+    if intervals is not None:
         # Over subjects where these are known, else over folds.
         unit = "subject" if intervals["subject_low"].notna().any() else "fold"
-        whole = intervals[(intervals["score"] == "iou") & (intervals["expression"] == scores.AVERAGE)]
-        whole = whole.rename(columns={f"{unit}_low": "iou_low", f"{unit}_high": "iou_high"})
-        table = table.merge(whole[["network", "iou_low", "iou_high"]], "left", on="network")
-    area = np.array([float(mask.mean()) for mask in source.masks.values()])
-    white = {"iou": area, "f1_score": 2 * area / (1 + area), "precision": area, "iou_pooled": area}
-    means = {name: values.mean() for name, values in white.items() if source.masks}
-    rows = [{"network": _WHITE, "recall": 1.0, **means}] if means else []
-    baselines = source.table("statistics_folder", "baselines")
-    if baselines is not None and source.masks:
-        known = baselines[(baselines["score"] == "iou") & (baselines["expression"] == scores.AVERAGE)]
-        known = known[known["baseline"].isin(_BASELINES) & known["value"].notna()]
+        ends = {f"{unit}_low": "iou_low", f"{unit}_high": "iou_high"}
+        whole = _averages(intervals[intervals["score"] == "iou"]).set_index("network")
+        table = table.join(whole[list(ends)].rename(columns=ends), on="network")
+    if baselines is not None:
+        known = _averages(baselines[baselines["score"] == "iou"]).dropna(subset="value")
+        known = known[known["baseline"].isin(_BASELINES)]
         rows += [{"network": row.meaning, "iou": row.value} for row in known.itertuples()]
     table = pd.concat([table, pd.DataFrame(rows)], ignore_index=True)
-    return (table if source.folds else table.drop(columns="iou_pooled", errors="ignore")), unit
+    return (table if source.folds else table.drop(columns="iou_pooled")), unit
+
+
+def _averages(table: pd.DataFrame) -> pd.DataFrame:
+    return table[table["expression"] == scores.AVERAGE]
+
+
+def _scores(source: _Source) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return what `scores.summarise` makes of the folds' heatmaps, and of those of all folds together."""
+    experiment = source.experiment
+    if not source.masks:
+        names = pd.DataFrame({"network": source.networks, "expression": source.expressions[0]})
+        unknown = scores.summarise(names.reindex(columns=[*names, *scores.METRICS]))
+        return unknown, unknown
+    if experiment is not None and (experiment.scores_folder / "scores_by_fold.csv").exists():
+        by_fold = scores.summarise(read_results(experiment, "scores", "scores_by_fold"))
+        return by_fold, read_results(experiment, "scores", "scores_pooled")
+    by_network = [(network, None) for network in source.networks]
+    by_fold = [level for level in source.levels if level[1] is not None]
+    folder, omit = source.heatmaps[source.explainer], Run().omit
+    return tuple(
+        scores.summarise(scores._score_heatmaps(folder, models, source.masks, omit))
+        for models in (by_fold or by_network, by_network)
+    )
 
 
 def _words(source: _Source) -> list[str]:
@@ -384,26 +357,23 @@ _MOST_ROWS = 120
 """A page shows so many rows of a table at most; its file has all."""
 
 
-def _linked_pages(experiment: Experiment, folder: Path) -> Iterator[dict[str, Any]]:
-    """Copy the pictures and tables of the steps into a report, and yield the values of each page that has
-    some.
-    """
-    for file, page in tomllib.loads((_TEMPLATES / "pages.toml").read_text("utf-8")).items():
-        pictures, tables = [], []
-        for name in page["folders"]:
+def _linked_pages(experiment: Experiment, folder: Path) -> dict[str, dict[str, Any]]:
+    """Copy the pictures and tables of the steps; return the values of each page that has some."""
+    pages = {}
+    for file, page in _PAGES.items():
+        shown, tables = [], []
+        for name in page.get("folders", ()):
             source, step = getattr(experiment, name), name.removesuffix("_folder")
-            pictures += [_picture(path, folder, step) for path in _sorted_pictures(source)]
+            # Of all expressions first, of single folds last.
+            paths = sorted(source.glob("*.png"))
+            paths.sort(key=lambda path: ("_by_CV" in path.name, not path.name.startswith("By_")))
+            shown += [_picture(path, folder, step) for path in paths]
             if page.get("tables", True):
                 tables += [_table(path, folder, step) for path in sorted(source.glob("*.csv"))]
         tables = sorted(filter(None, tables), key=lambda table: len(table["rows"]))
-        if pictures or tables:
-            yield {**page, "file": file, "pictures": pictures, "tables": tables}
-
-
-def _sorted_pictures(folder: Path) -> list[Path]:
-    """Return a folder's pictures: of all expressions first, of single folds last."""
-    paths = folder.glob("*.png")
-    return sorted(paths, key=lambda path: ("_by_CV" in path.name, not path.name.startswith("By_"), path.name))
+        if shown or tables:
+            pages[file] = {"template": "figures.html", "pictures": shown, "tables": tables}
+    return pages
 
 
 def _picture(path: Path, folder: Path, step: str) -> dict[str, Any]:
@@ -414,15 +384,13 @@ def _picture(path: Path, folder: Path, step: str) -> dict[str, Any]:
     with Image.open(path) as picture:
         # Texts that stand before the pixels are read without decoding these.
         texts, dpi = picture.info, picture.info.get("dpi", (96, 96))[0]
-        size = [round(pixels / dpi * 96) for pixels in picture.size]
-    title = texts.get("Title", path.stem.replace("_", " "))
+        width, height = (round(pixels / dpi * 96) for pixels in picture.size)
     return {
         "name": name,
-        "title": title,
+        "title": texts.get("Title", path.stem.replace("_", " ")),
         "caption": texts.get("Comment", ""),
-        "alt": title,
-        "width": size[0],
-        "height": size[1],
+        "width": width,
+        "height": height,
         "file": _copy(path, folder / "figures" / f"{name}.png"),
     }
 
@@ -433,21 +401,15 @@ def _table(path: Path, folder: Path, step: str) -> dict[str, Any] | None:
     if table.empty:
         return None
     name = f"{step}_{path.stem}"
-    numeric = {column: pd.api.types.is_numeric_dtype(table[column]) for column in table}
-    rows = [
-        [
-            (_text(value), numeric[column], "" if pd.isna(value) else str(value))
-            for column, value in zip(table, row, strict=True)
-        ]
-        for row in table.head(_MOST_ROWS).itertuples(index=False)
-    ]
+    numeric = pd.api.types.is_numeric_dtype
+    rows = table.head(_MOST_ROWS).itertuples(index=False)
     return {
         "name": name,
         "title": f"Table: {path.stem.replace('_', ' ')}",
         "cut": len(table) if len(table) > _MOST_ROWS else 0,
         "file": _copy(path, folder / "tables" / f"{name}.csv"),
-        "columns": [(str(column).replace("_", " "), numeric[column]) for column in table],
-        "rows": rows,
+        "columns": [(column.replace("_", " "), numeric(table[column])) for column in table],
+        "rows": [[(_text(value), "" if pd.isna(value) else value) for value in row] for row in rows],
     }
 
 

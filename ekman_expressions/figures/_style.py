@@ -242,9 +242,8 @@ def _colour_bar(
 ) -> Colorbar:
     """Add a scale of at most 1.9 printed inches without a frame."""
     shrink = min(1, 1.9 * _SCALE / figure.get_figheight())
-    bar = figure.colorbar(
-        shown, ax=axes, label=label, **{"shrink": shrink, "aspect": 16, "pad": 0.02} | options
-    )
+    options = {"shrink": shrink, "aspect": 16, "pad": 0.02} | options
+    bar = figure.colorbar(shown, ax=axes, label=label, **options)
     bar.outline.set_visible(False)
     return bar
 

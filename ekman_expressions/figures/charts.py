@@ -168,7 +168,7 @@ def score_intervals(
     style._require(table, "intervals")
     baselines = baselines or {}
     if len(baselines) > len(_BASELINES):
-        raise DataError(f"At most {len(_BASELINES)} baselines look different, but got {len(baselines)}.")
+        raise DataError(f"At most {len(_BASELINES)} baselines can be told apart, but got {len(baselines)}.")
     looks = dict(zip(baselines, _BASELINES, strict=False))
     table = table.sort_values("estimate", ascending=False, kind="stable", na_position="last")
     entries = [style._line(f"mean and {interval}", "#444444", marker="o", linewidth=2)]
@@ -370,14 +370,12 @@ def reliability_boxes(table: pd.DataFrame, *, title: str = "") -> Figure:
     step, thin = 1 / (len(expressions) + 1), {"linewidth": 0.6}
     grid = style._panels(figure, len(_RELIABILITY), 1, sharex=True)
     for axes, (column, label) in zip(grid, _RELIABILITY.items(), strict=True):
-        for (network, expression), values in table.groupby(["network", "expression"])[column]:
-            values = values.dropna().to_numpy()
-            if not len(values):
-                continue
-            place = expressions.index(expression)
+        known = table.dropna(subset=column)
+        for (network, expression), values in known.groupby(["network", "expression"])[column]:
+            place = expressions.index(expression) - (len(expressions) - 1) / 2
             axes.boxplot(
-                values,
-                positions=[networks.index(network) + (place - (len(expressions) - 1) / 2) * step],
+                values.to_numpy(),
+                positions=[networks.index(network) + place * step],
                 widths=0.8 * step,
                 whis=(5, 95),
                 showfliers=False,

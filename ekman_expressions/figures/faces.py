@@ -163,10 +163,7 @@ def explained_face(
 
 @style._styled
 def explained_faces(
-    faces: Mapping[str, np.ndarray],
-    maps: Mapping[tuple[str, str], np.ndarray | None],
-    *,
-    title: str = "",
+    faces: Mapping[str, np.ndarray], maps: Mapping[tuple[str, str], np.ndarray | None], *, title: str = ""
 ) -> Figure:
     """Draw faces × explainers: each map laid over its face.
 
@@ -251,11 +248,7 @@ def warp(
 
 @style._styled
 def causal_layers(
-    neutral: np.ndarray,
-    face: np.ndarray,
-    layers: Mapping[str, np.ndarray],
-    *,
-    title: str = "",
+    neutral: np.ndarray, face: np.ndarray, layers: Mapping[str, np.ndarray], *, title: str = ""
 ) -> Figure:
     """Draw one person's neutral face, an expression, and the layers of its causal mask.
 
@@ -327,8 +320,6 @@ def _draw_borders(axes: Axes, segments: np.ndarray, colour: str) -> None:
     """Draw the border lines between superpixels exactly on the pixels' edges."""
     from matplotlib.collections import LineCollection
 
-    rows, columns = np.nonzero(segments[:, 1:] != segments[:, :-1])
-    upright = [((c + 1, r), (c + 1, r + 1)) for r, c in zip(rows, columns, strict=True)]
-    rows, columns = np.nonzero(segments[1:] != segments[:-1])
-    level = [((c, r + 1), (c + 1, r + 1)) for r, c in zip(rows, columns, strict=True)]
+    upright = [((c + 1, r), (c + 1, r + 1)) for r, c in np.argwhere(segments[:, 1:] != segments[:, :-1])]
+    level = [((c, r + 1), (c + 1, r + 1)) for r, c in np.argwhere(segments[1:] != segments[:-1])]
     axes.add_collection(LineCollection(upright + level, colors=colour, linewidths=0.8))

@@ -111,10 +111,7 @@ def annotated_matrix(
 
 @style._styled
 def confusion_matrices(
-    matrices: Mapping[str, np.ndarray],
-    *,
-    names: Sequence[str] | None = None,
-    title: str = "",
+    matrices: Mapping[str, np.ndarray], *, names: Sequence[str] | None = None, title: str = ""
 ) -> Figure:
     """Draw confusion matrices, each row in percent of the faces of that expression.
 
@@ -254,12 +251,11 @@ def scores_table(
         if not row.empty:
             cells.loc[_MEANINGS[name]] = [_number(row.get(expression, np.nan)) for expression in expressions]
             weights.loc[_MEANINGS[name]] = _BASELINE
-    count = "subjects" if unit == "subject" else "folds"
     whole = chosen[(chosen["network"] == AVERAGE) & (chosen["expression"] == AVERAGE)].iloc[0]
     chance = f"the baseline '{_MEANINGS['white']}'" if not bar.empty else f"chance ({whole['chance']:g})"
     caption = (
         f"Heatmaps and own masks: {_TITLES.get(score, score)}. Mean over folds [95 % interval over "
-        f"{_UNITS[unit]}; n = {whole[count]} {count}]. Bold: the interval lies above {chance}. "
+        f"{_UNITS[unit]}; n = {whole[f'{unit}s']} {unit}s]. Bold: the interval lies above {chance}. "
         "Italic: what maps score that know nothing of the network or of the expression."
     )
     return _captioned(cells, weights, caption)
@@ -296,7 +292,8 @@ def ranking_table(ranking: pd.DataFrame, score: str = "iou") -> Styler:
     check_option(score, "score", ranking["score"].unique())
     chosen = ranking[ranking["score"] == score].set_index("network")
     first = chosen[chosen["unit"] == "folds"]
-    cells = pd.DataFrame({"score": first["estimate"].map(_number), "rank": first["rank"].map(_rank)})
+    ranks = first["rank"].map(lambda rank: _number(rank, "g"))
+    cells = pd.DataFrame({"score": first["estimate"].map(_number), "rank": ranks})
     for unit, part in chosen.groupby("unit", sort=False):
         ranks = part["low"].map("{:.0f} – ".format) + part["high"].map("{:.0f}".format)
         cells[f"rank, {unit}"] = ranks.where(part["low"].notna(), "–")
@@ -312,8 +309,8 @@ def ranking_table(ranking: pd.DataFrame, score: str = "iou") -> Styler:
 def _draw_tree(
     axes: Axes, linkage: np.ndarray, labels: Sequence[str], groups: Mapping[str, str] | None
 ) -> list[tuple[float, float, float]]:
-    """Draw a tree with its leaves at the right, in the colours of their groups; return of each branch
-    its height, and the upper and the lower place that it joins, 10 a leaf from the top.
+    """Draw a tree with its leaves at the right, in the colours of their groups; return of each branch its
+    height, and the upper and the lower place that it joins, 10 a leaf from the top.
     """
     from scipy.cluster import hierarchy
 
@@ -407,9 +404,5 @@ def _with_interval(value: float, low: float, high: float) -> str:
     return _number(value) if np.isnan(low) else f"{value:.3f} [{low:.3f}, {high:.3f}]"
 
 
-def _number(value: float) -> str:
-    return "–" if np.isnan(value) else f"{value:.3f}"
-
-
-def _rank(value: float) -> str:
-    return "–" if np.isnan(value) else f"{value:g}"
+def _number(value: float, spec: str = ".3f") -> str:
+    return "–" if np.isnan(value) else format(value, spec)

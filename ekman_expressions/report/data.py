@@ -12,6 +12,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -67,25 +68,21 @@ class _Source:
         known, names = databases.DATABASES, self.experiment.faces.datasets if self.experiment else ()
         return all(name in known and known[name].bundled for name in names)
 
-    @property
-    def levels(self) -> tuple[tuple[str | None, str | None], ...]:
-        """All (network, fold), None standing for all: first all, then each network, then the folds."""
-        pairs = [(network, fold) for network in self.networks for fold in self.folds]
-        return ((None, None), *((network, None) for network in self.networks), *pairs)
-
     def cells(self, explainer: str) -> Iterator[tuple[str, str | None, str | None]]:
-        """Yield (expression, network, fold) of the heatmaps of an explainer that are there."""
-        folder = self.heatmaps[explainer]
-        for network, fold in self.levels:
+        """Yield (expression, network, fold) of the heatmaps of an explainer that are there, None standing
+        for all: first those of all, then of each network, then of the folds.
+        """
+        by_network = [(network, None) for network in self.networks]
+        for network, fold in [(None, None), *by_network, *product(self.networks, self.folds)]:
             for expression in self.expressions:
-                if heatmaps.heatmap_path(folder, expression, network, fold).exists():
+                if heatmaps.heatmap_path(self.heatmaps[explainer], expression, network, fold).exists():
                     yield expression, network, fold
 
     def counts(self, explainer: str) -> dict[tuple[str, str | None, str | None], int]:
         """Return how many faces each heatmap is the mean of, where that is known."""
         path = self.heatmaps[explainer] / "counts.csv"
-        counts = Counter()
-        for row in read_csv(path).itertuples() if path.exists() else ():
+        columns, counts = ("network", "fold", "expression", "images"), Counter()
+        for row in read_csv(path, columns).itertuples() if path.exists() else ():
             if row.network in self.networks and row.fold in self.folds:
                 for level in ((row.network, row.fold), (row.network, None), (None, None)):
                     counts[row.expression, *level] += int(row.images)
@@ -318,14 +315,20 @@ def _entry(experiment: Experiment, row: Any, predictions: pd.DataFrame) -> dict[
 
 def _write_background(source: _Source, path: Path) -> str:
     """Write the picture, (275, 224), and return in words what it is."""
-    chosen = _choose_for_mean(source)
-    ids = [] if chosen is None else tqdm(chosen["image_id"], desc="Averaging faces", unit="face")
-    mean = prepared.mean_face(source.experiment, ids)
-    if not mean.weight:
-        write_image(path, _drawing(), quality=90)
-        return "a drawing of the template's landmarks"
-    write_image(path, np.round(np.clip(mean.mean, 0, 1) * 255).astype(np.uint8), quality=88)
-    return f"the mean of {int(mean.weight)} faces of {chosen['subject'].nunique()} persons"
+    experiment = source.experiment
+    if experiment is not None and experiment.manifest_path.exists():
+        # By fold, expression and subject, so that an even choice is balanced.
+        order = ["fold", "expression", "subject", "image_id"]
+        chosen = _evenly(prepared.read_manifest(experiment).sort_values(order), _MEAN_OF)
+        persons = chosen["subject"].nunique()
+        if source.shareable or persons >= _FEWEST_PERSONS:
+            ids = tqdm(chosen["image_id"], desc="Averaging faces", unit="face")
+            mean = prepared.mean_face(experiment, ids)
+            if mean.weight:
+                write_image(path, np.round(np.clip(mean.mean, 0, 1) * 255).astype(np.uint8), quality=88)
+                return f"the mean of {int(mean.weight)} faces of {persons} persons"
+    write_image(path, _drawing(), quality=90)
+    return "a drawing of the template's landmarks"
 
 
 def _drawing() -> np.ndarray:
@@ -335,15 +338,3 @@ def _drawing() -> np.ndarray:
     points = np.round(POINTS * 16).astype(np.int32)
     lines = [points[list(line)] for contours in _CONTOURS.values() for line in contours]
     return cv2.polylines(np.full(SHAPE, 225, np.uint8), lines, False, 90, 1, cv2.LINE_AA, shift=4)
-
-
-def _choose_for_mean(source: _Source) -> pd.DataFrame | None:
-    experiment = source.experiment
-    if experiment is None or not experiment.manifest_path.exists():
-        return None
-    manifest = prepared.read_manifest(experiment)
-    # By fold, expression and subject, so that an even choice is balanced.
-    chosen = _evenly(manifest.sort_values(["fold", "expression", "subject", "image_id"]), _MEAN_OF)
-    if not source.shareable and chosen["subject"].nunique() < _FEWEST_PERSONS:
-        return None
-    return chosen

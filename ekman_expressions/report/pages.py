@@ -6,7 +6,7 @@ import json
 import shutil
 import tomllib
 from collections.abc import Mapping
-from contextlib import suppress
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +14,12 @@ import numpy as np
 import pandas as pd
 
 from ekman_expressions import __version__, figures, study
-from ekman_expressions.core.errors import DataError, MissingError
 from ekman_expressions.core.expressions import EXPRESSIONS, title
 from ekman_expressions.core.files import atomic_path, read_csv, read_json, write_csv
 from ekman_expressions.explainers import EXPLAINERS
-from ekman_expressions.facespace.heatmaps import read_gray
+from ekman_expressions.facespace.heatmaps import _heatmap_name, read_gray
 from ekman_expressions.measures import scores
-from ekman_expressions.report.data import (
-    _MOST,
-    _Source,
-    _write_background,
-    _write_cells,
-    _write_common,
-    _write_faces,
-)
+from ekman_expressions.report import data
 from ekman_expressions.study import pictures, prepared, read_results
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.provenance import Run
@@ -43,7 +35,7 @@ def _report(experiment: Experiment, run: Run, *, show_faces: bool | None = None)
 
     At least the step "heatmaps" has come to its end; each further section appears when its step has.
     """
-    source = _Source.of_experiment(experiment)
+    source = data._Source.of_experiment(experiment)
     allowed = source.shareable if show_faces is None else show_faces
     _write(source, experiment.report_folder, run, show_faces=allowed)
 
@@ -103,23 +95,24 @@ def make(
     heatmaps = Path(source).resolve()
     name = (heatmaps.parent if heatmaps.name == "heatmaps" else heatmaps).name
     run = Run(Path(folder) if folder is not None else Experiment.find_root() / "results" / name / "report")
-    _write(_Source.of_heatmaps(heatmaps, name), run.folder, run, show_faces=False)
+    _write(data._Source.of_heatmaps(heatmaps, name), run.folder, run, show_faces=False)
     return run
 
 
-def _write(source: _Source, folder: Path, run: Run, *, show_faces: bool) -> None:
+def _write(source: data._Source, folder: Path, run: Run, *, show_faces: bool) -> None:
     for name in _OWNED:
         shutil.rmtree(folder / name, ignore_errors=True)
     for page in folder.glob("*.html"):
         page.unlink()
-    _write_common(source, folder, _write_cells(source, folder, run))
-    under = _write_background(source, folder / "assets" / "face.webp")
+    cells = data._write_cells(source, folder, run)
+    data._write_common(source, folder, cells)
+    under = data._write_background(source, folder / "assets" / "face.webp")
     steps = _provenance(source)
     omitted = sum(len(entry["omissions"]) for entry in steps)
     explainer = EXPLAINERS[source.explainer].title
     pages = {
         "index.html": {"steps": steps, "omitted": omitted, **_overview(source, folder)},
-        "wall.html": {"under": under, "explainer": explainer, "printed": _draw_wall(source, folder)},
+        "wall.html": {"under": under, "explainer": explainer, "printed": _draw_wall(source, folder, cells)},
         "explorer.html": {"under": under},
     }
     if source.experiment is not None:
@@ -132,14 +125,13 @@ def _write(source: _Source, folder: Path, run: Run, *, show_faces: bool) -> None
     run.made(*(path for path in folder.rglob("*") if path.is_file() and path.name != "run.json"), items=0)
 
 
-def _draw_wall(source: _Source, folder: Path) -> str:
+def _draw_wall(source: data._Source, folder: Path, cells: Mapping[str, Any]) -> str:
     """Draw the wall of networks × expressions for print, of the explainer that is shown first."""
-    rows = {"all networks": None} | {network: network for network in source.networks}
-    images = {
-        (row, title(expression)): _read_usable(source, expression, network)
-        for row, network in rows.items()
-        for expression in source.expressions
-    }
+    images = {}
+    for network, expression in product((None, *source.networks), source.expressions):
+        usable = f"{source.explainer}/{_heatmap_name(expression, network)}" in cells
+        image = read_gray(source.heatmaps[source.explainer], expression, network) if usable else None
+        images[network or "all networks", title(expression)] = image
     if all(image is None for image in images.values()):
         return ""
     outlines = {title(name): mask for name, mask in source.masks.items()}
@@ -147,18 +139,12 @@ def _draw_wall(source: _Source, folder: Path) -> str:
     return "figures/wall.png"
 
 
-def _read_usable(source: _Source, expression: str, network: str | None) -> np.ndarray | None:
-    with suppress(DataError, MissingError):
-        return read_gray(source.heatmaps[source.explainer], expression, network)
-    return None
-
-
-def _faces_page(source: _Source, folder: Path, run: Run, show_faces: bool) -> dict[str, Any]:
-    models = _write_faces(source, folder, run) if show_faces else []
+def _faces_page(source: data._Source, folder: Path, run: Run, show_faces: bool) -> dict[str, Any]:
+    models = data._write_faces(source, folder, run) if show_faces else []
     return {
         "models": models,
         "allowed": show_faces,
-        "most": _MOST,
+        "most": data._MOST,
         "databases": ", ".join(source.experiment.faces.datasets),
         "scripts": ("core.js", "faces.js") if models else (),
     }
@@ -189,7 +175,7 @@ _WHITE = "all-white mask (no information)"
 _BASELINES = ("random_pixels", "ellipse_30", "other_masks")
 
 
-def _overview(source: _Source, folder: Path) -> dict[str, Any]:
+def _overview(source: data._Source, folder: Path) -> dict[str, Any]:
     """Write the main table into ``tables/main.csv``, and return the values of the page."""
     table, unit = _main_table(source)
     write_csv(folder / "tables" / "main.csv", table)
@@ -201,7 +187,11 @@ def _overview(source: _Source, folder: Path) -> dict[str, Any]:
         "iou_pooled": "IoU, pooled",
     }
     return {
-        "words": _words(source),
+        "source": source,
+        "faces": _faces(source),
+        "explained": _explained(source),
+        "six": source.expressions == EXPRESSIONS,
+        "explainers": EXPLAINERS,
         "table": table.to_dict("records"),
         "columns": list(table),
         "scores": {name: label for name, label in labels.items() if name in table},
@@ -210,7 +200,7 @@ def _overview(source: _Source, folder: Path) -> dict[str, Any]:
     }
 
 
-def _main_table(source: _Source) -> tuple[pd.DataFrame, str]:
+def _main_table(source: data._Source) -> tuple[pd.DataFrame, str]:
     """Return a row per network, then baselines; and over what the intervals are, if there are any."""
     experiment, unit = source.experiment, ""
     table = pd.DataFrame({"network": source.networks})
@@ -253,7 +243,7 @@ def _averages(table: pd.DataFrame) -> pd.DataFrame:
     return table[table["expression"] == scores.AVERAGE]
 
 
-def _scores(source: _Source) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _scores(source: data._Source) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return what `scores.summarise` makes of the folds' heatmaps, and of those of all folds together."""
     experiment = source.experiment
     if not source.masks:
@@ -264,7 +254,7 @@ def _scores(source: _Source) -> tuple[pd.DataFrame, pd.DataFrame]:
         by_fold = scores.summarise(read_results(experiment, "scores", "scores_by_fold"))
         return by_fold, read_results(experiment, "scores", "scores_pooled")
     by_network = [(network, None) for network in source.networks]
-    by_fold = [level for level in source.levels if level[1] is not None]
+    by_fold = list(product(source.networks, source.folds))
     folder, omit = source.heatmaps[source.explainer], Run().omit
     return tuple(
         scores.summarise(scores._score_heatmaps(folder, models, source.masks, omit))
@@ -272,31 +262,7 @@ def _scores(source: _Source) -> tuple[pd.DataFrame, pd.DataFrame]:
     )
 
 
-def _words(source: _Source) -> list[str]:
-    """Say in sentences what was done, as far as the files tell."""
-    count, names = len(source.networks), source.networks
-    listed = " and ".join(names) if count < 3 else f"{', '.join(names[:-1])} and {names[-1]}"
-    folds = f" {len(source.folds)} folds," if source.folds else ""
-    classes = "six expressions"
-    if source.expressions != EXPRESSIONS:
-        classes = f"{len(source.expressions)} classes ({', '.join(source.expressions)})"
-    sentences = [f"{count} network{'' if count == 1 else 's'} ({listed}),{folds} {classes}."]
-    experiment = source.experiment
-    if experiment is None:
-        sentences.append(
-            "Made from heatmaps alone: there are no faces, models or predictions behind these pages, so what "
-            "needs them is left out."
-        )
-    else:
-        sentences += [_faces(experiment), _training(experiment), _explanation(experiment)]
-    sentences.append(
-        "Each explanation was warped by landmarks into one face space of 275 × 224 pixels and averaged. The "
-        "masks with which heatmaps are compared, Ekman's or your own, are a reference, not a truth."
-    )
-    return sentences
-
-
-def _provenance(source: _Source) -> list[dict[str, Any]]:
+def _provenance(source: data._Source) -> list[dict[str, Any]]:
     """Return what each step's ``run.json`` says, in the order of the flow."""
     experiment = source.experiment
     if experiment is None:
@@ -312,45 +278,21 @@ def _provenance(source: _Source) -> list[dict[str, Any]]:
     return sorted(entries, key=lambda entry: entry["start"])
 
 
-def _faces(experiment: Experiment) -> str:
-    names = ", ".join(experiment.faces.datasets)
-    if not experiment.manifest_path.exists():
-        return f"Faces: {names}."
-    manifest = prepared.read_manifest(experiment)
-    persons = manifest["subject"].nunique()
-    return f"{len(manifest)} faces of {persons} persons ({names}); folds never split a person."
+def _faces(source: data._Source) -> dict[str, int] | None:
+    """Count the prepared faces and their persons, if there are any."""
+    if source.experiment is None or not source.experiment.manifest_path.exists():
+        return None
+    manifest = prepared.read_manifest(source.experiment)
+    return {"all": len(manifest), "persons": manifest["subject"].nunique()}
 
 
-def _training(experiment: Experiment) -> str:
-    if not experiment.trained_networks:
-        return "The models were trained elsewhere."
-    weights = experiment.training.weights
-    start = {
-        "none": "All networks start from random weights",
-        "imagenet": "The networks of Keras Applications start from ImageNet weights",
-        "released": "The models are those that the study's authors released",
-    }.get(weights, "The networks of Keras Applications start from weights in a folder of the user's")
-    if weights == "released":
-        return f"{start}."
-    return f"{start}; preprocessing '{experiment.training.preprocessing}'."
-
-
-def _explanation(experiment: Experiment) -> str:
-    settings = experiment.explanation
-    text = (
-        f"Explained by {EXPLAINERS[settings.explainer].title}: at most {settings.positives} faces per model "
-        f"and expression, of those that the model itself predicts so; about {settings.segments} superpixels, "
-        f"{settings.samples} masked copies of each face (hidden: {settings.hides_by})"
-    )
-    path = experiment.facespace_folder / "explanations.csv"
-    if not path.exists():
-        return f"{text}."
-    found = [
-        f"{name}: {len(rows)} faces, mean R² {rows['r2'].mean():.2f}, on unseen samples "
-        f"{rows['r2_unseen'].mean():.2f}"
-        for name, rows in read_csv(path, ("network", "r2", "r2_unseen")).groupby("network", sort=False)
-    ]
-    return f"{text} ({'; '.join(found)})."
+def _explained(source: data._Source) -> dict[str, dict[str, float]]:
+    """Return of each network how many faces are explained, and the mean R² of that."""
+    table = source.experiment and pictures._table(source.experiment.facespace_folder, "explanations")
+    if table is None:
+        return {}
+    means = table.groupby("network", sort=False)[["r2", "r2_unseen"]].mean()
+    return means.assign(faces=table["network"].value_counts()).to_dict("index")
 
 
 _MOST_ROWS = 120

@@ -86,7 +86,7 @@ GOOD = ("a", "a.png", "s", "anger")
     [
         ([GOOD, ("A", "b.png", "s", "fear")], {}, "more than once.*A, a"),
         ([("a/b", "a.png", "s", "anger")], {}, "image_id 'a/b'"),
-        ([("x" * 260, "a.png", "s", "anger")], {}, "an image_id of 260 letters"),
+        ([("x" * 260, "a.png", "s", "anger")], {}, "of 260 letters"),
         ([("a", "a.png", "s", "smug")], {}, "a: its label 'smug' is no expression"),
         ([("a", "x\\..\\..\\a.png", "s", "anger")], {}, "stay inside it"),
         ([("a", "C:\\a.png", "s", "anger")], {}, "must be relative"),
@@ -126,7 +126,7 @@ def test_labels_that_are_no_expression_leave_their_row_out_by_name(tmp_path):
     write_database(tmp_path, [*rows[:3], ("i3", "a.png", "S3", "4.0"), rows[4]])
     again = survey("lab", tmp_path, {"labels": {"4": "anger", "suprise": "surprise"}})
     assert list(again.rows["expression"]) == ["happiness", "contempt", "anger", "surprise"]
-    with pytest.raises(SettingsError, match="labels.4"):
+    with pytest.raises(SettingsError, match="'labels' has '4', which must stand for"):
         survey("lab", tmp_path, {"labels": {"4": "rage"}})
 
 

@@ -374,9 +374,12 @@ def test_a_manifest_in_the_root_of_a_known_database_comes_first(tmp_path):
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"ckplus": {"frame": 3}}, "Unknown option 'frame' in faces.options.ckplus. Known are frames"),
-        ({"ckplus": {"frames": 0}}, "'faces.options.ckplus.frames' must be a whole number >= 1"),
-        ({"bu4dfe": {"frames": [1, "2"]}}, "faces.options.bu4dfe.frames"),
+        (
+            {"ckplus": {"frame": 3}},
+            r"\[faces.options.ckplus\]: Unknown setting 'frame'. Known are .*, frames",
+        ),
+        ({"ckplus": {"frames": 0}}, "'frames' must be >= 1"),
+        ({"bu4dfe": {"frames": [1, "2"]}}, r"options.bu4dfe\]: 'frames.1' must"),
         ({"mine": {"subject": "("}}, "no regular expression"),
     ],
 )

@@ -13,7 +13,7 @@ from ekman_expressions.study.faces import _assign_folds
 def table(labels):
     """Rows from (subject, expression) pairs."""
     rows = pd.DataFrame(labels, columns=["subject", "expression"])
-    return rows.assign(image_id=[f"image{number:03d}" for number in range(len(rows))])
+    return rows.assign(image_id=[f"image{number:03d}" for number in range(len(rows))], dataset="b")
 
 
 @settings(max_examples=60, deadline=None)
@@ -61,7 +61,7 @@ ONE_EACH = table([("a", "anger"), ("b", "fear"), ("c", "sadness")])
 
 
 def test_given_folds_stay_and_other_databases_are_dealt_out():
-    free = table([(f"s{n // 2}", "fear" if n % 2 else "anger") for n in range(8)]).assign(dataset="b")
+    free = table([(f"s{n // 2}", "fear" if n % 2 else "anger") for n in range(8)])
     rows = pd.concat([GIVEN, free], ignore_index=True)
     folds = _assign_folds(rows, 2, seed=0)
     assert list(folds[:3]) == ["CV1", "CV2", "CV2"]

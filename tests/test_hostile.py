@@ -126,7 +126,7 @@ def written(path, content):
 
 
 def read_manifest(folder, content):
-    rows = folders._read_manifest(written(folder / "manifest.csv", content).parent)
+    rows = folders._read_manifest(folders._Search(written(folder / "manifest.csv", content).parent))
     for path in rows["path"]:
         assert folder in type(folder)(path).parents and ".." not in path.split("/"), path
 

@@ -38,26 +38,47 @@ def resize_face(image: np.ndarray, side: int | tuple[int, int]) -> np.ndarray:
     return cv2.resize(resized, (int(width), int(height)), interpolation=interpolation).clip(0, 1)
 
 
+class UnusableImage(DataError):
+    """An image that is left out: not there, not readable, or without a face. No message has its path."""
+
+
 def on_all_cores(
     function: Callable[[Any], Any], items: Sequence[Any], desc: str, unit: str = "image"
 ) -> Iterator[Any]:
-    """Yield ``function(item)`` for each item, in their order, from as many threads as there are cores.
+    """Yield ``function(item)``, or the `UnusableImage` that it raises, for each item, in their order, from as
+    many threads as there are cores.
 
-    Decoding, finding, warping, sorting and writing images leave Python's lock to the others. A bar shows how many
-    are done; whoever stops early stops what has not begun.
+    Decoding, finding, warping, sorting and writing images leave Python's lock to the others. A bar shows how
+    many are done; whoever stops early stops what has not begun.
     """
     from tqdm import tqdm
+
+    def outcome(item: Any) -> Any:
+        try:
+            return function(item)
+        except UnusableImage as error:
+            return error
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     threads = ThreadPoolExecutor(cores)
     try:
-        yield from tqdm(threads.map(function, items), desc=desc, unit=unit, total=len(items), delay=1)
+        yield from tqdm(threads.map(outcome, items), desc=desc, unit=unit, total=len(items), delay=1)
     finally:
         threads.shutdown(cancel_futures=True)
 
 
-class UnusableImage(DataError):
-    """An image that is left out: not there, not readable, or without a face. No message has its path."""
+def read_pixels(source: Any) -> np.ndarray:
+    """Return an image file (see `read_source`), or gray or RGB pixels of uint8 or of floats in [0, 1], as RGB
+    (H, W, 3) of uint8; or raise `UnusableImage`.
+    """
+    try:
+        if isinstance(source, (str, os.PathLike)):
+            return decode_image(read_source(source))
+        return _as_rgb(source)
+    except UnusableImage:
+        raise
+    except DataError as error:
+        raise UnusableImage(f"the image cannot be read: {error}") from error
 
 
 def read_source(path: Path | str) -> bytes:
@@ -91,18 +112,15 @@ def _read_row(table: str, place: int) -> bytes:
 
 
 def prepare_face(
-    source: bytes | np.ndarray, detect: _Detect | FaceLandmarks | None, size: int, *, crop: bool = True
+    source: Any, detect: _Detect | FaceLandmarks | None, size: int, *, crop: bool = True
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, FaceLandmarks]:
-    """Find the largest face in an image file's bytes, or in RGB pixels (H, W, 3) of uint8, and cut it out.
+    """Find the largest face in an image (see `read_pixels`), and cut it out.
 
     Returns crop, landmarks and transform as `_crop_face`, and what `detect` (`LandmarkDetector.detect`, or
     landmarks that are known) found in the whole image, which is taken whole where `crop` is False. Raises
     `UnusableImage` if the image cannot be decoded, shows no face, or has no landmarks.
     """
-    try:
-        image = decode_image(source) if isinstance(source, bytes) else _as_rgb(source)
-    except DataError as error:
-        raise UnusableImage(f"the image cannot be read: {error}") from error
+    image = read_pixels(source)
     found = detect(image) if callable(detect) else detect
     if found is None:
         reason = "no face found" if callable(detect) else "no landmarks are given for it"
@@ -121,7 +139,6 @@ def prepare_face(
 
 
 def _as_rgb(array: np.ndarray) -> np.ndarray:
-    """Return gray or RGB pixels, of uint8 or of floats in [0, 1], as RGB of uint8."""
     array = np.asarray(array)
     array = array[..., None] if array.ndim == 2 else array
     if array.ndim != 3 or array.shape[2] not in (1, 3) or 0 in array.shape:
@@ -231,32 +248,14 @@ _SAME_SHOT, _FARTHEST = 0.045, 0.35
 def align_neutral(
     neutral: np.ndarray, points: np.ndarray, face: np.ndarray, face_points: np.ndarray, transform: np.ndarray
 ) -> np.ndarray:
-    """Cut a neutral face out so that it lies under the same person's face with an expression.
+    """Cut a whole neutral picture so that it lies under the same person's `face`, a crop (S, S, 3).
 
     Where landmarks that expressions hardly move coincide, as in one sequence, it is the same cut of both
     pictures. Else the neutral picture is brought there by the affine map between those landmarks, and each
-    channel gets the mean and standard deviation of the face's: pose and light are then only alike.
-
-    Parameters
-    ----------
-    neutral : (H, W, 3) ndarray of uint8
-        The whole neutral picture.
-    points, face_points : (68, 2) ndarray
-        Landmarks of the neutral picture and of the face's, in pixels of each.
-    face : (S, S, 3) ndarray of uint8
-        The crop of the face.
-    transform : (2, 3) ndarray
-        How that was cut out; see `_crop_face`.
-
-    Returns
-    -------
-    (S, S, 3) ndarray of uint8
-
-    Raises
-    ------
-    UnusableImage
-        If those landmarks still lie 0.35 of the distance between the eyes apart after the affine map: about
-        where the head is turned by 30 degrees more in one picture than in the other.
+    channel gets the mean and standard deviation of the face's: pose and light are then only alike. `points` and
+    `face_points` are in pixels of their pictures; `transform` is how the face was cut out, see `_crop_face`.
+    Raises `UnusableImage` if those landmarks still lie 0.35 of the distance between the eyes apart: about where
+    the head is turned by 30 degrees more in one picture than in the other.
     """
     ones = np.ones((len(_STILL), 1))
     start = np.hstack([np.asarray(points, np.float64)[_STILL], ones])

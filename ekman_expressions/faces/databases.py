@@ -16,39 +16,32 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated
 
 import numpy as np
+from pydantic import AfterValidator, Field
 
-from ekman_expressions.core.errors import (
-    DataError,
-    SettingsError,
-    check_option,
-    check_range,
-    check_type,
-)
+from ekman_expressions.core.errors import DataError, Settings
 from ekman_expressions.core.expressions import EXPRESSIONS, NOT_EXPLAINED
 from ekman_expressions.core.files import read_csv, read_table, read_text
 from ekman_expressions.faces import synthetic
-from ekman_expressions.faces.folders import (
-    _expression_of,
-    _read_own,
-    _safe_ids,
-    _Search,
-)
+from ekman_expressions.faces.folders import _expression_of, _read_own, _safe_ids, _Search
 
 
-class _Option(NamedTuple):
-    """A choice that a database offers: ``check(value, setting)`` raises `SettingsError`; a line of help."""
+class _Options(Settings):
+    """The choices that every database offers. Docstrings of options are the help that `catalogue` prints."""
 
-    check: Callable[[Any, str], None]
-    help: str
+    landmarks: str | None = None
+    """a file of 68 landmarks for each picture, in its pixels, relative to the root (.csv, .npz); then nothing
+    is detected"""
+    crop: bool = True
+    """false: the pictures, square, are cropped already, so that each is taken whole"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Database:
-    """A database: what ``data/databases.toml`` says of it, its options, and `read(search, **options)`, which
-    fills a `_Search` from names and labels, never from pixels.
+    """A database: what ``data/databases.toml`` says of it, its options, and `read(search, **own options)`,
+    which fills a `_Search` from names and labels, never from pixels.
     """
 
     title: str
@@ -59,7 +52,7 @@ class _Database:
     reference: str
     images: Mapping[str, int] = field(default_factory=dict)
     subjects: int | None = None
-    options: Mapping[str, _Option] = field(default_factory=dict)
+    options: type[_Options] = _Options
     private: bool = False
     bundled: bool = False
 
@@ -69,18 +62,18 @@ def _read_synthetic(search: _Search) -> None:
 
 
 def _by_file_name(
-    pattern: str, example: str, image_id: str, only: Mapping[str, str] | None = None
+    pattern: str, example: str, image_id: str, angle: str | None = None
 ) -> Callable[[_Search], None]:
     """Make the reader of a database whose file names tell all: `pattern` matches the end of a path without
-    suffix, such as `example`, with the groups ``subject`` and ``code``; `image_id` is made of its groups, of
-    which `only` says the values that are taken.
+    suffix, such as `example`, with the groups ``subject`` and ``code``; `image_id` is made of its groups. Only
+    one `angle` is taken.
     """
 
     def read(search: _Search) -> None:
         for path, parts in search.matches(pattern, example):
             parts = {key: value.upper() for key, value in parts.items()}
-            if any(parts[key] != value for key, value in (only or {}).items()):
-                search.omit(path, f"another view than {', '.join((only or {}).values())}")
+            if angle and parts["angle"] != angle:
+                search.omit(path, f"another view than {angle}")
             elif expression := _expression_of(parts["code"]):
                 search.add(image_id.format(**parts), path, parts["subject"], expression)
             else:
@@ -105,7 +98,6 @@ _RAF_LABELS = _numbered("surprise fear disgust happiness sadness anger neutral",
 def _read_rafdb(search: _Search) -> None:
     """Read the pictures that ``list_patition_label.txt`` (spelled so) lists."""
     wanted = "list_patition_label.txt"
-    search.require_folder(wanted)
     lists = [path for path, _ in search.images(suffixes=(wanted, "list_partition_label.txt"))]
     if not lists:
         raise search.not_found(wanted)
@@ -163,8 +155,6 @@ _AFFECT_LABELS = _numbered("neutral happiness sadness surprise fear disgust ange
 
 def _read_affectnet(search: _Search) -> None:
     """Read what tables, or annotations beside the pictures, label 0 to 7; 8 to 10 are no expression."""
-    wanted = DATABASES["affectnet"].layout
-    search.require_folder(wanted)
     pictures = search.by_picture(search.images(), lambda relative: os.path.splitext(relative)[0])
     entries = []
     inside = {"/".join(key.split("/")[-2:]): key for key in pictures}
@@ -182,7 +172,7 @@ def _read_affectnet(search: _Search) -> None:
             label = f"({error})"
         entries.append((relative, f"{folder.removesuffix('annotations')}images/{name}", label))
     if not entries:
-        raise search.not_found(wanted)
+        raise search.not_found(DATABASES["affectnet"].layout)
     _add_listed(search, pictures, entries, _AFFECT_LABELS.get)
 
 
@@ -194,11 +184,9 @@ _FER_TABLES = ("fer2013.csv", "icml_face_data.csv", "train.csv")
 
 def _read_fer2013(search: _Search) -> None:
     """Read the rows of the table of pixels; a path ends in ``#`` and where in the file its row begins."""
-    wanted = f"{_FER_TABLES[0]} or {_FER_TABLES[1]} (columns emotion, pixels)"
-    search.require_folder(wanted)
     tables = [path for path, _ in search.images(suffixes=_FER_TABLES)]
     if not tables:
-        raise search.not_found(wanted)
+        raise search.not_found(f"{_FER_TABLES[0]} or {_FER_TABLES[1]} (columns emotion, pixels)")
     # The competition's archive holds three tables, one with all rows.
     path = min(tables, key=lambda path: _FER_TABLES.index(os.path.basename(path).lower()))
     with open(path, "rb") as file:
@@ -221,9 +209,13 @@ def _read_fer2013(search: _Search) -> None:
 
 # CK+
 
+
+class _CkplusOptions(_Options):
+    frames: int = Field(1, ge=1)
+    """take the last so many frames of each sequence (default 1: the peak)"""
+
+
 _CK_CODES = ("neutral", "anger", "contempt", "disgust", "fear", "happiness", "sadness", "surprise")
-# Sequences with a label in a complete copy: 327 of 593, of 118 persons of 123.
-_CK_LABELLED = dict(zip(_CK_CODES[1:], (45, 18, 59, 25, 69, 28, 83), strict=True))
 _CK_NAME = (
     r"(?P<key>(?P<subject>S\d{3})/(?P<sequence>\d{3}))/(?P<name>(?P=subject)_(?P=sequence)_(?P<frame>\d+))"
 )
@@ -231,12 +223,12 @@ _CK_IMAGE = rf"(?:extended-)?cohn-kanade-images/(?:.*/)?{_CK_NAME}"
 _CK_LABEL = rf"Emotion(?:_labels)?/(?:.*/)?{_CK_NAME}_emotion"
 
 
-def _read_ckplus(search: _Search, *, frames: int = 1) -> None:
+def _read_ckplus(search: _Search, *, frames: int) -> None:
     """Read the last `frames` frames of each labelled sequence, up to the peak; and its first, which is
     neutral.
     """
-    search.expected = {name: count * frames for name, count in _CK_LABELLED.items()}
-    search.expected["neutral"] = sum(_CK_LABELLED.values())
+    known = search.expected
+    search.expected = {name: known[name] * (1 if name == "neutral" else frames) for name in known}
     sequences: dict[str, dict[int, tuple[str, str]]] = {}
     for path, parts in search.matches(_CK_IMAGE, "cohn-kanade-images/S005/001/S005_001_00000011.png"):
         numbered = sequences.setdefault(parts["key"], {})
@@ -298,7 +290,6 @@ _SHEET = "norms sheet (one .csv with the columns Displayer ID, Picture ID, Displ
 
 def _read_wsefep(search: _Search) -> None:
     """Read the pictures that the norms sheet labels, and who is seen (MK and MK1 are two people)."""
-    search.require_folder(_SHEET)
     columns = ("displayer id", "picture id", "display")
     sheets = []
     for path, relative in search.images(suffixes=(".csv",)):
@@ -308,7 +299,9 @@ def _read_wsefep(search: _Search) -> None:
         raise search.not_found(_SHEET)
     ((name, sheet),) = sheets
     entries, person_of = [], {}
-    for line, (displayer, picture, display) in zip(sheet.index + 2, sheet[[*columns]].to_numpy(), strict=True):
+    for line, (displayer, picture, display) in zip(
+        sheet.index + 2, sheet[[*columns]].to_numpy(), strict=True
+    ):
         key = _picture(picture)
         key = f"{displayer.lower()}_{key}" if key.isdigit() else key
         person_of.setdefault(key, displayer)
@@ -326,15 +319,27 @@ def _picture(name: str) -> str:
 
 # A sequence has about 100 frames, with the apex in the middle.
 _BU_FRAMES = (20, 25, 30, 35, 40)
-_BU_SUBJECTS = 101
 _BU_CODES = dict(zip(("Angry", "Disgust", "Fear", "Happy", "Sad", "Surprise"), EXPRESSIONS, strict=True))
 _BU_NAME = rf"(?P<subject>[FM]\d{{3}})/(?P<code>{'|'.join(_BU_CODES)})/(?P<frame>\d+)"
 
 
-def _read_bu4dfe(search: _Search, *, frames: Sequence[int] = _BU_FRAMES) -> None:
+def _different(frames: Sequence[int]) -> Sequence[int]:
+    if len(set(frames)) != len(frames):
+        raise ValueError("must list different frames")
+    return frames
+
+
+class _Bu4dfeOptions(_Options):
+    frames: Annotated[
+        Sequence[Annotated[int, Field(ge=0)]], Field(min_length=1), AfterValidator(_different)
+    ] = _BU_FRAMES
+    """numbers of the frames to take (default [20, 25, 30, 35, 40])"""
+
+
+def _read_bu4dfe(search: _Search, *, frames: Sequence[int]) -> None:
     """Read these frames of each sequence, and its first, which is neutral; what is not there is left out."""
-    search.expected = dict.fromkeys(EXPRESSIONS, _BU_SUBJECTS * len(frames))
-    search.expected["neutral"] = _BU_SUBJECTS * len(EXPRESSIONS) * (min(frames) > 0)
+    search.expected = dict.fromkeys(EXPRESSIONS, search.expected_subjects * len(frames))
+    search.expected["neutral"] = search.expected_subjects * len(EXPRESSIONS) * (min(frames) > 0)
     sequences: dict[tuple[str, str], dict[int, str]] = {}
     for path, parts in search.matches(_BU_NAME, "F001/Angry/000.jpg"):
         key = parts["subject"].upper(), parts["code"].capitalize()
@@ -356,14 +361,6 @@ def _read_bu4dfe(search: _Search, *, frames: Sequence[int] = _BU_FRAMES) -> None
                     search.add(image_id, numbered[frame], subject, expression, neutral=neutral)
                 else:
                     search.omit(f"{subject}/{code}/{frame:03d}", "no such frame")
-
-
-def _check_frames(value: Any, setting: str) -> None:
-    check_type(value, setting, (list, tuple))
-    for frame in value:
-        check_range(frame, setting, 0, integer=True)
-    if not value or len(set(value)) != len(value):
-        raise SettingsError(f"'{setting}' must list one or more different frames, but got {value!r}.")
 
 
 # FEGA. People's names are in its file names and must not get any further. A hash of a name alone
@@ -414,26 +411,36 @@ def _read_fega(search: _Search) -> None:
             image_id = f"{subject}_{expression}_{parts['series']}_{parts['number']}{ending}"
             search.add(image_id, path, subject, expression)
     if several:
-        search.notes.append(
-            f"{several} names come with several ages or sexes and count as one person each"
-        )
+        search.notes.append(f"{several} names come with several ages or sexes and count as one person each")
     search.omit_second_files()
 
 
-def _check_subject(value: Any, setting: str) -> None:
-    check_type(value, setting, str)
+# A folder of one's own
+
+
+def _pattern(text: str) -> str:
     try:
-        re.compile(value)
+        re.compile(text)
     except re.error as error:
-        raise SettingsError(f"'{setting}' is no regular expression: {value!r} ({error}).") from None
+        raise ValueError(f"is no regular expression ({error})") from None
+    return text
 
 
-def _check_labels(value: Any, setting: str) -> None:
-    check_type(value, setting, Mapping)
-    for label, expression in value.items():
-        own = [name for name in value if value[name] == name]
-        check_option(expression, f"{setting}.{label}", (*EXPRESSIONS, *NOT_EXPLAINED, *own))
+def _stand_for_expressions(labels: Mapping[str, str]) -> Mapping[str, str]:
+    known = {*EXPRESSIONS, *NOT_EXPLAINED, *(name for name in labels if labels[name] == name)}
+    if wrong := [label for label in labels if labels[label] not in known]:
+        raise ValueError(f"has {wrong[0]!r}, which must stand for one of {', '.join(sorted(known))}")
+    return labels
 
+
+class _OwnOptions(_Options):
+    subject: Annotated[str, AfterValidator(_pattern)] | None = None
+    """for folders: a regular expression that finds who is seen in the path, such as '(S\\d+)_'"""
+    labels: Annotated[dict[str, str], AfterValidator(_stand_for_expressions)] = {}
+    """what the labels of the table, or the names of the folders, stand for: { "4" = "happiness" }"""
+
+
+# All of them
 
 _RE_CK48 = r"(?P<code>[^/]+)/(?P<image>(?P<subject>S\d{3})_\d{3}_\d{8})"
 # Converters like to keep the first suffix: KA.AN1.39.tiff.png.
@@ -449,10 +456,9 @@ _READERS: dict[str, Callable[..., None]] = {
     "ckplus": _read_ckplus,
     "ckplus48": _by_file_name(_RE_CK48, "anger/S010_004_00000017.png", "{image}"),
     "jaffe": _by_file_name(_RE_JAFFE, "KA.AN1.39.tiff", "{subject}.{code}{take}.{number}"),
-    "kdef": _by_file_name(_RE_KDEF, "AF01ANS.JPG", "{take}{subject}{code}{angle}", only={"angle": "S"}),
+    "kdef": _by_file_name(_RE_KDEF, "AF01ANS.JPG", "{take}{subject}{code}{angle}", angle="S"),
     "rafd": _by_file_name(
-        _RE_RAFD, "Rafd090_01_Caucasian_female_angry_frontal.jpg", "{angle}_{subject}_{code}_{gaze}",
-        only={"angle": "090"},
+        _RE_RAFD, "Rafd090_01_Caucasian_female_angry_frontal.jpg", "{angle}_{subject}_{code}_{gaze}", "090"
     ),
     "rafdb": _read_rafdb,
     "affectnet": _read_affectnet,
@@ -464,47 +470,10 @@ _READERS: dict[str, Callable[..., None]] = {
 }  # fmt: skip
 
 
-def _is(kind: type) -> Callable[[Any, str], None]:
-    return lambda value, setting: check_type(value, setting, kind)
-
-
-def _check_count(value: Any, setting: str) -> None:
-    check_range(value, setting, 1, integer=True)
-
-
-_OPTIONS: dict[str, dict[str, _Option]] = {
-    "ckplus": {
-        "frames": _Option(_check_count, "take the last so many frames of each sequence (default 1: the peak)")
-    },
-    "bu4dfe": {
-        "frames": _Option(_check_frames, f"numbers of the frames to take (default {list(_BU_FRAMES)})")
-    },
-    "own": {
-        "subject": _Option(
-            _check_subject,
-            "for folders: a regular expression that finds who is seen in the path, such as '(S\\d+)_'",
-        ),
-        "labels": _Option(
-            _check_labels,
-            'what the labels of the table, or the names of the folders, stand for: { "4" = "happiness" }',
-        ),
-    },
-}
-
-_ANY = {
-    "landmarks": _Option(
-        _is(str),
-        "a file of 68 landmarks for each picture, in its pixels, relative to the root (.csv, .npz); then "
-        "nothing is detected",
-    ),
-    "crop": _Option(
-        _is(bool), "false: the pictures, square, are cropped already, so that each is taken whole"
-    ),
-}
-"""Options of every database."""
+_OPTIONS = {"ckplus": _CkplusOptions, "bu4dfe": _Bu4dfeOptions, "own": _OwnOptions}
 
 DATABASES: dict[str, _Database] = {
-    name: _Database(read=_READERS[name], options=_OPTIONS.get(name, {}), **facts)
+    name: _Database(read=_READERS[name], options=_OPTIONS.get(name, _Options), **facts)
     for name, facts in tomllib.loads(
         resources.files("ekman_expressions").joinpath("data/databases.toml").read_text("utf-8")
     ).items()

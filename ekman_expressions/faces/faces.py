@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,19 +22,17 @@ from ekman_expressions.core.errors import (
     check_type,
 )
 from ekman_expressions.core.expressions import EXPRESSIONS, NOT_EXPLAINED, parse_expression
-from ekman_expressions.core.files import decode_image, read_arrays, read_table
+from ekman_expressions.core.files import read_arrays, read_table
 from ekman_expressions.faces import synthetic
 from ekman_expressions.faces.cropping import (
     UnusableImage,
-    _as_rgb,
     align_neutral,
     on_all_cores,
     prepare_face,
-    read_source,
+    read_pixels,
     resize_face,
 )
 from ekman_expressions.faces.folders import (
-    _has_class_folders,
     _inside,
     _person_in,
     _read_class_folders,
@@ -262,31 +260,20 @@ def load_faces(
         if landmarks.shape[1:] != (68, 2):
             raise DataError(f"'landmarks' must be ({len(items)}, 68, 2), but is {landmarks.shape}.")
         given = [FaceLandmarks(face, 1, "given") if np.isfinite(face).all() else None for face in landmarks]
-    names = table.pop("_item")
-    images, points, cuts, kept = [], [], [], []
-    with ExitStack() as stack:
-        detector = stack.enter_context(LandmarkDetector())
+    names, detector, kept = table.pop("_item"), LandmarkDetector(), {}
 
-        def prepared(place: int) -> Any:
-            try:
-                if place in unknown:
-                    raise UnusableImage(unknown[place])
-                pixels = read_source(items[place]) if _path_of(items[place]) else items[place]
-                detect = detector.detect if given is None else given[place]
-                return prepare_face(pixels, detect, size, crop=crop)
-            except UnusableImage as error:
-                return error
+    def prepared(place: int) -> Any:
+        if place in unknown:
+            raise UnusableImage(unknown[place])
+        detect = detector.detect if given is None else given[place]
+        return prepare_face(items[place], detect, size, crop=crop)
 
-        found = stack.enter_context(closing(on_all_cores(prepared, range(len(items)), "Finding faces")))
-        for place, face in enumerate(found):
-            if isinstance(face, UnusableImage):
-                omissions.append((names[place], str(face)))
-                continue
-            images.append(face[0])
-            points.append(face[1])
-            cuts.append((face[2], face[3].points))
-            kept.append(place)
-    left_out = pd.DataFrame(omissions, columns=["item", "reason"], dtype=str)
+    with detector, closing(on_all_cores(prepared, range(len(items)), "Finding faces")) as outcomes:
+        for place, outcome in enumerate(outcomes):
+            if isinstance(outcome, UnusableImage):
+                omissions.append((names[place], str(outcome)))
+            else:
+                kept[place] = outcome
     reasons = "; ".join(f"{item}: {reason}" for item, reason in omissions[:_SHOWN])
     if not kept:
         raise DataError(
@@ -301,25 +288,23 @@ def load_faces(
             stacklevel=2,
         )
     order = [*_FIRST, *(column for column in table if column not in _FIRST)]
-    table = table.iloc[kept][order].reset_index(drop=True)
-    neutral = _neutral_of(table)
-    if not (neutral != "").any():
-        return Faces(np.stack(images), np.float32(points), table, left_out)
-    place_of = dict(zip(table["image_id"], range(len(table)), strict=True))
-    neutrals = np.zeros_like(images)
-    for place, image_id in enumerate(neutral):
-        if image_id:
-            other = place_of[image_id]
-            item = items[kept[other]]
-            pixels = decode_image(read_source(item)) if _path_of(item) else _as_rgb(item)
-            transform, whole = cuts[place]
-            try:
-                neutrals[place] = align_neutral(pixels, cuts[other][1], images[place], whole, transform)
-            except UnusableImage as error:
-                neutral[place] = ""
-                left_out.loc[len(left_out)] = (f"neutral face of {table['image_id'][place]}", str(error))
-                warnings.warn(f"{table['image_id'][place]}: {error}. It has no neutral face.", stacklevel=2)
-    return Faces(np.stack(images), np.float32(points), table.assign(neutral=neutral), left_out, neutrals)
+    table, items = table.iloc[[*kept]][order].reset_index(drop=True), [items[place] for place in kept]
+    images, points, transforms, found = zip(*kept.values(), strict=True)
+    images, neutral, neutrals = np.stack(images), _neutral_of(table), None
+    place_of = dict(zip(table["image_id"], table.index, strict=True))
+    for place in np.flatnonzero(neutral != ""):
+        neutrals = np.zeros_like(images) if neutrals is None else neutrals
+        other, image_id = place_of[neutral[place]], table["image_id"][place]
+        about = found[other].points, images[place], found[place].points, transforms[place]
+        try:
+            neutrals[place] = align_neutral(read_pixels(items[other]), *about)
+        except UnusableImage as error:
+            neutral[place] = ""
+            omissions.append((f"neutral face of {image_id}", str(error)))
+            warnings.warn(f"{image_id}: {error}. It has no neutral face.", stacklevel=2)
+    table = table if neutrals is None else table.assign(neutral=neutral)
+    left_out = pd.DataFrame(omissions, columns=["item", "reason"], dtype=str)
+    return Faces(images, np.float32(points), table, left_out, neutrals)
 
 
 def _path_of(item: Any) -> str:
@@ -396,16 +381,15 @@ def _from_folder(root: Path, pattern: str | None, labels: Any) -> tuple[Any, lis
         raise MissingError(f"There is no file {root}. Correct the path.")
     if not root.is_dir():
         raise search.not_found("folder of images", advice="Correct the path")
-    if _has_class_folders(search, labels):
-        _read_class_folders(search, pattern or ".+", labels)
+    if (root / "manifest.csv").is_file():
+        return _read_manifest(search, labels), search.left_out
+    images = list(search.images())
+    if _read_class_folders(search, images, pattern or ".+", labels):
         rows = pd.DataFrame(search.rows).drop(columns="image_id")
         return rows if pattern else rows.drop(columns="subject"), search.left_out
-    if (root / "manifest.csv").is_file():
-        return _read_manifest(root, search, labels), search.left_out
-    paths = [path for path, _ in search.images()]
-    if not paths:
+    if not images:
         raise search.not_found("image", advice="Name a folder with images")
-    return paths, search.left_out
+    return [path for path, _ in images], search.left_out
 
 
 def _persons(names: Sequence[str], pattern: str) -> list[str]:

@@ -27,8 +27,8 @@ _NO_IMAGES = re.compile(
 )
 _ARCHIVES = (".zip", ".rar", ".7z", ".tar", ".gz", ".tgz")
 _IGNORED = {"thumbs.db", "desktop.ini", "__macosx", "icon\r"}
-_IMAGE_ID = re.compile(r"[A-Za-z0-9._-]+")
-_LONGEST_ID, _LONGEST_GIVEN = 120, 200
+_IMAGE_ID = re.compile(r"[A-Za-z0-9._-]{1,200}")
+_LONGEST_ID = 120
 
 
 class _Search:
@@ -93,29 +93,26 @@ class _Search:
         seen = set()
         walk = os.walk(self.root, followlinks=True, onerror=unopened)
         for inside, folders, names in tqdm(walk, desc=f"Searching {self.name}", unit="folder", delay=1):
-            status = os.stat(inside)
             # A link to a folder above would lead round in circles.
-            if (status.st_dev, status.st_ino) in seen:
+            if os.path.realpath(inside) in seen:
                 folders.clear()
                 continue
-            seen.add((status.st_dev, status.st_ino))
+            seen.add(os.path.realpath(inside))
             folders[:] = sorted(name for name in folders if not _is_ignored(name))
-            for name in sorted(names):
-                path = os.path.join(inside, name)
-                if _is_ignored(name) or not name.lower().endswith(suffixes):
-                    if suffixes is _IMAGES and not _is_ignored(name) and not _NO_IMAGES.fullmatch(name):
-                        ending = os.path.splitext(name)[1]
-                        is_archive = ending.lower() in _ARCHIVES
-                        what = "an archive: unpack it" if is_archive else "no image that can be read"
-                        self.omit(path, what + ("" if self.private else f" ({ending or 'no suffix'})"))
-                    continue
-                relative = self.relative(path)
-                try:
-                    relative.encode()
-                except UnicodeEncodeError:
-                    self.omit(path, "its name is not valid UTF-8: rename the file")
-                    continue
-                yield path, unicodedata.normalize("NFC", relative)
+            for name in sorted(name for name in names if not _is_ignored(name)):
+                path, ending = os.path.join(inside, name), os.path.splitext(name)[1]
+                if name.lower().endswith(suffixes):
+                    relative = self.relative(path)
+                    try:
+                        relative.encode()
+                    except UnicodeEncodeError:
+                        self.omit(path, "its name is not valid UTF-8: rename the file")
+                    else:
+                        yield path, unicodedata.normalize("NFC", relative)
+                elif suffixes is _IMAGES and not _NO_IMAGES.fullmatch(name):
+                    archive = ending.lower() in _ARCHIVES
+                    what = "an archive: unpack it" if archive else "no image that can be read"
+                    self.omit(path, what + ("" if self.private else f" ({ending or 'no suffix'})"))
 
     def by_picture(self, files: Iterable[tuple[str, str]], key: Callable[[str], str]) -> dict[str, str]:
         """Return the first file (path, relative) of each picture, by its `key`; leave out the others."""
@@ -131,7 +128,6 @@ class _Search:
         """Return the files whose relative path, without suffix, ends in a pattern, with its named groups;
         leave out others.
         """
-        self.require_folder(f"file like {example}")
         compiled, found = re.compile(rf"(?:.*/)?{pattern}", re.IGNORECASE), []
         for path, relative in self.images(suffixes=suffixes):
             if match := compiled.fullmatch(os.path.splitext(relative)[0]):
@@ -141,11 +137,6 @@ class _Search:
         if not found:
             raise self.not_found(f"file like {example}")
         return found
-
-    def require_folder(self, wanted: str) -> None:
-        """Raise `not_found` unless the root is a folder."""
-        if not self.root.is_dir():
-            raise self.not_found(wanted)
 
     def not_found(self, wanted: str, *, advice: str = "Correct the root in [faces.roots]") -> MissingError:
         """Return the error that says what was looked for in the root, and what is there instead."""
@@ -196,38 +187,27 @@ def _safe_ids(names: Sequence[str]) -> list[str]:
 def check_ids(image_ids: Iterable[str], where: object) -> None:
     """Raise `DataError` unless ids can name files, in the folder where they belong and nowhere else."""
     for image_id in image_ids:
-        if len(image_id) > _LONGEST_GIVEN:
-            raise DataError(
-                f"{where} has an image_id of {len(image_id)} letters, {image_id[:30]}... It names files: use at "
-                f"most {_LONGEST_GIVEN}."
-            )
         if not _IMAGE_ID.fullmatch(image_id):
             raise DataError(
-                f"{where} has the image_id {image_id!r}. It names files: use letters, digits, "
-                "'.', '_' and '-' only."
+                f"{where} has the image_id {image_id[:30]!r} of {len(image_id)} letters. It names files: use "
+                "letters, digits, '.', '_' and '-' only, at most 200."
             )
 
 
 # Tables
 
 
-def _read_manifest(
-    root: Path, search: _Search | None = None, labels: Mapping[str, str] | None = None
-) -> pd.DataFrame:
+def _read_manifest(search: _Search, labels: Mapping[str, str] | None = None) -> pd.DataFrame:
     """Read ``manifest.csv`` in a folder of faces, with absolute paths and canonical expressions (`labels` for
-    its own).
-
-    `search` gets what the table does not name or label. `MissingError`, `DataError` if it is not there or not
-    as it must be.
+    its own). `MissingError`, `DataError` if it is not there or not as it must be.
     """
-    root = Path(root).expanduser().resolve()
-    path = root / "manifest.csv"
+    root, path = search.root, search.root / "manifest.csv"
     if not path.is_file():
         advice = (
             f"Write a manifest.csv with the columns {', '.join(_COLUMNS)}, say by the option 'labels' what folders "
             'stand for, such as labels = { Freude = "happiness" }, or correct the root in [faces.roots]'
         )
-        raise _Search(root).not_found("manifest.csv, and no folder named like an expression,", advice=advice)
+        raise search.not_found("manifest.csv, and no folder named like an expression,", advice=advice)
     rows = read_table(path, _COLUMNS)
     for relative in rows["path"]:
         # Judged as Windows does, which knows both separators and drives.
@@ -237,19 +217,16 @@ def _read_manifest(
             )
     listings: dict[Path, dict[str, str]] = {}
     rows["path"] = [str(_inside(root, relative, listings)) for relative in rows["path"]]
-    if search is not None:
-        named = set(rows["path"])
-        others = [relative for path, relative in _Search(root).images() if path not in named]
-        if others:
-            search.notes.append(
-                f"manifest.csv does not name {len(others)} pictures that lie there, such as {others[0]}"
-            )
-        absent = [path for path in rows["path"] if not os.path.exists(path)]
-        if absent:
-            search.notes.append(
-                f"manifest.csv names {len(absent)} pictures that are not there, such as {search.relative(absent[0])}"
-            )
-    return _check_table(rows, str(path), search and search.omit, labels)
+    named = set(rows["path"])
+    if others := [relative for picture, relative in _Search(root).images() if picture not in named]:
+        search.notes.append(
+            f"manifest.csv does not name {len(others)} pictures that lie there, such as {others[0]}"
+        )
+    if absent := [search.relative(picture) for picture in rows["path"] if not os.path.exists(picture)]:
+        search.notes.append(
+            f"manifest.csv names {len(absent)} pictures that are not there, such as {absent[0]}"
+        )
+    return _check_table(rows, str(path), search, labels)
 
 
 def _inside(root: Path, relative: str, listings: dict[Path, dict[str, str]]) -> Path:
@@ -271,15 +248,11 @@ def _inside(root: Path, relative: str, listings: dict[Path, dict[str, str]]) -> 
 
 
 def _check_table(
-    rows: pd.DataFrame,
-    where: str,
-    omit: Callable[[str, object], None] | None = None,
-    labels: Mapping[str, str] | None = None,
+    rows: pd.DataFrame, where: str, search: _Search, labels: Mapping[str, str] | None = None
 ) -> pd.DataFrame:
-    """Return a table of images, all texts, with canonical expressions, or say what is wrong with it."""
-    missing = [column for column in _COLUMNS if column not in rows.columns]
-    if missing:
-        raise DataError(f"{where} lacks the columns {', '.join(missing)}; needed are {', '.join(_COLUMNS)}.")
+    """Return a table of images, all texts, with canonical expressions, or say what is wrong with it; leave out
+    labels that are no expression.
+    """
     if rows.empty:
         raise DataError(f"{where} lists no images.")
     for column in _COLUMNS:
@@ -296,18 +269,12 @@ def _check_table(
             f"{where} uses an image_id more than once (upper and lower case count as one): "
             f"{', '.join(sorted(set(twice))[:10])}. Give each image an id of its own."
         )
-    expressions = []
-    for image_id, name in zip(rows["image_id"], rows["expression"], strict=True):
-        try:
-            expressions.append(parse_expression(name, labels))
-        except DataError as error:
-            number = " Say what numbers stand for by the option 'labels'." if name.strip().isdigit() else ""
-            if omit is None:
-                raise DataError(f"{where}, image {image_id}: {error}{number}") from None
-            omit(image_id, f"its label {name!r} is no expression.{number}")
-            expressions.append("")
-    rows["expression"] = expressions
-    rows = rows[rows["expression"] != ""].reset_index(drop=True)
+    known = rows["expression"].map(lambda name: _expression_of(name, labels) or "")
+    for row in rows[known == ""].itertuples():
+        number = row.expression.strip().isdigit()
+        advice = " Say what numbers stand for by the option 'labels'." if number else ""
+        search.omit(row.image_id, f"its label {row.expression!r} is no expression.{advice}")
+    rows = rows.assign(expression=known)[known != ""].reset_index(drop=True)
     if "intensity" in rows:
         given = rows["intensity"].astype(str).str.strip().str.replace(",", ".")
         rows["intensity"] = pd.to_numeric(given, errors="coerce")
@@ -323,43 +290,32 @@ def _check_table(
 # A folder of one's own
 
 
-def _read_own(
-    search: _Search,
-    *,
-    subject: str | None = None,
-    labels: Mapping[str, str] | None = None,
-) -> None:
+def _read_own(search: _Search, *, subject: str | None, labels: Mapping[str, str]) -> None:
     """Read a folder of one's own: a manifest, or a folder per expression. For folders, `subject` is a regular
     expression for each image's path, see `_person_in`.
     """
-    if _has_class_folders(search, labels):
-        _read_class_folders(search, subject, labels)
-    elif subject is not None and (search.root / "manifest.csv").is_file():
+    has_table = (search.root / "manifest.csv").is_file()
+    if has_table and subject is not None:
         raise SettingsError("The option 'subject' has no effect on a manifest.csv: it has a column for that.")
-    else:
-        search.rows = _read_manifest(search.root, search, labels)
+    if has_table or not _read_class_folders(search, list(search.images()), subject, labels):
+        search.rows = _read_manifest(search, labels)
 
 
-def _has_class_folders(search: _Search, labels: Mapping[str, str] | None = None) -> bool:
-    """Say whether a folder of one's own has folders named like expressions, at one depth, and no manifest."""
-    if not search.root.is_dir() or (search.root / "manifest.csv").is_file():
+def _read_class_folders(
+    search: _Search, images: Sequence[tuple[str, str]], subject: str | None, labels: Mapping[str, str] | None
+) -> bool:
+    """Read a tree with one folder per expression, at one depth: ``happy/``, ``train/happy/``; False: it is none."""
+    depth = _expression_depth([relative for _, relative in images], labels)
+    if depth is None:
         return False
-    found = _Search(search.root, search.name).images()
-    return _expression_depth([relative for _, relative in found], labels) is not None
-
-
-def _read_class_folders(search: _Search, subject: str | None, labels: Mapping[str, str] | None) -> None:
-    """Read a tree with one folder per expression, at one depth: ``happy/``, ``train/happy/``."""
     if subject is None:
         raise SettingsError(
             f"For the folders in {search.root}, say how to tell who is seen: the option 'subject', a regular "
             "expression for the path, such as subject = '(S\\d+)_'; or '.+' if each image shows "
             "another person. Without it, one person might be in training and test images."
         )
-    found = list(search.images())
-    depth = _expression_depth([relative for _, relative in found], labels)
     kept = []
-    for path, relative in found:
+    for path, relative in images:
         parts = relative.split("/")[:-1]
         expression = _expression_of(parts[depth], labels) if depth < len(parts) else None
         person = _person_in(relative, subject)
@@ -376,6 +332,7 @@ def _read_class_folders(search: _Search, subject: str | None, labels: Mapping[st
         search.add(image_id, path, person, expression)
     # Some file systems keep one name composed and decomposed.
     search.omit_second_files()
+    return True
 
 
 def _expression_depth(relatives: Sequence[str], labels: Mapping[str, str] | None = None) -> int | None:
@@ -411,8 +368,4 @@ def _expression_of(name: str, labels: Mapping[str, str] | None = None) -> str | 
 def _person_in(relative: str, pattern: str) -> str | None:
     """Return who a path shows: what the pattern's group ``subject``, else its first, else all of it finds."""
     match = re.search(pattern, relative)
-    if match is None:
-        return None
-    if "subject" in match.re.groupindex:
-        return match["subject"]
-    return match[1] if match.re.groups else match[0]
+    return match and match[match.re.groupindex.get("subject", min(match.re.groups, 1))]

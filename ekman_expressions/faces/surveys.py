@@ -11,10 +11,10 @@ from typing import Any
 
 import pandas as pd
 
-from ekman_expressions.core.errors import DataError, EkmanExpressionsError, SettingsError, check_type
+from ekman_expressions.core.errors import DataError, EkmanExpressionsError, SettingsError
 from ekman_expressions.core.expressions import EXPRESSIONS, NOT_EXPLAINED
 from ekman_expressions.faces import synthetic
-from ekman_expressions.faces.databases import _ANY, _OWN, DATABASES, _Database, _Option
+from ekman_expressions.faces.databases import _OWN, DATABASES, _Database, _Options
 from ekman_expressions.faces.folders import _check_table, _read_manifest, _Search
 from ekman_expressions.faces.landmarks import _read_landmarks
 
@@ -135,9 +135,7 @@ def survey(
     >>> survey("synthetic").rows["subject"].nunique()
     40
     """
-    known = _database(name)
-    options = dict(options or {})
-    check_options(name, options)
+    known, options = _database(name), check_options(name, options or {})
     if root is None and not known.bundled:
         bundled = ", ".join(key for key, value in DATABASES.items() if value.bundled)
         raise SettingsError(
@@ -146,7 +144,6 @@ def survey(
         )
     if root is not None:
         root = Path(root).expanduser().resolve()
-    landmarks, crop = options.pop("landmarks", None), options.pop("crop", True)
     search = _search(name, known, root, options)
     where = f"The database {name!r}" if root is None or known.private else f"The database {name!r} in {root}"
     if not len(search.rows):
@@ -155,10 +152,10 @@ def survey(
     rows = search.rows
     if isinstance(rows, list):
         # Labels are read already; what stands for itself is still to be known.
-        own = {label: name for label, name in options.get("labels", {}).items() if label == name}
-        rows = _check_table(pd.DataFrame(rows), where, labels=own)
-    if landmarks is not None:
-        rows = _with_landmarks(rows, (root or synthetic.folder()) / landmarks, search)
+        own = {label: name for label, name in getattr(options, "labels", {}).items() if label == name}
+        rows = _check_table(pd.DataFrame(rows), where, search, own)
+    if options.landmarks is not None:
+        rows = _with_landmarks(rows, (root or synthetic.folder()) / options.landmarks, search)
     # Databases reuse ids: the name in front keeps them apart when several are combined.
     rows = rows.assign(
         image_id=[f"{name}_{image_id}" for image_id in rows["image_id"]],
@@ -183,7 +180,7 @@ def survey(
         expected=dict(search.expected),
         expected_subjects=search.expected_subjects,
         private=known.private,
-        crop=crop,
+        crop=options.crop,
     )
 
 
@@ -199,15 +196,12 @@ def _with_landmarks(rows: pd.DataFrame, path: Path, search: _Search) -> pd.DataF
     return rows.assign(landmarks=found)[[face is not None for face in found]]
 
 
-def check_options(name: str, options: Mapping[str, Any]) -> None:
-    """Raise `SettingsError` unless `options` are choices that the database `name` offers."""
-    known = _database(name).options | _ANY
-    where = f"faces.options.{name}"
-    check_type(options, where, Mapping)
-    for key, value in options.items():
-        if key not in known:
-            raise SettingsError(f"Unknown option {key!r} in {where}. Known are {', '.join(known)}.")
-        known[key].check(value, f"{where}.{key}")
+def check_options(name: str, options: Mapping[str, Any]) -> _Options:
+    """Return `options` as choices that the database `name` offers; else raise `SettingsError`."""
+    try:
+        return _database(name).options(**options)
+    except SettingsError as error:
+        raise SettingsError(f"[faces.options.{name}]: {error}") from None
 
 
 def catalogue(name: str | None = None) -> str:
@@ -218,7 +212,7 @@ def catalogue(name: str | None = None) -> str:
     >>> print(catalogue("synthetic").splitlines()[0])
     synthetic: rendered faces with known action units
     """
-    of_all = _facts(_helps(_ANY))
+    of_all = _facts(_helps(_Options))
     if name is not None:
         return "\n".join([*_card(name, _database(name)), *of_all])
     head = ["name", "persons", *EXPRESSIONS, "others"]
@@ -244,11 +238,12 @@ def catalogue(name: str | None = None) -> str:
 
 def _card(name: str, known: _Database) -> list[str]:
     facts = {"layout": known.layout, "terms": known.use, "access": known.access, "cite": known.reference}
-    return [f"{name}: {known.title}", *_facts(facts | _helps(known.options))]
+    own = {key: text for key, text in _helps(known.options).items() if key not in _helps(_Options)}
+    return [f"{name}: {known.title}", *_facts(facts | own)]
 
 
-def _helps(options: Mapping[str, _Option]) -> dict[str, str]:
-    return {f"option {key}": option.help for key, option in options.items()}
+def _helps(options: type[_Options]) -> dict[str, str]:
+    return {f"option {key}": field.description for key, field in options.model_fields.items()}
 
 
 def _facts(facts: Mapping[str, str]) -> list[str]:
@@ -268,22 +263,22 @@ def _database(name: str) -> _Database:
     return DATABASES.get(name, _OWN)
 
 
-def _search(name: str, known: _Database, root: Path | None, options: dict[str, Any]) -> _Search:
+def _search(name: str, known: _Database, root: Path | None, options: _Options) -> _Search:
     """Let the database's reader look through the root."""
     search = _Search(root, name, private=known.private)
     own_table = root is not None and (root / "manifest.csv").is_file()
     if own_table and name in DATABASES and not (known.private or known.bundled):
-        if options:
+        if needless := sorted(options.model_fields_set - {*_Options.model_fields}):
             raise SettingsError(
                 f"{root} has a manifest.csv, which says what is used, so that the options of {name} "
-                f"({', '.join(options)}) have no effect. Remove one of them."
+                f"({', '.join(needless)}) have no effect. Remove one of them."
             )
-        search.rows = _read_manifest(root, search)
+        search.rows = _read_manifest(search)
         search.notes.append("read by its manifest.csv, not by the names of its files")
         return search
     search.expected, search.expected_subjects = known.images, known.subjects
     try:
-        known.read(search, **options)
+        known.read(search, **options.model_dump(exclude={*_Options.model_fields}))
     except OSError as error:
         if not known.private or isinstance(error, EkmanExpressionsError):
             raise

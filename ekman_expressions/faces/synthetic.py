@@ -15,7 +15,7 @@ import pandas as pd
 
 from ekman_expressions.core.errors import DataError, MissingError, SettingsError
 from ekman_expressions.core.files import read_arrays, read_csv, read_image
-from ekman_expressions.faces.folders import _read_manifest
+from ekman_expressions.faces.folders import _read_manifest, _Search
 
 SIDE, PIXELS = 112, 2
 """Rows and columns of a layer of a mask file; pixels of the image on each side of one pixel of a layer."""
@@ -66,7 +66,7 @@ def load(root: Path | str | None = None) -> pd.DataFrame:
     'id07_neutral_1'
     """
     root = folder(root)
-    rows = _read_manifest(root)
+    rows = _read_manifest(_Search(root))
     missing = [column for column in _COLUMNS if column not in rows]
     if missing:
         raise DataError(f"{root} lacks the columns {', '.join(missing)} of a synthetic set in its manifest.")

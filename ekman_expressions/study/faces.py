@@ -6,22 +6,16 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from contextlib import ExitStack, closing, suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ekman_expressions.core.errors import DataError, SettingsError, check_range
+from ekman_expressions.core.errors import DataError, SettingsError
 from ekman_expressions.core.expressions import EXPRESSIONS
-from ekman_expressions.core.files import (
-    decode_image,
-    read_arrays,
-    read_image,
-    write_arrays,
-    write_image,
-)
+from ekman_expressions.core.files import read_arrays, read_image, write_arrays, write_image
 from ekman_expressions.core.runtime import derive_seed
 from ekman_expressions.faces import LandmarkDetector, Survey, landmark_outliers, survey
 from ekman_expressions.faces.cropping import (
@@ -30,6 +24,7 @@ from ekman_expressions.faces.cropping import (
     align_neutral,
     on_all_cores,
     prepare_face,
+    read_pixels,
     read_source,
 )
 from ekman_expressions.faces.faces import _neutral_of
@@ -44,7 +39,6 @@ from ekman_expressions.study.prepared import (
     _read_transform,
     _source_landmarks,
     read_landmarks,
-    read_manifest,
 )
 from ekman_expressions.study.provenance import Run
 
@@ -67,9 +61,9 @@ def _faces(experiment: Experiment, run: Run) -> None:
     ``faces/<image_id>.png``, ``landmarks/<image_id>.npz``, ``neutrals/<image_id>.png`` (the same person's
     neutral face, aligned, where there is one), ``manifest.csv``, ``landmark_outliers.csv`` (see
     `landmark_outliers`), and ``blendshapes.csv`` (`FaceLandmarks.blendshapes` of all, the neutral ones too,
-    but where landmarks were given). Faces that are done are skipped; one whose source image has changed is made again. Images that cannot
-    be read or show no face are left out, by name. Of a database whose file names say who is seen, no path
-    is written anywhere.
+    but where landmarks were given). Faces that are done are skipped; one whose source image has changed is made
+    again. Images that cannot be read or show no face are left out, by name. Of a database whose file names say
+    who is seen, no path is written anywhere.
 
     Notes of the run: the databases' own, unused expressions, images with several faces, faces found
     on a second look only, neutral faces that do not look neutral or may be another person's, landmark
@@ -124,18 +118,14 @@ def _faces(experiment: Experiment, run: Run) -> None:
     second: list[str] = []
     new: set[str] = set()
     everyone = list(pd.concat([rows, neutral_rows]).itertuples())
-    with ExitStack() as stack:
-        detector = stack.enter_context(LandmarkDetector())
+    detector = LandmarkDetector()
 
-        def prepared(row: Any) -> Any:
-            known = getattr(row, "landmarks", None)
-            detect = known if isinstance(known, FaceLandmarks) else detector.detect
-            try:
-                return _prepare(experiment, row, digest_of[row.image_id], detect, surveys[row.dataset].crop)
-            except UnusableImage as error:
-                return error
+    def prepared(row: Any) -> Any:
+        known = getattr(row, "landmarks", None)
+        detect = known if isinstance(known, FaceLandmarks) else detector.detect
+        return _prepare(experiment, row, digest_of[row.image_id], detect, surveys[row.dataset].crop)
 
-        outcomes = stack.enter_context(closing(on_all_cores(prepared, everyone, "Preparing faces")))
+    with detector, closing(on_all_cores(prepared, everyone, "Preparing faces")) as outcomes:
         for row, outcome in zip(everyone, outcomes, strict=True):
             if isinstance(outcome, UnusableImage):
                 run.omit(row.image_id, _called(row.path, surveys[row.dataset]) + str(outcome))
@@ -155,8 +145,12 @@ def _faces(experiment: Experiment, run: Run) -> None:
     if second:
         run.note(f"faces found on a second look only, {_first_of(second)}")
     manifest = rows[rows["image_id"].isin(digests)]
-    _note_copies(manifest.assign(sha256=manifest["image_id"].map(digests)), run)
-    manifest = manifest.assign(neutral=manifest["neutral"].where(manifest["image_id"].isin(aligned), ""))
+    manifest = manifest.assign(
+        path="faces/" + manifest["image_id"] + ".png",
+        neutral=manifest["neutral"].where(manifest["image_id"].isin(aligned), ""),
+        sha256=manifest["image_id"].map(digests),
+    )
+    _note_copies(manifest, run)
     empty = [fold for fold in experiment.face_folds if fold not in set(manifest["fold"])]
     if empty:
         # The last ones: what databases leave out themselves comes first.
@@ -165,18 +159,11 @@ def _faces(experiment: Experiment, run: Run) -> None:
             f"No usable face is left for {', '.join(empty)}: {len(run.omissions)} images were left out "
             f"({reasons}). Check the images and the database's root."
         )
-    manifest = manifest.assign(
-        path=[f"faces/{image_id}.png" for image_id in manifest["image_id"]],
-        sha256=manifest["image_id"].map(digests),
-    )
-    more = [name for name in ("intensity",) if name in manifest] + ["neutral"] * bool(
-        manifest["neutral"].any()
-    )
-    columns = [*_COLUMNS, *more, "sha256"]
-    run.write(folder, {"manifest": manifest[columns].sort_values("image_id")})
+    more = [name for name in ("intensity", "neutral") if name in manifest and (manifest[name] != "").any()]
+    run.write(folder, {"manifest": manifest[[*_COLUMNS, *more, "sha256"]].sort_values("image_id")})
     actions = _blendshapes(experiment, sorted(digests))
     _note_strange_neutrals(experiment, manifest, actions, run)
-    table = _outlier_table(experiment)
+    table = _outlier_table(experiment, sorted(manifest["image_id"]))
     run.write(folder, {"blendshapes": actions.reset_index(), "landmark_outliers": table})
     outliers = list(table.loc[table["score"] > OUTLIER, "image_id"])
     if outliers and len(table) >= FEWEST:
@@ -215,8 +202,7 @@ def _prepare(
             before = read_arrays(landmarks, ("points", "sha256", "faces", "look", *needed))
             if before["sha256"] == made_of:
                 return False, int(before["faces"]), str(before["look"])
-    data = read_source(row.path)
-    cut, points, transform, found = prepare_face(data, detect, experiment.faces.size, crop=crop)
+    cut, points, transform, found = prepare_face(row.path, detect, experiment.faces.size, crop=crop)
     # Removed first and written last, since its presence says that the face is done.
     landmarks.unlink(missing_ok=True)
     # Compressing harder saves a tenth and takes longer than finding the face.
@@ -230,9 +216,8 @@ def _prepare(
     return True, found.faces, found.look
 
 
-def _outlier_table(experiment: Experiment) -> pd.DataFrame:
-    """Score the landmarks of all prepared faces, worst first: `landmark_outliers` with ``image_id``."""
-    image_ids = list(read_manifest(experiment)["image_id"])
+def _outlier_table(experiment: Experiment, image_ids: list[str]) -> pd.DataFrame:
+    """Score the landmarks of prepared faces, worst first: `landmark_outliers` with ``image_id``."""
     table = landmark_outliers(np.array([read_landmarks(experiment, image_id) for image_id in image_ids]))
     table.insert(0, "image_id", image_ids)
     return table.sort_values(["residual", "image_id"], ascending=[False, True], ignore_index=True)
@@ -272,36 +257,31 @@ def _align_neutrals(
     """
     known = rows[rows["image_id"].isin(digests) & rows["neutral"].isin(digests)]
 
-    def aligned(row: Any) -> bool | UnusableImage:
+    def aligned(row: Any) -> bool:
         path = _neutral_path(experiment, row.image_id)
         if path.exists() and not {row.image_id, row.neutral} & new:
             return False
         points, of_face = (
             _source_landmarks(experiment, image_id) for image_id in (row.neutral, row.image_id)
         )
-        pixels = decode_image(read_source(path_of[row.neutral]))
+        pixels = read_pixels(path_of[row.neutral])
         face = read_image(_face_path(experiment, row.image_id))
         transform = _read_transform(experiment, row.image_id)
-        try:
-            neutral = align_neutral(pixels, points, face, of_face, transform)
-        except UnusableImage as error:
-            path.unlink(missing_ok=True)
-            return error
+        neutral = align_neutral(pixels, points, face, of_face, transform)
         write_image(path, neutral, compress_level=1)
         return True
 
-    faces, refused = list(known.itertuples()), []
+    faces, done = list(known.itertuples()), set()
     for row, outcome in zip(faces, on_all_cores(aligned, faces, "Aligning neutral faces"), strict=True):
+        path = _neutral_path(experiment, row.image_id)
         if isinstance(outcome, UnusableImage):
-            run.omit(f"neutral face of {row.image_id}", outcome)
-            refused.append(row.image_id)
+            run.omit(f"neutral face of {row.image_id}", outcome, path)
         else:
-            (run.made if outcome else run.kept)(_neutral_path(experiment, row.image_id), items=0)
-    known = known[~known["image_id"].isin(refused)]
-    without = int((~rows["image_id"].isin(known["image_id"])).sum())
-    if len(known) and without:
-        run.note(f"faces without a neutral face of the same person: {without}")
-    return set(known["image_id"])
+            (run.made if outcome else run.kept)(path, items=0)
+            done.add(row.image_id)
+    if done and len(done) < len(rows):
+        run.note(f"faces without a neutral face of the same person: {len(rows) - len(done)}")
+    return done
 
 
 def _blendshapes(experiment: Experiment, image_ids: list[str]) -> pd.DataFrame:
@@ -356,9 +336,7 @@ def _joined(surveys: dict[str, Survey]) -> pd.DataFrame:
 
 
 def _limited(rows: pd.DataFrame, subjects: int | None) -> pd.DataFrame:
-    """Keep the first `subjects` subjects of each database, by name."""
-    if subjects is None:
-        return rows.copy()
+    """Keep the first `subjects` subjects of each database, by name; None: all."""
     names = rows.groupby("dataset")["subject"].unique()
     kept = [subject for group in names for subject in sorted(group)[:subjects]]
     return rows[rows["subject"].isin(kept)].copy()
@@ -371,7 +349,6 @@ def _assign_folds(rows: pd.DataFrame, folds: int, *, seed: int) -> pd.Series:
     Databases that come with folds of their own keep them; the rows of the others are dealt out, by
     scikit-learn's ``StratifiedGroupKFold``. The order of the rows changes nothing.
     """
-    check_range(folds, "folds", 2, integer=True)
     given = rows["fold"].fillna("").astype(str) if "fold" in rows else pd.Series("", index=rows.index)
     has_fold = given != ""
     _check_given(rows, given, folds)
@@ -395,18 +372,15 @@ def _join_copies(rows: pd.DataFrame, digests: pd.Series) -> pd.Series:
 def _check_given(rows: pd.DataFrame, given: pd.Series, folds: int) -> None:
     """Raise unless the folds that databases come with can be used as they are."""
     names = {f"CV{number}" for number in range(1, folds + 1)}
-    dataset = rows["dataset"] if "dataset" in rows else pd.Series("the table", index=rows.index)
-    for name, theirs in given.groupby(dataset):
-        if (theirs == "").all():
-            continue
-        if (theirs == "").any():
-            without = rows.loc[theirs.index[theirs == ""], "image_id"]
+    for name, theirs in given.groupby(rows["dataset"]):
+        without = rows.loc[theirs.index[theirs == ""], "image_id"]
+        if 0 < len(without) < len(theirs):
             raise DataError(
                 f"{name}: {len(without)} of {len(theirs)} images have no fold ({', '.join(without[:5])}). "
                 "Give all images of a database a fold, or none."
             )
-        found = sorted(set(theirs))
-        if set(found) != names:
+        found = sorted(set(theirs) - {""})
+        if found and set(found) != names:
             raise SettingsError(
                 f"'faces.folds' is {folds}, but {name} comes with the folds {', '.join(found)}. Folds that "
                 f"a database brings are taken as they are: they must be CV1 ... CV{folds}, or 'faces.folds' "

@@ -15,7 +15,6 @@ import ekman_expressions as ee
 from ekman_expressions.core.errors import DataError, MissingError, SettingsError
 from ekman_expressions.faces import LandmarkDetector, survey
 from ekman_expressions.faces.folders import _IMAGE_ID, _safe_ids
-from ekman_expressions.faces.landmarks import _Found
 from ekman_expressions.facespace import normalise, template_points
 from ekman_expressions.study import run
 from ekman_expressions.study.prepared import read_manifest
@@ -279,7 +278,7 @@ def test_one_face_that_comes_back_twice_is_one_face():
 
     class Twice(LandmarkDetector):
         def _meshes(self, image):
-            return [_Found(each, {}) for each in (mesh, 1.02 * mesh + 1, mesh * 0.5 + 300)]
+            return [(each, {}) for each in (mesh, 1.02 * mesh + 1, mesh * 0.5 + 300)]
 
     with Twice() as detector:
         assert detector.detect(np.zeros((500, 500, 3), np.uint8)).faces == 2

@@ -107,7 +107,7 @@ def test_files_that_hold_no_landmarks_say_what_is_wrong(tmp_path):
         with pytest.raises(DataError, match=message):
             survey("lab", tmp_path, lab)
     put(tmp_path / "points.csv", "file,x_0,y_0\na.png,1,2\n")
-    with pytest.raises(DataError, match="needs the column 'image_id' or 'path'.*1 x and 1 y"):
+    with pytest.raises(DataError, match="needs the column 'image_id' or 'path'.*3 columns: 'file', 'x_0', 'y_0'"):
         survey("lab", tmp_path, lab)
     np.savez(tmp_path / "points.npz", points=points)
     with pytest.raises(DataError, match="one array of names"):

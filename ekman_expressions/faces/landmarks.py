@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
 import threading
 import unicodedata
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import metadata, resources
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -82,9 +81,8 @@ class FaceLandmarks:
     blendshapes: Mapping[str, float] = field(default_factory=dict)
 
 
-class _Found(NamedTuple):
-    mesh: np.ndarray
-    blendshapes: dict[str, float]
+_Mesh = tuple[np.ndarray, dict[str, float]]
+"""A face as MediaPipe finds it: mesh and blendshapes, see `FaceLandmarks`."""
 
 
 @cache
@@ -94,7 +92,7 @@ def _mesh_indices() -> np.ndarray:
     return np.array(json.loads(text)["indices"])
 
 
-class LandmarkDetector:
+class LandmarkDetector(AbstractContextManager):
     """Finds faces and their 68 landmarks; a context manager, made once for many images.
 
     The model is loaded when the first image comes, once for each thread that brings some; earlier images have
@@ -110,9 +108,6 @@ class LandmarkDetector:
 
     def __init__(self) -> None:
         self._of_thread, self._lock, self._open = threading.local(), threading.Lock(), []
-
-    def __enter__(self) -> LandmarkDetector:
-        return self
 
     def __exit__(self, *_: object) -> None:
         while self._open:
@@ -151,35 +146,35 @@ class LandmarkDetector:
                 return FaceLandmarks(points, len(faces), name, mesh, blendshapes)
         return None
 
-    def _meshes(self, image: np.ndarray) -> list[_Found]:
+    def _meshes(self, image: np.ndarray) -> list[_Mesh]:
         """Return all faces that one look finds, in pixels."""
         height, width = image.shape[:2]
         found = self._landmarker().detect(_as_mediapipe(image))
         return [
-            _Found(
+            (
                 np.array([(point.x, point.y, point.z) for point in face]) * (width, height, width),
                 {action.category_name: action.score for action in actions},
             )
             for face, actions in zip(found.face_landmarks, found.face_blendshapes, strict=True)
         ]
 
-    def _with_margin(self, image: np.ndarray) -> list[_Found]:
+    def _with_margin(self, image: np.ndarray) -> list[_Mesh]:
         import cv2
 
         margin = math.ceil(_MARGIN * max(image.shape[:2]))
         wide = cv2.copyMakeBorder(image, *[margin] * 4, cv2.BORDER_CONSTANT, value=(128, 128, 128))
-        return [face._replace(mesh=face.mesh - (margin, margin, 0)) for face in self._meshes(wide)]
+        return [(mesh - (margin, margin, 0), actions) for mesh, actions in self._meshes(wide)]
 
-    def _in_windows(self, image: np.ndarray) -> list[_Found]:
+    def _in_windows(self, image: np.ndarray) -> list[_Mesh]:
         for part in (2, 4):
             side = max(image.shape[:2]) // part
             if side < _SMALLEST:
                 break
             found = [
-                face._replace(mesh=face.mesh + (left, top, 0))
+                (mesh + (left, top, 0), actions)
                 for top in _starts(image.shape[0], side)
                 for left in _starts(image.shape[1], side)
-                for face in self._meshes(image[top : top + side, left : left + side])
+                for mesh, actions in self._meshes(image[top : top + side, left : left + side])
             ]
             if found:
                 return _without_repeats(found)
@@ -208,12 +203,12 @@ def _read_landmarks(
     by_name: dict[str, list[int]] = {}
     stems = [_stem(picture) for picture in pictures]
     for place, stem in enumerate(stems):
-        by_name.setdefault(stem.rpartition("/")[2], []).append(place)
-    faces: dict[int, list[np.ndarray]] = {}
+        by_name.setdefault(os.path.basename(stem), []).append(place)
+    faces: list[list[np.ndarray]] = [[] for _ in image_ids]
     others = []
     for name, face in zip(names, points, strict=True):
         stem = _stem(name)
-        places = by_name.get(stem.rpartition("/")[2], [])
+        places = by_name.get(os.path.basename(stem), [])
         if len(places) > 1:
             places = [place for place in places if f"/{stems[place]}".endswith(f"/{stem}")]
         place = place_of.get(name, place_of.get(name.removeprefix(prefix)))
@@ -222,15 +217,12 @@ def _read_landmarks(
             others.append(name)
         # OpenFace writes zeros where it finds no face.
         elif np.isfinite(face).all() and np.ptp(face, axis=0).all():
-            faces.setdefault(place, []).append(face)
+            faces[place].append(face)
     if len(others) == len(names):
         raise DataError(
             f"{path} names none of the {len(image_ids)} pictures. Name them by image_id, or by path."
         )
-    found: list[FaceLandmarks | None] = [None] * len(image_ids)
-    for place, theirs in faces.items():
-        largest = max(theirs, key=_area)
-        found[place] = FaceLandmarks(largest, len(theirs), "given")
+    found = [FaceLandmarks(max(each, key=_area), len(each), "given") if each else None for each in faces]
     return found, others
 
 
@@ -241,13 +233,12 @@ def _stem(name: str) -> str:
 def _from_csv(path: Path) -> tuple[list[str], np.ndarray]:
     table = read_table(path)
     # Small letters: OpenFace's X_0 is a point in space.
-    columns = [[name for name in table if re.fullmatch(rf"{axis}_?\d+", name)] for axis in "xy"]
-    columns = [sorted(names, key=lambda name: int(name.lstrip("xy_"))) for names in columns]
+    columns = [[f"{axis}_{place}" for place in range(68)] for axis in "xy"]
     named = next((name for name in ("image_id", "path") if name in table), None)
-    if named is None or [len(names) for names in columns] != [68, 68]:
+    if named is None or not {*columns[0], *columns[1]} <= {*table.columns}:
         raise DataError(
             f"{path} needs the column 'image_id' or 'path', and x_0 ... x_67, y_0 ... y_67, but has "
-            f"{', '.join(map(repr, table.columns[:5]))} ..., {len(columns[0])} x and {len(columns[1])} y."
+            f"{len(table.columns)} columns: {', '.join(map(repr, table.columns[:5]))} ..."
         )
     numbers = [table[names].apply(pd.to_numeric, errors="coerce").to_numpy(float) for names in columns]
     return list(table[named]), np.stack(numbers, axis=-1)
@@ -275,20 +266,19 @@ def _area(points: np.ndarray) -> float:
     return float(np.prod(np.ptp(points[:, :2], axis=0)))
 
 
-def _without_repeats(faces: list[_Found], *, nearly_equal: bool = False) -> list[_Found]:
+def _without_repeats(faces: list[_Mesh], *, nearly_equal: bool = False) -> list[_Mesh]:
     """Keep, of faces that several windows show (or of meshes that are nearly equal), the largest, largest first."""
-    kept: list[_Found] = []
-    for face in sorted(faces, key=lambda face: -_area(face.mesh)):
-        mesh, others = face.mesh[:, :2], [other.mesh[:, :2] for other in kept]
-        middle, size = mesh.mean(axis=0), np.ptp(mesh, axis=0).max()
+
+    def same(one: np.ndarray, other: np.ndarray) -> bool:
         if nearly_equal:
-            repeated = any(np.abs(other - mesh).mean() < 0.1 * size for other in others)
-        else:
-            repeated = any(
-                ((other.min(axis=0) < middle) & (middle < other.max(axis=0))).all() for other in others
-            )
-        if not repeated:
-            kept.append(face)
+            return np.abs(other - one).mean() < 0.1 * np.ptp(one, axis=0).max()
+        middle = one.mean(axis=0)
+        return ((other.min(axis=0) < middle) & (middle < other.max(axis=0))).all()
+
+    kept: list[_Mesh] = []
+    for mesh, actions in sorted(faces, key=lambda face: -_area(face[0])):
+        if not any(same(mesh[:, :2], other[:, :2]) for other, _ in kept):
+            kept.append((mesh, actions))
     return kept
 
 
@@ -355,24 +345,12 @@ def _carried(package: str) -> Path | None:
 
 
 def turned_like(mesh: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, float]:
-    """Turn a face's mesh in space, scale and move it so that it lies as another mesh of the same head.
+    """Turn a face's mesh (478, 3) in space, scale and move it so that it lies as another mesh of the same head:
+    the similarity under which the landmarks `_STILL`, that expressions hardly move, lie nearest to each other.
 
-    The similarity in three dimensions under which the landmarks `_STILL`, that expressions hardly move, lie
-    nearest to each other.
-
-    Parameters
-    ----------
-    mesh, other : (478, 3) ndarray of float
-        As in `FaceLandmarks`; each in units of its own.
-
-    Returns
-    -------
-    turned : (478, 3) ndarray of float64
-        `mesh`, in the units of `other`.
-    misfit : float
-        Root mean square distance of those landmarks in the picture afterwards, in units of the distance
-        between the eyes' outer corners. On the synthetic faces at most 0.03 for 99 % of pictures of one
-        person, whatever their pose, and above it for 42 % of those of two.
+    Returns the mesh, in the units of `other`; and the root mean square distance of those landmarks in the
+    picture afterwards, in units of the distance between the eyes' outer corners. On the synthetic faces at
+    most 0.03 for 99 % of pictures of one person, whatever their pose, and above it for 42 % of those of two.
     """
     from scipy.spatial.transform import Rotation
 

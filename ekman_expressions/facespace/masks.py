@@ -7,6 +7,7 @@ is not thereby wrong.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -19,7 +20,7 @@ import pandas as pd
 
 from ekman_expressions.core.errors import DataError, check_option
 from ekman_expressions.core.expressions import EXPRESSIONS, title
-from ekman_expressions.core.files import read_image, read_json, require
+from ekman_expressions.core.files import read_image, require
 from ekman_expressions.facespace.warp import POINTS, SHAPE
 
 # Of groups, in `Atlas.parts`.
@@ -30,22 +31,8 @@ _FOREHEAD_ENDS = (84, 68)
 
 @dataclass(frozen=True)
 class _Region:
-    """A named part of the face.
-
-    Attributes
-    ----------
-    name : str
-        E.g. ``"right_brow_inner"``; right is the subject's, at the image's left.
-    group : str
-        The part of the face it belongs to, e.g. ``"brows"``.
-    side : {'right', 'left', 'centre'}
-        The subject's side.
-    description : str
-        What it covers.
-    action_units : tuple of int
-        FACS action units that move it.
-    polygon : tuple of (int, int)
-        Vertices (x, y) in whole pixels of face space.
+    """A named part of the face, such as ``right_brow_inner`` of the group ``brows``. Right is the subject's, at
+    the image's left; the action units are those that move it; the polygon has vertices (x, y) in whole pixels.
     """
 
     name: str
@@ -181,27 +168,17 @@ class Atlas:
 @cache
 def atlas() -> Atlas:
     """Return the atlas that comes with the package (`data/facial_regions.json`)."""
-    with resources.as_file(resources.files("ekman_expressions").joinpath("data/facial_regions.json")) as path:
-        values = read_json(path)
-    regions = tuple(
-        _Region(
-            name=entry["name"],
-            group=entry["group"],
-            side=entry["side"],
-            description=entry["description"],
-            action_units=tuple(entry["action_units"]),
-            # Rounded down to whole pixels, as fillPoly needs them.
-            polygon=tuple(tuple(int(v) for v in np.floor(_vertex(item))) for item in entry["polygon"]),
-        )
-        for entry in values["regions"]
-    )
-    return Atlas(
-        name=values["name"],
-        description=values["description"],
-        shape=tuple(values["shape"]),
-        regions=regions,
-        expressions={key: tuple(names) for key, names in values["expressions"].items()},
-    )
+    text = resources.files("ekman_expressions").joinpath("data/facial_regions.json").read_text("utf-8")
+    values = json.loads(text)
+    for region in values["regions"]:
+        region["action_units"] = tuple(region["action_units"])
+        # Rounded down to whole pixels, as fillPoly needs them.
+        vertices = np.floor([_vertex(item) for item in region["polygon"]]).astype(int)
+        region["polygon"] = tuple(map(tuple, vertices.tolist()))
+    values["shape"] = tuple(values["shape"])
+    values["regions"] = tuple(_Region(**region) for region in values["regions"])
+    values["expressions"] = {key: tuple(names) for key, names in values["expressions"].items()}
+    return Atlas(**values)
 
 
 def ekman_mask(expression: str) -> np.ndarray:

@@ -22,9 +22,6 @@ from ekman_expressions.faces.landmarks import _eye_distance, _mesh_indices, turn
 SHAPE = (275, 224)
 """Rows and columns of face space."""
 
-_LANDMARKS = 68
-"""The first so many points are a face's landmarks, in iBUG order."""
-
 _JAW = slice(0, 17)
 """The landmarks of the jaw; copied to row 0 they are the points that follow the landmarks."""
 
@@ -95,11 +92,11 @@ def source_points(landmarks: np.ndarray) -> np.ndarray:
         pixels rather than units?), or lie on one line.
     """
     landmarks = np.asarray(landmarks, np.float64)
-    if landmarks.shape != (_LANDMARKS, 2):
-        raise DataError(f"Landmarks must have shape ({_LANDMARKS}, 2), but got {landmarks.shape}.")
-    if not np.isfinite(landmarks).all():
-        bad = np.flatnonzero(~np.isfinite(landmarks).all(axis=1))
-        raise DataError(f"Landmarks must be finite, but these are not: {', '.join(map(str, bad))}.")
+    if landmarks.shape != (68, 2) or not np.isfinite(landmarks).all():
+        bad = ", ".join(map(str, np.argwhere(~np.isfinite(landmarks))[:5].tolist()))
+        raise DataError(
+            f"Landmarks must be finite, of shape (68, 2), but got {landmarks.shape}; not finite: {bad or 'none'}."
+        )
     if np.abs(landmarks - 0.5).max() > _FARTHEST:
         raise DataError(
             f"Landmarks must be in units of the image's sides, about [0, 1], but they reach from "
@@ -145,13 +142,11 @@ def normalise(image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
         _source_positions(points[:, axis] * side - 0.5).astype(np.float32)
         for axis, side in enumerate((width, height))
     )
-    if max(height, width) < _LONGEST and _remap_is_exact():
-        values = image.reshape(height, width, -1).astype(np.float32, copy=False)
-        # One by one: of several channels at once OpenCV is not exact.
-        warped = [_remap(values[..., place], x, y) for place in range(values.shape[2])]
-        whole = warped[0] if len(warped) == 1 else np.stack(warped, axis=-1)
-        return whole.reshape(*SHAPE, *image.shape[2:])
-    return _sample(image, x, y).reshape(*SHAPE, *image.shape[2:])
+    sample = _remap if max(height, width) < _LONGEST and _remap_is_exact() else _sample
+    values = image.reshape(height, width, -1).astype(np.float32, copy=False)
+    # One by one: of several channels at once OpenCV is not exact.
+    warped = [sample(values[..., place], x, y) for place in range(values.shape[2])]
+    return np.stack(warped, axis=-1).reshape(*SHAPE, *image.shape[2:])
 
 
 def _source_positions(points: np.ndarray) -> np.ndarray:
@@ -214,18 +209,14 @@ def _remap_is_exact() -> bool:
     """Say whether OpenCV interpolates at the exact place: before version 5, at the next 1/32 pixel."""
     x, y = np.random.default_rng(0).uniform(0, 9, (2, SHAPE[0] * SHAPE[1])).astype(np.float32)
     image = np.random.default_rng(1).random((10, 10), np.float32)
-    return bool(np.abs(_remap(image, x, y).ravel() - _sample(image, x, y)).max() < 1e-5)
+    return bool(np.abs(_remap(image, x, y) - _sample(image, x, y)).max() < 1e-5)
 
 
 def _sample(image: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Interpolate at the positions, in SciPy: (pixels[, C])."""
+    """As `_remap`, in SciPy."""
     from scipy.ndimage import map_coordinates
 
-    channels = image.reshape(*image.shape[:2], -1).astype(np.float32, copy=False)
-    found = [
-        map_coordinates(channel, (y, x), order=1, mode="nearest") for channel in np.moveaxis(channels, -1, 0)
-    ]
-    return found[0] if len(found) == 1 else np.stack(found, axis=-1)
+    return map_coordinates(image, (y, x), order=1, mode="nearest").reshape(SHAPE)
 
 
 @cache

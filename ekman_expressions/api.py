@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -342,8 +342,8 @@ class Heatmap:
     subjects: Sequence[str]
     expression: str = ""
     name: str = ""
-    face: np.ndarray | None = field(default=None)
-    reference: np.ndarray | None = field(default=None)
+    face: np.ndarray | None = None
+    reference: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.reference is None and self.expression in EXPRESSIONS:
@@ -451,22 +451,24 @@ class Heatmap:
         }
         rows = pd.Index([*METRICS, "auc", "auc_hull"], name="score")
         table = pd.DataFrame(columns, index=rows, dtype=float)
-        for score, interval in self._intervals(table["value"], mask, seed).items():
-            table.loc[score, ["low", "high"]] = interval.low, interval.high
+        names, codes = np.unique(np.asarray(self.subjects), return_inverse=True)
+        if len(names) >= _FEWEST_SUBJECTS:
+            counts = _resample_counts(len(names), _SUBJECT_RESAMPLES, seed=derive_seed(seed, "subjects"))
+            for score, found in _resampled_scores(self.maps, codes, counts, mask, hull).items():
+                interval = _interval_of(table.loc[score, "value"], found, len(names))
+                table.loc[score, ["low", "high"]] = interval.low, interval.high
         return table
 
-    def plot(self, mask: np.ndarray | None = None, *, face: np.ndarray | None = None) -> Figure:
-        """Draw the heatmap over the mean face, with the outline of the Ekman mask, or of another mask."""
+    def plot(self) -> Figure:
+        """Draw the heatmap over the mean face, with the outline of `reference`."""
         from ekman_expressions import figures
 
-        if mask is not None or self.reference is not None:
-            mask = self._mask(mask)
         known = f"reliability {self.reliability:.2f}" if np.isfinite(self.reliability) else ""
         count = f"{len(self)} face{'s' * (len(self) != 1)}"
         about = (self.name, self.expression, count, known)
         title = " · ".join(part for part in about if part)
         return figures.heatmap_figure(
-            self.values, mask, self.face if face is None else face, label="mean weight", title=title
+            self.values, self.reference, self.face, label="mean weight", title=title
         )
 
     def _mask(self, mask: np.ndarray | None) -> np.ndarray:
@@ -484,14 +486,6 @@ class Heatmap:
                 f"bool of shape {SHAPE}."
             )
         return mask
-
-    def _intervals(self, values: pd.Series, mask: np.ndarray, seed: int) -> dict[str, Any]:
-        names, codes = np.unique(np.asarray(self.subjects), return_inverse=True)
-        if len(names) < _FEWEST_SUBJECTS:
-            return {}
-        counts = _resample_counts(len(names), _SUBJECT_RESAMPLES, seed=derive_seed(seed, "subjects"))
-        replicates = _resampled_scores(self.maps, codes, counts, mask, atlas().hull)
-        return {name: _interval_of(values[name], found, len(names)) for name, found in replicates.items()}
 
 
 def _mean_face(faces: Faces) -> np.ndarray:

@@ -73,10 +73,10 @@ CKPLUS = (
     "S011_002_00000011 S011 surprise S011_002_00000009, S011_005_00000001 S011 sadness",
     {
         "S010/001": "no emotion label",
-        "S010/003": "its label 8.0 is none of 0 to 7",
-        "S010/004": "its label file does not hold a number",
-        "S010/005": "its label file does not hold a number",
-        "S010/006": "nan is none of",
+        "S010/003": "its label '8.0' is none of 0 to 7",
+        "S010/004": "its label 'happy' is none of 0 to 7",
+        "S010/005": "is none of 0 to 7",
+        "S010/006": "'nan' is none of",
         "S011/003": "2 label files",
         "Emotion/S013/001/S013_001_00000001_emotion.txt": "a label without a sequence of images",
         "cohn-kanade-images/S010/002/S099_002_00000009.png": "not like",
@@ -228,7 +228,7 @@ def test_ckplus_frames_in_another_layout_and_counts(tmp_path):
 
 def test_ckplus_without_labels_that_can_be_used(tmp_path):
     write(tmp_path, *ck_files({"S005/001": ("9", 1, 2)}))
-    with pytest.raises(DataError, match="no usable image: 1 left out .S005/001: its label 9"):
+    with pytest.raises(DataError, match="no usable image: 1 left out .S005/001: its label '9'"):
         survey("ckplus", tmp_path)
 
 
@@ -380,7 +380,10 @@ def test_a_manifest_in_the_root_of_a_known_database_comes_first(tmp_path):
         ),
         ({"ckplus": {"frames": 0}}, "'frames' must be >= 1"),
         ({"bu4dfe": {"frames": [1, "2"]}}, r"options.bu4dfe\]: 'frames.1' must"),
-        ({"mine": {"subject": "("}}, "no regular expression"),
+        (
+            {"mine": {"subject": "("}},
+            r"\[faces.options.mine\]: 'subject' must be a valid regular expression, but got '\('",
+        ),
     ],
 )
 def test_options_are_checked_with_the_settings(options, message):

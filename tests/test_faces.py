@@ -61,7 +61,7 @@ def test_what_is_no_faces_is_refused():
     ):
         with pytest.raises(DataError, match=message):
             Faces(*parts)
-    with pytest.raises(DataError, match="need the column 'neutral' in their table"):
+    with pytest.raises(DataError, match=r"need the column 'neutral' in their table"):
         Faces(faces.images, faces.landmarks, faces.table.drop(columns="neutral"), neutrals=faces.images)
 
 
@@ -135,8 +135,8 @@ def test_nothing_usable_says_why(tmp_path):
     with pytest.raises(DataError, match="No image has a usable face: 1 left out .plain.png: no face found"):
         load_faces(tmp_path)
     for source, error, message in (
-        (tmp_path / "absent.jpg", MissingError, "There is no file .*absent.jpg"),
-        (tmp_path / "absent", MissingError, "no folder of images .*does not exist"),
+        (tmp_path / "absent.jpg", MissingError, "no file or folder of images in .*absent.jpg"),
+        (tmp_path / "absent", MissingError, "no file or folder of images .*does not exist"),
         ([], DataError, "it is empty"),
         ([FEAR, FEAR], DataError, "id07_fear_1.webp is listed twice"),
         (pd.DataFrame({"file": ["a"]}), DataError, "needs the column 'path'"),

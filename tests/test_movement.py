@@ -13,7 +13,7 @@ from ekman_expressions.faces import LandmarkDetector, synthetic
 from ekman_expressions.faces.cropping import _crop_face
 from ekman_expressions.faces.landmarks import _STILL, _eye_distance, _mesh_indices, turned_like
 from ekman_expressions.facespace import POINTS, SHAPE, atlas, movement, source_points
-from ekman_expressions.facespace.warp import _source_positions
+from ekman_expressions.facespace.warp import _corner_shares
 from ekman_expressions.study.known_answers import _layer_in_face_space
 
 LOWEST = POINTS[_STILL, 1].max()
@@ -40,10 +40,8 @@ def test_movement_is_what_was_moved_whatever_the_neutrals_pose(neutral, degrees)
     mesh[:, 0] += 0.2 * np.maximum(neutral[:, 1] - LOWEST, 0)
     found = movement(mesh, turned(neutral, degrees))
     # The template's crop is the template, so that the picture's height is known for each pixel of face space.
-    height = (
-        _source_positions(source_points(mesh[_mesh_indices(), :2] / SHAPE[::-1]))[:, 1].reshape(SHAPE)
-        * SHAPE[0]
-    )
+    height = _corner_shares() @ source_points(mesh[_mesh_indices(), :2] / SHAPE[::-1])[:, 1] * SHAPE[0]
+    height = height.reshape(SHAPE)
     expected = 0.2 * np.maximum(height - LOWEST, 0) / _eye_distance(mesh)
     inner = atlas().hull & (height > LOWEST + 20) & (found > 0)
     assert inner.sum() > 5000 and expected[inner].max() > 0.15

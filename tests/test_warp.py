@@ -41,8 +41,7 @@ def centres(height, width):
 
 def in_face():
     """Pixels of face space in triangles between landmarks, which all move with the face."""
-    vertices, _ = warp._pixels()
-    return (vertices < 68).all(axis=1).reshape(SHAPE)
+    return (warp._corner_shares()[:, 68:].sum(axis=1) == 0).reshape(SHAPE)
 
 
 # --- the template

@@ -2,11 +2,7 @@
 
 from ekman_expressions.faces.databases import DATABASES
 from ekman_expressions.faces.faces import Faces, example_faces, load_faces
-from ekman_expressions.faces.landmarks import (
-    FaceLandmarks,
-    LandmarkDetector,
-    landmark_outliers,
-)
+from ekman_expressions.faces.landmarks import FaceLandmarks, LandmarkDetector, landmark_outliers
 from ekman_expressions.faces.surveys import Survey, catalogue, check_options, survey
 
 __all__ = [

@@ -207,6 +207,21 @@ def _read_fer2013(search: _Search) -> None:
     search.notes.append(_EACH_A_PERSON)
 
 
+# Sequences
+
+
+def _sequences(search: _Search, pattern: str, example: str) -> dict[str, dict[int, str]]:
+    """Return the frames of each sequence (the group ``key``, in capitals), paths by number; leave out second
+    files.
+    """
+    sequences: dict[str, dict[int, str]] = {}
+    for path, parts in search.matches(pattern, example):
+        numbered = sequences.setdefault(parts["key"].upper(), {})
+        if numbered.setdefault(int(parts["frame"]), path) is not path:
+            search.omit(path, "a second file for one frame")
+    return sequences
+
+
 # CK+
 
 
@@ -215,10 +230,8 @@ class _CkplusOptions(_Options):
     """take the last so many frames of each sequence (default 1: the peak)"""
 
 
-_CK_CODES = ("neutral", "anger", "contempt", "disgust", "fear", "happiness", "sadness", "surprise")
-_CK_NAME = (
-    r"(?P<key>(?P<subject>S\d{3})/(?P<sequence>\d{3}))/(?P<name>(?P=subject)_(?P=sequence)_(?P<frame>\d+))"
-)
+_CK_LABELS = _numbered("neutral anger contempt disgust fear happiness sadness surprise")
+_CK_NAME = r"(?P<key>(?P<subject>S\d{3})/(?P<sequence>\d{3}))/(?P=subject)_(?P=sequence)_(?P<frame>\d+)"
 _CK_IMAGE = rf"(?:extended-)?cohn-kanade-images/(?:.*/)?{_CK_NAME}"
 _CK_LABEL = rf"Emotion(?:_labels)?/(?:.*/)?{_CK_NAME}_emotion"
 
@@ -229,17 +242,11 @@ def _read_ckplus(search: _Search, *, frames: int) -> None:
     """
     known = search.expected
     search.expected = {name: known[name] * (1 if name == "neutral" else frames) for name in known}
-    sequences: dict[str, dict[int, tuple[str, str]]] = {}
-    for path, parts in search.matches(_CK_IMAGE, "cohn-kanade-images/S005/001/S005_001_00000011.png"):
-        numbered = sequences.setdefault(parts["key"], {})
-        if int(parts["frame"]) in numbered:
-            search.omit(path, "a second file for one frame")
-        else:
-            numbered[int(parts["frame"])] = (parts["name"], path)
+    sequences = _sequences(search, _CK_IMAGE, "cohn-kanade-images/S005/001/S005_001_00000011.png")
     labels: dict[str, list[tuple[int, str]]] = {}
     example = "Emotion/S005/001/S005_001_00000011_emotion.txt"
     for path, parts in search.matches(_CK_LABEL, example, ("_emotion.txt",)):
-        labels.setdefault(parts["key"], []).append((int(parts["frame"]), path))
+        labels.setdefault(parts["key"].upper(), []).append((int(parts["frame"]), path))
     for key, numbered in sequences.items():
         try:
             expression, peak = _ck_label(labels.pop(key, []))
@@ -247,7 +254,7 @@ def _read_ckplus(search: _Search, *, frames: int) -> None:
             search.omit(key, error)
             continue
         if peak in numbered:
-            numbered = {number: image for number, image in numbered.items() if number <= peak}
+            numbered = {number: path for number, path in numbered.items() if number <= peak}
         else:
             search.notes.append(
                 f"{key}: the labelled frame {peak} is not there, so {max(numbered)} counts as the peak"
@@ -255,10 +262,10 @@ def _read_ckplus(search: _Search, *, frames: int) -> None:
         first, last = min(numbered), sorted(numbered)[-frames:]
         subject, neutral = key.split("/")[0], ""
         if first not in last and expression != "neutral":
-            neutral = numbered[first][0]
-            search.add(*numbered[first], subject, "neutral")
+            neutral = Path(numbered[first]).stem
+            search.add(neutral, numbered[first], subject, "neutral")
         for number in last:
-            search.add(*numbered[number], subject, expression, neutral=neutral)
+            search.add(Path(numbered[number]).stem, numbered[number], subject, expression, neutral=neutral)
     for _, path in (label for found in labels.values() for label in found):
         search.omit(path, "a label without a sequence of images")
     search.omit_second_files()
@@ -266,21 +273,17 @@ def _read_ckplus(search: _Search, *, frames: int) -> None:
 
 def _ck_label(files: list[tuple[int, str]]) -> tuple[str, int]:
     """Return a sequence's expression and the number of its labelled frame."""
-    if not files:
-        raise DataError("no emotion label")
-    if len(files) > 1:
-        raise DataError(f"{len(files)} label files: {', '.join(os.path.basename(path) for _, path in files)}")
+    if len(files) != 1:
+        names = ", ".join(os.path.basename(path) for _, path in files)
+        raise DataError(f"{len(files)} label files: {names}" if files else "no emotion label")
     ((frame, path),) = files
     try:
-        text = Path(path).read_text("utf-8").strip()
-        code = float(text)
+        text = read_text(path).strip()
     except OSError as error:
         raise DataError(f"its label file cannot be read ({error.strerror})") from None
-    except ValueError:
-        raise DataError("its label file does not hold a number") from None
-    if code not in range(len(_CK_CODES)):
-        raise DataError(f"its label {text[:30]} is none of 0 to {len(_CK_CODES) - 1}")
-    return _CK_CODES[int(code)], frame
+    with suppress(ValueError, KeyError):
+        return _CK_LABELS[f"{float(text):g}"], frame
+    raise DataError(f"its label {text[:30]!r} is none of 0 to 7")
 
 
 # WSEFEP
@@ -320,7 +323,7 @@ def _picture(name: str) -> str:
 # A sequence has about 100 frames, with the apex in the middle.
 _BU_FRAMES = (20, 25, 30, 35, 40)
 _BU_CODES = dict(zip(("Angry", "Disgust", "Fear", "Happy", "Sad", "Surprise"), EXPRESSIONS, strict=True))
-_BU_NAME = rf"(?P<subject>[FM]\d{{3}})/(?P<code>{'|'.join(_BU_CODES)})/(?P<frame>\d+)"
+_BU_NAME = rf"(?P<key>[FM]\d{{3}}/({'|'.join(_BU_CODES)}))/(?P<frame>\d+)"
 
 
 def _different(frames: Sequence[int]) -> Sequence[int]:
@@ -340,14 +343,10 @@ def _read_bu4dfe(search: _Search, *, frames: Sequence[int]) -> None:
     """Read these frames of each sequence, and its first, which is neutral; what is not there is left out."""
     search.expected = dict.fromkeys(EXPRESSIONS, search.expected_subjects * len(frames))
     search.expected["neutral"] = search.expected_subjects * len(EXPRESSIONS) * (min(frames) > 0)
-    sequences: dict[tuple[str, str], dict[int, str]] = {}
-    for path, parts in search.matches(_BU_NAME, "F001/Angry/000.jpg"):
-        key = parts["subject"].upper(), parts["code"].capitalize()
-        if sequences.setdefault(key, {}).setdefault(int(parts["frame"]), path) is not path:
-            search.omit(path, "a second file for one frame")
-    for subject in sorted({subject for subject, _ in sequences}):
+    sequences = _sequences(search, _BU_NAME, "F001/Angry/000.jpg")
+    for subject in sorted({key.split("/")[0] for key in sequences}):
         for code, expression in _BU_CODES.items():
-            numbered = sequences.get((subject, code))
+            numbered = sequences.get(f"{subject}/{code.upper()}")
             if numbered is None:
                 search.omit(f"{subject}/{code}", "no such sequence")
                 continue
@@ -369,15 +368,8 @@ def _read_bu4dfe(search: _Search, *, frames: Sequence[int]) -> None:
 # has that image, whose name tells more than the id; and unlike a number in a list, or a random
 # salt, it is the same in each copy, whoever else is in it.
 
-_FEGA_LABELS = {
-    "arrabbiato": "anger",
-    "disgusto": "disgust",
-    "paura": "fear",
-    "allegria": "happiness",
-    "tristezza": "sadness",
-    "sorpresa": "surprise",
-    "neutra": "neutral",
-}
+_FEGA_NAMES = "arrabbiato disgusto paura allegria tristezza sorpresa neutra"
+_FEGA_LABELS = dict(zip(_FEGA_NAMES.split(), (*EXPRESSIONS, "neutral"), strict=True))
 _FEGA_EXAMPLE = "0_F_<age>_<name>_<Label>_<n>.png"
 _FEGA_NAME = (
     r"(?P<series>\d+)_(?P<sex>[A-Z])_(?P<age>[^_/]*)_(?P<name>[^/]+)_(?P<label>[^_/]+)_(?P<number>\d+)"
@@ -418,14 +410,6 @@ def _read_fega(search: _Search) -> None:
 # A folder of one's own
 
 
-def _pattern(text: str) -> str:
-    try:
-        re.compile(text)
-    except re.error as error:
-        raise ValueError(f"is no regular expression ({error})") from None
-    return text
-
-
 def _stand_for_expressions(labels: Mapping[str, str]) -> Mapping[str, str]:
     known = {*EXPRESSIONS, *NOT_EXPLAINED, *(name for name in labels if labels[name] == name)}
     if wrong := [label for label in labels if labels[label] not in known]:
@@ -434,7 +418,7 @@ def _stand_for_expressions(labels: Mapping[str, str]) -> Mapping[str, str]:
 
 
 class _OwnOptions(_Options):
-    subject: Annotated[str, AfterValidator(_pattern)] | None = None
+    subject: re.Pattern[str] | None = None
     """for folders: a regular expression that finds who is seen in the path, such as '(S\\d+)_'"""
     labels: Annotated[dict[str, str], AfterValidator(_stand_for_expressions)] = {}
     """what the labels of the table, or the names of the folders, stand for: { "4" = "happiness" }"""

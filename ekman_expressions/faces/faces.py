@@ -13,14 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ekman_expressions.core.errors import (
-    DataError,
-    MissingError,
-    SettingsError,
-    check_option,
-    check_range,
-    check_type,
-)
+from ekman_expressions.core.errors import DataError, SettingsError, check_option, check_range, check_type
 from ekman_expressions.core.expressions import EXPRESSIONS, NOT_EXPLAINED, parse_expression
 from ekman_expressions.core.files import read_arrays, read_table
 from ekman_expressions.faces import synthetic
@@ -92,8 +85,6 @@ class Faces:
             raise DataError(
                 f"{len(images)} faces need finite landmarks ({len(images)}, 68, 2), but got {points.shape}."
             )
-        if self.neutrals is not None and np.shape(self.neutrals) != images.shape:
-            raise DataError(f"'neutrals' must be of shape {images.shape}, but is {np.shape(self.neutrals)}.")
         check_type(table, "table", pd.DataFrame)
         missing = [column for column in _FIRST if column not in table]
         if missing or len(table) != len(images) or table["image_id"].duplicated().any():
@@ -101,10 +92,10 @@ class Faces:
                 f"The table of {len(images)} faces needs a row for each, a unique image_id, and the columns "
                 f"{', '.join(_FIRST)}, but has {len(table)} rows and lacks {', '.join(missing) or 'none'}."
             )
-        if self.neutrals is not None and "neutral" not in table:
+        if self.neutrals is not None and ("neutral" not in table or np.shape(self.neutrals) != images.shape):
             raise DataError(
-                "Faces with 'neutrals' need the column 'neutral' in their table: the image_id of each face's "
-                "neutral picture, empty where there is none."
+                f"Faces with 'neutrals' (of the images' shape, but got {np.shape(self.neutrals)}) need the column "
+                "'neutral' in their table: each neutral picture's image_id, empty where there is none."
             )
         object.__setattr__(self, "landmarks", points.astype(np.float32, copy=False))
         object.__setattr__(self, "table", table.reset_index(drop=True))
@@ -114,13 +105,7 @@ class Faces:
 
     def __getitem__(self, places: Any) -> Faces:
         """Return the faces at `places`: an integer, a slice, or a sequence of integers or of booleans."""
-        if not isinstance(places, slice):
-            places = np.asarray(places)
-            if places.dtype != bool and not np.issubdtype(places.dtype, np.integer) and places.size:
-                raise SettingsError(
-                    f"Faces are indexed by integers, booleans or a slice, but got {places.dtype}."
-                )
-            places = np.atleast_1d(places if places.size else places.astype(int))
+        places = np.atleast_1d(np.arange(len(self))[places])
         neutrals = None if self.neutrals is None else self.neutrals[places]
         table = self.table.iloc[places]
         return Faces(self.images[places], self.landmarks[places], table, self.omissions, neutrals)
@@ -320,14 +305,15 @@ def _one_each(values: Any, name: str, count: int) -> list[Any]:
 
 
 def _listed(
-    source: Any, pattern: str | None, labels: Any = None
+    source: Any, pattern: str | None, labels: Any
 ) -> tuple[pd.DataFrame, list[Any], list[tuple[str, str]]]:
     """Return the table of the listed images, with what to call them as ``_item``; images; omissions."""
     folder, omissions = Path(), []
     if isinstance(source, (str, os.PathLike)):
         path = Path(source).expanduser().resolve()
         if not path.is_file():
-            source, omissions = _from_folder(path, pattern, labels)
+            search = _Search(path, path.name)
+            source, omissions = _from_folder(search, pattern, labels), search.left_out
         elif path.suffix.lower() == ".csv":
             source, folder = read_table(path, ("path",)), path.parent
         else:
@@ -354,7 +340,11 @@ def _listed(
         if any(paths):
             table["path"] = paths
     if "subject" not in table:
-        table["subject"] = _persons(names, pattern) if pattern else table["image_id"]
+        table["subject"] = [_person_in(name, pattern) for name in names] if pattern else table["image_id"]
+        if nobody := [name for name, person in zip(names, table["subject"], strict=True) if not person]:
+            raise SettingsError(
+                f"The pattern {pattern!r} for the subjects finds nothing in the path {nobody[0]}."
+            )
     table["expression"] = table["expression"].fillna("").astype(str) if "expression" in table else ""
     return table.assign(_item=names), items, omissions
 
@@ -374,30 +364,18 @@ def _names(items: Sequence[Any]) -> tuple[list[str], list[str]]:
     return names, paths
 
 
-def _from_folder(root: Path, pattern: str | None, labels: Any) -> tuple[Any, list[tuple[str, str]]]:
-    """Return the table or the list of a folder's images, and what is left out."""
-    search = _Search(root, root.name)
-    if not root.exists() and root.suffix:
-        raise MissingError(f"There is no file {root}. Correct the path.")
-    if not root.is_dir():
-        raise search.not_found("folder of images", advice="Correct the path")
-    if (root / "manifest.csv").is_file():
-        return _read_manifest(search, labels), search.left_out
+def _from_folder(search: _Search, pattern: str | None, labels: Any) -> pd.DataFrame | list[str]:
+    """Return the table or the list of a folder's images."""
+    if not search.root.is_dir():
+        raise search.not_found("file or folder of images", advice="Correct the path")
+    if (search.root / "manifest.csv").is_file():
+        return _read_manifest(search, labels)
     images = list(search.images())
     if _read_class_folders(search, images, pattern or ".+", labels):
-        rows = pd.DataFrame(search.rows).drop(columns="image_id")
-        return rows if pattern else rows.drop(columns="subject"), search.left_out
+        return pd.DataFrame(search.rows).drop(columns=["image_id"] if pattern else ["image_id", "subject"])
     if not images:
         raise search.not_found("image", advice="Name a folder with images")
-    return [path for path, _ in images], search.left_out
-
-
-def _persons(names: Sequence[str], pattern: str) -> list[str]:
-    persons = [_person_in(name, pattern) for name in names]
-    if not all(persons):
-        name = names[persons.index(next(person for person in persons if not person))]
-        raise SettingsError(f"The pattern {pattern!r} for the subjects finds nothing in the path {name}.")
-    return persons
+    return [path for path, _ in images]
 
 
 def example_faces(
@@ -444,8 +422,8 @@ def example_faces(
         persons = wanted
     everyone = rows[rows["subject"].isin(persons)]
     rows = everyone[everyone["expression"].isin(names)]
-    order = rows["expression"].map(names.index)
-    rows = rows.assign(_order=order).sort_values(["variant", "subject", "_order"]).drop(columns="_order")
+    # Their order is that of the alphabet.
+    rows = rows.sort_values(["variant", "subject", "expression"])
     if n is not None:
         check_range(n, "n", 1, len(rows), integer=True)
         rows = rows[:n]

@@ -30,6 +30,10 @@ _IGNORED = {"thumbs.db", "desktop.ini", "__macosx", "icon\r"}
 _IMAGE_ID = re.compile(r"[A-Za-z0-9._-]{1,200}")
 _LONGEST_ID = 120
 
+_Pattern = str | re.Pattern[str]
+_Labels = Mapping[str, str] | None
+"""What labels stand for that are no expressions: see `parse_expression`."""
+
 
 class _Search:
     """A pass over a database's folder: which images can be used, and which cannot, and why. Where it is
@@ -197,7 +201,7 @@ def check_ids(image_ids: Iterable[str], where: object) -> None:
 # Tables
 
 
-def _read_manifest(search: _Search, labels: Mapping[str, str] | None = None) -> pd.DataFrame:
+def _read_manifest(search: _Search, labels: _Labels = None) -> pd.DataFrame:
     """Read ``manifest.csv`` in a folder of faces, with absolute paths and canonical expressions (`labels` for
     its own). `MissingError`, `DataError` if it is not there or not as it must be.
     """
@@ -247,9 +251,7 @@ def _inside(root: Path, relative: str, listings: dict[Path, dict[str, str]]) -> 
     return path
 
 
-def _check_table(
-    rows: pd.DataFrame, where: str, search: _Search, labels: Mapping[str, str] | None = None
-) -> pd.DataFrame:
+def _check_table(rows: pd.DataFrame, where: str, search: _Search, labels: _Labels = None) -> pd.DataFrame:
     """Return a table of images, all texts, with canonical expressions, or say what is wrong with it; leave out
     labels that are no expression.
     """
@@ -290,10 +292,8 @@ def _check_table(
 # A folder of one's own
 
 
-def _read_own(search: _Search, *, subject: str | None, labels: Mapping[str, str]) -> None:
-    """Read a folder of one's own: a manifest, or a folder per expression. For folders, `subject` is a regular
-    expression for each image's path, see `_person_in`.
-    """
+def _read_own(search: _Search, *, subject: _Pattern | None, labels: _Labels) -> None:
+    """Read a folder of one's own: a manifest, or a folder per expression; for `subject` see `_person_in`."""
     has_table = (search.root / "manifest.csv").is_file()
     if has_table and subject is not None:
         raise SettingsError("The option 'subject' has no effect on a manifest.csv: it has a column for that.")
@@ -302,7 +302,7 @@ def _read_own(search: _Search, *, subject: str | None, labels: Mapping[str, str]
 
 
 def _read_class_folders(
-    search: _Search, images: Sequence[tuple[str, str]], subject: str | None, labels: Mapping[str, str] | None
+    search: _Search, images: Sequence[tuple[str, str]], subject: _Pattern | None, labels: _Labels
 ) -> bool:
     """Read a tree with one folder per expression, at one depth: ``happy/``, ``train/happy/``; False: it is none."""
     depth = _expression_depth([relative for _, relative in images], labels)
@@ -314,28 +314,29 @@ def _read_class_folders(
             "expression for the path, such as subject = '(S\\d+)_'; or '.+' if each image shows "
             "another person. Without it, one person might be in training and test images."
         )
-    kept = []
+    pattern = re.compile(subject)
     for path, relative in images:
         parts = relative.split("/")[:-1]
         expression = _expression_of(parts[depth], labels) if depth < len(parts) else None
-        person = _person_in(relative, subject)
+        person = _person_in(relative, pattern)
         if depth >= len(parts):
             search.omit(relative, "in no expression's folder")
         elif expression is None:
             search.omit(relative, f"its folder {parts[depth]} is no expression.{meant(parts[depth])}")
         elif not person:
-            search.omit(relative, f"the pattern {subject!r} for the subject finds nothing in its path")
+            search.omit(
+                relative, f"the pattern {pattern.pattern!r} for the subject finds nothing in its path"
+            )
         else:
-            kept.append((path, relative, person, expression))
-    image_ids = _safe_ids([relative for _, relative, _, _ in kept])
-    for image_id, (path, _, person, expression) in zip(image_ids, kept, strict=True):
-        search.add(image_id, path, person, expression)
+            search.add(relative, path, person, expression)
+    image_ids = _safe_ids([row["image_id"] for row in search.rows])
+    search.rows = [row | {"image_id": image_id} for row, image_id in zip(search.rows, image_ids, strict=True)]
     # Some file systems keep one name composed and decomposed.
     search.omit_second_files()
     return True
 
 
-def _expression_depth(relatives: Sequence[str], labels: Mapping[str, str] | None = None) -> int | None:
+def _expression_depth(relatives: Sequence[str], labels: _Labels = None) -> int | None:
     """Return the depth of the folders named by expressions, 0 the outermost: that with most images (short
     names such as SA may be persons), then most expressions. `DataError` if two are alike.
     """
@@ -357,7 +358,7 @@ def _expression_depth(relatives: Sequence[str], labels: Mapping[str, str] | None
     return best[0] if best else None
 
 
-def _expression_of(name: str, labels: Mapping[str, str] | None = None) -> str | None:
+def _expression_of(name: str, labels: _Labels = None) -> str | None:
     """Return the expression that a name stands for, or None."""
     try:
         return parse_expression(name, labels)
@@ -365,7 +366,7 @@ def _expression_of(name: str, labels: Mapping[str, str] | None = None) -> str | 
         return None
 
 
-def _person_in(relative: str, pattern: str) -> str | None:
+def _person_in(relative: str, pattern: _Pattern) -> str | None:
     """Return who a path shows: what the pattern's group ``subject``, else its first, else all of it finds."""
     match = re.search(pattern, relative)
     return match and match[match.re.groupindex.get("subject", min(match.re.groups, 1))]

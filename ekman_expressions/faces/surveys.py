@@ -64,16 +64,11 @@ class Survey:
     def counts(self) -> pd.DataFrame:
         """Return a row per expression, columns ``found`` and ``expected`` (missing where unknown)."""
         found = self.rows["expression"].value_counts()
-        names = [*EXPRESSIONS]
-        names += [name for name in NOT_EXPLAINED if name in found or self.expected.get(name)]
-        expected = [self.expected.get(name, 0) if self.expected else pd.NA for name in names]
-        return pd.DataFrame(
-            {
-                "found": [int(found.get(name, 0)) for name in names],
-                "expected": pd.array(expected, "Int64"),
-            },
-            index=pd.Index(names, name="expression"),
-        )
+        others = [name for name in NOT_EXPLAINED if name in found or self.expected.get(name)]
+        names = pd.Index([*EXPRESSIONS, *others], name="expression")
+        expected = pd.Series(self.expected, dtype="Int64")
+        expected = expected.reindex(names, fill_value=0 if self.expected else pd.NA)
+        return pd.DataFrame({"found": found.reindex(names, fill_value=0), "expected": expected})
 
     def summary(self) -> str:
         """Return a report to read: counts against the expected ones, what was left out, notes."""
@@ -157,19 +152,13 @@ def survey(
     if options.landmarks is not None:
         rows = _with_landmarks(rows, (root or synthetic.folder()) / options.landmarks, search)
     # Databases reuse ids: the name in front keeps them apart when several are combined.
-    rows = rows.assign(
-        image_id=[f"{name}_{image_id}" for image_id in rows["image_id"]],
-        subject=[f"{name}/{subject}" for subject in rows["subject"]],
-        dataset=name,
-    )
+    image_ids, subjects = f"{name}_" + rows["image_id"], f"{name}/" + rows["subject"]
+    rows = rows.assign(image_id=image_ids, subject=subjects, dataset=name)
     if "neutral" in rows:
-        rows["neutral"] = [
-            f"{name}_{image_id}" if image_id else "" for image_id in rows["neutral"].fillna("")
-        ]
+        rows["neutral"] = [image_id and f"{name}_{image_id}" for image_id in rows["neutral"].fillna("")]
     first = ["image_id", "path", "dataset", "subject", "expression"]
     rows = rows[first + [column for column in rows.columns if column not in first]]
-    lacking = [expression for expression in expressions if expression not in set(rows["expression"])]
-    if lacking:
+    if lacking := [expression for expression in expressions if expression not in set(rows["expression"])]:
         search.notes.append(f"no image of {', '.join(lacking)}")
     return Survey(
         name=name,

@@ -107,7 +107,19 @@ def read_layers(image_id: str, root: Path | str | None = None) -> dict[str, np.n
             "such as 'id07_fear_1'."
         )
     mask, names = known[image_id]
-    return _read_mask_file(root / mask, names) if names else {}
+    if not names:
+        return {}
+    # Layers of 8 bits, one below the other, named from the top down.
+    stacked = read_image(root / mask, gray=True)
+    if stacked.shape != (SIDE * len(names), SIDE):
+        raise DataError(
+            f"{root / mask} should hold {len(names)} layers ({' '.join(names)}), so be {SIDE} pixels wide and "
+            f"{SIDE * len(names)} high, but is {stacked.shape[1]} wide and {stacked.shape[0]} high. "
+            "Take the file anew from the set that the manifest belongs to."
+        )
+    layers = np.float32(stacked).reshape(len(names), SIDE, SIDE) / np.float32(255)
+    full = [_FULL_DIFFERENCE if name == PHOTOMETRIC else _FULL_DISPLACEMENT for name in names]
+    return {name: layer * most for name, layer, most in zip(names, layers, full, strict=True)}
 
 
 @lru_cache(maxsize=8)
@@ -115,20 +127,6 @@ def _layers_of(table: Path, changed: int) -> dict[str, tuple[str, list[str]]]:
     """Return the mask file and the layers of each image; read again when the table has changed."""
     rows = read_csv(table, ("image_id", "mask", "layers"), dtype=str, keep_default_na=False)
     return {row.image_id: (row.mask, row.layers.split()) for row in rows.itertuples()}
-
-
-def _read_mask_file(path: Path, names: list[str]) -> dict[str, np.ndarray]:
-    """Read 8-bit layers of 112 pixels square, one below the other, named from the top down."""
-    stacked = read_image(path, gray=True)
-    if stacked.shape != (SIDE * len(names), SIDE):
-        raise DataError(
-            f"{path} should hold {len(names)} layers ({' '.join(names)}), so be {SIDE} pixels wide and "
-            f"{SIDE * len(names)} high, but is {stacked.shape[1]} wide and {stacked.shape[0]} high. "
-            "Take the file anew from the set that the manifest belongs to."
-        )
-    layers = np.float32(stacked).reshape(len(names), SIDE, SIDE) / np.float32(255)
-    full = [_FULL_DIFFERENCE if name == PHOTOMETRIC else _FULL_DISPLACEMENT for name in names]
-    return {name: layer * most for name, layer, most in zip(names, layers, full, strict=True)}
 
 
 def mesh_landmarks(root: Path | str | None = None) -> dict[str, np.ndarray]:

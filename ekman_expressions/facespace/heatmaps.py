@@ -16,39 +16,19 @@ KINDS: tuple[str, ...] = ("GRAY", "COLORMAP_JET", "THRESHOLD", "OVERLAY")
 
 
 class _RunningMean:
-    """The weighted mean of arrays that come one by one, in memory for one array.
+    """The weighted mean (float64) of arrays of one shape that come one by one, in memory for one array, and the
+    sum of their weights: 0 where none came.
 
     The mean is moved by each array's weighted difference from it, which stays accurate where
     a large sum would lose digits (West 1979, doi:10.1145/359146.359153).
-
-    Attributes
-    ----------
-    weight : float
-        The sum of the weights so far.
     """
 
     def __init__(self) -> None:
-        self.weight = 0.0
-        self._mean: np.ndarray | None = None
+        self.weight, self.mean = 0.0, np.zeros(())
 
     def add(self, array: np.ndarray, weight: float = 1.0) -> None:
-        """Take in an array, of the same shape as those before, with a weight > 0."""
-        array = np.asarray(array, dtype=np.float64)
-        if not weight > 0:
-            raise SettingsError(f"'weight' must be a number > 0, but got {weight!r} instead.")
-        if self._mean is None:
-            self._mean = np.zeros(array.shape)
-        if array.shape != self._mean.shape:
-            raise DataError(f"The mean is of arrays of shape {self._mean.shape}, but got {array.shape}.")
         self.weight += weight
-        self._mean += (array - self._mean) * (weight / self.weight)
-
-    @property
-    def mean(self) -> np.ndarray:
-        """The mean so far, float64; `DataError` before the first array."""
-        if self._mean is None:
-            raise DataError("There is no mean of no arrays: add one first.")
-        return self._mean.copy()
+        self.mean = self.mean + (np.float64(array) - self.mean) * (weight / self.weight)
 
 
 def to_uint8(heatmap: np.ndarray) -> np.ndarray:

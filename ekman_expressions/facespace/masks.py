@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ekman_expressions.core.errors import DataError, check_option
+from ekman_expressions.core.errors import check_option
 from ekman_expressions.core.expressions import EXPRESSIONS, title
 from ekman_expressions.core.files import read_image, require
-from ekman_expressions.facespace.warp import POINTS, SHAPE
+from ekman_expressions.facespace.heatmaps import _in_face_space
+from ekman_expressions.facespace.warp import POINTS
 
 # Of groups, in `Atlas.parts`.
 _JOINED = {"glabella": "brows", "jaw": "chin"}
@@ -104,13 +105,13 @@ class Atlas:
 
     @property
     def part_names(self) -> tuple[str, ...]:
-        """Names of the nine parts that the causal explainer puts back to neutral."""
+        """Names of the `parts`, without drawing them."""
         return tuple(name for name in self.groups if name not in _JOINED)
 
     @cached_property
     def parts(self) -> dict[str, np.ndarray]:
-        """Where the parts are, (275, 224) bool each: the groups, the glabella joined to the brows and the jaw
-        to the chin.
+        """Where the nine parts are that the causal explainer puts back to neutral, (275, 224) bool each: the
+        groups, the glabella joined to the brows and the jaw to the chin.
         """
         parts = {name: self.group(name) for name in self.part_names}
         for name, part in _JOINED.items():
@@ -128,11 +129,6 @@ class Atlas:
                 if name in (region.group, region.name):
                     mask |= _fill(region.polygon, self.shape)
         return mask
-
-    def ekman_mask(self, expression: str) -> np.ndarray:
-        """Return an expression's Ekman mask; see the function `ekman_mask`."""
-        check_option(expression, "expression", EXPRESSIONS)
-        return self.mask(self.expressions[expression])
 
     @cached_property
     def hull(self) -> np.ndarray:
@@ -199,7 +195,8 @@ def ekman_mask(expression: str) -> np.ndarray:
     Ekman and Friesen, Unmasking the Face (1975); Gaya-Morey et al. (2024), arXiv:2401.11835,
     whose drawings these polygons follow.
     """
-    return atlas().ekman_mask(expression)
+    check_option(expression, "expression", EXPRESSIONS)
+    return atlas().mask(atlas().expressions[expression])
 
 
 def _mask_path(folder: Path | str, expression: str) -> Path:
@@ -218,10 +215,7 @@ def read_mask(folder: Path | str, expression: str) -> np.ndarray:
         If it is damaged, or not of the size of face space.
     """
     path = require(_mask_path(folder, expression), "masks")
-    mask = read_image(path, gray=True) > 127
-    if mask.shape != SHAPE:
-        raise DataError(f"The mask {path} has shape {mask.shape}, but face space is {SHAPE}.")
-    return mask
+    return _in_face_space(read_image(path, gray=True), path) > 127
 
 
 def _vertex(item: Any) -> np.ndarray:

@@ -26,16 +26,11 @@ _JAW = slice(0, 17)
 """The landmarks of the jaw; copied to row 0 they are the points that follow the landmarks."""
 
 
-def _points() -> np.ndarray:
-    with resources.files("ekman_expressions").joinpath("data/template_landmarks.csv").open() as file:
-        points = pd.read_csv(file).sort_values("index")[["x", "y"]].to_numpy(np.float64)
-    points.flags.writeable = False
-    return points
-
-
-POINTS = _points()
+with resources.files("ekman_expressions").joinpath("data/template_landmarks.csv").open() as _file:
+    POINTS = pd.read_csv(_file).sort_values("index")[["x", "y"]].to_numpy(np.float64)
 """(89, 2) continuous x and y: 68 landmarks, the jaw's copies on row 0, the 4 corners."""
 
+POINTS.flags.writeable = False
 # How far a landmark may lie from the middle of the image, in units of its sides.
 _FARTHEST = 2.0
 # OpenCV's remap takes no longer sides.
@@ -50,10 +45,12 @@ def triangles() -> np.ndarray:
 
 
 @cache
-def _pixels() -> tuple[np.ndarray, np.ndarray]:
-    """Return the triangle of each pixel's centre, (275 * 224, 3) places in `POINTS` by row, and the shares of
-    its corners: ``centre = shares @ POINTS[vertices]``.
+def _corner_shares() -> Any:
+    """Return the barycentric coordinates of the pixels' centres in the triangles that they lie in, as a sparse
+    matrix (275 * 224, 89): ``centres = shares @ POINTS``.
     """
+    from scipy.sparse import csr_array
+
     mesh = _delaunay()
     rows, columns = np.indices(SHAPE).reshape(2, -1)
     centres = np.column_stack([columns + 0.5, rows + 0.5])
@@ -62,7 +59,9 @@ def _pixels() -> tuple[np.ndarray, np.ndarray]:
     transform = mesh.transform[simplex]
     first = np.einsum("pij,pj->pi", transform[:, :2], centres - transform[:, 2])
     barycentric = np.column_stack([first, 1 - first.sum(axis=1)]).clip(0, 1)
-    return mesh.simplices[simplex], barycentric
+    starts = np.arange(0, barycentric.size + 1, 3)
+    parts = barycentric.ravel(), mesh.simplices[simplex].ravel(), starts
+    return csr_array(parts, shape=(len(centres), len(POINTS)))
 
 
 @cache
@@ -139,7 +138,7 @@ def normalise(image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     points = source_points(landmarks)
     # From the centre of the first pixel, in pixels; columns apart are twice as fast as together.
     x, y = (
-        _source_positions(points[:, axis] * side - 0.5).astype(np.float32)
+        (_corner_shares() @ (points[:, axis] * side - 0.5)).astype(np.float32)
         for axis, side in enumerate((width, height))
     )
     sample = _remap if max(height, width) < _LONGEST and _remap_is_exact() else _sample
@@ -147,11 +146,6 @@ def normalise(image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     # One by one: of several channels at once OpenCV is not exact.
     warped = [sample(values[..., place], x, y) for place in range(values.shape[2])]
     return np.stack(warped, axis=-1).reshape(*SHAPE, *image.shape[2:])
-
-
-def _source_positions(points: np.ndarray) -> np.ndarray:
-    """Return where each pixel of face space lies in an image: (61600[, 2]), of its `source_points` (89[, 2])."""
-    return _corner_shares() @ points
 
 
 def template_points(landmarks: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
@@ -219,16 +213,6 @@ def _sample(image: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return map_coordinates(image, (y, x), order=1, mode="nearest").reshape(SHAPE)
 
 
-@cache
-def _corner_shares() -> Any:
-    """The pixels' barycentric coordinates as a sparse matrix: pixels x points."""
-    from scipy.sparse import csr_array
-
-    vertices, barycentric = _pixels()
-    starts = np.arange(0, vertices.size + 1, 3)
-    return csr_array((barycentric.ravel(), vertices.ravel(), starts), shape=(len(vertices), len(POINTS)))
-
-
 # The last ten points are those of the irises, which look about without an expression.
 _SKIN = slice(468)
 
@@ -277,6 +261,6 @@ def movement(mesh: np.ndarray, neutral: np.ndarray) -> np.ndarray:
     in_crop = mesh[:, :2] @ transform[:, :2].T + transform[:, 2]
     turned, _ = turned_like(neutral, mesh)
     moved = np.linalg.norm((mesh - turned)[:, :2], axis=1) / _eye_distance(mesh)
-    places = _source_positions(source_points(in_crop[_mesh_indices()]))
+    places = _corner_shares() @ source_points(in_crop[_mesh_indices()])
     found = LinearNDInterpolator(in_crop[_SKIN], moved[_SKIN], fill_value=0)(places)
     return np.float32(found.reshape(SHAPE))

@@ -170,8 +170,7 @@ def _crop_transform(points: np.ndarray, size: int) -> np.ndarray:
 
 
 def _crop_face(image: np.ndarray, points: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Cut out a face: eyes level and horizontally centred, borders reflected. `points` are in continuous
-    pixels.
+    """Cut out a face: eyes level and horizontally centred, borders reflected.
 
     Returns the crop (size, size, 3), the landmarks in units of its side, float32, and the transform (2, 3)
     from source to crop: ``crop = A[:, :2] @ source + A[:, 2]``. `DataError` if eyes and mouth coincide.
@@ -252,10 +251,10 @@ def align_neutral(
 
     Where landmarks that expressions hardly move coincide, as in one sequence, it is the same cut of both
     pictures. Else the neutral picture is brought there by the affine map between those landmarks, and each
-    channel gets the mean and standard deviation of the face's: pose and light are then only alike. `points` and
-    `face_points` are in pixels of their pictures; `transform` is how the face was cut out, see `_crop_face`.
-    Raises `UnusableImage` if those landmarks still lie 0.35 of the distance between the eyes apart: about where
-    the head is turned by 30 degrees more in one picture than in the other.
+    channel gets the mean and standard deviation of the face's: pose and light are then only alike. `points`
+    and `face_points` are in pixels of their pictures; `transform` is how the face was cut out (`_crop_face`).
+    Raises `UnusableImage` if those landmarks still lie 0.35 of the distance between the eyes apart: about
+    where the head is turned by 30 degrees more in one picture than in the other.
     """
     ones = np.ones((len(_STILL), 1))
     start = np.hstack([np.asarray(points, np.float64)[_STILL], ones])

@@ -65,8 +65,7 @@ def _by_file_name(
     pattern: str, example: str, image_id: str, angle: str | None = None
 ) -> Callable[[_Search], None]:
     """Make the reader of a database whose file names tell all: `pattern` matches the end of a path without
-    suffix, such as `example`, with the groups ``subject`` and ``code``; `image_id` is made of its groups. Only
-    one `angle` is taken.
+    suffix, with the groups ``subject`` and ``code``; `image_id` is made of its groups; one `angle` is taken.
     """
 
     def read(search: _Search) -> None:
@@ -211,9 +210,7 @@ def _read_fer2013(search: _Search) -> None:
 
 
 def _sequences(search: _Search, pattern: str, example: str) -> dict[str, dict[int, str]]:
-    """Return the frames of each sequence (the group ``key``, in capitals), paths by number; leave out second
-    files.
-    """
+    """Return each sequence's frames, paths by number, by its ``key`` in capitals; leave out second files."""
     sequences: dict[str, dict[int, str]] = {}
     for path, parts in search.matches(pattern, example):
         numbered = sequences.setdefault(parts["key"].upper(), {})
@@ -237,9 +234,7 @@ _CK_LABEL = rf"Emotion(?:_labels)?/(?:.*/)?{_CK_NAME}_emotion"
 
 
 def _read_ckplus(search: _Search, *, frames: int) -> None:
-    """Read the last `frames` frames of each labelled sequence, up to the peak; and its first, which is
-    neutral.
-    """
+    """Read each labelled sequence's last `frames` frames, up to the peak; and its first, which is neutral."""
     known = search.expected
     search.expected = {name: known[name] * (1 if name == "neutral" else frames) for name in known}
     sequences = _sequences(search, _CK_IMAGE, "cohn-kanade-images/S005/001/S005_001_00000011.png")

@@ -94,8 +94,8 @@ class Faces:
             )
         if self.neutrals is not None and ("neutral" not in table or np.shape(self.neutrals) != images.shape):
             raise DataError(
-                f"Faces with 'neutrals' (of the images' shape, but got {np.shape(self.neutrals)}) need the column "
-                "'neutral' in their table: each neutral picture's image_id, empty where there is none."
+                f"Faces with 'neutrals' (of the images' shape, but got {np.shape(self.neutrals)}) need the "
+                "column 'neutral' in their table: each neutral picture's image_id, empty where there is none."
             )
         object.__setattr__(self, "landmarks", points.astype(np.float32, copy=False))
         object.__setattr__(self, "table", table.reset_index(drop=True))

@@ -55,9 +55,7 @@ class _Search:
         )
 
     def omit(self, item: str, reason: object) -> None:
-        """Record that `item` is not used, and why: by its path below the root, or where names are private by
-        its SHA-256.
-        """
+        """Record why `item` is not used; a path is told below the root, or as SHA-256 where it is private."""
         text = self._item(item) if os.path.isabs(item) else item
         # Names that are not valid UTF-8 come as lone surrogates, which cannot be written to any file.
         text = text.replace("\\", "/").encode("utf-8", "surrogateescape").decode("utf-8", "replace")
@@ -86,9 +84,7 @@ class _Search:
         return os.path.relpath(path, self.root).replace(os.sep, "/")
 
     def images(self, suffixes: tuple[str, ...] = _IMAGES) -> Iterator[tuple[str, str]]:
-        """Yield all files with a suffix below the root, by name: path, and relative path with ``/``, composed
-        (NFC).
-        """
+        """Yield the files with a suffix below the root: path, and relative path with ``/``, in NFC."""
         from tqdm import tqdm
 
         def unopened(error: OSError) -> None:
@@ -129,9 +125,7 @@ class _Search:
     def matches(
         self, pattern: str, example: str, suffixes: tuple[str, ...] = _IMAGES
     ) -> list[tuple[str, dict[str, str]]]:
-        """Return the files whose relative path, without suffix, ends in a pattern, with its named groups;
-        leave out others.
-        """
+        """Return files whose path without suffix ends in a pattern, with its groups; leave out others."""
         compiled, found = re.compile(rf"(?:.*/)?{pattern}", re.IGNORECASE), []
         for path, relative in self.images(suffixes=suffixes):
             if match := compiled.fullmatch(os.path.splitext(relative)[0]):
@@ -202,9 +196,7 @@ def check_ids(image_ids: Iterable[str], where: object) -> None:
 
 
 def _read_manifest(search: _Search, labels: _Labels = None) -> pd.DataFrame:
-    """Read ``manifest.csv`` in a folder of faces, with absolute paths and canonical expressions (`labels` for
-    its own). `MissingError`, `DataError` if it is not there or not as it must be.
-    """
+    """Read a folder's ``manifest.csv``, with absolute paths and canonical expressions."""
     root, path = search.root, search.root / "manifest.csv"
     if not path.is_file():
         advice = (
@@ -252,9 +244,7 @@ def _inside(root: Path, relative: str, listings: dict[Path, dict[str, str]]) -> 
 
 
 def _check_table(rows: pd.DataFrame, where: str, search: _Search, labels: _Labels = None) -> pd.DataFrame:
-    """Return a table of images, all texts, with canonical expressions, or say what is wrong with it; leave out
-    labels that are no expression.
-    """
+    """Return a table of texts with canonical expressions, or say what is wrong; leave out other labels."""
     if rows.empty:
         raise DataError(f"{where} lists no images.")
     for column in _COLUMNS:
@@ -304,7 +294,7 @@ def _read_own(search: _Search, *, subject: _Pattern | None, labels: _Labels) -> 
 def _read_class_folders(
     search: _Search, images: Sequence[tuple[str, str]], subject: _Pattern | None, labels: _Labels
 ) -> bool:
-    """Read a tree with one folder per expression, at one depth: ``happy/``, ``train/happy/``; False: it is none."""
+    """Read a tree with a folder per expression, at one depth: ``train/happy/``; False if it is none."""
     depth = _expression_depth([relative for _, relative in images], labels)
     if depth is None:
         return False

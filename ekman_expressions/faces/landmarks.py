@@ -345,8 +345,8 @@ def _carried(package: str) -> Path | None:
 
 
 def turned_like(mesh: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, float]:
-    """Turn a face's mesh (478, 3) in space, scale and move it so that it lies as another mesh of the same head:
-    the similarity under which the landmarks `_STILL`, that expressions hardly move, lie nearest to each other.
+    """Turn a face's mesh (478, 3) in space, scale and move it so that it lies as another mesh of the same
+    head: the similarity under which the landmarks `_STILL`, that expressions hardly move, lie nearest.
 
     Returns the mesh, in the units of `other`; and the root mean square distance of those landmarks in the
     picture afterwards, in units of the distance between the eyes' outer corners. On the synthetic faces at

@@ -113,8 +113,8 @@ def read_layers(image_id: str, root: Path | str | None = None) -> dict[str, np.n
     stacked = read_image(root / mask, gray=True)
     if stacked.shape != (SIDE * len(names), SIDE):
         raise DataError(
-            f"{root / mask} should hold {len(names)} layers ({' '.join(names)}), so be {SIDE} pixels wide and "
-            f"{SIDE * len(names)} high, but is {stacked.shape[1]} wide and {stacked.shape[0]} high. "
+            f"{root / mask} should hold {len(names)} layers ({' '.join(names)}), so be {SIDE} pixels wide "
+            f"and {SIDE * len(names)} high, but is {stacked.shape[1]} wide and {stacked.shape[0]} high. "
             "Take the file anew from the set that the manifest belongs to."
         )
     layers = np.float32(stacked).reshape(len(names), SIDE, SIDE) / np.float32(255)

@@ -16,11 +16,10 @@ KINDS: tuple[str, ...] = ("GRAY", "COLORMAP_JET", "THRESHOLD", "OVERLAY")
 
 
 class _RunningMean:
-    """The weighted mean (float64) of arrays of one shape that come one by one, in memory for one array, and the
-    sum of their weights: 0 where none came.
+    """The weighted mean of arrays that come one by one, and the sum of their weights: 0 where none came.
 
-    The mean is moved by each array's weighted difference from it, which stays accurate where
-    a large sum would lose digits (West 1979, doi:10.1145/359146.359153).
+    The mean is moved by each array's weighted difference from it, which stays accurate where a large sum
+    would lose digits (West 1979, doi:10.1145/359146.359153).
     """
 
     def __init__(self) -> None:

@@ -32,8 +32,8 @@ _FOREHEAD_ENDS = (84, 68)
 
 @dataclass(frozen=True)
 class _Region:
-    """A named part of the face, such as ``right_brow_inner`` of the group ``brows``. Right is the subject's, at
-    the image's left; the action units are those that move it; the polygon has vertices (x, y) in whole pixels.
+    """A named part of the face, such as ``right_brow_inner`` of the group ``brows``. Right is the subject's,
+    at the image's left; the action units move it; the polygon has vertices (x, y) in whole pixels.
     """
 
     name: str

@@ -46,8 +46,8 @@ def triangles() -> np.ndarray:
 
 @cache
 def _corner_shares() -> Any:
-    """Return the barycentric coordinates of the pixels' centres in the triangles that they lie in, as a sparse
-    matrix (275 * 224, 89): ``centres = shares @ POINTS``.
+    """Return the barycentric coordinates of the pixels' centres in their triangles, as a sparse matrix
+    (275 * 224, 89): ``centres = shares @ POINTS``.
     """
     from scipy.sparse import csr_array
 
@@ -92,9 +92,9 @@ def source_points(landmarks: np.ndarray) -> np.ndarray:
     """
     landmarks = np.asarray(landmarks, np.float64)
     if landmarks.shape != (68, 2) or not np.isfinite(landmarks).all():
-        bad = ", ".join(map(str, np.argwhere(~np.isfinite(landmarks))[:5].tolist()))
+        bad = np.argwhere(~np.isfinite(landmarks))[:5].tolist()
         raise DataError(
-            f"Landmarks must be finite, of shape (68, 2), but got {landmarks.shape}; not finite: {bad or 'none'}."
+            f"Landmarks must be finite, of shape (68, 2), but got {landmarks.shape}; not finite: {bad}."
         )
     if np.abs(landmarks - 0.5).max() > _FARTHEST:
         raise DataError(

@@ -61,9 +61,9 @@ def _faces(experiment: Experiment, run: Run) -> None:
     ``faces/<image_id>.png``, ``landmarks/<image_id>.npz``, ``neutrals/<image_id>.png`` (the same person's
     neutral face, aligned, where there is one), ``manifest.csv``, ``landmark_outliers.csv`` (see
     `landmark_outliers`), and ``blendshapes.csv`` (`FaceLandmarks.blendshapes` of all, the neutral ones too,
-    but where landmarks were given). Faces that are done are skipped; one whose source image has changed is made
-    again. Images that cannot be read or show no face are left out, by name. Of a database whose file names say
-    who is seen, no path is written anywhere.
+    but where landmarks were given). Faces that are done are skipped; one whose source image has changed is
+    made again. Images that cannot be read or show no face are left out, by name. Of a database whose file
+    names say who is seen, no path is written anywhere.
 
     Notes of the run: the databases' own, unused expressions, images with several faces, faces found
     on a second look only, neutral faces that do not look neutral or may be another person's, landmark
@@ -97,8 +97,9 @@ def _faces(experiment: Experiment, run: Run) -> None:
             f"No face shows {', '.join(lacking)}, which faces.classes names; there are {found}. Is it spelled as in "
             "the database, or does faces.options say by 'labels' what stands for it?"
         )
-    paths = pd.concat([rows, neutral_rows]).set_index("image_id")["path"]
-    digest_of = dict(zip(paths.index, on_all_cores(_digest, list(paths), "Reading images"), strict=True))
+    paths = pd.concat([rows, neutral_rows]).set_index("image_id")["path"].to_dict()
+    found = on_all_cores(_digest, list(paths.values()), "Reading images")
+    digest_of = dict(zip(paths, found, strict=True))
     persons = _join_copies(rows, rows["image_id"].map(digest_of))
     if joined := int((persons != rows["subject"]).sum()):
         run.note(f"{joined} images are copies of others, byte by byte, and count as the same person")
@@ -140,8 +141,7 @@ def _faces(experiment: Experiment, run: Run) -> None:
                 run.note(f"{row.image_id} shows {count} faces: the largest is used")
             if look in ("margin", "windows"):
                 second.append(row.image_id)
-    path_of = dict(zip(listed["image_id"], listed["path"], strict=True))
-    aligned = _align_neutrals(experiment, rows, path_of, digests, new, run)
+    aligned = _align_neutrals(experiment, rows, paths, digests, new, run)
     if second:
         run.note(f"faces found on a second look only, {_first_of(second)}")
     manifest = rows[rows["image_id"].isin(digests)]
@@ -185,11 +185,8 @@ def _digest(path: str) -> str:
 def _prepare(
     experiment: Experiment, row: Any, digest: str, detect: _Detect | FaceLandmarks, crop: bool
 ) -> tuple[bool, int, str]:
-    """Crop one face, unless that is done from the same source and landmarks; return whether it was made,
-    faces and look.
-
-    Writes the crop, then an ``.npz``: `points`, `transform` (see `crop_face`), `faces`, `look`, `mesh`,
-    `blendshapes`, `sha256`.
+    """Crop one face, unless that is done from the same source and landmarks; return whether it was made, how
+    many faces there are, and the look that found it.
     """
     made_of = digest
     if isinstance(detect, FaceLandmarks):
@@ -247,14 +244,12 @@ def _note_copies(faces: pd.DataFrame, run: Run) -> None:
 def _align_neutrals(
     experiment: Experiment,
     rows: pd.DataFrame,
-    path_of: dict[str, str],
+    paths: dict[str, str],
     digests: dict[str, str],
     new: set[str],
     run: Run,
 ) -> set[str]:
-    """Write ``neutrals/<image_id>.png``, the person's neutral face aligned to each face; return the ids that
-    have one.
-    """
+    """Write ``neutrals/<image_id>.png``, aligned to each face; return the ids that have one."""
     known = rows[rows["image_id"].isin(digests) & rows["neutral"].isin(digests)]
 
     def aligned(row: Any) -> bool:
@@ -264,7 +259,7 @@ def _align_neutrals(
         points, of_face = (
             _source_landmarks(experiment, image_id) for image_id in (row.neutral, row.image_id)
         )
-        pixels = read_pixels(path_of[row.neutral])
+        pixels = read_pixels(paths[row.neutral])
         face = read_image(_face_path(experiment, row.image_id))
         transform = _read_transform(experiment, row.image_id)
         neutral = align_neutral(pixels, points, face, of_face, transform)
@@ -343,8 +338,7 @@ def _limited(rows: pd.DataFrame, subjects: int | None) -> pd.DataFrame:
 
 
 def _assign_folds(rows: pd.DataFrame, folds: int, *, seed: int) -> pd.Series:
-    """Return the fold, ``CV1`` ..., in which each row is tested: no subject is split, expressions are
-    balanced.
+    """Return the fold, ``CV1`` ..., in which each row is tested: no subject is split, expressions balanced.
 
     Databases that come with folds of their own keep them; the rows of the others are dealt out, by
     scikit-learn's ``StratifiedGroupKFold``. The order of the rows changes nothing.

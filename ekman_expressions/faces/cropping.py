@@ -71,12 +71,9 @@ def read_pixels(source: Any) -> np.ndarray:
     """Return an image file (see `read_source`), or gray or RGB pixels of uint8 or of floats in [0, 1], as RGB
     (H, W, 3) of uint8; or raise `UnusableImage`.
     """
+    data = read_source(source) if isinstance(source, (str, os.PathLike)) else None
     try:
-        if isinstance(source, (str, os.PathLike)):
-            return decode_image(read_source(source))
-        return _as_rgb(source)
-    except UnusableImage:
-        raise
+        return _as_rgb(source) if data is None else decode_image(data)
     except DataError as error:
         raise UnusableImage(f"the image cannot be read: {error}") from error
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from ekman_expressions import Experiment
 from ekman_expressions.core.files import write_arrays, write_csv, write_image
-from ekman_expressions.study import STEPS, Run, read_results, run
+from ekman_expressions.study import STEPS, Run, Step, read_results, run
 from ekman_expressions.study.prepared import _face_path, _landmarks_path
 
 
@@ -27,7 +27,7 @@ def stand_in(experiment: Experiment, name: str) -> Iterator[None]:
         files = [path for path in folder.rglob("*") if path.is_file() and path.name != "run.json"]
         run.made(*files, items=len(files))
 
-    step = dataclasses.replace(STEPS[name], function=register, reads=(), also=(), files=None, idle=None)
+    step = dataclasses.replace(STEPS[name], function=register, reads=(), also=(), files=Step.files, idle=Step.idle)
     run(experiment, name, steps={name: step})
 
 

@@ -17,7 +17,7 @@ from ekman_expressions.core.errors import DataError, EkmanExpressionsError, Miss
 from ekman_expressions.core.files import leftovers, read_csv, sha256, write_csv
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.provenance import _by_reason, _read_entry
-from ekman_expressions.study.steps import STEPS, Step, _changed, _found, _owner
+from ekman_expressions.study.steps import STEPS, Step, _owner, _State
 
 _KINDS = ("missing", "stale", "foreign", "damaged")
 """What can be wrong with a file: not there, made from something else than there is now, named by no
@@ -106,7 +106,7 @@ def _folders(experiment: Experiment, steps: Mapping[str, Step]) -> dict[Path, tu
     for step in steps.values():
         # What cannot be told is told where the step that is lacking is missing.
         with suppress(EkmanExpressionsError):
-            if step.idle is None or not step.idle(experiment):
+            if not step.idle(experiment):
                 pairs.append((experiment, step))
     for name in experiment.explainers[1:]:
         by = experiment.explained_by(name)
@@ -131,7 +131,7 @@ def _check_entry(
     if entry["end"] is not None:
         try:
             options = {name: value for name, value in entry["choices"].items() if name not in step.choices}
-            changed = _changed(_found(experiment, step, steps, options)[2], entry)
+            changed = _State(experiment, step, steps, options).changed
             reason = f"changed since it was made: {', '.join(changed)}" if changed else ""
         except MissingError:
             # What it was made from is missing where it lies.

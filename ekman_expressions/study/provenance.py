@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -37,61 +38,48 @@ _Output = dict[str, Any]
 the file is not hashed again."""
 
 
+@dataclass(eq=False)
 class Run:
     """What one step did, gathered while it runs.
 
     A step's function says of each file that it is responsible for whether it made it or found it
     done, and of each item that is left out, why.
-
-    Attributes
-    ----------
-    folder : Path or None
-        The step's folder; None for a part of a step.
-    resumed : bool
-        Whether the files that are there were made with the same settings from the same inputs.
-    begun : bool
-        Whether files of the step change in this run.
-    done, skipped : int
-        Items made now, and items found done.
-    omissions : list of dict
-        ``{"item": ..., "reason": ...}`` for each item that was left out.
-    notes : list of str
-        What else a reader should know, e.g. that a fold lacks an expression.
-    outputs : dict of Path to dict or None
-        The files of the step, see `_Output`; None where the file is as the last run left it.
     """
 
-    def __init__(
-        self,
-        folder: Path | None = None,
-        known: Mapping[Path, _Output] | None = None,
-        on_change: Callable | None = None,
-        *,
-        resumed: bool = False,
-    ) -> None:
-        self.folder, self.resumed = folder, resumed
-        self._known = known or {}
-        self._on_change = on_change
-        self.begun = False
-        self.done = 0
-        self.skipped = 0
-        self.omissions: list[dict[str, str]] = []
-        self.notes: list[str] = []
-        self.outputs: dict[Path, _Output | None] = {}
+    folder: Path | None = None
+    """The step's folder; None for a part of a step."""
+    resumed: bool = False
+    """Whether the files that are there were made with the same settings from the same inputs."""
+    known: Mapping[Path, _Output] = field(default_factory=dict, repr=False)
+    """The step's files as the last run left them."""
+    on_change: Callable[[], None] | None = field(default=None, repr=False)
+    """Called when files of the step begin to change."""
+    begun: bool = False
+    """Whether files of the step change in this run."""
+    done: int = 0
+    """Items made now."""
+    skipped: int = 0
+    """Items found done."""
+    omissions: list[dict[str, str]] = field(default_factory=list)
+    """``{"item": ..., "reason": ...}`` for each item that was left out."""
+    notes: list[str] = field(default_factory=list)
+    """What else a reader should know, e.g. that a fold lacks an expression."""
+    outputs: dict[Path, _Output | None] = field(default_factory=dict)
+    """The files of the step; None where the file is as the last run left it."""
 
     def begin(self) -> None:
         """Say that files of the step change: from here to its end it counts as unfinished."""
         if not self.begun:
             self.begun = True
-            if self._on_change:
-                self._on_change()
+            if self.on_change:
+                self.on_change()
 
     def made(self, *paths: Path, items: int = 1) -> None:
         """Register files that were written now: together one item, or `items`."""
         self.done += items
-        for path in map(Path, paths):
+        for path in paths:
             self.outputs[path] = _described(path)
-            if self._known.get(path, {}).get("sha256") != self.outputs[path]["sha256"]:
+            if path not in self.known or self.known[path]["sha256"] != self.outputs[path]["sha256"]:
                 self.begin()
 
     def write(self, folder: Path, tables: Mapping[str, pd.DataFrame], items: int = 0) -> None:
@@ -103,7 +91,7 @@ class Run:
     def kept(self, *paths: Path, items: int = 1) -> None:
         """Register files that were found done."""
         self.skipped += items
-        self.outputs |= dict.fromkeys(map(Path, paths))
+        self.outputs |= dict.fromkeys(paths)
 
     def omit(self, item: str, reason: object, *paths: Path) -> None:
         """Note that `item` was left out, and why; its files of an earlier run, `paths`, are removed."""
@@ -201,32 +189,27 @@ def _merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _described(path: Path) -> _Output:
-    """Return what run.json keeps of a file."""
+def _described(path: Path, known: _Output | None = None) -> _Output:
+    """Return what run.json keeps of a file; it is read only if it seems to differ from what is `known`."""
     status = path.stat()
-    return {"sha256": sha256(path), "size": status.st_size, "mtime_ns": status.st_mtime_ns}
+    now = {"size": status.st_size, "mtime_ns": status.st_mtime_ns}
+    if known and known == {**known, **now}:
+        return known
+    return {"sha256": sha256(path), **now}
 
 
 def _hash_now(path: Path, output: _Output) -> str | None:
-    """Return the hash of a file as it is now, None without it; it is read only if it seems changed."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    same = (status.st_size, status.st_mtime_ns) == (output["size"], output["mtime_ns"])
-    return output["sha256"] if same else sha256(path)
+    """Return the hash of a file as it is now, None without it."""
+    return _described(path, output)["sha256"] if path.exists() else None
+
+
+_ENTRY = {"step", "end", "settings", "choices", "inputs", "known_settings", "known_inputs", "outputs"}
 
 
 def _read_entry(path: Path) -> dict[str, Any]:
     """Read a ``run.json``, or raise `DataError` if it is damaged or none of ours."""
     entry = read_json(path)
-    tables = ("settings", "choices", "inputs", "known_settings", "known_inputs", "outputs")
-    if (
-        isinstance(entry, dict)
-        and "end" in entry
-        and isinstance(entry.get("step"), str)
-        and all(isinstance(entry.get(name), dict) for name in tables)
-    ):
+    if isinstance(entry, dict) and entry.keys() >= _ENTRY:
         return entry
     raise DataError(
         f"{path} was not written by this version of the package. Delete {path.parent} to make it again, "
@@ -236,7 +219,7 @@ def _read_entry(path: Path) -> dict[str, Any]:
 
 def _finished_entry(folder: Path, step: str) -> dict[str, Any]:
     """Read a step's ``run.json``, or raise `MissingError` unless the step came to its end."""
-    path = require(Path(folder) / "run.json", step)
+    path = require(folder / "run.json", step)
     entry = _read_entry(path)
     if entry["end"] is None:
         raise MissingError(

@@ -89,9 +89,9 @@ class Step:
     """Whether it reads the steps of all explainers that are compared, not only of the one in use."""
     first: tuple[str, ...] = ()
     """Steps that each further explainer that is compared goes through before."""
-    files: Callable[[Experiment], Mapping[str, Path]] | None = None
+    files: Callable[[Experiment], Mapping[str, Path]] = lambda experiment: {}
     """``files(experiment)``: files from elsewhere that are read, by name."""
-    idle: Callable[[Experiment], str] | None = None
+    idle: Callable[[Experiment], str] = lambda experiment: ""
     """``idle(experiment)``: why the step has nothing to do, or an empty text."""
 
     @property
@@ -228,10 +228,10 @@ def plan(
             others = [plan(experiment.explained_by(by), *step.first) for by in experiment.explainers[1:]]
             waits = [read for each in others for read, verdict in each.items() if _runs(verdict)][:1]
         try:
-            if idle := step.idle(experiment) if step.idle else "":
+            if idle := step.idle(experiment):
                 found[name] = f"nothing to do: {idle}"
                 continue
-            reason = _reason(step, *_found(experiment, step, steps, {})[2:])
+            reason = _State(experiment, step, steps, {}).reason
         except EkmanExpressionsError as error:
             if waits and isinstance(error, MissingError):
                 found[name] = f"run: after {', '.join(waits)}"
@@ -262,7 +262,7 @@ def _inputs_of(experiment: Experiment, step: Step, steps: Mapping[str, Step] = S
     """Return the hash of all that a step reads, by name; errors where a step that is read has not ended, or
     does not fit.
     """
-    inputs = {name: sha256(path) for name, path in (step.files(experiment) if step.files else {}).items()}
+    inputs = {name: sha256(path) for name, path in step.files(experiment).items()}
     for label, upstream, by, pattern in _upstream(experiment, step, steps):
         folder = upstream.folder_of(by)
         try:
@@ -299,7 +299,7 @@ def _upstream(
     for read in (*step.reads, *step.also):
         name, _, pattern = read.partition("/")
         upstream = steps.get(name) or STEPS[name]
-        if read not in step.also and upstream.idle and upstream.idle(experiment):
+        if read not in step.also and upstream.idle(experiment):
             continue
         found = set()
         for explainer in names:
@@ -311,7 +311,7 @@ def _upstream(
 
 def _run_step(experiment: Experiment, step: Step, steps: Mapping[str, Step], options: Mapping) -> Run:
     total = Run()
-    if reason := step.idle(experiment) if step.idle else "":
+    if reason := step.idle(experiment):
         total.note(reason)
         return total
     if step.first:
@@ -321,73 +321,28 @@ def _run_step(experiment: Experiment, step: Step, steps: Mapping[str, Step], opt
             _run_first(experiment.explained_by(name), step, steps, total)
     experiment = _owner(experiment, step)
     leftovers(step.folder_of(experiment), remove=True)
-    folder, outputs, about, before, broken = _found(experiment, step, steps, options)
-    if not _reason(step, about, before, broken):
+    state = _State(experiment, step, steps, options)
+    before = state.before
+    if not state.reason:
         total.skipped += before["done"] + before["skipped"]
         total.omissions += before["omissions"]
         total.notes += before["notes"]
         return total
-    record = _Record(folder, step, about, before)
-    resumed = before is not None and not _changed(about, before)
-    run = Run(folder, outputs, record.begin, resumed=resumed)
-    if not resumed or before["end"] is None or broken:
+    resumed = before is not None and not state.changed
+    run = Run(state.folder, resumed, {state.folder / name: known for name, known in state.known.items()}, state.begin)
+    if not resumed or before["end"] is None or state.broken:
         run.begin()
-    for path in broken:
+    for path in state.broken:
         if path.exists() and step.resumes and not (step.keeps or step.always):
             run.note(f"{path.name} has changed since it was made, and is made again")
             path.unlink()
     step.function(experiment, run, **options)
     if step is STEPS.get(step.name):
-        _draw_pictures(experiment, step.name, folder, run)
-    leftovers(folder, remove=True)
-    record.end(run)
+        _draw_pictures(experiment, step.name, state.folder, run)
+    leftovers(state.folder, remove=True)
+    state.end(run)
     total.add(run)
     return total
-
-
-def _found(
-    experiment: Experiment, step: Step, steps: Mapping[str, Step], options: Mapping
-) -> tuple[Path, dict[Path, Any], dict[str, Any], dict[str, Any] | None, list[Path]]:
-    """Return a step's folder and known outputs, what it depends on, its run.json, and which outputs differ."""
-    experiment = _owner(experiment, step)
-    folder = step.folder_of(experiment)
-    settings, inputs = _settings_of(experiment, *step.settings), _inputs_of(experiment, step, steps)
-    choices = {name: attrgetter(name)(experiment) for name in step.choices}
-    # Masks only where there are some, so that results without stay valid.
-    choices = _plain({name: value for name, value in choices.items() if value != {}} | dict(options))
-    about = {"settings": settings, "choices": choices, "inputs": inputs}
-    before = _read_entry(folder / "run.json") if (folder / "run.json").exists() else None
-    _refuse(folder, step, before, settings, inputs)
-    outputs = {folder / name: output for name, output in before["outputs"].items()} if before else {}
-    finished = before is not None and before["end"] is not None
-    broken = [
-        path for path, output in outputs.items() if finished and _hash_now(path, output) != output["sha256"]
-    ]
-    return folder, outputs, about, before, broken
-
-
-def _changed(about: Mapping[str, Any], before: Mapping[str, Any]) -> list[str]:
-    """Return which settings, choices and inputs are not those of a run.json."""
-    pairs = [(values, before[part]) for part, values in about.items()]
-    return [name for new, old in pairs for name in {**old, **new} if new.get(name, ...) != old.get(name, ...)]
-
-
-def _reason(
-    step: Step, about: Mapping[str, Any], before: Mapping[str, Any] | None, broken: list[Path]
-) -> str:
-    """Say why a step runs; nothing where it is done."""
-    if before is None:
-        return "it has not run"
-    if before["end"] is None:
-        return "it was stopped before its end"
-    if changed := _changed(about, before):
-        return f"changed since: {', '.join(changed)}"
-    if broken:
-        return f"{len(broken)} of its files are gone or changed, such as {broken[0].name}"
-    if step.always:
-        return _LOOKS
-    again = len(before["omissions"]) if step.resumes else 0
-    return f"{again} left out, which are tried again" if again else ""
 
 
 def _run_first(experiment: Experiment, step: Step, steps: Mapping[str, Step], total: Run) -> None:
@@ -399,93 +354,126 @@ def _run_first(experiment: Experiment, step: Step, steps: Mapping[str, Step], to
         total.skipped += run.skipped
         # What the first step leaves out, the later ones miss: said once.
         if name == step.first[0]:
-            total.omissions += [
-                {**entry, "item": f"{explainer} of {entry['item']}"} for entry in run.omissions
-            ]
+            for entry in run.omissions:
+                total.omit(f"{explainer} of {entry['item']}", entry["reason"])
 
 
-def _refuse(
-    folder: Path, step: Step, before: Mapping[str, Any] | None, settings: Mapping, inputs: Mapping[str, str]
-) -> None:
-    """Raise `ConflictError` if what a folder holds can neither be kept nor replaced."""
-    if before is None:
-        found = [path.name for path in folder.glob("*") if not path.name.startswith(".")]
-        if step.keeps and found:
-            raise ConflictError(
-                f"{folder} holds {len(found)} entries (such as {found[0]}), but no run.json that says how "
-                f"they were made. Delete {folder} to make them again, or give the experiment another name."
-            )
-        return
-    _refuse_other_settings(folder, before, settings)
-    known = before["known_inputs"]
-    changed = [
-        name
-        for name, value in inputs.items()
-        if step.keeps and name not in step.reads and known.get(name, value) != value
-    ]
-    if changed:
-        raise ConflictError(
-            f"{folder} was made from another version of {', '.join(changed)} "
-            f"(its contents have changed since). Delete {folder} to make it again, "
-            "or give the experiment another name."
-        )
+class _State:
+    """What a step depends on now (`about`) beside its ``run.json`` (`before`), which a run writes without an end when
+    artefacts begin to change, then whole. Raises `ConflictError` if what the folder holds can neither be kept nor
+    replaced.
+    """
 
-
-class _Record:
-    """The ``run.json`` of one run: written without an end when artefacts begin to change, then whole."""
-
-    def __init__(self, folder: Path, step: Step, about: Mapping, before: Mapping[str, Any] | None) -> None:
-        self._folder, self._step, self._about, self._before = folder, step, about, before
+    def __init__(
+        self, experiment: Experiment, step: Step, steps: Mapping[str, Step], options: Mapping[str, Any]
+    ) -> None:
+        experiment = _owner(experiment, step)
+        choices = {name: attrgetter(name)(experiment) for name in step.choices}
+        self.about = {
+            "settings": _settings_of(experiment, *step.settings),
+            # Masks only where there are some, so that results without stay valid.
+            "choices": _plain({name: value for name, value in choices.items() if value != {}} | dict(options)),
+            "inputs": _inputs_of(experiment, step, steps),
+        }
+        self.step, self.folder = step, step.folder_of(experiment)
+        self._path = self.folder / "run.json"
         self._entry: dict[str, Any] | None = None
+        self.before = _read_entry(self._path) if self._path.exists() else None
+        self._refuse()
+        self.known = self.before["outputs"] if self.before else {}
+        self.broken: list[Path] = []
+        """Outputs that are not as they were when the step ended."""
+        if self.before and self.before["end"] is not None:
+            outputs = {self.folder / name: known for name, known in self.known.items()}
+            self.broken = [path for path, known in outputs.items() if _hash_now(path, known) != known["sha256"]]
+
+    def _refuse(self) -> None:
+        if self.before is None:
+            found = [path.name for path in self.folder.glob("*") if not path.name.startswith(".")]
+            if self.step.keeps and found:
+                raise ConflictError(
+                    f"{self.folder} holds {len(found)} entries (such as {found[0]}), but no run.json that says how "
+                    f"they were made. Delete {self.folder} to make them again, or give the experiment another name."
+                )
+            return
+        _refuse_other_settings(self.folder, self.before, self.about["settings"])
+        known = self.before["known_inputs"]
+        others = [name for name, value in self.about["inputs"].items() if known.get(name, value) != value]
+        others = [name for name in others if self.step.keeps and name not in self.step.reads]
+        if others:
+            raise ConflictError(
+                f"{self.folder} was made from another version of {', '.join(others)} (its contents have changed "
+                f"since). Delete {self.folder} to make it again, or give the experiment another name."
+            )
+
+    @property
+    def changed(self) -> list[str]:
+        """Which settings, choices and inputs are not those of ``run.json``."""
+        pairs = [(now, self.before[part]) for part, now in self.about.items()]
+        return [name for now, old in pairs for name in {**old, **now} if now.get(name, ...) != old.get(name, ...)]
+
+    @property
+    def reason(self) -> str:
+        """Why the step runs; nothing where it is done."""
+        if self.before is None:
+            return "it has not run"
+        if self.before["end"] is None:
+            return "it was stopped before its end"
+        if changed := self.changed:
+            return f"changed since: {', '.join(changed)}"
+        if self.broken:
+            return f"{len(self.broken)} of its files are gone or changed, such as {self.broken[0].name}"
+        if self.step.always:
+            return _LOOKS
+        again = len(self.before["omissions"]) if self.step.resumes else 0
+        return f"{again} left out, which are tried again" if again else ""
 
     def begin(self) -> None:
-        if self._entry is not None:
-            return
-        before = self._before or {"known_settings": {}, "known_inputs": {}, "outputs": {}}
-        self._entry = {
-            "step": self._step.name,
-            **_environment(),
-            **self._about,
-            # What earlier runs did for networks that are not asked for now stays on record.
-            "known_settings": _merged(before["known_settings"], self._about["settings"]),
-            "known_inputs": before["known_inputs"] | self._about["inputs"],
-            "start": datetime.now(UTC).isoformat(timespec="seconds"),
-            "end": None,
-            "outputs": before["outputs"],
-        }
+        """Write the entry of a run without an end."""
+        before = self.before or {"known_settings": {}, "known_inputs": {}}
         self._begun = time.monotonic()
-        write_json(self._folder / "run.json", self._entry)
+        self._entry = {
+            "step": self.step.name,
+            **_environment(),
+            **self.about,
+            # What earlier runs did for networks that are not asked for now stays on record.
+            "known_settings": _merged(before["known_settings"], self.about["settings"]),
+            "known_inputs": before["known_inputs"] | self.about["inputs"],
+            "start": _now(),
+            "end": None,
+            "outputs": self.known,
+        }
+        write_json(self._path, self._entry)
 
     def end(self, run: Run) -> None:
-        known = self._before["outputs"] if self._before else {}
+        """Complete the entry, if anything has changed; remove what the step does not make any more."""
         outputs = {}
         for path, output in sorted(run.outputs.items()):
-            name = path.relative_to(self._folder).as_posix()
-            if output is None:
-                output = known.get(name)
-                if output is None or _hash_now(path, output) != output["sha256"]:
-                    output = _described(path)
-            outputs[name] = output
-        if not self._step.resumes:
+            name = path.relative_to(self.folder).as_posix()
+            outputs[name] = output or _described(path, self.known.get(name))
+        if not self.step.resumes:
             # What another run left, and this one did not make, would be taken for this one's.
-            for name in known.keys() - outputs.keys():
-                (self._folder / name).unlink(missing_ok=True)
-        before, after = ({name: each["sha256"] for name, each in kept.items()} for kept in (known, outputs))
+            for name in self.known.keys() - outputs.keys():
+                (self.folder / name).unlink(missing_ok=True)
+        before, after = ({name: each["sha256"] for name, each in kept.items()} for kept in (self.known, outputs))
         if before != after:
-            self.begin()
+            run.begin()
         if self._entry is None:
             return
-        seconds = time.monotonic() - self._begun
         self._entry |= {
-            "end": datetime.now(UTC).isoformat(timespec="seconds"),
-            "seconds": round(seconds, 3),
+            "end": _now(),
+            "seconds": round(time.monotonic() - self._begun, 3),
             "done": run.done,
             "skipped": run.skipped,
             "omissions": run.omissions,
             "notes": run.notes,
             "outputs": outputs,
         }
-        write_json(self._folder / "run.json", self._entry)
+        write_json(self._path, self._entry)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 _NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -518,10 +506,8 @@ def _experiment_lock(experiment: Experiment) -> Iterator[None]:
     try:
         if lock.is_locked and lock.lock_counter == 1:
             command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])[:200]
-            since = datetime.now(UTC).isoformat(timespec="seconds")
-            write_json(
-                path, {"pid": os.getpid(), "host": socket.gethostname(), "command": command, "since": since}
-            )
+            about = {"pid": os.getpid(), "host": socket.gethostname(), "command": command, "since": _now()}
+            write_json(path, about)
         yield
     finally:
         if lock.lock_counter == 1:

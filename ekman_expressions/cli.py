@@ -26,7 +26,7 @@ from ekman_expressions.explainers import EXPLAINERS
 from ekman_expressions.faces import load_faces
 from ekman_expressions.report import STEPS
 from ekman_expressions.study import execution
-from ekman_expressions.study.check import _update_numbers, check, compare_numbers
+from ekman_expressions.study.check import _render, _update_numbers, check, compare_numbers
 from ekman_expressions.study.experiment import Experiment
 from ekman_expressions.study.provenance import info
 from ekman_expressions.study.steps import plan
@@ -321,9 +321,9 @@ def _expect(options: argparse.Namespace) -> int:
         if options.table is None:
             raise SettingsError("'--update' needs '--table': the table into which the numbers are written.")
         _update_numbers(experiment, options.table)
-    scores = compare_numbers(experiment, options.table)
-    print(scores.summary())
-    return 0 if scores.ok else 1
+    numbers = compare_numbers(experiment, options.table)
+    print(_render(numbers))
+    return 0 if numbers["ok"].all() else 1
 
 
 def _report(options: argparse.Namespace) -> int:

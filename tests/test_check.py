@@ -9,7 +9,7 @@ from ekman_expressions import Experiment, cli, report
 from ekman_expressions.core.errors import DataError, MissingError
 from ekman_expressions.facespace import heatmaps
 from ekman_expressions.study import run
-from ekman_expressions.study.check import _update_numbers, check, compare_numbers
+from ekman_expressions.study.check import _render, _update_numbers, check, compare_numbers
 
 NAMES = ("evaluation", "explanations", "facespace", "heatmaps", "masks")
 
@@ -89,14 +89,14 @@ def test_expected_numbers_are_compared_within_their_tolerance(experiment, tmp_pa
     row = "results/{name}/facespace/explanations.csv,network=Stub01;expression=fear,"
     table.write_text(f"{head}{row}rows,4,0,deterministic\n{row}r2,0.5,0.5,stochastic\n")
     found = compare_numbers(experiment, table)
-    assert found.ok and found.table["obtained"].iloc[0] == 4
+    assert found["ok"].all() and found["obtained"].iloc[0] == 4
     table.write_text(f"{head}{row}rows,3,0.5,deterministic\nresults/none.csv,,rows,1,9,deterministic\n")
     found = compare_numbers(experiment, table)
-    assert found.table["ok"].tolist() == [False, False]
-    assert "0 of 2 numbers as expected" in found.summary() and "there is no" in found.summary()
+    assert found["ok"].tolist() == [False, False]
+    assert "0 of 2 numbers as expected" in _render(found) and "there is no" in _render(found)
     table.write_text(f"{head}{row}rows,3,0.5,deterministic\n")
     _update_numbers(experiment, table)
-    assert compare_numbers(experiment, table).ok
+    assert compare_numbers(experiment, table)["ok"].all()
 
 
 def test_tables_of_expected_numbers_are_checked(experiment, tmp_path):
@@ -107,4 +107,4 @@ def test_tables_of_expected_numbers_are_checked(experiment, tmp_path):
     with pytest.raises(DataError, match="no number"):
         compare_numbers(experiment, table)
     for name in ("smoke", "demo"):
-        assert len(compare_numbers(Experiment.preset(name, root=tmp_path)).table) > 5
+        assert len(compare_numbers(Experiment.preset(name, root=tmp_path))) > 5

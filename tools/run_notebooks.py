@@ -21,7 +21,7 @@ from ekman_expressions import Experiment
 from ekman_expressions.core.errors import MissingError, SettingsError
 from ekman_expressions.core.files import atomic_path
 from ekman_expressions.report import STEPS
-from ekman_expressions.study.check import compare_numbers
+from ekman_expressions.study.check import _render, compare_numbers
 from ekman_expressions.study.execution import using
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -150,7 +150,7 @@ def run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
     if not options.in_place:
         print(f"  {'executed notebooks':<22} {folder}")
     with contextlib.suppress(MissingError):
-        print(f"\nThe numbers that come with the package:\n{compare_numbers(experiment).summary()}")
+        print(f"\nThe numbers that come with the package:\n{_render(compare_numbers(experiment))}")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +61,7 @@ def check(experiment: Experiment, steps: Mapping[str, Step] = STEPS) -> _Report:
     that it names against the hash that it had when it was made. All other files are foreign.
     """
     report = _Report()
+    findings = report.findings
     roots = {step.folder_of(experiment.explained_by("lime")) for step in steps.values()}
     roots.add(experiment.results_folder)
     files = sorted({path for root in roots for path in root.rglob("*") if path.is_file()})
@@ -71,32 +71,36 @@ def check(experiment: Experiment, steps: Mapping[str, Step] = STEPS) -> _Report:
             try:
                 entries[path.parent] = _read_entry(path)
             except DataError as error:
-                report.findings[path] = ("damaged", str(error))
+                findings[path] = ("damaged", str(error))
     for folder, (by, step) in _folders(experiment, steps).items():
-        if folder in entries:
-            _check_entry(by, step, steps, folder, entries[folder], report)
-        else:
-            report.findings.setdefault(
-                folder / "run.json", ("missing", f"the step '{step.name}' has not run")
-            )
+        if (entry := entries.get(folder)) is None:
+            findings.setdefault(folder / "run.json", ("missing", f"the step '{step.name}' has not run"))
+            continue
+        report.omissions.setdefault(step.name, []).extend(_by_reason(entry.get("omissions", ())))
+        if reason := _why_stale(by, step, steps, entry):
+            findings[folder / "run.json"] = ("stale", reason)
     for path in {path for root in roots for path in leftovers(root)}:
-        report.findings[path] = ("damaged", "not finished: a run is writing it, or was killed")
+        findings[path] = ("damaged", "not finished: a run is writing it, or was killed")
     outputs = {
         folder / name: output["sha256"]
         for folder, entry in entries.items()
         for name, output in entry["outputs"].items()
     }
     for path in sorted(outputs.keys() - set(files)):
-        report.findings.setdefault(path, ("missing", "run.json names it"))
+        findings.setdefault(path, ("missing", "run.json names it"))
     executed = experiment.results_folder / "notebooks"
     for path in tqdm(files, desc="Reading files", unit="file"):
         if path.name == "run.json" or path.name.startswith(".") or executed in path.parents:
             continue
         report.files += 1
         if path not in outputs:
-            report.findings.setdefault(path, ("foreign", "no run.json names it"))
-        elif (reason := _damage(path, outputs[path])) is not None:
-            report.findings.setdefault(path, ("damaged", reason))
+            findings.setdefault(path, ("foreign", "no run.json names it"))
+            continue
+        try:
+            if sha256(path) != outputs[path]:
+                findings.setdefault(path, ("damaged", "it has changed since it was made"))
+        except OSError as error:
+            findings.setdefault(path, ("damaged", f"it cannot be read ({error.strerror})"))
     return report
 
 
@@ -117,81 +121,24 @@ def _folders(experiment: Experiment, steps: Mapping[str, Step]) -> dict[Path, tu
     return found
 
 
-def _check_entry(
-    experiment: Experiment,
-    step: Step,
-    steps: Mapping[str, Step],
-    folder: Path,
-    entry: Mapping[str, Any],
-    report: _Report,
-) -> None:
-    if entry.get("omissions"):
-        report.omissions.setdefault(step.name, []).extend(_by_reason(entry["omissions"]))
-    reason = f"the step '{step.name}' was stopped before its end"
-    if entry["end"] is not None:
-        try:
-            options = {name: value for name, value in entry["choices"].items() if name not in step.choices}
-            changed = _State(experiment, step, steps, options).changed
-            reason = f"changed since it was made: {', '.join(changed)}" if changed else ""
-        except MissingError:
-            # What it was made from is missing where it lies.
-            reason = ""
-        except EkmanExpressionsError as error:
-            reason = str(error)
-    if reason:
-        report.findings[folder / "run.json"] = ("stale", reason)
-
-
-def _damage(path: Path, expected: str) -> str | None:
+def _why_stale(by: Experiment, step: Step, steps: Mapping[str, Step], entry: Mapping[str, Any]) -> str:
+    if entry["end"] is None:
+        return f"the step '{step.name}' was stopped before its end"
     try:
-        return None if sha256(path) == expected else "it has changed since it was made"
-    except OSError as error:
-        return f"it cannot be read ({error.strerror})"
+        options = {name: value for name, value in entry["choices"].items() if name not in step.choices}
+        changed = _State(by, step, steps, options).changed
+    except MissingError:
+        # What it was made from is missing where it lies.
+        return ""
+    except EkmanExpressionsError as error:
+        return str(error)
+    return f"changed since it was made: {', '.join(changed)}" if changed else ""
 
 
 _COLUMNS = ("file", "where", "column", "expected", "tolerance", "kind")
 
 
-@dataclass(frozen=True)
-class _Comparison:
-    """Expected numbers beside the obtained ones (NaN: missing): the `_COLUMNS`, then ``obtained, ok,
-    reason``.
-    """
-
-    table: pd.DataFrame
-
-    @property
-    def ok(self) -> bool:
-        """Whether every number is within its tolerance."""
-        return bool(self.table["ok"].all())
-
-    def summary(self) -> str:
-        """Return the comparison as text, a line per number."""
-        lines = [f"{int(self.table['ok'].sum())} of {len(self.table)} numbers as expected"]
-        for row in self.table.itertuples():
-            where = f" [{row.where}]" if row.where else ""
-            verdict = "ok" if row.ok else row.reason or "DIFFERS"
-            lines.append(
-                f"  {row.file}{where} {row.column}: expected {row.expected:g} ± {row.tolerance:g} ({row.kind}), "
-                f"obtained {row.obtained:g}: {verdict}"
-            )
-        return "\n".join(lines)
-
-
-def _expected_path(name: str) -> Path:
-    """Return the table that comes with the package for a preset, or raise `MissingError`."""
-    folder = resources.files("ekman_expressions").joinpath("data")
-    path = Path(str(folder.joinpath(f"expected_{name}.csv")))
-    if not path.is_file():
-        there = sorted(item.name[9:-4] for item in folder.iterdir() if item.name.startswith("expected_"))
-        raise MissingError(
-            f"No expected numbers come with the package for {name!r}, only for {', '.join(there)}. "
-            "Name a table of your own with --table."
-        )
-    return path
-
-
-def compare_numbers(experiment: Experiment, table: Path | str | None = None) -> _Comparison:
+def compare_numbers(experiment: Experiment, table: Path | str | None = None) -> pd.DataFrame:
     """Compare an experiment's numbers with those that are expected.
 
     Parameters
@@ -199,14 +146,22 @@ def compare_numbers(experiment: Experiment, table: Path | str | None = None) -> 
     experiment : Experiment
         The settings and folders.
     table : Path, optional
-        A table as above; default: the one that comes with the package for the experiment's name.
+        A table of expected numbers; default: the one that comes with the package for the experiment's name.
+
+    Returns
+    -------
+    DataFrame
+        The expected numbers, then ``obtained`` (NaN: missing), ``reason`` (why it is missing), and ``ok``:
+        whether the number is within its tolerance.
 
     Raises
     ------
+    MissingError
+        If there is no such table.
     DataError
         If the table is not as it must be. A number that is not there is no error, but differs.
     """
-    wanted = _read_expected(_expected_path(experiment.name) if table is None else Path(table))
+    wanted = _read_expected(experiment.name if table is None else Path(table))
     obtained, reasons = [], []
     for row in wanted.itertuples(index=False):
         try:
@@ -217,22 +172,42 @@ def compare_numbers(experiment: Experiment, table: Path | str | None = None) -> 
             reasons.append(str(error))
     found = wanted[list(_COLUMNS)].assign(obtained=obtained, reason=reasons)
     found["ok"] = (found["obtained"] - found["expected"]).abs() <= found["tolerance"]
-    return _Comparison(found)
+    return found
+
+
+def _render(numbers: pd.DataFrame) -> str:
+    """Return a comparison as text, a line per number."""
+    lines = [f"{numbers['ok'].sum()} of {len(numbers)} numbers as expected"]
+    for row in numbers.itertuples():
+        where = f" [{row.where}]" if row.where else ""
+        verdict = "ok" if row.ok else row.reason or "DIFFERS"
+        lines.append(
+            f"  {row.file}{where} {row.column}: expected {row.expected:g} ± {row.tolerance:g} ({row.kind}), "
+            f"obtained {row.obtained:g}: {verdict}"
+        )
+    return "\n".join(lines)
 
 
 def _update_numbers(experiment: Experiment, table: Path) -> None:
     """Write the obtained numbers into a table as those that are expected from now on."""
     found = compare_numbers(experiment, table)
-    absent = found.table[found.table["obtained"].isna()]
+    absent = found["reason"][found["obtained"].isna()]
     if len(absent):
-        raise DataError(f"{table} is left as it was: {absent['reason'].iloc[0] or 'a number is NaN'}")
-    write_csv(table, found.table.assign(expected=found.table["obtained"])[list(_COLUMNS)])
+        raise DataError(f"{table} is left as it was: {absent.iloc[0] or 'a number is NaN'}")
+    write_csv(table, found.assign(expected=found["obtained"])[list(_COLUMNS)])
 
 
-def _read_expected(path: Path) -> pd.DataFrame:
-    """Read a table of expected numbers, and check it."""
+def _read_expected(source: str | Path) -> pd.DataFrame:
+    """Read a table of expected numbers, or the one that comes with the package for a preset, and check it."""
+    path, data = source, Path(__file__).parents[1] / "data"
+    if isinstance(source, str):
+        path = data / f"expected_{source}.csv"
     if not path.is_file():
-        raise MissingError(f"There is no table of expected numbers {path}.")
+        known = ", ".join(sorted(each.stem.removeprefix("expected_") for each in data.glob("expected_*.csv")))
+        raise MissingError(
+            f"There is no table of expected numbers {path}. The package has some only for {known}; name a "
+            "table of your own with --table."
+        )
     table = read_csv(path, _COLUMNS, dtype=str, keep_default_na=False)
     for column in ("expected", "tolerance"):
         table[column] = pd.to_numeric(table[column], errors="coerce")
@@ -245,16 +220,11 @@ def _obtained(experiment: Experiment, file: str, where: str, column: str) -> flo
     path = experiment.root / file.replace("{name}", experiment.name)
     if not path.is_file():
         raise MissingError(f"there is no {path}")
-    rows = read_csv(path)
-    for condition in filter(None, where.split(";")):
-        name, _, value = condition.partition("=")
-        if name not in rows:
-            raise DataError(f"{path} has no column {name!r}")
-        rows = rows[rows[name].astype(str) == value]
+    conditions = dict(condition.partition("=")[::2] for condition in where.split(";") if condition)
+    rows = read_csv(path, (*conditions, *(() if column == "rows" else (column,))))
+    rows = rows[(rows[list(conditions)].astype(str) == list(conditions.values())).all(axis=1)]
     if column == "rows":
         return float(len(rows))
-    if column not in rows:
-        raise DataError(f"{path} has no column {column!r}")
     if rows.empty:
         raise DataError(f"{path} has no row with {where}")
     return float(rows[column].mean())

@@ -56,7 +56,7 @@ class _Task:
     """Items in it, for the progress bar."""
 
 
-_open: dict[str, tuple[Any, Any]] = {}  # client and, if it is ours, cluster
+_open: dict[str, Any] = {}  # Dask's clients; those that started their workers end them, too
 
 
 @contextmanager
@@ -83,21 +83,12 @@ def using(scheduler: str | None, *, shared: bool = False) -> Iterator[None]:
         os.environ.pop(_VARIABLE)
         if before is not None:
             os.environ[_VARIABLE] = before
+        # TensorFlow takes longer to end than Dask waits before it warns.
+        logger = logging.getLogger("distributed.nanny")
+        level = logger.level
+        logger.setLevel(logging.ERROR)
         for name in set(_open) - already:
-            for opened in filter(None, _open.pop(name)):
-                with _quiet("distributed.nanny"):
-                    opened.close()
-
-
-@contextmanager
-def _quiet(name: str) -> Iterator[None]:
-    """Let a logger tell errors only: TensorFlow takes longer to end than Dask waits before it warns."""
-    logger = logging.getLogger(name)
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
+            _open.pop(name).close()
         logger.setLevel(level)
 
 
@@ -228,7 +219,7 @@ def _client() -> Any:
     name = _scheduler()
     if name not in _open:
         _open[name] = _start(name)
-    return _open[name][0]
+    return _open[name]
 
 
 def _require_main_guard() -> None:
@@ -241,16 +232,17 @@ def _require_main_guard() -> None:
         )
 
 
-def _start(name: str) -> tuple[Any, Any]:
+def _start(name: str) -> Any:
     try:
         import dask
-        from distributed import Client, LocalCluster
+        from distributed import Client
     except ImportError as error:
         raise MissingError(
             f"The scheduler {name} needs Dask, which is not installed: "
             "pip install 'ekman_expressions[cluster]'."
         ) from error
-    cluster = None
+    silent = os.environ.get("TQDM_DISABLE")
+    where: dict[str, Any] = {"address": name}
     if name.startswith("local"):
         _require_main_guard()
         # A worker that dies takes a try from its task, as an exception does.
@@ -262,21 +254,16 @@ def _start(name: str) -> tuple[Any, Any]:
                 "distributed.nanny.pre-spawn-environ.TQDM_DISABLE": "1",
             }
         )
-        silent = os.environ.get("TQDM_DISABLE")
-        cluster = LocalCluster(
-            n_workers=int(name.partition(":")[2] or os.cpu_count() or 1),
-            threads_per_worker=1,
-            processes=True,
-            dashboard_address="127.0.0.1:0",
-        )
-        if silent is None:  # Dask has set it here, and notebooks that are started from here show their bars
-            os.environ.pop("TQDM_DISABLE", None)
+        workers = int(name.partition(":")[2] or os.cpu_count() or 1)
+        where = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
     try:
-        client = Client(cluster or name, timeout=30)
+        client = Client(**where, timeout=30)
     except OSError as error:
         raise EkmanExpressionsError(
             f"No Dask scheduler answers at {name} from {socket.gethostname()} ({error}). Start one with "
             "'dask scheduler', and workers with 'dask worker'."
         ) from error
+    if silent is None:  # Dask has set it here, and notebooks that are started from here show their bars
+        os.environ.pop("TQDM_DISABLE", None)
     print(f"    {sum(_hosts(client).values())} workers of {name}: {client.dashboard_link}", file=sys.stderr)
-    return client, cluster
+    return client

@@ -161,24 +161,15 @@ class _TrainingSettings(_Part):
             The fields of `_NetworkTraining`; ``batch_norm_momentum`` None: as the network has it.
         """
         check_option(network, "network", NETWORKS)
-        spec, changes = NETWORKS[network], self.overrides.get(network, _NetworkTraining())
-        return {
-            "optimizer": spec.optimizer,
-            "learning_rate": spec.learning_rate,
-            "schedule": "constant",
-            "warmup": 0,
-            "side": spec.side,
-            "epochs": spec.epochs,
-            "batch_norm_momentum": None,
-            **changes.model_dump(exclude_none=True),
-        }
+        values = {name: getattr(NETWORKS[network], name, None) for name in _NetworkTraining.model_fields}
+        changes = self.overrides.get(network, _NetworkTraining()).model_dump(exclude_none=True)
+        return values | {"schedule": "constant", "warmup": 0} | changes
 
     def recorded(self, networks: tuple[str, ...] = ()) -> dict[str, Any]:
         """Return the values that determine results, the numbers of each of `networks` resolved."""
         # So that an override compares equal to the same default.
-        return self.model_dump(exclude={"overrides"}) | {
-            "networks": {name: self.of(name) for name in networks}
-        }
+        numbers = {name: self.of(name) for name in networks}
+        return self.model_dump(exclude={"overrides"}) | {"networks": numbers}
 
 
 class _ExplanationSettings(_Part):
@@ -268,7 +259,6 @@ class _ExplanationSettings(_Part):
         return values
 
 
-_ROOT_VARIABLE = "EKMAN_EXPRESSIONS_ROOT"
 _PRESETS = Path(__file__).parents[1] / "presets"
 
 
@@ -329,21 +319,15 @@ class Experiment(Settings):
     models_folder = _folder("models/{name}", "Trained models.")
     results_folder = _folder("results/{name}", "Predictions, explanations and tables.")
     evaluation_folder = _folder("results/{name}/evaluation", "Predictions and confusion matrices.")
-    explanations_folder = _folder(
-        "results/{name}{explainer}/explanations", "What explanations are made from."
-    )
-    facespace_folder = _folder(
-        "results/{name}{explainer}/facespace", "Explanations in face space, and a table."
-    )
+    explanations_folder = _folder("results/{name}{explainer}/explanations", "What they are made from.")
+    facespace_folder = _folder("results/{name}{explainer}/facespace", "Explanations in face space, a table.")
     heatmaps_folder = _folder("heatmaps/{name}{explainer}", "Heatmaps as images and arrays.")
     scores_folder = _folder("results/{name}{explainer}/scores", "Scores against the Ekman masks.")
     statistics_folder = _folder("results/{name}{explainer}/statistics", "Chance, tests, intervals of scores.")
     regions_folder = _folder("results/{name}{explainer}/regions", "The heatmaps' mass by region of the face.")
     quality_folder = _folder("results/{name}{explainer}/quality", "How good the explanations are.")
     comparison_folder = _folder("results/{name}/explainers", "Tables that compare explainers.")
-    known_answers_folder = _folder(
-        "results/{name}/known_answers", "Explanations against what moved in faces."
-    )
+    known_answers_folder = _folder("results/{name}/known_answers", "Explanations and what moved in faces.")
     barplots_folder = _folder("barplots/{name}{explainer}", "Barplots of the scores.")
     # Spelled as users of the study know it.
     dendrograms_folder = _folder("dendograms/{name}{explainer}", "Dendrograms.")
@@ -362,11 +346,7 @@ class Experiment(Settings):
             return models
         told = {"explained": info.data["faces"].classes}
         return {
-            name: model.replace(**told)
-            if isinstance(model, OwnModel)
-            else {**model, **told}
-            if isinstance(model, dict)
-            else model
+            name: dict(model) | told if isinstance(model, (dict, OwnModel)) else model
             for name, model in models.items()
         }
 
@@ -418,13 +398,11 @@ class Experiment(Settings):
         The environment variable ``EKMAN_EXPRESSIONS_ROOT``, else the nearest folder at or above
         the working directory that holds ``notebooks`` and ``datasets``, else the working directory.
         """
-        if os.environ.get(_ROOT_VARIABLE):
-            return Path(os.environ[_ROOT_VARIABLE])
+        if given := os.environ.get("EKMAN_EXPRESSIONS_ROOT"):
+            return Path(given)
         here = Path.cwd()
-        for folder in (here, *here.parents):
-            if (folder / "notebooks").is_dir() and (folder / "datasets").is_dir():
-                return folder
-        return here
+        above = (here, *here.parents)
+        return next((at for at in above if (at / "notebooks").is_dir() and (at / "datasets").is_dir()), here)
 
     @staticmethod
     def presets() -> tuple[str, ...]:
@@ -434,9 +412,8 @@ class Experiment(Settings):
     @classmethod
     def load(cls, preset_or_file: str | Path, *, root: Path | str | None = None) -> Experiment:
         """Return a preset by its name, or read a settings file when the name ends in ``.toml``."""
-        if str(preset_or_file).endswith(".toml"):
-            return cls.from_toml(preset_or_file, root=root)
-        return cls.preset(str(preset_or_file), root=root)
+        read = cls.from_toml if str(preset_or_file).endswith(".toml") else cls.preset
+        return read(str(preset_or_file), root=root)
 
     @classmethod
     def preset(cls, preset: str, *, root: Path | str | None = None) -> Experiment:

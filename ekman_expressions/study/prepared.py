@@ -57,8 +57,8 @@ def read_manifest(experiment: Experiment) -> pd.DataFrame:
         strange = sorted(set(table[column]) - set(allowed))
         if strange:
             raise DataError(
-                f"{path} has the {column} {', '.join(strange)}, but the experiment has "
-                f"{', '.join(allowed)}. Delete {path.parent} and run the step 'faces' again."
+                f"{path} has the {column} {', '.join(strange)}, but the experiment has {', '.join(allowed)}. "
+                f"Delete {path.parent} and run the step 'faces' again."
             )
     twice = sorted(table["image_id"][table["image_id"].duplicated()])
     if twice:
@@ -94,7 +94,7 @@ def read_faces(
     `DataError` if it is damaged or not ``experiment.faces.size`` wide.
     """
     image_ids = list(image_ids)
-    faces = np.empty((len(image_ids), *((side,) * 2 if np.ndim(side) == 0 else side), 3), np.float32)
+    faces = np.empty((len(image_ids), *np.broadcast_to(side, 2), 3), np.float32)
     for place, image_id in enumerate(image_ids):
         faces[place] = resize_face(_read_face(experiment, image_id, neutral=neutral), side)
     return faces
@@ -116,11 +116,16 @@ def _read_face(experiment: Experiment, image_id: str, *, neutral: bool = False) 
     return face
 
 
+def _read_found(experiment: Experiment, image_id: str, *names: str) -> dict[str, np.ndarray]:
+    """Read what the step 'faces' found of one image, or of these arrays."""
+    return read_arrays(require(_landmarks_path(experiment, image_id), "faces"), names)
+
+
 def read_landmarks(experiment: Experiment, image_id: str) -> np.ndarray:
     """Read the landmarks of one prepared face, (68, 2) float32, in units of the crop's side; see `Faces`."""
-    path = require(_landmarks_path(experiment, image_id), "faces")
-    points = read_arrays(path, ("points",))["points"]
+    points = _read_found(experiment, image_id, "points")["points"]
     if points.shape != (68, 2) or not np.isfinite(points).all():
+        path = _landmarks_path(experiment, image_id)
         raise DataError(
             f"{path} should hold 68 finite points, but holds an array of {points.shape}. {_AGAIN}"
         )
@@ -139,7 +144,7 @@ def mean_face(experiment: Experiment, image_ids: Iterable[str]) -> _RunningMean:
 
 def _read_mesh(experiment: Experiment, image_id: str) -> np.ndarray:
     """Read the mesh of one prepared face, or of a neutral one, in its source image; see `FaceLandmarks`."""
-    arrays = read_arrays(require(_landmarks_path(experiment, image_id), "faces"))
+    arrays = _read_found(experiment, image_id)
     if "mesh" not in arrays:
         raise MissingError(
             f"{image_id} has no mesh: its landmarks were given, or found by an earlier version"
@@ -149,14 +154,7 @@ def _read_mesh(experiment: Experiment, image_id: str) -> np.ndarray:
 
 def _read_transform(experiment: Experiment, image_id: str) -> np.ndarray:
     """Read how a crop was cut out of its source image, (2, 3) float64; see `crop_face`."""
-    path = require(_landmarks_path(experiment, image_id), "faces")
-    transform = read_arrays(path, ("transform",))["transform"]
-    usable = transform.shape == (2, 3) and np.isfinite(transform).all()
-    if not usable or abs(np.linalg.det(transform[:, :2])) < 1e-12:
-        raise DataError(
-            f"{path} should hold an invertible transform (2, 3), but holds {transform.tolist()}. {_AGAIN}"
-        )
-    return transform
+    return _read_found(experiment, image_id, "transform")["transform"]
 
 
 def _source_landmarks(experiment: Experiment, image_id: str) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,7 +26,8 @@ def stand_in(experiment: Experiment, name: str) -> Iterator[None]:
         files = [path for path in folder.rglob("*") if path.is_file() and path.name != "run.json"]
         run.made(*files, items=len(files))
 
-    step = dataclasses.replace(STEPS[name], function=register, reads=(), also=(), files=Step.files, idle=Step.idle)
+    made = STEPS[name]
+    step = Step(name, register, made.folder, made.what, settings=made.settings, choices=made.choices)
     run(experiment, name, steps={name: step})
 
 

@@ -329,10 +329,11 @@ def _run_step(experiment: Experiment, step: Step, steps: Mapping[str, Step], opt
         total.notes += before["notes"]
         return total
     resumed = before is not None and not state.changed
-    run = Run(state.folder, resumed, {state.folder / name: known for name, known in state.known.items()}, state.begin)
-    if not resumed or before["end"] is None or state.broken:
+    run = Run(state.folder, resumed, state.known, state.begin)
+    broken = state.broken
+    if not resumed or before["end"] is None or broken:
         run.begin()
-    for path in state.broken:
+    for path in broken:
         if path.exists() and step.resumes and not (step.keeps or step.always):
             run.note(f"{path.name} has changed since it was made, and is made again")
             path.unlink()
@@ -359,9 +360,8 @@ def _run_first(experiment: Experiment, step: Step, steps: Mapping[str, Step], to
 
 
 class _State:
-    """What a step depends on now (`about`) beside its ``run.json`` (`before`), which a run writes without an end when
-    artefacts begin to change, then whole. Raises `ConflictError` if what the folder holds can neither be kept nor
-    replaced.
+    """What a step depends on now (`about`) beside its ``run.json`` (`before`), which a run writes without an
+    end when artefacts begin to change, then whole. `ConflictError` if what there is can neither be kept nor replaced.
     """
 
     def __init__(
@@ -369,10 +369,11 @@ class _State:
     ) -> None:
         experiment = _owner(experiment, step)
         choices = {name: attrgetter(name)(experiment) for name in step.choices}
+        # Masks only where there are some, so that results without stay valid.
+        choices = {name: value for name, value in choices.items() if value != {}}
         self.about = {
             "settings": _settings_of(experiment, *step.settings),
-            # Masks only where there are some, so that results without stay valid.
-            "choices": _plain({name: value for name, value in choices.items() if value != {}} | dict(options)),
+            "choices": _plain(choices | dict(options)),
             "inputs": _inputs_of(experiment, step, steps),
         }
         self.step, self.folder = step, step.folder_of(experiment)
@@ -380,20 +381,24 @@ class _State:
         self._entry: dict[str, Any] | None = None
         self.before = _read_entry(self._path) if self._path.exists() else None
         self._refuse()
-        self.known = self.before["outputs"] if self.before else {}
-        self.broken: list[Path] = []
-        """Outputs that are not as they were when the step ended."""
-        if self.before and self.before["end"] is not None:
-            outputs = {self.folder / name: known for name, known in self.known.items()}
-            self.broken = [path for path, known in outputs.items() if _hash_now(path, known) != known["sha256"]]
+        outputs = self.before["outputs"] if self.before else {}
+        self.known = {self.folder / name: output for name, output in outputs.items()}
+
+    @property
+    def broken(self) -> list[Path]:
+        """Outputs of a finished step that are not as they were at its end."""
+        if self.before is None or self.before["end"] is None:
+            return []
+        return [path for path, known in self.known.items() if _hash_now(path, known) != known["sha256"]]
 
     def _refuse(self) -> None:
         if self.before is None:
             found = [path.name for path in self.folder.glob("*") if not path.name.startswith(".")]
             if self.step.keeps and found:
                 raise ConflictError(
-                    f"{self.folder} holds {len(found)} entries (such as {found[0]}), but no run.json that says how "
-                    f"they were made. Delete {self.folder} to make them again, or give the experiment another name."
+                    f"{self.folder} holds {len(found)} entries (such as {found[0]}), but no run.json that says "
+                    f"how they were made. Delete {self.folder} to make them again, or give the experiment "
+                    "another name."
                 )
             return
         _refuse_other_settings(self.folder, self.before, self.about["settings"])
@@ -402,15 +407,17 @@ class _State:
         others = [name for name in others if self.step.keeps and name not in self.step.reads]
         if others:
             raise ConflictError(
-                f"{self.folder} was made from another version of {', '.join(others)} (its contents have changed "
-                f"since). Delete {self.folder} to make it again, or give the experiment another name."
+                f"{self.folder} was made from another version of {', '.join(others)} (its contents have "
+                f"changed since). Delete {self.folder} to make it again, or give the experiment another name."
             )
 
     @property
     def changed(self) -> list[str]:
         """Which settings, choices and inputs are not those of ``run.json``."""
-        pairs = [(now, self.before[part]) for part, now in self.about.items()]
-        return [name for now, old in pairs for name in {**old, **now} if now.get(name, ...) != old.get(name, ...)]
+        pairs = [(self.before[part], now) for part, now in self.about.items()]
+        return [
+            name for old, new in pairs for name in {**old, **new} if new.get(name, ...) != old.get(name, ...)
+        ]
 
     @property
     def reason(self) -> str:
@@ -421,8 +428,8 @@ class _State:
             return "it was stopped before its end"
         if changed := self.changed:
             return f"changed since: {', '.join(changed)}"
-        if self.broken:
-            return f"{len(self.broken)} of its files are gone or changed, such as {self.broken[0].name}"
+        if broken := self.broken:
+            return f"{len(broken)} of its files are gone or changed, such as {broken[0].name}"
         if self.step.always:
             return _LOOKS
         again = len(self.before["omissions"]) if self.step.resumes else 0
@@ -430,7 +437,7 @@ class _State:
 
     def begin(self) -> None:
         """Write the entry of a run without an end."""
-        before = self.before or {"known_settings": {}, "known_inputs": {}}
+        before = self.before or {"known_settings": {}, "known_inputs": {}, "outputs": {}}
         self._begun = time.monotonic()
         self._entry = {
             "step": self.step.name,
@@ -441,21 +448,23 @@ class _State:
             "known_inputs": before["known_inputs"] | self.about["inputs"],
             "start": _now(),
             "end": None,
-            "outputs": self.known,
+            "outputs": before["outputs"],
         }
         write_json(self._path, self._entry)
 
     def end(self, run: Run) -> None:
         """Complete the entry, if anything has changed; remove what the step does not make any more."""
-        outputs = {}
-        for path, output in sorted(run.outputs.items()):
-            name = path.relative_to(self.folder).as_posix()
-            outputs[name] = output or _described(path, self.known.get(name))
+        outputs = {
+            path: output or _described(path, self.known.get(path))
+            for path, output in sorted(run.outputs.items())
+        }
         if not self.step.resumes:
             # What another run left, and this one did not make, would be taken for this one's.
-            for name in self.known.keys() - outputs.keys():
-                (self.folder / name).unlink(missing_ok=True)
-        before, after = ({name: each["sha256"] for name, each in kept.items()} for kept in (self.known, outputs))
+            for path in self.known.keys() - outputs.keys():
+                path.unlink(missing_ok=True)
+        before, after = (
+            {path: each["sha256"] for path, each in kept.items()} for kept in (self.known, outputs)
+        )
         if before != after:
             run.begin()
         if self._entry is None:
@@ -467,7 +476,7 @@ class _State:
             "skipped": run.skipped,
             "omissions": run.omissions,
             "notes": run.notes,
-            "outputs": outputs,
+            "outputs": {path.relative_to(self.folder).as_posix(): output for path, output in outputs.items()},
         }
         write_json(self._path, self._entry)
 

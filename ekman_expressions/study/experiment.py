@@ -38,26 +38,17 @@ _Names = Annotated[tuple[str, ...], BeforeValidator(_as_tuple), AfterValidator(_
 _MOST_MASKS = 8
 """See `measures.relabelling_test`."""
 
-_CHANGES_NOTHING = {"changes_results": False}
+# Of sections, `exclude=True` marks settings that change no result and are not in run.json.
 
 
-class _Part(Settings):
-    """A part of the settings, of which some fields change no result."""
-
-    def recorded(self) -> dict[str, Any]:
-        """Return the values that determine results, for ``run.json``."""
-        free = [name for name, field in type(self).model_fields.items() if field.json_schema_extra]
-        return self.model_dump(exclude=set(free))
-
-
-class _FaceSettings(_Part):
+class _FaceSettings(Settings):
     """Which faces, how they are cropped, and how they are split into folds."""
 
     section: ClassVar[str] = "faces"
 
     datasets: _Names = ("synthetic",)
     """Names of databases; see `ekman_expressions.faces.DATABASES`."""
-    roots: dict[str, str] = Field({}, json_schema_extra=_CHANGES_NOTHING)
+    roots: dict[str, str] = Field({}, exclude=True)
     """The folder of each database that is not bundled."""
     options: dict[str, dict[str, Any]] = {}
     """Per database, choices that it offers: ``{"ckplus": {"frames": 3}}``."""
@@ -93,7 +84,7 @@ class _FaceSettings(_Part):
 
     def recorded(self) -> dict[str, Any]:
         """Return the values that determine results: classes only where they are not the six."""
-        values = super().recorded()
+        values = self.model_dump()
         if self.classes == EXPRESSIONS:
             del values["classes"]
         return values
@@ -118,7 +109,7 @@ class _NetworkTraining(Settings):
     """Share of the running mean that batch normalisation keeps at each step; smaller for short trainings."""
 
 
-class _TrainingSettings(_Part):
+class _TrainingSettings(Settings):
     """How the networks are trained."""
 
     section: ClassVar[str] = "training"
@@ -172,19 +163,19 @@ class _TrainingSettings(_Part):
         return self.model_dump(exclude={"overrides"}) | {"networks": numbers}
 
 
-class _ExplanationSettings(_Part):
+class _ExplanationSettings(Settings):
     """How many faces are explained, and how."""
 
     section: ClassVar[str] = "explanation"
 
-    explainer: str = Field("lime", json_schema_extra=_CHANGES_NOTHING)
+    explainer: str = Field("lime", exclude=True)
     """Name in `ekman_expressions.explainers.EXPLAINERS`."""
-    compare: _Names = Field((), json_schema_extra=_CHANGES_NOTHING)
+    compare: _Names = Field((), exclude=True)
     """Other explainers that the step "explainers" compares with `explainer`."""
-    compare_faces: int | None = Field(None, ge=1, json_schema_extra=_CHANGES_NOTHING)
+    compare_faces: int | None = Field(None, ge=1, exclude=True)
     """Of `compare`, those that need forward passes of their own explain at most so many faces per model
     and expression; None: all that are explained."""
-    options: dict[str, dict[str, Any]] = Field({}, json_schema_extra=_CHANGES_NOTHING)
+    options: dict[str, dict[str, Any]] = Field({}, exclude=True)
     """Per explainer, options that it has; see `ekman_expressions.explainers.EXPLAINERS`."""
     positives: int = Field(100, ge=1)
     """Faces explained per model and predicted expression, at most."""
@@ -205,10 +196,10 @@ class _ExplanationSettings(_Part):
     """Width of LIME's kernel on the cosine distance."""
     alpha: float = Field(1.0, ge=0)
     """Ridge penalty of LIME's surrogate."""
-    quality_faces: int = Field(10, ge=1, json_schema_extra=_CHANGES_NOTHING)
+    quality_faces: int = Field(10, ge=1, exclude=True)
     """Faces per network and expression that the step "quality" explains again: with an untrained copy of
     the network, and with other hidden colours."""
-    quality_samples: int | None = Field(None, ge=2, json_schema_extra=_CHANGES_NOTHING)
+    quality_samples: int | None = Field(None, ge=2, exclude=True)
     """Copies for each such explanation; None: half of `samples`."""
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     """In which Keras models and torch modules predict; gradients are computed in 32 bits."""
@@ -249,7 +240,7 @@ class _ExplanationSettings(_Part):
     def recorded(self) -> dict[str, Any]:
         """Return the values that determine results: with the options of the explainer in use, and without
         those of a regression that it does not fit."""
-        values = super().recorded()
+        values = self.model_dump()
         explainer = EXPLAINERS[self.explainer]
         resolved = explainer.resolve(**self.options.get(explainer.name, {}))
         if explainer.options:
@@ -269,8 +260,15 @@ def _file_name(name: str) -> str:
 
 
 def _folder(place: str, what: str) -> property:
-    """Return a property: the folder `place` below the root."""
-    return property(lambda self: self._below_root(place), doc=what)
+    """Return a property: the folder `place` below the root. LIME's artefacts lie as in the study, those of any
+    other explainer in a folder below."""
+
+    def folder(self: Experiment) -> Path:
+        explainer = self.explanation.explainer
+        below = "" if explainer == "lime" else f"/explainers/{explainer}"
+        return self.root / place.format(name=self.name, explainer=below)
+
+    return property(folder, doc=what)
 
 
 class Experiment(Settings):
@@ -314,7 +312,6 @@ class Experiment(Settings):
     )
     """The folder that holds ``datasets/ models/ results/ heatmaps/ barplots/ dendograms/``."""
 
-    # LIME's artefacts lie as in the study, those of any other {explainer} in a folder below.
     faces_folder = _folder("datasets/prepared/{name}", "Cropped faces, landmarks and the manifest.")
     models_folder = _folder("models/{name}", "Trained models.")
     results_folder = _folder("results/{name}", "Predictions, explanations and tables.")
@@ -516,8 +513,3 @@ class Experiment(Settings):
     def maps_path(self, network: str, fold: str, expression: str) -> Path:
         """The normalised explanations of one model and one predicted expression."""
         return self.facespace_folder / f"{network}_{fold}_{title(expression)}.npz"
-
-    def _below_root(self, place: str) -> Path:
-        explainer = self.explanation.explainer
-        below = "" if explainer == "lime" else f"/explainers/{explainer}"
-        return self.root / place.format(name=self.name, explainer=below)

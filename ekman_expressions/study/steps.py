@@ -233,10 +233,8 @@ def plan(
                 continue
             reason = _State(experiment, step, steps, {}).reason
         except EkmanExpressionsError as error:
-            if waits and isinstance(error, MissingError):
-                found[name] = f"run: after {', '.join(waits)}"
-            else:
-                found[name] = f"refused: {error}"
+            waiting = waits and isinstance(error, MissingError)
+            found[name] = f"run: after {', '.join(waits)}" if waiting else f"refused: {error}"
         else:
             done = f"run: if what {', '.join(waits)} makes differs" if waits else "done"
             found[name] = f"run: {reason}" if reason else done
@@ -258,28 +256,38 @@ def _chosen(names: tuple[str, ...], first: str | None, steps: Mapping[str, Step]
     return [name for name in order[order.index(first) if first else 0 :] if not names or name in names]
 
 
-def _inputs_of(experiment: Experiment, step: Step, steps: Mapping[str, Step] = STEPS) -> dict[str, str]:
+def _inputs_of(experiment: Experiment, step: Step, steps: Mapping[str, Step]) -> dict[str, str]:
     """Return the hash of all that a step reads, by name; errors where a step that is read has not ended, or
     does not fit.
     """
     inputs = {name: sha256(path) for name, path in step.files(experiment).items()}
-    for label, upstream, by, pattern in _upstream(experiment, step, steps):
-        folder = upstream.folder_of(by)
-        try:
-            entry = _finished_entry(folder, upstream.name)
-        except MissingError:
-            if upstream.name in step.also:
+    own = experiment.explanation.explainer
+    for read in (*step.reads, *step.also):
+        name, _, pattern = read.partition("/")
+        upstream, seen = steps.get(name) or STEPS[name], set()
+        if read in step.reads and upstream.idle(experiment):
+            continue
+        for explainer in experiment.explainers if step.every_explainer else (own,):
+            by = _owner(experiment.explained_by(explainer), upstream)
+            folder = upstream.folder_of(by)
+            if folder in seen:
                 continue
-            raise
-        _refuse_other_settings(folder, entry, _settings_of(by, *step.settings))
-        # As they are now: somebody may have put others there.
-        found = {
-            name: _hash_now(folder / name, output)
-            for name, output in sorted(entry["outputs"].items())
-            if fnmatchcase(name, pattern or "*")
-        }
-        found = {f"{label}/{name}": value for name, value in found.items() if value is not None}
-        inputs |= found if pattern else {label: hash_of(found)}
+            seen.add(folder)
+            try:
+                entry = _finished_entry(folder, name)
+            except MissingError:
+                if read in step.also:
+                    continue
+                raise
+            _refuse_other_settings(folder, entry, _settings_of(by, *step.settings))
+            label = name if explainer == own else f"{name} of {explainer}"
+            # As they are now: somebody may have put others there.
+            found = {
+                f"{label}/{file}": now
+                for file, output in sorted(entry["outputs"].items())
+                if fnmatchcase(file, pattern or "*") and (now := _hash_now(folder / file, output))
+            }
+            inputs |= found if pattern else {label: hash_of(found)}
     return inputs
 
 
@@ -290,30 +298,10 @@ def _owner(experiment: Experiment, step: Step) -> Experiment:
     return experiment.explained_by(EXPLAINERS[experiment.explanation.explainer].records_of)
 
 
-def _upstream(
-    experiment: Experiment, step: Step, steps: Mapping[str, Step]
-) -> Iterator[tuple[str, Step, Experiment, str]]:
-    """Yield what a step reads: label, step, the experiment by each explainer, and which outputs."""
-    own = experiment.explanation.explainer
-    names = experiment.explainers if step.every_explainer else (own,)
-    for read in (*step.reads, *step.also):
-        name, _, pattern = read.partition("/")
-        upstream = steps.get(name) or STEPS[name]
-        if read not in step.also and upstream.idle(experiment):
-            continue
-        found = set()
-        for explainer in names:
-            by = _owner(experiment.explained_by(explainer), upstream)
-            if (folder := upstream.folder_of(by)) not in found:
-                found.add(folder)
-                yield name if explainer == own else f"{name} of {explainer}", upstream, by, pattern
-
-
 def _run_step(experiment: Experiment, step: Step, steps: Mapping[str, Step], options: Mapping) -> Run:
-    total = Run()
     if reason := step.idle(experiment):
-        total.note(reason)
-        return total
+        return Run(notes=[reason])
+    total = Run()
     if step.first:
         # Before hours of other explainers: what this one lacks.
         _inputs_of(experiment, dataclasses.replace(step, every_explainer=False), steps)

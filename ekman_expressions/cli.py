@@ -48,20 +48,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except EkmanExpressionsError as error:
         if options.verbose:
             traceback.print_exc()
-        print(f"ekman-expressions: {error}", file=sys.stderr)
+        told = str(error)
     except OSError as error:
-        print(f"ekman-expressions: {error}.{_ADVICE.get(error.errno, '')}", file=sys.stderr)
+        told = f"{error}.{_ADVICE.get(error.errno, '')}"
     except ImportError as error:
         if "libGL" not in str(error):
             raise
-        print(
-            f"ekman-expressions: OpenCV cannot be loaded ({error}). Either install the library (Debian, "
-            "Ubuntu: apt-get install libgl1), or replace OpenCV's wheels: pip uninstall opencv-python "
-            "opencv-contrib-python, then pip install opencv-python-headless.",
-            file=sys.stderr,
+        told = (
+            f"OpenCV cannot be loaded ({error}). Either install the library (Debian, Ubuntu: apt-get install "
+            "libgl1), or replace OpenCV's wheels: pip uninstall opencv-python opencv-contrib-python, then pip "
+            "install opencv-python-headless."
         )
     finally:
         tqdm.__init__ = bars
+    print(f"ekman-expressions: {told}", file=sys.stderr)
     return 2
 
 
@@ -346,9 +346,8 @@ def _datasets(options: argparse.Namespace) -> int:
     """List the databases and their terms of use, or check a copy of one."""
     from ekman_expressions.faces import DATABASES, catalogue, survey
 
-    if options.name is None:
-        print(catalogue())
-    elif options.folder is None and not (options.name in DATABASES and DATABASES[options.name].bundled):
+    bundled = options.name in DATABASES and DATABASES[options.name].bundled
+    if options.folder is None and not bundled:
         print(catalogue(options.name))
     else:
         choices = dict(_choice(text) for text in options.option)

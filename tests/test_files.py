@@ -91,7 +91,7 @@ def test_damaged_foreign_and_harmful_arrays_are_named(tmp_path):
         with pytest.raises(DataError, match="a.npz is damaged"):
             files.read_arrays(path)
     path.write_bytes(whole)
-    with pytest.raises(DataError, match="a.npz .*lacks y; it holds x"):
+    with pytest.raises(DataError, match="a.npz .*y is not a file in the archive"):
         files.read_arrays(path, ("y",))
     with pytest.raises(ValueError, match="[Oo]bject arrays"):
         files.write_arrays(path, pickled)

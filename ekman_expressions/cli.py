@@ -56,8 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         told = (
             f"OpenCV cannot be loaded ({error}). Either install the library (Debian, Ubuntu: apt-get install "
-            "libgl1), or replace OpenCV's wheels: pip uninstall opencv-python opencv-contrib-python, then pip "
-            "install opencv-python-headless."
+            "libgl1), or replace OpenCV's wheels: pip uninstall opencv-python opencv-contrib-python, then "
+            "pip install opencv-python-headless."
         )
     finally:
         tqdm.__init__ = bars
@@ -132,9 +132,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _verb(
-    verbs: Any, command: Callable[..., int], *examples: str, root: bool = False
-) -> Callable[..., None]:
+def _verb(verbs: Any, command: Callable[..., int], *examples: str, root: bool = False) -> Callable[..., None]:
     """Add a command, called and described as its function is; return what adds an argument to it,
     ``add(name, help, **options of argparse)``."""
     what = command.__doc__.removesuffix(".")

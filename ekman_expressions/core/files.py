@@ -83,8 +83,7 @@ def read_csv(path: Path, columns: tuple[str, ...] = (), **options: Any) -> pd.Da
 
 
 def _check_columns(path: Path, table: pd.DataFrame, columns: tuple[str, ...]) -> None:
-    missing = [column for column in columns if column not in table.columns]
-    if missing:
+    if missing := [column for column in columns if column not in table.columns]:
         lacks, have, needed = (", ".join(map(repr, names)) for names in (missing, table.columns, columns))
         raise DataError(f"{path} lacks the columns {lacks}. It has {have}; needed are {needed}.")
 

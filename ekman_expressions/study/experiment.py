@@ -68,7 +68,7 @@ class _FaceSettings(Settings):
             raise SettingsError("'faces.datasets' must list one or more names, but got none.")
         for name in self.roots:
             check_option(name, "faces.roots", self.datasets)
-        for name, options in self.options.items():
+        for name in self.options:
             check_option(name, "faces.options", self.datasets)
             check_database_options(name, self.options_of(name))
         return self
@@ -259,16 +259,15 @@ def _file_name(name: str) -> str:
     return name
 
 
-def _folder(place: str, what: str) -> property:
-    """Return a property: the folder `place` below the root. LIME's artefacts lie as in the study, those of any
-    other explainer in a folder below."""
+def _below_root(place: str, what: str) -> property:
+    """Return a property: `place` below the root; artefacts of an explainer but LIME in a folder below."""
 
-    def folder(self: Experiment) -> Path:
+    def path(self: Experiment) -> Path:
         explainer = self.explanation.explainer
         below = "" if explainer == "lime" else f"/explainers/{explainer}"
         return self.root / place.format(name=self.name, explainer=below)
 
-    return property(folder, doc=what)
+    return property(path, doc=what)
 
 
 class Experiment(Settings):
@@ -312,23 +311,32 @@ class Experiment(Settings):
     )
     """The folder that holds ``datasets/ models/ results/ heatmaps/ barplots/ dendograms/``."""
 
-    faces_folder = _folder("datasets/prepared/{name}", "Cropped faces, landmarks and the manifest.")
-    models_folder = _folder("models/{name}", "Trained models.")
-    results_folder = _folder("results/{name}", "Predictions, explanations and tables.")
-    evaluation_folder = _folder("results/{name}/evaluation", "Predictions and confusion matrices.")
-    explanations_folder = _folder("results/{name}{explainer}/explanations", "What they are made from.")
-    facespace_folder = _folder("results/{name}{explainer}/facespace", "Explanations in face space, a table.")
-    heatmaps_folder = _folder("heatmaps/{name}{explainer}", "Heatmaps as images and arrays.")
-    scores_folder = _folder("results/{name}{explainer}/scores", "Scores against the Ekman masks.")
-    statistics_folder = _folder("results/{name}{explainer}/statistics", "Chance, tests, intervals of scores.")
-    regions_folder = _folder("results/{name}{explainer}/regions", "The heatmaps' mass by region of the face.")
-    quality_folder = _folder("results/{name}{explainer}/quality", "How good the explanations are.")
-    comparison_folder = _folder("results/{name}/explainers", "Tables that compare explainers.")
-    known_answers_folder = _folder("results/{name}/known_answers", "Explanations and what moved in faces.")
-    barplots_folder = _folder("barplots/{name}{explainer}", "Barplots of the scores.")
+    faces_folder = _below_root("datasets/prepared/{name}", "Cropped faces, landmarks and the manifest.")
+    manifest_path = _below_root("datasets/prepared/{name}/manifest.csv", "One row per face.")
+    models_folder = _below_root("models/{name}", "Trained models.")
+    results_folder = _below_root("results/{name}", "Predictions, explanations and tables.")
+    evaluation_folder = _below_root("results/{name}/evaluation", "Predictions and confusion matrices.")
+    explanations_folder = _below_root("results/{name}{explainer}/explanations", "What they are made from.")
+    facespace_folder = _below_root(
+        "results/{name}{explainer}/facespace", "Explanations in face space, a table."
+    )
+    heatmaps_folder = _below_root("heatmaps/{name}{explainer}", "Heatmaps as images and arrays.")
+    scores_folder = _below_root("results/{name}{explainer}/scores", "Scores against the Ekman masks.")
+    statistics_folder = _below_root(
+        "results/{name}{explainer}/statistics", "Chance, tests, intervals of scores."
+    )
+    regions_folder = _below_root(
+        "results/{name}{explainer}/regions", "The heatmaps' mass by region of the face."
+    )
+    quality_folder = _below_root("results/{name}{explainer}/quality", "How good the explanations are.")
+    comparison_folder = _below_root("results/{name}/explainers", "Tables that compare explainers.")
+    known_answers_folder = _below_root(
+        "results/{name}/known_answers", "Explanations and what moved in faces."
+    )
+    barplots_folder = _below_root("barplots/{name}{explainer}", "Barplots of the scores.")
     # Spelled as users of the study know it.
-    dendrograms_folder = _folder("dendograms/{name}{explainer}", "Dendrograms.")
-    report_folder = _folder("results/{name}/report", "The report: open its ``index.html``.")
+    dendrograms_folder = _below_root("dendograms/{name}{explainer}", "Dendrograms.")
+    report_folder = _below_root("results/{name}/report", "The report: open its ``index.html``.")
 
     @property
     def masks_folder(self) -> Path:
@@ -477,11 +485,6 @@ class Experiment(Settings):
     def trained_networks(self) -> tuple[str, ...]:
         """Networks that the step 'training' trains: all but the models of one's own."""
         return tuple(network for network in self.networks if network not in self.models)
-
-    @property
-    def manifest_path(self) -> Path:
-        """The manifest: one row per face."""
-        return self.faces_folder / "manifest.csv"
 
     @property
     def records_folder(self) -> Path:

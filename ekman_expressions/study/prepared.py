@@ -43,9 +43,9 @@ def read_manifest(experiment: Experiment) -> pd.DataFrame:
     """Read the manifest: one row per face, sorted by `image_id`, with `_COLUMNS` and more.
 
     Those are ``intensity`` where a database states it, ``neutral`` (``image_id`` of the same person's neutral
-    image, empty without one), and ``sha256`` of the source image. `path` is
-    relative to ``experiment.faces_folder``. Raises `MissingError` if the step 'faces' has not run, and
-    `DataError` if the table is damaged or does not fit the experiment.
+    image, empty without one), and ``sha256`` of the source image. `path` is relative to
+    ``experiment.faces_folder``. Raises `MissingError` if the step 'faces' has not run, and `DataError` if the
+    table is damaged or does not fit the experiment.
     """
     path = require(experiment.manifest_path, "faces")
     # Texts stay texts: "NA" is a person in JAFFE, and "007" is not 7.

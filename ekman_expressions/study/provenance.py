@@ -42,8 +42,7 @@ the file is not hashed again."""
 class Run:
     """What one step did, gathered while it runs.
 
-    A step's function says of each file that it is responsible for whether it made it or found it
-    done, and of each item that is left out, why.
+    A step's function says of each of its files whether it was made or found done, and why items are left out.
     """
 
     folder: Path | None = None
@@ -135,9 +134,7 @@ class Run:
 
 
 def _by_reason(omissions: Iterable[Mapping[str, str]]) -> list[str]:
-    """Say of each reason (names of items in it do not count) which items were left out for it, the most
-    frequent first.
-    """
+    """Say for each reason (names in it do not count), most frequent first, which items were left out."""
     groups: dict[str, list[Mapping[str, str]]] = {}
     for entry in omissions:
         alike = entry["reason"]

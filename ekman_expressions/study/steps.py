@@ -257,9 +257,7 @@ def _chosen(names: tuple[str, ...], first: str | None, steps: Mapping[str, Step]
 
 
 def _inputs_of(experiment: Experiment, step: Step, steps: Mapping[str, Step]) -> dict[str, str]:
-    """Return the hash of all that a step reads, by name; errors where a step that is read has not ended, or
-    does not fit.
-    """
+    """Return the hash of all that a step reads, by name; errors where that has not ended, or does not fit."""
     inputs = {name: sha256(path) for name, path in step.files(experiment).items()}
     own = experiment.explanation.explainer
     for read in (*step.reads, *step.also):
@@ -349,7 +347,7 @@ def _run_first(experiment: Experiment, step: Step, steps: Mapping[str, Step], to
 
 class _State:
     """What a step depends on now (`about`) beside its ``run.json`` (`before`), which a run writes without an
-    end when artefacts begin to change, then whole. `ConflictError` if what there is can neither be kept nor replaced.
+    end when artefacts begin to change, then whole. `ConflictError` if what is there can neither stay nor go.
     """
 
     def __init__(
@@ -384,9 +382,9 @@ class _State:
             found = [path.name for path in self.folder.glob("*") if not path.name.startswith(".")]
             if self.step.keeps and found:
                 raise ConflictError(
-                    f"{self.folder} holds {len(found)} entries (such as {found[0]}), but no run.json that says "
-                    f"how they were made. Delete {self.folder} to make them again, or give the experiment "
-                    "another name."
+                    f"{self.folder} holds {len(found)} entries (such as {found[0]}), but no run.json that "
+                    f"says how they were made. Delete {self.folder} to make them again, or give the "
+                    "experiment another name."
                 )
             return
         _refuse_other_settings(self.folder, self.before, self.about["settings"])
@@ -478,9 +476,7 @@ _NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 @contextmanager
 def _experiment_lock(experiment: Experiment) -> Iterator[None]:
-    """Hold the lock of an experiment, or raise `ConflictError`; one process may take it several times. Where
-    the folder may not be written to, nothing is locked: nothing can be written over either.
-    """
+    """Hold the lock of an experiment, or raise `ConflictError`; one process may take it several times."""
     path = experiment.results_folder / ".lock.json"
     lock = FileLock(path.with_name(".lock"), is_singleton=True, thread_local=False)
     try:
@@ -498,6 +494,7 @@ def _experiment_lock(experiment: Experiment) -> Iterator[None]:
             "stop it, or give the experiment another name."
         ) from None
     except OSError as error:
+        # Where nothing may be written, nothing can be written over either.
         if error.errno not in _NOT_ALLOWED:
             raise
     try:

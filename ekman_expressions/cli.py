@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.quiet:
         tqdm.__init__ = partialmethod(bars, disable=True)
     try:
-        return options.command(options)
+        return options.command(options) or 0
     except EkmanExpressionsError as error:
         if options.verbose:
             traceback.print_exc()
@@ -132,7 +132,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _verb(verbs: Any, command: Callable[..., int], *examples: str, root: bool = False) -> Callable[..., None]:
+def _verb(verbs: Any, command: Callable, *examples: str, root: bool = False) -> Callable[..., None]:
     """Add a command, called and described as its function is; return what adds an argument to it,
     ``add(name, help, **options of argparse)``."""
     what = command.__doc__.removesuffix(".")
@@ -196,7 +196,7 @@ def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
-def _explain(options: argparse.Namespace) -> int:
+def _explain(options: argparse.Namespace) -> None:
     """Explain what a network predicts of pictures of faces, and draw it."""
     from ekman_expressions import figures
 
@@ -234,7 +234,6 @@ def _explain(options: argparse.Namespace) -> int:
         parts = [f"{part} {share:.0%}" for part, share in shares.items()]
         print(f"  {', '.join(parts) or 'nothing speaks for it'}")
         print(f"  {path}")
-    return 0
 
 
 def _reliability(row: Any, surrogate: bool) -> str:
@@ -248,12 +247,12 @@ def _reliability(row: Any, surrogate: bool) -> str:
     return f"R² {row.r2:.2f}, on unseen samples {row.r2_unseen:.2f}: {verdict}"
 
 
-def _run(options: argparse.Namespace) -> int:
+def _run(options: argparse.Namespace) -> None:
     """Run a study, or some of its steps; finished steps are skipped."""
     if options.list:
         for step in STEPS.values():
             print(f"{step.name:<14} {step.what}")
-        return 0
+        return
     if options.experiment and options.preset:
         raise SettingsError(f"Name one experiment, but got {options.experiment!r} and {options.preset!r}.")
     experiment = Experiment.load(options.experiment or options.preset or "demo", root=options.root)
@@ -261,17 +260,16 @@ def _run(options: argparse.Namespace) -> int:
     if options.dry_run:
         for name, verdict in plan(experiment, *names, first=options.first, steps=STEPS).items():
             print(f"{name:<14} {verdict}")
-        return 0
+        return
     with execution.using(options.scheduler):
         study.run(experiment, *names, first=options.first, steps=STEPS, echo=True)
     print("Where to look:")
     for step in STEPS.values():
         if not names or step.name in names:
             print(f"  {step.name:<14} {step.folder_of(experiment)}: {step.what}")
-    return 0
 
 
-def _init(options: argparse.Namespace) -> int:
+def _init(options: argparse.Namespace) -> None:
     """Write a settings file, to be edited for an experiment of your own."""
     if options.file.suffix != ".toml" or options.file.exists():
         raise SettingsError(f"FILE must be new and end in '.toml', but got {str(options.file)!r}.")
@@ -280,17 +278,15 @@ def _init(options: argparse.Namespace) -> int:
     Experiment(**tomllib.loads(text))  # refuses a name that folders cannot have
     options.file.write_text(text, encoding="utf-8")
     print(f"Edit {options.file}, then: ekman-expressions run {options.file}")
-    return 0
 
 
-def _info(options: argparse.Namespace) -> int:
+def _info(options: argparse.Namespace) -> None:
     """Print what a bug report needs: versions, machine, paths."""
     for name, value in info().items():
         print(f"{name:<18} {value}")
-    return 0
 
 
-def _notebooks(options: argparse.Namespace) -> int:
+def _notebooks(options: argparse.Namespace) -> None:
     """Copy the notebooks into a folder, to be run and changed there."""
     installed = Path(__file__).parent / "data" / "notebooks"
     source = installed if installed.is_dir() else Path(__file__).parents[1] / "notebooks"
@@ -302,7 +298,6 @@ def _notebooks(options: argparse.Namespace) -> int:
         else:
             shutil.copyfile(path, target)
     print(f"Open them: jupyter lab {options.folder}")
-    return 0
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -324,7 +319,7 @@ def _expect(options: argparse.Namespace) -> int:
     return 0 if numbers["ok"].all() else 1
 
 
-def _report(options: argparse.Namespace) -> int:
+def _report(options: argparse.Namespace) -> None:
     """Make the HTML report of an experiment; it opens from disk."""
     if (options.experiment is None) == (options.heatmaps is None):
         raise SettingsError("Name either an experiment or, with --heatmaps, a folder of heatmaps.")
@@ -337,10 +332,9 @@ def _report(options: argparse.Namespace) -> int:
         page = experiment.report_folder / "index.html"
     print(run.summary("items"))
     print(f"Open {page}")
-    return 0
 
 
-def _datasets(options: argparse.Namespace) -> int:
+def _datasets(options: argparse.Namespace) -> None:
     """List the databases and their terms of use, or check a copy of one."""
     from ekman_expressions.faces import DATABASES, catalogue, survey
 
@@ -350,7 +344,6 @@ def _datasets(options: argparse.Namespace) -> int:
     else:
         choices = dict(_choice(text) for text in options.option)
         print(survey(options.name, options.folder, choices).summary())
-    return 0
 
 
 def _choice(text: str) -> tuple[str, Any]:

@@ -5,6 +5,7 @@ matrix makes logits of them, and a softmax, unless left out, probabilities.
 """
 
 import numpy as np
+from scipy import special
 
 from ekman_expressions import OwnModel, load_model
 from ekman_expressions.core.expressions import EXPRESSIONS
@@ -41,10 +42,16 @@ def function(matrix, *, softmax=True, layout="NHWC"):
         images = images if layout == "NHWC" else images.transpose(0, 2, 3, 1)
         height, width = images.shape[1:3]
         logits = images[:, : height // 2, : width // 2].mean(axis=(1, 2)) @ matrix
-        odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return odds / odds.sum(axis=1, keepdims=True) if softmax else logits
+        return special.softmax(logits, axis=1) if softmax else logits
 
     return answer
+
+
+def chain(shape, *layers):
+    """A Keras model of layers one after the other; `shape` may be the side of square images."""
+    import keras
+
+    return keras.Sequential([keras.Input((shape, shape, 3) if isinstance(shape, int) else shape), *layers])
 
 
 def keras_model(matrix, *, softmax=True, layout="NHWC", side=SIDE):
@@ -67,54 +74,47 @@ def keras_model(matrix, *, softmax=True, layout="NHWC", side=SIDE):
 
 
 def write_onnx(
-    path, matrix, *, softmax=True, layout="NHWC", side=SIDE, batch="N", kind="FLOAT", outputs=1, ir=9
+    path, matrix, *, softmax=True, layout="NHWC", side=SIDE, batch="N", kind="float", outputs=1, ir=9
 ):
     """The same as an ONNX file; before IR 4, its constants are among its inputs."""
     import onnx
-    from onnx import TensorProto, helper, numpy_helper
+    from onnx import helper, numpy_helper
 
-    channels, classes = matrix.shape
-    shape = [batch, side, side, channels] if layout == "NHWC" else [batch, channels, side, side]
-    axes = [1, 2] if layout == "NHWC" else [2, 3]
+    shape = [side, side, len(matrix)] if layout == "NHWC" else [len(matrix), side, side]
+    names = ["odds" if softmax else "logits", "means"][:outputs]
+    found = ", ".join(f"float[{batch}, M] {name}" for name in names)
+    model = onnx.parser.parse_model(
+        f"""<ir_version: {ir}, opset_import: ["": 18]>
+        made ({kind}[{batch}, {", ".join(map(str, shape))}] images) => ({found}) {{
+            floats = Cast <to = 1> (images)
+            corner = Slice (floats, starts, ends, axes)
+            means = ReduceMean <keepdims = 0> (corner, axes)
+            logits = MatMul (means, matrix)
+            {"odds = Softmax <axis = 1> (logits)" if softmax else ""}
+        }}"""
+    )
+    axes = np.array([1, 2] if layout == "NHWC" else [2, 3])
     constants = {
         "starts": np.array([0, 0]),
-        "ends": np.array([side // 2, side // 2]),
-        "axes": np.array(axes),
+        "ends": np.array([side // 2] * 2),
+        "axes": axes,
         "matrix": matrix,
     }
-    nodes = [
-        helper.make_node("Cast", ["images"], ["floats"], to=TensorProto.FLOAT),
-        helper.make_node("Slice", ["floats", "starts", "ends", "axes"], ["corner"]),
-        helper.make_node("ReduceMean", ["corner", "axes"], ["means"], keepdims=0),
-        helper.make_node("MatMul", ["means", "matrix"], ["logits"]),
-    ]
-    if softmax:
-        nodes.append(helper.make_node("Softmax", ["logits"], ["odds"], axis=1))
-    names = ["odds" if softmax else "logits", "means"][:outputs]
-    inputs = [helper.make_tensor_value_info("images", getattr(TensorProto, kind), shape)]
-    for name, value in constants.items() if ir < 4 else ():
-        constant = helper.np_dtype_to_tensor_dtype(value.dtype)
-        inputs.append(helper.make_tensor_value_info(name, constant, value.shape))
-    graph = helper.make_graph(
-        nodes,
-        "made",
-        inputs,
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, [batch, None]) for name in names],
-        [numpy_helper.from_array(value, name) for name, value in constants.items()],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=ir)
+    for name, value in constants.items():
+        model.graph.initializer.append(numpy_helper.from_array(value, name))
+        if ir < 4:
+            constant = helper.np_dtype_to_tensor_dtype(value.dtype)
+            model.graph.input.append(helper.make_tensor_value_info(name, constant, value.shape))
     onnx.checker.check_model(model)
     onnx.save(model, path)
 
 
-def write_saved_model(
-    path, matrix, *, softmax=True, layout="NHWC", side=SIDE, batch=None, kind="float32", signatures=1
-):
+def write_saved_model(path, matrix, *, softmax=True, layout="NHWC", side=SIDE, kind="float32", signatures=1):
     """The same as a SavedModel without Keras."""
     import tensorflow as tf
 
     channels = len(matrix)
-    shape = (batch, side, side, channels) if layout == "NHWC" else (batch, channels, side, side)
+    shape = (None, side, side, channels) if layout == "NHWC" else (None, channels, side, side)
 
     class Made(tf.Module):
         def __init__(self):

@@ -16,8 +16,9 @@ from made_models import (
     write_onnx,
     write_saved_model,
 )
+from scipy.special import softmax
 
-from ekman_expressions import Experiment, OwnModel, explain
+from ekman_expressions import Experiment, explain
 from ekman_expressions.core.errors import ModelError, SettingsError
 from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import read_json
@@ -90,8 +91,7 @@ def test_a_model_is_given_what_it_was_trained_with(form):
     low = _preprocess(np.zeros((1, 1, 1, 3), np.float32), own(**said))
     black = (coloured == 0).all(axis=-1)
     np.testing.assert_allclose(given[:6][black], np.repeat(low[0, 0], black.sum(), axis=0))
-    odds = np.exp(expected @ matrix)
-    np.testing.assert_allclose(answers, [odds / odds.sum()] * 6, atol=1e-6)
+    np.testing.assert_allclose(answers, [softmax(expected @ matrix)] * 6, atol=1e-6)
     keras = load(keras_model(matrix, layout=layout), layout=layout, **said)
     np.testing.assert_allclose(keras.predict(coloured), answers, atol=1e-6)
     assert form[1] != "caffe" or own(preprocessing="caffe").channels == "bgr"
@@ -181,33 +181,12 @@ def test_all_kinds_answer_alike(kinds, kind, images):
     assert kinds[kind].has_gradients == ("keras" in kind or kind == "h5")
 
 
-def test_one_model_per_fold(tmp_path, images):
-    for seed, fold in enumerate(("CV1", "CV2")):
-        write_onnx(tmp_path / f"my_{fold}.onnx", weights(6, seed=seed))
-    mine = own(call=None, path=tmp_path / "my_{fold}.onnx")
-    assert mine.per_fold and mine.files("CV2") == [tmp_path / "my_CV2.onnx"]
-    for seed, fold in enumerate(("CV1", "CV2")):
-        model = _read_model(mine, "Mine", fold)
-        np.testing.assert_allclose(model.predict(images), function(weights(6, seed=seed))(images), atol=1e-6)
-
-
-@pytest.mark.parametrize("write", [write_onnx, write_saved_model])
-def test_files_of_a_fixed_batch_size(tmp_path, images, write):
-    path = tmp_path / ("my.onnx" if write is write_onnx else "saved")
-    write(path, weights(6), batch=4)
-    np.testing.assert_allclose(load(path).predict(images), function(weights(6))(images), atol=1e-6)
-
-
 # --- the description in one call
 
 
 def test_load_model_describes_and_reads_in_one_call(tmp_path, images, monkeypatch):
     matrix = weights(7)
-    write_onnx(tmp_path / "net.onnx", matrix, layout="NCHW")
     wanted = function(matrix)(images)
-    model = load_model(tmp_path / "net.onnx", classes=FER2013, side=SIDE, layout="NCHW")
-    assert model.name == "net" and model.classes == (*EXPRESSIONS, "neutral") and model.side == (SIDE, SIDE)
-    np.testing.assert_allclose(model.predict(images), wanted, atol=1e-6)
     # A Keras model says its side itself, in memory and in a file, also of a suffix in capitals.
     monkeypatch.setenv("HOME", str(tmp_path))
     keras_model(matrix).save(tmp_path / "net.keras")
@@ -215,13 +194,13 @@ def test_load_model_describes_and_reads_in_one_call(tmp_path, images, monkeypatc
     for source in (keras_model(matrix), tmp_path / "NET.KERAS", "~/NET.KERAS"):
         model = load_model(source, classes=FER2013)
         np.testing.assert_allclose(model.predict(images), wanted, atol=1e-6)
-        assert model.has_gradients
+        assert model.classes == (*EXPRESSIONS, "neutral") and model.side == (SIDE, SIDE)
+    assert model.name == "NET"
     assert load_model("made_models:uniform", classes=EXPRESSIONS, side=SIDE, name="Me").name == "Me"
     for source, said, message in (
         (uniform, {}, "'classes' must be given"),
         (3, {}, "'source' must be a path"),
         (uniform, {"classes": EXPRESSIONS}, "'side' must be given"),
-        (uniform, {"classes": "anger", "side": 9}, "'classes' must be a list of names, but got 'anger'"),
     ):
         with pytest.raises(SettingsError, match=message):
             load_model(source, **said)
@@ -249,13 +228,11 @@ def test_the_example_model_predicts_persons_that_it_has_not_seen():
         ({"classes": ["neutral", "Angry", "other"]}, "two or more of the six expressions"),
         ({"classes": "fer2013"}, "'classes' must be a list of names, but got 'fer2013'"),
         ({"side": (48, 48, 3)}, "'side' must be the side of a square, or \\[height, width\\]"),
-        ({"side": (48, 4)}, "'side'"),
         ({"mean": [0.5, 0.5]}, "'mean' must have one number, or one for each of 3"),
         ({"std": [1, 0, 1]}, "above 0"),
         ({"std": 0.5, "preprocessing": "imagenet"}, "has a mean of its own"),
         ({"call": None}, "either a 'path' or a 'call', but neither"),
         ({"version": " "}, "'call' needs a 'version'"),
-        ({"call": "mine.predict"}, "file.py:function"),
         ({"channels": "RGB"}, "'channels'.*'rgb', 'bgr'"),
         ({"channels": "gray", "preprocessing": "imagenet"}, "'gray' is one channel"),
     ],
@@ -283,37 +260,34 @@ def test_networks_and_own_models_together(tmp_path):
             Experiment(name="x", networks=networks, models={model: own()})
 
 
-def test_a_settings_file(tmp_path, monkeypatch):
-    (tmp_path / "mine.toml").write_text(
+def test_a_settings_file(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(
         'name = "mine"\n[models.Mine]\npath = "my_{fold}.onnx"\nside = 48\nchannels = "gray"\n'
         f'classes = {FER2013}\n[models.Yours]\ncall = "yours.py:predict"\nversion = "2"\nside = 64\n'
         f"classes = {FER2013}\n"
     )
-    monkeypatch.chdir("/")
-    experiment = Experiment.load(tmp_path / "mine.toml", root=tmp_path)
-    assert experiment.networks == ("Mine", "Yours")
+    experiment = Experiment.load(path, root=tmp_path)
     mine, yours = experiment.models.values()
     assert mine.source("CV3") == tmp_path / "my_CV3.onnx"
     assert yours.source("CV3") == f"{tmp_path / 'yours.py'}:predict"
-    assert mine.classes == (*EXPRESSIONS, "neutral")
+    assert experiment.networks == ("Mine", "Yours") and mine.classes == (*EXPRESSIONS, "neutral")
     for line, message in (
         ("side = 48", r"\[models.Mine\]: The settings lack 'classes'"),
         ("size = 48", r"(?s)\[models.Mine\]: .*Unknown setting 'size'"),
     ):
-        (tmp_path / "mine.toml").write_text(f'name = "mine"\n[models.Mine]\n{line}\n')
+        path.write_text(f'name = "mine"\n[models.Mine]\n{line}\n')
         with pytest.raises(SettingsError, match=message):
-            Experiment.from_toml(tmp_path / "mine.toml")
+            Experiment.from_toml(path)
 
 
 def test_what_is_recorded_is_independent_of_places(tmp_path):
-    first = OwnModel(path=tmp_path / "a" / "my.onnx", side=48, classes=FER2013).recorded()
-    assert first == OwnModel(path=tmp_path / "b" / "my.onnx", side=48, classes=FER2013).recorded()
-    assert str(tmp_path) not in str(first) and first["source"] == "onnx"
+    first, second = (own(call=None, path=tmp_path / name / "my.onnx").recorded() for name in "ab")
+    assert first == second and str(tmp_path) not in str(first) and first["source"] == "onnx"
     assert own().recorded()["call"] == "made_models:uniform" and "mean" not in own().recorded()
     assert own(call=f"{tmp_path}/mine.py:predict").recorded()["call"] == "mine.py:predict"
     told = own(side=(24, 16), mean=0.5).recorded()
     assert (told["side"], told["mean"]) == ([24, 16], [0.5])
-    assert own(side=[9, 9]).side == 9
 
 
 def test_files_beside_an_onnx_file_and_in_a_saved_model_belong_to_it(tmp_path):

@@ -1,5 +1,8 @@
 """Perturbation records of models that are functions of which superpixels are kept."""
 
+from itertools import product
+from math import comb
+
 import numpy as np
 
 from ekman_expressions.explainers import PerturbationRecord
@@ -22,3 +25,16 @@ def curved(kept):
     """Predictions with interactions of two superpixels, so that no linear surrogate is perfect."""
     score = 2 * kept[:, 0] - kept[:, 1] + 2 * kept[:, 2] * kept[:, 3] - 2 * kept[:, 4] * kept[:, 5]
     return 1 / (1 + np.exp(-score))
+
+
+def shapley(value, count):
+    """The definition: each player's mean gain over all coalitions of the others, by size; `value` takes (N, S)."""
+    every = np.array(list(product([False, True], repeat=count)))
+    worth = dict(zip(map(bytes, every), value(every), strict=True))
+    gains = np.zeros(count)
+    for kept in every:
+        for player in np.flatnonzero(~kept):
+            more = kept.copy()
+            more[player] = True
+            gains[player] += (worth[bytes(more)] - worth[bytes(kept)]) / comb(count - 1, int(kept.sum()))
+    return gains / count

@@ -1,6 +1,5 @@
 """LIME against the package lime, scikit-learn and known answers; its standard errors; painting."""
 
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -138,13 +137,6 @@ def test_what_is_even_cancels_within_pairs():
     np.testing.assert_allclose(found.weights, 0, atol=1e-7)
     # As lone samples the same number do not.
     assert np.abs(lime(make_record(even, samples=41), 0, kernel_width=1e9).weights).max() > 0.01
-
-
-def test_a_constant_model_has_no_weights_and_no_r2():
-    explanation = lime(make_record(lambda kept: np.full(len(kept), 0.3)), 0)
-    assert not explanation.weights.any() and not explanation.standard_errors.any()
-    assert explanation.intercept == pytest.approx(0.3)
-    assert math.isnan(explanation.r2)
 
 
 def test_what_cannot_be_fitted():

@@ -1,20 +1,17 @@
 """A face's own neutral: found, aligned, used as what hidden parts show; and the causal explainer's known answers."""
 
-from itertools import product
-from math import comb
-
 import numpy as np
 import pandas as pd
 import pytest
+from made_records import shapley
 
 import ekman_expressions as ee
 import ekman_expressions.explainers
-from ekman_expressions.core.errors import DataError, SettingsError
+from ekman_expressions.core.errors import DataError
 from ekman_expressions.explainers import EXPLAINERS, face_parts, part_segments
 from ekman_expressions.faces.cropping import _crop_face, align_neutral
 from ekman_expressions.faces.faces import _neutral_of
 from ekman_expressions.measures.known_answers import causal_agreement, summarise_agreement
-from ekman_expressions.zoo import as_model
 
 SIDE = 48
 
@@ -82,21 +79,9 @@ def entangled(kept):
     )
 
 
-def brute_force(value, count):
-    every = np.array(list(product([False, True], repeat=count)))
-    of = dict(zip(map(bytes, every), value(every), strict=True))
-    shapley = np.zeros(count)
-    for kept in every:
-        for part in np.flatnonzero(~kept):
-            more = kept.copy()
-            more[part] = True
-            shapley[part] += (of[bytes(more)] - of[bytes(kept)]) / (count * comb(count - 1, int(kept.sum())))
-    return shapley
-
-
 def test_all_coalitions_give_exact_shapley_values_that_sum_to_the_change(game, faces):
     found = causal(game, entangled, faces, samples=1024)
-    np.testing.assert_allclose(found.weights, brute_force(entangled, 10), atol=1e-6)
+    np.testing.assert_allclose(found.weights, shapley(entangled, 10), atol=1e-6)
     ends = entangled(np.array([[True] * 10, [False] * 10]))
     assert found.weights.sum() == pytest.approx(ends[0] - ends[1], abs=1e-6)
     assert found.passes == 1024 and not found.standard_errors.any()
@@ -109,21 +94,21 @@ def test_samples_sum_to_the_change_and_standard_errors_equal_the_spread(game, fa
     np.testing.assert_allclose(weights.sum(axis=1), ends[0] - ends[1], atol=1e-6)
     stated = np.sqrt(np.mean([each.standard_errors**2 for each in found], axis=0))
     assert 0.75 < np.mean(stated / weights.std(axis=0)) < 1.4
-    assert np.abs(weights.mean(axis=0) - brute_force(entangled, 10)).max() < 0.02
+    assert np.abs(weights.mean(axis=0) - shapley(entangled, 10)).max() < 0.02
+
+
+def predict_brightness(images):
+    first = 0.1 + 0.8 * images.mean(axis=(1, 2, 3))
+    return np.column_stack([first, *[(1 - first) / 5] * 5])
 
 
 @pytest.mark.parametrize("name", ["lime", "kernel_shap", "superpixel_rise", "occlusion", "rise"])
 def test_hidden_parts_show_the_neutral_face(faces, name):
     """Where nothing changed nothing can be found: only the neutral picture hides a part without a trace."""
-    few = {"rise": {"masks": 40, "cells": 4}}.get(name, {} if name == "occlusion" else {"samples": 60})
-    image = faces.at(SIDE)[:1]
-
-    def predict(images):
-        first = 0.1 + 0.8 * images.mean(axis=(1, 2, 3))
-        return np.column_stack([first, *[(1 - first) / 5] * 5])
-
-    found = EXPLAINERS[name].explain(predict, image, [0], seed=1, neutrals=image, hidden="neutral", **few)[0]
-    np.testing.assert_allclose(found.map, found.map.mean() if name in ("rise",) else 0, atol=1e-5)
+    few = {"rise": {"masks": 40, "cells": 4}, "occlusion": {}}.get(name, {"samples": 60})
+    more = {"neutrals": faces.at(SIDE)[:1], "hidden": "neutral", **few}
+    found = EXPLAINERS[name].explain(predict_brightness, faces.at(SIDE)[:1], [0], seed=1, **more)[0]
+    np.testing.assert_allclose(found.map, found.map.mean() if name == "rise" else 0, atol=1e-5)
 
 
 def test_integrated_gradients_from_the_neutral_sum_to_the_change(faces):
@@ -159,20 +144,14 @@ def test_faces_without_a_neutral_are_named_and_left_out(faces):
     some = ee.Faces(faces.images, faces.landmarks, table, neutrals=faces.neutrals)
     with pytest.raises(DataError, match="1 faces have no neutral face.*id03_disgust_0"):
         some.at(SIDE, neutral=True)
-
-    def predict(images):
-        return np.full((len(images), 6), 1 / 6)
-
     with pytest.warns(UserWarning, match="1 faces have no neutral face .*id03_disgust_0"):
-        found = ee.explain(predict, some, "causal", targets="anger", samples=64)
+        found = ee.explain(predict_brightness, some, "causal", targets="anger", samples=64)
     assert len(found) == 5
+    none = ee.Faces(faces.images, faces.landmarks, faces.table)
     with pytest.raises(DataError, match="None of the 6 faces"):
-        ee.explain(predict, ee.Faces(faces.images, faces.landmarks, faces.table), "causal", targets="anger")
-    with pytest.raises(SettingsError, match="needs the same person's neutral face"):
-        EXPLAINERS["lime"].query(
-            as_model(predict), faces.at(SIDE)[0], 0, seed=0, landmarks=None,
-            settings=EXPLAINERS["lime"].resolve(hidden="neutral"),
-        )  # fmt: skip
+        ee.explain(predict_brightness, none, "causal", targets="anger")
+    with pytest.raises(DataError, match="'neutral' needs 'neutrals' of shape .1, 48, 48, 3"):
+        EXPLAINERS["lime"].explain(predict_brightness, faces.at(SIDE)[:1], [0], seed=0, hidden="neutral")
 
 
 def test_a_neutral_in_another_pose_and_light_is_brought_to_the_face():

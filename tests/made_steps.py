@@ -45,6 +45,11 @@ def write_faces(experiment: Experiment, faces: Iterable[tuple], dataset: str = "
         write_csv(experiment.manifest_path, pd.DataFrame(rows, columns=columns).sort_values("image_id"))
 
 
+def with_(experiment: Experiment, part: str, **values) -> Experiment:
+    """Return the experiment with other values of a part of its settings."""
+    return experiment.replace(**{part: getattr(experiment, part).replace(**values)})
+
+
 def contents(folder: Path, *but: str) -> dict[str, bytes]:
     """Return the bytes of all finished files but those whose names end so; run.json holds times."""
     return {

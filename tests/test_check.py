@@ -3,6 +3,7 @@
 import shutil
 
 import pytest
+from made_steps import with_
 from stub_study import make_study
 
 from ekman_expressions import Experiment, cli, report
@@ -61,8 +62,7 @@ def test_damaged_foreign_and_missing_files_are_named(experiment):
 
 
 def test_stale_artefacts_are_named_with_the_reason(experiment):
-    explanation = experiment.explanation.replace(samples=30)
-    found = _found(experiment.replace(explanation=explanation), "stale")
+    found = _found(with_(experiment, "explanation", samples=30), "stale")
     reason = "explanation.samples = 20, but the experiment now says 30"
     assert any(reason in text for text in found.values())
     models = {"Stub01": experiment.models["Stub01"]}
@@ -85,26 +85,23 @@ def test_the_command_ends_with_one_where_something_is_wrong(tmp_path, capsys):
 
 def test_expected_numbers_are_compared_within_their_tolerance(experiment, tmp_path):
     table = tmp_path / "expected.csv"
-    head = "file,where,column,expected,tolerance,kind\n"
     row = "results/{name}/facespace/explanations.csv,network=Stub01;expression=fear,"
-    table.write_text(f"{head}{row}rows,4,0,deterministic\n{row}r2,0.5,0.5,stochastic\n")
-    found = compare_numbers(experiment, table)
+
+    def compare(*rows):
+        table.write_text("\n".join(["file,where,column,expected,tolerance,kind", *rows]))
+        return compare_numbers(experiment, table)
+
+    found = compare(f"{row}rows,4,0,deterministic", f"{row}r2,0.5,0.5,stochastic")
     assert found["ok"].all() and found["obtained"].iloc[0] == 4
-    table.write_text(f"{head}{row}rows,3,0.5,deterministic\nresults/none.csv,,rows,1,9,deterministic\n")
-    found = compare_numbers(experiment, table)
+    found = compare(f"{row}rows,3,0.5,deterministic", "results/none.csv,,rows,1,9,deterministic")
     assert found["ok"].tolist() == [False, False]
     assert "0 of 2 numbers as expected" in _render(found) and "there is no" in _render(found)
-    table.write_text(f"{head}{row}rows,3,0.5,deterministic\n")
+    compare(f"{row}rows,3,0.5,deterministic")
     _update_numbers(experiment, table)
     assert compare_numbers(experiment, table)["ok"].all()
-
-
-def test_tables_of_expected_numbers_are_checked(experiment, tmp_path):
+    with pytest.raises(DataError, match="no number"):
+        compare("a.csv,,rows,x,0,deterministic")
     with pytest.raises(MissingError, match="only for demo, smoke"):
         compare_numbers(experiment)
-    table = tmp_path / "expected.csv"
-    table.write_text("file,where,column,expected,tolerance,kind\na.csv,,rows,x,0,deterministic\n")
-    with pytest.raises(DataError, match="no number"):
-        compare_numbers(experiment, table)
     for name in ("smoke", "demo"):
         assert len(compare_numbers(Experiment.preset(name, root=tmp_path))) > 5

@@ -12,7 +12,7 @@ import pytest
 from made_steps import contents
 from stub_study import make_study
 
-from ekman_expressions.study import Run, evaluation, prepared
+from ekman_expressions.study import Run
 from ekman_expressions.study import run as run_steps
 from ekman_expressions.study.check import check
 
@@ -161,19 +161,6 @@ def test_records_and_maps_that_were_cut_off_or_swapped_are_made_again(experiment
     runs = again(experiment)
     assert runs["explanations"].done == 2 and runs["facespace"].done >= 1
     assert contents(experiment.root) == before
-
-
-def test_a_corrupt_face_costs_only_its_own_explanations(experiment):
-    explained = evaluation.read_explained(experiment)
-    image_id = explained["image_id"][0]
-    prepared._face_path(experiment, image_id).write_bytes(b"no image")
-    for folder in (experiment.results_folder, experiment.heatmaps_folder):
-        shutil.rmtree(folder)
-    runs = again(experiment)
-    assert len(runs["evaluation"].omissions) == len(experiment.networks)
-    assert all(image_id in entry["item"] for entry in runs["evaluation"].omissions)
-    left = evaluation.read_explained(experiment)
-    assert runs["explanations"].done == len(left) and image_id not in set(left["image_id"])
 
 
 @pytest.mark.parametrize("moment", [0, 4_000_000_000])

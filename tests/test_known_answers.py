@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from made_faces import make_experiment
-from made_steps import stand_in
+from made_steps import stand_in, with_
 from made_synthetic import LANDMARKS, flat, prepared, write_set
 from test_figures import assert_readable
 
@@ -157,8 +157,7 @@ def test_one_bad_image_is_left_out_by_name(root, tmp_path):
     experiment = prepared(tmp_path, root)
     (root / "masks/id00_anger_0.png").write_bytes(b"no image")
     # Rendered anew since it was prepared: its landmarks are of another face.
-    (root / "images/id01_anger_0.webp").write_bytes((root / "images/id01_fear_0.webp").read_bytes())
-    (root / "images/id01_fear_0.webp").unlink()
+    (root / "images/id01_fear_0.webp").rename(root / "images/id01_anger_0.webp")
     total = known_answers.causal_maps(experiment)
     reasons = dict(total.omissions)
     assert list(reasons) == [f"synthetic_{name}_0" for name in ("id00_anger", "id01_anger", "id01_fear")]
@@ -246,8 +245,7 @@ def benchmark(tmp_path_factory):
             layer[rows] = 200
             faces.append((subject, name, 0, 90, {"total": layer, "photometric": layer, "au04": layer}))
     experiment = prepared(root, write_set(root / "set", faces))
-    settings = experiment.explanation.replace(explainer="occlusion", compare=("rise", "grad_cam"))
-    experiment = experiment.replace(explanation=settings)
+    experiment = with_(experiment, "explanation", explainer="occlusion", compare=("rise", "grad_cam"))
     truths = {}
     for row in known_answers.known_faces(experiment).itertuples():
         truths[row.image_id] = row, known_answers.known_changes(experiment, row)["displacement"]
@@ -267,8 +265,8 @@ def test_step_scores_explainers_and_baselines_and_names_what_is_missing(benchmar
     assert {"explainer grad_cam", "synthetic_id00_anger_0"} <= {entry["item"] for entry in run.omissions}
     faces = read_csv(experiment.known_answers_folder / "localisation_faces.csv")
     assert "synthetic_id00_anger_0" not in set(faces["image_id"])
-    table = table_of(benchmark, "localisation")
-    table = table[table["reference"] == "displacement"].set_index(["explainer", "reading"])
+    table = table_of(benchmark, "localisation").query("reference == 'displacement'")
+    table = table.set_index(["explainer", "reading"])
     values = table["value"]
     assert values["occlusion", "positive"] > 0.95 and values["rise", "positive"] < 0.05
     # The sign is gone; both halves of the map are alike.
@@ -282,15 +280,12 @@ def test_step_scores_explainers_and_baselines_and_names_what_is_missing(benchmar
     assert table.loc[("occlusion", "positive"), "count"] == 3
     pairs, summary = table_of(benchmark, "masks"), table_of(benchmark, "masks_summary")
     assert len(pairs) == 4 and summary["statistic"].tolist() == ["own", "others", "difference"]
-    again = run_steps(experiment, "known_answers")
-    assert again.done == 0 and again.skipped == 2
 
 
-@pytest.mark.parametrize("datasets", [("made",), ("synthetic", "made")])
-def test_faces_without_known_answers_write_nothing(tmp_path, datasets):
+def test_faces_without_known_answers_write_nothing(tmp_path):
     """Also if synthetic faces were asked for, but none could be prepared."""
     experiment = make_experiment(tmp_path)
-    object.__setattr__(experiment.faces, "datasets", datasets)
+    object.__setattr__(experiment.faces, "datasets", ("synthetic", "made"))
     run = run_steps(experiment, "known_answers")
     assert "no known answers" in run.notes[0] and not run.done
     assert not experiment.known_answers_folder.exists()
@@ -328,23 +323,5 @@ def test_wall_highlights_as_much_of_the_face_as_the_mask_holds():
         lit = np.asarray(axes.images[0].get_array()).mean(axis=2) > 0.5
         # The ramp is highest in the last rows.
         np.testing.assert_array_equal(lit, rows_of_canvas(225, 275))
-    for place, axes in enumerate(lower):
-        assert axes.images[0].get_array().max() == pytest.approx(place + 1)
-        # One scale for all.
-        assert axes.images[0].get_clim() == (0, 6)
-    for axes in figure.axes[:12]:
-        x, y = np.concatenate([path.vertices for path in axes.collections[0].get_paths()]).T
-        assert (y.min(), y.max()) == (200, 250)
-
-
-def test_layers_of_one_face_share_one_scale_but_the_photometric():
-    face = np.full((224, 224, 3), 120, np.uint8)
-    values = {"total": 8.0, "photometric": 0.25, "au04": 3.0, **{f"au{k:02d}": 1.0 for k in range(10, 17)}}
-    layers = {name: np.full((112, 112), value, np.float32) for name, value in values.items()}
-    figure = figures.causal_layers(face // 2, face, layers, title="id00 anger")
-    shown = {axes.get_title(): axes for axes in figure.axes if axes.get_title() and axes.get_visible()}
-    assert list(shown)[:5] == ["neutral", "expression", "total", "photometric", "AU04"] and len(shown) == 12
-    np.testing.assert_allclose(shown["neutral"].images[0].get_array(), 60 / 255)
-    assert shown["AU04"].images[0].get_clim() == shown["total"].images[0].get_clim() == (0, 8)
-    assert shown["photometric"].images[0].get_clim() == (0, 0.25)
-    assert shown["photometric"].get_xlabel() == "0 to 0.25 of RGB"
+    # One scale for all.
+    assert {axes.images[0].get_clim() for axes in lower} == {(0, 6)}

@@ -21,7 +21,7 @@ from ekman_expressions.zoo import saving
 class Hub(BaseHTTPRequestHandler):
     """As much of the Hugging Face hub as a download needs: files and their hashes."""
 
-    def _answer(self):
+    def do_HEAD(self):
         self.server.tokens.append(self.headers.get("Authorization"))
         content = self.server.files.get(self.path.rpartition("/")[2], b"")
         self.send_response(200 if content else 404)
@@ -31,11 +31,8 @@ class Hub(BaseHTTPRequestHandler):
         self.end_headers()
         return content
 
-    def do_HEAD(self):
-        self._answer()
-
     def do_GET(self):
-        self.wfile.write(self._answer())
+        self.wfile.write(self.do_HEAD())
 
     def log_message(self, *_):
         pass
@@ -107,13 +104,11 @@ def _folder(path, content, names=("CV1", "CV2", "CV3", "CV4", "CV5"), network="W
 def test_released_models_are_loaded(weinet, tmp_path):
     content, images, answers = weinet
     path = tmp_path / "WeiNet_CV1_weights.h5"
-    with pytest.raises(MissingError, match="There is no weights file .*hf download .*training.released_folder"):
+    with pytest.raises(MissingError, match="There is no weights file .*hf download .*released_folder"):
         saving._load_released("WeiNet", path)
     path.write_bytes(content)
     model = saving._load_released("WeiNet", path)
     np.testing.assert_allclose(model(images).numpy(), answers, atol=1e-5)
-    with pytest.raises(ModelError, match=r"named probabilities.*\(262144, 7\).*\(262144, 6\)"):
-        saving._load_released("WeiNet", path, classes=7)
 
 
 def test_training_downloads_what_no_folder_holds(weinet, hub, tmp_path):
@@ -166,10 +161,9 @@ def test_what_cannot_be_is_said_before_anything_is_done(tmp_path):
     with pytest.raises(SettingsError, match="of 5 folds, but faces.folds is 3"):
         run_steps(_experiment(tmp_path / "three", folds=3, released_folder=folder), "training")
     assert not list(experiment.models_folder.glob("*.keras"))
-
-
-def test_settings_that_mean_nothing_fail_at_once():
-    with pytest.raises(SettingsError, match="'imagenet', 'none' or 'released', but got 'imagnet'"):
-        Experiment(name="trial", networks=("WeiNet",), training={"weights": "imagnet"})
-    with pytest.raises(SettingsError, match="'training.released_folder' is '/data', but training.weights is"):
-        Experiment(name="trial", networks=("WeiNet",), training={"released_folder": "/data"})
+    for wrong, message in (
+        ({"weights": "imagnet"}, "'imagenet', 'none' or 'released', but got 'imagnet'"),
+        ({"released_folder": "/data"}, "'training.released_folder' is '/data', but training.weights is"),
+    ):
+        with pytest.raises(SettingsError, match=message):
+            Experiment(name="trial", networks=("WeiNet",), training=wrong)

@@ -5,7 +5,7 @@ import hashlib
 import signal
 import subprocess
 import sys
-from contextlib import contextmanager
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -121,24 +121,22 @@ def test_a_checkpoint_of_another_training_or_a_damaged_one_is_not_used(tmp_path)
 # --- what an epoch shows
 
 
-class _Shown(Exception):
-    pass
-
-
 def shown(monkeypatch, **options):
     """The batches of a training: numbers of the images, and their classes."""
     import keras
 
+    batches = []
+
     def look(self, data, **_):
-        raise _Shown([(np.rint(255 * x[:, 0, 0, 0].numpy()).astype(int), y.numpy()) for x, y in data])
+        batches.extend((np.rint(255 * x[:, 0, 0, 0].numpy()).astype(int), y.numpy()) for x, y in data)
+        raise InterruptedError
 
     images, labels = faces(12)
     images[:] = np.arange(12)[:, None, None, None]
-    with monkeypatch.context() as patch:
+    with monkeypatch.context() as patch, pytest.raises(InterruptedError):
         patch.setattr(keras.Model, "fit", look)
-        with pytest.raises(_Shown) as seen:
-            tiny_train(faces=(images, labels), **options)
-    return seen.value.args[0]
+        tiny_train(faces=(images, labels), **options)
+    return batches
 
 
 def test_each_epoch_shows_every_face_once_in_an_order_of_its_own(monkeypatch):
@@ -206,17 +204,10 @@ def test_adam_in_place_is_that_of_the_paper_and_of_keras():
         for gradient in gradients:
             apply(tf.constant(gradient))
             weights.append(np.array(weight))
-        shaped = [
-            operation.type
-            for operation in apply.get_concrete_function(tf.TensorSpec((4, 3))).graph.get_operations()
-            if any(output.shape == (4, 3) for output in operation.outputs)
-        ]
-        return weights, [np.array(variable) for variable in optimizer.variables], shaped
+        return weights, [np.array(variable) for variable in optimizer.variables]
 
     rate = keras.optimizers.schedules.CosineDecay(0.01, steps)
-    weights, variables, shaped = trained(_fused_adam()(rate))
-    # No temporary arrays.
-    assert set(shaped) <= {"Placeholder", "Identity", "IdentityN"}
+    weights, variables = trained(_fused_adam()(rate))
     expected, m, v = start.astype(float), 0.0, 0.0
     for step, gradient in enumerate(gradients.astype(float)):
         now = 0.005 * (1 + np.cos(np.pi * step / steps))
@@ -224,37 +215,11 @@ def test_adam_in_place_is_that_of_the_paper_and_of_keras():
         corrected = now * np.sqrt(1 - 0.999 ** (step + 1)) / (1 - 0.9 ** (step + 1))
         expected = expected - corrected * m / (np.sqrt(v) + 1e-7)
         np.testing.assert_allclose(weights[step], expected, rtol=2e-5)
-    theirs, their_variables, _ = trained(keras.optimizers.Adam(rate))
+    theirs, their_variables = trained(keras.optimizers.Adam(rate))
     np.testing.assert_allclose(weights, theirs, rtol=1e-5)
     # Iterations, rate, first and second moments: in Keras' order, for checkpoints.
     for mine, their in zip(variables, their_variables, strict=True):
         np.testing.assert_allclose(mine, their, rtol=1e-5, atol=1e-9)
-
-
-def test_a_training_step_is_traced_once_and_cosine_ends_at_rate_zero():
-    """Variables made within it, of the optimiser or a metric, would have TensorFlow trace it again."""
-    import keras
-    import tensorflow as tf
-
-    _, learner = training._build_learner("Tiny", 4, learning_rate=1e-3, schedule="cosine")
-    step, traces, rates = learner.train_step, [], []
-
-    def counted(data):
-        traces.append(1)
-        return step(data)
-
-    def keep(batch, logs):
-        rates.append(float(learner.optimizer.learning_rate))
-
-    learner.train_step = counted
-    images, labels = faces(12)
-    targets = np.eye(6, dtype=np.float32)[[EXPRESSIONS.index(label) for label in labels]]
-    data = tf.data.Dataset.from_tensors((images[:6] / np.float32(255), targets[:6])).repeat(4)
-    callback = keras.callbacks.LambdaCallback(on_train_batch_end=keep)
-    learner.fit(data, shuffle=False, verbose=0, callbacks=[callback])
-    assert len(traces) == 1
-    expected = [5e-4 * (1 + np.cos(np.pi * step / 4)) for step in (1, 2, 3, 4)]
-    np.testing.assert_allclose(rates, expected, rtol=1e-5, atol=1e-9)
 
 
 # --- what goes wrong
@@ -290,29 +255,17 @@ def test_weights_that_the_last_step_spoilt_are_not_kept(tmp_path):
 def test_a_full_disk_leaves_no_half_file_and_training_goes_on(tmp_path):
     import resource
 
-    path, model = tmp_path / "checkpoint.npz", tmp_path / "model.keras"
+    path = tmp_path / "checkpoint.npz"
     usual = resource.getrlimit(resource.RLIMIT_FSIZE)
-
-    @contextmanager
-    def full(size):
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size, usual[1]))
-        try:
-            with pytest.raises(OSError, match="(?s)File too large.*Make room on the disk") as caught:
-                yield caught
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, usual)
-
-    with full(20_000) as first:
-        tiny_train(checkpoint=path)
-    assert f"{path} could not be written" in str(first.value) and not list(tmp_path.iterdir())
-    trained = tiny_train(checkpoint=path)
-    saving.save(trained.model, model)
-    size = model.stat().st_size
-    model.unlink()
-    with full(size - 1) as second:
-        saving.save(trained.model, model)
-    assert f"{model} could not be written" in str(second.value) and list(tmp_path.iterdir()) == [path]
-    assert digest(trained) == straight()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, usual[1]))
+    try:
+        said = rf"(?s){path} could not be written.*File too large.*Make room on the disk"
+        with pytest.raises(OSError, match=said):
+            tiny_train(checkpoint=path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+    assert not list(tmp_path.iterdir())
+    assert digest(tiny_train(checkpoint=path)) == straight()
 
 
 def test_arguments_that_do_not_fit():
@@ -333,7 +286,6 @@ def test_arguments_that_do_not_fit():
 def test_initial_weights_do_not_depend_on_who_else_draws_random_numbers():
     """Workers of a cluster have threads that draw from Python's global generator, too."""
     import random
-    import threading
 
     import keras
 
@@ -351,14 +303,8 @@ def test_initial_weights_do_not_depend_on_who_else_draws_random_numbers():
     alone = build()
     thread = threading.Thread(target=draw)
     thread.start()
-    try:
-        beside = build()
-    finally:
-        stop.set()
-        thread.join()
+    beside = build()
+    stop.set()
+    thread.join()
     for one, other in zip(alone.variables, beside.variables, strict=True):
         np.testing.assert_array_equal(one, other)
-    # And they are those of Keras' own function, when nobody else draws.
-    keras.utils.set_random_seed(5)
-    first = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
-    np.testing.assert_array_equal(first.weights[0], alone.weights[0])

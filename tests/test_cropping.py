@@ -84,14 +84,6 @@ def test_a_larger_image_gives_the_same_crop(times, angle):
     np.testing.assert_allclose(np.float64(same), crop, atol=8)
 
 
-def test_only_the_window_of_a_large_image_matters():
-    image, points = drawn_face(10, eyes=(400.0, 300.0), shape=(900, 1200))
-    rows, columns = np.indices(image.shape[:2])
-    near = np.hypot(columns - 400, rows - 325) < 200
-    other = np.where(near[..., None], image, 77).astype(np.uint8)
-    np.testing.assert_array_equal(_crop_face(image, points, 128)[0], _crop_face(other, points, 128)[0])
-
-
 def test_a_face_without_extent_is_refused():
     with pytest.raises(DataError, match="coincide"):
         _crop_face(np.zeros((9, 9, 3), np.uint8), np.full((68, 2), 7.0), 100)

@@ -69,8 +69,9 @@ def test_the_study_takes_given_landmarks_and_whole_pictures(tmp_path, monkeypatc
     points = np.concatenate([points[:-1], points[:1] / 2, points[:1]])
     points[1] = 0
     write_points(tmp_path / "mine" / "points.csv", names, points)
-    options = {"landmarks": "points.csv", "crop": False}
-    experiment = experiment_on(tmp_path, size=SIDE, options={"mine": options})
+    experiment = experiment_on(
+        tmp_path, size=SIDE, options={"mine": {"landmarks": "points.csv", "crop": False}}
+    )
     result = run(experiment, "faces")
     left_out = {entry["item"]: entry["reason"] for entry in result.omissions}
     assert left_out == {f"mine: {rows[n][1]}": "points.csv has no landmarks of it" for n in (1, -1)}
@@ -79,20 +80,10 @@ def test_the_study_takes_given_landmarks_and_whole_pictures(tmp_path, monkeypatc
     np.testing.assert_allclose(read_landmarks(experiment, f"mine_{ids[0]}"), points[0] / SIDE, atol=1e-5)
     whole = read_image(tmp_path / "mine" / rows[0][1])
     np.testing.assert_array_equal(prepared_faces(experiment, [f"mine_{ids[0]}"]).images[0], whole)
-    loaded = ee.load_faces(survey("mine", tmp_path / "mine", options).rows, crop=False, size=SIDE)
-    np.testing.assert_array_equal(loaded.images[0], whole)
-    assert run(experiment, "faces").done == 0
+    # Other landmarks are another face.
     points[0] += 1
     write_points(tmp_path / "mine" / "points.csv", names, points)
     assert run(experiment, "faces").done == 1
-
-
-def test_a_picture_without_landmarks_has_no_place_in_face_space(detected):
-    _, points, faces = detected
-    images = [*faces.images[:1], np.full((64, 64, 3), 128, np.uint8)]
-    for given in (None, [points[0], np.full((68, 2), np.nan)]):
-        with pytest.warns(UserWarning, match="(no face found|given for it): without landmarks"):
-            assert len(ee.load_faces(images, crop=False, landmarks=given)) == 1
 
 
 def test_files_that_hold_no_landmarks_say_what_is_wrong(tmp_path):
@@ -109,18 +100,3 @@ def test_files_that_hold_no_landmarks_say_what_is_wrong(tmp_path):
     put(tmp_path / "points.csv", "file,x_0,y_0\na.png,1,2\n")
     with pytest.raises(DataError, match="needs the column 'image_id' or 'path'.*3 columns: 'file', 'x_0', 'y_0'"):
         survey("lab", tmp_path, lab)
-    np.savez(tmp_path / "points.npz", points=points)
-    with pytest.raises(DataError, match="one array of names"):
-        ee.load_faces(tmp_path / "a.png", landmarks=tmp_path / "points.npz")
-
-
-def test_a_name_is_matched_by_its_folders_where_file_names_repeat(tmp_path):
-    rows, points = [], np.random.default_rng(0).random((2, 68, 2)) * 99
-    for person in "pq":
-        put(tmp_path / person / "1.png")
-        rows.append(f"{person}1,{person}/1.png,{person},happy\n")
-    put(tmp_path / "manifest.csv", "image_id,path,subject,expression\n" + "".join(rows))
-    write_points(tmp_path / "points.csv", ["q\\1.png", "p/1.png"], points)
-    found = survey("lab", tmp_path, {"landmarks": "points.csv"}).rows
-    np.testing.assert_allclose([face.points for face in found["landmarks"]], points[::-1])
-    assert [face.look for face in found["landmarks"]] == ["given", "given"]

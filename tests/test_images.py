@@ -2,17 +2,13 @@
 
 import io
 import struct
-import threading
-import warnings
 import zlib
-from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
 import pytest
 import tifffile
 from PIL import Image
-from PIL.PngImagePlugin import PngImageFile
 
 from ekman_expressions.core.errors import DataError
 from ekman_expressions.core.files import decode_image
@@ -186,20 +182,3 @@ def test_too_many_pixels_are_refused_with_size_and_limit(monkeypatch, side):
         decode_image(data)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
     assert decode_image(data).shape == (side, side, 3)
-
-
-def test_threads_that_decode_leave_the_filters_of_warnings_as_they_were():
-    data = png(np.zeros((64, 64, 3), np.uint8))
-    before = list(warnings.filters)
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(decode_image, [data] * 400))
-    assert warnings.filters == before
-
-
-def test_pixels_are_decoded_by_several_threads_at_once(monkeypatch):
-    """Only headers and metadata, for which filters of warnings are changed, wait for each other."""
-    both, prepare = threading.Barrier(2, timeout=30), PngImageFile.load_prepare
-    monkeypatch.setattr(PngImageFile, "load_prepare", lambda image: (both.wait(), prepare(image))[1])
-    data = png(np.zeros((8, 8, 3), np.uint8))
-    with ThreadPoolExecutor(2) as pool:
-        assert [image.shape for image in pool.map(decode_image, [data] * 2)] == [(8, 8, 3)] * 2

@@ -1,16 +1,18 @@
 """Explanations in face space that are known by construction, and an experiment made of them."""
 
+from itertools import product
+
 import numpy as np
-import pandas as pd
-from made_steps import stand_in
+from made_steps import stand_in, write_faces
 
 from ekman_expressions import Experiment
 from ekman_expressions.core.expressions import EXPRESSIONS
-from ekman_expressions.core.files import write_arrays, write_csv
+from ekman_expressions.core.files import write_arrays
 from ekman_expressions.core.runtime import generator
 from ekman_expressions.facespace import masks
 from ekman_expressions.facespace.warp import SHAPE
 from ekman_expressions.study import run as run_steps
+from ekman_expressions.study.prepared import read_manifest
 
 SUBJECTS = 3
 """Subjects in each fold, with two faces of each expression."""
@@ -26,33 +28,19 @@ def experiment_of(
     """
     experiment = Experiment.preset("smoke", root=root).replace(networks=networks)
     experiment = experiment.explained_by(explainer)
-    rows = []
-    for fold in experiment.folds:
-        for subject in range(SUBJECTS):
-            for expression in EXPRESSIONS:
-                for variant in range(2):
-                    name = f"{fold}_{subject}"
-                    rows.append(
-                        {
-                            "image_id": f"synthetic_{name}_{expression}_{variant}",
-                            "path": "faces/none.png",
-                            "dataset": "synthetic",
-                            "subject": f"synthetic/{name}",
-                            "expression": expression,
-                            "fold": fold,
-                            "sha256": "0" * 64,
-                        }
-                    )
-    manifest = pd.DataFrame(rows).sort_values("image_id")
-    with stand_in(experiment, "faces"):
-        write_csv(experiment.manifest_path, manifest)
+    face = np.zeros((2, 2, 3), np.uint8)
+    cells = product(experiment.folds, range(SUBJECTS), EXPRESSIONS, range(2))
+    write_faces(
+        experiment,
+        [(f"made_{f}_{s}_{name}_{variant}", face, f"{f}_{s}", name, f) for f, s, name, variant in cells],
+    )
+    manifest = read_manifest(experiment)
     with stand_in(experiment, "facespace"):
         for network, fold in experiment.pairs:
             for expression in EXPRESSIONS:
                 if (network, fold, expression) not in missing:
                     _write_cell(experiment, manifest, network, fold, expression, strength)
-    run_steps(experiment, "heatmaps")
-    run_steps(experiment, "masks")
+    run_steps(experiment, "heatmaps", "masks")
     return experiment
 
 

@@ -63,34 +63,19 @@ def test_where_neutral_is_predicted_the_most_probable_expression_is_explained():
     assert ee.explain(model, faces, "occlusion", targets="neutral").table["explained"][0] == "neutral"
 
 
-def test_eight_subjects_give_an_interval():
-    mouth = ee.atlas().group("mouth")
-    random = np.random.default_rng(0)
-    maps = mouth + random.normal(0, 0.5, (16, *SHAPE)) * (random.random((16, 1, 1)) < 0.5)
-    scores = ee.Heatmap(maps=maps, subjects=[f"S{n // 2}" for n in range(16)]).scores(mouth)
-    intervals = scores.loc[["iou", "auc_hull"]]
-    assert (intervals["low"] < intervals["value"]).all() and (intervals["value"] < intervals["high"]).all()
-    assert scores.loc[["f1_score", "precision", "recall", "auc"], "low"].isna().all()
-
-
-def test_tables_say_who_was_explained_and_how_well(found):
+def test_tables_say_who_was_explained_and_how_well_and_maps_do_not_depend_on_the_order(found):
     table = found.table
     assert len(table) == len(found) == 12
     assert set(table["explained"]) == {"happiness"} and (table["passes"] == 120).all()
     assert table["r2"].between(0, 1).all() and (table["r2_unseen"] < table["r2"]).all()
     # Each part's share is its part of the map's mass.
     mouth, maps = ee.atlas().group("mouth"), found.maps
-    np.testing.assert_allclose(
-        found.regions["mouth"], maps[:, mouth].sum(axis=1) / maps.sum(axis=(1, 2)), rtol=1e-3
-    )
+    share = maps[:, mouth].sum(axis=1) / maps.sum(axis=(1, 2))
+    np.testing.assert_allclose(found.regions["mouth"], share, rtol=1e-3)
     np.testing.assert_allclose(table["probability"], found.predictions.max(axis=1))
     assert "12 faces by LIME of mouth_reader" in repr(found)
-
-
-def test_the_same_seed_gives_the_same_maps_in_any_order(found):
-    faces = found.faces[[7, 2]]
-    again = ee.explain(mouth_reader, faces, targets=["happiness"] * 2, samples=120, seed=3)
-    np.testing.assert_array_equal(again.maps, found.maps[[7, 2]])
+    again = ee.explain(mouth_reader, found.faces[[7, 2]], targets=["happiness"] * 2, samples=120, seed=3)
+    np.testing.assert_array_equal(again.maps, maps[[7, 2]])
 
 
 def test_heatmaps_are_of_what_was_predicted_or_of_the_label(found):
@@ -131,7 +116,7 @@ def test_reliability_and_standard_error_are_those_of_a_mean_over_subjects():
     assert np.isnan(one.reliability) and np.isnan(one.standard_error).all()
 
 
-def test_a_mismatch_names_both_objects(found):
+def test_what_does_not_fit_names_both_objects(found):
     heatmap = found.heatmap()
     with pytest.raises(DataError, match=r"'mask' is bool of shape \(250, 224\), but Heatmap\(.*\(275, 224\)"):
         heatmap.scores(np.ones((250, 224), bool))
@@ -139,12 +124,8 @@ def test_a_mismatch_names_both_objects(found):
         heatmap.scores()
     with pytest.raises(DataError, match=r"got maps of shape \(2, 224, 224\) and 2 subjects"):
         ee.Heatmap(maps=np.zeros((2, 224, 224)), subjects=["a", "b"])
-    flat = ee.Heatmap(maps=np.ones((1, *SHAPE)), subjects=["a"], expression="fear")
     with pytest.raises(DataError, match="is 1 everywhere"):
-        flat.scores()
-
-
-def test_arguments_that_cannot_be_used_say_why(found):
+        ee.Heatmap(maps=np.ones((1, *SHAPE)), subjects=["a"], expression="fear").scores()
     faces = found.faces[:2]
     for model, given, more, message in (
         (mouth_reader, faces, {"explainer": "limes"}, "'explainer'.*lime"),
@@ -154,14 +135,6 @@ def test_arguments_that_cannot_be_used_say_why(found):
     ):
         with pytest.raises(SettingsError, match=message):
             ee.explain(model, given, **more)
-
-
-def test_pictures(found, tmp_path):
-    happy = found.heatmap("happiness", by="expression")
-    occluded = ee.explain(mouth_reader, found.faces[:1], "occlusion")
-    for figure in (happy.plot(), found.plot(1), occluded.plot()):
-        ee.figures.save(figure, tmp_path / "figure.png")
-        assert (tmp_path / "figure.png").stat().st_size > 5000
 
 
 def photographs(folder: Path) -> Path:
@@ -231,12 +204,10 @@ def test_classes_of_ones_own_are_compared_with_masks_of_ones_own(tmp_path):
             pd.testing.assert_frame_equal(heatmap.scores(), heatmap.scores(ee.atlas().mask(regions)))
     assert "pain" in set(found.table["predicted"])
     assert found.heatmap("pain").scores().loc["auc", "value"] > 0.8
-    # Labels of one's own are kept where they are said to stand for themselves, and else left out by name.
-    for label, image in (("pain", "id03_happiness_0"), ("happy", "id08_anger_2")):
-        (tmp_path / label).mkdir()
-        shutil.copy(synthetic.folder() / "images" / f"{image}.webp", tmp_path / label)
+    # Labels of one's own are kept where they are said to stand for themselves.
+    (tmp_path / "pain").mkdir()
+    shutil.copy(synthetic.folder() / "images" / "id03_happiness_0.webp", tmp_path / "pain")
     faces = ee.load_faces(tmp_path, labels={"pain": "pain"})
-    assert sorted(faces.table["expression"]) == ["happiness", "pain"] and "1 happiness, 1 pain" in repr(faces)
     assert len(ee.explain(model, faces, "occlusion").heatmap("pain", by="expression")) == 1
     for classes, masks, message in (
         (["pain", "happy"], {"pain": ["mouht"]}, "'mouth'.*'mouht'"),

@@ -11,7 +11,7 @@ from made_databases import BUNDLED, experiment_on, put, reasons, write_database
 
 import ekman_expressions as ee
 from ekman_expressions.core.errors import DataError, MissingError, SettingsError
-from ekman_expressions.faces import survey
+from ekman_expressions.faces import LandmarkDetector, survey
 from ekman_expressions.faces.folders import _IMAGE_ID, _safe_ids
 from ekman_expressions.facespace import normalise, template_points
 from ekman_expressions.study import run

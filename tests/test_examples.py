@@ -19,56 +19,6 @@ def script():
     return module
 
 
-def arrays(random):
-    """Weights in face-api's names and shapes."""
-    found, channels = {}, 3
-    for block, count in enumerate((32, 64, 128, 256)):
-        for number in range(4):
-            name = f"dense{block}/conv{number}"
-            if channels == 3:
-                found[f"{name}/filters"] = (3, 3, channels, count)
-            else:
-                found[f"{name}/depthwise_filter"] = (3, 3, channels, 1)
-                found[f"{name}/pointwise_filter"] = (1, 1, channels, count)
-            found[f"{name}/bias"] = (count,)
-            channels = count
-    shapes = found | {"fc/weights": (256, 7), "fc/bias": (7,)}
-
-    def draw(name, shape):
-        seen = 9 if "depthwise" in name else np.prod(shape[:-1])
-        return random.normal(0, 0.95 * seen**-0.5 if len(shape) > 1 else 0.1, shape)
-
-    return {name: np.float32(draw(name, shape)) for name, shape in shapes.items()}
-
-
-def test_face_api_is_built_as_its_blocks_are_described(script):
-    import tensorflow as tf
-
-    random = np.random.default_rng(0)
-    given, images = arrays(random), np.float32(random.normal([[[[0]]], [[[0.5]]]], 0.5, (2, 112, 112, 3)))
-
-    def convolve(values, block, number):
-        def part(name):
-            return given[f"dense{block}/conv{number}/{name}"]
-
-        strides = [1, 2, 2, 1] if number == 0 else [1, 1, 1, 1]
-        if block == number == 0:
-            return tf.nn.conv2d(values, part("filters"), strides, "SAME") + part("bias")
-        filters = part("depthwise_filter"), part("pointwise_filter")
-        return tf.nn.separable_conv2d(values, *filters, strides, "SAME") + part("bias")
-
-    values = images
-    for block in range(4):
-        total = values = tf.nn.relu(convolve(values, block, 0))
-        for number in (1, 2, 3):
-            total = total + convolve(values, block, number)
-            values = tf.nn.relu(total)
-    logits = tf.reduce_mean(values, (1, 2)) @ given["fc/weights"] + given["fc/bias"]
-    expected = tf.nn.softmax(logits).numpy()
-    assert np.abs(np.diff(expected, axis=0)).max() > 0.01, expected
-    np.testing.assert_allclose(script.build(given)(images), expected, atol=1e-5)
-
-
 def test_weights_in_8_bits_are_scaled(script):
     stored = {"dtype": "uint8", "scale": 0.5, "min": -1.0}
     manifest = [

@@ -43,6 +43,14 @@ def _bars(axes):
     return [patch for patch in axes.patches if isinstance(patch, Rectangle) and patch.get_height() == 0.72]
 
 
+def _said(axes):
+    return [text.get_text() for text in axes.texts]
+
+
+def _rows(axes):
+    return [label.get_text() for label in axes.get_yticklabels()]
+
+
 def _texts(figure):
     """All texts that are drawn, with their boxes in pixels."""
     renderer = FigureCanvasAgg(figure).get_renderer()
@@ -161,7 +169,6 @@ GALLERY = {
         _wall(["WeiNet", "untrained"], dtype=float),
         notes={("untrained", name): "r -0.95\nSSIM 0.95" for name in EKMAN},
     ),
-    "faces": lambda: figures.heatmap_wall({("id00", name): RNG.random((96, 96, 3)) for name in EKMAN}),
     "agreement": lambda: figures.agreement_wall(
         {(row, name): EKMAN["Fear"] if row == "WeiNet" else None for row in ("WeiNet", "SongNet") for name in EKMAN},
         EKMAN, notes={("WeiNet", name): "IoU 0.25" for name in EKMAN}, title="Thresholded heatmaps",
@@ -179,10 +186,6 @@ GALLERY = {
     "causal wall": lambda: figures.causal_wall(
         dict.fromkeys(EKMAN, RNG.random((*SHAPE, 3))), MOVED, EKMAN, dict.fromkeys(EKMAN, 0.2)
     ),
-    "causal wall of one": lambda: figures.causal_wall(
-        {"Fear": RNG.random((*SHAPE, 3))}, {"Fear": MOVED["Fear"]}, EKMAN, {"Fear": 0.2}, title="One alone"
-    ),
-    "photometric layer alone": lambda: figures.causal_layers(FACE, FACE, {"photometric": LAYERS["photometric"]}),
     "bars by network": lambda: figures.barplot(
         _table(), label="network", value="iou", title="Anger", groups=KINDS,
         references={"all-white mask": 0.25, "an ellipse": 0.41},
@@ -220,6 +223,8 @@ GALLERY = {
         note="own 0.234, others 0.123, difference 0.100 [0.050, 0.150]\np = 0.012 over all relabellings",
     ),
     "confusion": lambda: figures.confusion_matrices({net: np.eye(6) * 9 + 1 for net in NETWORKS}),
+    "areas": lambda: figures.area_curves(_areas(["Anger", "Fear", "Sadness", "Surprise"]), folds=3),
+    "areas of one": lambda: figures.area_curves(_areas(["Anger"]), folds=3),
     "learning": lambda: figures.learning_curves(CURVES),
     "erasing": lambda: figures.erasure_curves(
         _erasing([*NAMES, "random", "centre"]), np.linspace(0, 1, 21), titles=NAMES, title="MobileNetV3Large"
@@ -266,7 +271,7 @@ def test_bars_are_the_sorted_means_and_points_the_folds():
     figure = figures.barplot(table, label="network", value="iou", groups=KINDS, references={"white": 0.2575})
     axes = figure.axes[0]
     means = table.groupby("network")["iou"].mean().sort_values(ascending=False)
-    assert [label.get_text() for label in axes.get_yticklabels()] == list(means.index)
+    assert _rows(axes) == list(means.index)
     np.testing.assert_allclose([bar.get_width() for bar in _bars(axes)], means)
     # Top to bottom, best first.
     assert axes.yaxis_inverted() and np.all(np.diff([bar.get_y() for bar in _bars(axes)]) > 0)
@@ -281,7 +286,15 @@ def test_bars_are_the_sorted_means_and_points_the_folds():
     assert names == ["from scratch", "pre-trained", "one fold", "white"]
 
 
-def test_a_reference_may_differ_from_bar_to_bar():
+def test_missing_values_are_not_drawn_as_zero_and_references_may_differ_from_bar_to_bar():
+    table = _table(("WeiNet", "SongNet", "VGG16"), ("CV1", "CV2", "CV3"))
+    table.loc[table["network"] == "WeiNet", "iou"] = np.nan
+    table.loc[table["model"] == "SongNet_CV2", "iou"] = np.nan
+    axes = figures.barplot(table, label="network", value="iou").axes[0]
+    assert _rows(axes)[-1] == "WeiNet" and _said(axes).count("no data") == 1
+    assert f"{table.loc[table['network'] == 'SongNet', 'iou'].mean():.3f}*" in _said(axes)
+    all_missing = table.assign(iou=np.nan)
+    assert len(_bars(figures.barplot(all_missing, label="network", value="iou").axes[0])) == 3
     table = pd.DataFrame({"expression": ["Anger", "Fear"], "iou": [0.2, 0.4]})
     references = {"white": {"Anger": 0.25, "Fear": 0.3}}
     axes = figures.barplot(table, label="expression", value="iou", references=references).axes[0]
@@ -290,28 +303,14 @@ def test_a_reference_may_differ_from_bar_to_bar():
     assert [(path[0][0], round(path[:, 1].mean())) for path in lines.get_segments()] == [(0.3, 0), (0.25, 1)]
 
 
-def test_missing_values_are_not_drawn_as_zero():
-    table = _table(("WeiNet", "SongNet", "VGG16"), ("CV1", "CV2", "CV3"))
-    table.loc[table["network"] == "WeiNet", "iou"] = np.nan
-    table.loc[table["model"] == "SongNet_CV2", "iou"] = np.nan
-    axes = figures.barplot(table, label="network", value="iou").axes[0]
-    assert axes.get_yticklabels()[-1].get_text() == "WeiNet"
-    texts = [text.get_text() for text in axes.texts]
-    assert texts.count("no data") == 1
-    known = table[(table["network"] == "SongNet")]["iou"].dropna()
-    assert f"{known.mean():.3f}*" in texts
-    assert np.isfinite([axes.get_xlim()]).all()
-    all_missing = table.assign(iou=np.nan)
-    assert len(_bars(figures.barplot(all_missing, label="network", value="iou").axes[0])) == 3
-
-
 def test_tree_shows_leaves_in_order_with_their_heights():
     linkage = np.array([[0, 2, 0.2, 2], [1, 3, 0.8, 3]])
     groups = {"WeiNet": "from scratch", "VGG16": "pre-trained", "VGG19": "pre-trained"}
     axes = figures.dendrogram(linkage, ["VGG16", "WeiNet", "VGG19"], groups=groups).axes[0]
-    names = [label.get_text() for label in axes.get_yticklabels()]
-    assert names == ["WeiNet", "VGG16", "VGG19"]
-    assert [label.get_color() for label in axes.get_yticklabels()] == [COLOURS[groups[n]] for n in names]
+    assert _rows(axes) == ["WeiNet", "VGG16", "VGG19"]
+    assert [label.get_color() for label in axes.get_yticklabels()] == [
+        COLOURS[groups[n]] for n in _rows(axes)
+    ]
     assert sorted(max(line.get_xdata()) for line in axes.lines) == [0.2, 0.8]
     axes = figures.dendrogram(linkage, ["VGG16", "WeiNet", "VGG19"], support=[0.456, 1]).axes[0]
     assert [(text.get_text(), text.get_position()[1]) for text in axes.texts] == [("46", 20)]
@@ -327,7 +326,7 @@ def test_wall_shows_each_heatmap_in_its_place_and_marks_the_missing():
     assert [axes.get_ylabel() for axes in cells[::3]] == ["VGG16", "WeiNet"]
     for axes, image in zip(cells, heat.values(), strict=True):
         if image is None:
-            assert not axes.images and axes.texts[0].get_text() == "no data"
+            assert not axes.images and _said(axes) == ["no data"]
         else:
             np.testing.assert_array_equal(axes.images[0].get_array(), image)
             assert axes.images[0].get_clim() == (0, 255)
@@ -344,29 +343,14 @@ def test_faces_by_explainers_stand_in_equal_lines_and_say_what_is_missing_or_zer
     figure = figures.explained_faces({"face": FACE}, maps)
     assert len(figure.axes) == 8 and all(axes.get_visible() for axes in figure.axes)
     assert [axes.get_subplotspec().rowspan.start for axes in figure.axes] == [0] * 4 + [1] * 4
-    told = [[text.get_text() for text in axes.texts] for axes in figure.axes]
-    assert told == [[], ["all 0"], ["no data"], [], [], [], [], []]
-
-
-def test_one_heatmap_lies_over_its_face_within_the_outline():
-    heat, mask = np.zeros(SHAPE, np.uint8), np.zeros(SHAPE, bool)
-    heat[100:], mask[50:150, 50:150] = 255, True
-    axes, bar = figures.heatmap_figure(heat, mask, np.full((*SHAPE, 3), 255, np.uint8), label="share").axes
-    picture = axes.images[0].get_array()
-    np.testing.assert_allclose(picture[0, 0], 0.4 + 0.6 * np.array(matplotlib.colormaps["viridis"](0)[:3]))
-    np.testing.assert_allclose(picture[-1, 0], 0.4 + 0.6 * np.array(matplotlib.colormaps["viridis"](255)[:3]))
-    assert bar.get_ylabel() == "share" and bar.get_ylim() == (0, 255)
-    x, y = axes.collections[0].get_paths()[0].vertices.T
-    assert (x.min(), x.max(), y.min(), y.max()) == (50, 150, 50, 150)
-    signed = figures.heatmap_figure(np.linspace(-1, 3, 6).reshape(2, 3)).axes[1]
-    assert signed.get_ylim() == (-3, 3)
+    assert list(map(_said, figure.axes)) == [[], ["all 0"], ["no data"], [], [], [], [], []]
 
 
 def test_a_matrix_shows_its_values_stars_and_frames():
     values = pd.DataFrame([[0.2, np.nan], [-0.001, 0.1]], index=["a", "Fear"], columns=["Anger", "Fear"])
     p = pd.DataFrame([[0.01, np.nan], [0.5, 0.06]])
     axes, bar = figures.annotated_matrix(values, "IoU above chance", p=p, frame_own=True, note="* p").axes
-    assert [text.get_text() for text in axes.texts] == ["+0.20 *", "–", "+0.00", "+0.10"]
+    assert _said(axes) == ["+0.20 *", "–", "+0.00", "+0.10"]
     assert [text.get_weight() for text in axes.texts] == ["bold", "normal", "normal", "normal"]
     assert axes.images[0].get_clim() == (-0.2, 0.2) and bar.get_ylabel() == "IoU above chance"
     assert [patch.get_xy() for patch in axes.patches] == [(0.5, 0.5)]
@@ -375,15 +359,12 @@ def test_a_matrix_shows_its_values_stars_and_frames():
 
 
 def test_confusion_is_in_percent_of_the_row_and_empty_rows_are_marked():
-    counts = np.array([[3, 1], [0, 0]])
-    axes = figures.confusion_matrices({"VGG16": counts}, names=["yes", "no"]).axes[0]
-    assert [text.get_text() for text in axes.texts] == ["75", "25", "–", "–"]
+    axes = figures.confusion_matrices({"VGG16": np.array([[3, 1], [0, 0]])}, names=["yes", "no"]).axes[0]
+    assert _said(axes) == ["75", "25", "–", "–"]
     assert axes.images[0].get_array().mask.tolist() == [[False, False], [True, True]]
     counts = {"Mine": np.array([[3, 0, 1], [0, 4, 0]]), "VGG16": np.eye(2)}
-    drawn = figures.confusion_matrices(counts, names=["yes", "no"])
-    mine, other = drawn.axes[:2]
-    assert [text.get_text() for text in mine.texts] == ["75", "0", "25", "0", "100", "0"]
-    assert [text.get_text() for text in other.texts] == ["100", "0", "0", "0", "100", "0"]
+    mine, other = figures.confusion_matrices(counts, names=["yes", "no"]).axes[:2]
+    assert _said(mine) == ["75", "0", "25", "0", "100", "0"] and _said(other)[:3] == ["100", "0", "0"]
     assert [label.get_text() for label in mine.get_xticklabels()] == ["yes", "no", "None of them"]
 
 
@@ -393,55 +374,18 @@ def test_intervals_are_drawn_best_first_beside_baselines():
     assert "n = 5 folds" in said and "all-white mask (0.250)" in said and said.count("no data") == 1
     # Estimates rise in the order of the networks, but the first has none.
     first, *others = NETWORKS
-    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
-    assert labels == [*others[::-1], first]
+    assert _rows(figure.axes[0]) == [*others[::-1], first]
 
 
-def test_curves_are_the_histories():
+def test_learning_curves_are_the_histories_and_erasure_curves_means_told_apart():
     rows = [("VGG16", fold, epoch, 0.2 * epoch) for fold in ("CV1", "CV2") for epoch in (1, 2, 3)]
     table = pd.DataFrame(rows, columns=["network", "fold", "epoch", "accuracy"])
-    axes = figures.learning_curves(table).axes[0]
-    assert len(axes.lines) == 2 and list(axes.lines[0].get_xdata()) == [1, 2, 3]
-    np.testing.assert_allclose(axes.lines[0].get_ydata(), 0.2 * np.arange(1, 4))
-
-
-@pytest.mark.parametrize("names", [["Anger"], ["Anger", "Fear", "Sadness", "Surprise"]])
-def test_curves_of_areas_have_a_panel_per_expression_and_both_baselines(names):
-    table = _areas(names)
-    table.loc[(table["expression"] == "Fear") & (table["kind"] == "network"), "iou"] = np.nan
-    figure = figures.area_curves(table, folds=3)
-    assert_readable(figure)
-    assert sum(axes.get_visible() for axes in figure.axes) == len(names)
-    said = " | ".join(text for text, _ in _texts(figure))
-    assert all(part in said for part in ("2 networks", "3 folds", "centred ellipse", "random"))
-
-
-def test_an_alignment_page_draws_every_landmark_where_it_lies():
-    faces = [np.full((50, 40, 3), number, np.uint8) for number in range(4)]
-    points = [POINTS + number / 1000 for number in range(4)]
-    figure = figures.alignment_page(faces, points, list("abcd"))
-    for axes, wanted in zip(figure.axes, points, strict=True):
-        lines = [line.get_xydata() / (40, 50) for line in axes.lines]
-        np.testing.assert_allclose(
-            np.unique(np.concatenate(lines), axis=0), np.unique(wanted, axis=0), atol=1e-9
-        )
-        # Contours close round eyes and lips only.
-        assert [len(line) for line in lines] == [17, 5, 5, 4, 5, 7, 7, 13, 9]
-        assert [bool(np.array_equal(line[0], line[-1])) for line in lines] == [False] * 5 + [True] * 4
-    names = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert names == ["jaw", "brows", "nose", "eyes", "mouth"]
-    # With outlier scores it starts with the oddest faces.
-    figure = figures.alignment_page(faces, [POINTS] * 4, list("abcd"), outliers=[0.1, 0.3, 0.05, 0.2])
-    shown = [round(float(axes.images[0].get_array().max()) * 255) for axes in figure.axes]
-    assert shown == [1, 3, 0, 2]
-    assert figure.axes[0].get_title() == "b\noutlier 0.300"
-
-
-def test_erasure_curves_are_means_and_no_two_explainers_look_alike():
-    shares = np.linspace(0, 1, 21)
+    lines = figures.learning_curves(table).axes[0].lines
+    assert len(lines) == 2
+    np.testing.assert_allclose(lines[0].get_xydata(), [[epoch, 0.2 * epoch] for epoch in (1, 2, 3)])
     curves = _erasing([*NAMES, "random", "centre"], ("Anger", "Fear"))
     curves["Fear"]["lime"] = curves["Fear"]["lime"][:1]
-    figure = figures.erasure_curves(curves, shares, titles=NAMES)
+    figure = figures.erasure_curves(curves, np.linspace(0, 1, 21), titles=NAMES)
     first = figure.axes[0].lines[0]
     np.testing.assert_allclose(first.get_ydata(), curves["Anger"]["lime"][:, 0].mean(axis=0))
     assert figure.axes[1].get_title() == "Fear\n1 to 4 faces"
@@ -461,16 +405,6 @@ def test_explanation_paints_weights_on_their_superpixels():
     assert len(borders) == 4 and all((line[:, 0] == 2).all() for line in borders)
 
 
-def test_atlas_numbers_every_part_inside_it():
-    mask = np.zeros(SHAPE, bool)
-    mask[20:60, 20:60] = mask[20:60, 150:190] = True
-    figure = figures.atlas({"brows": mask})
-    places = [text.get_position() for text in figure.axes[0].texts]
-    assert [text.get_text() for text in figure.axes[0].texts] == ["1", "1"]
-    assert all(mask[int(y), int(x)] for x, y in places)
-    assert figure.legends[0].get_texts()[0].get_text() == "1  brows"
-
-
 HEAT, SMALL = np.zeros(SHAPE, np.uint8), np.zeros((2, 2), bool)
 
 
@@ -478,9 +412,6 @@ HEAT, SMALL = np.zeros(SHAPE, np.uint8), np.zeros((2, 2), bool)
     ("said", "draw"),
     [
         ("no 'iou'", lambda: figures.barplot(_table().iloc[:0], label="network", value="iou")),
-        ("no faces", lambda: figures.alignment_page([], [], [])),
-        ("no explanations", lambda: figures.reliability_boxes(pd.DataFrame())),
-        ("no confusion", lambda: figures.confusion_matrices({})),
         ("4 faces, but 1 titles", lambda: figures.alignment_page([FACE] * 4, [POINTS] * 4, ["a"])),
         (r"VGG16.*\(2, 2\).*6", lambda: figures.confusion_matrices({"VGG16": np.eye(2)})),
         ("3 leaves, but got 2", lambda: figures.dendrogram(_tree(3), ["a", "b"])),

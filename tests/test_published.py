@@ -119,16 +119,12 @@ def test_the_folder_is_looked_for_in_this_order(monkeypatch, tmp_path):
     monkeypatch.setattr(published, "__file__", str(checkout / "ekman_expressions" / "study" / "published.py"))
     monkeypatch.setenv("EKMAN_EXPRESSIONS_ROOT", str(checkout))
     monkeypatch.setattr(published, "_download", lambda: "downloaded")
-    assert published.locate(download=False) is None
-    assert published.locate() == "downloaded"
-    beside = checkout.parent / "other" / "published" / "heatmaps"
-    within = checkout / "published" / "heatmaps"
-    for folder in (beside, within):
+    assert published.locate(download=False) is None and published.locate() == "downloaded"
+    for folder in (checkout.parent / "other" / "published" / "heatmaps", checkout / "published" / "heatmaps"):
         folder.mkdir(parents=True)
         assert published.locate() == folder
     monkeypatch.setenv("EKMAN_EXPRESSIONS_PUBLISHED", "/variable")
-    assert published.locate() == Path("/variable")
-    assert published.locate(beside) == beside
+    assert published.locate() == Path("/variable") and published.locate(tmp_path) == tmp_path
 
 
 @pytest.fixture

@@ -13,19 +13,7 @@ from sklearn import metrics
 from ekman_expressions.core.errors import DataError
 from ekman_expressions.core.runtime import generator
 from ekman_expressions.facespace.heatmaps import threshold_otsu
-from ekman_expressions.measures.scores import (
-    _THRESHOLDS,
-    METRICS,
-    _area_curve,
-    _iou_by_threshold,
-    _iou_table,
-    _residual_table,
-    auc,
-    layout,
-    mask_scores,
-    scores_at_otsu,
-    summarise,
-)
+from ekman_expressions.measures import METRICS, auc, layout, mask_scores, scores, scores_at_otsu, summarise
 from ekman_expressions.measures.uncertainty import relabelling_test
 
 HEATMAP = np.array([[9, 7, 1], [8, 2, 0], [3, 6, 0]], np.uint8)
@@ -70,11 +58,11 @@ def test_scores_of_masks_are_those_of_scikit_learn(pair):
 def test_every_marked_area_is_compared_with_every_mask():
     random = generator(0)
     marked, masks = random.random((2, 3, 6, 7)) < 0.4, random.random((4, 6, 7)) < 0.5
-    table = _iou_table(marked, masks)
+    table = scores._iou_table(marked, masks)
     assert table.shape == (2, 3, 4)
     for place in np.ndindex(table.shape):
         assert table[place] == iou(marked[place[:2]], masks[place[2]])
-    assert (_iou_table(np.zeros((6, 7), bool), masks) == 0).all()
+    assert (scores._iou_table(np.zeros((6, 7), bool), masks) == 0).all()
 
 
 def test_auc_by_hand():
@@ -115,16 +103,16 @@ def test_scores_within_an_area_say_what_does_not_fit(said, given):
 def test_thresholds_by_hand():
     # From the top 9* 8 7 6* 3 2* 1 0 0: hits among the first k are 1 1 1 2 2 3 3 3 3.
     expected = [0, 1 / 3, 1 / 4, 1 / 5, 2 / 5, 2 / 6, 3 / 6, 3 / 7, 3 / 8, 3 / 9]
-    np.testing.assert_allclose(_area_curve(HEATMAP, MASK, np.arange(10) / 9), expected)
+    np.testing.assert_allclose(scores._area_curve(HEATMAP, MASK, np.arange(10) / 9), expected)
     # Half of the four equal pixels, of which two are in the mask: 1 hit of 2 marked.
     flat, half = np.full((2, 2), 5, np.uint8), np.array([[1, 1], [0, 0]], bool)
-    np.testing.assert_allclose(_area_curve(flat, half, [0.5, 1]), [1 / 3, half.mean()])
-    found = _iou_by_threshold(HEATMAP, MASK)
-    assert tuple(found) == _THRESHOLDS
+    np.testing.assert_allclose(scores._area_curve(flat, half, [0.5, 1]), [1 / 3, half.mean()])
+    found = scores._iou_by_threshold(HEATMAP, MASK)
+    assert tuple(found) == scores._THRESHOLDS
     assert found["iou_mask_area"] == pytest.approx(1 / 5) and found["iou_best_f1"] == pytest.approx(3 / 6)
     marked = threshold_otsu(HEATMAP)[1]
     assert found["iou_otsu"] == pytest.approx(iou(marked, MASK))
-    within = _iou_by_threshold(HEATMAP, MASK, WITHIN)
+    within = scores._iou_by_threshold(HEATMAP, MASK, WITHIN)
     assert within["iou_mask_area"] == pytest.approx(1 / 3)
     assert within["iou_otsu"] == pytest.approx(iou(marked & WITHIN, MASK & WITHIN))
 
@@ -133,9 +121,9 @@ def test_thresholds_by_hand():
 def test_the_curve_passes_through_every_threshold(gray, mask):
     for level in np.unique(gray):
         marked = gray >= level
-        found = _area_curve(gray, mask, [marked.mean()])
+        found = scores._area_curve(gray, mask, [marked.mean()])
         assert found[0] == pytest.approx(iou(marked, mask))
-        assert iou(marked, mask) <= _iou_by_threshold(gray, mask)["iou_best_f1"] + 1e-12
+        assert iou(marked, mask) <= scores._iou_by_threshold(gray, mask)["iou_best_f1"] + 1e-12
 
 
 def test_residuals_see_what_is_specific_and_nothing_else():
@@ -144,20 +132,20 @@ def test_residuals_see_what_is_specific_and_nothing_else():
         masks[place, 2 * place : 2 * place + 2] = True
     common, there = 50 * generator(8).random((6, 6)), np.ones((1, 2, 3), bool)
     maps = (common + masks[None, None] * 5.0).repeat(2, axis=1)
-    table = _residual_table(maps, masks, there)
+    table = scores._residual_table(maps, masks, there)
     assert table.shape == (1, 2, 3, 3) and relabelling_test(table[0]).p == pytest.approx(1 / 6)
     assert (np.diagonal(table, axis1=2, axis2=3) > 0.8).all()
     # Only the middle: nothing specific is left.
-    assert np.isnan(_residual_table(np.broadcast_to(common, maps.shape), masks, there)).all()
+    assert np.isnan(scores._residual_table(np.broadcast_to(common, maps.shape), masks, there)).all()
 
 
 def test_residuals_by_hand():
     masks = np.array([[[1, 0, 0]], [[0, 1, 0]]], bool)
     maps = np.array([[[[[3.0, 0, 0]], [[0.0, 2, 0]]]]])
     # Scaled they are mirror images, (1, -1, 0) once the means are gone, as are the masks.
-    found = _residual_table(maps, masks, np.ones((1, 1, 2), bool))
+    found = scores._residual_table(maps, masks, np.ones((1, 1, 2), bool))
     np.testing.assert_allclose(found[0, 0], [[1, -1], [-1, 1]])
-    assert np.isnan(_residual_table(maps, masks, np.array([[[True, False]]]))).all()
+    assert np.isnan(scores._residual_table(maps, masks, np.array([[[True, False]]]))).all()
 
 
 CELLS = pd.DataFrame(

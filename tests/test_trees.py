@@ -81,17 +81,6 @@ def test_support_by_enumeration_by_hand():
     assert np.isnan(trees.branch_support(np.ones((3, 2, 4, 4)), tree)).all()
 
 
-@pytest.mark.parametrize("folds", [2, 5, 9])
-def test_draws_are_those_of_the_bootstrap(folds):
-    drawn = list(trees._fold_draws(folds, 0))
-    assert sum(probability for _, probability in drawn) == pytest.approx(1)
-    assert all(counts.sum() == folds for counts, _ in drawn)
-    once = sum(probability * counts for counts, probability in drawn)
-    np.testing.assert_allclose(once, 1, atol=1e-9 if folds < 7 else 0.2)
-    if folds == 2:
-        assert sorted(probability for _, probability in drawn) == [0.25, 0.25, 0.5]
-
-
 def test_reliability_of_networks_that_repeat_themselves_and_of_noise():
     networks, folds = np.repeat(["a", "b", "c"], 3), FOLDS * 3
     alike = noisy([0, 1, 2], 0.01).reshape(9, 8, 9)

@@ -35,6 +35,14 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
 
 
+@pytest.fixture
+def experiment(tmp_path):
+    """An experiment of which nothing is there yet, unless a file of tests has one of its own."""
+    from ekman_expressions import Experiment
+
+    return Experiment.preset("smoke", root=tmp_path)
+
+
 @pytest.fixture(autouse=True)
 def _no_network_stays_registered():
     """Take away networks that a test put among those of the package."""

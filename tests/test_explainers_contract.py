@@ -1,8 +1,10 @@
 """The contract that every explainer keeps, as one table; what all must find; a new one in the registry."""
 
 import gc
+import re
 import weakref
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -178,27 +180,12 @@ def test_no_explainer_keeps_a_model_alive(images):
 # --- a new one: two functions and a row
 
 
-def red_share(model, image, target, *, seed, landmarks, settings):
-    """Each pixel's red, as far as the model predicts the class."""
-    share = model.predict_hidden(image, np.zeros(image.shape[:2], int), np.ones((1, 1), bool), image)[
-        0, target
-    ]
-    found = (settings["strength"] * share * image[..., 0]).astype(np.float32)
-    return StoredMap(image_id="", model=model.name, target=target, map=found, passes=1)
-
-
-TOY = Explainer(
-    name="toy",
-    title="Toy",
-    source="this test",
-    cost="one",
-    query=red_share,
-    options={"strength": Option(default=1.0, low=0)},
-)
-
-
-def test_a_new_explainer_is_two_functions_and_a_row(images, tmp_path, monkeypatch):
-    monkeypatch.setitem(EXPLAINERS, "toy", TOY)
+def test_the_guides_new_explainer_is_two_functions_and_a_row(images, tmp_path, monkeypatch):
+    guide = (Path(__file__).parent.parent / "docs" / "explanations.md").read_text("utf-8")
+    names = {"Explainer": Explainer, "Option": Option, "StoredMap": StoredMap}
+    exec(re.search(r"### A new explainer.*?```python\n(.*?)```", guide, re.DOTALL)[1], names)
+    toy = names["TOY"]
+    monkeypatch.setitem(EXPLAINERS, "toy", toy)
     (found,) = EXPLAINERS["toy"].explain(colours, images[:1], [2], seed=0, strength=2.0)
     share = colours(images[:1])[0, 2]
     np.testing.assert_allclose(found.map, 2 * share * images[0, ..., 0], rtol=1e-6)
@@ -208,10 +195,10 @@ def test_a_new_explainer_is_two_functions_and_a_row(images, tmp_path, monkeypatc
     # What is kept can be read without knowing which explainer made it.
     stored = StoredMap(image_id="a", model="m", target=2, map=found.map, passes=1)
     stored.save(tmp_path / "a.npz")
-    again = TOY.estimate(Stored.load(tmp_path / "a.npz"), 2, TOY.resolve())
+    again = toy.estimate(Stored.load(tmp_path / "a.npz"), 2, toy.resolve())
     assert np.array_equal(again.map, found.map) and (again.image_id, again.model) == ("a", "m")
     with pytest.raises(DataError, match="explains class 2, but the class wanted is 1"):
-        TOY.estimate(stored, 1, TOY.resolve())
+        toy.estimate(stored, 1, toy.resolve())
 
 
 # --- known answers

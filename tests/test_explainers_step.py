@@ -7,7 +7,6 @@ from made_steps import stand_in, with_
 from PIL import Image
 from tiny_study import make_study
 
-from ekman_expressions import Experiment
 from ekman_expressions.core.files import read_arrays, write_csv
 from ekman_expressions.explainers import EXPLAINERS
 from ekman_expressions.explainers.facial_regions import _region_names
@@ -26,11 +25,6 @@ FEW = {
     "integrated_gradients": {"steps": 4},
     "smooth_grad": {"copies": 3},
 }
-
-
-@pytest.fixture
-def experiment(tmp_path):
-    return Experiment.preset("smoke", root=tmp_path)
 
 
 def test_limes_artefacts_lie_as_in_the_study_and_others_below(experiment, tmp_path):

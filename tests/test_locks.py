@@ -20,11 +20,6 @@ with _experiment_lock(Experiment.preset("smoke", root=sys.argv[1])):
 """
 
 
-@pytest.fixture
-def experiment(tmp_path):
-    return Experiment.preset("smoke", root=tmp_path)
-
-
 def test_a_second_process_is_refused_and_a_killed_one_is_not_in_the_way(experiment):
     description = experiment.results_folder / ".lock.json"
     command = [sys.executable, "-c", HOLD, str(experiment.root)]

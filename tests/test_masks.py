@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from ekman_expressions import Experiment
 from ekman_expressions.core.errors import DataError, MissingError
 from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import read_csv, read_image, write_image
@@ -54,8 +53,7 @@ def test_regions_tile_the_face_hull_without_overlap():
     assert hull[0, 16:208].all()
 
 
-def test_write_makes_the_pictures_and_the_table(tmp_path):
-    experiment = Experiment.preset("smoke", root=tmp_path)
+def test_write_makes_the_pictures_and_the_table(experiment):
     run = run_steps(experiment, "masks")
     assert run.done == 6 and not run.omissions
     folder = experiment.masks_folder

@@ -61,14 +61,6 @@ def causal(game, value, faces, seed=1, **settings):
     return found
 
 
-def test_an_additive_network_gives_its_terms(game, faces):
-    assert len(face_parts()) == 10 == len(game[3])
-    terms = np.linspace(-0.08, 0.1, 10)
-    found = causal(game, lambda kept: 0.5 + kept @ terms, faces, samples=64)
-    np.testing.assert_allclose(found.weights, terms, atol=1e-6)
-    np.testing.assert_allclose(found.standard_errors, 0, atol=1e-5)
-
-
 def entangled(kept):
     """Interactions of two and three parts."""
     return (
@@ -80,6 +72,7 @@ def entangled(kept):
 
 
 def test_all_coalitions_give_exact_shapley_values_that_sum_to_the_change(game, faces):
+    assert len(face_parts()) == 10 == len(game[3])
     found = causal(game, entangled, faces, samples=1024)
     np.testing.assert_allclose(found.weights, shapley(entangled, 10), atol=1e-6)
     ends = entangled(np.array([[True] * 10, [False] * 10]))

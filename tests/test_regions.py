@@ -53,17 +53,6 @@ def test_negative_values_have_no_mass_and_what_cannot_be_measured_is_refused():
         _region_shares(region_masses(np.zeros((2, *SHAPE))), [0, 1], seed=0)
 
 
-def test_shares_are_those_of_the_mean_map():
-    maps = np.random.default_rng(0).random((3, *SHAPE))
-    masses, mean = region_masses(maps), maps.mean(axis=0)
-    found = _region_shares(masses, list("aab"), seed=0).set_index("region")["share"]
-    assert list(found.index) == [*ATLAS.groups, _ELSEWHERE]
-    for name in ATLAS.groups:
-        assert found[name] == pytest.approx(mean[ATLAS.group(name)].sum() / mean.sum())
-    found = _region_shares(masses, list("aab"), seed=0, level="region")
-    assert list(found["region"]) == REGIONS and set(found["maps"]) == {3} and set(found["units"]) == {2}
-
-
 def test_interval_by_hand_is_over_clusters_not_maps():
     # Of each of 4 subjects two maps of one mass, all in the mouth or all in the eyes.
     area = ATLAS.group("mouth").sum()

@@ -3,18 +3,13 @@
 import pytest
 from made_steps import with_
 
-from ekman_expressions import Experiment, report
+from ekman_expressions import report
 from ekman_expressions.core.errors import ConflictError, DataError, MissingError, SettingsError
 from ekman_expressions.core.files import read_json, sha256
 from ekman_expressions.core.runtime import derive_seed, generator
 from ekman_expressions.study import STEPS, Run, Step, run
 from ekman_expressions.study.provenance import _settings_of
 from ekman_expressions.study.steps import plan
-
-
-@pytest.fixture
-def experiment(tmp_path):
-    return Experiment.preset("smoke", root=tmp_path)
 
 
 class Kitchen:

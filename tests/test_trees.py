@@ -56,16 +56,6 @@ def test_what_cannot_be_compared_is_refused_by_name():
         linkage(np.zeros((1, 1)))
 
 
-def test_separated_clusters_have_full_support_and_noise_has_not():
-    maps = noisy([0, 0, 1, 1], 0.01)
-    tree = tree_of(maps)
-    assert {frozenset({0, 1}), frozenset({2, 3})} <= set(trees.branches(tree))
-    np.testing.assert_array_equal(trees.branch_support(maps, tree), [1, 1, 1])
-    maps = noisy(range(6), 3.0)
-    support = trees.branch_support(maps, tree_of(maps))
-    assert support[-1] == 1 and support[:-1].min() < 0.7
-
-
 def test_support_by_enumeration_by_hand():
     # Of two folds, one says that 0 and 1 belong together, the other 1 and 2.
     a, b, c = np.random.default_rng(1).random((3, 8, 9))

@@ -142,16 +142,6 @@ def test_relabelling_is_the_brute_force_over_all_orders(table):
     assert found.p == pytest.approx(np.mean(np.array(brute) >= np.trace(mean) / 4 - 1e-12))
 
 
-def test_the_best_labels_have_the_smallest_p():
-    assert relabelling_test(np.eye(6)).p == 1 / 720
-    assert relabelling_test(-np.eye(6)).p == pytest.approx(1)
-    assert relabelling_test(np.ones((6, 6))).p == 1
-    # What every mask, or every heatmap, has in common plays no role.
-    table = generator(1).random((6, 6))
-    shifted = table + np.arange(6) + 7 * np.arange(6)[:, None]
-    assert relabelling_test(table).p == relabelling_test(shifted).p
-
-
 def test_areas_alone_do_not_fit_the_own_masks():
     """Random pixels, as many as the own mask has: pairing large with large is best by plain IoU."""
     masks, random = EKMAN[:, ::8, ::8], generator(11)
@@ -213,7 +203,7 @@ def test_for_independent_values_it_is_the_classical_t_interval_and_of_one_unit_n
     assert (found.low, found.high) == (pytest.approx(low, abs=2e-3), pytest.approx(high, abs=2e-3))
     found = _cluster_bootstrap([1.0, 2.0], ["a", "a"], seed=0)
     assert (found.estimate, found.units) == (1.5, 1) and np.isnan([found.low, found.high]).all()
-    assert _cluster_bootstrap([np.nan], seed=0).units == 0
+    assert _cluster_bootstrap([np.nan], ["a"], seed=0).units == 0
 
 
 def test_strata_cost_a_degree_of_freedom_each():

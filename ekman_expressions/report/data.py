@@ -216,7 +216,7 @@ def _pack(image: np.ndarray) -> str:
     left, above, corner = padded[1:, :-1], padded[:-1, 1:], padded[:-1, :-1]
     low, high = np.minimum(left, above), np.maximum(left, above)
     rest = (rows - np.clip(left + above - corner, low, high)).astype(np.uint8)
-    compressor = zlib.compressobj(9, zlib.DEFLATED, zlib.MAX_WBITS, 9, zlib.Z_FILTERED)
+    compressor = zlib.compressobj(6, zlib.DEFLATED, zlib.MAX_WBITS, 9, zlib.Z_FILTERED)
     packed = compressor.compress(rest.tobytes()) + compressor.flush()
     return base64.b85encode(packed).decode().replace("<", ",")
 

@@ -386,7 +386,8 @@ def _rank_networks(experiment: Experiment, names: tuple[str, ...]) -> pd.DataFra
         if experiment.mask_regions:
             columns = ("network", "expression", "iou")
             table = read_results(experiment.explained_by(name), "scores", "scores", columns)
-            means = table.query("expression == @AVERAGE and network != @AVERAGE")[["network", "iou"]]
+            means = table[(table["expression"] == AVERAGE) & (table["network"] != AVERAGE)]
+            means = means[["network", "iou"]]
         tables.append(means.assign(explainer=name, rank=means["iou"].rank(ascending=False)))
     return pd.concat(tables, ignore_index=True)
 

@@ -143,7 +143,7 @@ def test_faces_without_a_neutral_are_named_and_left_out(faces):
     none = ee.Faces(faces.images, faces.landmarks, faces.table)
     with pytest.raises(DataError, match="None of the 6 faces"):
         ee.explain(predict_brightness, none, "causal", targets="anger")
-    with pytest.raises(DataError, match="'neutral' needs 'neutrals' of shape .1, 48, 48, 3"):
+    with pytest.raises(DataError, match="'lime' with these settings needs 'neutrals' of shape .1, 48, 48, 3"):
         EXPLAINERS["lime"].explain(predict_brightness, faces.at(SIDE)[:1], [0], seed=0, hidden="neutral")
 
 

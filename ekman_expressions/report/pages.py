@@ -209,7 +209,7 @@ def _main_table(source: data._Source) -> tuple[pd.DataFrame, str]:
         kinds = figures.network_kinds(source.networks, experiment.training.weights)
         table["kind"] = table["network"].map(kinds)
         accuracy = pictures._table(experiment.evaluation_folder, "accuracy_by_fold")
-        if accuracy is not None:
+        if len(accuracy):
             ends = {"accuracy": "mean", "accuracy_lowest": "min", "accuracy_highest": "max"}
             table = table.join(accuracy.groupby("network")["accuracy"].agg(**ends), on="network")
     means, pooled = (_averages(found).set_index("network")[list(scores.METRICS)] for found in _scores(source))
@@ -222,16 +222,16 @@ def _main_table(source: data._Source) -> tuple[pd.DataFrame, str]:
         rows.append({"network": _WHITE, "recall": 1.0} | white)
     # Without masks, what an earlier run left is of other settings.
     intervals, baselines = (
-        pictures._table(experiment.statistics_folder, name) if experiment and source.masks else None
+        pictures._table(experiment.statistics_folder, name) if experiment and source.masks else pd.DataFrame()
         for name in ("intervals", "baselines")
     )
-    if intervals is not None:
+    if len(intervals):
         # Over subjects where these are known, else over folds.
         unit = "subject" if intervals["subject_low"].notna().any() else "fold"
         ends = {f"{unit}_low": "iou_low", f"{unit}_high": "iou_high"}
         whole = _averages(intervals[intervals["score"] == "iou"]).set_index("network")
         table = table.join(whole[list(ends)].rename(columns=ends), on="network")
-    if baselines is not None:
+    if len(baselines):
         known = _averages(baselines[baselines["score"] == "iou"]).dropna(subset="value")
         known = known[known["baseline"].isin(_BASELINES)]
         rows += [{"network": row.meaning, "iou": row.value} for row in known.itertuples()]
@@ -288,8 +288,10 @@ def _faces(source: data._Source) -> dict[str, int] | None:
 
 def _explained(source: data._Source) -> dict[str, dict[str, float]]:
     """Return of each network how many faces are explained, and the mean R² of that."""
-    table = source.experiment and pictures._table(source.experiment.facespace_folder, "explanations")
-    if table is None:
+    if source.experiment is None:
+        return {}
+    table = pictures._table(source.experiment.facespace_folder, "explanations")
+    if table.empty:
         return {}
     means = table.groupby("network", sort=False)[["r2", "r2_unseen"]].mean()
     return means.assign(faces=table["network"].value_counts()).to_dict("index")

@@ -157,3 +157,19 @@ def test_without_a_scheduler_or_without_dask_it_is_said_what_to_do(monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with using("local:3"), pytest.raises(MissingError, match="ekman_expressions.cluster"):
         _run()
+
+
+def surroundings() -> Run:
+    run = Run()
+    run.notes += os.environ
+    return run
+
+
+def test_what_dask_sets_for_its_workers_does_not_stay_in_this_process(monkeypatch):
+    monkeypatch.delenv("TQDM_DISABLE", raising=False)
+    before, run = set(os.environ), Run()
+    with using("local:1"):
+        _run_tasks([_Task(name="t", function=surroundings)], run, desc="Looking", unit="task")
+        # Notebooks that are started from here show their bars, and keep their memory.
+        assert set(os.environ) - before <= {"EKMAN_EXPRESSIONS_SCHEDULER"}
+    assert "TQDM_DISABLE" in run.notes and "MALLOC_TRIM_THRESHOLD_" not in run.notes

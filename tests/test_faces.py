@@ -130,8 +130,8 @@ def test_nothing_usable_says_why(tmp_path):
     with pytest.raises(DataError, match="No image has a usable face: 1 left out .plain.png: no face found"):
         load_faces(tmp_path)
     for source, error, message in (
-        (tmp_path / "absent.jpg", MissingError, "no file or folder of images in .*absent.jpg"),
-        (tmp_path / "absent", MissingError, "no file or folder of images .*does not exist"),
+        (tmp_path / "absent.jpg", MissingError, "There is no file or folder .*absent.jpg"),
+        (tmp_path / "absent", MissingError, "There is no file or folder .*absent"),
         ([], DataError, "it is empty"),
         ([FEAR, FEAR], DataError, "id07_fear_1.webp is listed twice"),
         (pd.DataFrame({"file": ["a"]}), DataError, "needs the column 'path'"),

@@ -13,7 +13,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ekman_expressions.core.errors import DataError, SettingsError, check_option, check_range, check_type
+from ekman_expressions.core.errors import (
+    DataError,
+    MissingError,
+    SettingsError,
+    check_option,
+    check_range,
+    check_type,
+)
 from ekman_expressions.core.expressions import EXPRESSIONS, NOT_EXPLAINED, parse_expression
 from ekman_expressions.core.files import read_arrays, read_table
 from ekman_expressions.faces import synthetic
@@ -366,8 +373,8 @@ def _names(items: Sequence[Any]) -> tuple[list[str], list[str]]:
 
 def _from_folder(search: _Search, pattern: str | None, labels: Any) -> pd.DataFrame | list[str]:
     """Return the table or the list of a folder's images."""
-    if not search.root.is_dir():
-        raise search.not_found("file or folder of images", advice="Correct the path")
+    if not search.root.exists():
+        raise MissingError(f"There is no file or folder {search.root}. Correct the path.")
     if (search.root / "manifest.csv").is_file():
         return _read_manifest(search, labels)
     images = list(search.images())

@@ -87,9 +87,11 @@ def using(scheduler: str | None, *, shared: bool = False) -> Iterator[None]:
         logger = logging.getLogger("distributed.nanny")
         level = logger.level
         logger.setLevel(logging.ERROR)
-        for name in set(_open) - already:
-            _open.pop(name).close()
-        logger.setLevel(level)
+        try:
+            for name in set(_open) - already:
+                _open.pop(name).close()
+        finally:
+            logger.setLevel(level)
 
 
 def _scheduler() -> str:
@@ -241,7 +243,7 @@ def _start(name: str) -> Any:
             f"The scheduler {name} needs Dask, which is not installed: "
             "pip install 'ekman_expressions[cluster]'."
         ) from error
-    silent = os.environ.get("TQDM_DISABLE")
+    before = set(os.environ)
     where: dict[str, Any] = {"address": name}
     if name.startswith("local"):
         _require_main_guard()
@@ -252,6 +254,8 @@ def _start(name: str) -> Any:
             {
                 "distributed.scheduler.allowed-failures": _TRIES - 1,
                 "distributed.nanny.pre-spawn-environ.TQDM_DISABLE": "1",
+                # Dask would have memory given back at once: arrays of face space then cost thrice their time.
+                "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None,
             }
         )
         workers = int(name.partition(":")[2] or os.cpu_count() or 1)
@@ -263,7 +267,9 @@ def _start(name: str) -> Any:
             f"No Dask scheduler answers at {name} from {socket.gethostname()} ({error}). Start one with "
             "'dask scheduler', and workers with 'dask worker'."
         ) from error
-    if silent is None:  # Dask has set it here, and notebooks that are started from here show their bars
-        os.environ.pop("TQDM_DISABLE", None)
+    finally:
+        # What Dask has set here for its workers would count for notebooks that are started from here, too.
+        for added in set(os.environ) - before:
+            del os.environ[added]
     print(f"    {sum(_hosts(client).values())} workers of {name}: {client.dashboard_link}", file=sys.stderr)
     return client

@@ -195,10 +195,8 @@ def _reliability(experiment: Experiment, network: str, fold: str, run: Run) -> t
             continue
         by = experiment.explained_by(name)
         for face in _faces(experiment, network, [fold], [name]).to_dict("records"):
-            item, target = (
-                f"{network}_{fold} {face['image_id']}",
-                experiment.expressions.index(face["expression"]),
-            )
+            item = f"{network}_{fold} {face['image_id']}"
+            target = experiment.expressions.index(face["expression"])
             with run.omits(f"{item}: reliability of {name}"):
                 record = PerturbationRecord.load(by.record_path(network, fold, face["image_id"]))
                 found = EXPLAINERS[name].estimate(record, target, by.explanation.resolved)

@@ -115,7 +115,7 @@ def load_model(
     if side is None and isinstance(shape, tuple) and len(shape) == 4:
         side = shape[2:] if layout == "NCHW" else shape[1:3]
         side = None if None in side else side
-    elif side is None and isinstance(getattr(settings, "image_size", None), int):
+    if side is None and isinstance(getattr(settings, "image_size", None), int):
         side = settings.image_size
     for given, what in ((classes, "classes"), (side, "side")):
         if given is None:

@@ -313,6 +313,10 @@ def _batches(
     )
     dataset = tf.data.Dataset.from_generator(gathered, output_signature=signature).map(ready)
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(steps * len(epochs)))
+    # There is nothing to tune, and at its end a training would wait for the tuner, which sleeps up to a minute.
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    dataset = dataset.with_options(options)
     # A GPU uses one batch while the CPU gathers the next. A CPU's own step needs all cores, and
     # waits for the one that gathering takes: 13 % longer for WeiNet on two cores, in batches of 16.
     return dataset.prefetch(2) if tf.config.list_physical_devices("GPU") else dataset

@@ -19,7 +19,9 @@ def songnet_file(tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name == "ResNet101V2")) for name in NETWORKS]
+)
 def test_answers_equal_those_of_keras_2_and_of_the_saved_model(name, tmp_path):
     side = small(name).side
     # The last two rescale inside, and would hardly see an image in [0, 1].

@@ -132,6 +132,7 @@ for name, few in options.items():
 """
 
 
+@pytest.mark.slow
 @pytest.mark.xfail(
     "avx512" not in CPU,
     reason="without AVX-512, RISE and SmoothGrad have other last bits with more threads",

@@ -41,9 +41,9 @@ def by_command(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def by_notebooks(by_command, tmp_path_factory) -> Path:
-    """All but the two steps that take longest, which the notebooks find done if what goes in has the same bytes."""
+    """All but the steps that take longest, which the notebooks find done if what goes in has the same bytes."""
     root = tmp_path_factory.mktemp("notebooks")
-    for folder in ("models/smoke", "results/smoke/quality"):
+    for folder in ("models/smoke", *(f"results/smoke/{name}" for name in ("explanations", "explainers", "quality"))):
         shutil.copytree(by_command / folder, root / folder)
     names = [path.name for path in NOTEBOOKS.glob("*.ipynb")]
     _run("tools/run_notebooks.py", "--preset", "smoke", "--root", str(root), "--one-kernel", *names)

@@ -254,7 +254,7 @@ def _start(name: str) -> Any:
             {
                 "distributed.scheduler.allowed-failures": _TRIES - 1,
                 "distributed.nanny.pre-spawn-environ.TQDM_DISABLE": "1",
-                # Dask would look 100 times a second at what each worker does, which takes a tenth of its time.
+                # Dask would look 100 times a second at what each worker does, for a page that few of its users open.
                 "distributed.worker.profile.enabled": False,
                 # Dask would have memory given back at once: arrays of face space then cost thrice their time.
                 "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None,

@@ -311,8 +311,10 @@ def overview_figure(
     `landmarks` are in units of the face; `weights` are those of the superpixels `segments`; `above` is the
     heatmap above its threshold, the mean of `count` faces; `what` says of what.
     """
-    figure = style._new_figure(style.PAGE, 2.55)
+    figure = style._new_figure(style.PAGE, 2.3)
     grid = style._panels(figure, 5, 5)
+    for axes in grid:
+        axes.set_anchor("N")
     style._show(grid[0], face, "1  a face,\nits landmarks")
     grid[0].plot(*(np.asarray(landmarks) * face.shape[1::-1]).T, ".", color=style.PALETTE[4], markersize=2)
     style._show(grid[1], np.full((*segments.shape, 3), 1.0), "2  where the\nnetwork looks")

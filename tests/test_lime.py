@@ -126,6 +126,21 @@ def test_standard_errors_equal_the_spread_over_repeated_sampling(sampler, sample
         assert min(ratios[name] for name in ("linear", "steep", "cliff")) > 1.2
 
 
+def test_standard_errors_are_those_of_the_whole_design():
+    """HC2 written out: the leverage of a sample counts the intercept."""
+    record = make_record(curved, superpixels=6, samples=20)
+    x, y = record.samples.astype(float), record.predictions[:, 0].astype(float)
+    w = _sample_weights(record.samples, 0.25)
+    design = np.column_stack([np.ones(len(x)), x])
+    inverse = np.linalg.inv((design.T * w) @ design)
+    residuals = y - design @ inverse @ (design.T @ (w * y))
+    leverages = w * np.einsum("ij,jk,ik->i", design, inverse, design)
+    drawn = (design * (w * residuals / np.sqrt(1 - leverages))[:, None])[1:]
+    spread = ((drawn - drawn.mean(axis=0)) @ inverse)[:, 1:]
+    found = lime(record, 0, alpha=0).standard_errors
+    np.testing.assert_allclose(found, np.linalg.norm(spread, axis=0), rtol=1e-4)
+
+
 def test_what_is_even_cancels_within_pairs():
     def even(kept):
         signs = 2 * kept - 1

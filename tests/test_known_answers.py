@@ -3,6 +3,7 @@
 from itertools import product
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -27,7 +28,9 @@ from ekman_expressions.measures.known_answers import (
     _masks_against_movement,
     _summarise_localisation,
     changed_pixels,
+    localisation_auc,
 )
+from ekman_expressions.measures.scores import auc
 from ekman_expressions.study import known_answers, pictures, read_results
 from ekman_expressions.study import run as run_steps
 from ekman_expressions.study.prepared import read_landmarks
@@ -60,6 +63,21 @@ def test_each_unit_counts_by_its_own_range():
 def test_the_pixels_that_changed_most_are_a_part_of_the_face(name, share):
     marked = changed_pixels({"au04": np.ones(SHAPE), name: RNG.random(SHAPE)})[name]
     assert marked.sum() == pytest.approx(share * HULL.sum(), rel=0.01) and not (marked & ~HULL).any()
+
+
+def test_localisation_is_the_auc_of_the_blurred_map_and_equal_pixels_count_one_half():
+    rows, columns = np.indices(SHAPE)
+    changed = {"displacement": rows > 140, "photometric": columns < 100}
+    assert localisation_auc(np.full(SHAPE, 3.0), changed) == {"displacement": 0.5, "photometric": 0.5}
+    # One hot square: far from it the blurred map is 0 everywhere.
+    found = np.zeros(SHAPE)
+    found[150:160, 60:80] = 1
+    blurred = cv2.GaussianBlur(np.float32(found), (0, 0), SHAPE[1] / 16)
+    assert (blurred[HULL] == 0).mean() > 0.2
+    expected = {name: auc(blurred, mask, HULL) for name, mask in changed.items()}
+    assert localisation_auc(found, changed) == pytest.approx(expected)
+    with pytest.raises(DataError, match=r"No pixel of the face changed \(displacement\)"):
+        localisation_auc(found, {"displacement": ~HULL})
 
 
 def test_summary_by_hand():

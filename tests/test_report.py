@@ -7,6 +7,7 @@ import shutil
 import zlib
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,7 +17,7 @@ from made_report import reported_study
 from ekman_expressions import cli, report
 from ekman_expressions.core.errors import MissingError
 from ekman_expressions.core.expressions import EXPRESSIONS
-from ekman_expressions.core.files import read_csv, write_image
+from ekman_expressions.core.files import read_csv, write_csv, write_image
 from ekman_expressions.facespace import heatmaps, masks
 from ekman_expressions.report import data, pages
 from ekman_expressions.study.provenance import Run
@@ -101,6 +102,22 @@ def test_the_main_table_is_that_of_the_scores(made):
         assert table.accuracy[network] == pytest.approx(accuracy.accuracy[network])
     white = np.mean([masks.ekman_mask(name).mean() for name in EXPRESSIONS])
     assert table.iou[pages._WHITE] == pytest.approx(white)
+
+
+def test_the_main_table_has_intervals_and_baselines_where_they_are_known(made, tmp_path):
+    copy = made.replace(root=shutil.copytree(made.root, tmp_path / "copy"))
+    rows = [("iou", network, "Average", 0.1, 0.3, 0.0, 0.4) for network in copy.networks]
+    rows += [("auc_hull", network, "Average", 0.5, 0.6, 0.5, 0.6) for network in copy.networks]
+    columns = ["score", "network", "expression", "subject_low", "subject_high", "fold_low", "fold_high"]
+    write_csv(copy.statistics_folder / "intervals.csv", pd.DataFrame(rows, columns=columns))
+    known = [("iou", name, name, "Average", 0.2) for name in (*pages._BASELINES, "another")]
+    columns = ["score", "baseline", "meaning", "expression", "value"]
+    write_csv(copy.statistics_folder / "baselines.csv", pd.DataFrame(known, columns=columns))
+    table, unit = pages._main_table(data._Source.of_experiment(copy))
+    table = table.set_index("network")
+    assert unit == "subject"
+    assert table.loc[[*copy.networks], ["iou_low", "iou_high"]].to_numpy().tolist() == [[0.1, 0.3]] * 2
+    assert list(table.index[3:]) == list(pages._BASELINES) and (table.iou[3:] == 0.2).all()
 
 
 def test_a_second_run_finds_all_done_and_a_change_makes_it_anew(made, tmp_path):

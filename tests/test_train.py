@@ -151,10 +151,10 @@ def test_each_epoch_shows_every_face_once_in_an_order_of_its_own(monkeypatch):
     assert other.tolist() != seen.ravel().tolist()
 
 
-def changed(images, seed=0):
+def changed(images, seed=0, which="all"):
     import tensorflow as tf
 
-    return training._augmentation("all")(tf.constant(images), tf.constant(seed, tf.int64)).numpy()
+    return training._augmentation(which)(tf.constant(images), tf.constant(seed, tf.int64)).numpy()
 
 
 def test_changes_depend_on_the_seed_alone_and_have_the_size_of_the_study():
@@ -186,7 +186,25 @@ def test_changes_depend_on_the_seed_alone_and_have_the_size_of_the_study():
     assert 0.53 < step.min() < 0.57 and 0.63 < step.max() < 0.67
 
 
+def test_flips_change_nothing_else():
+    images = np.random.default_rng(0).random((40, 8, 8, 3), dtype=np.float32)
+    flipped = (changed(images, which="flips") == images[:, :, ::-1]).all(axis=(1, 2, 3))
+    assert 0.3 < flipped.mean() < 0.7
+    np.testing.assert_array_equal(changed(images, which="flips")[~flipped], images[~flipped])
+
+
 # --- optimisers
+
+
+@pytest.mark.parametrize(("schedule", "last"), [("constant", 1.0), ("cosine", 0.5 * (1 + np.cos(np.pi * 0.9)))])
+def test_rates_rise_in_the_warm_up_and_fall_by_the_schedule(schedule, last):
+    options = {"side": 32, "learning_rate": 1e-3, "schedule": schedule, "warmup": 10}
+    _, learner = training._build_learner("SongNet", 50, **options)
+    rates = []
+    for step in (0, 5, 10, 46):
+        learner.optimizer.iterations.assign(step)
+        rates.append(float(learner.optimizer.learning_rate))
+    assert rates == pytest.approx([0, 5e-4, 1e-3, last * 1e-3], rel=1e-4)
 
 
 def test_adam_in_place_is_that_of_the_paper_and_of_keras():

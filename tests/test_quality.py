@@ -74,6 +74,18 @@ def test_parts_of_different_sizes_count_by_their_area():
     assert drawn["given", "insertion"].area == pytest.approx(0.2 + 0.75 - deletion, abs=1e-6)
 
 
+def test_random_insertion_is_that_of_the_reverse_order_without_passes():
+    model = Linear(UNEVEN, np.array([0.1, 0.4, 0.2, 0.05]))
+    order = np.array([3, 0, 2, 1])
+    rankings = {"random": Ranking(parts=UNEVEN, order=order), "reverse": Ranking(parts=UNEVEN, order=order[::-1])}
+    drawn, passes = deletion_insertion(model, white((3, 4)), 0, rankings, steps=2)
+    for name in ("shares", "probabilities"):
+        found, expected = (getattr(drawn[key, "insertion"], name) for key in rankings)
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert drawn["random", "insertion"].shares == pytest.approx([0, 5 / 12, 1])
+    assert passes == 4
+
+
 def test_the_control_of_a_map_has_its_grain():
     """A random field with the map's spectrum: neighbours are as alike as in the map, at other places."""
     from scipy.ndimage import gaussian_filter
@@ -147,6 +159,23 @@ def one_spike(samples, random):
 def test_a_linear_model_is_predicted_fully_and_a_spike_for_the_whole_image_not(sampler):
     assert cross_validated_r2(drawn_record(additive, sampler=sampler), 0, seed=0, **EQUAL) > 1 - 1e-6
     assert cross_validated_r2(drawn_record(one_spike, sampler=sampler), 0, seed=0) < 0.05
+
+
+@pytest.mark.parametrize("sampler", ["iid", "orthogonal"])
+def test_unseen_r2_leaves_out_whole_pairs(sampler):
+    """With more parts than groups each group is a part: no draw is left, and a loop gives the same."""
+    from sklearn.linear_model import Ridge
+
+    record = drawn_record(noise, samples=41, sampler=sampler)
+    y, groups = record.predictions[:, 0].astype(float), record.pairs
+    unseen, means = np.empty((2, len(y)))
+    for group in np.unique(groups):
+        out = groups == group
+        unseen[out] = Ridge(alpha=1.0).fit(record.samples[~out], y[~out]).predict(record.samples[out])
+        means[out] = y[~out].mean()
+    expected = 1 - ((y - unseen) ** 2).sum() / ((y - means) ** 2).sum()
+    found = cross_validated_r2(record, 0, seed=0, parts=99, kernel_width=1e9, alpha=1.0)
+    assert found == pytest.approx(expected, rel=1e-4)
 
 
 def test_chance_is_the_number_of_superpixels_over_that_of_samples():

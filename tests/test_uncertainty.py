@@ -15,7 +15,14 @@ from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.runtime import generator
 from ekman_expressions.facespace.masks import atlas, ekman_mask
 from ekman_expressions.facespace.warp import SHAPE
-from ekman_expressions.measures.heatmap_set import _cells, _HeatmapSet, read_heatmaps
+from ekman_expressions.measures.heatmap_set import (
+    _cells,
+    _HeatmapSet,
+    _known_figures,
+    _over_subjects,
+    assess,
+    read_heatmaps,
+)
 from ekman_expressions.measures.scores import _iou_table
 from ekman_expressions.measures.uncertainty import (
     _cluster_bootstrap,
@@ -96,6 +103,47 @@ def heatmap_set(maps, masks=EKMAN):
     networks = tuple(f"n{place}" for place in range(len(maps)))
     present = np.ones((len(maps), 1, 6), bool)
     return _HeatmapSet(networks, ("CV1",), maps[:, None], present, masks, everywhere, labels)
+
+
+def test_heatmaps_that_are_the_masks_have_tables_known_beforehand():
+    """Two networks whose heatmaps are the masks, and one that marks the mask of the next expression."""
+    own, size = _iou_table(EKMAN, EKMAN), EKMAN[0].size
+    tables = np.array([own, own, np.roll(own, -1, axis=0)])
+    found = heatmap_set(np.uint8(255) * np.array([EKMAN, EKMAN, np.roll(EKMAN, -1, axis=0)]))
+    diagonal = np.diagonal(tables, axis1=1, axis2=2).mean()
+    others = (tables.sum() / 18 - diagonal) / 5
+    assessed = assess(found, seed=0)
+    mean = assessed["baselines"].query("score == 'iou' and expression == 'Average'").set_index("baseline")["value"]
+    assert mean["heatmaps"] == pytest.approx(diagonal) and mean["other_masks"] == pytest.approx(others)
+    assert _known_figures(found)["others"] == pytest.approx(others)
+    # Relabelling compares IoU above what so many random pixels would have.
+    areas = EKMAN.sum(axis=(1, 2))
+    chance = np.mean([random_pixels(area, area, size) for area in areas])
+    tests = assessed["tests"].query("score == 'iou'").set_index("network")
+    assert tests["observed"]["n0"] == pytest.approx(1 - chance)
+    assert tests["p"][["n0", "n1"]].tolist() == pytest.approx([1 / 720] * 2)
+    # Corrected for three networks; all of them together are one test.
+    assert tests["p_holm"][["n0", "n1"]].tolist() == pytest.approx([3 / 720] * 2)
+    assert tests["p_holm"]["all"] == tests["p"]["all"]
+    assert tests["own_is_best"][["n0", "n2"]].tolist() == [1, 0]
+
+
+def test_the_hottest_tenth_holds_a_tenth_of_the_pixels_and_of_equal_ones_the_first():
+    rows = np.repeat(np.minimum(np.arange(SHAPE[0]), 255)[:, None], SHAPE[1], axis=1).astype(np.uint8)
+    hottest = np.zeros(SHAPE, bool)
+    # 6,160 pixels: 27 whole rows, and half of the one above them.
+    hottest[248:], hottest[247, :112] = True, True
+    found = _known_figures(heatmap_set(np.repeat(rows[None, None], 6, axis=1)))
+    assert found["area_10"] == pytest.approx(_iou_table(hottest, EKMAN).mean())
+
+
+def test_subjects_are_drawn_within_folds_which_cost_a_degree_of_freedom_each():
+    replicates = generator(3).normal(0.5, 0.1, 400)
+    # Two trainings of one fold share its people; a fold without any does not count.
+    found = _over_subjects(0.5, replicates, np.array([4, 3, 5, 0]), ["CV1", "CV1_S1", "CV2", "CV3"])
+    assert found.units == 9
+    reach = stats.t.ppf(0.975, 7) * np.sqrt(9 / 7) * replicates.std(ddof=1)
+    assert (found.low, found.high) == pytest.approx((0.5 - reach, 0.5 + reach))
 
 
 def test_maps_that_know_no_expression_stand_out_in_no_cell_and_planted_ones_do():

@@ -239,3 +239,17 @@ def test_every_explainer_finds_a_planted_region(name):
     blurred = name in ("rise", "occlusion", "facial_regions", "causal")
     assert found[inside].mean() > (3 if blurred else 30) * max(found[~inside].mean(), 1e-9)
     assert inside.flat[found.argmax()] or name in ("facial_regions", "causal")
+
+
+def test_other_images_draw_other_samples(images):
+    """Else all faces of a heatmap would share the errors of one draw."""
+    drawn = []
+
+    def query(model, image, target, *, seed, landmarks, settings):
+        drawn.append(seed)
+        return StoredMap(model=model.name, target=target, map=image[..., 0], passes=0)
+
+    explainer = Explainer(name="mine", title="Mine", source="", cost="", query=query)
+    for given in (images, images[::-1]):
+        explainer.explain(lambda faces: np.full((len(faces), 6), 1 / 6), given, [0] * len(given), seed=3)
+    assert len(set(drawn)) == len(images) > 1 and drawn[: len(images)] == drawn[len(images) :][::-1]

@@ -74,3 +74,11 @@ def test_read_mask_names_what_is_wrong(tmp_path):
     write_image(masks._mask_path(tmp_path, "fear"), np.zeros((250, 224), np.uint8))
     with pytest.raises(DataError, match=r"Fear_gt.png has shape \(250, 224\).*\(275, 224\)"):
         masks.read_mask(tmp_path, "fear")
+
+
+def test_parts_of_the_causal_explainer_tile_the_regions():
+    atlas = masks.atlas()
+    assert sum(part.astype(int) for part in atlas.parts.values()).tolist() == (atlas.labels > 0).astype(int).tolist()
+    assert len(atlas.parts) == 9 and not {"glabella", "jaw"} & set(atlas.parts)
+    for part, joined in (("brows", "glabella"), ("chin", "jaw")):
+        np.testing.assert_array_equal(atlas.parts[part], atlas.group(part) | atlas.group(joined))

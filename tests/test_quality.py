@@ -77,7 +77,8 @@ def test_parts_of_different_sizes_count_by_their_area():
 def test_random_insertion_is_that_of_the_reverse_order_without_passes():
     model = Linear(UNEVEN, np.array([0.1, 0.4, 0.2, 0.05]))
     order = np.array([3, 0, 2, 1])
-    rankings = {"random": Ranking(parts=UNEVEN, order=order), "reverse": Ranking(parts=UNEVEN, order=order[::-1])}
+    orders = {"random": order, "reverse": order[::-1]}
+    rankings = {name: Ranking(parts=UNEVEN, order=each) for name, each in orders.items()}
     drawn, passes = deletion_insertion(model, white((3, 4)), 0, rankings, steps=2)
     for name in ("shares", "probabilities"):
         found, expected = (getattr(drawn[key, "insertion"], name) for key in rankings)

@@ -89,6 +89,16 @@ def make_record(superpixel_count=6, samples=20, seed=0, **changes):
     return PerturbationRecord(image_id="ka_anger_1", model="SongNet_CV3", **kinds | changes)
 
 
+def test_paired_samples_have_the_sizes_of_shapleys_kernel():
+    samples = _draw_samples(20, 20_002, 0, "paired")
+    assert samples[0].all() and not samples[1].any()
+    np.testing.assert_array_equal(samples[::2], ~samples[1::2])
+    sizes = np.arange(1, 20)
+    odds = 1 / (sizes * (20 - sizes))
+    found = np.bincount(samples[2:].sum(axis=1), minlength=20)[1:] / 20_000
+    np.testing.assert_allclose(found, odds / odds.sum(), atol=0.012)
+
+
 @settings(max_examples=20, deadline=None)
 @given(st.integers(1, 300), st.integers(1, 40))
 def test_a_record_comes_back_as_it_was(tmp_path_factory, superpixel_count, samples):

@@ -1,5 +1,6 @@
 """Chance, intervals and ranks: by hand, against brute force, and how often they hold what they should."""
 
+from dataclasses import replace
 from itertools import combinations, permutations, product
 
 import numpy as np
@@ -126,6 +127,14 @@ def test_heatmaps_that_are_the_masks_have_tables_known_beforehand():
     assert tests["p_holm"][["n0", "n1"]].tolist() == pytest.approx([3 / 720] * 2)
     assert tests["p_holm"]["all"] == tests["p"]["all"]
     assert tests["own_is_best"][["n0", "n2"]].tolist() == [1, 0]
+
+
+def test_a_model_with_one_heatmap_has_no_mean_map_to_stand_out_from():
+    found = heatmap_set(np.uint8(255) * np.array([EKMAN, EKMAN]))
+    present = found.present.copy()
+    present[0, 0, 1:] = False
+    cells = _cells(replace(found, present=present), 0)
+    assert cells["p"][:6].isna().all() and cells["p"][6:12].notna().all()
 
 
 def test_the_hottest_tenth_holds_a_tenth_of_the_pixels_and_of_equal_ones_the_first():

@@ -52,7 +52,7 @@ def test_score_writes_every_table_and_lists_what_cannot_be_scored(scored):
     cells = by_fold.set_index(["network", "fold", "expression"])
     assert cells.loc[("WeiNet", "CV2", "fear")].isna().all()
     assert cells.loc[("WeiNet", "CV1", "anger"), "iou"] == 0
-    assert (cells.loc["MobileNetV3Large"] == 1).all(axis=None)
+    assert (cells.loc["SongNet"] == 1).all(axis=None)
 
     table = read_results(scored, "scores", "scores").set_index(["network", "expression"])["iou"]
     assert table["WeiNet", "Anger"] == 0.5

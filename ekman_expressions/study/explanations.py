@@ -47,12 +47,7 @@ _NAMED = 5
 
 
 def _explanations(experiment: Experiment, run: Run) -> None:
-    """Query each model about the faces chosen for it.
-
-    Writes, per model and face, what the explainer in use keeps: a perturbation record, or a map. What is
-    there and whole is kept; faces that cannot be read, and those of models that are not there or
-    whose predictions are not finite, are listed as omissions.
-    """
+    """Query each model about the faces chosen for it, and write what the explainer in use keeps of each."""
     # Few models are divided among the workers; each part loads its model again.
     parts = -(-_TASKS_PER_WORKER * _workers() // len(experiment.pairs)) if _workers() > 1 else 1
     tasks = _tasks(experiment, evaluation.read_explained(experiment), _explain_model, parts)
@@ -67,9 +62,9 @@ def _tasks(
     for network, fold in experiment.pairs:
         rows = explained.query("network == @network and fold == @fold")
         for part in np.array_split(np.arange(len(rows)), min(parts, max(len(rows), 1))):
-            about = {"name": f"{network}_{fold}", "weight": len(part)}
             arguments = experiment, network, fold, rows.iloc[part]
-            tasks.append(_Task(function=function, arguments=arguments, **about))
+            name = f"{network}_{fold}"
+            tasks.append(_Task(name=name, function=function, arguments=arguments, weight=len(part)))
     return tasks
 
 
@@ -132,14 +127,15 @@ def _explain_model(experiment: Experiment, network: str, fold: str, rows: pd.Dat
         run.note(f"{name}: {note}")
     for note, ids in notes.items():
         if note:
-            some = (
-                f"{len(ids)} of {len(rows)} faces: {', '.join(ids[:_NAMED])}{', ...' * (len(ids) > _NAMED)}"
-            )
-            run.note(f"{name}: {note} ({some if len(ids) < len(rows) else f'all {len(ids)} faces'})")
+            named = ", ".join(ids[:_NAMED]) + ", ..." * (len(ids) > _NAMED)
+            few = len(ids) < len(rows)
+            some = f"{len(ids)} of {len(rows)} faces: {named}" if few else f"all {len(ids)} faces"
+            run.note(f"{name}: {note} ({some})")
     return run
 
 
 def _read_done(path: Path, image_id: str, model: str) -> Stored | None:
+    """Read what was kept of a face; None if that is not there, damaged, or of another face or model."""
     try:
         found = Stored.load(path)
     except (FileNotFoundError, DataError):
@@ -158,20 +154,13 @@ explainer does not estimate is NaN; ``superpixels`` is 0 where pixels are explai
 
 
 def _facespace(experiment: Experiment, run: Run) -> None:
-    """Estimate all explanations of an experiment, and bring them into face space.
-
-    Writes ``explanations.csv`` (`_COLUMNS`), and one ``.npz`` per model and predicted expression: `maps`
-    (n, 275, 224) float32, `image_ids` (n,), the numbers of the table, and `source`, a hash of all that
-    they were made from, by which the next run knows whether the file still holds.
+    """Estimate all explanations and bring them into face space: `_COLUMNS`, and, per model and predicted expression,
+    `maps` (n, 275, 224) float32, `image_ids` (n,), `_NUMBERS`, and `source`, a hash of all that they were made from.
     """
     explained = evaluation.read_explained(experiment)
     tasks = _tasks(experiment, explained, _normalise_model)
     _run_tasks(tasks, run, desc="Warping into face space", unit="image")
-    path = experiment.facespace_folder / "explanations.csv"
-    if run.begun or not path.exists():
-        run.write(path.parent, {path.stem: _tabulate(experiment, explained)})
-    else:
-        run.kept(path, items=0)
+    run.write(experiment.facespace_folder, {"explanations": _tabulate(experiment, explained)})
 
 
 def _normalise_model(experiment: Experiment, network: str, fold: str, rows: pd.DataFrame) -> Run:
@@ -259,10 +248,10 @@ def _tabulate(experiment: Experiment, explained: pd.DataFrame) -> pd.DataFrame:
     for (network, fold), expression in product(experiment.pairs, experiment.expressions):
         path = experiment.maps_path(network, fold, expression)
         if path.exists():
-            table = pd.DataFrame(read_arrays(path, ("image_ids", *_NUMBERS)))
-            about = {"network": network, "fold": fold, "expression": expression}
-            table = table.rename(columns={"image_ids": "image_id"})
-            tables.append(table.assign(**about, hidden=experiment.explanation.hides_by))
+            found = read_arrays(path, ("image_ids", *_NUMBERS))
+            about = {"network": network, "fold": fold, "image_id": found.pop("image_ids")}
+            about |= {"expression": expression, "hidden": experiment.explanation.hides_by}
+            tables.append(pd.DataFrame(about | found))
     # In the order of the faces that were chosen.
     return explained[list(_COLUMNS[:4])].merge(_joined(tables, _COLUMNS))[list(_COLUMNS)]
 
@@ -292,11 +281,7 @@ def _nothing_to_compare(experiment: Experiment) -> str:
 
 
 def _explainers(experiment: Experiment, run: Run) -> None:
-    """Compare the explainers of ``explanation.compare``, and the experiment's own.
-
-    Each has been through explanations, face space, heatmaps and scores before, in folders of its own: see
-    `Experiment.explained_by`. Then ``results/<experiment>/explainers/`` gets the `_COMPARISON`.
-    """
+    """Compare the explainers of ``explanation.compare``, and the experiment's own, whose scores are all there."""
     names = experiment.explainers
     ranking = _rank_networks(experiment, names)
     by_explainer = ranking.pivot(index="network", columns="explainer", values="iou")[list(names)]
@@ -328,12 +313,10 @@ def _causal_tables(
             landmarks = prepared.read_landmarks(experiment, face["image_id"])
             parts = part_segments(landmarks, truth.segments.shape)[1]
             values.append(known | dict(zip(parts, truth.weights, strict=True)))
-            for name in names:
-                if name != "causal":
-                    with run.omits(f"{name} {item}"):
-                        found = read_explanation(experiment.explained_by(name), **face)
-                        scores = causal_agreement(truth, found.map)
-                        agreement.append(known | {"explainer": name} | scores)
+            for name in [name for name in names if name != "causal"]:
+                with run.omits(f"{name} {item}"):
+                    found = read_explanation(experiment.explained_by(name), **face)
+                    agreement.append(known | {"explainer": name} | causal_agreement(truth, found.map))
     table = pd.DataFrame(values, columns=list(_COMPARISON["causal_values"]))
     for network, changes in table.set_index("network")[list(face_parts())].sum(axis=1).groupby(level=0):
         if (changes < 0).any():
@@ -347,9 +330,7 @@ def _causal_tables(
 def _common_heatmaps(
     experiment: Experiment, network: str, expression: str
 ) -> tuple[dict[str, np.ndarray], int]:
-    """Average each explainer's maps of one network and expression over the faces that all explained: by
-    explainer (none if there is no such face), and how many faces.
-    """
+    """Average each explainer's maps of one network and expression over the faces that all explained, and count them."""
     sums: dict[str, np.ndarray] = {}
     faces = 0
     explained = {name: experiment.explained_by(name) for name in experiment.explainers}
@@ -367,8 +348,8 @@ def _common_heatmaps(
 
 
 def _summarise_regions(weights: pd.DataFrame, expressions: tuple[str, ...] = EXPRESSIONS) -> pd.DataFrame:
-    """Average ``network, expression, region, weight`` over faces, per network and over all, with standard
-    errors over faces (those of one subject are not independent, so they are rather too small).
+    """Average ``network, expression, region, weight`` over faces, per network and over all. Standard errors are over
+    faces: those of one subject are not independent, so they are rather too small.
     """
     both = pd.concat([weights, weights.assign(network=_ALL)])
     networks = [*dict.fromkeys(weights["network"]), _ALL]
@@ -401,8 +382,8 @@ def _correlate(experiment: Experiment, run: Run) -> Iterator[pd.DataFrame]:
         if not faces:
             run.omit(f"{network} {expression}", MissingError("no face was explained by all explainers"))
             continue
-        table = _correlations(pd.DataFrame({name: mean.ravel() for name, mean in means.items()}), "pearson")
-        table = table.rename(columns={"pearson": "correlation"})
+        maps = pd.DataFrame({name: mean.ravel() for name, mean in means.items()})
+        table = _correlations(maps, "pearson").rename(columns={"pearson": "correlation"})
         yield table.assign(network=network, expression=expression, faces=faces)
 
 

@@ -15,7 +15,7 @@ from ekman_expressions.measures.uncertainty import _fold_of
 from ekman_expressions.study import prepared
 from ekman_expressions.study.execution import _run_tasks, _Task
 from ekman_expressions.study.experiment import Experiment
-from ekman_expressions.study.provenance import Run
+from ekman_expressions.study.provenance import Run, _joined
 from ekman_expressions.zoo import NETWORKS, saving, train
 from ekman_expressions.zoo.model import Model, as_model
 from ekman_expressions.zoo.networks import _preprocessing_warning
@@ -27,37 +27,26 @@ if TYPE_CHECKING:
     import keras
 
 
-_CHUNK = 64
-
-
 def _training(experiment: Experiment, run: Run) -> None:
-    """Train each network of an experiment on each fold; models that are there are skipped.
-
-    Writes ``<network>_<fold>.keras`` (without optimiser state), ``<network>_<fold>_history.csv``
-    and ``<network>_<fold>_training.json`` (time and memory) into ``experiment.models_folder``. A training
-    that was interrupted resumes after its last finished epoch. A model whose loss becomes NaN is left out,
-    with the reason.
-
-    Raises
-    ------
-    MissingError
-        If released weights are not there.
-    DataError
-        If a fold leaves no image to train on: before anything is trained.
-    OSError
-        If the disk is full.
+    """Train each network of an experiment on each fold: ``<network>_<fold>.keras`` (without optimiser state),
+    ``..._history.csv``, ``..._training.json``. An interrupted training resumes after its last finished epoch.
     """
+    settings = experiment.training
     trained = [pair for pair in experiment.pairs if pair[0] in experiment.trained_networks]
-    if experiment.training.weights == "released":
-        _check_released(experiment)
+    if settings.weights == "released":
+        _check_released(experiment, trained)
         run.note(
             "The released models were trained on the authors' own folds: faces of the same databases in "
             "fold k here may have been among the training faces of model k, whose accuracy is then too high."
         )
     else:
-        _look_ahead(experiment, prepared.read_manifest(experiment), run)
+        # Before anything is trained: what would stop the last of the models.
+        manifest = prepared.read_manifest(experiment)
+        for fold in experiment.face_folds:
+            lacking = set(experiment.expressions) - set(_trained_on(manifest, fold)["expression"])
+            if lacking:
+                run.note(f"{fold}: no image of {', '.join(sorted(lacking))} to train on")
     for network in experiment.trained_networks:
-        settings = experiment.training
         if warning := _preprocessing_warning(network, settings.preprocessing, settings.weights):
             run.note(warning)
     tasks = [
@@ -75,17 +64,14 @@ def _nothing_to_train(experiment: Experiment) -> str:
 
 
 def _train_one(experiment: Experiment, network: str, fold: str) -> Run:
-    """Train one network on all folds but one, unless its model is there; write the learning curve, and the
-    model last. With released weights, the model is only loaded, and the curve has no rows.
-    """
+    """Train one network on all folds but one, or load its released weights, unless its model is there."""
     run, path = Run(), experiment.model_path(network, fold)
     checkpoint, history, took = (
         _beside(experiment, network, fold, ending)
         for ending in ("checkpoint.npz", "history.csv", "training.json")
     )
-    register = run.kept
-    if not path.exists():
-        register = run.made
+    is_new = not path.exists()
+    if is_new:
         if experiment.training.weights == "released":
             file = _released_file(experiment, network, fold)
             model = _load_released(network, file, preprocessing=experiment.training.preprocessing)
@@ -100,7 +86,9 @@ def _train_one(experiment: Experiment, network: str, fold: str) -> Run:
         saving.save(model, path)
     # Of a process that was killed between the model and the end, too.
     checkpoint.unlink(missing_ok=True)
-    register(path, *(each for each in (history, took) if each.exists()))
+    # A model that was put there by hand has nothing beside it.
+    files = [path, *(each for each in (history, took) if each.exists())]
+    (run.made if is_new else run.kept)(*files)
     return run
 
 
@@ -148,20 +136,10 @@ def _trained_on(manifest: pd.DataFrame, fold: str) -> pd.DataFrame:
 
 def _faces(experiment: Experiment, rows: pd.DataFrame, side: int) -> np.ndarray:
     """Read faces at the size of a network once, so that an epoch decodes nothing."""
-    names = list(rows["image_id"])
-    images = np.empty((len(names), side, side, 3), np.uint8)
-    for start in range(0, len(names), _CHUNK):
-        chunk = slice(start, start + _CHUNK)
-        images[chunk] = np.rint(255 * prepared.read_faces(experiment, names[chunk], side))
+    images = np.empty((len(rows), side, side, 3), np.uint8)
+    for place, image_id in enumerate(rows["image_id"]):
+        images[place] = np.rint(255 * prepared.read_faces(experiment, [image_id], side)[0])
     return images
-
-
-def _look_ahead(experiment: Experiment, manifest: pd.DataFrame, run: Run) -> None:
-    """Find what would stop the last of the models now, and note what does not."""
-    for fold in experiment.face_folds:
-        lacking = set(experiment.expressions) - set(_trained_on(manifest, fold)["expression"])
-        if lacking:
-            run.note(f"{fold}: no image of {', '.join(sorted(lacking))} to train on")
 
 
 _EFFORT = ("images", "seconds", "images_per_second", "peak_memory_mb", "gpu_memory_mb")
@@ -183,14 +161,12 @@ def learning_curves(experiment: Experiment) -> pd.DataFrame:
         If the step 'training' has not run.
     """
     require(experiment.models_folder / "run.json", "training")
-    curves = [pd.DataFrame(columns=["network", "fold", *_HISTORY])]
+    curves = []
     for network, fold in experiment.pairs:
         path = _beside(experiment, network, fold, "history.csv")
-        # A model that was put there by hand has no history, and that of released weights has no rows.
-        if network in experiment.trained_networks and path.exists():
+        if path.exists():
             curves.append(read_csv(path, _HISTORY).assign(network=network, fold=fold))
-    curves = [curve for curve in curves if len(curve)] or curves[:1]
-    return pd.concat(curves, ignore_index=True)[["network", "fold", *_HISTORY]]
+    return _joined(curves, ["network", "fold", *_HISTORY])
 
 
 def training_table(experiment: Experiment) -> pd.DataFrame:
@@ -223,18 +199,16 @@ def training_table(experiment: Experiment) -> pd.DataFrame:
     return table
 
 
-def _check_released(experiment: Experiment) -> None:
+def _check_released(experiment: Experiment, pairs: list[tuple[str, str]]) -> None:
     """Raise unless released models can stand for the trained ones: five folds, and all files in the folder."""
     if experiment.folds != _FOLDS:
         raise SettingsError(
             f"The released models are of {len(_FOLDS)} folds, but faces.folds is {experiment.faces.folds}. "
             'Set faces.folds = 5, or another training.weights than "released".'
         )
-    pairs = [pair for pair in experiment.pairs if pair[0] not in experiment.models]
     if experiment.training.released_folder is None:
         # Without a network, huggingface_hub tries for half a minute: once, not for each of 60 files.
-        for pair in pairs[:1]:
-            _download(*pair)
+        _download(*pairs[0])
         return
     files = [_released_file(experiment, *pair) for pair in pairs]
     if missing := [file.name for file in files if not file.is_file()]:
@@ -250,9 +224,7 @@ def _released_file(experiment: Experiment, network: str, fold: str) -> Path:
 
 
 def _beside(experiment: Experiment, network: str, fold: str, ending: str) -> Path:
-    """Return a file of one model: ``history.csv``, ``checkpoint.npz``, ``training.json`` (time and memory, or where
-    released weights are from).
-    """
+    """Return a file of one model: ``history.csv``, ``checkpoint.npz``, ``training.json`` (what it took, or came from)."""
     return experiment.models_folder / f"{network}_{fold}_{ending}"
 
 
@@ -263,9 +235,8 @@ up to `_KEPT_MB` (10^6 bytes) of weights, the one used last at the end."""
 
 
 def _kept_model(experiment: Experiment, network: str, fold: str, precision: str = "float32") -> Model:
-    """Do as `load_model`, for those who change nothing in the model and use one at a time: the folds of a network
-    share a Keras model, which takes the weights of the fold that was asked for last. Each step, explainer and fold
-    would else build and compile it again.
+    """Do as `load_model`, but let the folds of a network share a compiled Keras model, which takes the weights of the
+    fold that was asked for last: for those who change nothing in it and use one fold at a time.
     """
     path = experiment.model_path(network, fold)
     # Compiled copies in half precision have weights of their own.
@@ -312,31 +283,22 @@ def load_model(experiment: Experiment, network: str, fold: str, precision: str =
         model = saving.load(path)
     except ModelError as error:
         raise ModelError(f"{error} Delete it and run the step 'training' again.") from error
-    wanted = (experiment.side(network), experiment.side(network), 3)
-    received = model.input_shape[1:]
-    if len(received) != 3 or any(has not in (None, side) for has, side in zip(received, wanted, strict=True)):
-        raise ModelError(
-            f"{path} takes images of shape {received}, but {network} takes {wanted}: it is another network. "
-            "Delete it and run the step 'training' again."
-        )
     return as_model(model, name=f"{network}_{fold}", classes=experiment.expressions, precision=precision)
 
 
 def _own_files(experiment: Experiment) -> dict[str, Path]:
-    """Return the files of the models of one's own that are there, by the model: ``model Mine_CV1``.
-
-    A model that is the same for all folds goes by its name alone; one of several files, with each file's name.
+    """Return the files of one's own models by name: ``model Mine_CV1``, ``model Mine`` where all folds have the same;
+    of a model of several files, the file's name behind.
     """
     found = {}
     for network, fold in experiment.pairs:
-        own = experiment.models.get(network)
-        if own is None:
+        if network not in experiment.models:
             continue
+        own = experiment.models[network]
         files, source = own.files(fold), own.source(fold)
         name = f"model {network}_{fold}" if own.per_fold else f"model {network}"
         for file in files:
-            inside = source.is_dir() if isinstance(source, Path) else False
-            label = file.relative_to(source).as_posix() if inside else file.name
+            label = file.relative_to(source).as_posix() if own.kind == "saved_model" else file.name
             found[name if len(files) == 1 or file == source else f"{name} {label}"] = file
     return found
 

@@ -7,7 +7,7 @@ from made_faces import make_experiment
 from made_synthetic import LANDMARKS, flat, prepared, write_set
 from PIL import Image
 
-from ekman_expressions.core.errors import DataError, MissingError
+from ekman_expressions.core.errors import DataError, MissingError, SettingsError
 from ekman_expressions.core.files import write_arrays
 from ekman_expressions.faces import synthetic
 from ekman_expressions.faces.landmarks import _landmark_error
@@ -56,7 +56,7 @@ def test_landmarks_of_prepared_faces_go_back_into_their_source_images_of_the_sam
     manifest.write_text(manifest.read_text().replace("id01_fear_0", "id01_fear_9"))
     with pytest.raises(DataError, match="1 of the prepared faces.*id01_fear_0.*set has changed"):
         known_faces(experiment)
-    with pytest.raises(DataError, match="no face of synthetic"):
+    with pytest.raises(SettingsError, match="'made': the prepared faces .* have no known answers"):
         known_faces(make_experiment(tmp_path / "made"))
 
 

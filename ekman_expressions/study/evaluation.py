@@ -32,11 +32,7 @@ def _none_of(expressions: tuple[str, ...]) -> str:
 
 
 def _evaluation(experiment: Experiment, run: Run) -> None:
-    """Query each model about the faces of its test fold, and choose the faces to explain.
-
-    Writes ``predictions/<network>_<fold>.csv`` as each model is done, then tables of all of them. Models that
-    were not trained, cannot be loaded or predict no probabilities are left out; `ModelError` if none remains.
-    """
+    """Query each model about the faces of its test fold, and choose the faces to explain."""
     for remark in training._own_notes(experiment):
         run.note(remark)
     tasks = [
@@ -48,8 +44,8 @@ def _evaluation(experiment: Experiment, run: Run) -> None:
         reasons = "; ".join(f"{entry['item']}: {entry['reason']}" for entry in run.omissions)
         raise ModelError(f"No model of {experiment.name} could be evaluated. {reasons}")
     # Texts stay texts, as in `read_results`.
-    options = {"dtype": dict.fromkeys(_PREDICTIONS, str), "keep_default_na": False}
-    parts = (read_csv(path, _columns(experiment), **options) for path in run.outputs)
+    texts = dict.fromkeys(_PREDICTIONS, str)
+    parts = [read_csv(path, dtype=texts, keep_default_na=False) for path in run.outputs]
     predictions = pd.concat(parts, ignore_index=True)
     expressions = experiment.expressions
     others = predictions[~predictions["predicted"].isin(expressions)]
@@ -67,9 +63,7 @@ def _evaluation(experiment: Experiment, run: Run) -> None:
 
 
 def _evaluate_model(experiment: Experiment, network: str, fold: str) -> Run:
-    """Write a model's predictions for the faces of its test fold, sorted by image, unless they are there.
-    For models of one's own, `OwnModel.extra` decides what is predicted.
-    """
+    """Write a model's predictions for the faces of its test fold, sorted by image, unless they are there."""
     run, name = Run(), f"{network}_{fold}"
     path = experiment.evaluation_folder / "predictions" / f"{name}.csv"
     if path.exists():
@@ -155,9 +149,7 @@ def read_explained(experiment: Experiment) -> pd.DataFrame:
 
 
 def _accuracy_by_fold(predictions: pd.DataFrame, expressions: Sequence[str] = EXPRESSIONS) -> pd.DataFrame:
-    """Score each model on its test fold: ``network, fold``, `_SCORES`; macro over the expressions in the fold,
-    0 / 0 is 0.
-    """
+    """Score each model on its test fold: ``network, fold``, `_SCORES`; macro over the expressions in the fold."""
     from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 
     scores = []

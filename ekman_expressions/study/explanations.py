@@ -154,8 +154,8 @@ explainer does not estimate is NaN; ``superpixels`` is 0 where pixels are explai
 
 
 def _facespace(experiment: Experiment, run: Run) -> None:
-    """Estimate all explanations and bring them into face space: `_COLUMNS`, and, per model and predicted expression,
-    `maps` (n, 275, 224) float32, `image_ids` (n,), `_NUMBERS`, and `source`, a hash of all that they were made from.
+    """Estimate all explanations and bring them into face space. A file per model and predicted expression holds
+    `maps` (n, 275, 224) float32, `image_ids` (n,), `_NUMBERS`, and `source`, a hash of what they were made from.
     """
     explained = evaluation.read_explained(experiment)
     tasks = _tasks(experiment, explained, _normalise_model)
@@ -281,7 +281,7 @@ def _nothing_to_compare(experiment: Experiment) -> str:
 
 
 def _explainers(experiment: Experiment, run: Run) -> None:
-    """Compare the explainers of ``explanation.compare``, and the experiment's own, whose scores are all there."""
+    """Compare the explainers of ``explanation.compare``, and the one in use, all of which have their scores."""
     names = experiment.explainers
     ranking = _rank_networks(experiment, names)
     by_explainer = ranking.pivot(index="network", columns="explainer", values="iou")[list(names)]
@@ -330,7 +330,7 @@ def _causal_tables(
 def _common_heatmaps(
     experiment: Experiment, network: str, expression: str
 ) -> tuple[dict[str, np.ndarray], int]:
-    """Average each explainer's maps of one network and expression over the faces that all explained, and count them."""
+    """Average each explainer's maps of one network and expression over the faces that all explained; count these."""
     sums: dict[str, np.ndarray] = {}
     faces = 0
     explained = {name: experiment.explained_by(name) for name in experiment.explainers}
@@ -348,8 +348,8 @@ def _common_heatmaps(
 
 
 def _summarise_regions(weights: pd.DataFrame, expressions: tuple[str, ...] = EXPRESSIONS) -> pd.DataFrame:
-    """Average ``network, expression, region, weight`` over faces, per network and over all. Standard errors are over
-    faces: those of one subject are not independent, so they are rather too small.
+    """Average ``network, expression, region, weight`` over faces, per network and over all. The standard errors
+    are over faces: those of one subject are not independent, so they are rather too small.
     """
     both = pd.concat([weights, weights.assign(network=_ALL)])
     networks = [*dict.fromkeys(weights["network"]), _ALL]

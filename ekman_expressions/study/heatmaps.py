@@ -13,7 +13,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from ekman_expressions import figures
-from ekman_expressions.core.errors import DataError, MissingError
+from ekman_expressions.core.errors import MissingError
 from ekman_expressions.core.expressions import title
 from ekman_expressions.core.files import read_arrays, write_arrays, write_image
 from ekman_expressions.core.runtime import derive_seed
@@ -41,16 +41,11 @@ _FACES = 30
 
 
 def _heatmaps(experiment: Experiment, run: Run) -> None:
-    """Average the normalised explanations into heatmaps and write them.
-
-    A fold's heatmap is the mean of its normalised explanations; a network's is the mean over
-    its folds, and an expression's the mean over networks, both weighted by the number of faces.
+    """Average normalised explanations into heatmaps of folds, these into heatmaps of networks, and these into
+    heatmaps of expressions, both weighted by the number of faces.
     """
-    counts = {}
-    made = on_all_cores(
-        partial(_make_expression, experiment), experiment.expressions, "Averaging", unit="expression"
-    )
-    for part, of_expression in made:
+    counts, make = {}, partial(_make_expression, experiment)
+    for part, of_expression in on_all_cores(make, experiment.expressions, "Averaging", unit="expression"):
         run.add(part)
         counts |= of_expression
     cells = product(experiment.networks, experiment.folds, experiment.expressions)
@@ -66,7 +61,10 @@ def _make_expression(experiment: Experiment, expression: str) -> tuple[Run, dict
     for network in sorted(experiment.networks):
         over_folds = _RunningMean()
         for fold in experiment.folds:
-            of_fold = _mean_of(experiment.maps_path(network, fold, expression), run)
+            maps, image_ids = _read_maps(experiment.maps_path(network, fold, expression), run)
+            of_fold = _RunningMean()
+            for place in np.argsort(image_ids, kind="stable"):
+                of_fold.add(maps[place])
             write(of_fold, expression, network, fold)
             if of_fold.weight:
                 over_folds.add(of_fold.mean, of_fold.weight)
@@ -86,24 +84,11 @@ def _mean_face(experiment: Experiment, expression: str) -> np.ndarray:
     return mean.mean if mean.weight else np.full((*SHAPE, 3), 0.5)
 
 
-def _mean_of(path: Path, run: Run) -> _RunningMean:
-    """Average one file of normalised explanations; without the file, the mean of none."""
-    mean, (maps, image_ids) = _RunningMean(), _read_maps(path, run)
-    for place in np.argsort(image_ids, kind="stable"):
-        mean.add(maps[place])
-    return mean
-
-
 def _read_maps(path: Path, run: Run) -> tuple[np.ndarray, np.ndarray]:
     """Read a file of normalised explanations that are finite, and the faces' ids; without the file, none."""
     if not path.exists():
         return np.zeros((0, *SHAPE), np.float32), np.array([], str)
     maps, image_ids = read_arrays(path, ("maps", "image_ids")).values()
-    if maps.shape != (len(image_ids), *SHAPE):
-        raise DataError(
-            f"{path} should hold one map of shape {SHAPE} for each of {len(image_ids)} faces, but holds "
-            f"{maps.shape}. Delete it and run the step 'facespace' again."
-        )
     finite = np.isfinite(maps).all(axis=(1, 2))
     for image_id in image_ids[~finite]:
         run.omit(f"{path.stem} {image_id}", "its normalised explanation is not finite")
@@ -176,12 +161,7 @@ _SPLIT = ("pre-trained", "from scratch")
 
 
 def _dendrograms(experiment: Experiment, run: Run) -> None:
-    """Draw which heatmaps are alike.
-
-    Per expression over networks (``Anger_by_net.png``) and over networks and folds
-    (``Anger_by_CV.png``), and over expressions (``By_expression.png``), with the support of each branch
-    over folds. Writes the tables `_DISTANCES`, `_BRANCHES` and `_STATISTICS`.
-    """
+    """Draw which heatmaps are alike, and write the tables `_DISTANCES`, `_BRANCHES` and `_STATISTICS`."""
     folder = experiment.dendrograms_folder
     kinds = figures.network_kinds(experiment.networks, experiment.training.weights)
     leaf_kinds = kinds | {f"{network}_{fold}": kinds[network] for network, fold in experiment.pairs}
@@ -244,11 +224,11 @@ def _read_leaves(experiment: Experiment, tree: str, leaves: dict, run: Run) -> d
     """Read the heatmaps that can be leaves of a tree; the others are listed in `run`."""
     maps = {}
     for name, leaf in leaves.items():
-        there = heatmap_path(experiment.heatmaps_folder, *leaf).exists()
-        gray = read_gray(experiment.heatmaps_folder, *leaf) if there else None
-        if gray is None:
+        if not heatmap_path(experiment.heatmaps_folder, *leaf).exists():
             run.omit(f"{name} in {tree}", "there is no such heatmap; the step 'heatmaps' says why")
-        elif gray.min() == gray.max():
+            continue
+        gray = read_gray(experiment.heatmaps_folder, *leaf)
+        if gray.min() == gray.max():
             run.omit(f"{name} in {tree}", "the heatmap is constant and correlates with nothing")
         else:
             maps[name] = gray
@@ -303,9 +283,8 @@ def _statistics(found: Mapping, kinds: Mapping[str, str], seed: int) -> Iterator
 
 
 def _cophenetic_correlation(tree: np.ndarray, matrix: np.ndarray) -> float:
-    """Return Pearson's r between distances and the heights at which two leaves meet (Sokal and Rohlf 1962).
-
-    NaN where all distances, or all heights, are equal, so also with two leaves.
+    """Return Pearson's r between distances and the heights at which two leaves meet (Sokal and Rohlf 1962); NaN
+    where all of either are equal.
     """
     from scipy.cluster.hierarchy import cophenet
     from scipy.spatial.distance import squareform

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,9 +54,7 @@ _SIDE = 224
 
 @dataclass(frozen=True)
 class _CausalMaps:
-    """Mean displacement in face space by expression, over subjects; each subject's; and images left out, and
-    why.
-    """
+    """Mean displacement in face space by expression; each subject's; images that were left out, and why."""
 
     means: dict[str, np.ndarray]
     by_subject: dict[str, dict[str, np.ndarray]]
@@ -70,6 +69,17 @@ class _CausalMaps:
             for name, found in self.means.items()
         }
         return pd.DataFrame(cells, index=list(masks))
+
+
+def _nothing_known(experiment: Experiment) -> str:
+    """Say why nothing is known of an experiment's faces; an empty text if something is."""
+    rows = prepared.read_manifest(experiment)
+    if "neutral" in rows or _DATABASE in set(rows["dataset"]):
+        return ""
+    return (
+        f"the prepared faces (of {', '.join(experiment.faces.datasets)}) have no known answers, since none "
+        "is synthetic or has a neutral face: nobody knows which of their pixels an expression changed"
+    )
 
 
 def known_faces(experiment: Experiment) -> pd.DataFrame:
@@ -88,34 +98,15 @@ def known_faces(experiment: Experiment) -> pd.DataFrame:
     DataError
         If faces were prepared that the synthetic set does not hold.
     """
-    if not _any_synthetic(experiment):
-        rows = prepared.read_manifest(experiment)
-        if "neutral" in rows:
-            return rows[rows["neutral"] != ""]
-    return _synthetic_faces(experiment)
-
-
-def _any_synthetic(experiment: Experiment) -> bool:
-    asked = _DATABASE in experiment.faces.datasets
-    return asked and _DATABASE in set(prepared.read_manifest(experiment)["dataset"])
-
-
-def _synthetic_faces(experiment: Experiment) -> pd.DataFrame:
-    if _DATABASE not in experiment.faces.datasets:
-        raise SettingsError(
-            f"The experiment {experiment.name!r} has faces of {', '.join(experiment.faces.datasets)}. How a "
-            "face moved is only known where it was rendered: use an experiment with "
-            f"datasets = [\"{_DATABASE}\"], such as the preset 'demo'."
-        )
+    if reason := _nothing_known(experiment):
+        raise SettingsError(f"Nothing can be compared in {experiment.name!r}: {reason}.")
     rows = prepared.read_manifest(experiment)
-    rows = rows[rows["dataset"] == _DATABASE].sort_values("image_id", ignore_index=True)
-    if rows.empty:
-        raise DataError(
-            f"{experiment.manifest_path} lists no face of {_DATABASE}. Run the step 'faces' again."
-        )
+    rendered = rows[rows["dataset"] == _DATABASE]
+    if rendered.empty:
+        return rows[rows["neutral"] != ""]
+    rows = rendered.sort_values("image_id", ignore_index=True)
     source_id = rows["image_id"].str.removeprefix(f"{_DATABASE}_")
-    root = synthetic.folder(experiment.faces.roots.get(_DATABASE))
-    listed = synthetic.load(root).set_index("image_id")
+    listed = synthetic.load(experiment.faces.roots.get(_DATABASE)).set_index("image_id")
     unknown = source_id[~source_id.isin(listed.index)]
     if len(unknown):
         raise DataError(
@@ -222,8 +213,8 @@ def _landmarks_moved(experiment: Experiment, row: Any) -> np.ndarray:
 def _layer_in_face_space(
     layer: np.ndarray, transform: np.ndarray, landmarks: np.ndarray, size: int
 ) -> np.ndarray:
-    """Warp a layer (112, 112) of a causal mask into face space, as explanations of the crop are warped, which
-    the `transform`, (2, 3), cut out of the source; beyond the source, the layer is reflected as the image is.
+    """Warp a layer (112, 112) of a causal mask into face space, as explanations of the crop are, which the
+    `transform` (2, 3) cut out of the source; beyond the source, the layer is reflected as the image is.
     """
     import cv2
 
@@ -245,7 +236,12 @@ def landmark_errors(experiment: Experiment) -> pd.DataFrame:
     finds on neutral, frontal faces. So the table says how steadily the same place on the skin is
     found under expression, pose and light, not whether an anatomist would choose that place.
     """
-    rows = _synthetic_faces(experiment)
+    rows = known_faces(experiment)
+    if "source_id" not in rows:
+        raise SettingsError(
+            f"{experiment.name!r} has no synthetic face, whose mesh is known. Use an experiment with "
+            f"datasets = [\"{_DATABASE}\"], such as the preset 'demo'."
+        )
     truth = synthetic.mesh_landmarks(experiment.faces.roots.get(_DATABASE))
     missing = [image_id for image_id in rows["source_id"] if image_id not in truth]
     if missing:
@@ -268,93 +264,65 @@ _PANELS = {
 }
 
 
-def _nothing_known(experiment: Experiment) -> str:
-    """Say why nothing is known of an experiment's faces; an empty text if something is."""
-    if _any_synthetic(experiment) or "neutral" in prepared.read_manifest(experiment):
-        return ""
-    return (
-        f"the prepared faces (of {', '.join(experiment.faces.datasets)}) have no known answers, since none "
-        "is synthetic or has a neutral face: nobody knows which of their pixels an expression changed"
-    )
-
-
 def _known_answers(experiment: Experiment, run: Run) -> None:
-    """Compare all explanations, and the Ekman masks, with what moved.
-
-    Of ``explanation.explainer`` and each of ``explanation.compare``, in two readings, all blurred alike.
-    Writes ``localisation_faces.csv``, a row per explained face and reading, ``localisation.csv`` (see
-    `_summarise_localisation`), ``masks.csv`` and ``masks_summary.csv`` (see `_masks_against_movement`).
-    Baselines have no network. Where no face is synthetic, what moved is taken from the landmarks. Else
-    faces that are not synthetic are passed over; explainers without explanations
-    (`MissingError` if none has any) and faces whose masks or meshes cannot be used are left out.
+    """Compare the explanations of all explainers, in two readings and all blurred alike, and the Ekman masks with
+    what moved: by construction in synthetic faces, else by the landmarks. Baselines have no network.
     """
-    rows = {row.image_id: row for row in known_faces(experiment).itertuples()}
-    rendered = _any_synthetic(experiment)
+    table = known_faces(experiment)
+    rows = {row.image_id: row for row in table.itertuples()}
+    rendered = "source_id" in table
     if not rendered:
         run.note("no face is synthetic: what moved is taken from the landmarks, less the neutral face's")
-    names, lacking = [], []
+    names = []
     for name in experiment.explainers:
-        try:
+        with run.omits(f"explainer {name}"):
             _finished_entry(experiment.explained_by(name).facespace_folder, "facespace")
             names.append(name)
-        except MissingError as error:
-            run.omit(f"explainer {name}", error)
-            lacking.append(str(error))
     if not names:
-        raise MissingError(f"There is nothing to compare: {'; '.join(lacking)}")
-    try:
+        reasons = "; ".join(entry["reason"] for entry in run.omissions)
+        raise MissingError(f"There is nothing to compare: {reasons}")
+    moved = _CausalMaps({}, {})
+    with run.omits("Ekman masks"):
         moved = causal_maps(experiment)
-    except DataError as error:
-        run.omit("Ekman masks", error)
-        moved = _CausalMaps({}, {})
     for image_id, reason in moved.omissions:
         run.omit(f"causal map {image_id}", reason)
+    explained = []
+    for name, (network, fold), predicted in product(names, experiment.pairs, experiment.expressions):
+        path = experiment.explained_by(name).maps_path(network, fold, predicted)
+        if path.exists():
+            ids = read_arrays(path, ("image_ids",))["image_ids"].tolist()
+            explained += [(name, network, fold, image_id, predicted) for image_id in ids if image_id in rows]
+    # By face: which of its pixels changed, and the scores of its baselines.
+    answers: dict[str, tuple[dict[str, np.ndarray], list]] = {}
 
-    explained = [
-        (name, network, fold, image_id, predicted)
-        for name in names
-        for network, fold in experiment.pairs
-        for image_id, predicted in _explained(experiment.explained_by(name), network, fold)
-        if image_id in rows
-    ]
-
-    def known(image_id: str) -> tuple[dict[str, np.ndarray], list] | Exception:
-        """Return which pixels of a face moved, and changed colour most, where that is known; and its baselines."""
-        try:
+    def find_answers(image_id: str) -> Run:
+        part = Run()
+        with part.omits(image_id):
             changed, change = _changes(experiment, rows[image_id])
-            return changed, _score_baselines(experiment, rows[image_id], change, changed, moved)
-        except (DataError, MissingError) as error:
-            return error
+            answers[image_id] = changed, _score_baselines(experiment, rows[image_id], change, changed, moved)
+        return part
 
-    def scored(name: str, network: str, fold: str, image_id: str, predicted: str) -> list[tuple] | Exception:
+    def score(one: tuple[str, ...]) -> tuple[Run, list[tuple]]:
         """Return a row for each reading of one explanation."""
-        row = rows[image_id]
+        name, network, fold, image_id, predicted = one
+        row, part, scored = rows[image_id], Run(), []
         about = (image_id, row.subject, row.expression, predicted, row.expression == predicted)
-        try:
+        with part.omits(f"{name} {network}_{fold} {image_id}"):
             found = read_explanation(experiment.explained_by(name), network, fold, image_id, predicted).map
             found = normalise(found, prepared.read_landmarks(experiment, image_id))
-        except (DataError, MissingError) as error:
-            return error
-        scores = {
-            reading: localisation_auc(read(found), answers[image_id][0]).values()
-            for reading, read in READINGS.items()
-        }
-        return [(name, network, fold, *about, reading, *found) for reading, found in scores.items()]
+            for reading, read in READINGS.items():
+                scores = localisation_auc(read(found), answers[image_id][0]).values()
+                scored.append((name, network, fold, *about, reading, *scores))
+        return part, scored
 
-    answers, faces = {}, []
     image_ids = list(dict.fromkeys(image_id for *_, image_id, _ in explained))
-    for image_id, found in zip(image_ids, on_all_cores(known, image_ids, "Reading what moved"), strict=True):
-        if isinstance(found, Exception):
-            run.omit(image_id, found)
-        else:
-            answers[image_id] = found
-    explained = [each for each in explained if each[3] in answers]
-    of_all = on_all_cores(lambda each: scored(*each), explained, "Scoring explanations")
-    for (name, network, fold, image_id, _), found in zip(explained, of_all, strict=True):
-        if isinstance(found, Exception):
-            run.omit(f"{name} {network}_{fold} {image_id}", found)
-        else:
-            faces += found
+    for part in on_all_cores(find_answers, image_ids, "Reading what moved"):
+        run.add(part)
+    explained = [one for one in explained if one[3] in answers]
+    faces = []
+    for part, scored in on_all_cores(score, explained, "Scoring explanations"):
+        run.add(part)
+        faces += scored
     run.done += len({row[0] for row in faces})
     for image_id, (_, baselines) in sorted(answers.items()):
         row = rows[image_id]
@@ -365,8 +333,15 @@ def _known_answers(experiment: Experiment, run: Run) -> None:
     tables = {
         "localisation_faces": table,
         "localisation": _summarise_localisation(table, seed=experiment.seed),
-        **_mask_tables(experiment, moved, run),
+        "masks": pd.DataFrame(columns=["mask", "causal_map", "iou"]),
+        "masks_summary": pd.DataFrame(columns=["statistic"]),
     }
+    regions = experiment.mask_regions
+    masks = {name: atlas().mask(regions[name]) for name in moved.means if name in regions}
+    with run.omits("Ekman masks"):
+        moves = {name: moved.by_subject[name] for name in masks}
+        seed = derive_seed(experiment.seed, "reference masks")
+        tables["masks"], tables["masks_summary"] = _masks_against_movement(moves, masks, seed=seed)
     run.write(experiment.known_answers_folder, tables)
 
 
@@ -414,29 +389,6 @@ def _score_baselines(
     return [*scored, (ORACLE, oracle)]
 
 
-def _explained(experiment: Experiment, network: str, fold: str) -> Iterator[tuple[str, str]]:
-    """Yield the faces that a model's explanations in face space are of, and the predicted expression."""
-    for expression in experiment.expressions:
-        path = experiment.maps_path(network, fold, expression)
-        if path.exists():
-            for image_id in read_arrays(path, ("image_ids",))["image_ids"].tolist():
-                yield image_id, expression
-
-
-def _mask_tables(experiment: Experiment, moved: _CausalMaps, run: Run) -> dict[str, pd.DataFrame]:
-    try:
-        regions = experiment.mask_regions
-        masks = {name: atlas().mask(regions[name]) for name in moved.means if name in regions}
-        seed = derive_seed(experiment.seed, "reference masks")
-        moves = {name: moved.by_subject[name] for name in masks}
-        pairs, summary = _masks_against_movement(moves, masks, seed=seed)
-    except DataError as error:
-        run.omit("Ekman masks", error)
-        pairs = pd.DataFrame(columns=["mask", "causal_map", "iou"])
-        summary = pd.DataFrame(columns=["statistic"])
-    return {"masks": pairs, "masks_summary": summary}
-
-
 def _localisation_figure(table: pd.DataFrame) -> Figure:
     """Draw the benchmark: explainers and readings as rows, networks as colours, baselines as bands."""
     dots = table[table["network"] != "none"]
@@ -466,21 +418,16 @@ def localisation_table(table: pd.DataFrame) -> pd.DataFrame:
     between the centre prior (0) and the oracle (1).
     """
     keys = ["network", "explainer", "reading"]
+    rows = list(table.itertuples())
     cells = {
-        "AUC": [f"{row.value:.3f} [{row.low:.3f}, {row.high:.3f}]" for row in table.itertuples()],
-        "fraction": [
-            f"{row.fraction:.2f} [{row.fraction_low:.2f}, {row.fraction_high:.2f}]"
-            for row in table.itertuples()
-        ],
+        "AUC": [f"{row.value:.3f} [{row.low:.3f}, {row.high:.3f}]" for row in rows],
+        "fraction": [f"{row.fraction:.2f} [{row.fraction_low:.2f}, {row.fraction_high:.2f}]" for row in rows],
     }
-    wide = (
-        table[[*keys, "reference"]].assign(**cells).pivot(index=keys, columns="reference", values=list(cells))
-    )
-    order = sorted(
-        dict.fromkeys(table[keys].itertuples(index=False, name=None)), key=lambda row: row[0] == "none"
-    )
+    wide = table.assign(**cells).pivot(index=keys, columns="reference", values=list(cells))
+    order = dict.fromkeys(table[keys].itertuples(index=False, name=None))
     known = [name for name in _REFERENCES if (table["reference"] == name).any()]
-    return wide.loc[order, [(cell, name) for name in known for cell in cells]]
+    columns = [(cell, name) for name in known for cell in cells]
+    return wide.loc[sorted(order, key=lambda row: row[0] == "none"), columns]
 
 
 def _masks_figure(pairs: pd.DataFrame, summary: pd.DataFrame) -> Figure:

@@ -76,26 +76,16 @@ _AGAIN = ("untrained", "hidden", "heatmaps")
 
 
 def _quality(experiment: Experiment, run: Run) -> None:
-    """Measure how good the explanations of an experiment are.
-
-    For the explainer in use and those of ``explanation.compare`` together, in the folder ``quality`` of the
-    explainer in use: `_QUALITY_TABLES`, and in ``parts`` those of single models, from which an interrupted
-    run resumes.
-
-    - ``reliability``: R², also on unseen samples, standard errors, sign flips; no model call.
-    - ``curves``: deletion and insertion by blurring, beside a random order of the same grain and one from the
-      centre; ``erasing`` averages them, where there are `_FEWEST_FACES` faces.
-    - ``untrained``: heatmaps of untrained copies of the networks, of ``explanation.quality_faces``
-      faces per network and expression, against those of the trained ones.
-    - ``hidden``: how well LIME describes each network by what hidden superpixels look like; the same faces.
+    """Measure how good the explanations are by the explainer in use and those of ``explanation.compare``: the
+    `_QUALITY_TABLES`, and in ``parts`` those of single models, from which an interrupted run resumes.
     """
     # The longest first.
-    parts = [(_explained_again, _AGAIN, (network,)) for network in experiment.networks]
+    parts = [((network,), _explained_again, _AGAIN) for network in experiment.networks]
     for pair in experiment.pairs:
-        parts += [(_reliability, ("reliability",), pair), (_curves, ("curves",), pair)]
+        parts += [(pair, _reliability, ("reliability",)), (pair, _curves, ("curves",))]
     tasks = [
-        _Task(name="_".join(of), function=_write_parts, arguments=(experiment, make, kinds, of, run.resumed))
-        for make, kinds, of in parts
+        _Task(name="_".join(part[0]), function=_write_parts, arguments=(experiment, run.resumed, *part))
+        for part in parts
     ]
     _run_tasks(tasks, run, desc="Quality", unit="task")
     tables = {}
@@ -140,10 +130,10 @@ def read_untrained_heatmaps(experiment: Experiment) -> dict[tuple[str, str], dic
 
 def _write_parts(
     experiment: Experiment,
+    resumed: bool,
+    of: tuple[str, ...],
     make: Callable[..., tuple],
     kinds: tuple[str, ...],
-    of: tuple[str, ...],
-    resumed: bool,
 ) -> Run:
     """Make and write parts of the results, `of` a network or model, unless an earlier run has made them."""
     run, folder, name = Run(resumed=resumed), experiment.quality_folder / "parts", "_".join(of)
@@ -171,8 +161,8 @@ def _loader(experiment: Experiment, network: str) -> Callable[[str], Model]:
 def _faces(
     experiment: Experiment, network: str, folds: Iterable[str], explainers: Iterable[str]
 ) -> pd.DataFrame:
-    """Return ``image_id, expression, fold`` of a network's faces that all of the explainers have explained,
-    in a random order that is always the same, in which expressions take turns.
+    """Return ``image_id, expression, fold`` of a network's faces that all of the explainers have explained, in an
+    order that is random, but always the same, and in which expressions take turns.
     """
     tables = []
     for by in map(experiment.explained_by, explainers):
@@ -272,21 +262,18 @@ def _averaged(curves: pd.DataFrame, run: Run) -> pd.DataFrame:
 def _explained_again(
     experiment: Experiment, network: str, run: Run
 ) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, np.ndarray]]:
-    """Explain some of a network's faces in other ways: its parts of the tables `_AGAIN`. Explainers that take
-    gradients explain untrained copies only.
-    """
+    """Explain some of a network's faces in other ways: its parts of the tables `_AGAIN`."""
     rows = [EXPLAINERS[name] for name in experiment.explainers]
     names = [row.name for row in rows if row.records_of == "lime" or row.gradients]
     # By explainer, expression and way.
     means: dict[tuple[str, str, str], _RunningMean] = defaultdict(_RunningMean)
-    fits: list[tuple[str, float, float]] = []
     faces, load = _faces_again(experiment, network), _loader(experiment, network)
-    copies: list[Model | None] = []
+    fits, copies = [], []
     for row in tqdm(faces.itertuples(), desc=f"Explaining {network} again", unit="face", total=len(faces)):
         with run.omits(f"{network}_{row.fold} {row.image_id}: explained again"):
             model = load(row.fold)
+            # Made once, since it does not depend on the fold.
             if not copies:
-                # Made once, since it does not depend on the fold.
                 copies.append(_untrained(experiment, network, faces["image_id"], model, run))
             maps, of_face = _maps_of_face(experiment, network, row, names, model, copies[0])
             fits += of_face
@@ -308,8 +295,8 @@ def _explained_again(
     hidden = colours.agg(faces=("r2", "size"), r2=("r2", "mean"), r2_unseen=("r2_unseen", "mean"))
     hidden = hidden.loc[sorted(hidden.index, key=[*_COLOURS, *hidden.index].index)].reset_index()
     hidden = hidden.assign(network=network, described=hidden["r2_unseen"] >= _DESCRIBED)
-    columns = _QUALITY_TABLES
-    return pd.DataFrame(untrained, columns=columns["untrained"]), hidden[list(columns["hidden"])], heatmaps
+    table = pd.DataFrame(untrained, columns=_QUALITY_TABLES["untrained"])
+    return table, hidden[list(_QUALITY_TABLES["hidden"])], heatmaps
 
 
 def _iou(heatmap: np.ndarray, regions: tuple[str, ...] | None) -> float:
@@ -345,8 +332,7 @@ def _untrained(
 def _maps_of_face(
     experiment: Experiment, network: str, row: Any, names: list[str], model: Model, untrained: Model | None
 ) -> tuple[dict[tuple[str, str], np.ndarray], list[tuple[str, float, float]]]:
-    """Return a face's maps in face space by explainer and way; and what is hidden by, with LIME's R² and that
-    on unseen samples."""
+    """Return a face's maps in face space by explainer and way; and per hidden colour LIME's R², seen and unseen."""
     settings, target = experiment.explanation, experiment.expressions.index(row.expression)
     face = network, row.fold, row.image_id
     read = partial(prepared.read_faces, experiment, [row.image_id], experiment.side(network))

@@ -41,11 +41,8 @@ def _nothing_masked(experiment: Experiment) -> str:
 
 
 def _scores(experiment: Experiment, run: Run) -> None:
-    """Score an experiment's heatmaps against its masks and write the tables.
-
-    ``scores_by_fold.csv`` has every fold's heatmap; ``scores.csv`` their means, which is the reading of the
-    published tables, and ``scores_pooled.csv`` the scores of the networks' heatmaps, which pool the folds
-    first: the other reading. ``table_*.csv`` lay out ``scores.csv`` as networks × expressions.
+    """Score heatmaps against masks: ``scores.csv`` has means over the folds' heatmaps, the reading of the published
+    tables, and ``scores_pooled.csv`` the networks' heatmaps, which pool the folds first: the other reading.
     """
 
     def omit(item: str, error: Exception) -> None:
@@ -71,20 +68,17 @@ def _scores(experiment: Experiment, run: Run) -> None:
 
 
 def _barplots(experiment: Experiment, run: Run) -> None:
-    """Draw the scores of heatmaps against Ekman masks as sorted bars, beside those of an all-white mask.
-
-    ``IoU_by_net.png``, ``Precision_by_net.png`` and ``Recall_by_net.png`` have a panel for each expression
-    and one for their average: bars of the networks, means over folds, with the folds as points. F1, which
-    is 2 IoU / (1 + IoU) of each heatmap, would show the same. ``By_expression.png`` has the mean IoU.
+    """Draw the scores of heatmaps as sorted bars beside those of an all-white mask; without F1, which is
+    2 IoU / (1 + IoU) of each heatmap and would show the same as IoU.
     """
     for file, table, value, options in tqdm(list(_bars(experiment)), desc="Drawing barplots", unit="figure"):
         path = experiment.barplots_folder / file
-        if table[value].notna().any():
-            figure = figures.barplot(table, value=value, **options)
-            figures.save(figure, path, caption=f"Bars: means. Points: {options.get('points', 'fold')}s.")
-            run.made(path)
-        else:
+        if table[value].isna().all():
             run.omit(file, "there is no score to draw", path)
+            continue
+        figure = figures.barplot(table, value=value, **options)
+        figures.save(figure, path, caption=f"Bars: means. Points: {options.get('points', 'fold')}s.")
+        run.made(path)
 
 
 def _bars(experiment: Experiment) -> Iterator[tuple[str, pd.DataFrame, str, dict]]:
@@ -129,8 +123,7 @@ _REGIONS = (
 
 def _statistics(experiment: Experiment, run: Run, *, resamples: int = _SUBJECT_RESAMPLES) -> None:
     """Say what the scores of an experiment are worth; `resamples` of subjects, 0: no intervals over them."""
-    folder = experiment.heatmaps_folder
-    expressions = tuple(experiment.mask_regions)
+    folder, expressions = experiment.heatmaps_folder, tuple(experiment.mask_regions)
     masks = np.array([read_mask(experiment.masks_folder, expression) for expression in expressions])
     found = read_heatmaps(folder, masks, experiment.networks, experiment.folds, run.omit, expressions)
     if not found.present.any():
@@ -140,8 +133,7 @@ def _statistics(experiment: Experiment, run: Run, *, resamples: int = _SUBJECT_R
         try:
             subjects = _over_subjects(experiment, found, run, resamples)
             known = subjects.reliability[np.isfinite(subjects.reliability)]
-            low = known[known < _RELIABLE]
-            if low.size:
+            if (low := known[known < _RELIABLE]).size:
                 run.note(
                     f"{low.size} of {known.size} heatmaps have a reliability below {_RELIABLE} (lowest "
                     f"{low.min():.2f}): those of other people would look different. Explain more faces."
@@ -153,11 +145,7 @@ def _statistics(experiment: Experiment, run: Run, *, resamples: int = _SUBJECT_R
 
 
 def _regions(experiment: Experiment, run: Run) -> None:
-    """Measure the mass of all explanations per region of the face.
-
-    Writes ``regions.csv``: a row per level, network (and all together), expression and region, with
-    bootstrap intervals over subjects.
-    """
+    """Measure the mass of all explanations per region of the face, with bootstrap intervals over subjects."""
     manifest = read_manifest(experiment).set_index("image_id")
     cells = {}
     for expression in tqdm(experiment.expressions, desc="Measuring regions", unit="expression"):

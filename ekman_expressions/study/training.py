@@ -128,9 +128,7 @@ def _trained_on(manifest: pd.DataFrame, fold: str) -> pd.DataFrame:
     rows, fold = manifest.sort_values("image_id"), _fold_of(fold)
     tested = rows["fold"] == fold
     if tested.all():
-        raise DataError(
-            f"{fold} has no image to train on: all {len(rows)} are in {fold}. Use more subjects."
-        )
+        raise DataError(f"{fold} has no image to train on: all {len(rows)} are in {fold}. Use more subjects.")
     return rows[~tested]
 
 
@@ -220,11 +218,13 @@ def _check_released(experiment: Experiment, pairs: list[tuple[str, str]]) -> Non
 
 def _released_file(experiment: Experiment, network: str, fold: str) -> Path:
     folder = experiment.training.released_folder
-    return _download(network, fold) if folder is None else Path(folder).expanduser() / _file_name(network, fold)
+    return (
+        _download(network, fold) if folder is None else Path(folder).expanduser() / _file_name(network, fold)
+    )
 
 
 def _beside(experiment: Experiment, network: str, fold: str, ending: str) -> Path:
-    """Return a file of one model: ``history.csv``, ``checkpoint.npz``, ``training.json`` (what it took, or came from)."""
+    """Return a file of one model: ``history.csv``, ``checkpoint.npz``, ``training.json`` (what it took)."""
     return experiment.models_folder / f"{network}_{fold}_{ending}"
 
 
@@ -235,7 +235,7 @@ up to `_KEPT_MB` (10^6 bytes) of weights, the one used last at the end."""
 
 
 def _kept_model(experiment: Experiment, network: str, fold: str, precision: str = "float32") -> Model:
-    """Do as `load_model`, but let the folds of a network share a compiled Keras model, which takes the weights of the
+    """Do as `load_model`, but let the folds of a network share a compiled Keras model, with the weights of the
     fold that was asked for last: for those who change nothing in it and use one fold at a time.
     """
     path = experiment.model_path(network, fold)
@@ -287,8 +287,8 @@ def load_model(experiment: Experiment, network: str, fold: str, precision: str =
 
 
 def _own_files(experiment: Experiment) -> dict[str, Path]:
-    """Return the files of one's own models by name: ``model Mine_CV1``, ``model Mine`` where all folds have the same;
-    of a model of several files, the file's name behind.
+    """Return the files of one's own models by name: ``model Mine_CV1``, ``model Mine`` where it is the same for
+    all folds; with the file's name where a model has several files.
     """
     found = {}
     for network, fold in experiment.pairs:

@@ -163,7 +163,7 @@ def root(tmp_path):
 def test_means_are_over_a_subjects_images_first_and_then_over_subjects(root, tmp_path):
     experiment = prepared(tmp_path, root)
     total = known_answers.causal_maps(experiment)
-    assert list(total.means) == ["anger", "fear"] and total.omissions == ()
+    assert list(total.means) == ["anger", "fear"] and total.omissions == []
     # Pooled, anger would be 350 / 3.
     np.testing.assert_allclose(total.means["anger"], (75 + 200) / 2 * 20 / 255, rtol=1e-5)
     np.testing.assert_allclose(total.means["fear"], 30 * 20 / 255, rtol=1e-5)
@@ -177,7 +177,7 @@ def test_one_bad_image_is_left_out_by_name(root, tmp_path):
     # Rendered anew since it was prepared: its landmarks are of another face.
     (root / "images/id01_fear_0.webp").rename(root / "images/id01_anger_0.webp")
     total = known_answers.causal_maps(experiment)
-    reasons = dict(total.omissions)
+    reasons = {entry["item"]: entry["reason"] for entry in total.omissions}
     assert list(reasons) == [f"synthetic_{name}_0" for name in ("id00_anger", "id01_anger", "id01_fear")]
     assert "id00_anger_0.png" in reasons["synthetic_id00_anger_0"]
     assert "changed since it was prepared" in reasons["synthetic_id01_anger_0"]

@@ -33,8 +33,16 @@ def _none_of(expressions: tuple[str, ...]) -> str:
 
 def _evaluation(experiment: Experiment, run: Run) -> None:
     """Query each model about the faces of its test fold, and choose the faces to explain."""
-    for remark in training._own_notes(experiment):
-        run.note(remark)
+    # What a reader of the results of one's own models must know.
+    for name, own in experiment.models.items():
+        if own.per_fold:
+            what = ", a model per fold: that of fold CVk must not have seen the faces of CVk"
+        else:
+            what = (
+                " and is the same in all folds, so that every face counts as a test face: it must not have "
+                "been trained on any of them, and its folds differ by faces only"
+            )
+        run.note(f"{name} was trained elsewhere{what}")
     tasks = [
         _Task(name="_".join(pair), function=_evaluate_model, arguments=(experiment, *pair))
         for pair in experiment.pairs
@@ -149,7 +157,7 @@ def read_explained(experiment: Experiment) -> pd.DataFrame:
 
 
 def _accuracy_by_fold(predictions: pd.DataFrame, expressions: Sequence[str] = EXPRESSIONS) -> pd.DataFrame:
-    """Score each model on its test fold: ``network, fold``, `_SCORES`; macro over the expressions in the fold."""
+    """Score each model on its test fold: ``network, fold``, `_SCORES`; macro over expressions in the fold."""
     from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 
     scores = []

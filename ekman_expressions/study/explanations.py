@@ -1,10 +1,9 @@
-"""The steps "explanations", "facespace" and "explainers": models are queried about faces, explanations gathered, and
-explainers compared.
-"""
+"""The steps "explanations", "facespace" and "explainers": faces are explained, and explainers compared."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from functools import reduce
 from itertools import combinations, product
@@ -48,24 +47,17 @@ _NAMED = 5
 
 def _explanations(experiment: Experiment, run: Run) -> None:
     """Query each model about the faces chosen for it, and write what the explainer in use keeps of each."""
+    explained = evaluation.read_explained(experiment)
     # Few models are divided among the workers; each part loads its model again.
     parts = -(-_TASKS_PER_WORKER * _workers() // len(experiment.pairs)) if _workers() > 1 else 1
-    tasks = _tasks(experiment, evaluation.read_explained(experiment), _explain_model, parts)
-    _run_tasks(tasks, run, desc="Explaining", unit="image", own_bars=True)
-
-
-def _tasks(
-    experiment: Experiment, explained: pd.DataFrame, function: Callable[..., Run], parts: int = 1
-) -> list[_Task]:
-    """Return tasks for each model: `function` on its faces, or on about so many parts of them."""
     tasks = []
     for network, fold in experiment.pairs:
         rows = explained.query("network == @network and fold == @fold")
-        for part in np.array_split(np.arange(len(rows)), min(parts, max(len(rows), 1))):
+        for part in np.array_split(np.arange(len(rows)), max(min(parts, len(rows)), 1)):
+            about = {"name": f"{network}_{fold}", "weight": len(part)}
             arguments = experiment, network, fold, rows.iloc[part]
-            name = f"{network}_{fold}"
-            tasks.append(_Task(name=name, function=function, arguments=arguments, weight=len(part)))
-    return tasks
+            tasks.append(_Task(function=_explain_model, arguments=arguments, **about))
+    _run_tasks(tasks, run, desc="Explaining", unit="image", own_bars=True)
 
 
 def _query(
@@ -154,29 +146,25 @@ explainer does not estimate is NaN; ``superpixels`` is 0 where pixels are explai
 
 
 def _facespace(experiment: Experiment, run: Run) -> None:
-    """Estimate all explanations and bring them into face space. A file per model and predicted expression holds
-    `maps` (n, 275, 224) float32, `image_ids` (n,), `_NUMBERS`, and `source`, a hash of what they were made from.
+    """Estimate all explanations and bring them into face space: per model and predicted expression, `maps`
+    (n, 275, 224) float32, `image_ids` (n,), `_NUMBERS`, and `source`, a hash of what they were made from.
     """
-    explained = evaluation.read_explained(experiment)
-    tasks = _tasks(experiment, explained, _normalise_model)
+    explained, tasks = evaluation.read_explained(experiment), []
+    for (network, fold), expression in product(experiment.pairs, experiment.expressions):
+        rows = explained.query("network == @network and fold == @fold and expression == @expression")
+        about = {"name": f"{network}_{fold} {expression}", "weight": len(rows)}
+        arguments = experiment, network, fold, expression, rows["image_id"]
+        tasks.append(_Task(function=_normalise_cell, arguments=arguments, **about))
     _run_tasks(tasks, run, desc="Warping into face space", unit="image")
     run.write(experiment.facespace_folder, {"explanations": _tabulate(experiment, explained)})
 
 
-def _normalise_model(experiment: Experiment, network: str, fold: str, rows: pd.DataFrame) -> Run:
-    """Write the files of one model, one per predicted expression."""
-    run = Run()
-    for expression in experiment.expressions:
-        image_ids = rows["image_id"][rows["expression"] == expression]
-        _normalise_cell(experiment, network, fold, expression, image_ids, run)
-    return run
-
-
 def _normalise_cell(
-    experiment: Experiment, network: str, fold: str, expression: str, image_ids: pd.Series, run: Run
-) -> None:
+    experiment: Experiment, network: str, fold: str, expression: str, image_ids: pd.Series
+) -> Run:
     """Write the file of one model and one predicted expression, unless it is there and holds."""
-    path, settings = experiment.maps_path(network, fold, expression), experiment.explanation
+    run, settings = Run(), experiment.explanation
+    path = experiment.maps_path(network, fold, expression)
     sources, landmarks = {}, {}
     for image_id in image_ids:
         with run.omits(f"{network}_{fold} {image_id}"):
@@ -186,9 +174,11 @@ def _normalise_cell(
             landmarks[image_id] = prepared.read_landmarks(experiment, image_id)
             sources[image_id] = [sha256(record), hash_of(np.float32(landmarks[image_id]).tolist())]
     source = hash_of([sources, settings.kernel_width, settings.alpha])
-    if _holds(path, source, list(sources)):
-        run.kept(path, items=len(sources))
-        return
+    with suppress(FileNotFoundError, DataError):
+        stored = read_arrays(path, ("image_ids", "source", *_NUMBERS))
+        if str(stored["source"]) == source and stored["image_ids"].tolist() == list(sources):
+            run.kept(path, items=len(sources))
+            return run
     # A quarter of a megabyte each, and no second time as a list.
     maps, used, numbers = np.empty((len(sources), *SHAPE), np.float32), [], []
     for image_id in sources:
@@ -203,10 +193,11 @@ def _normalise_cell(
     if not used:
         # What an earlier run may have left would be taken for this one's.
         path.unlink(missing_ok=True)
-        return
+        return run
     arrays = {"maps": maps[: len(used)], "image_ids": np.array(used), "source": np.array(source)}
     write_arrays(path, arrays | {name: np.array([row[name] for row in numbers]) for name in _NUMBERS})
     run.made(path, items=len(used))
+    return run
 
 
 def _unseen_r2(experiment: Experiment, record: PerturbationRecord, target: int) -> float:
@@ -232,15 +223,6 @@ def _numbers(experiment: Experiment, stored: Stored, found: Explanation) -> dict
         "completeness": found.completeness,
         "passes": found.passes,
     }
-
-
-def _holds(path: Path, source: str, image_ids: list[str]) -> bool:
-    """Say whether a file was made from `source`, and lacks none of `image_ids`."""
-    try:
-        stored = read_arrays(path, ("image_ids", "source", *_NUMBERS))
-    except (FileNotFoundError, DataError):
-        return False
-    return str(stored["source"]) == source and stored["image_ids"].tolist() == image_ids
 
 
 def _tabulate(experiment: Experiment, explained: pd.DataFrame) -> pd.DataFrame:
@@ -281,7 +263,9 @@ def _nothing_to_compare(experiment: Experiment) -> str:
 
 
 def _explainers(experiment: Experiment, run: Run) -> None:
-    """Compare the explainers of ``explanation.compare``, and the one in use, all of which have their scores."""
+    """Compare the explainers of ``explanation.compare`` and the one in use, all of which have their
+    scores.
+    """
     names = experiment.explainers
     ranking = _rank_networks(experiment, names)
     by_explainer = ranking.pivot(index="network", columns="explainer", values="iou")[list(names)]
@@ -330,7 +314,7 @@ def _causal_tables(
 def _common_heatmaps(
     experiment: Experiment, network: str, expression: str
 ) -> tuple[dict[str, np.ndarray], int]:
-    """Average each explainer's maps of one network and expression over the faces that all explained; count these."""
+    """Average each explainer's maps of one network and expression over the faces that all explained."""
     sums: dict[str, np.ndarray] = {}
     faces = 0
     explained = {name: experiment.explained_by(name) for name in experiment.explainers}
@@ -348,8 +332,8 @@ def _common_heatmaps(
 
 
 def _summarise_regions(weights: pd.DataFrame, expressions: tuple[str, ...] = EXPRESSIONS) -> pd.DataFrame:
-    """Average ``network, expression, region, weight`` over faces, per network and over all. The standard errors
-    are over faces: those of one subject are not independent, so they are rather too small.
+    """Average ``network, expression, region, weight`` over faces, per network and over all. Faces of one
+    subject are not independent, so that the standard errors are rather too small.
     """
     both = pd.concat([weights, weights.assign(network=_ALL)])
     networks = [*dict.fromkeys(weights["network"]), _ALL]

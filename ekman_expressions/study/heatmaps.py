@@ -77,7 +77,7 @@ def _make_expression(experiment: Experiment, expression: str) -> tuple[Run, dict
 
 
 def _mean_face(experiment: Experiment, expression: str) -> np.ndarray:
-    """Average about 30 faces of an expression in face space: (275, 224, 3) RGB in [0, 1], gray without any."""
+    """Average about 30 faces of an expression in face space, (275, 224, 3) in [0, 1]; gray without any."""
     table = prepared.read_manifest(experiment) if experiment.manifest_path.exists() else None
     ids = [] if table is None else list(table["image_id"][table["expression"] == expression])
     mean = prepared.mean_face(experiment, ids[:: max(1, len(ids) // _FACES)])
@@ -120,7 +120,7 @@ def _write(experiment: Experiment, run: Run, face: np.ndarray, running: _Running
 
 
 def _masks(experiment: Experiment, run: Run) -> None:
-    """Write the masks as pictures, the six of Ekman or those with one's own among them, and the table of regions."""
+    """Write the masks, the six of Ekman or those with one's own among them, and the table of regions."""
     for expression, names in (experiment.mask_regions if experiment.masks else atlas().expressions).items():
         path = _mask_path(experiment.masks_folder, expression)
         write_image(path, atlas().mask(names).astype(np.uint8) * 255)
@@ -283,8 +283,8 @@ def _statistics(found: Mapping, kinds: Mapping[str, str], seed: int) -> Iterator
 
 
 def _cophenetic_correlation(tree: np.ndarray, matrix: np.ndarray) -> float:
-    """Return Pearson's r between distances and the heights at which two leaves meet (Sokal and Rohlf 1962); NaN
-    where all of either are equal.
+    """Return Pearson's r between distances and the heights at which leaves meet (Sokal and Rohlf 1962), or
+    NaN.
     """
     from scipy.cluster.hierarchy import cophenet
     from scipy.spatial.distance import squareform

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,7 +59,7 @@ class _CausalMaps:
 
     means: dict[str, np.ndarray]
     by_subject: dict[str, dict[str, np.ndarray]]
-    omissions: tuple[tuple[str, str], ...] = ()
+    omissions: list[dict[str, str]] = field(default_factory=list)
 
     @property
     def agreement(self) -> pd.DataFrame:
@@ -176,23 +177,20 @@ def causal_maps(experiment: Experiment) -> _CausalMaps:
     left out by name. `DataError` if no image could be used; other errors as of `known_faces`.
     """
     rows = known_faces(experiment)
-    means: dict[tuple[str, str], _RunningMean] = {}
-    omissions = []
+    means: dict[tuple[str, str], _RunningMean] = defaultdict(_RunningMean)
+    part = Run()
     for row in tqdm(rows.itertuples(), desc="Averaging causal masks", unit="face", total=len(rows)):
-        try:
+        with part.omits(row.image_id):
             if hasattr(row, "source_id"):
                 layer = _warped_layers(experiment, row, [TOTAL])[TOTAL]
             else:
                 layer = _landmarks_moved(experiment, row)
-        except (DataError, MissingError) as error:
-            omissions.append((row.image_id, str(error)))
-            continue
-        means.setdefault((row.expression, row.subject), _RunningMean()).add(layer)
+            means[row.expression, row.subject].add(layer)
     if not means:
-        reasons = "; ".join(f"{image_id}: {reason}" for image_id, reason in omissions[:5])
+        reasons = "; ".join(f"{entry['item']}: {entry['reason']}" for entry in part.omissions[:5])
         raise DataError(
-            f"No causal mask of {experiment.name!r} could be used, {len(omissions)} were left out "
-            f"({reasons or 'none was listed'})."
+            f"No causal mask of {experiment.name!r} could be used, {len(part.omissions)} were left out "
+            f"({reasons})."
         )
     by_subject: dict[str, dict[str, np.ndarray]] = {}
     place_of = experiment.expressions.index
@@ -202,7 +200,7 @@ def causal_maps(experiment: Experiment) -> _CausalMaps:
     return _CausalMaps(
         means={name: np.mean(list(maps.values()), axis=0) for name, maps in by_subject.items()},
         by_subject=by_subject,
-        omissions=tuple(omissions),
+        omissions=part.omissions,
     )
 
 
@@ -265,8 +263,9 @@ _PANELS = {
 
 
 def _known_answers(experiment: Experiment, run: Run) -> None:
-    """Compare the explanations of all explainers, in two readings and all blurred alike, and the Ekman masks with
-    what moved: by construction in synthetic faces, else by the landmarks. Baselines have no network.
+    """Compare the explanations of all explainers, in two readings and all blurred alike, and the Ekman masks,
+    with what moved: known by construction in synthetic faces, else by the landmarks. Baselines have no
+    network.
     """
     table = known_faces(experiment)
     rows = {row.image_id: row for row in table.itertuples()}
@@ -284,8 +283,8 @@ def _known_answers(experiment: Experiment, run: Run) -> None:
     moved = _CausalMaps({}, {})
     with run.omits("Ekman masks"):
         moved = causal_maps(experiment)
-    for image_id, reason in moved.omissions:
-        run.omit(f"causal map {image_id}", reason)
+    for entry in moved.omissions:
+        run.omit(f"causal map {entry['item']}", entry["reason"])
     explained = []
     for name, (network, fold), predicted in product(names, experiment.pairs, experiment.expressions):
         path = experiment.explained_by(name).maps_path(network, fold, predicted)

@@ -38,8 +38,6 @@ _HOW_TO_PASS = (
 class _Report:
     """What `verify` found."""
 
-    folder: Path
-    """Where the released heatmaps and masks were read."""
     cells: pd.DataFrame
     """``network, expression, metric, expected, obtained, difference`` for each of the 364 published numbers
     (288 cells and 76 averages)."""
@@ -128,7 +126,7 @@ def verify(path: Path | str | None = None) -> _Report:
     known = _table("known_figures.csv", dtype={"known": str})
     known["obtained"] = known["figure"].map(_known_figures(found))
     known["agrees"] = known["obtained"].between(known["low"], known["high"])
-    return _Report(folder=folder, cells=cells, pooled=summarise(pooled), known=known, changed=changed)
+    return _Report(cells=cells, pooled=summarise(pooled), known=known, changed=changed)
 
 
 def locate(path: Path | str | None = None, *, download: bool = True) -> Path | None:

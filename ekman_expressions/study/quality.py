@@ -101,9 +101,10 @@ def _quality(experiment: Experiment, run: Run) -> None:
 
 
 def read_curves(experiment: Experiment) -> dict[str, dict[str, np.ndarray]]:
-    """Read the curves by network and ranking: (N, 2, G) probabilities of N faces, of deletion and of insertion,
-    at evenly spaced shares of the pixels, from 0 to 1; the models of all folds and all expressions together.
-    Networks with fewer than `_FEWEST_FACES` faces are left out."""
+    """Read the curves by network and ranking: (N, 2, G) probabilities of N faces, of deletion and of
+    insertion, at evenly spaced shares of the pixels, from 0 to 1; the models of all folds and all expressions
+    together. Networks with fewer than `_FEWEST_FACES` faces are left out.
+    """
     folder, columns = experiment.quality_folder / "parts", list(_POINTS)
     names = [f"curves-{network}_{fold}.*csv" for network, fold in experiment.pairs]
     parts = [read_csv(path) for name in names for path in folder.glob(name)]
@@ -161,8 +162,8 @@ def _loader(experiment: Experiment, network: str) -> Callable[[str], Model]:
 def _faces(
     experiment: Experiment, network: str, folds: Iterable[str], explainers: Iterable[str]
 ) -> pd.DataFrame:
-    """Return ``image_id, expression, fold`` of a network's faces that all of the explainers have explained, in an
-    order that is random, but always the same, and in which expressions take turns.
+    """Return ``image_id, expression, fold`` of a network's faces that all of the explainers have explained,
+    in a random order that is always the same, in which expressions take turns.
     """
     tables = []
     for by in map(experiment.explained_by, explainers):
@@ -332,7 +333,9 @@ def _untrained(
 def _maps_of_face(
     experiment: Experiment, network: str, row: Any, names: list[str], model: Model, untrained: Model | None
 ) -> tuple[dict[tuple[str, str], np.ndarray], list[tuple[str, float, float]]]:
-    """Return a face's maps in face space by explainer and way; and per hidden colour LIME's R², seen and unseen."""
+    """Return a face's maps in face space by explainer and way; and LIME's R² and unseen R² by hidden
+    colour.
+    """
     settings, target = experiment.explanation, experiment.expressions.index(row.expression)
     face = network, row.fold, row.image_id
     read = partial(prepared.read_faces, experiment, [row.image_id], experiment.side(network))

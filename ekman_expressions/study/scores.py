@@ -41,8 +41,9 @@ def _nothing_masked(experiment: Experiment) -> str:
 
 
 def _scores(experiment: Experiment, run: Run) -> None:
-    """Score heatmaps against masks: ``scores.csv`` has means over the folds' heatmaps, the reading of the published
-    tables, and ``scores_pooled.csv`` the networks' heatmaps, which pool the folds first: the other reading.
+    """Score heatmaps against masks: ``scores.csv`` has means over the folds' heatmaps, the reading of the
+    published tables; ``scores_pooled.csv`` the networks' heatmaps, which pool the folds first: the other
+    reading.
     """
 
     def omit(item: str, error: Exception) -> None:
@@ -114,32 +115,26 @@ def _bars(experiment: Experiment) -> Iterator[tuple[str, pd.DataFrame, str, dict
     yield "By_expression.png", means, "iou", options
 
 
-_REGIONS = (
-    *("level", "network", "expression", "region", "area", "share", "density"),
-    *("centre_prior", "even_face", "p_holm", "maps", "units", "unit"),
-)
-"""Some columns of ``regions.csv``; the ends of intervals stand beside ``share`` and ``density``."""
-
-
 def _statistics(experiment: Experiment, run: Run, *, resamples: int = _SUBJECT_RESAMPLES) -> None:
-    """Say what the scores of an experiment are worth; `resamples` of subjects, 0: no intervals over them."""
+    """Say what the scores of an experiment are worth, with intervals over so many resamples of subjects."""
     folder, expressions = experiment.heatmaps_folder, tuple(experiment.mask_regions)
     masks = np.array([read_mask(experiment.masks_folder, expression) for expression in expressions])
     found = read_heatmaps(folder, masks, experiment.networks, experiment.folds, run.omit, expressions)
     if not found.present.any():
         run.note("There is no heatmap to score: the tables hold the baselines that need none.")
     subjects = None
-    if resamples:
-        try:
-            subjects = _over_subjects(experiment, found, run, resamples)
-            known = subjects.reliability[np.isfinite(subjects.reliability)]
-            if (low := known[known < _RELIABLE]).size:
-                run.note(
-                    f"{low.size} of {known.size} heatmaps have a reliability below {_RELIABLE} (lowest "
-                    f"{low.min():.2f}): those of other people would look different. Explain more faces."
-                )
-        except MissingError as error:
-            run.note(f"No intervals over subjects: {error}")
+    try:
+        subjects = _over_subjects(experiment, found, run, resamples)
+    except MissingError as error:
+        run.note(f"No intervals over subjects: {error}")
+    else:
+        known = subjects.reliability[np.isfinite(subjects.reliability)]
+        low = known[known < _RELIABLE]
+        if low.size:
+            run.note(
+                f"{low.size} of {known.size} heatmaps have a reliability below {_RELIABLE} (lowest "
+                f"{low.min():.2f}): those of other people would look different. Explain more faces."
+            )
     tables = assess(found, seed=experiment.seed, subjects=subjects)
     run.write(experiment.statistics_folder, {name: tables[name] for name in TABLES}, items=1)
 
@@ -157,7 +152,7 @@ def _regions(experiment: Experiment, run: Run) -> None:
                 subjects += of_maps.tolist()
             cells[network, expression] = pd.concat(masses, ignore_index=True), subjects
     table = _region_table(cells, seed=experiment.seed, unit="subjects", omit=run.omit)
-    table = table if len(table) else pd.DataFrame(columns=_REGIONS)
+    table = table if len(table) else pd.DataFrame(columns=["level", "network", "expression", "region"])
     run.write(experiment.regions_folder, {"regions": table}, items=len(table))
 
 

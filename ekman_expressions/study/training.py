@@ -1,4 +1,4 @@
-"""The models of an experiment: the step "training", what they reached and what that took, and loading them."""
+"""The models of an experiment: the step "training", what they reached, what that took, and loading them."""
 
 from __future__ import annotations
 
@@ -198,7 +198,7 @@ def training_table(experiment: Experiment) -> pd.DataFrame:
 
 
 def _check_released(experiment: Experiment, pairs: list[tuple[str, str]]) -> None:
-    """Raise unless released models can stand for the trained ones: five folds, and all files in the folder."""
+    """Raise unless released models can stand for trained ones: five folds, and all files in the folder."""
     if experiment.folds != _FOLDS:
         raise SettingsError(
             f"The released models are of {len(_FOLDS)} folds, but faces.folds is {experiment.faces.folds}. "
@@ -230,13 +230,14 @@ def _beside(experiment: Experiment, network: str, fold: str, ending: str) -> Pat
 
 _KEPT_MB = 200
 _kept: dict[str, tuple[Any, tuple]] = {}
-"""Keras models that steps have loaded, by architecture, each with the file, and its time, that its weights are from;
-up to `_KEPT_MB` (10^6 bytes) of weights, the one used last at the end."""
+"""Keras models that steps have loaded, by architecture, each with the file, and its time, that its weights
+are from; up to `_KEPT_MB` (10^6 bytes) of weights, the one used last at the end.
+"""
 
 
 def _kept_model(experiment: Experiment, network: str, fold: str, precision: str = "float32") -> Model:
-    """Do as `load_model`, but let the folds of a network share a compiled Keras model, with the weights of the
-    fold that was asked for last: for those who change nothing in it and use one fold at a time.
+    """Do as `load_model`, but let the folds of a network share a compiled Keras model, with the weights of
+    that asked for last: for those who change nothing in it and use one fold at a time.
     """
     path = experiment.model_path(network, fold)
     # Compiled copies in half precision have weights of their own.
@@ -287,8 +288,8 @@ def load_model(experiment: Experiment, network: str, fold: str, precision: str =
 
 
 def _own_files(experiment: Experiment) -> dict[str, Path]:
-    """Return the files of one's own models by name: ``model Mine_CV1``, ``model Mine`` where it is the same for
-    all folds; with the file's name where a model has several files.
+    """Return the files of one's own models by name: ``model Mine_CV1``, or ``model Mine`` where all folds
+    have the same; with the file's name where a model has several files.
     """
     found = {}
     for network, fold in experiment.pairs:
@@ -301,20 +302,3 @@ def _own_files(experiment: Experiment) -> dict[str, Path]:
             label = file.relative_to(source).as_posix() if own.kind == "saved_model" else file.name
             found[name if len(files) == 1 or file == source else f"{name} {label}"] = file
     return found
-
-
-def _own_notes(experiment: Experiment) -> list[str]:
-    """Say of each model of one's own what a reader of its results must know."""
-    remarks = []
-    for name, own in experiment.models.items():
-        if own.per_fold:
-            remarks.append(
-                f"{name} was trained elsewhere, a model per fold: that of fold CVk must not have seen the "
-                "faces of CVk"
-            )
-        else:
-            remarks.append(
-                f"{name} was trained elsewhere and is the same in all folds, so that every face counts as a "
-                "test face: it must not have been trained on any of them, and its folds differ by faces only"
-            )
-    return remarks

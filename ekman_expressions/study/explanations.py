@@ -28,7 +28,7 @@ from ekman_expressions.explainers import (
 from ekman_expressions.explainers.explanation import _needs_neutral
 from ekman_expressions.explainers.facial_regions import _region_names, _region_segments
 from ekman_expressions.facespace.warp import SHAPE, normalise
-from ekman_expressions.measures.known_answers import causal_agreement
+from ekman_expressions.measures.known_answers import _AGREEMENT, causal_agreement
 from ekman_expressions.measures.quality import cross_validated_r2
 from ekman_expressions.measures.scores import AVERAGE
 from ekman_expressions.study import evaluation, prepared
@@ -238,21 +238,6 @@ def _tabulate(experiment: Experiment, explained: pd.DataFrame) -> pd.DataFrame:
     return explained[list(_COLUMNS[:4])].merge(_joined(tables, _COLUMNS))[list(_COLUMNS)]
 
 
-_COMPARISON: dict[str, tuple[str, ...]] = {
-    "ranking": ("explainer", "network", "iou", "rank"),
-    "rank_correlations": ("first", "second", "networks", "spearman"),
-    "heatmap_correlations": ("network", "expression", "faces", "first", "second", "correlation"),
-    # With 'facial_regions' only; the network `_ALL` stands for all of them together.
-    "facial_regions/regions": ("network", "expression", "region", "faces", "importance", "standard_error"),
-    # With 'causal' only: how far each explainer agrees with it, per face; the Shapley values of each face's parts.
-    "causal": (
-        *("network", "explainer", "fold", "image_id", "subject", "expression"),
-        *("spearman", "top", "sign", "auc"),
-    ),
-    "causal_values": ("network", "fold", "image_id", "subject", "expression", *face_parts()),
-}
-"""The tables of the comparison, ``<name>.csv``, and their columns."""
-
 _ALL = "all"
 
 
@@ -263,22 +248,21 @@ def _nothing_to_compare(experiment: Experiment) -> str:
 
 
 def _explainers(experiment: Experiment, run: Run) -> None:
-    """Compare the explainers of ``explanation.compare`` and the one in use, all of which have their
-    scores.
-    """
+    """Compare the explainers of ``explanation.compare`` and the one in use; all have their scores."""
     names = experiment.explainers
     ranking = _rank_networks(experiment, names)
     by_explainer = ranking.pivot(index="network", columns="explainer", values="iou")[list(names)]
     tables = {
         "ranking": ranking,
         "rank_correlations": _correlations(by_explainer, "spearman").rename(columns={"rows": "networks"}),
-        "heatmap_correlations": _joined(_correlate(experiment, run), _COMPARISON["heatmap_correlations"]),
+        "heatmap_correlations": _joined(
+            _correlate(experiment, run), ("network", "expression", "faces", "first", "second", "correlation")
+        ),
     }
     if "facial_regions" in names:
         tables["facial_regions/regions"] = _region_table(experiment.explained_by("facial_regions"), run)
     if "causal" in names:
         tables["causal"], tables["causal_values"] = _causal_tables(experiment, names, run)
-    tables = {name: table[list(_COMPARISON[name])] for name, table in tables.items()}
     run.write(experiment.comparison_folder, tables, items=1)
 
 
@@ -301,14 +285,15 @@ def _causal_tables(
                 with run.omits(f"{name} {item}"):
                     found = read_explanation(experiment.explained_by(name), **face)
                     agreement.append(known | {"explainer": name} | causal_agreement(truth, found.map))
-    table = pd.DataFrame(values, columns=list(_COMPARISON["causal_values"]))
+    about = ["fold", "image_id", "subject", "expression"]
+    table = pd.DataFrame(values, columns=["network", *about, *face_parts()])
     for network, changes in table.set_index("network")[list(face_parts())].sum(axis=1).groupby(level=0):
         if (changes < 0).any():
             run.note(
                 f"causal: {(changes < 0).sum()} of {len(changes)} faces on {network} are predicted less as "
                 "their class than their neutral face is"
             )
-    return pd.DataFrame(agreement, columns=list(_COMPARISON["causal"])), table
+    return pd.DataFrame(agreement, columns=["network", "explainer", *about, *_AGREEMENT]), table
 
 
 def _common_heatmaps(
@@ -354,7 +339,7 @@ def _rank_networks(experiment: Experiment, names: tuple[str, ...]) -> pd.DataFra
             means = table[(table["expression"] == AVERAGE) & (table["network"] != AVERAGE)]
             means = means[["network", "iou"]]
         tables.append(means.assign(explainer=name, rank=means["iou"].rank(ascending=False)))
-    return pd.concat(tables, ignore_index=True)
+    return pd.concat(tables, ignore_index=True)[["explainer", "network", "iou", "rank"]]
 
 
 def _correlate(experiment: Experiment, run: Run) -> Iterator[pd.DataFrame]:
@@ -364,7 +349,7 @@ def _correlate(experiment: Experiment, run: Run) -> Iterator[pd.DataFrame]:
     for network, expression in tqdm(cells, desc="Correlating heatmaps", unit="heatmap"):
         means, faces = _common_heatmaps(experiment, network, expression)
         if not faces:
-            run.omit(f"{network} {expression}", MissingError("no face was explained by all explainers"))
+            run.omit(f"{network} {expression}", "no face was explained by all explainers")
             continue
         maps = pd.DataFrame({name: mean.ravel() for name, mean in means.items()})
         table = _correlations(maps, "pearson").rename(columns={"pearson": "correlation"})
@@ -381,7 +366,8 @@ def _region_table(experiment: Experiment, run: Run) -> pd.DataFrame:
         with run.omits(f"regions of {row.network}_{row.fold} {row.image_id}"):
             found = read_explanation(experiment, *face, row.expression)
             names = _region_names()
-            if found.segments.max() + 1 < len(names):
+            if len(found.weights) < len(names):
+                # Some regions are too small for the image.
                 landmarks = prepared.read_landmarks(experiment, row.image_id)
                 segments, names = _region_segments(landmarks, found.segments.shape)
                 if not np.array_equal(segments, found.segments):

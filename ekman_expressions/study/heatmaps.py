@@ -283,9 +283,7 @@ def _statistics(found: Mapping, kinds: Mapping[str, str], seed: int) -> Iterator
 
 
 def _cophenetic_correlation(tree: np.ndarray, matrix: np.ndarray) -> float:
-    """Return Pearson's r between distances and the heights at which leaves meet (Sokal and Rohlf 1962), or
-    NaN.
-    """
+    """Return Pearson's r of distances and the heights at which leaves meet (Sokal and Rohlf 1962), or NaN."""
     from scipy.cluster.hierarchy import cophenet
     from scipy.spatial.distance import squareform
 

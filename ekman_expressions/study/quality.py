@@ -333,9 +333,7 @@ def _untrained(
 def _maps_of_face(
     experiment: Experiment, network: str, row: Any, names: list[str], model: Model, untrained: Model | None
 ) -> tuple[dict[tuple[str, str], np.ndarray], list[tuple[str, float, float]]]:
-    """Return a face's maps in face space by explainer and way; and LIME's R² and unseen R² by hidden
-    colour.
-    """
+    """Return a face's maps in face space by explainer and way; and LIME's R² by hidden colour."""
     settings, target = experiment.explanation, experiment.expressions.index(row.expression)
     face = network, row.fold, row.image_id
     read = partial(prepared.read_faces, experiment, [row.image_id], experiment.side(network))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -182,8 +183,12 @@ def _regions(experiment: Experiment) -> Iterator[_Picture]:
     if table.empty:
         return
     table = table[(table["level"] == "region") & (table["region"] != "elsewhere")]
-    groups = table.groupby(["network", "expression"], sort=False)
-    cells = {(network, title(name)): rows.set_index("region") for (network, name), rows in groups}
+    groups = {keys: rows.set_index("region") for keys, rows in table.groupby(["network", "expression"])}
+    cells = {
+        (network, title(name)): groups[network, name]
+        for network, name in product(table["network"].unique(), experiment.expressions)
+        if (network, name) in groups
+    }
     certain = {
         cell: list(rows.index[(rows["p_holm"] < 0.05) & (rows["density"] > rows["centre_prior"])])
         for cell, rows in cells.items()

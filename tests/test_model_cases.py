@@ -4,6 +4,7 @@ import shutil
 import sys
 import warnings
 
+import h5py
 import keras2_files
 import numpy as np
 import pytest
@@ -258,8 +259,11 @@ def test_files_of_keras_2_with_separable_convolutions_and_models_inside(keras_2,
 def test_a_model_of_keras_2_in_memory_and_in_hdf5_under_the_suffix_of_the_zip_format(keras_2, tmp_path):
     folder, kept, gray = keras_2
     model, answers = kept["separable"]
-    # As Keras before 2.12 wrote it.
+    # As Keras before 2.12 wrote it, and its texts as bytes, as before 2.4.
     shutil.copyfile(folder / "separable.hdf5", tmp_path / "old.keras")
+    with h5py.File(tmp_path / "old.keras", "r+") as file:
+        for key in ("keras_version", "model_config"):
+            file.attrs[key] = np.bytes_(file.attrs[key])
     for source in (model, tmp_path / "old.keras"):
         found = load(source, classes=FER2013, channels="gray", side=None)
         np.testing.assert_allclose(found.predict(gray.repeat(3, axis=3)), answers, atol=1e-5)

@@ -27,7 +27,6 @@ _GRADIENT_GROUP = 8
 """Images in each backward pass: fewer, since the activations of all layers are kept in memory."""
 
 _PRECISIONS: tuple[str, ...] = ("float32", "bfloat16", "float16")
-"""Number formats in which predictions can be computed."""
 
 _GRADIENT_SCORES = ("probability", "logit", "contrast")
 """What gradients are taken of; see `Model.gradients`."""

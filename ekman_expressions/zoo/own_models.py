@@ -179,11 +179,9 @@ def _read_model(own: OwnModel, name: str, fold: str = "CV1", precision: str = "f
     model = Model(backend, name, own.ordered_classes, group=group, masks=own.masks)
 
     def query(images: np.ndarray) -> np.ndarray:
-        if is_keras:
-            return np.asarray(raw(images))
         return model._in_groups("predictions", backend.raw, images)[0]
 
-    model.notes += _check_raw(query, name, own)
+    model.notes += _check_raw(raw if is_keras else query, name, own)
     return model
 
 
@@ -238,7 +236,7 @@ def _check_raw(query: Callable, name: str, own: OwnModel) -> list[str]:
     """Raise `ModelError` unless a model's own outputs for three images are as `own` says; return notes."""
     noise = np.random.default_rng(0).random((1, *own.size, 3), dtype=np.float32)
     probe = np.concatenate([noise, 1 - noise, np.full_like(noise, 0.5)])
-    raw, again = query(probe), query(probe)
+    raw, again = np.asarray(query(probe)), np.asarray(query(probe))
     if raw.shape[1:] != (len(own.classes),):
         raise ModelError(
             f"{name} returned an array of shape {raw.shape}, but 'classes' names {len(own.classes)} "

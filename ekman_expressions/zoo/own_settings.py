@@ -221,7 +221,7 @@ class OwnModel(Settings):
     @property
     def order(self) -> tuple[int, ...]:
         """Which of its classes to take, in our order: those `explained` (-1: it does not know it), the others."""
-        names = [name for name in self.classes if name != _NOT_A_CLASS]
+        names = [self.classes[place] for place in self.used]
         first = [names.index(name) if name in names else -1 for name in self.explained]
         return (*first, *(place for place in range(len(names)) if place not in first))
 
@@ -233,9 +233,8 @@ class OwnModel(Settings):
     @property
     def ordered_classes(self) -> tuple[str, ...]:
         """Its classes in our `order`."""
-        names = [name for name in self.classes if name != _NOT_A_CLASS]
-        others = self.order[len(self.explained) :]
-        return (*self.explained, *(names[place] for place in others))
+        known = (*self.explained, _NOT_A_CLASS)
+        return (*self.explained, *(name for name in self.classes if name not in known))
 
     @property
     def channel_count(self) -> int:
@@ -250,7 +249,6 @@ class OwnModel(Settings):
 
     def recorded(self) -> dict[str, Any]:
         """Return what ``run.json`` keeps: all that matters but where files lie (their hashes are kept)."""
-        names = ("side", "channels", "preprocessing", "layout", "output", "extra", "version", "per_fold")
         values = {"source": self.kind, "classes": list(self.classes)}
         if callable(self.call):
             named = self.call if hasattr(self.call, "__qualname__") else type(self.call)
@@ -259,12 +257,10 @@ class OwnModel(Settings):
             # Where a file lies does not matter, but which function of it does.
             place, _, function = self.call.rpartition(":")
             values["call"] = f"{Path(place).name}:{function}"
+        names = {"side", "channels", "preprocessing", "layout", "output", "extra", "version"}
         # A mean only where there is one, so that results of models without stay valid.
-        names += tuple(name for name in ("mean", "std") if getattr(self, name))
-        for name in names:
-            value = getattr(self, name)
-            values[name] = list(value) if isinstance(value, tuple) else value
-        return values
+        names |= {name for name in ("mean", "std") if getattr(self, name)}
+        return values | self.model_dump(mode="json", include=names) | {"per_fold": self.per_fold}
 
     def files(self, fold: str) -> list[Path]:
         """Return the files that make up the model of one fold, as far as they are there and can be known."""

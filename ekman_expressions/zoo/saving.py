@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 import shutil
@@ -10,10 +9,8 @@ import sys
 import tempfile
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,13 +78,9 @@ def load(path: Path) -> keras.Model:
     start_tensorflow()
     import keras
 
-    read = partial(keras.saving.load_model, compile=False, safe_mode=True)
     try:
-        if path.suffix == path.suffix.lower() and not _keras_version(path).startswith("2."):
-            # Of a file that another program has locked, a copy is read, too.
-            with contextlib.suppress(Exception):
-                return read(path)
-        return _read_copy(path, read)
+        with tempfile.TemporaryDirectory() as folder:
+            return keras.saving.load_model(_readable(path, Path(folder)), compile=False, safe_mode=True)
     except Exception as error:
         # Depending on where the damage is, Keras, zipfile, h5py or json raise.
         raise ModelError(f"{path} cannot be loaded as a Keras model ({error}).") from error
@@ -131,40 +124,31 @@ def _from_keras_2(model: Any) -> Any:
         return load(path)
 
 
-def _keras_version(path: Path) -> str:
-    """Return the version of Keras that wrote a file, empty where the file does not say."""
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            return json.loads(archive.read("metadata.json"))["keras_version"]
-    import h5py
+def _readable(path: Path, folder: Path) -> Path:
+    """Return a file whose suffix and configuration Keras 3 reads: this one, or a copy in `folder`."""
+    if not zipfile.is_zipfile(path):
+        import h5py
 
-    with h5py.File(path, locking=False) as file:
-        return str(file.attrs.get("keras_version", ""))
-
-
-def _read_copy(path: Path, read: Callable) -> Any:
-    """Read a copy, whose suffix is the one that Keras wants, and whose configuration is of Keras 3."""
-    import h5py
-
-    is_old, is_zip = _keras_version(path).startswith("2."), zipfile.is_zipfile(path)
-    with tempfile.TemporaryDirectory() as folder:
-        # Before the zip format, Keras wrote HDF5 under either suffix.
-        copy = Path(folder) / f"{path.stem}{'.keras' if is_zip else '.h5'}"
-        if is_old and is_zip:
-            with zipfile.ZipFile(path) as old, zipfile.ZipFile(copy, "w") as new:
-                for name in old.namelist():
-                    content = old.read(name)
-                    if name == "config.json":
-                        content = json.dumps(json.loads(content, object_hook=_as_keras_3))
-                    new.writestr(name, content)
-            return read(copy)
-        shutil.copyfile(path, copy)
-        if is_old:
-            with h5py.File(copy, "r+", locking=False) as file:
-                if config := file.attrs.get("model_config"):
-                    new = json.loads(config, object_hook=_as_keras_3)
-                    file.attrs["model_config"] = json.dumps(new)
-        return read(copy)
+        # Before the zip format, Keras wrote HDF5 under either suffix. A copy, since the file may be locked.
+        copy = shutil.copyfile(path, folder / f"{path.stem}.h5")
+        with h5py.File(copy, "r+", locking=False) as file:
+            config = file.attrs.get("model_config")
+            # Text, or bytes in old files.
+            if config and not str(file.attrs["keras_version"]).startswith("3."):
+                file.attrs["model_config"] = json.dumps(json.loads(config, object_hook=_as_keras_3))
+        return copy
+    with zipfile.ZipFile(path) as archive:
+        is_old = json.loads(archive.read("metadata.json"))["keras_version"].startswith("2.")
+        if path.suffix == ".keras" and not is_old:
+            return path
+        copy = folder / f"{path.stem}.keras"
+        with zipfile.ZipFile(copy, "w") as new:
+            for name in archive.namelist():
+                content = archive.read(name)
+                if is_old and name == "config.json":
+                    content = json.dumps(json.loads(content, object_hook=_as_keras_3))
+                new.writestr(name, content)
+    return copy
 
 
 # Arguments that Keras 2 writes for layers that have no use for them, and Keras 3 refuses.
@@ -258,29 +242,22 @@ def _calls(graph: dict) -> list[list]:
     return found
 
 
-@dataclass
-class _Progress:
-    """How far the training of a model has come: the rows of its curve, and seconds."""
-
-    curve: list[dict[str, float]] = field(default_factory=list)
-    seconds: float = 0.0
-
-
-def _write_checkpoint(path: Path, fingerprint: str, learner: keras.Model, progress: _Progress) -> None:
+def _write_checkpoint(path: Path, fingerprint: str, learner: keras.Model, progress: dict[str, Any]) -> None:
     """Write weights, random generators and optimiser atomically, array by array, an ``.npz`` with checksums.
 
     Not by Keras: HDF5 ends the process when the disk is full.
     """
     with disk_errors(path), atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-        archive.writestr(_PROGRESS, json.dumps({"fingerprint": fingerprint, **asdict(progress)}))
-        for number, variable in enumerate(_variables(learner)):
+        archive.writestr(_PROGRESS, json.dumps({"fingerprint": fingerprint, **progress}))
+        for number, variable in enumerate([*learner.variables, *learner.optimizer.variables]):
             with archive.open(f"{number}.npy", "w", force_zip64=True) as file:
                 np.lib.format.write_array(file, variable.numpy(), allow_pickle=False)
 
 
-def _read_checkpoint(path: Path, fingerprint: str, learner: keras.Model) -> _Progress:
-    """Bring a compiled model into a checkpoint's state; `DataError`, the model as before, if damaged or of
-    another.
+def _read_checkpoint(path: Path, fingerprint: str, learner: keras.Model) -> dict[str, Any]:
+    """Bring a compiled model into a checkpoint's state; return its curve's rows and the seconds that it took.
+
+    `DataError`, the model as before, if the checkpoint is damaged or of another training.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -288,13 +265,13 @@ def _read_checkpoint(path: Path, fingerprint: str, learner: keras.Model) -> _Pro
             damaged = archive.testzip()
             if damaged is not None:
                 raise zipfile.BadZipFile(f"the checksum of {damaged} does not agree")
-            content = json.loads(archive.read(_PROGRESS))
-            if content.pop("fingerprint") != fingerprint:
+            progress = json.loads(archive.read(_PROGRESS))
+            if progress.pop("fingerprint") != fingerprint:
                 raise DataError(f"{path} is of a training with other settings, images or library versions.")
-            for number, variable in enumerate(_variables(learner)):
+            for number, variable in enumerate([*learner.variables, *learner.optimizer.variables]):
                 with archive.open(f"{number}.npy") as file:
                     variable.assign(np.lib.format.read_array(file, allow_pickle=False))
-            return _Progress(**content)
+            return progress
     except DataError:
         raise
     except Exception as error:
@@ -302,20 +279,12 @@ def _read_checkpoint(path: Path, fingerprint: str, learner: keras.Model) -> _Pro
         raise DataError(f"{path} is damaged ({error}).") from error
 
 
-def _variables(learner: keras.Model) -> list[Any]:
-    weights = {id(weight) for weight in learner.weights}
-    # Of the generators of dropout, which are no weights.
-    states = [state for layer in learner.layers for state in layer.variables if id(state) not in weights]
-    return [*learner.weights, *states, *learner.optimizer.variables]
-
-
 def _without_addresses(part: dict) -> dict:
     return {key: value for key, value in part.items() if key != "shared_object_id"}
 
 
+# On the Hugging Face hub.
 _REPOSITORY = "Xavi3398/ekman_expressions"
-"""The authors' repository on the Hugging Face hub."""
-
 _ADVICE = (
     f"Or fetch the files elsewhere with 'hf download {_REPOSITORY} --local-dir released', of the package "
     'huggingface_hub, and set training.released_folder = "released".'
@@ -331,10 +300,7 @@ def _file_name(network: str, fold: str) -> str:
 
 
 def _download(network: str, fold: str) -> Path:
-    """Fetch a released file from the hub, unless it is in the cache of `huggingface_hub`, and check its SHA-256.
-
-    `MissingError` without that package or the hub; `ModelError` if the file is damaged.
-    """
+    """Fetch a released file from the hub, or from the cache of `huggingface_hub`; check its SHA-256."""
     name = _file_name(network, fold)
     try:
         from huggingface_hub import hf_hub_download
@@ -355,12 +321,12 @@ def _download(network: str, fold: str) -> Path:
     return path
 
 
-def _load_released(network: str, path: Path, classes: int = 6, preprocessing: str = "paper") -> keras.Model:
+def _load_released(network: str, path: Path, preprocessing: str = "paper") -> keras.Model:
     """Load a released file into our flat graph of the network, or raise `MissingError` or `ModelError`."""
     if not path.is_file():
         # Said before half a minute goes into building a big network.
         raise MissingError(f"There is no weights file {path}. {_ADVICE}")
-    model = NETWORKS[network].build("none", preprocessing, classes)
+    model = NETWORKS[network].build("none", preprocessing)
     _load_weights(model, path)
     return model
 

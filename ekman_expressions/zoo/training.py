@@ -30,10 +30,6 @@ from ekman_expressions.zoo.backends import _fused_adam, _given_seed, _keras_seed
 from ekman_expressions.zoo.networks import NETWORKS
 
 _HISTORY = ("epoch", "loss", "accuracy")
-"""Columns of a learning curve."""
-
-_AUGMENTATIONS = ("none", "flips", "all")
-"""Which changes images get at random while a network learns; see `train`."""
 
 _TURN, _SHIFT, _CONTRAST = 0.03, 0.05, 0.1
 """Augmentation: largest rotation to either side, in full turns; largest shift along each axis, as a share of
@@ -138,54 +134,47 @@ def train(
     check_range(batch_size, "batch_size", 1, integer=True)
     note = note or (lambda text: warnings.warn(text, stacklevel=3))
     spec, name = NETWORKS[network], f"{network}_{fold}"
-    check_option(augment, "augment", _AUGMENTATIONS)
+    check_option(augment, "augment", ("none", "flips", "all"))
     check_range(warmup, "warmup", 0, integer=True)
     epochs, side = epochs or spec.epochs, side or spec.side
     targets = _one_hot(images, labels, side, name, classes)
     keras.backend.clear_session()
     tf.config.experimental.enable_op_determinism()
-    steps = -(-len(images) // batch_size)
+    steps = math.ceil(len(images) / batch_size)
     settings = {
         "weights": weights,
         "preprocessing": preprocessing,
+        "classes": len(classes),
         "batch_norm_momentum": batch_norm_momentum,
+        "side": side,
         "optimizer": optimizer or spec.optimizer,
         "learning_rate": spec.learning_rate if learning_rate is None else learning_rate,
         "schedule": schedule,
         "warmup": warmup,
-        "side": side,
     }
     fingerprint = hash_of(
         {
             "model": [network, fold, seed],
-            "settings": settings | {"learning_rate": learning_rate},
+            "settings": settings,
             "epochs": [epochs, batch_size, augment],
             "images": hashlib.sha256(np.ascontiguousarray(images)).hexdigest() + hash_of(targets.tolist()),
             "libraries": [metadata.version(name) for name in ("tensorflow", "keras", "numpy")],
         }
     )
+    progress: dict[str, Any] = {"curve": [], "seconds": 0.0}
     with _keras_seeded(derive_seed(seed, "training", network, fold) % 2**32):
-        model, learner = _build_learner(network, steps * epochs, len(classes), **settings)
-        progress = saving._Progress()
+        model, learner = _build_learner(network, steps * epochs, **settings)
         if checkpoint is not None and Path(checkpoint).exists():
             try:
                 progress = saving._read_checkpoint(checkpoint, fingerprint, learner)
-                note(f"{Path(checkpoint).name}: the training resumes after epoch {len(progress.curve)}")
+                note(f"{Path(checkpoint).name}: the training resumes after epoch {len(progress['curve'])}")
             except DataError as error:
                 note(f"{error} It is not used: the training starts at the first epoch.")
-    done = len(progress.curve)
+    done = len(progress["curve"])
     if done < epochs:
-
-        def order(epoch: int) -> Iterator[tuple[np.ndarray, int]]:
-            # What an epoch holds depends on nothing that came before.
-            places = generator(seed, "order", network, fold, epoch).permutation(len(images))
-            for start in range(0, len(images), batch_size):
-                change = derive_seed(seed, "augmentation", network, fold, epoch, start) % 2**31
-                yield places[start : start + batch_size], change
-
         with tqdm(total=epochs, initial=done, desc=f"Training {name}", unit="epoch", leave=False) as bar:
             learner.fit(
-                _batches(images, targets, order, range(done, epochs), steps, augment),
+                _batches(images, targets, range(done, epochs), batch_size, augment, seed, network, fold),
                 steps_per_epoch=steps,
                 initial_epoch=done,
                 epochs=epochs,
@@ -193,28 +182,24 @@ def train(
                 verbose=0,
                 callbacks=[_watch(learner, name, progress, checkpoint, fingerprint, bar)],
             )
-    return _Trained(model, pd.DataFrame(progress.curve, columns=list(_HISTORY)), progress.seconds)
+    return _Trained(model, pd.DataFrame(progress["curve"], columns=list(_HISTORY)), progress["seconds"])
 
 
 def _build_learner(
     network: str,
     steps: int,
-    classes: int = len(EXPRESSIONS),
     *,
-    weights: str = "none",
-    preprocessing: str = "paper",
-    batch_norm_momentum: float | None = None,
     optimizer: str = "adam",
     learning_rate: float = 1e-4,
     schedule: str = "constant",
     warmup: int = 0,
-    side: int | None = None,
+    **built: Any,
 ) -> tuple[keras.Model, keras.Model]:
-    """Build a network, and the compiled model around the same layers that learns for it."""
+    """Build a network by `NetSpec.build`, and the compiled model around its layers that learns for it."""
     import keras
 
     check_option(optimizer, "optimizer", ("adam", "rmsprop"))
-    model = NETWORKS[network].build(weights, preprocessing, classes, batch_norm_momentum, side)
+    model = NETWORKS[network].build(**built)
     if schedule == "cosine" or warmup:
         rate, warmup = float(learning_rate), min(warmup, steps - 1)
         # With alpha = 1 nothing falls: the rate is constant after the warm-up.
@@ -232,25 +217,24 @@ def _build_learner(
     # Its variables are there from now on, for a checkpoint to be read into.
     made.build(learner.trainable_variables)
     # So are those of the metrics: made within the training step, they would have it traced twice.
-    nothing = np.zeros((1, classes), np.float32)
+    nothing = np.zeros((1, model.output_shape[-1]), np.float32)
     learner.compute_metrics(None, nothing, nothing)
     learner.reset_metrics()
     return model, learner
 
 
 def _watch(
-    learner: keras.Model, name: str, progress: saving._Progress, path: Path | None, fingerprint: str, bar: tqdm
+    learner: keras.Model, name: str, progress: dict[str, Any], path: Path | None, fingerprint: str, bar: tqdm
 ) -> keras.callbacks.Callback:
-    """Return what happens after each step and epoch: bad numbers stop the training, good epochs are kept. Keras'
-    BackupAndRestore does not know the curve, and would need other dropout seeds.
-    """
+    """Return what happens after each step and epoch: bad numbers stop the training, good epochs are kept."""
+    # Keras' BackupAndRestore does not know the curve, and would need other dropout seeds.
     import keras
     import tensorflow as tf
 
     started = [time.perf_counter()]
 
     def stop(what: str, where: str) -> None:
-        good = len(progress.curve)
+        good = len(progress["curve"])
         rate = float(learner.optimizer.learning_rate)
         kept = f"What it was after epoch {good} is kept in {path}. " if good and path else ""
         raise ModelError(
@@ -267,8 +251,8 @@ def _watch(
             # The last step's gradient may have been bad although its loss, taken before, was not.
             if not tf.reduce_all(tf.math.is_finite(weight.value)):
                 stop(f"Weights of {name} ({weight.path}) became NaN or infinite", "its last step")
-        progress.curve.append({"epoch": epoch + 1} | {name: float(logs[name]) for name in _HISTORY[1:]})
-        progress.seconds += time.perf_counter() - started[0]
+        progress["curve"].append({"epoch": epoch + 1} | {name: float(logs[name]) for name in _HISTORY[1:]})
+        progress["seconds"] += time.perf_counter() - started[0]
         if path is not None:
             saving._write_checkpoint(path, fingerprint, learner, progress)
         # Writing the checkpoint is no training.
@@ -285,22 +269,27 @@ def _watch(
 def _batches(
     images: np.ndarray,
     targets: np.ndarray,
-    order: Callable[[int], Iterator[tuple[np.ndarray, int]]],
     epochs: range,
-    steps: int,
-    augment: str = "none",
+    batch_size: int,
+    augment: str,
+    seed: int,
+    network: str,
+    fold: str,
 ) -> tf.data.Dataset:
-    """Return batches, uint8 made [0, 1], and targets (N, 6); `order` gives an epoch's places and augmentation
-    seeds.
-    """
+    """Return the batches of some epochs, uint8 made [0, 1], and their targets (N, classes)."""
     import tensorflow as tf
 
     change = None if augment == "none" else _augmentation(augment)
+    starts = range(0, len(images), batch_size)
 
     def gathered() -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
         for epoch in epochs:
-            for places, seed in order(epoch):
-                yield images[places], targets[places], seed
+            # What an epoch holds depends on nothing that came before.
+            order = generator(seed, "order", network, fold, epoch).permutation(len(images))
+            for start in starts:
+                places = order[start : start + batch_size]
+                drawn = derive_seed(seed, "augmentation", network, fold, epoch, start) % 2**31
+                yield images[places], targets[places], drawn
 
     def ready(images: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         images = tf.cast(images, tf.float32) / 255
@@ -312,7 +301,7 @@ def _batches(
         tf.TensorSpec((), tf.int64),
     )
     dataset = tf.data.Dataset.from_generator(gathered, output_signature=signature).map(ready)
-    dataset = dataset.apply(tf.data.experimental.assert_cardinality(steps * len(epochs)))
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(len(starts) * len(epochs)))
     # There is nothing to tune, and at its end a training would wait for the tuner, which sleeps up to a minute.
     options = tf.data.Options()
     options.autotune.enabled = False
@@ -323,9 +312,7 @@ def _batches(
 
 
 def _augmentation(which: str) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-    """Return the function (images, seed) that flips a batch, or also turns, shifts (white comes in) and
-    changes contrast.
-    """
+    """Return a function (images, seed) that changes a batch; what comes in from outside is white."""
     import keras
 
     fill = {"fill_mode": "constant", "fill_value": 1.0}
@@ -366,9 +353,7 @@ def _one_hot(
 
 
 def _effort() -> dict[str, float | None]:
-    """Return the largest memory of this process and of any one GPU, in MB (10^6 bytes), and the threads, on
-    which the last bits of a convolution's gradients depend.
-    """
+    """Return the largest memory of this process and of any one GPU, in MB (10^6 bytes), and its threads."""
     import tensorflow as tf
 
     gpus = [gpu.name.removeprefix("/device:") for gpu in tf.config.list_logical_devices("GPU")]

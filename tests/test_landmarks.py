@@ -58,11 +58,11 @@ def test_the_model_is_the_one_named_or_of_a_package_or_downloaded_by_its_hash(mo
 def test_points_are_continuous_pixels_of_the_largest_face(monkeypatch):
     """A stand-in mesh with known coordinates, in an image that is not square."""
 
-    def mesh(scale):
-        return [SimpleNamespace(x=scale * n / 478, y=scale * (n % 7) / 7, z=scale) for n in range(478)]
+    def mesh(scale, left):
+        return [SimpleNamespace(x=left + scale * n / 478, y=scale * (n % 7) / 7, z=scale) for n in range(478)]
 
     found = SimpleNamespace(
-        face_landmarks=[mesh(0.1), mesh(0.8), mesh(0.4)],
+        face_landmarks=[mesh(0.1, -0.2), mesh(0.8, 0), mesh(0.4, 0.8)],
         face_blendshapes=[[SimpleNamespace(category_name="jawOpen", score=s)] for s in (0.1, 0.8, 0.4)],
     )
     made = SimpleNamespace(detect=lambda _: found, close=lambda: None)

@@ -67,7 +67,9 @@ def parse_expression(name: str, labels: Mapping[str, str] | None = None) -> str:
         return _CANONICAL[given.strip().lower()]
     except KeyError:
         known = ", ".join(sorted(_CANONICAL))
-        raise DataError(f"Unknown expression {given!r}.{meant(given)} Use one of {known} (in any case).") from None
+        raise DataError(
+            f"Unknown expression {given!r}.{meant(given)} Use one of {known} (in any case)."
+        ) from None
 
 
 def meant(name: str) -> str:

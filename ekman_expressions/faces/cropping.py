@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ekman_expressions.core.errors import DataError, check_range
+from ekman_expressions.core.errors import DataError
 from ekman_expressions.core.files import decode_image
 from ekman_expressions.faces.landmarks import _STILL, FaceLandmarks
 
@@ -27,15 +27,13 @@ def resize_face(image: np.ndarray, side: int | tuple[int, int]) -> np.ndarray:
     """Return an image (H, W, 3) of uint8 as float32 in [0, 1], of another side (or height and width)."""
     import cv2
 
-    height, width = (side, side) if np.ndim(side) == 0 else side
-    for value in (height, width):
-        check_range(value, "side", 1, integer=True)
+    height, width = np.broadcast_to(side, 2).tolist()
     resized = np.float32(image) / 255
     if resized.shape[:2] == (height, width):
         return resized
     shrinks = height * width < resized.shape[0] * resized.shape[1]
     interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
-    return cv2.resize(resized, (int(width), int(height)), interpolation=interpolation).clip(0, 1)
+    return cv2.resize(resized, (width, height), interpolation=interpolation).clip(0, 1)
 
 
 class UnusableImage(DataError):
@@ -45,11 +43,9 @@ class UnusableImage(DataError):
 def on_all_cores(
     function: Callable[[Any], Any], items: Sequence[Any], desc: str, unit: str = "image"
 ) -> Iterator[Any]:
-    """Yield ``function(item)``, or the `UnusableImage` that it raises, for each item, in their order, from as
-    many threads as there are cores.
+    """Yield ``function(item)``, or the `UnusableImage` that it raises, for each item in order, with a bar.
 
-    Decoding, finding, warping, sorting and writing images leave Python's lock to the others. A bar shows how
-    many are done; whoever stops early stops what has not begun.
+    One thread runs for each core; whoever stops early stops what has not begun.
     """
     from tqdm import tqdm
 
@@ -68,21 +64,17 @@ def on_all_cores(
 
 
 def read_pixels(source: Any) -> np.ndarray:
-    """Return an image file (see `read_source`), or gray or RGB pixels of uint8 or of floats in [0, 1], as RGB
-    (H, W, 3) of uint8; or raise `UnusableImage`.
-    """
-    data = read_source(source) if isinstance(source, (str, os.PathLike)) else None
+    """Return an image file (see `read_source`), or an array (see `_as_rgb`), as RGB (H, W, 3) of uint8."""
+    is_file = isinstance(source, (str, os.PathLike))
+    data = read_source(source) if is_file else source
     try:
-        return _as_rgb(source) if data is None else decode_image(data)
+        return decode_image(data) if is_file else _as_rgb(data)
     except DataError as error:
         raise UnusableImage(f"the image cannot be read: {error}") from error
 
 
 def read_source(path: Path | str) -> bytes:
-    """Return the bytes of an image file, or raise `UnusableImage`.
-
-    ``fer2013.csv#815`` is the row of that table which begins at byte 815: its pixels, written as a PGM file.
-    """
+    """Return an image file's bytes; of ``fer2013.csv#815``, the row that begins at byte 815 as a PGM file."""
     table, _, place = str(path).rpartition("#")
     try:
         return _read_row(table, int(place)) if table.endswith(".csv") else Path(path).read_bytes()
@@ -111,11 +103,10 @@ def _read_row(table: str, place: int) -> bytes:
 def prepare_face(
     source: Any, detect: _Detect | FaceLandmarks | None, size: int, *, crop: bool = True
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, FaceLandmarks]:
-    """Find the largest face in an image (see `read_pixels`), and cut it out.
+    """Find the largest face in an image (see `read_pixels`), and cut it out, unless `crop` is False.
 
     Returns crop, landmarks and transform as `_crop_face`, and what `detect` (`LandmarkDetector.detect`, or
-    landmarks that are known) found in the whole image, which is taken whole where `crop` is False. Raises
-    `UnusableImage` if the image cannot be decoded, shows no face, or has no landmarks.
+    landmarks that are known) found in the whole image.
     """
     image = read_pixels(source)
     found = detect(image) if callable(detect) else detect
@@ -135,7 +126,8 @@ def prepare_face(
     return whole, np.float32(found.points / width), transform, found
 
 
-def _as_rgb(array: np.ndarray) -> np.ndarray:
+def _as_rgb(array: Any) -> np.ndarray:
+    """Return gray (H, W[, 1]) or RGB pixels of uint8, or of floats in [0, 1], as RGB of uint8."""
     array = np.asarray(array)
     array = array[..., None] if array.ndim == 2 else array
     if array.ndim != 3 or array.shape[2] not in (1, 3) or 0 in array.shape:
@@ -155,12 +147,11 @@ def _crop_transform(points: np.ndarray, size: int) -> np.ndarray:
     points = np.asarray(points, np.float64)
     left, right = (points[eye].mean(axis=0) for eye in _EYES)
     eyes = (left + right) / 2
-    along = right - left
-    distance = math.dist(eyes, points[_MOUTH].mean(axis=0))
-    if not (distance > 1e-6 and math.hypot(*along) > 1e-6):
+    apart, distance = math.dist(left, right), math.dist(eyes, points[_MOUTH].mean(axis=0))
+    if not (distance > 1e-6 and apart > 1e-6):
         raise DataError("the landmarks of eyes and mouth coincide, so there is no face to cut out")
     scale = size / (_WIDTH * distance)
-    cosine, sine = along / math.hypot(*along)
+    cosine, sine = (right - left) / apart
     turn = scale * np.array([[cosine, sine], [-sine, cosine]])
     target = np.array([size / 2, _EYE_LINE * size])
     return np.column_stack([turn, target - turn @ eyes])
@@ -172,7 +163,6 @@ def _crop_face(image: np.ndarray, points: np.ndarray, size: int) -> tuple[np.nda
     Returns the crop (size, size, 3), the landmarks in units of its side, float32, and the transform (2, 3)
     from source to crop: ``crop = A[:, :2] @ source + A[:, 2]``. `DataError` if eyes and mouth coincide.
     """
-    check_range(size, "size", 1, integer=True)
     transform = _crop_transform(points, size)
     landmarks = (np.asarray(points, np.float64) @ transform[:, :2].T + transform[:, 2]) / size
     return _cut(image, transform, size), landmarks.astype(np.float32), transform
@@ -203,8 +193,8 @@ def _cut(image: np.ndarray, transform: np.ndarray, size: int) -> np.ndarray:
 
 
 def _window(image: np.ndarray, transform: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray, int]:
-    """Return the part of an image that a crop needs, reflected at the borders, its upper left corner, and how
-    often it was shrunk: what would be halved or more is averaged over whole pixels here, which is fast.
+    """Return the part of an image that a crop needs, its borders reflected, its corner, and how often it was
+    shrunk: what would be halved or more is averaged over whole pixels here, which is fast.
     """
     import cv2
 
@@ -250,12 +240,9 @@ def align_neutral(
     pictures. Else the neutral picture is brought there by the affine map between those landmarks, and each
     channel gets the mean and standard deviation of the face's: pose and light are then only alike. `points`
     and `face_points` are in pixels of their pictures; `transform` is how the face was cut out (`_crop_face`).
-    Raises `UnusableImage` if those landmarks still lie 0.35 of the distance between the eyes apart: about
-    where the head is turned by 30 degrees more in one picture than in the other.
     """
-    ones = np.ones((len(_STILL), 1))
-    start = np.hstack([np.asarray(points, np.float64)[_STILL], ones])
-    wanted = np.asarray(face_points, np.float64)[_STILL]
+    start = np.column_stack([points[_STILL], np.ones(len(_STILL))])
+    wanted = face_points[_STILL]
     eyes = math.dist(face_points[_EYES[0]].mean(axis=0), face_points[_EYES[1]].mean(axis=0))
     if np.sqrt(((start[:, :2] - wanted) ** 2).sum(axis=1).mean()) < _SAME_SHOT * eyes:
         return _cut(neutral, transform, len(face))

@@ -321,21 +321,14 @@ _BU_CODES = dict(zip(("Angry", "Disgust", "Fear", "Happy", "Sad", "Surprise"), E
 _BU_NAME = rf"(?P<key>[FM]\d{{3}}/({'|'.join(_BU_CODES)}))/(?P<frame>\d+)"
 
 
-def _different(frames: Sequence[int]) -> Sequence[int]:
-    if len(set(frames)) != len(frames):
-        raise ValueError("must list different frames")
-    return frames
-
-
 class _Bu4dfeOptions(_Options):
-    frames: Annotated[
-        Sequence[Annotated[int, Field(ge=0)]], Field(min_length=1), AfterValidator(_different)
-    ] = _BU_FRAMES
+    frames: Annotated[Sequence[Annotated[int, Field(ge=0)]], Field(min_length=1)] = _BU_FRAMES
     """numbers of the frames to take (default [20, 25, 30, 35, 40])"""
 
 
 def _read_bu4dfe(search: _Search, *, frames: Sequence[int]) -> None:
     """Read these frames of each sequence, and its first, which is neutral; what is not there is left out."""
+    frames = sorted(set(frames))
     search.expected = dict.fromkeys(EXPRESSIONS, search.expected_subjects * len(frames))
     search.expected["neutral"] = search.expected_subjects * len(EXPRESSIONS) * (min(frames) > 0)
     sequences = _sequences(search, _BU_NAME, "F001/Angry/000.jpg")

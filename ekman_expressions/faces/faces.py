@@ -13,14 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ekman_expressions.core.errors import (
-    DataError,
-    MissingError,
-    SettingsError,
-    check_option,
-    check_range,
-    check_type,
-)
+from ekman_expressions.core.errors import DataError, MissingError, SettingsError, check_option, check_range
 from ekman_expressions.core.expressions import EXPRESSIONS, NOT_EXPLAINED, parse_expression
 from ekman_expressions.core.files import read_arrays, read_table
 from ekman_expressions.faces import synthetic
@@ -92,7 +85,6 @@ class Faces:
             raise DataError(
                 f"{len(images)} faces need finite landmarks ({len(images)}, 68, 2), but got {points.shape}."
             )
-        check_type(table, "table", pd.DataFrame)
         missing = [column for column in _FIRST if column not in table]
         if missing or len(table) != len(images) or table["image_id"].duplicated().any():
             raise DataError(
@@ -146,14 +138,15 @@ class Faces:
         >>> example_faces(2).at(48).shape
         (2, 48, 48, 3)
         """
-        height, width = (side, side) if np.ndim(side) == 0 else side
+        height, width = np.broadcast_to(side, 2).tolist()
+        check_range(min(height, width), "side", 1, integer=True)
         if neutral and not self.has_neutral.all():
             lacking = list(self.table["image_id"][~self.has_neutral])
             raise DataError(
                 f"{len(lacking)} faces have no neutral face of the same person: {', '.join(lacking[:_SHOWN])}. "
                 "Leave them out (faces[faces.has_neutral]), or name it in the table's column 'neutral'."
             )
-        resized = np.empty((len(self), int(height), int(width), 3), np.float32)
+        resized = np.empty((len(self), height, width, 3), np.float32)
         for place, image in enumerate(self.neutrals if neutral else self.images):
             resized[place] = resize_face(image, (height, width))
         return resized
@@ -232,7 +225,7 @@ def load_faces(
     Faces(1 of 256 x 256 pixels: 1 fear; 1 subjects)
     """
     check_range(size, "size", 1, integer=True)
-    table, items, omissions = _listed(source, subjects if isinstance(subjects, str) else None, labels)
+    table, names, items, omissions = _listed(source, subjects if isinstance(subjects, str) else None, labels)
     if expressions is not None:
         each = [expressions] * len(items) if isinstance(expressions, str) else expressions
         table["expression"] = _one_each(each, "expressions", len(items))
@@ -243,7 +236,7 @@ def load_faces(
         try:
             table.loc[place, "expression"] = parse_expression(name, labels) if name else ""
         except DataError as error:
-            unknown[place] = f"its label is no expression: {error}"
+            unknown[place] = UnusableImage(f"its label is no expression: {error}")
     given = table.pop("landmarks") if "landmarks" in table else None
     if isinstance(landmarks, (str, os.PathLike)):
         given, _ = _read_landmarks(landmarks, list(table["image_id"]), [_path_of(item) for item in items])
@@ -252,11 +245,11 @@ def load_faces(
         if landmarks.shape[1:] != (68, 2):
             raise DataError(f"'landmarks' must be ({len(items)}, 68, 2), but is {landmarks.shape}.")
         given = [FaceLandmarks(face, 1, "given") if np.isfinite(face).all() else None for face in landmarks]
-    names, detector, kept = table.pop("_item"), LandmarkDetector(), {}
+    detector, kept = LandmarkDetector(), {}
 
     def prepared(place: int) -> Any:
         if place in unknown:
-            raise UnusableImage(unknown[place])
+            raise unknown[place]
         detect = detector.detect if given is None else given[place]
         return prepare_face(items[place], detect, size, crop=crop)
 
@@ -283,18 +276,18 @@ def load_faces(
     table, items = table.iloc[[*kept]][order].reset_index(drop=True), [items[place] for place in kept]
     images, points, transforms, found = zip(*kept.values(), strict=True)
     images, neutral, neutrals = np.stack(images), _neutral_of(table), None
+    if (neutral != "").any():
+        neutrals, table["neutral"] = np.zeros_like(images), neutral
     place_of = dict(zip(table["image_id"], table.index, strict=True))
     for place in np.flatnonzero(neutral != ""):
-        neutrals = np.zeros_like(images) if neutrals is None else neutrals
-        other, image_id = place_of[neutral[place]], table["image_id"][place]
+        other = place_of[neutral[place]]
         about = found[other].points, images[place], found[place].points, transforms[place]
         try:
             neutrals[place] = align_neutral(read_pixels(items[other]), *about)
         except UnusableImage as error:
-            neutral[place] = ""
+            image_id, table.loc[place, "neutral"] = table["image_id"][place], ""
             omissions.append((f"neutral face of {image_id}", str(error)))
             warnings.warn(f"{image_id}: {error}. It has no neutral face.", stacklevel=2)
-    table = table if neutrals is None else table.assign(neutral=neutral)
     left_out = pd.DataFrame(omissions, columns=["item", "reason"], dtype=str)
     return Faces(images, np.float32(points), table, left_out, neutrals)
 
@@ -313,8 +306,8 @@ def _one_each(values: Any, name: str, count: int) -> list[Any]:
 
 def _listed(
     source: Any, pattern: str | None, labels: Any
-) -> tuple[pd.DataFrame, list[Any], list[tuple[str, str]]]:
-    """Return the table of the listed images, with what to call them as ``_item``; images; omissions."""
+) -> tuple[pd.DataFrame, list[str], list[Any], list[tuple[str, str]]]:
+    """Return the table of the listed images, what to call them, the images, and what is left out."""
     folder, omissions = Path(), []
     if isinstance(source, (str, os.PathLike)):
         path = Path(source).expanduser().resolve()
@@ -332,8 +325,7 @@ def _listed(
                 f"and the columns {', '.join(map(str, source))}."
             )
         table = source.reset_index(drop=True)
-        listings: dict[Path, dict[str, str]] = {}
-        items = [str(_inside(folder, path, listings)) for path in table.pop("path")]
+        items = _inside(folder, table.pop("path"))
     else:
         items = list(source)
         table = pd.DataFrame(index=range(len(items)))
@@ -353,7 +345,7 @@ def _listed(
                 f"The pattern {pattern!r} for the subjects finds nothing in the path {nobody[0]}."
             )
     table["expression"] = table["expression"].fillna("").astype(str) if "expression" in table else ""
-    return table.assign(_item=names), items, omissions
+    return table, names, items, omissions
 
 
 def _names(items: Sequence[Any]) -> tuple[list[str], list[str]]:

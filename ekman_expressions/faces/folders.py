@@ -18,6 +18,7 @@ from ekman_expressions.core.expressions import meant, parse_expression
 from ekman_expressions.core.files import read_table
 
 _COLUMNS = ("image_id", "path", "subject", "expression")
+_EXAMPLES = 10  # items that a message names
 _IMAGES = tuple(".png .tif .tiff .jpg .jpeg .jpe .jfif .bmp .webp .gif .pgm .ppm .pnm .avif .jp2".split())
 # What lies beside images and is none; every other file is listed as left out.
 _NO_IMAGES = re.compile(
@@ -196,7 +197,7 @@ def check_ids(image_ids: Iterable[str], where: object) -> None:
 
 
 def _read_manifest(search: _Search, labels: _Labels = None) -> pd.DataFrame:
-    """Read a folder's ``manifest.csv``, with absolute paths and canonical expressions."""
+    """Read a folder's ``manifest.csv``: absolute paths, canonical expressions; other labels are left out."""
     root, path = search.root, search.root / "manifest.csv"
     if not path.is_file():
         advice = (
@@ -205,14 +206,27 @@ def _read_manifest(search: _Search, labels: _Labels = None) -> pd.DataFrame:
         )
         raise search.not_found("manifest.csv, and no folder named like an expression,", advice=advice)
     rows = read_table(path, _COLUMNS)
+    if rows.empty:
+        raise DataError(f"{path} lists no images.")
+    for column in _COLUMNS:
+        if len(empty := rows.index[rows[column] == ""]):
+            lines = ", ".join(str(number + 2) for number in empty[:_EXAMPLES])
+            raise DataError(f"{path} has no {column} in line {lines}. Fill it in or delete the line.")
+    check_ids(rows["image_id"], path)
+    # Some file systems do not tell a.png from A.png.
+    twice = rows["image_id"][rows["image_id"].str.lower().duplicated(keep=False)]
+    if len(twice):
+        raise DataError(
+            f"{path} uses an image_id more than once (upper and lower case count as one): "
+            f"{', '.join(sorted(set(twice))[:_EXAMPLES])}. Give each image an id of its own."
+        )
     for relative in rows["path"]:
         # Judged as Windows does, which knows both separators and drives.
         if ".." in PureWindowsPath(relative).parts or PureWindowsPath(relative).anchor:
             raise DataError(
                 f"{path} names the image {relative!r}. Paths must be relative to {root} and stay inside it."
             )
-    listings: dict[Path, dict[str, str]] = {}
-    rows["path"] = [str(_inside(root, relative, listings)) for relative in rows["path"]]
+    rows["path"] = _inside(root, rows["path"])
     named = set(rows["path"])
     if others := [relative for picture, relative in _Search(root).images() if picture not in named]:
         search.notes.append(
@@ -222,61 +236,39 @@ def _read_manifest(search: _Search, labels: _Labels = None) -> pd.DataFrame:
         search.notes.append(
             f"manifest.csv names {len(absent)} pictures that are not there, such as {absent[0]}"
         )
-    return _check_table(rows, str(path), search, labels)
-
-
-def _inside(root: Path, relative: str, listings: dict[Path, dict[str, str]]) -> Path:
-    """Return a path below `root`, also of a name as Windows or a Mac writes it: separators, case, accents.
-
-    `listings` keeps what the folders hold from one call to the next.
-    """
-    path = root / relative
-    # Not `Path.exists`, which raises where a name is too long.
-    if os.path.exists(path) or Path(relative).is_absolute():
-        return path
-    path = root
-    for part in PureWindowsPath(relative).parts:
-        if path not in listings:
-            names = os.listdir(path) if path.is_dir() else ()
-            listings[path] = {unicodedata.normalize("NFC", name).casefold(): name for name in names}
-        path /= listings[path].get(unicodedata.normalize("NFC", part).casefold(), part)
-    return path
-
-
-def _check_table(rows: pd.DataFrame, where: str, search: _Search, labels: _Labels = None) -> pd.DataFrame:
-    """Return a table of texts with canonical expressions, or say what is wrong; leave out other labels."""
-    if rows.empty:
-        raise DataError(f"{where} lists no images.")
-    for column in _COLUMNS:
-        empty = rows.index[rows[column].str.strip() == ""]
-        if len(empty):
-            lines = ", ".join(str(number + 2) for number in empty[:10])
-            raise DataError(f"{where} has no {column} in line {lines}. Fill it in or delete the line.")
-    rows = rows.reset_index(drop=True)
-    check_ids(rows["image_id"], where)
-    # Some file systems do not tell a.png from A.png.
-    twice = rows["image_id"][rows["image_id"].str.lower().duplicated(keep=False)]
-    if len(twice):
-        raise DataError(
-            f"{where} uses an image_id more than once (upper and lower case count as one): "
-            f"{', '.join(sorted(set(twice))[:10])}. Give each image an id of its own."
-        )
     known = rows["expression"].map(lambda name: _expression_of(name, labels) or "")
     for row in rows[known == ""].itertuples():
-        number = row.expression.strip().isdigit()
-        advice = " Say what numbers stand for by the option 'labels'." if number else ""
+        advice = " Say what numbers stand for by the option 'labels'." if row.expression.isdigit() else ""
         search.omit(row.image_id, f"its label {row.expression!r} is no expression.{advice}")
     rows = rows.assign(expression=known)[known != ""].reset_index(drop=True)
     if "intensity" in rows:
-        given = rows["intensity"].astype(str).str.strip().str.replace(",", ".")
+        given = rows["intensity"].str.replace(",", ".")
         rows["intensity"] = pd.to_numeric(given, errors="coerce")
         wrong = rows[(given != "") & ~rows["intensity"].between(0, 1)]
         if len(wrong):
             raise DataError(
-                f"{where}, image {wrong['image_id'].iloc[0]}: intensity must be a number in [0, 1] or empty, "
+                f"{path}, image {wrong['image_id'].iloc[0]}: intensity must be a number in [0, 1] or empty, "
                 f"but got {given[wrong.index[0]]!r}."
             )
     return rows
+
+
+def _inside(root: Path, relatives: Iterable[str]) -> list[str]:
+    """Return paths below `root`, also of names as Windows or a Mac writes them: separators, case, accents."""
+    listings: dict[Path, dict[str, str]] = {}
+    found = []
+    for relative in relatives:
+        path = root / relative
+        # Not `Path.exists`, which raises where a name is too long.
+        if not os.path.exists(path) and not Path(relative).is_absolute():
+            path = root
+            for part in PureWindowsPath(relative).parts:
+                if path not in listings:
+                    names = os.listdir(path) if path.is_dir() else ()
+                    listings[path] = {unicodedata.normalize("NFC", name).casefold(): name for name in names}
+                path /= listings[path].get(unicodedata.normalize("NFC", part).casefold(), part)
+        found.append(str(path))
+    return found
 
 
 # A folder of one's own

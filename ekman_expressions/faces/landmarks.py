@@ -36,9 +36,7 @@ _STILL = [0, 1, 2, 14, 15, 16, 27, 28, 29, 30, 33, 36, 39, 42, 45]
 OUTLIER, FEWEST = 6.0, 20
 """Faces with a `landmark_outliers` score above `OUTLIER` deserve a look, if there are `FEWEST` or more."""
 
-_VARIABLE = "EKMAN_EXPRESSIONS_LANDMARKER"
-"""Environment variable with the path of the model file."""
-
+_VARIABLE = "EKMAN_EXPRESSIONS_LANDMARKER"  # environment variable with the path of the model file
 _SHA256 = "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff"
 _URL = (
     "https://storage.googleapis.com/mediapipe-models/face_landmarker/face_landmarker/"
@@ -138,12 +136,9 @@ class LandmarkDetector(AbstractContextManager):
             )
         looks = {"whole": self._meshes, "margin": self._with_margin, "windows": self._in_windows}
         for name, look in looks.items():
-            # One face may come back twice, nearly equal, when the head is turned.
-            faces = _without_repeats(look(image), nearly_equal=True)
-            if faces:
+            if faces := _without_repeats(look(image)):
                 mesh, blendshapes = faces[0]
-                points = mesh[_mesh_indices(), :2]
-                return FaceLandmarks(points, len(faces), name, mesh, blendshapes)
+                return FaceLandmarks(mesh[_mesh_indices(), :2], len(faces), name, mesh, blendshapes)
         return None
 
     def _meshes(self, image: np.ndarray) -> list[_Mesh]:
@@ -177,7 +172,7 @@ class LandmarkDetector(AbstractContextManager):
                 for mesh, actions in self._meshes(image[top : top + side, left : left + side])
             ]
             if found:
-                return _without_repeats(found)
+                return found
         return []
 
 
@@ -187,12 +182,8 @@ class LandmarkDetector(AbstractContextManager):
 def _read_landmarks(
     path: Path | str, image_ids: Sequence[str], pictures: Sequence[str], prefix: str = ""
 ) -> tuple[list[FaceLandmarks | None], list[str]]:
-    """Read the 68 landmarks of pictures that dlib, OpenFace, FAN or another program found; see `load_faces`.
-
-    The file may name a picture by its id, before which `prefix` may stand, or by its path, of which the end
-    will do. Returns for each picture the largest of its faces, None where the file has no finite landmarks
-    for it; and the names in the file that are no picture's. `MissingError` if there is no such file,
-    `DataError` if it is not as it must be, or names none of the pictures.
+    """Return each picture's largest face in a file of landmarks (see `load_faces`), or None; and the names in
+    that file that are no picture's id, before which `prefix` may stand, nor the end of its path.
     """
     if not Path(path).is_file():
         raise MissingError(f"There is no file of landmarks {path}.")
@@ -266,19 +257,17 @@ def _area(points: np.ndarray) -> float:
     return float(np.prod(np.ptp(points[:, :2], axis=0)))
 
 
-def _without_repeats(faces: list[_Mesh], *, nearly_equal: bool = False) -> list[_Mesh]:
-    """Keep, of faces that several windows show (or of meshes that are nearly equal), the largest, largest first."""
+def _without_repeats(faces: list[_Mesh]) -> list[_Mesh]:
+    """Drop faces whose middle lies within a larger one, and return the others, largest first.
 
-    def same(one: np.ndarray, other: np.ndarray) -> bool:
-        if nearly_equal:
-            return np.abs(other - one).mean() < 0.1 * np.ptp(one, axis=0).max()
-        middle = one.mean(axis=0)
-        return ((other.min(axis=0) < middle) & (middle < other.max(axis=0))).all()
-
+    One face may come back twice: nearly equal when the head is turned, or from two windows.
+    """
     kept: list[_Mesh] = []
-    for mesh, actions in sorted(faces, key=lambda face: -_area(face[0])):
-        if not any(same(mesh[:, :2], other[:, :2]) for other, _ in kept):
-            kept.append((mesh, actions))
+    for face in sorted(faces, key=lambda face: -_area(face[0])):
+        middle = face[0].mean(axis=0)
+        within = [(mesh.min(axis=0) < middle) & (middle < mesh.max(axis=0)) for mesh, _ in kept]
+        if not any(inside[:2].all() for inside in within):
+            kept.append(face)
     return kept
 
 
@@ -345,12 +334,11 @@ def _carried(package: str) -> Path | None:
 
 
 def turned_like(mesh: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, float]:
-    """Turn a face's mesh (478, 3) in space, scale and move it so that it lies as another mesh of the same
-    head: the similarity under which the landmarks `_STILL`, that expressions hardly move, lie nearest.
+    """Turn, scale and move a mesh (478, 3) so that its landmarks `_STILL` lie nearest to those of another.
 
-    Returns the mesh, in the units of `other`; and the root mean square distance of those landmarks in the
-    picture afterwards, in units of the distance between the eyes' outer corners. On the synthetic faces at
-    most 0.03 for 99 % of pictures of one person, whatever their pose, and above it for 42 % of those of two.
+    Returns the mesh; and the root mean square distance that these keep in the picture, in units of the
+    distance between the eyes' outer corners. On the synthetic faces that is at most 0.03 for 99 % of pictures
+    of one person, whatever their pose, and above it for 42 % of those of two.
     """
     from scipy.spatial.transform import Rotation
 
@@ -406,10 +394,8 @@ def landmark_outliers(points: np.ndarray) -> pd.DataFrame:
     application, Computer Vision and Image Understanding 61(1).
     """
     points = np.asarray(points, np.float64)
-    if points.ndim != 3 or points.shape[1:] != (68, 2) or not np.isfinite(points).all():
+    if points.ndim != 3 or points.shape[1:] != (68, 2) or not len(points) or not np.isfinite(points).all():
         raise DataError(f"Needed are finite landmarks (N, 68, 2), but got an array of shape {points.shape}.")
-    if not len(points):
-        return pd.DataFrame({"residual": [], "score": [], "part": []})
     # As complex numbers, turning and scaling a shape is one multiplication.
     shapes = points[..., 0] + 1j * points[..., 1]
     shapes -= shapes.mean(axis=1, keepdims=True)

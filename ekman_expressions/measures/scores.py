@@ -55,7 +55,15 @@ def mask_scores(marked: np.ndarray, mask: np.ndarray) -> dict[str, float]:
     >>> mask_scores(np.array([[True, True, False]]), np.array([[True, False, False]]))["iou"]
     0.5
     """
-    marked, (mask,) = _as_masks(marked, np.asarray(mask)[None])
+    marked, mask = np.asarray(marked), np.asarray(mask)
+    if {marked.dtype, mask.dtype} != {np.dtype(bool)} or marked.shape != mask.shape:
+        raise DataError(
+            "Marked area and mask must be bool in the same face space, but got "
+            f"{marked.dtype} of shape {marked.shape} and {mask.dtype} of shape {mask.shape}. "
+            "Compare with a threshold first, and normalise explanations before they are averaged."
+        )
+    if not mask.any():
+        raise DataError("The mask is empty, so nothing can agree with it. Check its file or its regions.")
     both, found, size = (int(np.count_nonzero(area)) for area in (marked & mask, marked, mask))
     return {
         "iou": both / (found + size - both),
@@ -95,11 +103,7 @@ def scores_at_otsu(heatmap: np.ndarray, mask: np.ndarray) -> dict[str, float]:
 
 
 def _iou_table(marked: np.ndarray, masks: np.ndarray) -> np.ndarray:
-    """Return the IoU of marked areas (..., H, W) with masks (M, H, W): (..., M) ndarray of float.
-
-    0 where nothing is marked; errors as of `mask_scores`.
-    """
-    marked, masks = _as_masks(marked, masks)
+    """Return the IoU of marked areas (..., H, W) with masks (M, H, W), none of them empty: (..., M) float."""
     # float32 counts whole numbers up to 2**24 exactly, and its product is the fastest.
     flat = marked.reshape(-1, masks[0].size).astype(np.float32)
     references = masks.reshape(len(masks), -1).astype(np.float32)
@@ -171,9 +175,7 @@ def _area_curve(heatmap: np.ndarray, mask: np.ndarray, shares: np.ndarray) -> np
 def _iou_by_threshold(
     gray: np.ndarray, mask: np.ndarray, within: np.ndarray | None = None
 ) -> dict[str, float]:
-    """Return the IoU of an 8-bit heatmap, (H, W) uint8, at every one of `_THRESHOLDS`: Otsu's of the whole
-    canvas, five areas, the mask's area, and that with the best F1, which looks at the mask: an upper bound.
-    """
+    """Return the IoU of an 8-bit heatmap at each of `_THRESHOLDS`; Otsu's is that of the whole canvas."""
     values, inside, outside = _levels(gray, mask, within)
     everything, size = inside + outside, inside.sum()
     above = everything[values > threshold_otsu(gray)[0]].sum()
@@ -190,12 +192,9 @@ def _score_heatmaps(
     masks: Mapping[str, np.ndarray],
     omit: Callable[[str, Exception], None] | None = None,
 ) -> pd.DataFrame:
-    """Score the heatmaps of a folder, laid out like ``heatmaps/<experiment>``, at Otsu's threshold:
-    ``network, fold, expression`` and `METRICS`, a row for each of `models`, (network, fold), and of `masks`,
-    by expression.
+    """Score the heatmaps of models, (network, fold or None for all folds), with the mask of each expression.
 
-    Fold None stands for the heatmap over all folds. `omit` is called with the name of a heatmap that cannot
-    be scored, whose scores are NaN, and the error, which is raised without it.
+    `omit` is called with the name of one that cannot be scored and the error, which is raised without it.
     """
     rows = []
     for network, fold in models:
@@ -251,26 +250,10 @@ def layout(table: pd.DataFrame, metrics: Iterable[str] = METRICS) -> pd.DataFram
     return wide.rename(columns=_TITLES, level=1).rename_axis(columns=[None, None])
 
 
-def _as_masks(marked: np.ndarray, masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return marked areas (..., H, W) and masks (M, H, W), after checking that they can be compared."""
-    marked, masks = np.asarray(marked), np.asarray(masks)
-    if {marked.dtype, masks.dtype} != {np.dtype(bool)} or marked.shape[-2:] != masks.shape[-2:]:
-        raise DataError(
-            "Marked area and mask must be bool in the same face space, but got "
-            f"{marked.dtype} of shape {marked.shape[-2:]} and {masks.dtype} of shape {masks.shape[-2:]}. "
-            "Compare with a threshold first, and normalise explanations before they are averaged."
-        )
-    if not masks.any(axis=(-2, -1)).all():
-        raise DataError("The mask is empty, so nothing can agree with it. Check its file or its regions.")
-    return marked, masks
-
-
 def _levels(
     heatmap: np.ndarray, mask: np.ndarray, within: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Check all, and return what scores by rank need: the values of the heatmap, falling, and how many pixels
-    of each (there may be none) lie in the mask, and out of it.
-    """
+    """Check all; return a heatmap's values, falling, and how many pixels of each lie in and out of a mask."""
     heatmap, mask = np.asarray(heatmap), np.asarray(mask)
     within = np.ones(heatmap.shape, bool) if within is None else np.asarray(within)
     for name, array in (("mask", mask), ("area to look within", within)):

@@ -29,9 +29,7 @@ _EQUAL = 1e-12  # sums of the same cells in another order differ in the last dig
 
 
 class _Interval(NamedTuple):
-    """An estimate with its 95 % interval and the two-sided p-value that the true value is 0; NaN with fewer
-    than two units (folds, or subjects).
-    """
+    """An estimate, its 95 % interval and the two-sided p of the value 0; NaN with fewer than two units."""
 
     estimate: float
     low: float = np.nan
@@ -42,15 +40,12 @@ class _Interval(NamedTuple):
 
 @dataclass(frozen=True)
 class _SubjectReplicates:
-    """Scores of heatmaps made of resampled subjects, other people for the same models: (B, N, F, E) float32
-    each (see `_resampled_scores`; NaN where there is no face); how many subjects have a face in each cell,
-    (N, F, E), and in each fold, (F,); the reliability of each heatmap, (N, F, E) (see `split_half`).
-    """
+    """Scores of heatmaps made of resampled subjects: other people for the same models."""
 
-    scores: dict[str, np.ndarray]
-    subjects: np.ndarray
-    of_fold: np.ndarray
-    reliability: np.ndarray
+    scores: dict[str, np.ndarray]  # of `_resampled_scores`, (B, N, F, E) each; NaN where there is no face
+    subjects: np.ndarray  # with a face in each cell, (N, F, E)
+    of_fold: np.ndarray  # with a face in each fold, (F,)
+    reliability: np.ndarray  # of each heatmap, (N, F, E): see `split_half`
 
 
 def _mean_known(values: np.ndarray, axis: int) -> np.ndarray:
@@ -83,7 +78,6 @@ def _cluster_bootstrap(
 
 def _resample_counts(units: int, resamples: int, *, seed: int) -> np.ndarray:
     """Draw how often each unit is in each resample: (resamples, units) int, each row sums to `units`."""
-    check_range(resamples, "resamples", 1, integer=True)
     shares = np.full(units, 1 / units)
     return np.random.default_rng(seed).multinomial(units, shares, size=resamples)
 
@@ -124,10 +118,7 @@ def _corrected_interval(values: Sequence[float], folds: Sequence[str]) -> _Inter
 
 
 def _compare_networks(scores: np.ndarray, networks: Sequence[str], replicates: Sequence[str]) -> pd.DataFrame:
-    """Compare every two networks: the mean ``difference`` of scores (N, R, E) over the replicates (folds, or
-    folds and seeds: `_fold_of`) that both have, ``folds``, its interval (see `_corrected_interval`), ``p``,
-    ``p_holm``.
-    """
+    """Compare the scores, (N, R, E), of every two networks over replicates and expressions that both have."""
     scores = np.asarray(scores, np.float64)
     folds, rows = [_fold_of(replicate) for replicate in replicates], []
     for first, second in combinations(range(len(networks)), 2):
@@ -143,10 +134,10 @@ def _compare_networks(scores: np.ndarray, networks: Sequence[str], replicates: S
 
 
 def _rank_sets(estimates: np.ndarray, differences: pd.DataFrame, networks: Sequence[str]) -> pd.DataFrame:
-    """Return where each network may stand in the ranking, best first: ``network, estimate, rank`` (ties share
-    the mean), and ``low, high``: 1 + the number of networks that are surely better (p_holm < 0.05), and the
-    number that are not surely worse. All true ranks lie there with 95 % (Mogstad et al. 2024,
-    doi:10.1093/restud/rdad006).
+    """Rank networks, best first, with the lowest and the highest rank that each may have.
+
+    Those are 1 + the number of networks that are surely better (p_holm < 0.05), and the number that are not
+    surely worse: all true ranks lie there with 95 % (Mogstad et al. 2024, doi:10.1093/restud/rdad006).
     """
     from scipy import stats
 
@@ -222,13 +213,10 @@ def _holm(p_values: Sequence[float]) -> np.ndarray:
 def _resampled_scores(
     maps: np.ndarray, subjects: np.ndarray, counts: np.ndarray, mask: np.ndarray, hull: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Score the heatmaps of resampled subjects with a mask: ``iou`` at Otsu's threshold and ``auc_hull``,
-    (B,) float32 each; NaN for a resample without a face, or a constant heatmap.
+    """Score the heatmaps of resampled subjects with a mask: (B,) float32 each, NaN where there is none.
 
-    A subject is drawn with all faces, within the fold it belongs to (the model of that fold never saw it in
-    training), and for all networks and expressions at once, so that networks stay comparable. `maps`, (n, H,
-    W), are normalised explanations of one model and expression, `subjects`, (n,), the column of `counts`, (B,
-    S), of each (see `_resample_counts`).
+    `maps`, (n, H, W), are explanations by one model; `subjects`, (n,), is the column of `counts`, (B, S), of
+    each. With the same counts for all networks and expressions, networks stay comparable.
     """
     there, codes, sizes = np.unique(subjects, return_inverse=True, return_counts=True)
     sums = np.zeros((there.size, maps[0].size), np.float32)
@@ -309,12 +297,10 @@ def _region_null(
     seed: int,
     draws: int = _REGION_DRAWS,
 ) -> np.ndarray:
-    """Return by how much more IoU heatmaps have than their mean map, with masks and with masks of random
-    regions: means over folds, (1 + draws, N, E), the data first.
+    """Return by how much more IoU heatmaps have than their mean map: with masks, then with random regions.
 
-    `marked`, (N, F, E, H, W) bool, is what heatmaps mark (nothing where there is none), `common`, (N, F, H,
-    W) bool, what the mean over expressions of a model's heatmaps marks, and `labels`, (H, W), the region of
-    each pixel (0: none).
+    `marked`, (N, F, E, H, W), is what heatmaps mark, `common`, (N, F, H, W), what their mean over expressions
+    marks; the result, (1 + draws, N, E), is the mean over folds.
     """
     areas = np.bincount(labels.ravel(), minlength=int(labels.max()) + 1)[1:]
     null = np.full((1 + draws, *marked.shape[:2], len(masks)), np.nan)

@@ -146,28 +146,23 @@ def _styled(draw: Callable[_P, Figure]) -> Callable[_P, Figure]:
     return drawn
 
 
-@functools.cache
-def _picture_class() -> type[Figure]:
-    from matplotlib.figure import Figure
-
-    class Picture(Figure):
-        """A figure that notebooks show although pyplot, which teaches them to, was never imported."""
-
-        def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
-            memory = io.BytesIO()
-            # Twice as fine as it is wide, for screens with two dots a pixel.
-            self.savefig(memory, format="png", dpi=2 * SCREEN_DPI, metadata={"Software": None})
-            wide, high = (round(side * SCREEN_DPI) for side in self.get_size_inches())
-            return memory.getvalue(), {"width": wide, "height": high}
-
-    return Picture
+def _png(figure: Figure) -> tuple[bytes, dict[str, int]]:
+    """Return a figure as notebooks show it: twice as fine as it is wide, for screens with two dots a pixel."""
+    memory = io.BytesIO()
+    figure.savefig(memory, format="png", dpi=2 * SCREEN_DPI, metadata={"Software": None})
+    wide, high = (round(side * SCREEN_DPI) for side in figure.get_size_inches())
+    return memory.getvalue(), {"width": wide, "height": high}
 
 
 def _new_figure(width: float, height: float, title: str = "", *, layout: str = "constrained") -> Figure:
     """Return an empty figure of so many printed inches, and more for its title, without any backend."""
+    from matplotlib.figure import Figure
+
     lines = wrap(title, int(width / 0.085))
     size = width * _SCALE, (height + 0.22 * len(lines)) * _SCALE
-    figure = _picture_class()(figsize=size, layout=layout)
+    figure = Figure(figsize=size, layout=layout)
+    # So that notebooks show it, although pyplot, which teaches them to, was never imported.
+    figure._repr_png_ = functools.partial(_png, figure)
     if title:
         figure.suptitle("\n".join(lines))
     return figure

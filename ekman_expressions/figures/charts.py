@@ -419,11 +419,9 @@ def area_curves(table: pd.DataFrame, *, folds: int, title: str = "") -> Figure:
     for axes, expression in zip(grid, names, strict=True):
         part = table[table["expression"] == expression]
         curves = part[part["kind"] == "network"].pivot(index="share", columns="name", values="iou")
-        curves = curves.dropna(axis="columns", how="all")
-        if not curves.empty:
-            band = curves.min(axis=1), curves.max(axis=1)
-            axes.fill_between(curves.index, *band, color=style.PALETTE[0], alpha=0.25, linewidth=0)
-            axes.plot(curves.index, curves.mean(axis=1), color=style.PALETTE[0])
+        band = curves.min(axis=1), curves.max(axis=1)
+        axes.fill_between(curves.index, *band, color=style.PALETTE[0], alpha=0.25, linewidth=0)
+        axes.plot(curves.index, curves.mean(axis=1), color=style.PALETTE[0])
         for name, look in baselines.items():
             of_baseline = part[part["name"] == name]
             axes.plot(of_baseline["share"], of_baseline["iou"], **look)

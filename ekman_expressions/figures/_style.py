@@ -147,7 +147,7 @@ def _styled(draw: Callable[_P, Figure]) -> Callable[_P, Figure]:
 
 
 def _png(figure: Figure) -> tuple[bytes, dict[str, int]]:
-    """Return a figure as notebooks show it: twice as fine as it is wide, for screens with two dots a pixel."""
+    """Return a figure as notebooks show it, twice as fine as it is wide: screens have two dots a pixel."""
     memory = io.BytesIO()
     figure.savefig(memory, format="png", dpi=2 * SCREEN_DPI, metadata={"Software": None})
     wide, high = (round(side * SCREEN_DPI) for side in figure.get_size_inches())

@@ -322,15 +322,11 @@ def _region_ious(
 
 
 class _PermutationTest(NamedTuple):
-    """The statistic of the data, and that of every relabelling, (B,), the data among them."""
+    """The statistic of the data, that of every relabelling, (B,), the data among them, and p."""
 
     observed: float
     null: np.ndarray
-
-    @property
-    def p(self) -> float:
-        """The share of the null that is at least as large as what was observed."""
-        return float((self.null >= self.observed - _EQUAL).mean()) if np.isfinite(self.observed) else np.nan
+    p: float
 
 
 def relabelling_test(table: np.ndarray) -> _PermutationTest:
@@ -346,7 +342,7 @@ def relabelling_test(table: np.ndarray) -> _PermutationTest:
 
     Returns
     -------
-    NamedTuple of observed, null; with a property p
+    NamedTuple of observed, null, p
         The mean over expressions of the score with the mask that the relabelling gives to each; the identity
         comes first. With six expressions there are 720, so p, the share of the null at least as large as
         observed, is a multiple of 1/720 (of heatmaps of fewer expressions, of a coarser share).
@@ -374,10 +370,10 @@ def relabelling_test(table: np.ndarray) -> _PermutationTest:
     mean = _mean_known(table.reshape(-1, size, size), axis=0)
     known = np.isfinite(mean).all(axis=1)
     if not known.any():
-        return _PermutationTest(np.nan, np.full(1, np.nan))
+        return _PermutationTest(np.nan, np.full(1, np.nan), np.nan)
     orders = np.array(list(permutations(range(size))))
     null = mean[np.arange(size), orders][:, known].mean(axis=1)
-    return _PermutationTest(float(null[0]), null)
+    return _PermutationTest(float(null[0]), null, float((null >= null[0] - _EQUAL).mean()))
 
 
 def _max_statistic(null: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from ekman_expressions.core.errors import DataError, MissingError
+from ekman_expressions.core.errors import MissingError
 from ekman_expressions.core.expressions import EXPRESSIONS, title
 from ekman_expressions.core.files import atomic_path, read_csv, write_image
 from ekman_expressions.explainers import EXPLAINERS
@@ -41,9 +41,7 @@ _NAME = re.compile(r"(?P<network>.+?)(_(?P<fold>CV\d+(_S\d+)?))?_[A-Z][a-z]+_hea
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class _Source:
-    """What a report is made of: an experiment, or heatmaps alone: by explainer a folder laid out like
-    ``heatmaps/<experiment>``; the mask of each expression; the kind of each network.
-    """
+    """What a report is made of: an experiment or heatmaps alone, which lie in a folder per explainer."""
 
     name: str
     networks: tuple[str, ...]
@@ -149,29 +147,24 @@ _COLOUR_MAPS = ("viridis", "cividis", "magma", "gray", "jet")
 
 
 def _write_cells(source: _Source, folder: Path, run: Run) -> dict[str, Any]:
-    """Write each heatmap; return, by ``<explainer>/<name>``, Otsu's level, the IoU at it, and of how many
-    faces it is.
-    """
+    """Write each heatmap; return by ``<explainer>/<name>`` Otsu's level, the IoU and the number of faces."""
     cells = {}
     wanted = [(explainer, *cell) for explainer in source.heatmaps for cell in source.cells(explainer)]
     counts = {explainer: source.counts(explainer) for explainer in source.heatmaps}
     for explainer, expression, network, fold in tqdm(wanted, desc="Packing heatmaps", unit="heatmap"):
         name = _heatmap_name(expression, network, fold)
         key = f"{explainer}/{name}"
-        try:
+        with run.omits(key):
             gray = heatmaps.read_gray(source.heatmaps[explainer], expression, network, fold)
-        except DataError as error:
-            run.omit(key, error)
-            continue
-        level, marked = threshold_otsu(gray)
-        known = expression in source.masks and marked.any()
-        cells[key] = {
-            "otsu": level,
-            "iou": scores.mask_scores(marked, source.masks[expression])["iou"] if known else None,
-            "faces": counts[explainer].get((expression, network, fold)),
-        }
-        _write_call(folder / "data" / explainer / f"{name}.js", "Ekman.receive", key, _pack(gray))
-        run.done += 1
+            level, marked = threshold_otsu(gray)
+            known = expression in source.masks and marked.any()
+            cells[key] = {
+                "otsu": level,
+                "iou": scores.mask_scores(marked, source.masks[expression])["iou"] if known else None,
+                "faces": counts[explainer].get((expression, network, fold)),
+            }
+            _write_call(folder / "data" / explainer / f"{name}.js", "Ekman.receive", key, _pack(gray))
+            run.done += 1
     return cells
 
 
@@ -265,14 +258,12 @@ def _write_faces(source: _Source, folder: Path, run: Run) -> list[dict[str, Any]
         rows = table[(table["network"] == network) & (table["fold"] == fold)]
         entries = []
         for row in _choose(rows).itertuples():
-            try:
+            with run.omits(f"{network}_{fold} {row.image_id}"):
                 entries.append(_entry(experiment, row, predictions))
                 picture = folder / "faces" / f"{row.image_id}.webp"
                 if not picture.exists():
                     face = prepared.read_faces(experiment, [row.image_id], _SIDE)[0]
                     write_image(picture, np.round(face * 255).astype(np.uint8), quality=85)
-            except (DataError, MissingError) as error:
-                run.omit(f"{network}_{fold} {row.image_id}", error)
         if entries:
             script = f"faces/{network}_{fold}.js"
             _write_call(folder / script, "Ekman.faces", f"{network}_{fold}", entries)

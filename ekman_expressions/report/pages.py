@@ -216,10 +216,9 @@ def _main_table(source: data._Source) -> tuple[pd.DataFrame, str]:
     table = table.join(means.assign(iou_pooled=pooled["iou"]), on="network", how="inner")
     rows = []
     if source.masks:
-        area = np.array([float(mask.mean()) for mask in source.masks.values()])
-        white = {"iou": area, "f1_score": 2 * area / (1 + area), "precision": area, "iou_pooled": area}
-        white = {name: values.mean() for name, values in white.items()}
-        rows.append({"network": _WHITE, "recall": 1.0} | white)
+        each = [scores.mask_scores(np.ones_like(mask), mask) for mask in source.masks.values()]
+        white = pd.DataFrame(each).mean()
+        rows.append({"network": _WHITE, "iou_pooled": white["iou"], **white})
     # Without masks, what an earlier run left is of other settings.
     intervals, baselines = (
         pictures._table(experiment.statistics_folder, name) if experiment and source.masks else pd.DataFrame()

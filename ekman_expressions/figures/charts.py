@@ -93,9 +93,8 @@ def barplot(
         for place, (name, reference) in enumerate(references.items(), start=1)
     }
     places = np.arange(len(order))
-    partial = False
     for number, (axes, (panel, values)) in enumerate(zip(grid, grouped.items(), strict=True)):
-        partial |= _draw_bars(axes, values, order, groups, several)
+        _draw_bars(axes, values, order, groups, several)
         axes.set_title(panel)
         for name, reference in references.items():
             own = isinstance(reference, Mapping)
@@ -113,7 +112,7 @@ def barplot(
     entries = style._group_entries(groups, order, marker="s", linestyle="none", markersize=8)
     entries += [style._line(f"one {points}", **_FOLD)] if several else []
     entries += [style._line(name, **look) for name, look in looks.items()]
-    if partial:
+    if any(part.count().between(1, part.size() - 1).any() for part in grouped.values()):
         entries.append(style._line(f"mean of some {points}s only", marker="$*$", linestyle="none"))
     if len(parts) == 1 or not entries:
         grid[0].set_xlabel(axis_label or value)
@@ -124,8 +123,8 @@ def barplot(
 
 def _draw_bars(
     axes: Axes, by_label: Any, order: Sequence[str], groups: Mapping[str, str] | None, several: bool
-) -> bool:
-    """Draw means in an order, and what they are means of; return whether some of that is missing."""
+) -> None:
+    """Draw means in an order, and what they are means of."""
     means = by_label.mean().reindex(order)
     colours = [style._group_colour(groups, name) for name in order]
     axes.barh(range(len(order)), means.fillna(0), height=0.72, color=colours, alpha=0.85)
@@ -137,7 +136,6 @@ def _draw_bars(
         # In a column of their own: at the bars' ends they would lie on points and lines.
         text = f"{mean:.3f}{'*' if partial[name] else ''}" if np.isfinite(mean) else "no data"
         _beside(axes, text, place, style="normal" if np.isfinite(mean) else "italic")
-    return bool((partial & (by_label.count() > 0)).any())
 
 
 @style._styled

@@ -309,9 +309,7 @@ def ranking_table(ranking: pd.DataFrame, score: str = "iou") -> Styler:
 def _draw_tree(
     axes: Axes, linkage: np.ndarray, labels: Sequence[str], groups: Mapping[str, str] | None
 ) -> list[tuple[float, float, float]]:
-    """Draw a tree with its leaves at the right, in the colours of their groups; return of each branch its
-    height, and the upper and the lower place that it joins, 10 a leaf from the top.
-    """
+    """Draw a tree, its leaves at the right; return each branch's height and the two places that it joins."""
     from scipy.cluster import hierarchy
 
     leaves = hierarchy.dendrogram(linkage, no_plot=True)["leaves"]

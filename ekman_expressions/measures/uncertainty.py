@@ -218,17 +218,16 @@ def _resampled_scores(
     `maps`, (n, H, W), are explanations by one model; `subjects`, (n,), is the column of `counts`, (B, S), of
     each. With the same counts for all networks and expressions, networks stay comparable.
     """
-    there, codes, sizes = np.unique(subjects, return_inverse=True, return_counts=True)
+    there, codes = np.unique(subjects, return_inverse=True)
     sums = np.zeros((there.size, maps[0].size), np.float32)
     np.add.at(sums, codes, maps.reshape(len(maps), -1))
     counts = counts[:, there]
-    faces = counts @ sizes
     scores = {name: np.full(len(counts), np.nan, np.float32) for name in ("iou", "auc_hull")}
     for start in range(0, len(counts), _CHUNK):
         chosen = counts[start : start + _CHUNK].astype(np.float32)
         for place, heatmap in enumerate(chosen @ sums, start=start):
-            # The sum will do: a heatmap is stretched before it is scored.
-            if not faces[place] or heatmap.min() == heatmap.max():
+            # The sum will do: a heatmap is stretched before it is scored. That of no face is 0 everywhere.
+            if heatmap.min() == heatmap.max():
                 continue
             gray = to_uint8(heatmap).reshape(mask.shape)
             scores["iou"][place] = scores_at_otsu(gray, mask)["iou"]

@@ -139,9 +139,12 @@ def deletion_insertion(
     .. [1] Petsiuk et al. (2018), RISE, arXiv:1806.07421.
     """
     check_range(steps, "steps", 2, integer=True)
-    joint, members = _joint([ranking.parts for ranking in rankings.values()])
+    partitions = np.array([ranking.parts for ranking in rankings.values()])
+    # The pieces into which all partitions together cut the image, and the part of each that a piece lies in.
+    parts_of, joint = np.unique(partitions.reshape(len(partitions), -1), axis=1, return_inverse=True)
+    joint = joint.reshape(partitions.shape[1:]).astype(np.int32)
     kept, shares = {}, {}
-    for (name, ranking), part_of in zip(rankings.items(), members, strict=True):
+    for (name, ranking), part_of in zip(rankings.items(), parts_of, strict=True):
         reached, shares[name] = _stages(ranking, steps)
         kept[name, "deletion"] = ~reached[:, part_of]
         if name not in random:
@@ -166,13 +169,6 @@ def _stages(ranking: Ranking, steps: int) -> tuple[np.ndarray, np.ndarray]:
     wanted = np.arange(steps + 1) / steps
     cuts = np.unique(np.abs(reached[:, None] - wanted).argmin(axis=0))
     return np.argsort(ranking.order) < cuts[:, None], reached[cuts]
-
-
-def _joint(partitions: list[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Cut an image by several partitions at once: the pieces, and the part that each lies in."""
-    flat = np.reshape(partitions, (len(partitions), -1))
-    pieces, joint = np.unique(flat, axis=1, return_inverse=True)
-    return joint.reshape(partitions[0].shape).astype(np.int32), list(pieces)
 
 
 def untrained_copy(model: Any, images: np.ndarray, *, seed: int) -> Any:

@@ -21,7 +21,7 @@ from ekman_expressions import Experiment
 from ekman_expressions.explainers import part_segments
 from ekman_expressions.measures.known_answers import causal_agreement, summarise_agreement
 from ekman_expressions.study import read_results
-from ekman_expressions.study.training import load_model
+from ekman_expressions.study.training import read_model
 
 METHODS = {
     "LIME, black": ("lime", {"samples": 128, "sampler": "orthogonal", "hidden": 0.0}),
@@ -117,7 +117,7 @@ def main() -> None:
     for network in given.networks or experiment.networks:
         for place, fold in enumerate(experiment.folds):
             share = (given.faces + place) // len(experiment.folds)
-            model = load_model(experiment, network, fold)
+            model = read_model(experiment, network, fold)
             faces = faces_of(experiment, network, fold, share)
             for number in tqdm(range(len(faces)), desc=f"{network} {fold}"):
                 face = faces[number]

@@ -30,7 +30,7 @@ from ekman_expressions import Experiment
 from ekman_expressions.core.runtime import start_tensorflow
 from ekman_expressions.explainers import EXPLAINERS, PerturbationRecord, lime, superpixels
 from ekman_expressions.study import prepared
-from ekman_expressions.study.training import load_model
+from ekman_expressions.study.training import read_model
 from ekman_expressions.zoo import as_model
 
 SAMPLES = (64, 125, 250, 500, 1000, 2000)
@@ -83,7 +83,7 @@ def errors(cache: Path, experiment: Experiment, networks: list[str]) -> pd.DataF
 def seconds_per_sample(experiment: Experiment, network: str, rounds: int) -> tuple[float, float]:
     """Return the seconds of ours and of `lime` with `model.predict`, medians of turns."""
     row = next(faces(experiment, network, 1).itertuples())
-    model = load_model(experiment, network, row.fold).source
+    model = read_model(experiment, network, row.fold).source
     image = prepared.read_faces(experiment, [row.image_id], experiment.side(network))[0]
     ready, segments = as_model(model), superpixels(image)
 

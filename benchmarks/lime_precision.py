@@ -20,7 +20,7 @@ from ekman_expressions import Experiment
 from ekman_expressions.core.runtime import start_tensorflow
 from ekman_expressions.explainers import PerturbationRecord, lime, superpixels
 from ekman_expressions.study import evaluation, prepared
-from ekman_expressions.study.training import load_model
+from ekman_expressions.study.training import read_model
 from ekman_expressions.zoo.model import _PRECISIONS, as_model
 
 
@@ -29,7 +29,7 @@ def measure(experiment: Experiment, network: str, samples: int, faces: int, roun
     explained = evaluation.read_explained(experiment)
     rows = explained[explained["network"] == network]
     rows = rows[rows["fold"] == rows["fold"].iloc[0]].groupby("expression").head(1).head(faces)
-    model = load_model(experiment, network, rows["fold"].iloc[0]).source
+    model = read_model(experiment, network, rows["fold"].iloc[0]).source
     by_precision = {precision: as_model(model, precision=precision) for precision in _PRECISIONS}
     images = prepared.read_faces(experiment, list(rows["image_id"]), experiment.side(network))
     seconds: dict[str, list[float]] = {precision: [] for precision in _PRECISIONS}

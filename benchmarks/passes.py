@@ -29,7 +29,7 @@ from ekman_expressions.explainers import PerturbationRecord, superpixels
 from ekman_expressions.explainers.lime import lime
 from ekman_expressions.facespace.warp import normalise
 from ekman_expressions.study import prepared, read_results
-from ekman_expressions.study.training import load_model
+from ekman_expressions.study.training import read_model
 
 SAMPLES = (33, 65, 129, 257)  # whole Hadamard blocks, and the face itself
 FACES = (5, 10, 20, 40)
@@ -45,7 +45,7 @@ def explained(
     rows = rows.sample(frac=1, random_state=0)[:count].sort_values("fold")
     settings = experiment.explanation
     fit = {"kernel_width": settings.kernel_width, "alpha": settings.alpha}
-    load = lru_cache(maxsize=1)(partial(load_model, experiment, network))
+    load = lru_cache(maxsize=1)(partial(read_model, experiment, network))
     maps = np.empty((len(SAMPLES), 2, len(rows), 69 * 56), np.float32)
     for place, row in enumerate(tqdm(rows.itertuples(), total=len(rows), desc=f"{network} {expression}")):
         model = load(row.fold)

@@ -21,7 +21,7 @@ from ekman_expressions import Experiment
 from ekman_expressions.core.runtime import generator
 from ekman_expressions.explainers import PerturbationRecord, superpixels
 from ekman_expressions.study import evaluation, prepared
-from ekman_expressions.study.training import load_model
+from ekman_expressions.study.training import read_model
 from ekman_expressions.zoo import as_model
 
 RUNS = (("iid", "a", 1000), ("orthogonal", "a", 513), ("iid", "b", 1000))
@@ -66,7 +66,7 @@ def make(
             ]
             if not todo:
                 continue
-            model = load_model(experiment, network, fold).source
+            model = read_model(experiment, network, fold).source
             model = as_model(model, name=f"{network}_{fold}", precision=precision)
             for row in tqdm(todo, desc=f"{network}_{fold} {sampler} {run}", unit="image", mininterval=10):
                 image = prepared.read_faces(experiment, [row.image_id], experiment.side(network))[0]

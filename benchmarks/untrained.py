@@ -23,7 +23,7 @@ from ekman_expressions.measures.known_answers import _REFERENCES, READINGS, loca
 from ekman_expressions.measures.quality import untrained_copy
 from ekman_expressions.measures.uncertainty import _cluster_bootstrap
 from ekman_expressions.study import known_answers, prepared, read_results
-from ekman_expressions.study.training import load_model
+from ekman_expressions.study.training import read_model
 from ekman_expressions.zoo.model import as_model
 
 KEYS = ["explainer", "network", "fold", "image_id", "reading"]
@@ -40,7 +40,7 @@ def shared_faces(scored: pd.DataFrame) -> pd.DataFrame:
 def score_copy(experiment: Experiment, network: str, fold: str, rows: pd.DataFrame) -> pd.DataFrame:
     """Return the AUCs of an untrained copy's explanations, a row per explainer, face and reading."""
     known = {row.image_id: row for row in known_answers.known_faces(experiment).itertuples()}
-    model = load_model(experiment, network, fold)
+    model = read_model(experiment, network, fold)
     images = prepared.read_faces(experiment, list(rows["image_id"])[:16], experiment.side(network))
     seed = derive_seed(experiment.seed, "untrained", network, fold)
     copy = as_model(untrained_copy(model, images, seed=seed), name=f"{network}_{fold}", group=model.group)

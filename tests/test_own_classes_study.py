@@ -20,7 +20,7 @@ from ekman_expressions.facespace import heatmaps, warp
 from ekman_expressions.facespace.masks import atlas, ekman_mask, read_mask
 from ekman_expressions.measures.heatmap_set import TABLES
 from ekman_expressions.study import explanations, prepared, read_results, run
-from ekman_expressions.study.training import load_model
+from ekman_expressions.study.training import read_model
 
 CLASSES = ("happiness", "anger", "disgust", "smirk", "low-pain")
 MASKS = {"smirk": ["right_mouth_corner", "nose"], "anger": ["mouth"]}
@@ -77,7 +77,7 @@ def test_faces_with_the_users_labels_are_kept(study):
 
 def test_own_models_have_their_classes_in_the_order_of_the_study(study):
     experiment, _ = study
-    assert load_model(experiment, "Stub", "CV1").classes == (*CLASSES, "sadness")
+    assert read_model(experiment, "Stub", "CV1").classes == (*CLASSES, "sadness")
     predictions = read_results(experiment, "evaluation", "predictions")
     assert list(predictions.columns[-5:]) == [f"p_{name}" for name in CLASSES]
     right = predictions["expression"] == predictions["predicted"]
@@ -97,7 +97,7 @@ def test_networks_have_as_many_outputs_as_classes(study, monkeypatch):
     experiment = study[0].replace(name="trained", networks=("Tiny",), models={}, training=training)
     shutil.copytree(study[0].faces_folder, experiment.faces_folder)
     run(experiment, "training", "evaluation")
-    model = load_model(experiment, "Tiny", "CV1")
+    model = read_model(experiment, "Tiny", "CV1")
     assert model.classes == CLASSES and model.source.output_shape == (None, 5)
     assert confusions(experiment)["Tiny"].shape == (5, 5)
 

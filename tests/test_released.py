@@ -14,7 +14,7 @@ from ekman_expressions.core.errors import ConflictError, MissingError, ModelErro
 from ekman_expressions.core.files import read_json
 from ekman_expressions.study import run as run_steps
 from ekman_expressions.study import training
-from ekman_expressions.study.training import load_model
+from ekman_expressions.study.training import read_model
 from ekman_expressions.zoo import saving
 
 
@@ -119,7 +119,7 @@ def test_training_downloads_what_no_folder_holds(weinet, hub, tmp_path):
     assert hub.tokens and not list(tmp_path.rglob("*.keras"))
     hub.files |= {f"WeiNet_{fold}_weights.h5": content for fold in saving._FOLDS}
     assert run_steps(experiment, "training").done == 5
-    model = load_model(experiment, "WeiNet", "CV5").source
+    model = read_model(experiment, "WeiNet", "CV5").source
     np.testing.assert_allclose(model(images).numpy(), answers, atol=1e-5)
 
 
@@ -137,7 +137,7 @@ def test_training_takes_the_files_of_a_folder_and_one_bad_file_does_not_stop_the
     run = run_steps(experiment, "training")
     assert (run.done, run.skipped, run.omissions) == (1, 4, [])
     for fold in experiment.folds:
-        model = load_model(experiment, "WeiNet", fold).source
+        model = read_model(experiment, "WeiNet", fold).source
         np.testing.assert_allclose(model(images).numpy(), answers, atol=1e-5)
         assert read_json(experiment.models_folder / f"WeiNet_{fold}_training.json") == {
             "file": f"WeiNet_{fold}_weights.h5",

@@ -10,7 +10,7 @@ from ekman_expressions.explainers import face_parts
 from ekman_expressions.facespace.heatmaps import heatmap_path
 from ekman_expressions.study import prepared, read_results, run
 from ekman_expressions.study.evaluation import read_explained
-from ekman_expressions.study.training import load_model, training_table
+from ekman_expressions.study.training import read_model, training_table
 from ekman_expressions.zoo import NETWORKS, saving
 
 
@@ -73,7 +73,7 @@ def test_causal_values_sum_to_the_change_from_the_neutral_face(study):
     values = read_results(study, "explainers", "causal_values")
     assert len(values) == len(read_explained(study.explained_by("causal")))
     row = values.iloc[0]
-    model = load_model(study, row["network"], row["fold"])
+    model = read_model(study, row["network"], row["fold"])
     faces = prepared.prepared_faces(study, [row["image_id"]])
     pair = model.predict(np.concatenate([faces.at(32), faces.at(32, neutral=True)]))
     change = np.subtract(*pair[:, EXPRESSIONS.index(row["expression"])])

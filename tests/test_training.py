@@ -11,7 +11,7 @@ from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import read_csv, write_csv, write_image
 from ekman_expressions.study import prepared, training
 from ekman_expressions.study import run as run_steps
-from ekman_expressions.study.training import load_model
+from ekman_expressions.study.training import read_model
 from ekman_expressions.zoo import saving
 
 
@@ -73,28 +73,28 @@ def test_missing_and_damaged_models_are_named(tmp_path):
     experiment = make_experiment(tmp_path)
     path = experiment.model_path("WeiNet", "CV1")
     with pytest.raises(MissingError, match="WeiNet_CV1.keras is not there.*'training'"):
-        load_model(experiment, "WeiNet", "CV1")
+        read_model(experiment, "WeiNet", "CV1")
     path.parent.mkdir(parents=True)
     path.write_bytes(b"nothing")
     with pytest.raises(ModelError, match="WeiNet_CV1.keras cannot be loaded as a Keras model"):
-        load_model(experiment, "WeiNet", "CV1")
+        read_model(experiment, "WeiNet", "CV1")
     # Code inside a model's file is not run.
     import keras
 
     keras.Sequential([keras.Input((64, 64, 3)), keras.layers.Lambda(lambda image: image)]).save(path)
     with pytest.raises(ModelError, match="Lambda"):
-        load_model(experiment, "WeiNet", "CV1")
+        read_model(experiment, "WeiNet", "CV1")
 
 
 def test_folds_of_a_network_share_a_loaded_model_with_the_weights_of_the_one_asked_for(tmp_path, monkeypatch):
     study = make_study(tmp_path)
     # As training leaves them: the same layers, by name too, with other weights.
-    model = load_model(study, "WeiNet", "CV1").source
+    model = read_model(study, "WeiNet", "CV1").source
     saving.save(model, study.model_path("WeiNet", "CV1"))
     model.set_weights([2 * weights for weights in model.get_weights()])
     saving.save(model, study.model_path("WeiNet", "CV2"))
     grey = np.full((1, SIDE, SIDE, 3), 0.5, np.float32)
-    alone = {fold: load_model(study, "WeiNet", fold).predict(grey) for fold in ("CV1", "CV2")}
+    alone = {fold: read_model(study, "WeiNet", fold).predict(grey) for fold in ("CV1", "CV2")}
     assert not np.array_equal(alone["CV1"], alone["CV2"])
     kept = training._kept_model(study, "WeiNet", "CV1")
     for fold in ("CV1", "CV2", "CV1"):
@@ -102,7 +102,7 @@ def test_folds_of_a_network_share_a_loaded_model_with_the_weights_of_the_one_ask
         assert model.source is kept.source and model.name == f"WeiNet_{fold}"
         np.testing.assert_array_equal(model.predict(grey), alone[fold])
     # Whoever asks by the public name may change the model: it is another one. So is one in half precision.
-    assert load_model(study, "WeiNet", "CV1").source is not kept.source
+    assert read_model(study, "WeiNet", "CV1").source is not kept.source
     assert training._kept_model(study, "WeiNet", "CV1", "bfloat16").source is not kept.source
     # A file that was exchanged is read again; a damaged one is told, and leaves nothing behind.
     path, other = (study.model_path("WeiNet", fold) for fold in ("CV1", "CV2"))
@@ -136,5 +136,5 @@ def test_a_network_learns_what_colours_tell(tmp_path):
     assert curve["loss"].iloc[-1] < 0.3 * curve["loss"].iloc[0]
     test = manifest[manifest["fold"] == "CV1"]
     faces = prepared.read_faces(experiment, test["image_id"], 32)
-    predicted = np.asarray(load_model(experiment, "WeiNet", "CV1").source(faces)).argmax(axis=1)
+    predicted = np.asarray(read_model(experiment, "WeiNet", "CV1").source(faces)).argmax(axis=1)
     assert predicted.tolist() == [{"anger": 0, "fear": 2}[name] for name in test["expression"]]

@@ -236,17 +236,17 @@ are from; up to `_KEPT_MB` (10^6 bytes) of weights, the one used last at the end
 
 
 def _kept_model(experiment: Experiment, network: str, fold: str, precision: str = "float32") -> Model:
-    """Do as `load_model`, but let the folds of a network share a compiled Keras model, with the weights of
+    """Do as `read_model`, but let the folds of a network share a compiled Keras model, with the weights of
     that asked for last: for those who change nothing in it and use one fold at a time.
     """
     path = experiment.model_path(network, fold)
     # Compiled copies in half precision have weights of their own.
     if network in experiment.models or precision != "float32" or not path.exists():
-        return load_model(experiment, network, fold, precision)
+        return read_model(experiment, network, fold, precision)
     architecture, source = saving.architecture(path), (str(path), path.stat().st_mtime_ns)
     model, loaded = _kept.pop(architecture, (None, None))
     if model is None:
-        model = load_model(experiment, network, fold).source
+        model = read_model(experiment, network, fold).source
     elif loaded != source:
         saving.load_into(model, path)
     _kept[architecture] = model, source
@@ -255,7 +255,7 @@ def _kept_model(experiment: Experiment, network: str, fold: str, precision: str 
     return as_model(model, name=f"{network}_{fold}", classes=experiment.expressions, precision=precision)
 
 
-def load_model(experiment: Experiment, network: str, fold: str, precision: str = "float32") -> Model:
+def read_model(experiment: Experiment, network: str, fold: str, precision: str = "float32") -> Model:
     """Load a trained model, or one of the user's own.
 
     Returns

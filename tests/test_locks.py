@@ -35,8 +35,8 @@ def test_a_second_process_is_refused_and_a_killed_one_is_not_in_the_way(experime
                 pass
         finally:
             process.kill()
-    # One process may take it twice, and other experiments have their own.
+    # Other experiments have their own.
     other = Experiment.preset("demo", root=experiment.root)
-    with _experiment_lock(experiment), _experiment_lock(experiment), _experiment_lock(other):
+    with _experiment_lock(experiment), _experiment_lock(other):
         assert str(os.getpid()) in description.read_text()
     assert not description.exists()

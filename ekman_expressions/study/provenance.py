@@ -52,9 +52,7 @@ class Run:
     known: Mapping[Path, _Output] = field(default_factory=dict, repr=False)
     """The step's files as the last run left them."""
     on_change: Callable[[], None] | None = field(default=None, repr=False)
-    """Called when files of the step begin to change."""
-    begun: bool = False
-    """Whether files of the step change in this run."""
+    """Called when files of the step change: from then to its end it counts as unfinished."""
     done: int = 0
     """Items made now."""
     skipped: int = 0
@@ -66,20 +64,10 @@ class Run:
     outputs: dict[Path, _Output | None] = field(default_factory=dict)
     """The files of the step; None where the file is as the last run left it."""
 
-    def begin(self) -> None:
-        """Say that files of the step change: from here to its end it counts as unfinished."""
-        if not self.begun:
-            self.begun = True
-            if self.on_change:
-                self.on_change()
-
     def made(self, *paths: Path, items: int = 1) -> None:
         """Register files that were written now: together one item, or `items`."""
         self.done += items
-        for path in paths:
-            self.outputs[path] = _described(path)
-            if path not in self.known or self.known[path]["sha256"] != self.outputs[path]["sha256"]:
-                self.begin()
+        self._register({path: _described(path) for path in paths})
 
     def write(self, folder: Path, tables: Mapping[str, pd.DataFrame], items: int = 0) -> None:
         """Write tables into ``<name>.csv``, and register the files."""
@@ -90,7 +78,7 @@ class Run:
     def kept(self, *paths: Path, items: int = 1) -> None:
         """Register files that were found done."""
         self.skipped += items
-        self.outputs |= dict.fromkeys(paths)
+        self._register(dict.fromkeys(paths))
 
     def omit(self, item: str, reason: object, *paths: Path) -> None:
         """Note that `item` was left out, and why; its files of an earlier run, `paths`, are removed."""
@@ -112,13 +100,16 @@ class Run:
 
     def add(self, part: Run) -> None:
         """Take over what a part of the step did."""
-        if part.begun:
-            self.begin()
         self.done += part.done
         self.skipped += part.skipped
         self.omissions += part.omissions
         self.notes += part.notes
-        self.outputs |= part.outputs
+        self._register(part.outputs)
+
+    def _register(self, outputs: Mapping[Path, _Output | None]) -> None:
+        self.outputs |= outputs
+        if self.on_change and not _hashes(outputs).items() <= _hashes(self.known).items():
+            self.on_change()
 
     def summary(self, what: str) -> str:
         """Say in one line what was done, skipped and left out; omissions and notes are listed."""
@@ -177,15 +168,6 @@ def _plain(value: Any) -> Any:
     return json.loads(json.dumps(value))
 
 
-def _merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """Return nested settings in which those of `new` replace or join those of `old`."""
-    result = dict(old)
-    for key, value in new.items():
-        both = isinstance(value, Mapping) and isinstance(old.get(key), Mapping)
-        result[key] = _merged(old[key], value) if both else value
-    return result
-
-
 def _described(path: Path, known: _Output | None = None) -> _Output:
     """Return what run.json keeps of a file; it is read only if it seems to differ from what is `known`."""
     status = path.stat()
@@ -193,6 +175,11 @@ def _described(path: Path, known: _Output | None = None) -> _Output:
     if known and known == {**known, **now}:
         return known
     return {"sha256": sha256(path), **now}
+
+
+def _hashes(outputs: Mapping[Path, _Output | None]) -> dict[Path, str]:
+    """Return the hash of each file of which it is known."""
+    return {path: output["sha256"] for path, output in outputs.items() if output}
 
 
 def _hash_now(path: Path, output: _Output) -> str | None:
@@ -253,7 +240,7 @@ def read_results(experiment: Experiment, step: str, name: str, columns: tuple[st
     SettingsError
         If there is no such step.
     MissingError
-        If the step has not written the table, or the step "evaluation" was stopped before its end.
+        If the step has not written the table.
     DataError
         If the table is damaged or lacks columns.
 
@@ -269,11 +256,8 @@ def read_results(experiment: Experiment, step: str, name: str, columns: tuple[st
     tables = sorted(path.stem for path in folder.glob("*.csv"))
     if tables and not (folder / f"{name}.csv").exists():
         raise MissingError(f"{folder} has no table {name!r}. It has {', '.join(tables)}.")
-    tested = step == "evaluation"
-    if tested:
-        _finished_entry(folder, step)
     # Texts stay texts: "NA" may be an image, and "007" is not 7.
-    options = {"dtype": dict.fromkeys(_TEXTS, str), "keep_default_na": not tested}
+    options = {"dtype": dict.fromkeys(_TEXTS, str), "keep_default_na": False, "na_values": [""]}
     return read_csv(require(folder / f"{name}.csv", step), columns, **options)
 
 
@@ -290,6 +274,7 @@ def _refuse_other_settings(folder: Path, before: Mapping[str, Any], settings: Ma
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested settings by their whole names, ``training.batch_size``."""
     flat: dict[str, Any] = {}
     for key, value in settings.items():
         if isinstance(value, Mapping):

@@ -43,8 +43,9 @@ from ekman_expressions.study.provenance import (
     _described,
     _environment,
     _finished_entry,
+    _flat,
     _hash_now,
-    _merged,
+    _hashes,
     _plain,
     _read_entry,
     _refuse_other_settings,
@@ -314,11 +315,10 @@ def _run_step(experiment: Experiment, step: Step, steps: Mapping[str, Step], opt
         total.omissions += before["omissions"]
         total.notes += before["notes"]
         return total
-    resumed = before is not None and not state.changed
+    resumed, broken = before is not None and not state.changed, state.broken
     run = Run(state.folder, resumed, state.known, state.begin)
-    broken = state.broken
     if not resumed or before["end"] is None or broken:
-        run.begin()
+        state.begin()
     for path in broken:
         if path.exists() and step.resumes and not (step.keeps or step.always):
             run.note(f"{path.name} has changed since it was made, and is made again")
@@ -422,7 +422,9 @@ class _State:
         return f"{again} left out, which are tried again" if again else ""
 
     def begin(self) -> None:
-        """Write the entry of a run without an end."""
+        """Write the entry of a run without an end, unless that is done."""
+        if self._entry:
+            return
         before = self.before or {"known_settings": {}, "known_inputs": {}, "outputs": {}}
         self._begun = time.monotonic()
         self._entry = {
@@ -430,7 +432,7 @@ class _State:
             **_environment(),
             **self.about,
             # What earlier runs did for networks that are not asked for now stays on record.
-            "known_settings": _merged(before["known_settings"], self.about["settings"]),
+            "known_settings": _flat(before["known_settings"]) | _flat(self.about["settings"]),
             "known_inputs": before["known_inputs"] | self.about["inputs"],
             "start": _now(),
             "end": None,
@@ -448,11 +450,8 @@ class _State:
             # What another run left, and this one did not make, would be taken for this one's.
             for path in self.known.keys() - outputs.keys():
                 path.unlink(missing_ok=True)
-        before, after = (
-            {path: each["sha256"] for path, each in kept.items()} for kept in (self.known, outputs)
-        )
-        if before != after:
-            run.begin()
+        if _hashes(outputs) != _hashes(self.known):
+            self.begin()
         if self._entry is None:
             return
         self._entry |= {
@@ -471,22 +470,19 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-_NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
-
-
 @contextmanager
 def _experiment_lock(experiment: Experiment) -> Iterator[None]:
-    """Hold the lock of an experiment, or raise `ConflictError`; one process may take it several times."""
-    path = experiment.results_folder / ".lock.json"
-    lock = FileLock(path.with_name(".lock"), is_singleton=True, thread_local=False)
+    """Hold the lock of an experiment, beside which lies who holds it, or raise `ConflictError`."""
+    holder = experiment.results_folder / ".lock.json"
+    lock = FileLock(holder.with_name(".lock"))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        holder.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except Timeout:
         found = {}
         # It may be cut off, or not written yet.
         with suppress(OSError, DataError):
-            found = read_json(path)
+            found = read_json(holder)
         raise ConflictError(
             f"Another run works on this experiment: process {found.get('pid', '?')} on "
             f"{found.get('host', 'an unknown machine')}, since {found.get('since', '?')} "
@@ -495,15 +491,15 @@ def _experiment_lock(experiment: Experiment) -> Iterator[None]:
         ) from None
     except OSError as error:
         # Where nothing may be written, nothing can be written over either.
-        if error.errno not in _NOT_ALLOWED:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise
     try:
-        if lock.is_locked and lock.lock_counter == 1:
+        if lock.is_locked:
             command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])[:200]
             about = {"pid": os.getpid(), "host": socket.gethostname(), "command": command, "since": _now()}
-            write_json(path, about)
+            write_json(holder, about)
         yield
     finally:
-        if lock.lock_counter == 1:
-            path.unlink(missing_ok=True)
+        if lock.is_locked:
+            holder.unlink(missing_ok=True)
         lock.release()

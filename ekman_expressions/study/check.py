@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -40,13 +41,11 @@ class _Report:
 
     def summary(self) -> str:
         """Return a report to read: counts, the first findings of each kind, omissions by reason."""
-        by_kind: dict[str, list[str]] = {kind: [] for kind in _KINDS}
-        for path, (kind, reason) in self.findings.items():
-            by_kind[kind].append(f"  {kind}: {path}: {reason}")
-        counts = ", ".join(f"{len(found)} {kind}" for kind, found in by_kind.items())
-        lines = [f"{self.files} files: {counts}"]
-        for kind, found in by_kind.items():
-            lines += found[:_SHOWN]
+        kinds = Counter(kind for kind, _ in self.findings.values())
+        lines = [f"{self.files} files: {', '.join(f'{kinds[kind]} {kind}' for kind in _KINDS)}"]
+        for kind in _KINDS:
+            found = [(path, reason) for path, (of, reason) in self.findings.items() if of == kind]
+            lines += [f"  {kind}: {path}: {reason}" for path, reason in found[:_SHOWN]]
             if len(found) > _SHOWN:
                 lines.append(f"  {kind}: ... and {len(found) - _SHOWN} more")
         for step, reasons in self.omissions.items():
@@ -136,6 +135,7 @@ def _why_stale(by: Experiment, step: Step, steps: Mapping[str, Step], entry: Map
 
 
 _COLUMNS = ("file", "where", "column", "expected", "tolerance", "kind")
+_OF_PACKAGE = Path(__file__).parents[1] / "data"
 
 
 def compare_numbers(experiment: Experiment, table: Path | str | None = None) -> pd.DataFrame:
@@ -161,7 +161,7 @@ def compare_numbers(experiment: Experiment, table: Path | str | None = None) -> 
     DataError
         If the table is not as it must be. A number that is not there is no error, but differs.
     """
-    wanted = _read_expected(experiment.name if table is None else Path(table))
+    wanted = _read_expected(_OF_PACKAGE / f"expected_{experiment.name}.csv" if table is None else Path(table))
     obtained, reasons = [], []
     for row in wanted.itertuples(index=False):
         try:
@@ -170,7 +170,7 @@ def compare_numbers(experiment: Experiment, table: Path | str | None = None) -> 
         except (EkmanExpressionsError, OSError) as error:
             obtained.append(math.nan)
             reasons.append(str(error))
-    found = wanted[list(_COLUMNS)].assign(obtained=obtained, reason=reasons)
+    found = wanted.assign(obtained=obtained, reason=reasons)
     found["ok"] = (found["obtained"] - found["expected"]).abs() <= found["tolerance"]
     return found
 
@@ -197,18 +197,16 @@ def _update_numbers(experiment: Experiment, table: Path) -> None:
     write_csv(table, found.assign(expected=found["obtained"])[list(_COLUMNS)])
 
 
-def _read_expected(source: str | Path) -> pd.DataFrame:
-    """Read a table of expected numbers, or the one that comes with the package for a preset, and check it."""
-    path, data = source, Path(__file__).parents[1] / "data"
-    if isinstance(source, str):
-        path = data / f"expected_{source}.csv"
+def _read_expected(path: Path) -> pd.DataFrame:
+    """Read a table of expected numbers, and check it."""
     if not path.is_file():
-        known = ", ".join(sorted(each.stem.removeprefix("expected_") for each in data.glob("expected_*.csv")))
+        tables = sorted(_OF_PACKAGE.glob("expected_*.csv"))
+        known = ", ".join(table.stem.removeprefix("expected_") for table in tables)
         raise MissingError(
             f"There is no table of expected numbers {path}. The package has some only for {known}; name a "
             "table of your own with --table."
         )
-    table = read_csv(path, _COLUMNS, dtype=str, keep_default_na=False)
+    table = read_csv(path, _COLUMNS, dtype=str, keep_default_na=False)[list(_COLUMNS)]
     for column in ("expected", "tolerance"):
         table[column] = pd.to_numeric(table[column], errors="coerce")
         if table[column].isna().any():

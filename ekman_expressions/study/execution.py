@@ -21,14 +21,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from ekman_expressions.core.errors import (
-    DataError,
-    EkmanExpressionsError,
-    MissingError,
-    ModelError,
-    SettingsError,
-)
-from ekman_expressions.study.provenance import Run
+from ekman_expressions.core.errors import EkmanExpressionsError, MissingError, SettingsError
+from ekman_expressions.study.provenance import _OF_ITS_OWN, Run
 
 _VARIABLE = "EKMAN_EXPRESSIONS_SCHEDULER"
 """Environment variable: what `using` takes, for notebooks."""
@@ -36,8 +30,6 @@ _VARIABLE = "EKMAN_EXPRESSIONS_SCHEDULER"
 _TRIES = 3
 """Times that a task is tried before it is left out."""
 
-# What concerns one model or face; the others concern all that is to come.
-_OF_ITS_OWN = (DataError, ModelError, MissingError)
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 
 
@@ -73,30 +65,32 @@ def using(scheduler: str | None, *, shared: bool = False) -> Iterator[None]:
         Start the processes of ``"local:4"`` now, for all that is started in the block: libraries and models are
         then loaded once.
     """
-    before, already = os.environ.get(_VARIABLE), set(_open)
-    os.environ[_VARIABLE] = _checked(scheduler or before or "serial", "--scheduler")
+    before, already = os.environ.get(_VARIABLE, ""), set(_open)
     try:
-        if shared and _scheduler().startswith("local"):
+        os.environ[_VARIABLE] = scheduler or before or "serial"
+        if _scheduler().startswith("local") and shared:
             os.environ[_VARIABLE] = _client().scheduler.address
         yield
     finally:
-        os.environ.pop(_VARIABLE)
-        if before is not None:
-            os.environ[_VARIABLE] = before
+        os.environ[_VARIABLE] = before
         # TensorFlow takes longer to end than Dask waits before it warns.
         logger = logging.getLogger("distributed.nanny")
         level = logger.level
         logger.setLevel(logging.ERROR)
-        try:
-            for name in set(_open) - already:
-                _open.pop(name).close()
-        finally:
-            logger.setLevel(level)
+        for name in set(_open) - already:
+            _open.pop(name).close()
+        logger.setLevel(level)
 
 
 def _scheduler() -> str:
     """Return where tasks are done now, in the form that `using` takes."""
-    return _checked(os.environ.get(_VARIABLE) or "serial", _VARIABLE)
+    value = os.environ.get(_VARIABLE) or "serial"
+    if not re.fullmatch(r"serial|local(:[1-9]\d*)?|(tcp|tls|ws|wss)://.+", value):
+        raise SettingsError(
+            f"Invalid value for '--scheduler' or {_VARIABLE}. Allowed values are 'serial', 'local:4' (or another "
+            f"number of processes) and the address of a Dask scheduler, 'tcp://host:8786', but got {value!r} instead."
+        )
+    return value
 
 
 def _workers() -> int:
@@ -126,15 +120,6 @@ def _run_tasks(tasks: Sequence[_Task], run: Run, *, desc: str, unit: str, own_ba
             run.add(outcomes[number])
         else:
             run.omit(task.name, outcomes[number])
-
-
-def _checked(value: str, name: str) -> str:
-    if not re.fullmatch(r"serial|local(:[1-9]\d*)?|(tcp|tls|ws|wss)://.+", value):
-        raise SettingsError(
-            f"Invalid value for '{name}'. Allowed values are 'serial', 'local:4' (or another number of "
-            f"processes) and the address of a Dask scheduler, 'tcp://host:8786', but got {value!r} instead."
-        )
-    return value
 
 
 def _serially(tasks: Sequence[_Task]) -> Iterator[tuple[int, Any]]:

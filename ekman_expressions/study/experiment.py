@@ -22,17 +22,13 @@ from ekman_expressions.zoo.model import check_hidden
 from ekman_expressions.zoo.own_settings import Explained, Masks, OwnModel
 
 
-def _as_tuple(values: Any) -> Any:
-    return tuple(values) if isinstance(values, list) else values
-
-
 def _different(values: tuple[str, ...]) -> tuple[str, ...]:
     if len(set(values)) != len(values):
         raise ValueError("must list different names")
     return values
 
 
-_Names = Annotated[tuple[str, ...], BeforeValidator(_as_tuple), AfterValidator(_different)]
+_Names = Annotated[tuple[str, ...], Field(strict=False), AfterValidator(_different)]
 """Different names, as a list or tuple."""
 
 _MOST_MASKS = 8
@@ -240,11 +236,10 @@ class _ExplanationSettings(Settings):
     def recorded(self) -> dict[str, Any]:
         """Return the values that determine results: with the options of the explainer in use, and without
         those of a regression that it does not fit."""
-        values = self.model_dump()
-        explainer = EXPLAINERS[self.explainer]
-        resolved = explainer.resolve(**self.options.get(explainer.name, {}))
+        values, explainer = self.model_dump(), EXPLAINERS[self.explainer]
         if explainer.options:
-            values["options"] = {name: resolved[name] for name in explainer.options}
+            defaults = {name: option.default for name, option in explainer.options.items()}
+            values["options"] = defaults | self.options.get(explainer.name, {})
         if not explainer.has_surrogate:
             del values["kernel_width"], values["alpha"]
         return values
@@ -260,12 +255,12 @@ def _file_name(name: str) -> str:
 
 
 def _below_root(place: str, what: str) -> property:
-    """Return a property: `place` below the root; artefacts of an explainer but LIME in a folder below."""
+    """Return a property: `place` below the root; of explainers but LIME, ``{by}`` is a folder below `name`."""
 
     def path(self: Experiment) -> Path:
         explainer = self.explanation.explainer
-        below = "" if explainer == "lime" else f"/explainers/{explainer}"
-        return self.root / place.format(name=self.name, explainer=below)
+        by = self.name if explainer == "lime" else f"{self.name}/explainers/{explainer}"
+        return self.root / place.format(name=self.name, by=by)
 
     return property(path, doc=what)
 
@@ -316,26 +311,20 @@ class Experiment(Settings):
     models_folder = _below_root("models/{name}", "Trained models.")
     results_folder = _below_root("results/{name}", "Predictions, explanations and tables.")
     evaluation_folder = _below_root("results/{name}/evaluation", "Predictions and confusion matrices.")
-    explanations_folder = _below_root("results/{name}{explainer}/explanations", "What they are made from.")
-    facespace_folder = _below_root(
-        "results/{name}{explainer}/facespace", "Explanations in face space, a table."
-    )
-    heatmaps_folder = _below_root("heatmaps/{name}{explainer}", "Heatmaps as images and arrays.")
-    scores_folder = _below_root("results/{name}{explainer}/scores", "Scores against the Ekman masks.")
-    statistics_folder = _below_root(
-        "results/{name}{explainer}/statistics", "Chance, tests, intervals of scores."
-    )
-    regions_folder = _below_root(
-        "results/{name}{explainer}/regions", "The heatmaps' mass by region of the face."
-    )
-    quality_folder = _below_root("results/{name}{explainer}/quality", "How good the explanations are.")
+    explanations_folder = _below_root("results/{by}/explanations", "What they are made from.")
+    facespace_folder = _below_root("results/{by}/facespace", "Explanations in face space, a table.")
+    heatmaps_folder = _below_root("heatmaps/{by}", "Heatmaps as images and arrays.")
+    scores_folder = _below_root("results/{by}/scores", "Scores against the Ekman masks.")
+    statistics_folder = _below_root("results/{by}/statistics", "Chance, tests, intervals of scores.")
+    regions_folder = _below_root("results/{by}/regions", "The heatmaps' mass by region of the face.")
+    quality_folder = _below_root("results/{by}/quality", "How good the explanations are.")
     comparison_folder = _below_root("results/{name}/explainers", "Tables that compare explainers.")
     known_answers_folder = _below_root(
         "results/{name}/known_answers", "Explanations and what moved in faces."
     )
-    barplots_folder = _below_root("barplots/{name}{explainer}", "Barplots of the scores.")
+    barplots_folder = _below_root("barplots/{by}", "Barplots of the scores.")
     # Spelled as users of the study know it.
-    dendrograms_folder = _below_root("dendograms/{name}{explainer}", "Dendrograms.")
+    dendrograms_folder = _below_root("dendograms/{by}", "Dendrograms.")
     report_folder = _below_root("results/{name}/report", "The report: open its ``index.html``.")
 
     @property
@@ -502,7 +491,6 @@ class Experiment(Settings):
 
     def side(self, network: str) -> int | tuple[int, int]:
         """The side in pixels of the images that a network, or model of one's own, takes; or height and width."""
-        check_option(network, "network", self.networks)
         return self.models[network].side if network in self.models else self.training.of(network)["side"]
 
     def model_path(self, network: str, fold: str) -> Path:

@@ -115,13 +115,11 @@ def _faces(experiment: Experiment, run: Run) -> None:
             run.note(f"{name}: {note}")
     for expression, count in listed[~used].drop(neutral_rows.index)["expression"].value_counts().items():
         run.note(f"images of {expression}, not used: {count}")
-    digests: dict[str, str] = {}
-    second: list[str] = []
-    new: set[str] = set()
+    usable: dict[str, _Prepared] = {}
     everyone = list(pd.concat([rows, neutral_rows]).itertuples())
     detector = LandmarkDetector()
 
-    def prepared(row: Any) -> Any:
+    def prepared(row: Any) -> _Prepared:
         known = getattr(row, "landmarks", None)
         detect = known if isinstance(known, FaceLandmarks) else detector.detect
         return _prepare(experiment, row, digest_of[row.image_id], detect, surveys[row.dataset].crop)
@@ -131,24 +129,20 @@ def _faces(experiment: Experiment, run: Run) -> None:
             if isinstance(outcome, UnusableImage):
                 run.omit(row.image_id, _called(row.path, surveys[row.dataset]) + str(outcome))
                 continue
-            made, count, look = outcome
-            digests[row.image_id] = digest_of[row.image_id]
+            usable[row.image_id] = outcome
+            made, count, _ = outcome
             files = _face_path(experiment, row.image_id), _landmarks_path(experiment, row.image_id)
             (run.made if made else run.kept)(*files, items=int(row.expression in expressions))
-            if made:
-                new.add(row.image_id)
             if count > 1:
                 run.note(f"{row.image_id} shows {count} faces: the largest is used")
-            if look in ("margin", "windows"):
-                second.append(row.image_id)
-    aligned = _align_neutrals(experiment, rows, paths, digests, new, run)
-    if second:
+    aligned = _align_neutrals(experiment, rows, paths, usable, run)
+    if second := [image_id for image_id, (*_, look) in usable.items() if look in ("margin", "windows")]:
         run.note(f"faces found on a second look only, {_first_of(second)}")
-    manifest = rows[rows["image_id"].isin(digests)]
+    manifest = rows[rows["image_id"].isin(usable)]
     manifest = manifest.assign(
         path="faces/" + manifest["image_id"] + ".png",
         neutral=manifest["neutral"].where(manifest["image_id"].isin(aligned), ""),
-        sha256=manifest["image_id"].map(digests),
+        sha256=manifest["image_id"].map(digest_of),
     )
     _note_copies(manifest, run)
     empty = [fold for fold in experiment.face_folds if fold not in set(manifest["fold"])]
@@ -161,12 +155,15 @@ def _faces(experiment: Experiment, run: Run) -> None:
         )
     more = [name for name in ("intensity", "neutral") if name in manifest and (manifest[name] != "").any()]
     run.write(folder, {"manifest": manifest[[*_COLUMNS, *more, "sha256"]].sort_values("image_id")})
-    actions = _blendshapes(experiment, sorted(digests))
+    actions = _blendshapes(experiment, sorted(usable))
     _note_strange_neutrals(experiment, manifest, actions, run)
-    table = _outlier_table(experiment, sorted(manifest["image_id"]))
-    run.write(folder, {"blendshapes": actions.reset_index(), "landmark_outliers": table})
-    outliers = list(table.loc[table["score"] > OUTLIER, "image_id"])
-    if outliers and len(table) >= FEWEST:
+    image_ids = sorted(manifest["image_id"])
+    scores = landmark_outliers(np.array([read_landmarks(experiment, image_id) for image_id in image_ids]))
+    scores.insert(0, "image_id", image_ids)
+    scores = scores.sort_values(["residual", "image_id"], ascending=[False, True])
+    run.write(folder, {"blendshapes": actions.reset_index(), "landmark_outliers": scores})
+    outliers = list(scores.loc[scores["score"] > OUTLIER, "image_id"])
+    if outliers and len(scores) >= FEWEST:
         run.note(f"faces with a high landmark outlier score, to be looked at, {_first_of(outliers)}")
     for fold, theirs in manifest.groupby("fold"):
         lacking = [name for name in expressions if name not in set(theirs["expression"])]
@@ -182,12 +179,14 @@ def _digest(path: str) -> str:
         return ""
 
 
+_Prepared = tuple[bool, int, str]
+"""Of a prepared image: whether it was made now, how many faces it shows, and the look that found the largest."""
+
+
 def _prepare(
     experiment: Experiment, row: Any, digest: str, detect: _Detect | FaceLandmarks, crop: bool
-) -> tuple[bool, int, str]:
-    """Crop one face, unless that is done from the same source and landmarks; return whether it was made, how
-    many faces there are, and the look that found it.
-    """
+) -> _Prepared:
+    """Crop one face, unless that is done from the same source and landmarks."""
     made_of = digest
     if isinstance(detect, FaceLandmarks):
         made_of = hashlib.sha256(digest.encode() + detect.points.tobytes()).hexdigest()
@@ -213,13 +212,6 @@ def _prepare(
     return True, found.faces, found.look
 
 
-def _outlier_table(experiment: Experiment, image_ids: list[str]) -> pd.DataFrame:
-    """Score the landmarks of prepared faces, worst first: `landmark_outliers` with ``image_id``."""
-    table = landmark_outliers(np.array([read_landmarks(experiment, image_id) for image_id in image_ids]))
-    table.insert(0, "image_id", image_ids)
-    return table.sort_values(["residual", "image_id"], ascending=[False, True], ignore_index=True)
-
-
 def _note_copies(faces: pd.DataFrame, run: Run) -> None:
     """Note images with the same bytes: in two folds they leak from training to test, with two labels one is wrong."""
     copies = faces.groupby("sha256").agg(
@@ -242,31 +234,27 @@ def _note_copies(faces: pd.DataFrame, run: Run) -> None:
 
 
 def _align_neutrals(
-    experiment: Experiment,
-    rows: pd.DataFrame,
-    paths: dict[str, str],
-    digests: dict[str, str],
-    new: set[str],
-    run: Run,
+    experiment: Experiment, rows: pd.DataFrame, paths: dict[str, str], usable: dict[str, _Prepared], run: Run
 ) -> set[str]:
     """Write ``neutrals/<image_id>.png``, aligned to each face; return the ids that have one."""
-    known = rows[rows["image_id"].isin(digests) & rows["neutral"].isin(digests)]
 
     def aligned(row: Any) -> bool:
         path = _neutral_path(experiment, row.image_id)
-        if path.exists() and not {row.image_id, row.neutral} & new:
+        made_now = usable[row.image_id][0] or usable[row.neutral][0]
+        if path.exists() and not made_now:
             return False
-        points, of_face = (
-            _source_landmarks(experiment, image_id) for image_id in (row.neutral, row.image_id)
+        neutral = align_neutral(
+            read_pixels(paths[row.neutral]),
+            _source_landmarks(experiment, row.neutral),
+            read_image(_face_path(experiment, row.image_id)),
+            _source_landmarks(experiment, row.image_id),
+            _read_transform(experiment, row.image_id),
         )
-        pixels = read_pixels(paths[row.neutral])
-        face = read_image(_face_path(experiment, row.image_id))
-        transform = _read_transform(experiment, row.image_id)
-        neutral = align_neutral(pixels, points, face, of_face, transform)
         write_image(path, neutral, compress_level=1)
         return True
 
-    faces, done = list(known.itertuples()), set()
+    faces = list(rows[rows["image_id"].isin(usable) & rows["neutral"].isin(usable)].itertuples())
+    done = set()
     for row, outcome in zip(faces, on_all_cores(aligned, faces, "Aligning neutral faces"), strict=True):
         path = _neutral_path(experiment, row.image_id)
         if isinstance(outcome, UnusableImage):
@@ -309,8 +297,7 @@ def _called(path: str, found: Survey) -> str:
     """Return what an image is called in a reason: nothing where its name says who is seen."""
     if found.private:
         return ""
-    inside = found.root is not None and Path(path).is_relative_to(found.root)
-    return f"{Path(path).relative_to(found.root).as_posix() if inside else Path(path).name}: "
+    return f"{Path(path).relative_to(found.root).as_posix() if found.root else Path(path).name}: "
 
 
 def _first_of(image_ids: list[str]) -> str:
@@ -352,9 +339,8 @@ def _assign_folds(rows: pd.DataFrame, folds: int, *, seed: int) -> pd.Series:
 
 
 def _join_copies(rows: pd.DataFrame, digests: pd.Series) -> pd.Series:
-    """Return who each row shows, one subject for pictures with the same bytes (`digests`; empty: not known).
-
-    Only in databases in which each picture counts as a person of its own, and that bring no folds.
+    """Return who each row shows: one subject for pictures with the same bytes (`digests`; empty: not known), in
+    databases in which each picture counts as a person of its own, and that bring no folds.
     """
     unknown = rows["subject"].groupby(rows["dataset"]).transform(lambda theirs: theirs.is_unique)
     given = rows["fold"].fillna("") if "fold" in rows else ""

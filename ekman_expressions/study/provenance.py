@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -32,6 +31,9 @@ from ekman_expressions.study.experiment import Experiment
 
 _SHOWN = 5
 """Items named for each reason in a summary; all are in run.json."""
+
+_OF_ITS_OWN = (DataError, ModelError, MissingError)
+"""Errors that concern one model or face; others concern all that is to come."""
 
 _Output = dict[str, Any]
 """What run.json keeps of a file: ``sha256``; ``size`` in bytes and ``mtime_ns``, as long as which agree
@@ -88,10 +90,10 @@ class Run:
 
     @contextmanager
     def omits(self, item: str, *also: type[Exception]) -> Iterator[None]:
-        """Leave `item` out if the block finds data, a file or a model unusable, or raises one of `also`."""
+        """Leave `item` out if the block raises one of `_OF_ITS_OWN`, or of `also`."""
         try:
             yield
-        except (DataError, MissingError, ModelError, *also) as error:
+        except (*_OF_ITS_OWN, *also) as error:
             self.omit(item, error)
 
     def note(self, text: str) -> None:
@@ -312,9 +314,7 @@ def info() -> dict[str, Any]:
     Of environment variables only those that bear on the package and its libraries are named.
     """
     start_tensorflow()
-    root, found = Experiment.find_root(), _environment()
-    existing = next(folder for folder in (root, *root.parents) if folder.exists())
-    writable = "writable" if os.access(existing, os.W_OK) else "read-only"
+    found = _environment()
     variables = [
         f"{name}={value}" for name, value in sorted(os.environ.items()) if name.startswith(_VARIABLES)
     ]
@@ -330,7 +330,7 @@ def info() -> dict[str, Any]:
         "platform": f"{found['platform']}, {os.cpu_count()} cores",
         "device": found["device"],
         "landmark model": landmark_model,
-        "root": f"{root} ({shutil.disk_usage(existing).free / 1e9:.1f} GB free, {writable})",
+        "root": Experiment.find_root(),
         "libraries": ", ".join(f"{name} {version}" for name, version in found["libraries"].items()),
         "environment": ", ".join(variables) or "nothing set",
     }

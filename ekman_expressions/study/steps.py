@@ -306,14 +306,12 @@ def _run_step(experiment: Experiment, step: Step, steps: Mapping[str, Step], opt
         _inputs_of(experiment, dataclasses.replace(step, every_explainer=False), steps)
         for name in experiment.explainers[1:]:
             _run_first(experiment.explained_by(name), step, steps, total)
-    experiment = _owner(experiment, step)
-    leftovers(step.folder_of(experiment), remove=True)
     state = _State(experiment, step, steps, options)
     before = state.before
+    leftovers(state.folder, remove=True)
     if not state.reason:
-        total.skipped += before["done"] + before["skipped"]
-        total.omissions += before["omissions"]
-        total.notes += before["notes"]
+        found = before["done"] + before["skipped"]
+        total.add(Run(skipped=found, omissions=before["omissions"], notes=before["notes"]))
         return total
     resumed, broken = before is not None and not state.changed, state.broken
     run = Run(state.folder, resumed, state.known, state.begin)
@@ -323,9 +321,9 @@ def _run_step(experiment: Experiment, step: Step, steps: Mapping[str, Step], opt
         if path.exists() and step.resumes and not (step.keeps or step.always):
             run.note(f"{path.name} has changed since it was made, and is made again")
             path.unlink()
-    step.function(experiment, run, **options)
+    step.function(state.experiment, run, **options)
     if step is STEPS.get(step.name):
-        _draw_pictures(experiment, step.name, state.folder, run)
+        _draw_pictures(state.experiment, step.name, state.folder, run)
     leftovers(state.folder, remove=True)
     state.end(run)
     total.add(run)
@@ -353,7 +351,7 @@ class _State:
     def __init__(
         self, experiment: Experiment, step: Step, steps: Mapping[str, Step], options: Mapping[str, Any]
     ) -> None:
-        experiment = _owner(experiment, step)
+        self.experiment = experiment = _owner(experiment, step)
         choices = {name: attrgetter(name)(experiment) for name in step.choices}
         # Masks only where there are some, so that results without stay valid.
         choices = {name: value for name, value in choices.items() if value != {}}

@@ -87,8 +87,9 @@ def _scheduler() -> str:
     value = os.environ.get(_VARIABLE) or "serial"
     if not re.fullmatch(r"serial|local(:[1-9]\d*)?|(tcp|tls|ws|wss)://.+", value):
         raise SettingsError(
-            f"Invalid value for '--scheduler' or {_VARIABLE}. Allowed values are 'serial', 'local:4' (or another "
-            f"number of processes) and the address of a Dask scheduler, 'tcp://host:8786', but got {value!r} instead."
+            f"Invalid value for '--scheduler' or {_VARIABLE}. Allowed values are 'serial', 'local:4' (or "
+            "another number of processes) and the address of a Dask scheduler, 'tcp://host:8786', but got "
+            f"{value!r} instead."
         )
     return value
 

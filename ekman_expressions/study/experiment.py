@@ -255,7 +255,7 @@ def _file_name(name: str) -> str:
 
 
 def _below_root(place: str, what: str) -> property:
-    """Return a property: `place` below the root; of explainers but LIME, ``{by}`` is a folder below `name`."""
+    """Return a property: `place` below the root; ``{by}`` is, but for LIME, a folder below ``{name}``."""
 
     def path(self: Experiment) -> Path:
         explainer = self.explanation.explainer

@@ -76,18 +76,15 @@ def _faces(experiment: Experiment, run: Run) -> None:
     DataError
         If a database's table is not as it must be, or no image shows a face.
     """
-    folder = experiment.faces_folder
+    folder, settings, expressions = experiment.faces_folder, experiment.faces, experiment.expressions
     surveys = {
-        name: survey(
-            name, experiment.faces.roots.get(name), experiment.faces.options_of(name), experiment.expressions
-        )
-        for name in experiment.faces.datasets
+        name: survey(name, settings.roots.get(name), settings.options_of(name), expressions)
+        for name in settings.datasets
     }
     listed = _joined(surveys)
     listed["neutral"] = _neutral_of(listed)
-    expressions = experiment.expressions
     used = listed["expression"].isin(expressions)
-    rows = _limited(listed[used], experiment.faces.subjects)
+    rows = _limited(listed[used], settings.subjects)
     # Neutral images of these faces are prepared too, but are neither trained on nor explained.
     neutral_rows = listed[~used & listed["image_id"].isin(rows["neutral"])]
     lacking = [name for name in expressions if name not in set(rows["expression"])]
@@ -105,9 +102,9 @@ def _faces(experiment: Experiment, run: Run) -> None:
         run.note(f"{joined} images are copies of others, byte by byte, and count as the same person")
     rows["subject"] = persons
     # Before any face is looked for: mistakes in the settings should not cost an hour.
-    rows["fold"] = _assign_folds(rows, experiment.faces.folds, seed=experiment.seed)
-    known = ("image_id", "dataset", "subject", "expression", "intensity", "fold", "usage")
-    run.write(folder, {"sources": listed[[column for column in known if column in listed]]})
+    rows["fold"] = _assign_folds(rows, settings.folds, seed=experiment.seed)
+    known = ["image_id", "dataset", "subject", "expression", "intensity", "fold", "usage"]
+    run.write(folder, {"sources": listed.filter(known)})
     for name, found in surveys.items():
         for row in found.left_out.itertuples():
             run.omit(f"{name}: {row.item}", row.reason)
@@ -180,7 +177,7 @@ def _digest(path: str) -> str:
 
 
 _Prepared = tuple[bool, int, str]
-"""Of a prepared image: whether it was made now, how many faces it shows, and the look that found the largest."""
+"""Of an image: whether its face was made now, how many faces it shows, and the look that found the largest."""
 
 
 def _prepare(
@@ -339,8 +336,8 @@ def _assign_folds(rows: pd.DataFrame, folds: int, *, seed: int) -> pd.Series:
 
 
 def _join_copies(rows: pd.DataFrame, digests: pd.Series) -> pd.Series:
-    """Return who each row shows: one subject for pictures with the same bytes (`digests`; empty: not known), in
-    databases in which each picture counts as a person of its own, and that bring no folds.
+    """Return who each row shows: one subject for pictures with the same bytes (`digests`; empty: not known),
+    in databases in which each picture counts as a person of its own, and that bring no folds.
     """
     unknown = rows["subject"].groupby(rows["dataset"]).transform(lambda theirs: theirs.is_unique)
     given = rows["fold"].fillna("") if "fold" in rows else ""
@@ -362,9 +359,8 @@ def _check_given(rows: pd.DataFrame, given: pd.Series, folds: int) -> None:
         found = sorted(set(theirs) - {""})
         if found and set(found) != names:
             raise SettingsError(
-                f"'faces.folds' is {folds}, but {name} comes with the folds {', '.join(found)}. Folds that "
-                f"a database brings are taken as they are: they must be CV1 ... CV{folds}, or 'faces.folds' "
-                "must be changed."
+                f"'faces.folds' is {folds}, but {name} comes with the folds {', '.join(found)}, which are taken as "
+                "they are. Set 'faces.folds' to their number; they must be called CV1, CV2 ..."
             )
     given = given[given != ""]
     homes = given.groupby(rows.loc[given.index, "subject"]).unique()

@@ -359,8 +359,8 @@ def _check_given(rows: pd.DataFrame, given: pd.Series, folds: int) -> None:
         found = sorted(set(theirs) - {""})
         if found and set(found) != names:
             raise SettingsError(
-                f"'faces.folds' is {folds}, but {name} comes with the folds {', '.join(found)}, which are taken as "
-                "they are. Set 'faces.folds' to their number; they must be called CV1, CV2 ..."
+                f"'faces.folds' is {folds}, but {name} comes with the folds {', '.join(found)}, which are taken "
+                "as they are. Set 'faces.folds' to their number; they must be called CV1, CV2 ..."
             )
     given = given[given != ""]
     homes = given.groupby(rows.loc[given.index, "subject"]).unique()

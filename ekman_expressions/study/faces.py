@@ -177,7 +177,7 @@ def _digest(path: str) -> str:
 
 
 _Prepared = tuple[bool, int, str]
-"""Of an image: whether its face was made now, how many faces it shows, and the look that found the largest."""
+"""Of an image: whether its face was made now, how many faces it shows, the look that found the largest."""
 
 
 def _prepare(
@@ -359,8 +359,8 @@ def _check_given(rows: pd.DataFrame, given: pd.Series, folds: int) -> None:
         found = sorted(set(theirs) - {""})
         if found and set(found) != names:
             raise SettingsError(
-                f"'faces.folds' is {folds}, but {name} comes with the folds {', '.join(found)}, which are taken "
-                "as they are. Set 'faces.folds' to their number; they must be called CV1, CV2 ..."
+                f"'faces.folds' is {folds}, but {name} comes with the folds {', '.join(found)}, which are "
+                "taken as they are. Set 'faces.folds' to their number; they must be called CV1, CV2 ..."
             )
     given = given[given != ""]
     homes = given.groupby(rows.loc[given.index, "subject"]).unique()

@@ -13,8 +13,8 @@ from ekman_expressions.core.files import decode_image
 from ekman_expressions.faces import DATABASES, survey
 from ekman_expressions.faces.cropping import UnusableImage, read_source
 
-# What a miniature copy consists of (names of tiny images; then texts by name), which images are used (id, person,
-# expression, the neutral image of the person), and what is left out, with a part of the reason.
+# What a miniature copy consists of (names of tiny images; then texts by name), which images are used (id,
+# person, expression, the neutral image of the person), and what is left out, with a part of the reason.
 JAFFE = (
     "jaffe",
     "KA.AN1.39.tiff KA_AN1_39.png KA.XX1.40.tiff me.png README NA.HA2.3.tiff.png sub/YM.SU1.2.tiff",
@@ -359,16 +359,10 @@ def test_a_manifest_in_the_root_of_a_known_database_comes_first(tmp_path):
 @pytest.mark.parametrize(
     "options, message",
     [
-        (
-            {"ckplus": {"frame": 3}},
-            r"\[faces.options.ckplus\]: Unknown setting 'frame'. Known are .*, frames",
-        ),
+        ({"ckplus": {"frame": 3}}, r"\[faces.options.ckplus\]: Unknown setting 'frame'.*, frames"),
         ({"ckplus": {"frames": 0}}, "'frames' must be >= 1"),
         ({"bu4dfe": {"frames": [1, "2"]}}, r"options.bu4dfe\]: 'frames.1' must"),
-        (
-            {"mine": {"subject": "("}},
-            r"\[faces.options.mine\]: 'subject' must be a valid regular expression, but got '\('",
-        ),
+        ({"mine": {"subject": "("}}, r"options.mine\]: 'subject' must be a valid regular expression"),
     ],
 )
 def test_options_are_checked_with_the_settings(options, message):

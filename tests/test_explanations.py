@@ -1,24 +1,16 @@
 """The steps "explanations" and "facespace": what they write, skip, refuse and leave out."""
 
-import shutil
-import signal
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
-import stub_study
-from made_steps import contents, with_
+from made_steps import with_
 from tiny_study import SIDE, make_study
 
-from ekman_expressions.core.errors import MissingError
 from ekman_expressions.core.files import read_arrays
 from ekman_expressions.core.runtime import derive_seed
 from ekman_expressions.explainers import PerturbationRecord, lime
 from ekman_expressions.facespace.warp import SHAPE, normalise
 from ekman_expressions.measures import cross_validated_r2
-from ekman_expressions.study import evaluation, read_results
+from ekman_expressions.study import read_results
 from ekman_expressions.study import run as run_steps
 from ekman_expressions.study.explanations import read_explanation
 
@@ -102,37 +94,3 @@ def test_models_and_faces_that_cannot_be_used_are_listed_and_the_others_go_on(tm
     assert warped.done == 5 and len(warped.omissions) == 7
     assert not study.maps_path("WeiNet", "CV1", "anger").exists()
     assert set(read_results(study, "facespace", "explanations")["fold"]) == {"CV2"}
-
-
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-sys.path.insert(0, sys.argv[1])
-from stub_study import describe
-from ekman_expressions import study
-from ekman_expressions.explainers import Stored
-save, saved = Stored.save, []
-def save_or_die(record, path):
-    if len(saved) == 4:
-        os.kill(os.getpid(), signal.SIGKILL)
-    save(record, path)
-    saved.append(path)
-Stored.save = save_or_die
-study.run(describe(Path(sys.argv[2]), networks=1, positives=1), "explanations")
-"""
-
-
-def test_a_run_killed_midway_and_continued_leaves_the_same_bytes(tmp_path):
-    straight = stub_study.make_study(tmp_path / "straight", faces=1, networks=1, positives=1)
-    run_steps(straight, "evaluation")
-    killed = straight.replace(root=shutil.copytree(straight.root, tmp_path / "killed"))
-    run_steps(straight, "explanations", "facespace")
-    program = [sys.executable, "-c", KILLED, str(Path(__file__).parent), str(killed.root)]
-    assert subprocess.run(program).returncode == -signal.SIGKILL
-    assert len(list(killed.explanations_folder.rglob("[!.]*.npz"))) == 4
-    with pytest.raises(MissingError, match="explanations"):
-        run_steps(killed, "facespace")
-    run = run_steps(killed, "explanations")
-    assert (run.done, run.skipped) == (len(evaluation.read_explained(straight)) - 4, 4)
-    run_steps(killed, "facespace")
-    assert contents(killed.results_folder) == contents(straight.results_folder)

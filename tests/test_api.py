@@ -12,7 +12,6 @@ import ekman_expressions as ee
 from ekman_expressions.core.errors import DataError, SettingsError
 from ekman_expressions.faces import synthetic
 from ekman_expressions.facespace import SHAPE
-from ekman_expressions.measures.uncertainty import random_pixels
 
 
 def mouth_reader(images):
@@ -94,8 +93,6 @@ def test_scores_stand_beside_what_chance_gives(found):
     expected = ee.mask_scores(heatmap.marked, mask)
     assert all(scores.loc[name, "value"] == expected[name] for name in ("iou", "recall"))
     assert scores.loc["iou", "all_white"] == pytest.approx(mask.mean())
-    area = int(heatmap.marked.sum())
-    assert scores.loc["iou", "random"] == random_pixels(area, int(mask.sum()), mask.size)
     # Means over draws of as many pixels, by simulation.
     random = np.random.default_rng(0)
     drawn = [ee.mask_scores(random.permuted(heatmap.marked.ravel()).reshape(SHAPE), mask) for _ in range(40)]

@@ -82,7 +82,7 @@ HEADER = "image_id,path,subject,expression"
         (f"{HEADER}\na,x\\..\\..\\a.png,s,anger", "stay inside it"),
         (f"{HEADER}\na,C:\\a.png,s,anger", "must be relative"),
         (f"{HEADER}\na,a.png,s,anger\nb,b.png, ,anger", "no subject in line 3"),
-        (f"{HEADER}\na,a.png,Doe, J.,happy", "more cells in its rows than the columns 'image_id'.*',' inside"),
+        (f"{HEADER}\na,a.png,Doe, J.,happy", "more cells in its rows than the columns 'image_id'"),
         (f"{HEADER},intensity\na,a.png,s,anger,1.5", "image a: intensity must be .* got '1.5'"),
         ("image_id,expression\na,anger", "lacks the columns 'path', 'subject'"),
         (HEADER, "lists no images"),

@@ -94,12 +94,7 @@ def write_onnx(
         }}"""
     )
     axes = np.array([1, 2] if layout == "NHWC" else [2, 3])
-    constants = {
-        "starts": np.array([0, 0]),
-        "ends": np.array([side // 2] * 2),
-        "axes": axes,
-        "matrix": matrix,
-    }
+    constants = dict(starts=np.array([0, 0]), ends=np.array([side // 2] * 2), axes=axes, matrix=matrix)
     for name, value in constants.items():
         model.graph.initializer.append(numpy_helper.from_array(value, name))
         if ir < 4:

@@ -28,7 +28,7 @@ def curved(kept):
 
 
 def shapley(value, count):
-    """The definition: each player's mean gain over all coalitions of the others, by size; `value` takes (N, S)."""
+    """The definition: each player's mean gain over coalitions of the others, by size; `value` takes (N, S)."""
     every = np.array(list(product([False, True], repeat=count)))
     worth = dict(zip(map(bytes, every), value(every), strict=True))
     gains = np.zeros(count)

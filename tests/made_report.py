@@ -37,12 +37,8 @@ def make_study(root, **settings):
         name: OwnModel(call=call, version="1", side=32, classes=EXPRESSIONS)
         for name, call in (("Upper", upper), ("Lower", lower))
     }
-    experiment = make_experiment(
-        root,
-        networks=tuple(own),
-        models=own,
-        explanation=dict(positives=2, samples=32, segments=12),
-    )
+    explanation = dict(positives=2, samples=32, segments=12)
+    experiment = make_experiment(root, tuple(own), models=own, explanation=explanation)
     experiment = experiment.replace(**settings)
     write_landmarks(experiment)
     run_steps(experiment, *STEPS)

@@ -32,7 +32,7 @@ def stand_in(experiment: Experiment, name: str) -> Iterator[None]:
 
 
 def write_faces(experiment: Experiment, faces: Iterable[tuple], dataset: str = "made") -> None:
-    """Write what the step 'faces' would, of faces (image_id, pixels, subject, expression, fold[, landmarks])."""
+    """Write what the step 'faces' would: (image_id, pixels, subject, expression, fold[, landmarks]) each."""
     rows = []
     with stand_in(experiment, "faces"):
         for image_id, pixels, subject, expression, fold, *points in faces:

@@ -17,19 +17,8 @@ DOCS = Path(__file__).parent.parent / "docs"
 
 
 def test_the_site_builds_without_warnings_and_loads_nothing_from_elsewhere(tmp_path):
-    command = [
-        sys.executable,
-        "-m",
-        "sphinx",
-        "-b",
-        "html",
-        "-W",
-        "--keep-going",
-        "-q",
-        "-d",
-        tmp_path / "cache",
-    ]
-    command += [DOCS, tmp_path / "site"]
+    options = "-b html -W --keep-going -q".split()
+    command = [sys.executable, "-m", "sphinx", *options, "-d", tmp_path / "cache", DOCS, tmp_path / "site"]
     answer = subprocess.run(command, cwd=DOCS.parent, capture_output=True, text=True)
     assert answer.returncode == 0, answer.stderr
     home = (tmp_path / "site" / "index.html").read_text("utf-8")

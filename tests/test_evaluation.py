@@ -30,15 +30,13 @@ def _own(call, *more_classes):
 
 
 def _predictions(truth, predicted, network="WeiNet", fold="CV1"):
-    return pd.DataFrame(
-        {
-            "network": network,
-            "fold": fold,
-            "image_id": [f"face{number}" for number in range(len(truth))],
-            "expression": truth,
-            "predicted": predicted,
-        }
-    )
+    image_ids = [f"face{number}" for number in range(len(truth))]
+    table = pd.DataFrame({"image_id": image_ids, "expression": truth, "predicted": predicted})
+    return table.assign(network=network, fold=fold)
+
+
+# anger: 1 of 1 right, called twice; fear: 1 of 2 right, called once; surprise never.
+THREE = _predictions(["anger", "fear", "fear"], ["anger", "anger", "fear"])
 
 
 @pytest.fixture
@@ -49,9 +47,7 @@ def experiment(tmp_path):
 
 
 def test_scores_of_three_faces_by_hand():
-    # anger: 1 of 1 right, called twice; fear: 1 of 2 right, called once; surprise never.
-    predictions = _predictions(["anger", "fear", "fear"], ["anger", "anger", "fear"])
-    (row,) = evaluation._accuracy_by_fold(predictions).to_dict("records")
+    (row,) = evaluation._accuracy_by_fold(THREE).to_dict("records")
     assert (row.pop("network"), row.pop("fold")) == ("WeiNet", "CV1")
     means = {"accuracy": 2 / 3, "macro_precision": (1 / 2 + 1) / 2, "macro_recall": (1 + 1 / 2) / 2}
     assert row == pytest.approx(means | {"macro_f1": 2 / 3})
@@ -61,8 +57,7 @@ def test_scores_of_three_faces_by_hand():
 
 
 def test_confusion_counts_shown_by_predicted():
-    first = _predictions(["anger", "fear", "fear"], ["anger", "anger", "fear"])
-    summed = evaluation._confusion(pd.concat([first, _predictions(["fear"], ["anger"], fold="CV2")]))
+    summed = evaluation._confusion(pd.concat([THREE, _predictions(["fear"], ["anger"], fold="CV2")]))
     assert len(summed) == 36 and summed["images"].sum() == 4
     cells = summed.set_index(["expression", "predicted"])["images"]
     assert (cells["fear", "anger"], cells["anger", "fear"], cells["fear", "fear"]) == (2, 0, 1)
@@ -115,7 +110,7 @@ def test_step_writes_all_tables_and_a_killed_one_goes_on(experiment):
     assert (np.array(EXPRESSIONS)[probabilities.argmax(axis=1)] == predictions["predicted"]).all()
     # Each model sees its own test fold only: subjects 0 and 2 are in CV1.
     seen = predictions.loc[predictions["fold"] == "CV1", "image_id"]
-    assert {image_id[5:7] for image_id in seen} == {"s0", "s2"}
+    assert set(seen.str[5:7]) == {"s0", "s2"}
     right = (predictions["expression"] == predictions["predicted"]).groupby(predictions["fold"]).mean()
     np.testing.assert_allclose(read_results(experiment, "evaluation", "accuracy_by_fold")["accuracy"], right)
     table = read_results(experiment, "evaluation", "accuracy")

@@ -69,9 +69,8 @@ def test_the_study_takes_given_landmarks_and_whole_pictures(tmp_path, monkeypatc
     points = np.concatenate([points[:-1], points[:1] / 2, points[:1]])
     points[1] = 0
     write_points(tmp_path / "mine" / "points.csv", names, points)
-    experiment = experiment_on(
-        tmp_path, size=SIDE, options={"mine": {"landmarks": "points.csv", "crop": False}}
-    )
+    options = {"mine": {"landmarks": "points.csv", "crop": False}}
+    experiment = experiment_on(tmp_path, size=SIDE, options=options)
     result = run(experiment, "faces")
     left_out = {entry["item"]: entry["reason"] for entry in result.omissions}
     assert left_out == {f"mine: {rows[n][1]}": "points.csv has no landmarks of it" for n in (1, -1)}
@@ -98,5 +97,5 @@ def test_files_that_hold_no_landmarks_say_what_is_wrong(tmp_path):
         with pytest.raises(DataError, match=message):
             survey("lab", tmp_path, lab)
     put(tmp_path / "points.csv", "file,x_0,y_0\na.png,1,2\n")
-    with pytest.raises(DataError, match="needs the column 'image_id' or 'path'.*3 columns: 'file', 'x_0', 'y_0'"):
+    with pytest.raises(DataError, match="needs the column 'image_id' or 'path'.*'file', 'x_0', 'y_0'"):
         survey("lab", tmp_path, lab)

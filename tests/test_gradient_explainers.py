@@ -164,8 +164,7 @@ def _convolved(model, image):
 def test_what_grad_cam_cannot_know_is_noted():
     import keras
 
-    image = random_image()
-    flattened = as_model(smooth_network())
+    image, flattened = random_image(), as_model(smooth_network())
     flattened.features(image, 0)
     assert "no global pooling follows the last features" in flattened.notes[0]
     base = pooled("logits")

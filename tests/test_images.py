@@ -140,8 +140,6 @@ def with_exif(data, noted):
 
 
 NOISE = np.random.default_rng(3).integers(0, 256, (64, 64, 3)).astype(np.uint8)
-
-
 CUT = {
     "jpeg": pillow(NOISE, "JPEG"),
     "png": pillow(NOISE),

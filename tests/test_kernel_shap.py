@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_records import record_of, shapley
 
-from ekman_expressions.core.errors import SettingsError
 from ekman_expressions.explainers import EXPLAINERS
 from ekman_expressions.explainers.record import _draw_samples
 
@@ -20,11 +19,6 @@ def game(count, seed):
     """Any model of `count` superpixels: a table of all its predictions, float32 as in records."""
     table = np.random.default_rng(seed).random(2**count, dtype=np.float32).astype(float)
     return lambda rows: table[(rows @ 2 ** np.arange(count)).astype(int)]
-
-
-def ends(function, count):
-    """The predictions for the whole image and for nothing of it."""
-    return function(np.stack([np.ones(count), np.zeros(count)]))
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
@@ -45,19 +39,11 @@ def test_additive_models_give_their_terms(count, seed, kind):
         np.testing.assert_allclose(found.weights, terms, atol=2e-5)
 
 
-@given(st.integers(2, 9), st.integers(0, 2**32), st.integers(2, 200))
-def test_values_sum_to_what_uncovering_all_adds(count, seed, number):
-    function = game(count, seed)
-    found = kernel_shap(record_of(function, _draw_samples(count, number, seed, "paired")), 0)
-    whole, none = ends(function, count)
-    assert found.weights.sum() == pytest.approx(whole - none, abs=1e-5)
-
-
 def test_where_hiding_all_was_queried_even_uniform_samples_give_the_exact_sum():
     """An intercept, extrapolated to no superpixel, would be off."""
     function, samples = game(7, 0), _draw_samples(7, 40, 0)
     record = record_of(function, samples[samples.any(axis=1)])
-    whole, none = ends(function, 7)
+    whole, none = function(np.stack([np.ones(7), np.zeros(7)]))
     told = replace(record, none=np.float32([none, 1 - none]))
     found, without = kernel_shap(told, 0), kernel_shap(record, 0)
     assert found.weights.sum() == pytest.approx(whole - none, abs=1e-6)
@@ -85,11 +71,7 @@ def test_the_estimate_comes_nearer_to_the_truth_with_more_samples(sampler):
 
 
 @pytest.mark.parametrize("estimate", [kernel_shap, superpixel_rise])
-def test_bad_input(estimate):
-    flat = record_of(lambda rows: np.full(len(rows), 0.25), _draw_samples(7, 50, seed=0))
-    assert not estimate(flat, 0).weights.any()
-    with pytest.raises(SettingsError, match=r"'target'.*\[0, 1\], but got 2"):
-        estimate(flat, 2)
+def test_the_whole_image_alone_tells_nothing(estimate):
     alone = record_of(lambda rows: np.full(len(rows), 0.2), np.ones((1, 3), bool))
     assert estimate(alone, 0).weights.tolist() == [0, 0, 0]
 

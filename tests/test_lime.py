@@ -14,9 +14,9 @@ from ekman_expressions.explainers.lime import _sample_weights
 from ekman_expressions.explainers.record import _SAMPLERS, _draw_samples
 
 
-def make_record(model, superpixels=8, samples=300, seed=0, sampler="iid", rows=slice(None)):
+def make_record(model, superpixels=8, samples=300, seed=0, sampler="iid"):
     """A record of a model that predicts `model(samples)` for class 0."""
-    return record_of(model, _draw_samples(superpixels, samples, seed, sampler)[rows], sampler)
+    return record_of(model, _draw_samples(superpixels, samples, seed, sampler), sampler)
 
 
 COEFFICIENTS = np.array([0.25, -0.125, 0.0, 0.0625, 0.125, 0.0, -0.0625, 0.125])
@@ -96,11 +96,10 @@ def six_models(kept):
 
 
 @pytest.mark.parametrize("sampler", sorted(_SAMPLERS))
-@pytest.mark.parametrize(("samples", "seeds"), [(100, 200), (1000, 60)])
-def test_standard_errors_equal_the_spread_over_repeated_sampling(sampler, samples, seeds):
-    weights, stated = np.empty((2, seeds, 6, 23))
-    for seed in range(seeds):
-        drawn = _draw_samples(23, samples, seed, sampler)
+def test_standard_errors_equal_the_spread_over_repeated_sampling(sampler):
+    weights, stated = np.empty((2, 200, 6, 23))
+    for seed in range(200):
+        drawn = _draw_samples(23, 100, seed, sampler)
         record = PerturbationRecord(
             image_id="a",
             model="m",
@@ -141,23 +140,8 @@ def test_standard_errors_are_those_of_the_whole_design():
     np.testing.assert_allclose(found, np.linalg.norm(spread, axis=0), rtol=1e-4)
 
 
-def test_what_is_even_cancels_within_pairs():
-    def even(kept):
-        signs = 2 * kept - 1
-        return 0.5 + 0.1 * signs[:, :2].prod(axis=1) - 0.2 * signs[:, 2:6].prod(axis=1)
-
-    # Without the first row, which has no complement, and with equal weights.
-    only_pairs = make_record(even, samples=41, sampler="orthogonal", rows=slice(1, None))
-    found = lime(only_pairs, 0, kernel_width=1e9, alpha=0)
-    np.testing.assert_allclose(found.weights, 0, atol=1e-7)
-    # As lone samples the same number do not.
-    assert np.abs(lime(make_record(even, samples=41), 0, kernel_width=1e9).weights).max() > 0.01
-
-
 def test_what_cannot_be_fitted():
     record = make_record(linear)
-    with pytest.raises(SettingsError, match=r"'target' must be a whole number in \[0, 1\], but got 2"):
-        lime(record, 2)
     with pytest.raises(SettingsError, match="'kernel_width'"):
         lime(record, 0, kernel_width=0)
     some_hidden = ~record.samples.all(axis=1)

@@ -7,7 +7,7 @@ import pytest
 from tiny_network import small
 
 from ekman_expressions.core.errors import ModelError
-from ekman_expressions.zoo import NETWORKS, saving
+from ekman_expressions.zoo import NETWORKS
 from ekman_expressions.zoo.saving import _load_weights
 
 
@@ -22,7 +22,7 @@ def songnet_file(tmp_path_factory):
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[pytest.mark.slow] * (name == "ResNet101V2")) for name in NETWORKS]
 )
-def test_answers_equal_those_of_keras_2_and_of_the_saved_model(name, tmp_path):
+def test_answers_equal_those_of_keras_2(name, tmp_path):
     side = small(name).side
     # The last two rescale inside, and would hardly see an image in [0, 1].
     brightest = 255 if name in ("MobileNetV3Large", "EfficientNetV2B0") else 1
@@ -38,12 +38,7 @@ def test_answers_equal_those_of_keras_2_and_of_the_saved_model(name, tmp_path):
     assert np.ptp(expected, axis=0).max() > 5e-3
     ours = small(name).build()
     _load_weights(ours, tmp_path / "weights.h5")
-    answers = ours(images, training=False).numpy()
-    np.testing.assert_allclose(answers, expected, atol=1e-5)
-    saving.save(ours, tmp_path / "model.keras")
-    loaded = saving.load(tmp_path / "model.keras")
-    assert loaded.name == name
-    np.testing.assert_array_equal(loaded(images, training=False).numpy(), answers)
+    np.testing.assert_allclose(ours(images, training=False).numpy(), expected, atol=1e-5)
 
 
 def test_whole_models_and_names_that_keras_counted_on_or_cut_into_parts_are_read(songnet_file, tmp_path):

@@ -216,7 +216,7 @@ def test_arguments_that_do_not_fit(image, change, message):
         as_model(brightness).predict_hidden(**(arguments | change))
 
 
-def test_what_is_no_model_and_what_has_no_gradients(image, network):
+def test_what_is_no_model_and_what_has_no_gradients(image):
     with pytest.raises(SettingsError, match="got str. Files are read by load_model"):
         as_model("WeiNet")
     with pytest.raises(ModelError, match="load_model"):
@@ -225,5 +225,3 @@ def test_what_is_no_model_and_what_has_no_gradients(image, network):
     assert not model.has_gradients and as_model(model) is model and model.name == "brightness"
     with pytest.raises(ModelError, match="brightness only predicts.*such as 'lime'"):
         model.gradients(image[None], 0)
-    with pytest.raises(SettingsError, match="'target'"):
-        as_model(network).gradients(image[None], 6)

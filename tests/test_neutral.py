@@ -1,4 +1,4 @@
-"""A face's own neutral: found, aligned, used as what hidden parts show; and the causal explainer's known answers."""
+"""A face's own neutral: found, aligned, what hidden parts show; the causal explainer's known answers."""
 
 import numpy as np
 import pandas as pd
@@ -23,76 +23,58 @@ def faces():
 
 @pytest.fixture(scope="module")
 def game(faces):
-    """One face, its neutral, and the mean of what changed in each of its parts."""
+    """Return a function that explains one face by "causal", of a model whose first class is `value` of which
+    parts are the face's (N, S): True where it is, False where the neutral face shows."""
     face, neutral = faces.at(SIDE)[0], faces.at(SIDE, neutral=True)[0]
     segments, names = part_segments(faces.landmarks[0], (SIDE, SIDE))
-    return face, neutral, segments, names
-
-
-def model_of(game, value):
-    """A function whose first class is `value` of which parts are the face's (N, S): 1 where it is, 0 neutral."""
-    face, neutral, segments, names = game
+    assert len(face_parts()) == len(names) == 10
     difference = np.abs(face - neutral).sum(axis=-1)
     # The pixel of each part that changed most tells whose the part is.
-    places = [
-        np.flatnonzero((segments == k).ravel())[difference[segments == k].argmax()] for k in range(len(names))
-    ]
+    places = [np.where(segments == part, difference, -1).argmax() for part in range(len(names))]
 
-    def predict(images):
-        flat = images.reshape(len(images), -1, 3)[:, places]
-        kept = np.isclose(flat, face.reshape(-1, 3)[places], atol=1e-6).all(axis=-1)
-        first = value(kept)
-        return np.column_stack([first, *[(1 - first) / 5] * 5])
+    def explain(value, seed=1, **settings):
+        def predict(images):
+            flat = images.reshape(len(images), -1, 3)[:, places]
+            return of_first(value(np.isclose(flat, face.reshape(-1, 3)[places], atol=1e-6).all(axis=-1)))
 
-    return predict
+        given = {"landmarks": faces.landmarks[:1], "neutrals": neutral[None], **settings}
+        return EXPLAINERS["causal"].explain(predict, face[None], [0], seed=seed, **given)[0]
+
+    return explain
 
 
-def causal(game, value, faces, seed=1, **settings):
-    face, neutral, *_ = game
-    (found,) = EXPLAINERS["causal"].explain(
-        model_of(game, value),
-        face[None],
-        [0],
-        seed=seed,
-        landmarks=faces.landmarks[:1],
-        neutrals=neutral[None],
-        **settings,
-    )
-    return found
+def of_first(first):
+    """Six probabilities, of which the first is given."""
+    return np.column_stack([first, *[(1 - first) / 5] * 5])
+
+
+def predict_brightness(images):
+    return of_first(0.1 + 0.8 * images.mean(axis=(1, 2, 3)))
 
 
 def entangled(kept):
     """Interactions of two and three parts."""
-    return (
-        0.1
-        + 0.3 * kept[:, 0] * kept[:, 8]
-        + 0.4 * kept[:, 1] * kept[:, 2] * kept[:, 9]
-        + 0.1 * (kept.sum(1) > 6)
-    )
+    two, three = kept[:, 0] * kept[:, 8], kept[:, 1] * kept[:, 2] * kept[:, 9]
+    return 0.1 + 0.3 * two + 0.4 * three + 0.1 * (kept.sum(axis=1) > 6)
 
 
-def test_all_coalitions_give_exact_shapley_values_that_sum_to_the_change(game, faces):
-    assert len(face_parts()) == 10 == len(game[3])
-    found = causal(game, entangled, faces, samples=1024)
+ENDS = entangled(np.array([[True] * 10, [False] * 10]))
+
+
+def test_all_coalitions_give_exact_shapley_values_that_sum_to_the_change(game):
+    found = game(entangled, samples=1024)
     np.testing.assert_allclose(found.weights, shapley(entangled, 10), atol=1e-6)
-    ends = entangled(np.array([[True] * 10, [False] * 10]))
-    assert found.weights.sum() == pytest.approx(ends[0] - ends[1], abs=1e-6)
+    assert found.weights.sum() == pytest.approx(ENDS[0] - ENDS[1], abs=1e-6)
     assert found.passes == 1024 and not found.standard_errors.any()
 
 
-def test_samples_sum_to_the_change_and_standard_errors_equal_the_spread(game, faces):
-    found = [causal(game, entangled, faces, seed=seed, samples=128) for seed in range(40)]
+def test_samples_sum_to_the_change_and_standard_errors_equal_the_spread(game):
+    found = [game(entangled, seed=seed, samples=128) for seed in range(40)]
     weights = np.array([each.weights for each in found])
-    ends = entangled(np.array([[True] * 10, [False] * 10]))
-    np.testing.assert_allclose(weights.sum(axis=1), ends[0] - ends[1], atol=1e-6)
+    np.testing.assert_allclose(weights.sum(axis=1), ENDS[0] - ENDS[1], atol=1e-6)
     stated = np.sqrt(np.mean([each.standard_errors**2 for each in found], axis=0))
     assert 0.75 < np.mean(stated / weights.std(axis=0)) < 1.4
     assert np.abs(weights.mean(axis=0) - shapley(entangled, 10)).max() < 0.02
-
-
-def predict_brightness(images):
-    first = 0.1 + 0.8 * images.mean(axis=(1, 2, 3))
-    return np.column_stack([first, *[(1 - first) / 5] * 5])
 
 
 @pytest.mark.parametrize("name", ["lime", "kernel_shap", "superpixel_rise", "occlusion", "rise"])

@@ -146,21 +146,6 @@ def test_a_changed_file_or_description_is_refused(tmp_path):
             run_steps(experiment, step)
 
 
-def test_a_model_that_fails_does_not_stop_the_others(tmp_path):
-    write_onnx(tmp_path / "my.onnx", READER, side=SIDE)
-    models = {
-        "Good": described(tmp_path / "my.onnx"),
-        "Absent": described(tmp_path / "absent.onnx"),
-        "Wrong": described(tmp_path / "my.onnx", side=32),
-    }
-    experiment = prepare(tmp_path, networks=tuple(models), models=models)
-    run = run_steps(experiment, "evaluation")
-    reasons = {entry["item"]: entry["reason"] for entry in run.omissions}
-    assert sorted(reasons) == ["Absent_CV1", "Absent_CV2", "Wrong_CV1", "Wrong_CV2"]
-    assert "There is no model" in reasons["Absent_CV1"] and "side = 32" in reasons["Wrong_CV2"]
-    assert run_steps(experiment, "explanations").done == len(evaluation.read_explained(experiment))
-
-
 def test_a_model_of_fewer_classes_takes_part_for_what_it_knows(tmp_path):
     keras_model(READER[:, :5], side=(SIDE, 30)).save(tmp_path / "my.keras")
     five = described(tmp_path / "my.keras", classes=CLASSES[:5], side=[SIDE, 30])

@@ -1,4 +1,4 @@
-"""Measures of quality: curves, sign flips and R² of LIME's fit, untrained copies, likeness of maps."""
+"""Measures of quality: curves, sign flips and R² of LIME's fit, untrained copies."""
 
 import numpy as np
 import pytest
@@ -110,21 +110,13 @@ def test_the_control_from_the_centre_begins_in_the_middle():
 # Reliability of weights
 
 
-def test_sign_flips_by_hand_and_as_often_as_signs_are_wrong():
+def test_sign_flips_by_hand():
     halves = np.arange(2)[None]
     weights, errors = np.array([-1.0, 0.1]), np.array([0.0, 0.1])
     known = Explanation(explainer="lime", target=0, weights=weights, segments=halves, standard_errors=errors)
     # The second is one standard error from 0.
     assert known.weighted_flip_rate == pytest.approx(0.1 * 0.15866 / 1.1, abs=1e-5)
 
-    def predict(kept):
-        return 0.25 + kept @ np.linspace(-0.05, 0.05, 12) + 0.1 * kept[:, 0] * kept[:, 1]
-
-    found = [lime(record_of(predict, _draw_samples(12, 100, seed)), 0) for seed in range(200)]
-    weights = np.array([one.weights for one in found])
-    wrong = np.where(np.sign(weights) != np.sign(weights.mean(axis=0)), np.abs(weights), 0)
-    rate = np.mean([one.weighted_flip_rate for one in found])
-    assert rate == pytest.approx(wrong.sum() / np.abs(weights).sum(), rel=0.3)
     constant = record_of(lambda kept: np.full(len(kept), 0.3), _draw_samples(8, 50, 0))
     assert np.isnan(lime(constant, 0).weighted_flip_rate)
 
@@ -186,14 +178,6 @@ def test_chance_is_the_number_of_superpixels_over_that_of_samples():
     # The prediction for the whole image is kept: given to a lighter sample, the outlier would be fitted less.
     spike = drawn_record(one_spike)
     assert permuted_r2(spike, 0, seed=0) == pytest.approx(lime(spike, 0).r2)
-
-
-def test_noise_is_fitted_but_not_predicted():
-    records = [drawn_record(noise, seed=seed) for seed in range(20)]
-    fitted = np.mean([lime(record, 0, **EQUAL).r2 for record in records])
-    unseen = np.mean([cross_validated_r2(record, 0, seed=0, **EQUAL) for record in records])
-    # By theory about S / (n - 1), and minus S / (n - S) or a little below.
-    assert 0.15 < fitted < 0.25 and -0.40 < unseen < -0.15
 
 
 def test_a_constant_model_has_no_r2_by_chance_and_the_seed_decides():
@@ -268,6 +252,3 @@ def test_models_within_models_are_copied_and_what_has_no_weights_is_refused(face
     assert {("mean", True), ("variance", True)} < set(same) and same.count(("kernel", False)) == 2
     with pytest.raises(ModelError, match="function has no weights"):
         untrained_copy(lambda images: images, faces, seed=0)
-
-
-# How alike heatmaps are

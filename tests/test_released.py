@@ -101,16 +101,6 @@ def _folder(path, content, names=("CV1", "CV2", "CV3", "CV4", "CV5"), network="W
     return str(path)
 
 
-def test_released_models_are_loaded(weinet, tmp_path):
-    content, images, answers = weinet
-    path = tmp_path / "WeiNet_CV1_weights.h5"
-    with pytest.raises(MissingError, match="There is no weights file .*hf download .*released_folder"):
-        saving._load_released("WeiNet", path)
-    path.write_bytes(content)
-    model = saving._load_released("WeiNet", path)
-    np.testing.assert_allclose(model(images).numpy(), answers, atol=1e-5)
-
-
 def test_training_downloads_what_no_folder_holds(weinet, hub, tmp_path):
     content, images, answers = weinet
     experiment = _experiment(tmp_path)

@@ -6,7 +6,7 @@ import tiny_network
 from made_faces import make_experiment
 from tiny_study import SIDE, make_study
 
-from ekman_expressions.core.errors import DataError, MissingError, ModelError
+from ekman_expressions.core.errors import DataError, ModelError
 from ekman_expressions.core.expressions import EXPRESSIONS
 from ekman_expressions.core.files import read_csv, write_csv, write_image
 from ekman_expressions.study import prepared, training
@@ -69,18 +69,12 @@ def test_too_few_faces_are_noted_or_refused(tmp_path):
         run_steps(_experiment(tmp_path / "one", subjects=1), "training")
 
 
-def test_missing_and_damaged_models_are_named(tmp_path):
-    experiment = make_experiment(tmp_path)
-    path = experiment.model_path("WeiNet", "CV1")
-    with pytest.raises(MissingError, match="WeiNet_CV1.keras is not there.*'training'"):
-        read_model(experiment, "WeiNet", "CV1")
-    path.parent.mkdir(parents=True)
-    path.write_bytes(b"nothing")
-    with pytest.raises(ModelError, match="WeiNet_CV1.keras cannot be loaded as a Keras model"):
-        read_model(experiment, "WeiNet", "CV1")
-    # Code inside a model's file is not run.
+def test_code_inside_a_models_file_is_not_run(tmp_path):
     import keras
 
+    experiment = make_experiment(tmp_path)
+    path = experiment.model_path("WeiNet", "CV1")
+    path.parent.mkdir(parents=True)
     keras.Sequential([keras.Input((64, 64, 3)), keras.layers.Lambda(lambda image: image)]).save(path)
     with pytest.raises(ModelError, match="Lambda"):
         read_model(experiment, "WeiNet", "CV1")

@@ -128,7 +128,6 @@ def test_regions_of_the_template_are_the_atlas():
         ((8, 8), np.zeros((67, 2)), r"\(68, 2\), but got \(67, 2\)"),
         ((8, 8), np.full((68, 2), 0.5), "one point or line"),
         ((8, 8), POINTS[:68], "Divide pixels by width and height"),
-        ((8,), OWN, "An image or map must have shape"),
         ((0, 8), OWN, "An image or map must have shape"),
         ((2, 8, 8, 3), OWN, "An image or map must have shape"),
     ],

@@ -60,20 +60,10 @@ def test_the_registry_has_the_networks_of_the_study():
     assert others == {"SilNet": 150, "WeiNet": 64}
 
 
-LAST_CONVOLUTIONS = dict(
-    zip(NETWORKS, (64, 64, 256, 32, 192, 512, 512, 2048, 2048, 2048, 960, 1280), strict=True)
-)
-"""Channels of each network's last convolution, from the papers."""
-
 PARAMETERS = dict(SilNet=184_852_038, WeiNet=1_728_230, AlexNet=88_718_726, SongNet=172_678)
 PARAMETERS |= dict(InceptionV3=21_815_078, VGG19=20_027_462, VGG16=14_717_766, ResNet50=23_600_006)
 PARAMETERS |= dict(ResNet101V2=42_638_854, Xception=20_873_774, MobileNetV3Large=3_002_118)
 PARAMETERS |= dict(EfficientNetV2B0=5_926_998)
-POOLED = {
-    "WeiNet": [(64, 64, 32), (64, 64, 32), (64, 64, 64)],
-    "SongNet": [(112, 112, 64), (56, 56, 64), (28, 28, 32), (14, 14, 32)],
-}
-"""What the poolings of two networks leave of an image in the study."""
 
 
 @pytest.mark.parametrize(("name", "parameters"), PARAMETERS.items())
@@ -90,14 +80,9 @@ def test_each_network_has_its_input_and_its_exact_number_of_parameters(
     assert model.layers[-1].activation is keras.activations.softmax
     assert not [layer.name for layer in model.layers if isinstance(layer, keras.Model)]
 
-    def layers(*kinds):
-        return [layer for layer in model.layers if isinstance(layer, kinds)]
-
-    convolutions = layers(keras.layers.Conv2D, keras.layers.SeparableConv2D)
-    assert convolutions[-1].output.shape[-1] == LAST_CONVOLUTIONS[name]
-    pooled = [tuple(layer.output.shape[1:]) for layer in layers(keras.layers.MaxPooling2D)]
-    assert pooled == POOLED.get(name, pooled)
-    assert name != "SongNet" or [layer.rate for layer in layers(keras.layers.Dropout)] == [0.5, 0.5]
+    if name == "SongNet":
+        rates = [layer.rate for layer in model.layers if isinstance(layer, keras.layers.Dropout)]
+        assert rates == [0.5, 0.5]
     # Those that start from scratch know one preprocessing.
     np.testing.assert_allclose(_at_first_weights(model), NATIVE.get(name, (1, 0.5, 0)), atol=1e-4)
 
@@ -136,7 +121,7 @@ def test_momentum_of_all_batch_normalisations_is_set():
         assert {layer.momentum for layer in normalisations} == {expected}
 
 
-# VGG16 stands for VGG19, and Xception and the mobile networks for what takes long and has the same kinds of layers.
+# VGG16 stands for VGG19, and Xception and the mobile networks for others that take long.
 BIG = ("VGG19", "ResNet50", "ResNet101V2", "InceptionV3")
 
 
@@ -155,8 +140,8 @@ def test_saved_models_answer_equal_to_the_bit_and_one_step_of_training_lowers_th
     saving.save(model, tmp_path / "model.keras")
     loaded = saving.load(tmp_path / "model.keras")
     answers = model(images, training=False).numpy()
-    np.testing.assert_allclose(answers.sum(axis=1), 1, rtol=1e-5)
     np.testing.assert_array_equal(loaded(images, training=False).numpy(), answers)
+    assert loaded.name == name
     seeds = [layer.seed_generator.state for layer in model.layers if hasattr(layer, "seed_generator")]
     values = [keras.ops.copy(seed) for seed in seeds]
 

@@ -26,9 +26,6 @@ def linear(kept):
     return 0.25 + kept @ COEFFICIENTS
 
 
-# --- agreement with others
-
-
 def test_agrees_with_lime_base_given_the_same_samples():
     from lime.lime_base import LimeBase
     from sklearn.metrics import pairwise_distances
@@ -62,9 +59,6 @@ def test_agrees_with_scikit_learns_ridge(superpixels, samples, alpha, width, see
     assert abs(ours.intercept - ridge.intercept_) < 1e-6
     if w @ (y - np.average(y, weights=w)) ** 2 > 1e-9:
         assert abs(ours.r2 - ridge.score(x, y, sample_weight=w)) < 1e-6
-
-
-# --- known answers
 
 
 @pytest.mark.parametrize("sampler", sorted(_SAMPLERS))

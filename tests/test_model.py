@@ -60,9 +60,6 @@ def hungry_layer(most, seen):
     return Hungry()
 
 
-# --- what a model is shown
-
-
 def shown_copies(image, samples, behind, segments=SEGMENTS):
     shown = []
 
@@ -126,9 +123,6 @@ def test_any_picture_of_the_same_size_may_lie_behind(image):
             background(image, wrong)
 
 
-# --- batches
-
-
 def test_predictions_depend_neither_on_number_nor_on_order_to_the_bit(image):
     import keras
 
@@ -167,9 +161,6 @@ def test_when_memory_is_short_batches_are_halved_and_stay_so(image, network):
         starved.predict_hidden(image, SEGMENTS, samples)
 
 
-# --- precision
-
-
 @pytest.mark.parametrize(("precision", "bits"), [("bfloat16", 8), ("float16", 11)])
 def test_half_precision_is_near_and_leaves_the_model_as_it_was(image, precision, bits):
     import keras
@@ -196,9 +187,6 @@ def test_half_precision_that_cannot_be(image):
         as_model(Subclassed(), precision="float16").predict_hidden(image, SEGMENTS, samples_of(3))
     with pytest.raises(SettingsError, match="needs a Keras model or torch module, but got function"):
         as_model(brightness, precision="float16")
-
-
-# --- what is refused
 
 
 @pytest.mark.parametrize(

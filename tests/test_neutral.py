@@ -95,9 +95,6 @@ def test_integrated_gradients_from_the_neutral_sum_to_the_change(faces):
         assert each.map.sum() == pytest.approx(change, abs=float(0.03 * abs(change) + 1e-4))
 
 
-# Which neutral face, and where
-
-
 def test_the_neutral_of_a_face_is_named_or_the_same_subjects_first(faces):
     part = faces[[4, 1]]
     assert np.array_equal(part.neutrals, faces.neutrals[[4, 1]]) and part.has_neutral.all()
@@ -149,9 +146,6 @@ def test_a_neutral_in_another_pose_and_light_is_brought_to_the_face():
     assert np.abs(back[inner, inner].astype(float) - crop[inner, inner]).mean() < 6
     same = align_neutral(face, points + 0.3, crop, points, transform)
     assert np.array_equal(same, crop)
-
-
-# Agreement with what parts cause
 
 
 def truth(*weights):

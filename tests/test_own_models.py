@@ -60,9 +60,6 @@ def images():
     return np.random.default_rng(1).random((5, SIDE, SIDE, 3), dtype=np.float32)
 
 
-# --- known answers
-
-
 @pytest.mark.parametrize("form", FORMS, ids=str)
 def test_a_model_is_given_what_it_was_trained_with(form):
     # Six images: `COLOUR` in the upper left quarter, the corners of the colour cube elsewhere.
@@ -140,9 +137,6 @@ def test_an_extra_class_is_dropped_or_kept():
     np.testing.assert_array_equal(six, answers[:, :6])
 
 
-# --- all kinds of models
-
-
 @pytest.fixture(scope="module")
 def kinds(tmp_path_factory):
     """Seven classes, BGR, channels first, logits: one function in each form."""
@@ -181,9 +175,6 @@ def test_all_kinds_answer_alike(kinds, kind, images):
     assert kinds[kind].has_gradients == ("keras" in kind or kind == "h5")
 
 
-# --- the description in one call
-
-
 def test_load_model_describes_and_reads_in_one_call(tmp_path, images, monkeypatch):
     matrix = weights(7)
     wanted = function(matrix)(images)
@@ -215,9 +206,6 @@ def test_the_example_model_predicts_persons_that_it_has_not_seen():
     # As tools/train_example_model.py measured it.
     assert accuracy == pytest.approx(read_json(_EXAMPLE.with_suffix(".json"))["accuracy"]["unseen"], abs=0.02)
     assert accuracy > 0.9
-
-
-# --- how models are described in settings
 
 
 @pytest.mark.parametrize(

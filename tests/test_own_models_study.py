@@ -159,9 +159,6 @@ def test_a_model_of_fewer_classes_takes_part_for_what_it_knows(tmp_path):
     assert not heatmap_path(experiment.heatmaps_folder, "anger", "Five").exists()
 
 
-# --- the guide
-
-
 def blocks(language):
     found = re.findall(r"^```(\w*)\n(.*?)^```$", GUIDE.read_text("utf-8"), re.DOTALL | re.MULTILINE)
     return [block for name, block in found if name == language]

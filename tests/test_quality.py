@@ -38,9 +38,6 @@ def white(shape):
     return np.ones((*shape, 3), np.float32)
 
 
-# Deletion and insertion
-
-
 def test_the_areas_of_a_linear_model_equal_the_formula_of_superpixels_and_of_pixels():
     coefficients = np.array([0.2, 0.05, -0.1, 0.1, 0.3, 0.0, 0.02, 0.08])
     random, model = np.random.default_rng(0), Linear(SEGMENTS, coefficients)
@@ -107,9 +104,6 @@ def test_the_control_from_the_centre_begins_in_the_middle():
     assert order[0] == 4 and set(order[1:5]) == {1, 3, 5, 7} and set(order[5:]) == {0, 2, 6, 8}
 
 
-# Reliability of weights
-
-
 def test_sign_flips_by_hand():
     halves = np.arange(2)[None]
     weights, errors = np.array([-1.0, 0.1]), np.array([0.0, 0.1])
@@ -119,9 +113,6 @@ def test_sign_flips_by_hand():
 
     constant = record_of(lambda kept: np.full(len(kept), 0.3), _draw_samples(8, 50, 0))
     assert np.isnan(lime(constant, 0).weighted_flip_rate)
-
-
-# R² by chance and on samples not seen
 
 
 SUPERPIXELS = 20
@@ -199,9 +190,6 @@ def trained(monkeypatch):
 
     keras.utils.set_random_seed(0)
     return NETWORKS["Tiny"].build()
-
-
-# The untrained copy
 
 
 def test_the_copy_has_other_weights_the_same_architecture_and_is_deterministic(trained, faces):

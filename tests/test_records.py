@@ -13,9 +13,6 @@ from ekman_expressions.explainers.record import _SAMPLERS, _draw_samples
 NAMES = sorted(_SAMPLERS)
 
 
-# --- superpixels
-
-
 def test_superpixels_are_numbered_without_gaps_and_follow_colours():
     image = np.zeros((60, 60, 3), np.float32)
     image[:, 30:] = 1
@@ -36,9 +33,6 @@ def test_superpixels_are_numbered_without_gaps_and_follow_colours():
 def test_images_that_cannot_be_divided(image, message):
     with pytest.raises(DataError, match=message):
         superpixels(image)
-
-
-# --- samples
 
 
 @pytest.mark.parametrize("sampler", NAMES)
@@ -74,9 +68,6 @@ def test_orthogonal_rows_come_with_their_complements_and_make_whole_blocks_ortho
         signs = 2 * drawn[start : start + block].astype(int) - 1
         assert np.array_equal(signs.T @ signs, block * np.eye(superpixels))
         assert not signs.sum(axis=0).any()
-
-
-# --- records
 
 
 def make_record(superpixel_count=6, samples=20, seed=0, **changes):

@@ -1,4 +1,4 @@
-"""The steps "scores", "barplots" and "dendrograms": which tables and figures they write, and what is left out."""
+"""The steps "scores", "barplots" and "dendrograms": what they write, and what is left out."""
 
 import itertools
 
@@ -10,7 +10,7 @@ from made_steps import stand_in
 from ekman_expressions import Experiment, figures
 from ekman_expressions.core.errors import DataError, MissingError, SettingsError
 from ekman_expressions.core.expressions import EXPRESSIONS, title
-from ekman_expressions.core.files import read_csv, read_image, write_arrays, write_csv, write_image
+from ekman_expressions.core.files import read_csv, write_arrays, write_csv, write_image
 from ekman_expressions.facespace import heatmaps, masks
 from ekman_expressions.facespace.heatmaps import heatmap_path
 from ekman_expressions.measures import summarise
@@ -65,12 +65,9 @@ def test_score_writes_every_table_and_lists_what_cannot_be_scored(scored):
     read_csv(scored.scores_folder / "table_precision_recall.csv", ("Fear Precision", "Average Recall"))
 
     write_image(masks._mask_path(scored.masks_folder, "fear"), np.zeros((275, 224), np.uint8))
-    path = heatmap_path(scored.heatmaps_folder, "happiness", "WeiNet", "CV1")
-    write_image(path, read_image(path, gray=True)[:250])
     run = run_steps(scored, "scores")
     reasons = {entry["item"]: entry["reason"] for entry in run.omissions}
     assert "mask is empty" in reasons["WeiNet_CV1_Fear"]
-    assert "(250, 224)" in reasons["WeiNet_CV1_Happiness"] and "(275, 224)" in reasons["WeiNet_CV1_Happiness"]
     table = read_results(scored, "scores", "scores").set_index(["network", "expression"])["iou"]
     assert np.isnan(table["Average", "Fear"])
 

@@ -37,13 +37,11 @@ def sparse(tmp_path_factory):
     return experiment
 
 
-def test_every_step_works_with_what_there_is(sparse):
+def test_every_step_works_with_what_there_is_and_what_was_left_out_is_told_by_reason(sparse):
     assert set(read_results(sparse, "quality", "reliability")["fold"]) == {"CV1"}
     assert set(read_results(sparse, "regions", "regions")["expression"]) == set(EXPRESSIONS) - {"fear"}
     assert (sparse.report_folder / "index.html").exists()
 
-
-def test_what_was_left_out_is_told_by_reason_and_is_not_missing(sparse):
     found = check(sparse, report.STEPS)
     assert found.findings == {}
     told = [line for line in found.summary().splitlines() if line.startswith("  left out by 'heatmaps'")]

@@ -31,9 +31,6 @@ def root(tmp_path):
     )
 
 
-# Layers
-
-
 def test_layers_are_in_physical_units_and_in_the_order_of_the_manifest(root):
     layers = synthetic.read_layers("id00_anger_0", root)
     assert list(layers) == ["total", "photometric", "au04", "au12"]
@@ -58,9 +55,6 @@ def test_landmarks_of_prepared_faces_go_back_into_their_source_images_of_the_sam
         known_faces(experiment)
     with pytest.raises(SettingsError, match="'made': the prepared faces .* have no known answers"):
         known_faces(make_experiment(tmp_path / "made"))
-
-
-# The landmark error
 
 
 def test_landmark_error_by_hand():
@@ -102,8 +96,6 @@ def test_landmark_error_of_an_experiment(root, tmp_path):
     with pytest.raises(MissingError, match="landmarks.npz"):
         landmark_errors(experiment)
 
-
-# The bundled set
 
 ROOT = synthetic.folder()
 SIDE = synthetic.SIDE

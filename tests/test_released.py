@@ -10,10 +10,9 @@ import pytest
 from made_faces import make_experiment
 
 from ekman_expressions import Experiment
-from ekman_expressions.core.errors import ConflictError, MissingError, ModelError, SettingsError
+from ekman_expressions.core.errors import MissingError, ModelError, SettingsError
 from ekman_expressions.core.files import read_json
 from ekman_expressions.study import run as run_steps
-from ekman_expressions.study import training
 from ekman_expressions.study.training import read_model
 from ekman_expressions.zoo import saving
 
@@ -136,11 +135,6 @@ def test_training_takes_the_files_of_a_folder_and_one_bad_file_does_not_stop_the
     entry = read_json(experiment.models_folder / "run.json")
     assert entry["settings"]["training"]["weights"] == "released"
     assert len(entry["notes"]) == 1 and "whose accuracy is then too high" in entry["notes"][0]
-    assert training.learning_curves(experiment).empty
-    assert training.training_table(experiment).empty
-    with pytest.raises(ConflictError, match=r"made was made with training\.\w+ = '"):
-        settings = dict(weights="none")
-        run_steps(make_experiment(tmp_path, subjects=5, folds=5, training=settings), "training")
 
 
 def test_what_cannot_be_is_said_before_anything_is_done(tmp_path):

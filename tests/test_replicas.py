@@ -37,9 +37,7 @@ def test_a_replica_of_jaffe_goes_from_its_reader_to_known_answers(tmp_path, monk
         root=tmp_path / "root",
     )
     steps = "faces training evaluation explanations facespace known_answers".split()
-    run = run_steps(study, *steps)
-    reasons = [entry["reason"] for entry in run.omissions]
-    assert not [reason for reason in reasons if "face" in reason and "neutral" in reason]
+    run_steps(study, *steps)
     manifest = read_manifest(study)
     assert len(manifest) == 12 and (manifest["neutral"] != "").all()
     for row in manifest.itertuples():

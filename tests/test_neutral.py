@@ -88,11 +88,11 @@ def test_hidden_parts_show_the_neutral_face(faces, name):
 
 def test_integrated_gradients_from_the_neutral_sum_to_the_change(faces):
     model = ee.example_model()
-    found = ee.explain(model, faces[:2], "integrated_gradients", hidden="neutral", tolerance=0.02)
-    for place, each in enumerate(found.explanations):
-        pair = model.predict(np.stack([faces.at(64)[place], faces.at(64, neutral=True)[place]]))
-        change = np.subtract(*pair[:, each.target])
-        assert each.map.sum() == pytest.approx(change, abs=float(0.03 * abs(change) + 1e-4))
+    found = ee.explain(model, faces[:1], "integrated_gradients", hidden="neutral", tolerance=0.02)
+    (only,) = found.explanations
+    pair = model.predict(np.stack([faces.at(64)[0], faces.at(64, neutral=True)[0]]))
+    change = np.subtract(*pair[:, only.target])
+    assert only.map.sum() == pytest.approx(change, abs=float(0.03 * abs(change) + 1e-4))
 
 
 def test_the_neutral_of_a_face_is_named_or_the_same_subjects_first(faces):

@@ -1,4 +1,4 @@
-"""The picture of two studies beside each other, `tools/two_studies.py`, and its statistics against known answers."""
+"""The picture of two studies beside each other, `tools/two_studies.py`: its statistics against known answers."""
 
 import sys
 from pathlib import Path

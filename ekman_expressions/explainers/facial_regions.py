@@ -18,7 +18,7 @@ from ekman_expressions.explainers.explanation import Explainer, Explanation, Opt
 from ekman_expressions.explainers.lime import _LIME, _kernel_shap
 from ekman_expressions.explainers.record import PerturbationRecord
 from ekman_expressions.facespace.masks import atlas
-from ekman_expressions.facespace.warp import template_points
+from ekman_expressions.facespace.warp import SHAPE, template_points
 
 _BACKGROUND = "background"
 """The segment that is no region of the atlas: all outside the face."""
@@ -41,7 +41,7 @@ def _carry(
     is, without areas that have no pixel there.
     """
     names = (*areas, _BACKGROUND)
-    canvas = np.full(atlas().shape, len(areas))
+    canvas = np.full(SHAPE, len(areas))
     for place, area in enumerate(areas.values()):
         canvas[area] = place
     places = template_points(landmarks, shape)

@@ -174,15 +174,9 @@ def read_gray(
 def _read_float(
     folder: Path | str, expression: str, network: str | None = None, fold: str | None = None
 ) -> np.ndarray:
-    """Read a heatmap before it was stretched, (275, 224) float32, finite; else as `read_gray`."""
+    """Read a heatmap before it was stretched, (275, 224) float32; else as `read_gray`."""
     path = require(heatmap_path(folder, expression, network, fold).with_suffix(".npz"), "heatmaps")
-    heatmap = _in_face_space(read_arrays(path, ("heatmap",))["heatmap"], path)
-    if not np.isfinite(heatmap).all():
-        wrong = np.count_nonzero(~np.isfinite(heatmap))
-        raise DataError(
-            f"{path} holds {wrong} values that are not finite. Delete it and run the step 'heatmaps' again."
-        )
-    return heatmap
+    return _in_face_space(read_arrays(path, ("heatmap",))["heatmap"], path)
 
 
 def _in_face_space(heatmap: np.ndarray, path: Path) -> np.ndarray:

@@ -22,15 +22,13 @@ from ekman_expressions.core.errors import check_option
 from ekman_expressions.core.expressions import EXPRESSIONS, title
 from ekman_expressions.core.files import read_image, require
 from ekman_expressions.facespace.heatmaps import _in_face_space
-from ekman_expressions.facespace.warp import POINTS
+from ekman_expressions.facespace.warp import POINTS, SHAPE
 
 # Of groups, in `Atlas.parts`.
 _JOINED = {"glabella": "brows", "jaw": "chin"}
-_JAW = range(17)
-_FOREHEAD_ENDS = (84, 68)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Region:
     """A named part of the face, such as ``right_brow_inner`` of the group ``brows``. Right is the subject's,
     at the image's left; the action units move it; the polygon has vertices (x, y) in whole pixels.
@@ -40,11 +38,11 @@ class _Region:
     group: str
     side: str
     description: str
-    action_units: tuple[int, ...]
-    polygon: tuple[tuple[int, int], ...]
+    action_units: list[int]
+    polygon: np.ndarray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Atlas:
     """Named regions in face space and the expressions that are unions of them.
 
@@ -57,19 +55,12 @@ class Atlas:
 
     Attributes
     ----------
-    name, description : str
-        What it is, and how its polygons are written.
-    shape : (int, int)
-        Rows and columns of face space.
     regions : tuple of _Region
         The regions, from the forehead down to the chin.
     expressions : dict of str to tuple of str
         The regions of each Ekman mask.
     """
 
-    name: str
-    description: str
-    shape: tuple[int, int]
     regions: tuple[_Region, ...]
     expressions: Mapping[str, tuple[str, ...]]
 
@@ -86,9 +77,9 @@ class Atlas:
     @cached_property
     def labels(self) -> np.ndarray:
         """The region of each pixel: (275, 224) uint8, 0 where none, else its place + 1 in `regions`."""
-        labels = np.zeros(self.shape, np.uint8)
+        labels = np.zeros(SHAPE, np.uint8)
         for place, region in reversed(list(enumerate(self.regions, start=1))):
-            labels[_fill(region.polygon, self.shape)] = place
+            labels[_fill(region.polygon)] = place
         labels.flags.writeable = False
         return labels
 
@@ -105,7 +96,7 @@ class Atlas:
 
     @property
     def part_names(self) -> tuple[str, ...]:
-        """Names of the `parts`, without drawing them."""
+        """Names of the `parts`, without drawing them, which would import OpenCV."""
         return tuple(name for name in self.groups if name not in _JOINED)
 
     @cached_property
@@ -122,19 +113,20 @@ class Atlas:
 
     def mask(self, names: Iterable[str]) -> np.ndarray:
         """Return the union of the polygons of regions, or of groups, with their border, (275, 224) bool."""
-        mask = np.zeros(self.shape, bool)
+        mask = np.zeros(SHAPE, bool)
         for name in names:
             check_option(name, "region", (*self.groups, *self.names))
             for region in self.regions:
                 if name in (region.group, region.name):
-                    mask |= _fill(region.polygon, self.shape)
+                    mask |= _fill(region.polygon)
         return mask
 
     @cached_property
     def hull(self) -> np.ndarray:
         """The face, from the jaw line up to row 0: (275, 224) bool."""
-        outline = POINTS[[*_JAW, *_FOREHEAD_ENDS]]
-        hull = _fill(np.floor(outline).astype(int), self.shape)
+        # The jaw, and the copies of its two ends on row 0.
+        outline = POINTS[[*range(17), 84, 68]]
+        hull = _fill(np.floor(outline).astype(np.int32))
         hull.flags.writeable = False
         return hull
 
@@ -167,14 +159,10 @@ def atlas() -> Atlas:
     text = resources.files("ekman_expressions").joinpath("data/facial_regions.json").read_text("utf-8")
     values = json.loads(text)
     for region in values["regions"]:
-        region["action_units"] = tuple(region["action_units"])
         # Rounded down to whole pixels, as fillPoly needs them.
-        vertices = np.floor([_vertex(item) for item in region["polygon"]]).astype(int)
-        region["polygon"] = tuple(map(tuple, vertices.tolist()))
-    values["shape"] = tuple(values["shape"])
-    values["regions"] = tuple(_Region(**region) for region in values["regions"])
-    values["expressions"] = {key: tuple(names) for key, names in values["expressions"].items()}
-    return Atlas(**values)
+        region["polygon"] = np.floor([_vertex(item) for item in region["polygon"]]).astype(np.int32)
+    expressions = {name: tuple(regions) for name, regions in values["expressions"].items()}
+    return Atlas(tuple(_Region(**region) for region in values["regions"]), expressions)
 
 
 def ekman_mask(expression: str) -> np.ndarray:
@@ -228,9 +216,9 @@ def _vertex(item: Any) -> np.ndarray:
     return np.array([POINTS[item["x"]][0], POINTS[item["y"]][1]], float)
 
 
-def _fill(polygon: Any, shape: tuple[int, int]) -> np.ndarray:
+def _fill(polygon: np.ndarray) -> np.ndarray:
     import cv2
 
-    canvas = np.zeros(shape, np.uint8)
-    cv2.fillPoly(canvas, [np.asarray(polygon, np.int32)], 1)
+    canvas = np.zeros(SHAPE, np.uint8)
+    cv2.fillPoly(canvas, [polygon], 1)
     return canvas.astype(bool)

@@ -22,10 +22,6 @@ from ekman_expressions.faces.landmarks import _eye_distance, _mesh_indices, turn
 SHAPE = (275, 224)
 """Rows and columns of face space."""
 
-_JAW = slice(0, 17)
-"""The landmarks of the jaw; copied to row 0 they are the points that follow the landmarks."""
-
-
 with resources.files("ekman_expressions").joinpath("data/template_landmarks.csv").open() as _file:
     POINTS = pd.read_csv(_file).sort_values("index")[["x", "y"]].to_numpy(np.float64)
 """(89, 2) continuous x and y: 68 landmarks, the jaw's copies on row 0, the 4 corners."""
@@ -33,12 +29,8 @@ with resources.files("ekman_expressions").joinpath("data/template_landmarks.csv"
 POINTS.flags.writeable = False
 # How far a landmark may lie from the middle of the image, in units of its sides.
 _FARTHEST = 2.0
-# OpenCV's remap takes no longer sides.
-_LONGEST = 32_767
-_CORNERS = POINTS[-4:] / (SHAPE[1], SHAPE[0])
 
 
-@cache
 def triangles() -> np.ndarray:
     """Return the Delaunay triangles of `POINTS`, (T, 3) indices; they cover the canvas."""
     return _delaunay().simplices
@@ -107,8 +99,8 @@ def source_points(landmarks: np.ndarray) -> np.ndarray:
             "Landmarks must span a face, but all lie on one point or line near "
             f"{landmarks.mean(axis=0).round(4)}."
         )
-    top = landmarks[_JAW] * (1, 0)
-    return np.concatenate([landmarks, top, _CORNERS])
+    jaw_at_top = landmarks[:17] * (1, 0)
+    return np.concatenate([landmarks, jaw_at_top, POINTS[-4:] / (SHAPE[1], SHAPE[0])])
 
 
 def normalise(image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
@@ -141,7 +133,7 @@ def normalise(image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
         (_corner_shares() @ (points[:, axis] * side - 0.5)).astype(np.float32)
         for axis, side in enumerate((width, height))
     )
-    sample = _remap if max(height, width) < _LONGEST and _remap_is_exact() else _sample
+    sample = _remap if _remap_is_exact() else _sample
     values = image.reshape(height, width, -1).astype(np.float32, copy=False)
     # One by one: of several channels at once OpenCV is not exact.
     warped = [sample(values[..., place], x, y) for place in range(values.shape[2])]

@@ -13,7 +13,7 @@ import numpy as np
 from ekman_expressions.core.errors import DataError, check_option, check_range, check_type
 from ekman_expressions.core.runtime import derive_seed
 from ekman_expressions.explainers.record import _SAMPLERS, Stored, StoredMap
-from ekman_expressions.zoo.model import as_model, check_hidden
+from ekman_expressions.zoo.model import _check_image, as_model, check_hidden
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -324,8 +324,9 @@ class Explainer:
         check_type(seed, "seed", (int, np.integer))
         settings = self.resolve(**settings)
         model, images, targets = as_model(model), _stacked(images), np.asarray(targets)
-        if images.ndim != 4 or images.shape[-1] != 3 or not len(images):
+        if images.ndim != 4 or not len(images):
             raise DataError(f"'images' must have shape (N, H, W, 3), N >= 1, but got {images.shape}.")
+        images = _check_image(images.reshape(-1, *images.shape[2:])).reshape(images.shape)
         if targets.shape != (len(images),) or targets.dtype.kind not in "iu":
             raise DataError(
                 f"'targets' must be one class index for each of {len(images)} images, "
@@ -343,7 +344,7 @@ class Explainer:
                 )
         for place, (image, target) in enumerate(zip(images, targets.tolist(), strict=True)):
             # Of its content: an image's place among others must not matter.
-            digest = hashlib.sha256(np.ascontiguousarray(image, np.float32)).hexdigest()
+            digest = hashlib.sha256(image).hexdigest()
             stored = self.query(
                 model,
                 image,

@@ -14,7 +14,7 @@ import numpy as np
 
 from ekman_expressions.explainers.explanation import Explainer, Option
 from ekman_expressions.explainers.record import StoredMap, superpixels
-from ekman_expressions.zoo.model import _GRADIENT_GROUP, _GRADIENT_SCORES, _check_image, background
+from ekman_expressions.zoo.model import _GRADIENT_GROUP, _GRADIENT_SCORES, background
 
 # The authors find 20 to 300 enough.
 _MOST_STEPS = 400
@@ -26,7 +26,6 @@ def _grad_cam(model: Any, image: np.ndarray, target: int, *, settings: Mapping, 
     """
     import cv2
 
-    image = _check_image(image)
     features, gradients = model.features(image, target, settings["layer"] or None, settings["score"])
     found = features @ gradients.mean(axis=(0, 1))
     found = cv2.resize(found, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
@@ -40,8 +39,7 @@ def _integrated_gradients(
     Simpson's rule, whose steps are doubled until the attributions sum to ``f(x) - f(x')``. A pixel has the
     sum over its colours, with ``superpixels`` that over its superpixel. Nothing is random.
     """
-    image, score = _check_image(image), settings["score"]
-    labels = None
+    labels, score = None, settings["score"]
     if settings["superpixels"] or isinstance(settings["hidden"], str):
         labels = superpixels(image, segments=settings["segments"], compactness=settings["compactness"])
     start = background(image, settings["hidden"], labels)
@@ -96,7 +94,6 @@ def _smooth_grad(
     """Average the gradient over copies with Gaussian noise; of the colours, the largest magnitude counts
     (section 3).
     """
-    image = _check_image(image)
     random = np.random.default_rng(seed)
     spread, copies = np.float32(settings["noise"] * (image.max() - image.min())), settings["copies"]
     total = np.zeros(image.shape)

@@ -1,8 +1,8 @@
 """LIME, KernelSHAP and superpixel RISE: estimated from one perturbation record.
 
-Ribeiro et al. (2016), "Why should I trust you?", doi:10.1145/2939672.2939778. A superpixel's Shapley value is the
-mean, over all orders in which superpixels may be uncovered, of the change in the model's prediction when it is
-uncovered; the values sum to f(all) - f(none).
+Ribeiro et al. (2016), "Why should I trust you?", doi:10.1145/2939672.2939778. A superpixel's Shapley value is
+the mean, over all orders in which superpixels may be uncovered, of the change in the model's prediction when
+it is uncovered; the values sum to f(all) - f(none).
 """
 
 from __future__ import annotations
@@ -118,8 +118,8 @@ def _predicted(record: PerturbationRecord, target: int) -> tuple[float, np.ndarr
 
 
 def _of_record(record: PerturbationRecord, target: int, **found: Any) -> Explanation:
-    about = {"image_id": record.image_id, "model": record.model, "segments": record.segments}
-    return Explanation(**{**about, "passes": record.passes, "target": int(target), **found})
+    about = {name: getattr(record, name) for name in ("image_id", "model", "segments", "passes")}
+    return Explanation(target=int(target), **(about | found))
 
 
 def _influences(
@@ -129,8 +129,7 @@ def _influences(
     root = np.sqrt(w)
     first = np.flatnonzero(np.diff(groups, prepend=-1))
     second = np.minimum(first + 1, len(groups) - 1)
-    paired = groups[second] == groups[first]
-    paired &= second != first
+    paired = (groups[second] == groups[first]) & (second != first)
     members = np.stack([first, second], axis=1)
     scaled = root[members]
     # A group of one is a pair with a sample of weight 0.
@@ -175,19 +174,12 @@ def _kernel_shap(
 ) -> Explanation:
     """Estimate Shapley values for one class from a perturbation record; no forward pass.
 
-    They are the φ that minimise ``Σ π(z) (f(z) - f(none) - z·φ)²`` over all 2^S samples z, with
-    ``Σ φ = f(all) - f(none)`` (Lundberg and Lee 2017, arXiv:1705.07874, theorem 2); the Shapley kernel π gives
-    all samples of size k together the weight ``(S - 1) / (k (S - k))``. Here the sum goes over the record's
-    samples, and each size's weight is shared by its samples (`_shapley_weights`), so that it does
-    not matter how often the sampler draws each size. By symmetry the *differences* between superpixels
-    do not depend on the constraint: they are those of the weighted regression with a free intercept,
-    and what remains is one number, added to all, that makes them sum to f(all) - f(none) exactly (Covert and
-    Lee 2021, arXiv:2012.01536, equation 7, solved so). Where the record does not know f(none), it is that
-    intercept, at least 0 and at most 1.
-
-    Given their size, samples must be uniform, as all samplers' are. The weights are exact for any model from
-    all samples, and from any samples for a model that is additive in superpixels; where samples do not
-    determine them, they are the smallest that fit.
+    They are the φ that minimise ``Σ π(z) (f(z) - f(none) - z·φ)²`` over samples z, which are uniform given
+    their size, with ``Σ φ = f(all) - f(none)`` (Lundberg and Lee 2017, arXiv:1705.07874, theorem 2; for π see
+    `_shapley_weights`). By symmetry the *differences* between superpixels do not depend on the constraint:
+    they are those of the weighted regression with a free intercept, and what remains is one number, added
+    to all, that makes the sum exact (Covert and Lee 2021, arXiv:2012.01536, equation 7, solved so). Where the
+    record does not know f(none), it is that intercept, at least 0 and at most 1.
     """
     (first, y), samples = _predicted(record, target), record.samples
     count, sizes = samples.shape[1], samples.sum(axis=1)
@@ -212,7 +204,7 @@ def _kernel_shap(
 
 def _shapley_weights(samples: np.ndarray) -> np.ndarray:
     """Return each sample's weight in the regression of KernelSHAP: ``(S - 1) / (k (S - k))``, shared by the
-    samples of size k; 0 for all and none, which are constraints. They sum to 1, or to 0.
+    samples of size k, however many were drawn; 0 for all and none, which are constraints. Sums to 1, or to 0.
 
     With 30 superpixels nearly all uniform samples keep 8 to 22, and the few at the ends would decide all:
     unless the record holds all samples, no weight is more than the fourth root of n times the mean (truncated
@@ -236,11 +228,10 @@ def _superpixel_rise(
 ) -> Explanation:
     """Estimate RISE's importance of superpixels for one class from a record; no forward pass.
 
-    RISE's importance of a place is the model's expected prediction given that the place is kept
-    (equation 4). Here the mean prediction is subtracted, so that 0 says that it does not
-    matter: ``E[f | z_j = 1] - E[f]``; 0 for a superpixel that no sample keeps. The first sample, which is not
-    drawn but keeps all, is left out.
+    The expected prediction given that one is kept (equation 4), less the mean, so that 0 says that it does not
+    matter: ``E[f | z_j = 1] - E[f]``; 0 for one that no sample keeps.
     """
+    # The first sample, which keeps all, is not drawn.
     samples, drawn = record.samples[1:], _predicted(record, target)[1][1:]
     kept = samples.sum(axis=0)
     gained = (drawn - drawn.mean()) @ samples if len(drawn) else np.zeros(len(kept))

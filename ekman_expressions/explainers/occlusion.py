@@ -1,7 +1,6 @@
 """What hiding parts of an image does to the prediction: occlusion by patches, RISE by random masks.
 
-Zeiler and Fergus (2014), Visualizing and understanding convolutional networks, doi:10.1007/978-3-319-10590-1_53;
-Petsiuk, Das and Saenko (2018), RISE: randomized input sampling for explanation of black-box models, arXiv:1806.07421.
+Zeiler and Fergus (2014), doi:10.1007/978-3-319-10590-1_53; Petsiuk et al. (2018), arXiv:1806.07421.
 """
 
 from __future__ import annotations
@@ -14,14 +13,11 @@ import numpy as np
 from ekman_expressions.core.errors import check_range
 from ekman_expressions.explainers.explanation import Explainer, Option
 from ekman_expressions.explainers.record import StoredMap
-from ekman_expressions.zoo.model import GROUP, _check_image, background
+from ekman_expressions.zoo.model import GROUP, background
 
 
 def _query_occlusion(model: Any, image: np.ndarray, target: int, *, settings: Mapping, **_: Any) -> StoredMap:
-    """A pixel's importance is the mean fall of the prediction over the patches that cover it; nothing is
-    random.
-    """
-    image = _check_image(image)
+    """A pixel's importance is the mean fall of the prediction over patches on it; nothing is random."""
     rows, columns = (_patches(side, settings["patch"], settings["stride"]) for side in image.shape[:2])
     row_of, row_covers = _cells(rows, image.shape[0])
     column_of, column_covers = _cells(columns, image.shape[1])
@@ -74,7 +70,6 @@ def _query_rise(
     """A pixel's importance is the mean of the predictions, weighted by how much each mask keeps of it
     (equation 6), less the mean prediction.
     """
-    image = _check_image(image)
     behind = background(image, settings["hidden"])
     random = np.random.default_rng(seed)
     count, grid = settings["masks"], {"cells": settings["cells"], "keep": settings["keep"]}

@@ -55,7 +55,6 @@ class Stored:
         """
         arrays = read_arrays(path)
         kind = StoredMap if "map" in arrays else PerturbationRecord
-        what = "stored map" if cls is StoredMap else "perturbation record"
         try:
             if not issubclass(kind, cls):
                 raise DataError(f"it is a {kind.__name__}")
@@ -64,7 +63,8 @@ class Stored:
         except (KeyError, ValueError, TypeError) as error:
             reason = f"it lacks {error}" if isinstance(error, KeyError) else error
             raise DataError(
-                f"{path} is no {what} ({reason}). Delete it and run the step 'explanations' again."
+                f"{path} is no perturbation record ({reason}). Delete it and run the step "
+                "'explanations' again."
             ) from error
 
 
@@ -324,9 +324,8 @@ _SAMPLERS: dict[str, Callable[[int, int, np.random.Generator], np.ndarray]] = {
 def _draw_samples(
     n_superpixels: int, n_samples: int, seed: int | np.random.Generator, sampler: str = "iid"
 ) -> np.ndarray:
-    """Draw which superpixels are kept, (n_samples, n_superpixels) bool, in the first sample all. By one of
-    `_SAMPLERS` each is kept with probability 1/2, and the first rows stay the same when more are drawn from
-    one seed; see also `_paired`.
+    """Draw which superpixels are kept, (n_samples, n_superpixels) bool; the first sample keeps all. By
+    `_SAMPLERS` the first rows stay the same when more are drawn from one seed.
     """
     samplers = {**_SAMPLERS, "paired": _paired}
     check_option(sampler, "sampler", samplers)

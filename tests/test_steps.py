@@ -215,14 +215,14 @@ def test_settings_without_effect_on_results_and_networks_may_change(experiment, 
     other = with_(experiment, "explanation", compare=("rise",), quality_faces=7)
     assert _settings_of(other, "explanation") == _settings_of(experiment, "explanation")
     # Networks may be added, but their numbers not changed.
-    more = experiment.replace(networks=(*experiment.networks, "SongNet"))
+    more = experiment.replace(networks=(*experiment.networks, "VGG16"))
     kitchen.run(more, "kept")
     assert kitchen.calls == ["kept"]
     fewer = experiment.replace(networks=("WeiNet",))
     kitchen.run(fewer, "kept")
     assert list(_entry(experiment.models_folder)["settings"]["training"]["networks"]) == ["WeiNet"]
-    overrides = {**experiment.training.overrides, "SongNet": {"epochs": 3}}
-    with pytest.raises(ConflictError, match="SongNet.epochs = 25.* 3"):
+    overrides = {**experiment.training.overrides, "VGG16": {"epochs": 3}}
+    with pytest.raises(ConflictError, match="VGG16.epochs = 2.* 3"):
         kitchen.run(with_(more, "training", overrides=overrides), "kept")
 
 

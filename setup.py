@@ -9,9 +9,7 @@ NOTEBOOKS = "ekman_expressions.data.notebooks"
 
 setup(
     packages=[
-        *find_namespace_packages(
-            include=["ekman_expressions", "ekman_expressions.*"], exclude=["*__pycache__*"]
-        ),
+        *find_namespace_packages(include=["ekman_expressions", "ekman_expressions.*"], exclude=["*__pycache__*"]),
         FACES,
         f"{FACES}.images",
         f"{FACES}.masks",

@@ -4,7 +4,8 @@
 
 The example model on persons that it has not seen. Each face is explained with the neutral of its own variant (same pose
 and light), and with that of another variant, brought to the face in two ways: by the affine map between landmarks that
-expressions hardly move (what the package does), and through face space by all 68 (which carries the expression's shape over).
+expressions hardly move (what the package does), and through face space by all 68 (which carries the expression's
+shape over).
 """
 
 from __future__ import annotations
@@ -44,8 +45,7 @@ def main() -> None:
     model = ee.example_model()
     faces = ee.example_faces(subjects=model.unseen)
     faces = faces[
-        model.predict(faces.at(model.side)).argmax(axis=1)
-        == [ee.EXPRESSIONS.index(e) for e in faces.table.expression]
+        model.predict(faces.at(model.side)).argmax(axis=1) == [ee.EXPRESSIONS.index(e) for e in faces.table.expression]
     ]
     faces = faces[np.random.default_rng(0).permutation(len(faces))[: given.faces]]
     neutral_ids = {image_id[:-1] + str((int(image_id[-1]) + 1) % 4) for image_id in faces.table["neutral"]}
@@ -88,16 +88,11 @@ def main() -> None:
     table = pd.DataFrame(rows)
     given.out.parent.mkdir(parents=True, exist_ok=True)
     table.round(4).to_csv(given.out, index=False)
-    print(
-        table.groupby("alignment", sort=False)[["spearman", "top", "sign", "auc"]].mean().round(3), len(faces)
-    )
+    print(table.groupby("alignment", sort=False)[["spearman", "top", "sign", "auc"]].mean().round(3), len(faces))
     parts = [name.removeprefix("truth ") for name in table if name.startswith("truth ")]
     print(
         pd.DataFrame(
-            {
-                n: {p: g[f"truth {p}"].corr(g[p], "spearman") for p in parts}
-                for n, g in table.groupby("alignment")
-            }
+            {n: {p: g[f"truth {p}"].corr(g[p], "spearman") for p in parts} for n, g in table.groupby("alignment")}
         ).round(2)
     )
 

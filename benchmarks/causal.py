@@ -57,9 +57,7 @@ def faces_of(experiment: Experiment, network: str, fold: str, count: int) -> ee.
     return faces[[list(faces.table["image_id"]).index(image_id) for image_id in rows["image_id"]]]
 
 
-def single_replacement(
-    model: ee.Model, face: np.ndarray, neutral: np.ndarray, segments: np.ndarray, target: int
-):
+def single_replacement(model: ee.Model, face: np.ndarray, neutral: np.ndarray, segments: np.ndarray, target: int):
     """Return the fall of the prediction when each part alone is put back to neutral."""
     count = segments.max() + 1
     samples = np.concatenate([np.ones((1, count), bool), ~np.eye(count, dtype=bool)])
@@ -130,9 +128,7 @@ def main() -> None:
     summary = summarise_agreement(done)
     passes = done.groupby(["network", "method"])["passes"].mean().rename("passes").reset_index()
     summary.merge(passes).round(4).to_csv(given.out, index=False)
-    print(
-        summary.pivot_table(index=["network", "method"], columns="score", values="value", sort=False).round(3)
-    )
+    print(summary.pivot_table(index=["network", "method"], columns="score", values="value", sort=False).round(3))
 
 
 if __name__ == "__main__":

@@ -178,9 +178,7 @@ def run_head(head: str, folder: Path, count: int) -> None:
 
     place_of = {
         key: place
-        for place, key in enumerate(
-            table[["subject", "variant", "upper", "lower"]].itertuples(index=False, name=None)
-        )
+        for place, key in enumerate(table[["subject", "variant", "upper", "lower"]].itertuples(index=False, name=None))
     }
     unlike = seen[truth["upper"][seen] != truth["lower"][seen]]
     # As many persons as there are, in turn.
@@ -197,9 +195,7 @@ def run_head(head: str, folder: Path, count: int) -> None:
         image, points, seam = images[[place]], landmarks[[place]], int(about["seam"])
         one = {"head": head, "place": place, **about[["subject", "variant", "upper", "lower"]].to_dict()}
         rows = []
-        halves = images[
-            [place_of[*key, "neutral", about["lower"]], place_of[*key, about["upper"], "neutral"]]
-        ]
+        halves = images[[place_of[*key, "neutral", about["lower"]], place_of[*key, about["upper"], "neutral"]]]
         targets, effects = {}, {}
         for name, model in models.items():
             predictions = model.predict(np.concatenate([image, halves]))
@@ -213,17 +209,13 @@ def run_head(head: str, folder: Path, count: int) -> None:
         for method, (explainer, settings) in METHODS.items():
             maps = [
                 EXPLAINERS[explainer]
-                .explain(
-                    model, image, [targets[name]], seed=0, landmarks=points, neutrals=neutral, **settings
-                )[0]
+                .explain(model, image, [targets[name]], seed=0, landmarks=points, neutrals=neutral, **settings)[0]
                 .map
                 for name, model in models.items()
             ]
             for reading, read in READINGS.items():
                 above = [_share_above(read(found), seam) for found in maps]
-                rows.append(
-                    one | causes | {"method": method, "reading": reading, "U": above[0], "L": above[1]}
-                )
+                rows.append(one | causes | {"method": method, "reading": reading, "U": above[0], "L": above[1]})
         done = pd.concat([done, pd.DataFrame(rows)], ignore_index=True) if len(done) else pd.DataFrame(rows)
         write_csv(path, done)
 

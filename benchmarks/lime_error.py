@@ -141,10 +141,7 @@ def main() -> None:
     if not options.rounds:
         return
     start_tensorflow()
-    print(
-        "\n| network | ours, ms per sample | `lime` with predict, ms | n* "
-        "| time to the same error, `lime` / ours |"
-    )
+    print("\n| network | ours, ms per sample | `lime` with predict, ms | n* | time to the same error, `lime` / ours |")
     print("|---|---|---|---|---|")
     for network, rows in table.groupby("network", sort=False):
         means = rows.groupby(["sampler", "penalty", "samples"], as_index=False)["error"].mean()

@@ -38,18 +38,14 @@ def measure(experiment: Experiment, network: str, samples: int, faces: int, roun
         for turn in range(rounds + 1):
             for precision in _PRECISIONS:
                 start = time.perf_counter()
-                PerturbationRecord.query(
-                    by_precision[precision], image, superpixels(image), seed=0, samples=samples
-                )
+                PerturbationRecord.query(by_precision[precision], image, superpixels(image), seed=0, samples=samples)
                 # The first turn compiles.
                 if turn:
                     seconds[precision].append(time.perf_counter() - start)
         for name in values:
             seed, precision = (1, "float32") if name == "another seed" else (0, name)
             segments = superpixels(image)
-            made = PerturbationRecord.query(
-                by_precision[precision], image, segments, seed=seed, samples=samples
-            )
+            made = PerturbationRecord.query(by_precision[precision], image, segments, seed=seed, samples=samples)
             values[name].append((made.predictions, lime(made, int(made.predictions[0].argmax())).weights))
     lines = []
     for name, found in values.items():

@@ -59,9 +59,7 @@ def correlations(rows: pd.DataFrame, found: dict) -> tuple[pd.DataFrame, Means]:
             moved = movement(found[row.image_id].mesh, found[neutral].mesh)
             pair = truth[hull], moved[hull]
             blurred = (cv2.GaussianBlur(each, (0, 0), BLUR)[hull] for each in (truth, moved))
-            table.append(
-                (row.image_id, row.expression, shot, np.corrcoef(*pair)[0, 1], np.corrcoef(*blurred)[0, 1])
-            )
+            table.append((row.image_id, row.expression, shot, np.corrcoef(*pair)[0, 1], np.corrcoef(*blurred)[0, 1]))
             means.setdefault((shot, row.expression), _RunningMean()).add(moved)
     return pd.DataFrame(table, columns=["image_id", "expression", "neutral", "correlation", "blurred"]), means
 

@@ -36,9 +36,7 @@ FACES = (5, 10, 20, 40)
 SPLITS = 40
 
 
-def explained(
-    experiment: Experiment, network: str, expression: str, count: int
-) -> tuple[np.ndarray, list[str]]:
+def explained(experiment: Experiment, network: str, expression: str, count: int) -> tuple[np.ndarray, list[str]]:
     """Return maps in face space, (samples, as they are or shrunk, face, pixels / 16), and whose they are."""
     table = read_results(experiment, "evaluation", "predictions")
     rows = table[(table["network"] == network) & (table["predicted"] == expression)]

@@ -60,9 +60,7 @@ def main() -> None:
     print("| network | " + " | ".join(means.columns) + " |\n" + "|---" * (1 + len(means.columns)) + "|")
     for network, values in means.iterrows():
         counts = [f"{values[name]:.0f}" for name in ("faces", "samples", "superpixels")]
-        print(
-            f"| {network} | " + " | ".join([*counts, *(f"{values[name]:.2f}" for name in columns[3:])]) + " |"
-        )
+        print(f"| {network} | " + " | ".join([*counts, *(f"{values[name]:.2f}" for name in columns[3:])]) + " |")
 
 
 if __name__ == "__main__":

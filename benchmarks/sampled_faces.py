@@ -55,15 +55,11 @@ def record_path(cache: Path, row: object, sampler: str, run: str) -> Path:
     return cache / f"{row.network}_{row.fold}" / f"{row.image_id}_{sampler}_{run}.npz"
 
 
-def make(
-    experiment: Experiment, cache: Path, rows: pd.DataFrame, runs: tuple, precision: str = "float32"
-) -> None:
+def make(experiment: Experiment, cache: Path, rows: pd.DataFrame, runs: tuple, precision: str = "float32") -> None:
     """Query the models about the faces in `rows`, unless the records are there."""
     for sampler, run, samples in runs:
         for (network, fold), of_model in rows.groupby(["network", "fold"]):
-            todo = [
-                row for row in of_model.itertuples() if not record_path(cache, row, sampler, run).exists()
-            ]
+            todo = [row for row in of_model.itertuples() if not record_path(cache, row, sampler, run).exists()]
             if not todo:
                 continue
             model = read_model(experiment, network, fold).source
@@ -72,9 +68,7 @@ def make(
                 image = prepared.read_faces(experiment, [row.image_id], experiment.side(network))[0]
                 segments = superpixels(image)
                 random = generator(0, sampler, run, f"{network}_{fold}", row.image_id)
-                found = PerturbationRecord.query(
-                    model, image, segments, samples=samples, seed=random, sampler=sampler
-                )
+                found = PerturbationRecord.query(model, image, segments, samples=samples, seed=random, sampler=sampler)
                 replace(found, image_id=row.image_id).save(record_path(cache, row, sampler, run))
 
 

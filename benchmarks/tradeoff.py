@@ -60,9 +60,7 @@ def _draw(axes: Axes, groups) -> None:
         if sampler in means.index.get_level_values(0):
             values = means[sampler]
             axes.plot(values.index, values, **style)
-            axes.fill_between(
-                values.index, low[sampler], high[sampler], color=style["color"], alpha=0.12, linewidth=0
-            )
+            axes.fill_between(values.index, low[sampler], high[sampler], color=style["color"], alpha=0.12, linewidth=0)
     axes.set(xscale="log", yscale="log")
     first, last = axes.get_xlim()
     axes.set_xticks([count for count in NUMBERS if first <= count <= last])

@@ -68,9 +68,7 @@ def main() -> None:
     for name, values in times.items():
         values = 1e3 * np.array(values)
         print(f"| {name} | {np.median(values):,.2f} ({values.min():,.2f} ... {values.max():,.2f}) |")
-    print(
-        f"\nRatio: {np.median(theirs / ours):,.0f}. Largest difference in the hull: {max(differences):.1e}."
-    )
+    print(f"\nRatio: {np.median(theirs / ours):,.0f}. Largest difference in the hull: {max(differences):.1e}.")
 
 
 if __name__ == "__main__":

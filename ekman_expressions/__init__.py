@@ -15,7 +15,7 @@ from typing import Any
 # Before TensorFlow is imported anywhere: its start-up notes would bury the progress bars.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-# TensorFlow leaves oneDNN off on CPUs without AVX-512 VNNI, though it is faster there, too: see docs/training.md, Speed.
+# TensorFlow leaves oneDNN off on CPUs without AVX-512 VNNI, though it is faster there: see docs/training.md, Speed.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 if sys.stderr is None:  # as under pythonw or a service: tqdm, which reads this when imported, could not write
     os.environ.setdefault("TQDM_DISABLE", "1")

@@ -467,9 +467,7 @@ class Heatmap:
         count = f"{len(self)} face{'s' * (len(self) != 1)}"
         about = (self.name, self.expression, count, known)
         title = " · ".join(part for part in about if part)
-        return figures.heatmap_figure(
-            self.values, self.reference, self.face, label="mean weight", title=title
-        )
+        return figures.heatmap_figure(self.values, self.reference, self.face, label="mean weight", title=title)
 
     def _mask(self, mask: np.ndarray | None) -> np.ndarray:
         if mask is None:

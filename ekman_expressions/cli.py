@@ -181,8 +181,7 @@ def _explain_verb(verbs: Any) -> None:
     add("--model", model, metavar="FILE")
     add("--classes", "the names of all its outputs, in their order", metavar="A,B,...", type=_names)
     mask = (
-        "the parts of the face (mouth,brows,...) where you expect a class that is not one of the six; "
-        "may be repeated"
+        "the parts of the face (mouth,brows,...) where you expect a class that is not one of the six; may be repeated"
     )
     add("--mask", mask, metavar="CLASS=REGION,...", **repeated)
     add("--side", "side of the square images that it takes", type=int, metavar="PIXELS")

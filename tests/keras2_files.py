@@ -44,12 +44,8 @@ def make_model(name, side, classes=6):
     head = layers.Dense(classes, activation="softmax")
     if name in ("SilNet", "WeiNet", "AlexNet", "SongNet"):
         return tf_keras.Sequential([layers.Input((side, side, 3)), *scratch_layers(name), head])
-    backbone = getattr(tf_keras.applications, name)(
-        include_top=False, input_shape=(side, side, 3), weights=None
-    )
-    return tf_keras.Sequential(
-        [layers.Input((side, side, 3)), backbone, layers.GlobalAveragePooling2D(), head]
-    )
+    backbone = getattr(tf_keras.applications, name)(include_top=False, input_shape=(side, side, 3), weights=None)
+    return tf_keras.Sequential([layers.Input((side, side, 3)), backbone, layers.GlobalAveragePooling2D(), head])
 
 
 def randomise(model, images):

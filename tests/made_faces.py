@@ -9,9 +9,7 @@ from ekman_expressions.core.files import write_arrays
 from ekman_expressions.facespace.warp import POINTS
 
 
-def make_experiment(
-    root, networks=("WeiNet",), *, subjects=4, folds=2, faces=EXPRESSIONS, training=None, **settings
-):
+def make_experiment(root, networks=("WeiNet",), *, subjects=4, folds=2, faces=EXPRESSIONS, training=None, **settings):
     """Return an experiment whose faces of 32 pixels are there: one per subject and expression in `faces`.
 
     Each expression has a colour and each subject a brightness; subject k is in fold k modulo

@@ -18,9 +18,7 @@ SUBJECTS = 3
 """Subjects in each fold, with two faces of each expression."""
 
 
-def experiment_of(
-    root, *, networks=("WeiNet", "MobileNetV3Large"), strength=0.4, missing=(), explainer="lime"
-):
+def experiment_of(root, *, networks=("WeiNet", "MobileNetV3Large"), strength=0.4, missing=(), explainer="lime"):
     """Write a manifest, explanations in face space, heatmaps and masks.
 
     Explanations are coarse noise, and for the first network `strength` times the own mask;

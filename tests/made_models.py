@@ -73,9 +73,7 @@ def keras_model(matrix, *, softmax=True, layout="NHWC", side=SIDE):
     return model
 
 
-def write_onnx(
-    path, matrix, *, softmax=True, layout="NHWC", side=SIDE, batch="N", kind="float", outputs=1, ir=9
-):
+def write_onnx(path, matrix, *, softmax=True, layout="NHWC", side=SIDE, batch="N", kind="float", outputs=1, ir=9):
     """The same as an ONNX file; before IR 4, its constants are among its inputs."""
     import onnx
     from onnx import helper, numpy_helper

@@ -136,9 +136,7 @@ def test_pictures_are_explained_in_one_command(tmp_path, capsys):
         (["noise.png", "--model", "no.onnx", "--classes", "happy,sad"], "There is no model"),
     ],
 )
-def test_pictures_that_cannot_be_explained_are_told_in_one_line(
-    tmp_path, monkeypatch, capsys, arguments, advice
-):
+def test_pictures_that_cannot_be_explained_are_told_in_one_line(tmp_path, monkeypatch, capsys, arguments, advice):
     monkeypatch.chdir(tmp_path)
     Image.fromarray(np.zeros((64, 64), np.uint8)).save("noise.png")
     assert cli.main(["explain", *arguments]) == 2

@@ -45,9 +45,7 @@ def test_a_turned_face_comes_out_level(angle, size):
     np.testing.assert_allclose(mouth, [0.5, 0.38 + 1 / 2.6], atol=tolerance)
     np.testing.assert_allclose(landmarks[36:42].mean(0), [0.5 - half, 0.38], atol=1e-5)
     np.testing.assert_allclose(landmarks[48:68].mean(0), [0.5, 0.38 + 1 / 2.6], atol=1e-5)
-    np.testing.assert_allclose(
-        points @ transform[:, :2].T + transform[:, 2], landmarks.astype(float) * size, atol=1e-3
-    )
+    np.testing.assert_allclose(points @ transform[:, :2].T + transform[:, 2], landmarks.astype(float) * size, atol=1e-3)
 
 
 def test_shrinking_averages_instead_of_aliasing():

@@ -308,9 +308,7 @@ def test_tree_shows_leaves_in_order_with_their_heights():
     groups = {"WeiNet": "from scratch", "VGG16": "pre-trained", "VGG19": "pre-trained"}
     axes = figures.dendrogram(linkage, ["VGG16", "WeiNet", "VGG19"], groups=groups).axes[0]
     assert _rows(axes) == ["WeiNet", "VGG16", "VGG19"]
-    assert [label.get_color() for label in axes.get_yticklabels()] == [
-        COLOURS[groups[n]] for n in _rows(axes)
-    ]
+    assert [label.get_color() for label in axes.get_yticklabels()] == [COLOURS[groups[n]] for n in _rows(axes)]
     assert sorted(max(line.get_xdata()) for line in axes.lines) == [0.2, 0.8]
     axes = figures.dendrogram(linkage, ["VGG16", "WeiNet", "VGG19"], support=[0.456, 1]).axes[0]
     assert [(text.get_text(), text.get_position()[1]) for text in axes.texts] == [("46", 20)]

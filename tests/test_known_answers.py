@@ -90,9 +90,7 @@ def test_summary_by_hand():
     names = ["explainer", "network", "reading", "image_id", "subject", "displacement"]
     found = _summarise_localisation(pd.DataFrame(rows, columns=names), seed=0).set_index("explainer")
     lime = found.loc["lime"]
-    assert lime[["value", "fraction", "count", "subjects"]].tolist() == pytest.approx(
-        [1.9 / 3, 0.25 / 1.05, 3, 2]
-    )
+    assert lime[["value", "fraction", "count", "subjects"]].tolist() == pytest.approx([1.9 / 3, 0.25 / 1.05, 3, 2])
     assert lime["low"] < 1.9 / 3 < lime["high"] and lime["fraction_low"] < 0.2 < lime["fraction_high"]
     assert found["fraction"][[CENTRE, ORACLE]].tolist() == [0, 1]
 

@@ -53,9 +53,7 @@ def detected():
     """A surprised face, the neutral one of its shot, and one of another."""
     names = ("surprise_0", "neutral_0", "neutral_1")
     with LandmarkDetector() as detector:
-        return [
-            detector.detect(read_image(synthetic.folder() / "images" / f"id03_{name}.webp")) for name in names
-        ]
+        return [detector.detect(read_image(synthetic.folder() / "images" / f"id03_{name}.webp")) for name in names]
 
 
 def test_movement_is_that_of_the_rendered_surface(detected):

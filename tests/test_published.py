@@ -15,9 +15,7 @@ from ekman_expressions.core.files import read_image, sha256, write_image
 from ekman_expressions.study import published
 
 RELEASED = published.locate(download=False)
-needs_release = pytest.mark.skipif(
-    RELEASED is None, reason="the released heatmaps are not beside the checkout"
-)
+needs_release = pytest.mark.skipif(RELEASED is None, reason="the released heatmaps are not beside the checkout")
 
 
 @pytest.fixture(scope="module")

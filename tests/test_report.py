@@ -76,9 +76,7 @@ def test_pictures_and_tables_of_the_steps_are_copied_with_their_words(made):
     texts = {path.name: path.read_text("utf-8") for path in made.report_folder.glob("*.html")}
     linked = {name: re.findall(r'href="((?:figures|tables)/[^"]+)"', text) for name, text in texts.items()}
     assert linked["scores.html"][0] == "figures/barplots_By_expression.png"
-    assert linked["classification.html"] == [
-        f"figures/evaluation_{name}.png" for name in ("accuracy", "confusion")
-    ]
+    assert linked["classification.html"] == [f"figures/evaluation_{name}.png" for name in ("accuracy", "confusion")]
     trees = {"figures/dendrograms_By_expression.png", "tables/dendrograms_distances.csv"}
     assert trees <= set(linked["dendrograms.html"])
     for file, source in (

@@ -59,9 +59,7 @@ def visit(browser, made):
             troubles.append(request.url)
 
     def open_page(name, width=1280, scheme="light", fragment=""):
-        context = browser.new_context(
-            viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True
-        )
+        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True)
         contexts.append(context)
         page = context.new_page()
         page.on("console", lambda message: troubles.append(f"console: {message.text}"))
@@ -141,9 +139,7 @@ def test_two_heatmaps_are_compared_with_their_difference(visit, made):
     # Heatmaps are loaded while the page goes on; what is drawn last is waited for.
     playwright.expect(page.locator("#likeness")).to_contain_text(f"{r:.4f}")
     level = int(page.input_value("#level"))
-    assert shown(page, "b-now") == pytest.approx(
-        expected(second, masks.ekman_mask("happiness"), level), abs=1e-6
-    )
+    assert shown(page, "b-now") == pytest.approx(expected(second, masks.ekman_mask("happiness"), level), abs=1e-6)
     # The link of the page brings all of it back; the driver's own copy of the address may lag behind.
     again = visit("explorer", fragment=page.evaluate("location.hash"))
     playwright.expect(again.locator("#likeness")).to_contain_text(f"{r:.4f}")
@@ -202,9 +198,7 @@ def test_explained_faces_show_their_prediction_and_filter(visit, made):
     page.select_option("#predicted", "Anger")
     cards = page.locator("#faces article")
     playwright.expect(cards.filter(has_not_text="predicted Anger")).to_have_count(0)
-    assert cards.count() and all(
-        "± " in card.locator("svg").get_attribute("aria-label") for card in cards.all()
-    )
+    assert cards.count() and all("± " in card.locator("svg").get_attribute("aria-label") for card in cards.all())
 
 
 @pytest.mark.parametrize("name", PAGES)

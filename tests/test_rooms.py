@@ -4,7 +4,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
+from ruff import find_ruff_bin
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 HEAVY = ("tensorflow", "keras", "mediapipe", "matplotlib", "cv2", "skimage", "sklearn", "dask", "torch")
@@ -12,6 +14,12 @@ HEAVY = ("tensorflow", "keras", "mediapipe", "matplotlib", "cv2", "skimage", "sk
 
 def test_each_room_imports_only_from_those_below_it():
     assert lint_imports(str(REPOSITORY / "pyproject.toml")) == EXIT_STATUS_SUCCESS
+
+
+@pytest.mark.parametrize("command", [["check"], ["format", "--check"]])
+def test_the_code_is_formatted_and_has_no_unused_names(command):
+    found = subprocess.run([find_ruff_bin(), *command, REPOSITORY], capture_output=True, text=True)
+    assert found.returncode == 0, found.stdout
 
 
 def test_importing_the_package_loads_no_heavy_library_and_figures_leave_matplotlib_as_it_is():

@@ -200,9 +200,7 @@ def test_every_tree_is_drawn_and_its_distances_are_written(experiment):
     # 3 networks, 6 models, 6 expressions.
     assert table.groupby("level").size().to_dict() == {"by_net": 6 * 3, "by_cv": 6 * 15, "by_expression": 15}
     pair = ("WeiNet", "VGG16")
-    row = table.query(
-        "level == 'by_net' and expression == 'fear' and first == @pair[0] and second == @pair[1]"
-    )
+    row = table.query("level == 'by_net' and expression == 'fear' and first == @pair[0] and second == @pair[1]")
     pair = [heatmaps.read_gray(experiment.heatmaps_folder, "fear", network).ravel() for network in pair]
     assert row["distance"].item() == pytest.approx(1 - np.corrcoef(pair)[0, 1])
     assert set(table.query("level == 'by_expression'")["first"]) <= set(map(title, EXPRESSIONS))

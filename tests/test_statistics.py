@@ -138,6 +138,4 @@ def test_constant_heatmaps_and_explanations_of_nobody_are_listed(tmp_path):
     assert run.done == len(TABLES) and "WeiNet_CV1_Anger" in {entry["item"] for entry in run.omissions}
     table = pd.read_csv(tmp_path / "results/smoke/explainers/grad_cam/statistics/intervals.csv")
     subjects = table.set_index(["score", "network", "expression"])["subjects"]
-    assert (
-        subjects["iou", "WeiNet", "Anger"] == SUBJECTS and subjects["iou", "WeiNet", "Fear"] == 2 * SUBJECTS
-    )
+    assert subjects["iou", "WeiNet", "Anger"] == SUBJECTS and subjects["iou", "WeiNet", "Fear"] == 2 * SUBJECTS

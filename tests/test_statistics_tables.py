@@ -27,9 +27,7 @@ def intervals():
 
 @pytest.fixture
 def baselines():
-    return pd.DataFrame(product(_MEANINGS, NAMES), columns=["baseline", "expression"]).assign(
-        score="iou", value=0.25
-    )
+    return pd.DataFrame(product(_MEANINGS, NAMES), columns=["baseline", "expression"]).assign(score="iou", value=0.25)
 
 
 def test_scores_stand_beside_their_intervals_and_baselines(intervals, baselines):

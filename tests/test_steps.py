@@ -176,9 +176,7 @@ def test_changed_inputs_are_refused_or_made_again(experiment, kitchen):
         kitchen.run(experiment, "kept")
 
 
-def test_where_items_are_kept_what_was_left_out_is_tried_again_and_what_is_unknown_refused(
-    experiment, kitchen
-):
+def test_where_items_are_kept_what_was_left_out_is_tried_again_and_what_is_unknown_refused(experiment, kitchen):
     kitchen.omitted = ["c2"]
     kitchen.run(experiment)
     before = _entry(experiment.models_folder)

@@ -26,9 +26,7 @@ class Net(torch.nn.Module):
             torch.nn.ReLU(inplace=True),
             torch.nn.MaxPool2d(2),
         )
-        self.head = torch.nn.Sequential(
-            torch.nn.Dropout(0.5), torch.nn.Flatten(), torch.nn.Linear(256, classes)
-        )
+        self.head = torch.nn.Sequential(torch.nn.Dropout(0.5), torch.nn.Flatten(), torch.nn.Linear(256, classes))
         self.softmax = softmax
 
     def forward(self, images):

@@ -22,9 +22,7 @@ def test_two_studies_of_the_same_heatmaps_correspond_and_of_exchanged_ones_do_no
     # 1 of 720 orders is as good; drawn at random, but for the first.
     assert 1 / 20_001 <= same.statistics["own_p"] < 0.004
     assert same.statistics["trees"] == pytest.approx(1) and same.statistics["trees_p"] < 0.004
-    expected = np.mean(
-        [trees.distances([first[name, x] for name in names]) for x in ("fear", "anger")], axis=0
-    )
+    expected = np.mean([trees.distances([first[name, x] for name in names]) for x in ("fear", "anger")], axis=0)
     np.testing.assert_allclose(same.distances, [expected, expected], atol=1e-12)
     assert same.statistics["others"] == pytest.approx(1 - expected[np.triu_indices(6, k=1)].mean())
     before = dict(zip(names, names[-1:] + names, strict=False))

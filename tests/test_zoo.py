@@ -115,9 +115,7 @@ def test_momentum_of_all_batch_normalisations_is_set():
 BIG = ("VGG19", "ResNet50", "ResNet101V2", "InceptionV3")
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in BIG)) for name in NETWORKS]
-)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in BIG)) for name in NETWORKS])
 def test_saved_models_answer_equal_to_the_bit_and_one_step_of_training_lowers_the_loss(name, tmp_path):
     import keras
 

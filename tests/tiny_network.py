@@ -32,9 +32,7 @@ def register(set_item=dict.__setitem__):
 def settings(**values):
     """Return training settings with numbers of 'Tiny' among them."""
     numbers = {
-        name: values.pop(name)
-        for name in ("epochs", "learning_rate", "optimizer", "schedule")
-        if name in values
+        name: values.pop(name) for name in ("epochs", "learning_rate", "optimizer", "schedule") if name in values
     }
     return dict(weights="none", overrides={"Tiny": numbers}, **{"batch_size": 5, **values})
 

@@ -37,9 +37,7 @@ def draw_hidden() -> None:
     shown = {("", "face"): image}
     for name, hidden in (fills | {"neutral": neutral}).items():
         shown["", name] = np.where(hide[..., None], background(image, hidden, segments), image)
-    figure = figures.heatmap_wall(
-        shown, title="What a network is shown: one sample, half of the superpixels hidden"
-    )
+    figure = figures.heatmap_wall(shown, title="What a network is shown: one sample, half of the superpixels hidden")
     figures.save(figure, REPOSITORY / "resources" / "hidden.png")
 
 
@@ -81,9 +79,7 @@ def draw_preprocessing() -> None:
 def draw_tree(folder: Path, expression: str = "happiness") -> None:
     """Draw the dendrogram of the released heatmaps of one expression, with the support of its branches."""
     folds = [f"CV{number}" for number in range(1, 6)]
-    maps = np.float32(
-        [[heatmaps.read_gray(folder, expression, name, fold) for fold in folds] for name in NETWORKS]
-    )
+    maps = np.float32([[heatmaps.read_gray(folder, expression, name, fold) for fold in folds] for name in NETWORKS])
     tree = trees.linkage(trees.distances(maps.mean(axis=1)))
     figure = figures.dendrogram(
         tree,
@@ -98,11 +94,7 @@ def draw_tree(folder: Path, expression: str = "happiness") -> None:
 def take_from_notebook(notebook: str, cell: int, name: str) -> None:
     """Copy the first picture that a cell of an executed notebook shows; photographs as WebP."""
     text = (REPOSITORY / "notebooks" / f"{notebook}.ipynb").read_text("utf-8")
-    shown = [
-        output["data"]["image/png"]
-        for output in json.loads(text)["cells"][cell]["outputs"]
-        if "data" in output
-    ]
+    shown = [output["data"]["image/png"] for output in json.loads(text)["cells"][cell]["outputs"] if "data" in output]
     picture, path = base64.b64decode("".join(shown[0])), REPOSITORY / "resources" / name
     if path.suffix == ".webp":
         with Image.open(BytesIO(picture)) as image:

@@ -113,11 +113,7 @@ def draw_causal(experiment: Experiment) -> None:
     means = values.groupby("expression")[list(parts)].mean()
     counts = values.groupby("expression").size()
     figure = figures.region_faces(
-        {
-            ("all networks", title(name)): means.loc[name].to_dict()
-            for name in EXPRESSIONS
-            if name in means.index
-        },
+        {("all networks", title(name)): means.loc[name].to_dict() for name in EXPRESSIONS if name in means.index},
         parts,
         scale="weight",
         outlines={title(name): masks.ekman_mask(name) for name in EXPRESSIONS},
@@ -176,10 +172,7 @@ def draw_twelve(experiment: Experiment) -> None:
     here = read_results(experiment, "scores", "scores")
     tables = {f"here ({experiment.name})": here, "published": published.numbers("scores")}
     iou = pd.DataFrame(
-        {
-            name: table[table["expression"] == AVERAGE].set_index("network")["iou"]
-            for name, table in tables.items()
-        }
+        {name: table[table["expression"] == AVERAGE].set_index("network")["iou"] for name, table in tables.items()}
     )
     iou = iou.loc[[name for name in experiment.networks if name in iou.index]].dropna()
     here, there = (
@@ -198,9 +191,7 @@ def draw_twelve(experiment: Experiment) -> None:
         for maps in (here, there)
     ]
     rows = found.own.copy()
-    rows.loc["all networks"] = [
-        1 - trees.distances([maps[name] for maps in totals])[0, 1] for name in found.own
-    ]
+    rows.loc["all networks"] = [1 - trees.distances([maps[name] for maps in totals])[0, 1] for name in found.own]
     order = spearmanr(iou.iloc[:, 0], iou.iloc[:, 1])
 
     def chance(p: float) -> str:
@@ -262,9 +253,7 @@ def write_pages(experiment: Experiment) -> None:
     titles = [title(expression) for expression in EXPRESSIONS]
 
     def shown(folder: str, *images: str) -> list[str]:
-        return [
-            f"![{Path(image).stem}]({image})" for image in images if (REPOSITORY / folder / image).exists()
-        ]
+        return [f"![{Path(image).stem}]({image})" for image in images if (REPOSITORY / folder / image).exists()]
 
     for folder, (heading, text) in PAGES.items():
         lines = [f"# {heading}", "", text]
@@ -319,9 +308,7 @@ def overview_figure(
     grid[0].plot(*(np.asarray(landmarks) * face.shape[1::-1]).T, ".", color=style.PALETTE[4], markersize=2)
     style._show(grid[1], np.full((*segments.shape, 3), 1.0), "2  where the\nnetwork looks")
     faces._draw_weights(grid[1], weights[segments], segments)
-    style._show(
-        grid[2], normalised, "3  in face\nspace", cmap=style.UNSIGNED, vmin=0, vmax=normalised.max() or 1
-    )
+    style._show(grid[2], normalised, "3  in face\nspace", cmap=style.UNSIGNED, vmin=0, vmax=normalised.max() or 1)
     style._show(grid[3], heatmap, f"4  mean of {count}:\n{what}", cmap=style.UNSIGNED, vmin=0, vmax=255)
     style._show(grid[4], walls._agreement(above, mask), f"5  against the\nmask: IoU {iou:.2f}")
     style._legend(figure, walls._agreement_entries(), loc="outside lower right")

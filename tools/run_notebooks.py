@@ -50,9 +50,7 @@ def set_parameters(notebook: nbformat.NotebookNode, parameters: dict[str, str]) 
     for name, value in parameters.items():
         places = [number for number, line in enumerate(lines) if line.startswith(f"{name} = ")]
         if len(places) != 1:
-            raise SystemExit(
-                f"The parameters cell must assign '{name}' once, but does so {len(places)} times."
-            )
+            raise SystemExit(f"The parameters cell must assign '{name}' once, but does so {len(places)} times.")
         assignment, _, comment = lines[places[0]].partition("#")
         if ast.literal_eval(assignment.partition("=")[2].strip()) != value:
             lines[places[0]] = f"{name} = {value!r}" + (f"  #{comment}" if comment else "")
@@ -118,13 +116,9 @@ def run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
     paths = sorted(number, key=lambda path: int(number[path]) if number[path].isdigit() else -1)
     unknown = set(options.notebooks) - {path.name for path in paths}
     if unknown:
-        parser.error(
-            f"There is no {', '.join(sorted(unknown))}. There are {', '.join(path.name for path in paths)}."
-        )
+        parser.error(f"There is no {', '.join(sorted(unknown))}. There are {', '.join(path.name for path in paths)}.")
     paths = [
-        path
-        for path in paths
-        if (path.name in options.notebooks if options.notebooks else number[path].isdigit())
+        path for path in paths if (path.name in options.notebooks if options.notebooks else number[path].isdigit())
     ]
     folder = experiment.results_folder / "notebooks"
     client = TerminalClient(

@@ -59,13 +59,9 @@ def main() -> None:
     accuracy = {}
     for name, part in (("seen", seen), ("unseen", unseen)):
         found = trained.model.predict(part.at(NETWORKS["WeiNet"].side), verbose=0).argmax(axis=1)
-        accuracy[name] = float(
-            np.mean(found == [EXPRESSIONS.index(name) for name in part.table["expression"]])
-        )
+        accuracy[name] = float(np.mean(found == [EXPRESSIONS.index(name) for name in part.table["expression"]]))
     print(accuracy)
-    write_arrays(
-        options.folder / _EXAMPLE.name, {f"weight_{place}": weight for place, weight in enumerate(weights)}
-    )
+    write_arrays(options.folder / _EXAMPLE.name, {f"weight_{place}": weight for place, weight in enumerate(weights)})
     told = {"network": "WeiNet", "seed": options.seed, "epochs": options.epochs, "accuracy": accuracy}
     told |= {"unseen": [name.removeprefix("synthetic/") for name in subjects[:UNSEEN]]}
     write_json(options.folder / _EXAMPLE.with_suffix(".json").name, told)

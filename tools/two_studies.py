@@ -55,9 +55,7 @@ def correspondence(
     shared = [key for key in first if key in second]
     networks, expressions = (list(dict.fromkeys(key[axis] for key in shared)) for axis in (0, 1))
     if len(networks) < 3:
-        raise DataError(
-            f"Three networks or more must be in both sets, but got {', '.join(networks) or 'none'}."
-        )
+        raise DataError(f"Three networks or more must be in both sets, but got {', '.join(networks) or 'none'}.")
     size = np.size(first[shared[0]])
     units = np.full((2, len(expressions), len(networks), size), np.nan)
     for which, maps in enumerate((first, second)):

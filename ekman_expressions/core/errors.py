@@ -44,9 +44,7 @@ def check_type(value: Any, name: str, types: type | tuple[type, ...]) -> None:
     if isinstance(value, types) and not is_bool_as_number:
         return
     wanted = " or ".join(kind.__name__ for kind in types)
-    raise SettingsError(
-        f"'{name}' must be of type {wanted}, but got {value!r} of type {type(value).__name__}."
-    )
+    raise SettingsError(f"'{name}' must be of type {wanted}, but got {value!r} of type {type(value).__name__}.")
 
 
 def check_option(value: Any, name: str, options: Iterable[Any]) -> None:
@@ -55,9 +53,7 @@ def check_option(value: Any, name: str, options: Iterable[Any]) -> None:
     if value in options:
         return
     allowed = ", ".join(map(repr, options))
-    raise SettingsError(
-        f"Invalid value for '{name}'. Allowed values are {allowed}, but got {value!r} instead."
-    )
+    raise SettingsError(f"Invalid value for '{name}'. Allowed values are {allowed}, but got {value!r} instead.")
 
 
 def check_range(
@@ -96,9 +92,7 @@ class Settings(BaseModel):
     def _worded(cls, fault: Mapping[str, Any]) -> str:
         """Say what is wrong with one value: its key, what is allowed, what was received."""
         # Which of several types, or that it is a key, is of no interest.
-        place = [
-            str(key) for key in fault["loc"] if not re.match(r"\[key|literal\[|(int|float|str)$", str(key))
-        ]
+        place = [str(key) for key in fault["loc"] if not re.match(r"\[key|literal\[|(int|float|str)$", str(key))]
         name = ".".join([cls.section, *place] if cls.section else place)
         received = f"{fault['input']!r:.200}"
         reason = fault["msg"].replace("Input should", "must").replace("a valid tuple", "a list")

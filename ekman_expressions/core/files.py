@@ -53,9 +53,7 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise DataError(
-            f"{path} is not valid JSON ({error}). Delete its folder and run the step again."
-        ) from error
+        raise DataError(f"{path} is not valid JSON ({error}). Delete its folder and run the step again.") from error
 
 
 def write_csv(path: Path, table: pd.DataFrame) -> None:

@@ -120,9 +120,7 @@ class Explanation:
         if self.segments is None:
             raise DataError(f"An explanation by {self.explainer!r} has no superpixels, which lime needs.")
         if np.shape(image)[:2] != self.segments.shape:
-            raise DataError(
-                f"The explanation is of an image of {self.segments.shape}, but got {np.shape(image)[:2]}."
-            )
+            raise DataError(f"The explanation is of an image of {self.segments.shape}, but got {np.shape(image)[:2]}.")
         found = ImageExplanation(np.asarray(image), self.segments)
         order = np.argsort(-np.abs(self.weights), kind="stable")
         found.top_labels = [self.target]

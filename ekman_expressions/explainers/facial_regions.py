@@ -46,8 +46,7 @@ def _carry(
         canvas[area] = place
     places = template_points(landmarks, shape)
     rows, columns = (
-        np.clip(np.nan_to_num(places[..., axis], nan=0), 0, canvas.shape[1 - axis] - 1).astype(int)
-        for axis in (1, 0)
+        np.clip(np.nan_to_num(places[..., axis], nan=0), 0, canvas.shape[1 - axis] - 1).astype(int) for axis in (1, 0)
     )
     labels = np.where(np.isnan(places[..., 0]), len(areas), canvas[rows, columns])
     present, segments = np.unique(labels, return_inverse=True)

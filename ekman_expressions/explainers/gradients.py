@@ -32,9 +32,7 @@ def _grad_cam(model: Any, image: np.ndarray, target: int, *, settings: Mapping, 
     return StoredMap(model=model.name, target=target, map=found, passes=1)
 
 
-def _integrated_gradients(
-    model: Any, image: np.ndarray, target: int, *, settings: Mapping, **_: Any
-) -> StoredMap:
+def _integrated_gradients(model: Any, image: np.ndarray, target: int, *, settings: Mapping, **_: Any) -> StoredMap:
     """``(x - x') ∫ ∂f(x' + a (x - x'))/∂x da`` over a in [0, 1] (section 3), x' what ``hidden`` says, by
     Simpson's rule, whose steps are doubled until the attributions sum to ``f(x) - f(x')``. A pixel has the
     sum over its colours, with ``superpixels`` that over its superpixel. Nothing is random.
@@ -46,9 +44,7 @@ def _integrated_gradients(
     difference = image - start
 
     def at(shares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return model.gradients(
-            start + np.float32(shares)[:, None, None, None] * difference, target, score=score
-        )
+        return model.gradients(start + np.float32(shares)[:, None, None, None] * difference, target, score=score)
 
     def summed(shares: np.ndarray) -> np.ndarray:
         total = np.zeros(image.shape)

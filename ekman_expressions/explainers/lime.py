@@ -26,9 +26,7 @@ def _sample_weights(samples: np.ndarray, kernel_width: float) -> np.ndarray:
     return np.exp(-((distance / kernel_width) ** 2) / 2)
 
 
-def lime(
-    record: PerturbationRecord, target: int, *, kernel_width: float = 0.25, alpha: float = 1.0
-) -> Explanation:
+def lime(record: PerturbationRecord, target: int, *, kernel_width: float = 0.25, alpha: float = 1.0) -> Explanation:
     """Estimate LIME's weights for one class from a perturbation record; no forward pass.
 
     Weighted ridge regression on all superpixels, the intercept b not penalised: with sample
@@ -83,9 +81,7 @@ def lime(
     check_range(alpha, "alpha", 0)
     w = _sample_weights(record.samples, kernel_width)
     if not w.sum() > 0:
-        raise SettingsError(
-            f"'kernel_width' = {kernel_width} gives every sample the weight 0. Use a wider kernel."
-        )
+        raise SettingsError(f"'kernel_width' = {kernel_width} gives every sample the weight 0. Use a wider kernel.")
     x = record.samples.astype(np.float64)
     x_mean, y_mean = np.average(x, axis=0, weights=w), np.average(y, weights=w)
     x, y = x - x_mean, y - y_mean
@@ -140,9 +136,7 @@ def _influences(
     values, vectors = np.linalg.eigh(left)
     # Samples that alone decide the fit (leverage 1) have no residual to learn from.
     values = 1 / np.sqrt(np.maximum(values, 1e-6))
-    corrected = np.einsum(
-        "gab,gb,gcb,gc->ga", vectors, values, vectors, scaled * residuals[members], optimize=True
-    )
+    corrected = np.einsum("gab,gb,gcb,gc->ga", vectors, values, vectors, scaled * residuals[members], optimize=True)
     return np.einsum("ga,gaj->gj", scaled * corrected, of_pair)
 
 
@@ -169,9 +163,7 @@ _LIME = Explainer(
 )
 
 
-def _kernel_shap(
-    record: PerturbationRecord, target: int, settings: Mapping[str, Any] | None = None
-) -> Explanation:
+def _kernel_shap(record: PerturbationRecord, target: int, settings: Mapping[str, Any] | None = None) -> Explanation:
     """Estimate Shapley values for one class from a perturbation record; no forward pass.
 
     They are the φ that minimise ``Σ π(z) (f(z) - f(none) - z·φ)²`` over samples z, which are uniform given
@@ -223,9 +215,7 @@ def _shapley_weights(samples: np.ndarray) -> np.ndarray:
     return weights / weights.sum()
 
 
-def _superpixel_rise(
-    record: PerturbationRecord, target: int, settings: Mapping[str, Any] | None = None
-) -> Explanation:
+def _superpixel_rise(record: PerturbationRecord, target: int, settings: Mapping[str, Any] | None = None) -> Explanation:
     """Estimate RISE's importance of superpixels for one class from a record; no forward pass.
 
     The expected prediction given that one is kept (equation 4), less the mean, so that 0 says that it does not

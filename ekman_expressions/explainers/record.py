@@ -63,8 +63,7 @@ class Stored:
         except (KeyError, ValueError, TypeError) as error:
             reason = f"it lacks {error}" if isinstance(error, KeyError) else error
             raise DataError(
-                f"{path} is no perturbation record ({reason}). Delete it and run the step "
-                "'explanations' again."
+                f"{path} is no perturbation record ({reason}). Delete it and run the step 'explanations' again."
             ) from error
 
 

@@ -40,9 +40,7 @@ class UnusableImage(DataError):
     """An image that is left out: not there, not readable, or without a face. No message has its path."""
 
 
-def on_all_cores(
-    function: Callable[[Any], Any], items: Sequence[Any], desc: str, unit: str = "image"
-) -> Iterator[Any]:
+def on_all_cores(function: Callable[[Any], Any], items: Sequence[Any], desc: str, unit: str = "image") -> Iterator[Any]:
     """Yield ``function(item)``, or the `UnusableImage` that it raises, for each item in order, with a bar.
 
     One thread runs for each core; whoever stops early stops what has not begun.
@@ -251,9 +249,7 @@ def align_neutral(
             f"its neutral picture shows the head turned too far away from it (about {100 * misfit:.0f} degrees, "
             f"at most {100 * _FARTHEST:.0f}), or another head"
         )
-    to_crop = np.column_stack(
-        [transform[:, :2] @ affine[:, :2], transform[:, :2] @ affine[:, 2] + transform[:, 2]]
-    )
+    to_crop = np.column_stack([transform[:, :2] @ affine[:, :2], transform[:, :2] @ affine[:, 2] + transform[:, 2]])
     cut = np.float64(_cut(neutral, to_crop, len(face)))
     mean, spread = cut.mean(axis=(0, 1)), cut.std(axis=(0, 1))
     matched = (cut - mean) * face.std(axis=(0, 1)) / np.maximum(spread, 1e-6) + face.mean(axis=(0, 1))

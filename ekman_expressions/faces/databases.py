@@ -61,9 +61,7 @@ def _read_synthetic(search: _Search) -> None:
     search.rows = synthetic.load(search.root)
 
 
-def _by_file_name(
-    pattern: str, example: str, image_id: str, angle: str | None = None
-) -> Callable[[_Search], None]:
+def _by_file_name(pattern: str, example: str, image_id: str, angle: str | None = None) -> Callable[[_Search], None]:
     """Make the reader of a database whose file names tell all: `pattern` matches the end of a path without
     suffix, with the groups ``subject`` and ``code``; `image_id` is made of its groups; one `angle` is taken.
     """
@@ -253,9 +251,7 @@ def _read_ckplus(search: _Search, *, frames: int) -> None:
         if peak in numbered:
             numbered = {number: path for number, path in numbered.items() if number <= peak}
         else:
-            search.notes.append(
-                f"{key}: the labelled frame {peak} is not there, so {max(numbered)} counts as the peak"
-            )
+            search.notes.append(f"{key}: the labelled frame {peak} is not there, so {max(numbered)} counts as the peak")
         first, last = min(numbered), sorted(numbered)[-frames:]
         subject, neutral = key.split("/")[0], ""
         if first not in last and expression != "neutral":
@@ -357,9 +353,7 @@ def _read_bu4dfe(search: _Search, *, frames: Sequence[int]) -> None:
 _FEGA_NAMES = "arrabbiato disgusto paura allegria tristezza sorpresa neutra"
 _FEGA_LABELS = dict(zip(_FEGA_NAMES.split(), (*EXPRESSIONS, "neutral"), strict=True))
 _FEGA_EXAMPLE = "0_F_<age>_<name>_<Label>_<n>.png"
-_FEGA_NAME = (
-    r"(?P<series>\d+)_(?P<sex>[A-Z])_(?P<age>[^_/]*)_(?P<name>[^/]+)_(?P<label>[^_/]+)_(?P<number>\d+)"
-)
+_FEGA_NAME = r"(?P<series>\d+)_(?P<sex>[A-Z])_(?P<age>[^_/]*)_(?P<name>[^/]+)_(?P<label>[^_/]+)_(?P<number>\d+)"
 
 
 def _read_fega(search: _Search) -> None:

@@ -78,9 +78,7 @@ class Faces:
     def __post_init__(self) -> None:
         images, points, table = np.asarray(self.images), np.asarray(self.landmarks), self.table
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (images.shape[1],) * 2 + (3,):
-            raise DataError(
-                f"Faces are RGB images (N, S, S, 3) of uint8, but got {images.shape} of {images.dtype}."
-            )
+            raise DataError(f"Faces are RGB images (N, S, S, 3) of uint8, but got {images.shape} of {images.dtype}.")
         if points.shape != (len(images), 68, 2) or not np.isfinite(points).all():
             raise DataError(
                 f"{len(images)} faces need finite landmarks ({len(images)}, 68, 2), but got {points.shape}."
@@ -339,9 +337,7 @@ def _listed(
     if "subject" not in table:
         table["subject"] = [_person_in(name, pattern) for name in names] if pattern else table["image_id"]
         if nobody := [name for name, person in zip(names, table["subject"], strict=True) if not person]:
-            raise SettingsError(
-                f"The pattern {pattern!r} for the subjects finds nothing in the path {nobody[0]}."
-            )
+            raise SettingsError(f"The pattern {pattern!r} for the subjects finds nothing in the path {nobody[0]}.")
     table["expression"] = table["expression"].fillna("").astype(str) if "expression" in table else ""
     return table, names, items, omissions
 

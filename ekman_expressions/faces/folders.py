@@ -229,13 +229,9 @@ def _read_manifest(search: _Search, labels: _Labels = None) -> pd.DataFrame:
     rows["path"] = _inside(root, rows["path"])
     named = set(rows["path"])
     if others := [relative for picture, relative in _Search(root).images() if picture not in named]:
-        search.notes.append(
-            f"manifest.csv does not name {len(others)} pictures that lie there, such as {others[0]}"
-        )
+        search.notes.append(f"manifest.csv does not name {len(others)} pictures that lie there, such as {others[0]}")
     if absent := [search.relative(picture) for picture in rows["path"] if not os.path.exists(picture)]:
-        search.notes.append(
-            f"manifest.csv names {len(absent)} pictures that are not there, such as {absent[0]}"
-        )
+        search.notes.append(f"manifest.csv names {len(absent)} pictures that are not there, such as {absent[0]}")
     known = rows["expression"].map(lambda name: find_expression(name, labels) or "")
     for row in rows[known == ""].itertuples():
         advice = " Say what numbers stand for by the option 'labels'." if row.expression.isdigit() else ""
@@ -306,9 +302,7 @@ def _read_class_folders(
         elif expression is None:
             search.omit(relative, f"its folder {parts[depth]} is no expression.{meant(parts[depth])}")
         elif not person:
-            search.omit(
-                relative, f"the pattern {pattern.pattern!r} for the subject finds nothing in its path"
-            )
+            search.omit(relative, f"the pattern {pattern.pattern!r} for the subject finds nothing in its path")
         else:
             search.add(relative, path, person, expression)
     image_ids = _safe_ids([row["image_id"] for row in search.rows])

@@ -38,10 +38,7 @@ OUTLIER, FEWEST = 6.0, 20
 
 _VARIABLE = "EKMAN_EXPRESSIONS_LANDMARKER"  # environment variable with the path of the model file
 _SHA256 = "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff"
-_URL = (
-    "https://storage.googleapis.com/mediapipe-models/face_landmarker/face_landmarker/"
-    "float16/1/face_landmarker.task"
-)
+_URL = "https://storage.googleapis.com/mediapipe-models/face_landmarker/face_landmarker/float16/1/face_landmarker.task"
 _FILE = "face_landmarker.task"
 
 _SMALLEST = 256  # pixels: images with a shorter side are enlarged before faces are looked for
@@ -129,8 +126,7 @@ class LandmarkDetector(AbstractContextManager):
         image = np.asarray(image)
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
             raise DataError(
-                "Faces are looked for in RGB images (H, W, 3) of uint8, but got "
-                f"{image.shape} of {image.dtype}."
+                f"Faces are looked for in RGB images (H, W, 3) of uint8, but got {image.shape} of {image.dtype}."
             )
         looks = {"whole": self._meshes, "margin": self._with_margin, "windows": self._in_windows}
         for name, look in looks.items():
@@ -293,9 +289,7 @@ def _read_landmarks(
         elif np.isfinite(face).all() and np.ptp(face, axis=0).all():
             faces[place].append(face)
     if len(others) == len(names):
-        raise DataError(
-            f"{path} names none of the {len(image_ids)} pictures. Name them by image_id, or by path."
-        )
+        raise DataError(f"{path} names none of the {len(image_ids)} pictures. Name them by image_id, or by path.")
     found = [FaceLandmarks(max(each, key=_area), len(each), "given") if each else None for each in faces]
     return found, others
 

@@ -264,6 +264,4 @@ def _fill(search: _Search, known: _Database, options: _Options) -> None:
         if not known.private or isinstance(error, EkmanExpressionsError):
             raise
         # The original message has a path, which may say who is seen.
-        raise DataError(
-            f"A file of the database {search.name!r} cannot be read ({error.strerror})."
-        ) from None
+        raise DataError(f"A file of the database {search.name!r} cannot be read ({error.strerror}).") from None

@@ -155,9 +155,7 @@ def _heatmap_name(expression: str, network: str | None = None, fold: str | None 
     return "_".join(part for part in (network, fold, title(expression)) if part is not None)
 
 
-def read_gray(
-    folder: Path | str, expression: str, network: str | None = None, fold: str | None = None
-) -> np.ndarray:
+def read_gray(folder: Path | str, expression: str, network: str | None = None, fold: str | None = None) -> np.ndarray:
     """Read an 8-bit heatmap, (275, 224) uint8; arguments as in `heatmap_path`.
 
     Raises
@@ -171,9 +169,7 @@ def read_gray(
     return _in_face_space(read_image(path, gray=True), path)
 
 
-def _read_float(
-    folder: Path | str, expression: str, network: str | None = None, fold: str | None = None
-) -> np.ndarray:
+def _read_float(folder: Path | str, expression: str, network: str | None = None, fold: str | None = None) -> np.ndarray:
     """Read a heatmap before it was stretched, (275, 224) float32; else as `read_gray`."""
     path = require(heatmap_path(folder, expression, network, fold).with_suffix(".npz"), "heatmaps")
     return _in_face_space(read_arrays(path, ("heatmap",))["heatmap"], path)

@@ -1,4 +1,4 @@
-"""Face space: the template on which all faces lie alike, the warp of an image into it, and the way back; how a face moved.
+"""Face space: the template on which all faces lie alike, the warp of an image into it and back, and how a face moved.
 
 The template is a canvas with 89 points and the Delaunay triangles between them. The warp is piecewise
 affine: each triangle of the template takes its pixels from the triangle between the same three points
@@ -85,9 +85,7 @@ def source_points(landmarks: np.ndarray) -> np.ndarray:
     landmarks = np.asarray(landmarks, np.float64)
     if landmarks.shape != (68, 2) or not np.isfinite(landmarks).all():
         bad = np.argwhere(~np.isfinite(landmarks))[:5].tolist()
-        raise DataError(
-            f"Landmarks must be finite, of shape (68, 2), but got {landmarks.shape}; not finite: {bad}."
-        )
+        raise DataError(f"Landmarks must be finite, of shape (68, 2), but got {landmarks.shape}; not finite: {bad}.")
     if np.abs(landmarks - 0.5).max() > _FARTHEST:
         raise DataError(
             f"Landmarks must be in units of the image's sides, about [0, 1], but they reach from "
@@ -96,8 +94,7 @@ def source_points(landmarks: np.ndarray) -> np.ndarray:
     spread = np.linalg.svd(landmarks - landmarks.mean(axis=0), compute_uv=False)
     if spread[1] <= 1e-6:
         raise DataError(
-            "Landmarks must span a face, but all lie on one point or line near "
-            f"{landmarks.mean(axis=0).round(4)}."
+            f"Landmarks must span a face, but all lie on one point or line near {landmarks.mean(axis=0).round(4)}."
         )
     jaw_at_top = landmarks[:17] * (1, 0)
     return np.concatenate([landmarks, jaw_at_top, POINTS[-4:] / (SHAPE[1], SHAPE[0])])

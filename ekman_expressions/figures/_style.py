@@ -232,9 +232,7 @@ def _outline(axes: Axes, mask: np.ndarray, colour: str, linewidth: float = 0.9) 
     axes.add_collection(LineCollection(lines, colors=colour, linewidths=linewidth), autolim=False)
 
 
-def _colour_bar(
-    figure: Figure, shown: ScalarMappable, axes: Any, label: str = "", **options: Any
-) -> Colorbar:
+def _colour_bar(figure: Figure, shown: ScalarMappable, axes: Any, label: str = "", **options: Any) -> Colorbar:
     """Add a scale of at most 1.9 printed inches without a frame."""
     shrink = min(1, 1.9 * _SCALE / figure.get_figheight())
     options = {"shrink": shrink, "aspect": 16, "pad": 0.02} | options

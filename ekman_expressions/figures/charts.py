@@ -28,9 +28,7 @@ _BASELINES = tuple(
     {"color": colour, "linestyle": style._DASHES[place]}
     for place, colour in enumerate(("black", style.PALETTE[3], "black", style.PALETTE[2]))
 )
-_RANKINGS = [
-    {"color": colour, "linestyle": dashes} for dashes in ("-", "-.", (0, (1, 1))) for colour in style.PALETTE
-]
+_RANKINGS = [{"color": colour, "linestyle": dashes} for dashes in ("-", "-.", (0, (1, 1))) for colour in style.PALETTE]
 _CONTROLS = {
     "random": {"color": "#777777", "linestyle": "--"},
     "centre": {"color": "#777777", "linestyle": ":"},
@@ -451,9 +449,7 @@ def _beside(axes: Axes, text: str, place: float, **style: Any) -> None:
     axes.annotate(text, (1, place), (5, 0), va="center", annotation_clip=False, **where, **style)
 
 
-def _dot(
-    axes: Axes, place: float, value: float, low: float, high: float, colour: str, marker: str = "o"
-) -> None:
+def _dot(axes: Axes, place: float, value: float, low: float, high: float, colour: str, marker: str = "o") -> None:
     """Draw a value as a dot on the line of its interval, if it has one."""
     if np.isfinite(low) and np.isfinite(high):
         axes.plot([low, high], [place, place], color=colour, linewidth=2)

@@ -195,9 +195,7 @@ def explained_faces(
                 style._mark_missing(axes)
                 axes.set_box_aspect(face.shape[0] / face.shape[1])
             elif found.shape != face.shape[:2]:
-                raise DataError(
-                    f"The map {(row, column)} has shape {found.shape}, its face {face.shape[:2]}."
-                )
+                raise DataError(f"The map {(row, column)} has shape {found.shape}, its face {face.shape[:2]}.")
             else:
                 style._show(axes, style._lay_over(face, found / (found.max() or 1)))
                 if found.max() <= 0:

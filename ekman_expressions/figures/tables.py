@@ -129,9 +129,7 @@ def confusion_matrices(
     matrices = {network: np.asarray(counts, float) for network, counts in matrices.items()}
     for network, counts in matrices.items():
         if counts.shape not in ((classes, classes), (classes, classes + 1)):
-            raise DataError(
-                f"The matrix of {network} has shape {counts.shape}, but there are {classes} classes."
-            )
+            raise DataError(f"The matrix of {network} has shape {counts.shape}, but there are {classes} classes.")
     width = max(counts.shape[1] for counts in matrices.values())
     predicted = names if width == classes else [*names, "None of them"]
     columns = min(3, len(matrices))

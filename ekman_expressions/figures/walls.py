@@ -278,9 +278,7 @@ def region_faces(
     check_option(scale, "scale", ("density", "weight"))
     unknown = {name for found in values.values() for name in found} - set(regions)
     if not values or unknown:
-        raise DataError(
-            f"There is nothing to draw, or no place for {', '.join(sorted(unknown)) or 'anything'}."
-        )
+        raise DataError(f"There is nothing to draw, or no place for {', '.join(sorted(unknown)) or 'anything'}.")
     shape = next(iter(regions.values())).shape
     norm = LogNorm(1 / _MOST_DENSE, _MOST_DENSE, clip=True)
     if scale == "weight":

@@ -64,9 +64,7 @@ _MEANINGS = {
     "white": "an all-white mask",
     "random_pixels": "random pixels, as many as each heatmap marks (expected)",
     "other_masks": "the heatmaps with the masks of the other expressions",
-    **{
-        name: f"a centred ellipse over {100 * share:.0f} % of the canvas" for name, share in _ELLIPSES.items()
-    },
+    **{name: f"a centred ellipse over {100 * share:.0f} % of the canvas" for name, share in _ELLIPSES.items()},
     "centre_prior": "a map that falls off from the middle",
     "mean_of_masks": "the mean of all masks",
     "face_prior": "the mean of all heatmaps",
@@ -203,9 +201,7 @@ def read_heatmaps(
     return _HeatmapSet(tuple(networks), tuple(folds), maps, present, masks, atlas().hull, labels, expressions)
 
 
-def assess(
-    found: _HeatmapSet, *, seed: int, subjects: _SubjectReplicates | None = None
-) -> dict[str, pd.DataFrame]:
+def assess(found: _HeatmapSet, *, seed: int, subjects: _SubjectReplicates | None = None) -> dict[str, pd.DataFrame]:
     """Return every table of `TABLES`: baselines, tests, intervals, ranks and further scores.
 
     Parameters
@@ -470,9 +466,7 @@ def _with_averages(cells: np.ndarray) -> np.ndarray:
     return np.concatenate([_with_mean(cells), last[..., None, :]], axis=-2)
 
 
-def _over_subjects(
-    estimate: float, replicates: np.ndarray, people: np.ndarray, folds: Sequence[str]
-) -> _Interval:
+def _over_subjects(estimate: float, replicates: np.ndarray, people: np.ndarray, folds: Sequence[str]) -> _Interval:
     """Make an interval over subjects, drawn within folds, of which `people`, (F,), says how many each has."""
     used = pd.Series(people).groupby([_fold_of(fold) for fold in folds]).max()
     return _interval_of(estimate, replicates, int(used.sum()), strata=np.count_nonzero(used))

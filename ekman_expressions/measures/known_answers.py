@@ -165,9 +165,7 @@ def _masks_against_movement(
     """
     names = list(by_subject)
     if len(names) < 2:
-        raise DataError(
-            f"Masks are compared over two expressions or more, but got {', '.join(names) or 'none'}."
-        )
+        raise DataError(f"Masks are compared over two expressions or more, but got {', '.join(names) or 'none'}.")
     subjects = sorted({subject for of_name in by_subject.values() for subject in of_name})
     places = {name: [subjects.index(s) for s in sorted(maps)] for name, maps in by_subject.items()}
     stacks = {name: np.stack([maps[s] for s in sorted(maps)]) for name, maps in by_subject.items()}
@@ -228,7 +226,8 @@ def causal_agreement(truth: Explanation, values: np.ndarray) -> dict[str, float]
 
     Examples
     --------
-    >>> truth = Explanation(explainer="causal", target=0, weights=np.array([0.5, 0.1, -0.2]), segments=np.arange(3)[None])
+    >>> weights, segments = np.array([0.5, 0.1, -0.2]), np.arange(3)[None]
+    >>> truth = Explanation(explainer="causal", target=0, weights=weights, segments=segments)
     >>> causal_agreement(truth, [2.0, 1.0, 3.0])["spearman"]
     -0.5
     >>> causal_agreement(truth, [[2.0, 1.0, 3.0]])["spearman"]

@@ -47,9 +47,7 @@ def region_masses(maps: np.ndarray, level: str = "region") -> pd.DataFrame:
     """
     maps = np.asarray(maps)
     if maps.ndim != 3 or maps.shape[1:] != SHAPE or not np.isfinite(maps).all():
-        raise DataError(
-            f"Maps must be finite and of shape (N, {SHAPE[0]}, {SHAPE[1]}), but got {maps.shape}."
-        )
+        raise DataError(f"Maps must be finite and of shape (N, {SHAPE[0]}, {SHAPE[1]}), but got {maps.shape}.")
     places, columns = atlas().labels.ravel(), [_ELSEWHERE, *atlas().names]
     sums = [np.bincount(places, one.ravel(), len(columns)) for one in np.maximum(maps, 0)]
     masses = pd.DataFrame(np.reshape(sums, (len(maps), len(columns))), columns=columns)

@@ -172,9 +172,7 @@ def _area_curve(heatmap: np.ndarray, mask: np.ndarray, shares: np.ndarray) -> np
     return _iou_of_hottest(inside, outside, np.asarray(shares) * np.size(mask))
 
 
-def _iou_by_threshold(
-    gray: np.ndarray, mask: np.ndarray, within: np.ndarray | None = None
-) -> dict[str, float]:
+def _iou_by_threshold(gray: np.ndarray, mask: np.ndarray, within: np.ndarray | None = None) -> dict[str, float]:
     """Return the IoU of an 8-bit heatmap at each of `_THRESHOLDS`; Otsu's is that of the whole canvas."""
     values, inside, outside = _levels(gray, mask, within)
     everything, size = inside + outside, inside.sum()
@@ -264,8 +262,7 @@ def _levels(
             )
     if heatmap.dtype.kind not in "uifb" or not np.isfinite(heatmap).all():
         raise DataError(
-            f"A heatmap must hold finite real numbers, but got {heatmap.dtype} with values that are not. "
-            "Leave it out."
+            f"A heatmap must hold finite real numbers, but got {heatmap.dtype} with values that are not. Leave it out."
         )
     found, reference = heatmap[within], mask[within]
     count = int(np.count_nonzero(reference))

@@ -61,9 +61,7 @@ STEPS: dict[str, Step] = {**study.STEPS, _STEP.name: _STEP}
 """All steps: those of the study, which knows nothing of reports, and the report of what they have left."""
 
 
-def make(
-    source: Experiment | Path | str, *, folder: Path | str | None = None, show_faces: bool | None = None
-) -> Run:
+def make(source: Experiment | Path | str, *, folder: Path | str | None = None, show_faces: bool | None = None) -> Run:
     """Write the report of an experiment, or of heatmaps alone: no faces, no models, no predictions.
 
     Parameters
@@ -160,9 +158,7 @@ def _write_pages(values: Mapping[str, dict[str, Any]], folder: Path, name: str) 
     loader = FileSystemLoader(_TEMPLATES)
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, **blanks)
     pages = [
-        {"file": file, "template": file, **page, **values[file]}
-        for file, page in _PAGES.items()
-        if file in values
+        {"file": file, "template": file, **page, **values[file]} for file, page in _PAGES.items() if file in values
     ]
     for page in pages:
         template = environment.get_template(page["template"])

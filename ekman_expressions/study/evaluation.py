@@ -44,8 +44,7 @@ def _evaluation(experiment: Experiment, run: Run) -> None:
             )
         run.note(f"{name} was trained elsewhere{what}")
     tasks = [
-        _Task(name="_".join(pair), function=_evaluate_model, arguments=(experiment, *pair))
-        for pair in experiment.pairs
+        _Task(name="_".join(pair), function=_evaluate_model, arguments=(experiment, *pair)) for pair in experiment.pairs
     ]
     _run_tasks(tasks, run, desc="Evaluating", unit="model")
     if not run.outputs:
@@ -165,9 +164,7 @@ def _accuracy_by_fold(predictions: pd.DataFrame, expressions: Sequence[str] = EX
         truth, predicted = rows["expression"], rows["predicted"]
         # What a model takes for none of them is wrong, but no class to take the mean over.
         seen = [name for name in expressions if name in {*truth, *predicted}]
-        macro = precision_recall_fscore_support(
-            truth, predicted, labels=seen, average="macro", zero_division=0
-        )[:3]
+        macro = precision_recall_fscore_support(truth, predicted, labels=seen, average="macro", zero_division=0)[:3]
         scores.append((network, fold, accuracy_score(truth, predicted), *macro))
     return pd.DataFrame(scores, columns=["network", "fold", *_SCORES])
 

@@ -226,8 +226,7 @@ def _start(name: str) -> Any:
         from distributed import Client
     except ImportError as error:
         raise MissingError(
-            f"The scheduler {name} needs Dask, which is not installed: "
-            "pip install 'ekman_expressions[cluster]'."
+            f"The scheduler {name} needs Dask, which is not installed: pip install 'ekman_expressions[cluster]'."
         ) from error
     before = set(os.environ)
     where: dict[str, Any] = {"address": name}

@@ -319,9 +319,7 @@ class Experiment(Settings):
     regions_folder = _below_root("results/{by}/regions", "The heatmaps' mass by region of the face.")
     quality_folder = _below_root("results/{by}/quality", "How good the explanations are.")
     comparison_folder = _below_root("results/{name}/explainers", "Tables that compare explainers.")
-    known_answers_folder = _below_root(
-        "results/{name}/known_answers", "Explanations and what moved in faces."
-    )
+    known_answers_folder = _below_root("results/{name}/known_answers", "Explanations and what moved in faces.")
     barplots_folder = _below_root("barplots/{by}", "Barplots of the scores.")
     # Spelled as users of the study know it.
     dendrograms_folder = _below_root("dendograms/{by}", "Dendrograms.")
@@ -340,8 +338,7 @@ class Experiment(Settings):
             return models
         told = {"explained": info.data["faces"].classes}
         return {
-            name: dict(model) | told if isinstance(model, (dict, OwnModel)) else model
-            for name, model in models.items()
+            name: dict(model) | told if isinstance(model, (dict, OwnModel)) else model for name, model in models.items()
         }
 
     @model_validator(mode="before")
@@ -414,8 +411,8 @@ class Experiment(Settings):
         """Return a preset that comes with the package; see `presets`."""
         if preset not in cls.presets():
             raise SettingsError(
-                f"There is no preset {preset!r}, only {', '.join(cls.presets())}. The name of a settings file of your own "
-                "ends in .toml."
+                f"There is no preset {preset!r}, only {', '.join(cls.presets())}. The name of your own settings "
+                "file ends in .toml."
             )
         return cls.from_toml(_PRESETS / f"{preset}.toml", root=root)
 

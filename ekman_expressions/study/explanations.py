@@ -60,9 +60,7 @@ def _explanations(experiment: Experiment, run: Run) -> None:
     _run_tasks(tasks, run, desc="Explaining", unit="image", own_bars=True)
 
 
-def _query(
-    experiment: Experiment, model: Model, network: str, fold: str, image_id: str, expression: str
-) -> Stored:
+def _query(experiment: Experiment, model: Model, network: str, fold: str, image_id: str, expression: str) -> Stored:
     """Query a model about one face as the explainer in use does, and return what is to be kept."""
     explainer, settings = EXPLAINERS[experiment.explanation.explainer], experiment.explanation.resolved
     side = experiment.side(network)
@@ -79,9 +77,7 @@ def _query(
     )
 
 
-def read_explanation(
-    experiment: Experiment, network: str, fold: str, image_id: str, expression: str
-) -> Explanation:
+def read_explanation(experiment: Experiment, network: str, fold: str, image_id: str, expression: str) -> Explanation:
     """Return the explanation of one face by the explainer in use, from what was kept; no forward pass.
 
     `MissingError` if it was not explained, `DataError` if its file is damaged or holds another class.
@@ -159,9 +155,7 @@ def _facespace(experiment: Experiment, run: Run) -> None:
     run.write(experiment.facespace_folder, {"explanations": _tabulate(experiment, explained)})
 
 
-def _normalise_cell(
-    experiment: Experiment, network: str, fold: str, expression: str, image_ids: pd.Series
-) -> Run:
+def _normalise_cell(experiment: Experiment, network: str, fold: str, expression: str, image_ids: pd.Series) -> Run:
     """Write the file of one model and one predicted expression, unless it is there and holds."""
     run, settings = Run(), experiment.explanation
     path = experiment.maps_path(network, fold, expression)
@@ -266,9 +260,7 @@ def _explainers(experiment: Experiment, run: Run) -> None:
     run.write(experiment.comparison_folder, tables, items=1)
 
 
-def _causal_tables(
-    experiment: Experiment, names: tuple[str, ...], run: Run
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _causal_tables(experiment: Experiment, names: tuple[str, ...], run: Run) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Compare each explainer with the causal one on the faces that both have explained; no forward pass."""
     agreement, values = [], []
     subject_of = prepared.read_manifest(experiment).set_index("image_id")["subject"]
@@ -296,9 +288,7 @@ def _causal_tables(
     return pd.DataFrame(agreement, columns=["network", "explainer", *about, *_AGREEMENT]), table
 
 
-def _common_heatmaps(
-    experiment: Experiment, network: str, expression: str
-) -> tuple[dict[str, np.ndarray], int]:
+def _common_heatmaps(experiment: Experiment, network: str, expression: str) -> tuple[dict[str, np.ndarray], int]:
     """Average each explainer's maps of one network and expression over the faces that all explained."""
     sums: dict[str, np.ndarray] = {}
     faces = 0

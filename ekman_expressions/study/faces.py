@@ -180,9 +180,7 @@ _Prepared = tuple[bool, int, str]
 """Of an image: whether its face was made now, how many faces it shows, the look that found the largest."""
 
 
-def _prepare(
-    experiment: Experiment, row: Any, digest: str, detect: _Detect | FaceLandmarks, crop: bool
-) -> _Prepared:
+def _prepare(experiment: Experiment, row: Any, digest: str, detect: _Detect | FaceLandmarks, crop: bool) -> _Prepared:
     """Crop one face, unless that is done from the same source and landmarks."""
     made_of = digest
     if isinstance(detect, FaceLandmarks):
@@ -272,9 +270,7 @@ def _blendshapes(experiment: Experiment, image_ids: list[str]) -> pd.DataFrame:
     return table.set_index(pd.Index(list(rows), name="image_id", dtype=object)).round(4)
 
 
-def _note_strange_neutrals(
-    experiment: Experiment, manifest: pd.DataFrame, actions: pd.DataFrame, run: Run
-) -> None:
+def _note_strange_neutrals(experiment: Experiment, manifest: pd.DataFrame, actions: pd.DataFrame, run: Run) -> None:
     """Note neutral faces on which the landmark model sees an action, or whose head is not the face's."""
     known = manifest[manifest["neutral"].isin(actions.index) & manifest["image_id"].isin(actions.index)]
     seen = actions.loc[sorted(set(known["neutral"]))]
@@ -384,9 +380,7 @@ def _computed(rows: pd.DataFrame, folds: int, seed: int) -> pd.Series:
             f"split. Use at most {subjects} folds, or more subjects."
         )
     if rows["expression"].value_counts().max() < folds:
-        raise DataError(
-            f"No expression has {folds} images, one for each fold. Use fewer folds or more images."
-        )
+        raise DataError(f"No expression has {folds} images, one for each fold. Use fewer folds or more images.")
     ordered = rows.sort_values("image_id")
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=derive_seed(seed, "folds") % 2**32)
     names = pd.Series("", index=ordered.index)

@@ -66,8 +66,7 @@ class _CausalMaps:
         """The `_iou_at_equal_area` of each Ekman mask (rows) with each mean causal map (columns)."""
         masks = {name: ekman_mask(name) for name in self.means}
         cells = {
-            name: [_iou_at_equal_area(found, mask) for mask in masks.values()]
-            for name, found in self.means.items()
+            name: [_iou_at_equal_area(found, mask) for mask in masks.values()] for name, found in self.means.items()
         }
         return pd.DataFrame(cells, index=list(masks))
 
@@ -189,8 +188,7 @@ def causal_maps(experiment: Experiment) -> _CausalMaps:
     if not means:
         reasons = "; ".join(f"{entry['item']}: {entry['reason']}" for entry in part.omissions[:5])
         raise DataError(
-            f"No causal mask of {experiment.name!r} could be used, {len(part.omissions)} were left out "
-            f"({reasons})."
+            f"No causal mask of {experiment.name!r} could be used, {len(part.omissions)} were left out ({reasons})."
         )
     by_subject: dict[str, dict[str, np.ndarray]] = {}
     place_of = experiment.expressions.index
@@ -208,9 +206,7 @@ def _landmarks_moved(experiment: Experiment, row: Any) -> np.ndarray:
     return movement(*(prepared._read_mesh(experiment, image_id) for image_id in (row.image_id, row.neutral)))
 
 
-def _layer_in_face_space(
-    layer: np.ndarray, transform: np.ndarray, landmarks: np.ndarray, size: int
-) -> np.ndarray:
+def _layer_in_face_space(layer: np.ndarray, transform: np.ndarray, landmarks: np.ndarray, size: int) -> np.ndarray:
     """Warp a layer (112, 112) of a causal mask into face space, as explanations of the crop are, which the
     `transform` (2, 3) cut out of the source; beyond the source, the layer is reflected as the image is.
     """
@@ -380,8 +376,7 @@ def _score_baselines(
     labels, hull = normalise(segments[..., None] == parts, landmarks).argmax(axis=-1), atlas().hull
     sizes = np.maximum(np.bincount(labels[hull], minlength=len(parts)), 1)
     best = {
-        name: (np.bincount(labels[hull], truth[hull], len(parts)) / sizes)[labels]
-        for name, truth in changed.items()
+        name: (np.bincount(labels[hull], truth[hull], len(parts)) / sizes)[labels] for name, truth in changed.items()
     }
     scored = [(name, localisation_auc(found, changed)) for name, found in maps.items()]
     oracle = {name: localisation_auc(best[name], {name: truth})[name] for name, truth in changed.items()}

@@ -151,8 +151,7 @@ def _statistics(experiment: Experiment) -> Iterator[_Picture]:
     kinds = figures.network_kinds(experiment.networks, experiment.training.weights)
     if len(intervals) and len(baselines):
         intervals, baselines = (
-            table[(table["score"] == "iou") & (table["expression"] == AVERAGE)]
-            for table in (intervals, baselines)
+            table[(table["score"] == "iou") & (table["expression"] == AVERAGE)] for table in (intervals, baselines)
         )
         whole = intervals[intervals["network"] != AVERAGE]
         unit = "subject" if whole["subject_low"].notna().any() else "fold"

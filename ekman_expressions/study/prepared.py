@@ -126,14 +126,12 @@ def read_landmarks(experiment: Experiment, image_id: str) -> np.ndarray:
     points = _read_found(experiment, image_id, "points")["points"]
     if points.shape != (68, 2) or not np.isfinite(points).all():
         path = _landmarks_path(experiment, image_id)
-        raise DataError(
-            f"{path} should hold 68 finite points, but holds an array of {points.shape}. {_AGAIN}"
-        )
+        raise DataError(f"{path} should hold 68 finite points, but holds an array of {points.shape}. {_AGAIN}")
     return points
 
 
 def mean_face(experiment: Experiment, image_ids: Iterable[str]) -> _RunningMean:
-    """Average faces in face space, to lie under pictures; one that cannot be read is named by the steps that need it."""
+    """Average faces in face space, to lie under pictures; the steps that need a face name it if it cannot be read."""
     mean = _RunningMean()
     for image_id in image_ids:
         with suppress(DataError, MissingError):
@@ -146,9 +144,7 @@ def _read_mesh(experiment: Experiment, image_id: str) -> np.ndarray:
     """Read the mesh of one prepared face, or of a neutral one, in its source image; see `FaceLandmarks`."""
     arrays = _read_found(experiment, image_id)
     if "mesh" not in arrays:
-        raise MissingError(
-            f"{image_id} has no mesh: its landmarks were given, or found by an earlier version"
-        )
+        raise MissingError(f"{image_id} has no mesh: its landmarks were given, or found by an earlier version")
     return arrays["mesh"]
 
 

@@ -208,9 +208,7 @@ def _finished_entry(folder: Path, step: str) -> dict[str, Any]:
     path = require(folder / "run.json", step)
     entry = _read_entry(path)
     if entry["end"] is None:
-        raise MissingError(
-            f"The step '{entry['step']}' was stopped before its end ({path}): run it again first."
-        )
+        raise MissingError(f"The step '{entry['step']}' was stopped before its end ({path}): run it again first.")
     return entry
 
 
@@ -252,9 +250,7 @@ def read_results(experiment: Experiment, step: str, name: str, columns: tuple[st
     """
     folder = getattr(experiment, "comparison_folder" if step == "explainers" else f"{step}_folder", None)
     if folder is None:
-        raise SettingsError(
-            f"No step {step!r} writes tables. Names are 'evaluation', 'scores', 'statistics' ..."
-        )
+        raise SettingsError(f"No step {step!r} writes tables. Names are 'evaluation', 'scores', 'statistics' ...")
     tables = sorted(path.stem for path in folder.glob("*.csv"))
     if tables and not (folder / f"{name}.csv").exists():
         raise MissingError(f"{folder} has no table {name!r}. It has {', '.join(tables)}.")
@@ -315,9 +311,7 @@ def info() -> dict[str, Any]:
     """
     start_tensorflow()
     found = _environment()
-    variables = [
-        f"{name}={value}" for name, value in sorted(os.environ.items()) if name.startswith(_VARIABLES)
-    ]
+    variables = [f"{name}={value}" for name, value in sorted(os.environ.items()) if name.startswith(_VARIABLES)]
     try:
         landmark_model = _find_model()
     except (EkmanExpressionsError, OSError) as error:

@@ -189,9 +189,7 @@ def _render(report: _Report) -> str:
         lines += ["", f"{metric}: published / obtained; ! = off by more than {_TOLERANCE:g}"]
         cells = shown.get_group(metric)
         table = cells.pivot(index="network", columns="expression", values="pair").rename_axis(None, axis=1)
-        lines.append(
-            table.loc[cells["network"].unique(), cells["expression"].unique()].to_string(index_names=False)
-        )
+        lines.append(table.loc[cells["network"].unique(), cells["expression"].unique()].to_string(index_names=False))
     total, off = len(report.cells), len(report.off)
     by_folds = report.cells[report.cells["metric"] == "iou"].rename(columns={"obtained": "iou"})
     lines += [

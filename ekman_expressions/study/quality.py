@@ -154,14 +154,10 @@ def _write_parts(
 
 def _loader(experiment: Experiment, network: str) -> Callable[[str], Model]:
     """Return a function from fold to model, which keeps one at a time: five of one network can be large."""
-    return lru_cache(maxsize=1)(
-        partial(_kept_model, experiment, network, precision=experiment.explanation.precision)
-    )
+    return lru_cache(maxsize=1)(partial(_kept_model, experiment, network, precision=experiment.explanation.precision))
 
 
-def _faces(
-    experiment: Experiment, network: str, folds: Iterable[str], explainers: Iterable[str]
-) -> pd.DataFrame:
+def _faces(experiment: Experiment, network: str, folds: Iterable[str], explainers: Iterable[str]) -> pd.DataFrame:
     """Return ``image_id, expression, fold`` of a network's faces that all of the explainers have explained,
     in a random order that is always the same, in which expressions take turns.
     """
@@ -315,9 +311,7 @@ def _faces_again(experiment: Experiment, network: str) -> pd.DataFrame:
     return table.sort_values("fold", key=lambda folds: folds.map(experiment.folds.index), kind="stable")
 
 
-def _untrained(
-    experiment: Experiment, network: str, image_ids: Iterable[str], model: Model, run: Run
-) -> Model | None:
+def _untrained(experiment: Experiment, network: str, image_ids: Iterable[str], model: Model, run: Run) -> Model | None:
     """Return an untrained copy of a network; None, and listed or noted, if there can be none."""
     if not model.is_keras:
         # No omission: trying again would change nothing.

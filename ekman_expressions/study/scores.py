@@ -53,9 +53,7 @@ def _scores(experiment: Experiment, run: Run) -> None:
     if without := [name for name in experiment.expressions if name not in experiment.mask_regions]:
         run.note(f"classes without a mask, which are not scored: {', '.join(without)}")
     folder = experiment.heatmaps_folder
-    masks = {
-        expression: read_mask(experiment.masks_folder, expression) for expression in experiment.mask_regions
-    }
+    masks = {expression: read_mask(experiment.masks_folder, expression) for expression in experiment.mask_regions}
     models = tqdm(experiment.pairs, desc="Scoring", unit="model")
     by_fold = _score_heatmaps(folder, models, masks, omit)
     pooled = _score_heatmaps(folder, [(name, None) for name in experiment.networks], masks, omit)
@@ -156,9 +154,7 @@ def _regions(experiment: Experiment, run: Run) -> None:
     run.write(experiment.regions_folder, {"regions": table}, items=len(table))
 
 
-def _over_subjects(
-    experiment: Experiment, found: _HeatmapSet, run: Run, resamples: int
-) -> _SubjectReplicates:
+def _over_subjects(experiment: Experiment, found: _HeatmapSet, run: Run, resamples: int) -> _SubjectReplicates:
     """Resample the subjects of each fold and score the heatmaps made of them, a file at a time."""
     manifest = read_manifest(experiment).set_index("image_id")
     shape = found.present.shape

@@ -142,8 +142,8 @@ _STEPS = (
     Step("regions", _regions, "regions_folder", "the heatmaps' mass by region of the face",
          reads=("faces", "facespace")),
     Step("known_answers", _known_answers, "known_answers_folder",
-         "explanations against what moved in the faces",
-         reads=("faces",), also=("facespace",), choices=("networks", "masks"), every_explainer=True, idle=_nothing_known),
+         "explanations against what moved in the faces", reads=("faces",), also=("facespace",),
+         choices=("networks", "masks"), every_explainer=True, idle=_nothing_known),
 )
 # fmt: on
 
@@ -399,9 +399,7 @@ class _State:
     def changed(self) -> list[str]:
         """Which settings, choices and inputs are not those of ``run.json``."""
         pairs = [(self.before[part], now) for part, now in self.about.items()]
-        return [
-            name for old, new in pairs for name in {**old, **new} if new.get(name, ...) != old.get(name, ...)
-        ]
+        return [name for old, new in pairs for name in {**old, **new} if new.get(name, ...) != old.get(name, ...)]
 
     @property
     def reason(self) -> str:
@@ -441,8 +439,7 @@ class _State:
     def end(self, run: Run) -> None:
         """Complete the entry, if anything has changed; remove what the step does not make any more."""
         outputs = {
-            path: output or _described(path, self.known.get(path))
-            for path, output in sorted(run.outputs.items())
+            path: output or _described(path, self.known.get(path)) for path, output in sorted(run.outputs.items())
         }
         if not self.step.resumes:
             # What another run left, and this one did not make, would be taken for this one's.

@@ -49,9 +49,7 @@ def _training(experiment: Experiment, run: Run) -> None:
     for network in experiment.trained_networks:
         if warning := _preprocessing_warning(network, settings.preprocessing, settings.weights):
             run.note(warning)
-    tasks = [
-        _Task(name="_".join(pair), function=_train_one, arguments=(experiment, *pair)) for pair in trained
-    ]
+    tasks = [_Task(name="_".join(pair), function=_train_one, arguments=(experiment, *pair)) for pair in trained]
     _run_tasks(tasks, run, desc="Training", unit="model")
     # What an interrupted or failed training can resume from.
     checkpoints = [_beside(experiment, *pair, "checkpoint.npz") for pair in trained]
@@ -67,8 +65,7 @@ def _train_one(experiment: Experiment, network: str, fold: str) -> Run:
     """Train one network on all folds but one, or load its released weights, unless its model is there."""
     run, path = Run(), experiment.model_path(network, fold)
     checkpoint, history, took = (
-        _beside(experiment, network, fold, ending)
-        for ending in ("checkpoint.npz", "history.csv", "training.json")
+        _beside(experiment, network, fold, ending) for ending in ("checkpoint.npz", "history.csv", "training.json")
     )
     is_new = not path.exists()
     if is_new:
@@ -218,9 +215,7 @@ def _check_released(experiment: Experiment, pairs: list[tuple[str, str]]) -> Non
 
 def _released_file(experiment: Experiment, network: str, fold: str) -> Path:
     folder = experiment.training.released_folder
-    return (
-        _download(network, fold) if folder is None else Path(folder).expanduser() / _file_name(network, fold)
-    )
+    return _download(network, fold) if folder is None else Path(folder).expanduser() / _file_name(network, fold)
 
 
 def _beside(experiment: Experiment, network: str, fold: str, ending: str) -> Path:

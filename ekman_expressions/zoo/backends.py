@@ -29,9 +29,7 @@ from ekman_expressions.zoo.own_settings import OwnModel, _prepare
 # Probabilities below this count as this in a logarithm.
 _SMALLEST = 1e-30
 
-_NO_SOFTMAX = (
-    "the model does not end in a softmax that can be seen, so logarithms of predictions are its logits"
-)
+_NO_SOFTMAX = "the model does not end in a softmax that can be seen, so logarithms of predictions are its logits"
 
 
 def _is_a(thing: Any, kind: str) -> bool:
@@ -111,9 +109,7 @@ class _FunctionBackend:
         return np.pad(found, ((0, 0), (0, 1)))[:, self.own.order] if self.own else found
 
     def hider(self, image: np.ndarray, segments: np.ndarray, behind: np.ndarray) -> Callable:
-        return lambda samples: self.predict(
-            np.where(samples.take(segments, axis=1)[..., None], image, behind)
-        )
+        return lambda samples: self.predict(np.where(samples.take(segments, axis=1)[..., None], image, behind))
 
     def masker(self, image: np.ndarray, behind: np.ndarray) -> Callable:
         return lambda masks: self.predict(behind + masks[..., None] * (image - behind))
@@ -372,8 +368,7 @@ def _keras_layer(model: Any, name: str) -> Any:
     spatial = {layer.name: layer for layer in layers if _is_spatial(layer)}
     if name and name not in spatial:
         raise SettingsError(
-            f"The model {model.name!r} has no layer {name!r} with features in space. It has "
-            f"{', '.join(spatial)}."
+            f"The model {model.name!r} has no layer {name!r} with features in space. It has {', '.join(spatial)}."
         )
     if name:
         return spatial[name]

@@ -167,9 +167,7 @@ class Model:
         self._check_size(image.shape)
         kind = "single predictions" if singly else "predictions"
         (found,) = self._in_groups(kind, self._backend.hider(image, segments, behind), samples)
-        return self._check(
-            found, lambda row: f" ({samples[row].sum()} of {samples.shape[1]} superpixels kept)"
-        )
+        return self._check(found, lambda row: f" ({samples[row].sum()} of {samples.shape[1]} superpixels kept)")
 
     def predict_masked(self, image: Any, masks: np.ndarray, behind: Any = 0.0) -> np.ndarray:
         """Predict the classes of copies of an image, each seen through a soft mask.
@@ -189,17 +187,13 @@ class Model:
         """
         image, masks = _check_image(image), np.asarray(masks, np.float32)
         if masks.shape[1:] != image.shape[:2] or not len(masks):
-            raise DataError(
-                f"'masks' must have shape (n, {image.shape[0]}, {image.shape[1]}), but got {masks.shape}."
-            )
+            raise DataError(f"'masks' must have shape (n, {image.shape[0]}, {image.shape[1]}), but got {masks.shape}.")
         behind = background(image, behind)
         self._check_size(image.shape)
         (found,) = self._in_groups("predictions", self._backend.masker(image, behind), masks)
         return self._check(found)
 
-    def gradients(
-        self, images: np.ndarray, target: int, score: str = "probability"
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def gradients(self, images: np.ndarray, target: int, score: str = "probability") -> tuple[np.ndarray, np.ndarray]:
         """Return predictions, and the gradients of one class' score with respect to the images, in float32.
 
         Parameters
@@ -306,9 +300,7 @@ class Model:
                         f"There is not enough memory for {kind} of {self.name} for a single image "
                         f"({type(error).__name__})."
                     ) from error
-                self.notes.append(
-                    f"out of memory with {group} images at a time, so from there on {group // 2}"
-                )
+                self.notes.append(f"out of memory with {group} images at a time, so from there on {group // 2}")
                 self._groups[kind] = group // 2
 
     def _check_size(self, shape: tuple[int, ...]) -> None:
@@ -316,20 +308,15 @@ class Model:
         if len(shape) != 3 or shape[2] != 3:
             raise DataError(f"Images must be RGB of shape (H, W, 3), but got {shape}.")
         if side and any(want not in (None, have) for want, have in zip(side, shape, strict=False)):
-            raise ModelError(
-                f"{self.name} takes images of shape {(*side, 3)}, but the image has {shape}. Resize it."
-            )
+            raise ModelError(f"{self.name} takes images of shape {(*side, 3)}, but the image has {shape}. Resize it.")
 
-    def _check(
-        self, found: np.ndarray, describe: Callable[[int], str] = lambda row: "", target: int = 0
-    ) -> np.ndarray:
+    def _check(self, found: np.ndarray, describe: Callable[[int], str] = lambda row: "", target: int = 0) -> np.ndarray:
         """Return predictions as float32, or raise unless they are probabilities; `describe` names a row."""
         found = found.astype(np.float32)
         count, known = found.shape[1], len(self.classes)
         if not count or known not in (0, count):
             raise ModelError(
-                f"{self.name} must predict {known or 'some'} classes ({', '.join(self.classes)}). "
-                f"Received: {count}."
+                f"{self.name} must predict {known or 'some'} classes ({', '.join(self.classes)}). Received: {count}."
             )
         bad = ~np.isfinite(found)
         if bad.any():
@@ -463,8 +450,7 @@ def background(image: np.ndarray, hidden: Any, segments: np.ndarray | None = Non
     if hidden == "superpixel_mean":
         if segments is None:
             raise SettingsError(
-                "hidden = 'superpixel_mean' needs superpixels, but this explainer has none. "
-                "Use 'blur' or 'mean'."
+                "hidden = 'superpixel_mean' needs superpixels, but this explainer has none. Use 'blur' or 'mean'."
             )
         flat, labels = image.reshape(-1, image.shape[2]), np.ravel(segments)
         sums = np.stack([np.bincount(labels, channel) for channel in flat.T], axis=-1)
@@ -485,8 +471,7 @@ def _check_image(image: Any) -> np.ndarray:
     image = np.asarray(image)
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype.kind != "f":
         raise DataError(
-            "An image must be RGB of shape (H, W, 3), float in [0, 1], "
-            f"but got {image.dtype} of shape {image.shape}."
+            f"An image must be RGB of shape (H, W, 3), float in [0, 1], but got {image.dtype} of shape {image.shape}."
         )
     if not (image.size and image.min() >= 0 and image.max() <= 1):
         raise DataError(
@@ -500,11 +485,7 @@ def _check_segments(segments: Any) -> np.ndarray:
     """Return superpixels, or raise `DataError` unless they are labels 0 ... S - 1, each occurring."""
     segments = np.asarray(segments)
     whole = segments.ndim == 2 and segments.size and segments.dtype.kind in "iu"
-    if not (
-        whole
-        and 0 <= segments.min() <= segments.max() < segments.size
-        and np.bincount(segments.ravel()).all()
-    ):
+    if not (whole and 0 <= segments.min() <= segments.max() < segments.size and np.bincount(segments.ravel()).all()):
         raise DataError(
             "'segments' must be whole numbers of shape (H, W), labelled 0 ... S - 1 without gaps, but got "
             f"{segments.dtype} of shape {segments.shape}."

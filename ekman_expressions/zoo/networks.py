@@ -89,9 +89,7 @@ class NetSpec:
         if batch_norm_momentum is not None:
             check_range(batch_norm_momentum, "batch_norm_momentum", 0, 1)
         if not self.pretrained and weights != "none":
-            raise SettingsError(
-                f"{self.name} is trained from scratch: 'weights' must be 'none', but got {weights!r}."
-            )
+            raise SettingsError(f"{self.name} is trained from scratch: 'weights' must be 'none', but got {weights!r}.")
         if side not in (None, self.side):
             check_range(side, f"side of {self.name}", _SMALLEST.get(self.name, 32), integer=True)
         side = side or self.side
@@ -223,9 +221,7 @@ def _preprocessing_warning(network: str, preprocessing: str, weights: str) -> st
     elif network in _SIGNED:
         expected = "RGB in [-1, 1], but get [0, 1]"
     else:
-        expected = (
-            "gray values up to 255, but get [0, 1]: rescaled again inside, every image is nearly constant"
-        )
+        expected = "gray values up to 255, but get [0, 1]: rescaled again inside, every image is nearly constant"
     return (
         f"{network}: with preprocessing {preprocessing!r}, the weights ({weights}) expect {expected}. Set "
         f'training.preprocessing = "{suits}"'

@@ -96,8 +96,7 @@ def load_model(
     is_path = isinstance(source, (str, Path)) and not is_import
     if not (is_path or is_import or callable(source)):
         raise SettingsError(
-            "'source' must be a path, a Keras model, a torch module or a function, but got "
-            f"{type(source).__name__}."
+            f"'source' must be a path, a Keras model, a torch module or a function, but got {type(source).__name__}."
         )
     source = Path(source).expanduser() if is_path else source
     name = name or (source.stem if is_path else getattr(source, "name", None))
@@ -219,9 +218,7 @@ def _adapt_keras(name: str, own: OwnModel, model: keras.Model) -> tuple[keras.Mo
     outputs = keras.tree.flatten(raw)
     if len(outputs) != 1 or len(outputs[0].shape) != 2:
         shapes = ", ".join(str(output.shape) for output in outputs)
-        raise ModelError(
-            f"{name} must have one output (N, classes), but has {len(outputs)}, of shape {shapes}."
-        )
+        raise ModelError(f"{name} must have one output (N, classes), but has {len(outputs)}, of shape {shapes}.")
     raw = keras.ops.cast(outputs[0], "float32")
     found = keras.ops.take(raw, own.used, axis=-1) if len(own.used) < len(own.classes) else raw
     found = keras.ops.softmax(found, axis=-1) if own.output == "logits" else found
@@ -321,8 +318,8 @@ def _check_download(name: str, path: Path) -> None:
         first = file.read(40)
     if not first or first.startswith((b"<", b"version https://git-lfs")):
         raise ModelError(
-            f"{name}: {path} is no model: it has {path.stat().st_size} bytes and begins with {first!r}, as a web page or a "
-            "pointer of Git LFS does. Download or copy it again."
+            f"{name}: {path} is no model: it has {path.stat().st_size} bytes and begins with {first!r}, as a web page "
+            "or a pointer of Git LFS does. Download or copy it again."
         )
 
 
@@ -357,8 +354,8 @@ def _open_saved_model(name: str, own: OwnModel, folder: Path) -> tuple[Callable,
         raise ModelError(
             f"{name}: {folder} is no model that can be read. Read are Keras files (.keras, .h5), ONNX files "
             "(.onnx) and folders with a TensorFlow SavedModel (saved_model.pb). A torch file is loaded by "
-            "your own code: give its module to load_model, or to a settings file as call = 'my_code.py:module'; or export it to "
-            "ONNX by torch.onnx.export."
+            "your own code: give its module to load_model, or to a settings file as call = 'my_code.py:module'; or "
+            "export it to ONNX by torch.onnx.export."
         )
     try:
         loaded = tf.saved_model.load(folder)
@@ -391,8 +388,7 @@ def _open_onnx(name: str, own: OwnModel, path: Path) -> tuple[Callable, int]:
         import onnxruntime
     except ImportError as error:
         raise MissingError(
-            f"{name} is an ONNX file, and onnxruntime is not installed: "
-            "pip install 'ekman_expressions[onnx]'."
+            f"{name} is an ONNX file, and onnxruntime is not installed: pip install 'ekman_expressions[onnx]'."
         ) from error
     _check_download(name, path)
     found = onnxruntime.get_available_providers()
@@ -406,9 +402,7 @@ def _open_onnx(name: str, own: OwnModel, path: Path) -> tuple[Callable, int]:
     _check_single(f"{name}: {path}", *([item.name for item in ends] for ends in (inputs, outputs)))
     (image,), (out,) = inputs, outputs
     if image.type not in _ONNX_TYPES:
-        raise ModelError(
-            f"{name}: {path} takes {image.type}, but must take images, one of {', '.join(_ONNX_TYPES)}."
-        )
+        raise ModelError(f"{name}: {path} takes {image.type}, but must take images, one of {', '.join(_ONNX_TYPES)}.")
 
     def query(images: np.ndarray) -> np.ndarray:
         return session.run([out.name], {image.name: images})[0]

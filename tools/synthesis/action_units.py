@@ -126,8 +126,7 @@ def express(recipe: dict[int, float], intensity: float, rng: np.random.Generator
     for unit, weight in recipe.items():
         units[unit] = weight * intensity * max(0.0, 1 + rng.normal(0, 0.10))
         shapes[unit] = {
-            name: units[unit] * share * max(0.0, 1 + rng.normal(0, 0.05))
-            for name, share in SHAPES[unit].items()
+            name: units[unit] * share * max(0.0, 1 + rng.normal(0, 0.05)) for name, share in SHAPES[unit].items()
         }
     return Expression(units, shapes)
 

@@ -54,9 +54,7 @@ def _visible(vertices: np.ndarray, quads: np.ndarray) -> np.ndarray:
     """Say which vertices of the skin face forward and have nothing in front of them."""
     from scipy.spatial import cKDTree
 
-    across = np.cross(
-        vertices[quads[:, 2]] - vertices[quads[:, 0]], vertices[quads[:, 3]] - vertices[quads[:, 1]]
-    )
+    across = np.cross(vertices[quads[:, 2]] - vertices[quads[:, 0]], vertices[quads[:, 3]] - vertices[quads[:, 1]])
     normals = np.zeros_like(vertices)
     for corner in range(4):
         np.add.at(normals, quads[:, corner], across)

@@ -77,16 +77,11 @@ def render_person(number: int, out: Path, studio: Studio, variants: int) -> None
             "variant": variant,
             "neutral": neutral,
             **dict(zip(("yaw", "pitch", "roll"), map(degrees, angles), strict=True)),
-            **{
-                f"light_{part}": round(getattr(light, part), 3)
-                for part in ("azimuth", "elevation", "warmth", "ratio")
-            },
+            **{f"light_{part}": round(getattr(light, part), 3) for part in ("azimuth", "elevation", "warmth", "ratio")},
         }
         still, points = _photograph(studio, head, Expression({}, {}), pose)
         _save(out, neutral, still)
-        rows.append(
-            {"image_id": neutral, "expression": "neutral", "intensity": 0.0, **common, "points": points}
-        )
+        rows.append({"image_id": neutral, "expression": "neutral", "intensity": 0.0, **common, "points": points})
         taken = []
         for name, labels, recipe, seed in shots(number, variant):
             rng = np.random.default_rng([SEED, number, *seed, variant])

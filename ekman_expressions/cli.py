@@ -205,7 +205,8 @@ def _explain(options: argparse.Namespace) -> None:
         parts = (text.partition("=") for text in options.mask)
         given["masks"] = {name: _names(regions) for name, _, regions in parts}
     if given and options.model is None:
-        raise SettingsError(f"--{next(iter(given))} describes a network: name its file with --model.")
+        option = next(iter(given)).replace("masks", "mask")
+        raise SettingsError(f"--{option} describes a network: name its file with --model.")
     check_option(options.explainer, "--explainer", EXPLAINERS)
     method, out = EXPLAINERS[options.explainer], options.out
     check_option(out.suffix, "the suffix of --out", (".png", ".svg", ".pdf"))

@@ -43,7 +43,8 @@ def by_command(tmp_path_factory) -> Path:
 def by_notebooks(by_command, tmp_path_factory) -> Path:
     """All but the steps that take longest, which the notebooks find done if what goes in has the same bytes."""
     root = tmp_path_factory.mktemp("notebooks")
-    for folder in ("models/smoke", *(f"results/smoke/{name}" for name in ("explanations", "explainers", "quality"))):
+    steps = ("explanations", "explainers", "quality", "statistics", "known_answers")
+    for folder in ("datasets", "models", *(f"results/smoke/{step}" for step in steps)):
         shutil.copytree(by_command / folder, root / folder)
     names = [path.name for path in NOTEBOOKS.glob("*.ipynb")]
     _run("tools/run_notebooks.py", "--preset", "smoke", "--root", str(root), "--one-kernel", *names)

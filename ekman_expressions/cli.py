@@ -362,7 +362,6 @@ def _verify(options: argparse.Namespace) -> int:
     from ekman_expressions.study import published
 
     found = published.verify(options.published)
-    print(f"Released heatmaps and masks: {found.folder}\n")
     print(published._render(found))
     return 0 if found.ok else 1
 

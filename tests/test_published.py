@@ -10,8 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ekman_expressions import cli
 from ekman_expressions.core.errors import DataError, MissingError
+from ekman_expressions.core.expressions import EXPRESSIONS, title
 from ekman_expressions.core.files import read_image, sha256, write_image
+from ekman_expressions.facespace.masks import ekman_mask
 from ekman_expressions.study import published
 
 RELEASED = published.locate(download=False)
@@ -42,13 +45,14 @@ def test_published_tables_are_complete():
 
 
 @needs_release
-def test_all_364_published_numbers_are_obtained_and_shown(report):
+def test_all_364_published_numbers_are_obtained_and_shown(report, capsys):
     assert len(report.cells) == 364
     assert report.cells["difference"].abs().max() <= 5e-5
     assert report.ok and report.off.empty and not report.changed
     averages = (report.cells[["network", "expression"]] == "Average").any(axis=1)
     assert averages.sum() == 76
-    text = published._render(report)
+    assert cli.main(["verify", "--published", str(RELEASED)]) == 0
+    text = capsys.readouterr().out
     assert "364 of 364 published numbers agree" in text
     assert "21 of 21 agree to the printed precision" in text and "0.385 / 0.3847" in text
     assert ".2062/.2062 " in text and "best ResNet50 0.3269, worst AlexNet 0.2066" in text
@@ -81,7 +85,7 @@ def test_a_changed_heatmap_is_found(copy):
     assert set(report.off["network"]) <= {"VGG16", "Average"}
     assert set(report.off["expression"]) <= {"Fear", "Average"}
     text = published._render(report)
-    assert name in text and "! " in text and f"{364 - len(report.off)} of 364" in text
+    assert str(copy) in text and name in text and "! " in text and f"{364 - len(report.off)} of 364" in text
 
 
 @needs_release
@@ -96,6 +100,18 @@ def test_a_missing_or_damaged_file_is_named(copy):
     write_image(copy / name, np.zeros((275, 224), np.uint8))
     with pytest.raises(DataError, match="WeiNet_CV1_Anger: The heatmap is 0 everywhere"):
         published.verify(copy)
+
+
+def test_heatmaps_of_others_are_told_from_the_released_ones(tmp_path, capsys):
+    for name in published._released_files():
+        expression = next(each for each in EXPRESSIONS if title(each) in name)
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        write_image(tmp_path / name, np.uint8(255) * ekman_mask(expression))
+    assert cli.main(["verify", "--published", str(tmp_path)]) == 1
+    text = capsys.readouterr().out
+    assert f"masks: {tmp_path}" in text and "438 files are not the released ones" in text
+    # Each heatmap is its mask.
+    assert " 1.0000, worst " in text and "0 of 364 published numbers agree" in text
 
 
 def test_a_wrong_folder_says_what_was_looked_for(tmp_path):

@@ -38,6 +38,8 @@ _HOW_TO_PASS = (
 class _Report:
     """What `verify` found."""
 
+    folder: Path
+    """Where the released heatmaps and masks were read."""
     cells: pd.DataFrame
     """``network, expression, metric, expected, obtained, difference`` for each of the 364 published numbers
     (288 cells and 76 averages)."""
@@ -126,7 +128,7 @@ def verify(path: Path | str | None = None) -> _Report:
     known = _table("known_figures.csv", dtype={"known": str})
     known["obtained"] = known["figure"].map(_known_figures(found))
     known["agrees"] = known["obtained"].between(known["low"], known["high"])
-    return _Report(cells=cells, pooled=summarise(pooled), known=known, changed=changed)
+    return _Report(folder=folder, cells=cells, pooled=summarise(pooled), known=known, changed=changed)
 
 
 def locate(path: Path | str | None = None, *, download: bool = True) -> Path | None:
@@ -179,7 +181,7 @@ def _download() -> Path:
 
 def _render(report: _Report) -> str:
     """Write a report for a terminal: expected against obtained, the largest difference, both readings."""
-    lines = []
+    lines = [f"Released heatmaps and masks: {report.folder}", ""]
     if report.changed:
         named = ", ".join(report.changed[:5]) + (", ..." if len(report.changed) > 5 else "")
         lines.append(f"{len(report.changed)} files are not the released ones: {named}")
@@ -213,7 +215,7 @@ def _render(report: _Report) -> str:
         "",
         "An Ekman mask is a reference, not a truth.",
     ]
-    return "\n".join(lines).lstrip()
+    return "\n".join(lines)
 
 
 def _table(name: str, **options: object) -> pd.DataFrame:

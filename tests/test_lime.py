@@ -90,10 +90,11 @@ def six_models(kept):
 
 
 @pytest.mark.parametrize("sampler", sorted(_SAMPLERS))
-def test_standard_errors_equal_the_spread_over_repeated_sampling(sampler):
-    weights, stated = np.empty((2, 200, 6, 23))
-    for seed in range(200):
-        drawn = _draw_samples(23, 100, seed, sampler)
+@pytest.mark.parametrize(("samples", "seeds"), [(100, 200), (1000, 60)])
+def test_standard_errors_equal_the_spread_over_repeated_sampling(sampler, samples, seeds):
+    weights, stated = np.empty((2, seeds, 6, 23))
+    for seed in range(seeds):
+        drawn = _draw_samples(23, samples, seed, sampler)
         record = PerturbationRecord(
             image_id="a",
             model="m",

@@ -94,13 +94,13 @@ def test_region_null_is_the_iou_of_unions_of_about_the_area_less_that_of_the_mea
     np.testing.assert_allclose(null[:, 0, 0], 10 / 40)
 
 
-def heatmap_set(maps):
+def heatmap_set(maps, masks=EKMAN):
     """Heatmaps of as many networks as there are, in one fold."""
-    everywhere = np.ones(SHAPE, bool)
-    labels = read_heatmaps(".", EKMAN, (), (), print).labels
+    everywhere = np.ones(masks.shape[1:], bool)
+    labels = read_heatmaps(".", masks, (), (), print).labels if masks is EKMAN else 0 * everywhere
     networks = tuple(f"n{place}" for place in range(len(maps)))
     present = np.ones((len(maps), 1, 6), bool)
-    return _HeatmapSet(networks, ("CV1",), maps[:, None], present, EKMAN, everywhere, labels)
+    return _HeatmapSet(networks, ("CV1",), maps[:, None], present, masks, everywhere, labels)
 
 
 def test_heatmaps_that_are_the_masks_have_tables_known_beforehand():
@@ -301,3 +301,49 @@ def test_split_halves_are_the_reliability_of_the_mean():
     assert split_half(random.normal(size=(8, 40, 40)), range(8), seed=0) < 0.15
     assert np.isnan(split_half(np.ones((2, 3, 3)), "ab", seed=0))
     assert np.isnan(split_half(np.eye(3)[None], "a", seed=0))
+
+
+def test_clusters_cover_at_their_level_and_single_values_do_not():
+    """Twenty subjects with five faces each; how often the intervals hold the mean, which is 0."""
+    subjects, hits = np.repeat(np.arange(20), 5), np.zeros(2)
+    for time in range(300):
+        random = generator(1, time)
+        values = random.normal(0, 1, 20)[subjects] + random.normal(0, 0.3, subjects.size)
+        both = (_cluster_bootstrap(values, of, seed=time, resamples=400) for of in (subjects, range(100)))
+        hits += [found.low <= 0 <= found.high for found in both]
+    clusters, single_values = hits / 300
+    assert 0.91 <= clusters <= 0.99 and single_values < 0.8
+
+
+def test_p_of_random_regions_is_uniform_for_masks_of_random_regions():
+    labels = np.kron(np.arange(1, 21).reshape(4, 5), np.ones((20, 20), int))
+    p = []
+    for time in range(300):
+        # Large regions, so that two unions seldom score the same.
+        marked = generator(7, time).random((1, 1, 1, 80, 100)) < 0.4
+        mask = np.isin(labels, generator(8, time).permutation(20)[:6] + 1)
+        nothing = np.zeros((1, 1, 80, 100), bool)
+        null = _region_null(marked, nothing, mask[None], labels, seed=1000 + time, draws=99)[:, 0]
+        p.append(_max_statistic(null)[0][0])
+    assert stats.kstest(p, "uniform").pvalue > 0.01
+
+
+def test_strata_cost_a_degree_of_freedom_each():
+    # Variance 20/15 of that of the replicates, 1; t(15) at 97.5 % is 2.131450.
+    found = _interval_of(0.3, np.array([-1.0, 0, 1]), 20, strata=5)
+    assert found.high == pytest.approx(0.3 + 2.131450 * (20 / 15) ** 0.5, abs=1e-6)
+    # A stratum needs two units.
+    assert _interval_of(0.3, np.ones(9), 4, strata=4) == _Interval(0.3, units=4)
+
+
+def test_areas_alone_do_not_fit_the_own_masks():
+    """Random pixels, as many as the own mask has: pairing large with large is best by plain IoU."""
+    masks, random = EKMAN[:, ::8, ::8], generator(11)
+    draws = [np.argsort(np.argsort(random.random(masks[0].size))) for _ in range(6 * 300)]
+    marked = np.array(draws).reshape(300, 6, *masks[0].shape) < masks.sum(axis=(1, 2))[:, None, None]
+    found = heatmap_set(np.uint8(255) * marked, masks)
+    areas_out, plain = (
+        np.mean([relabelling_test(of_network[0]).p <= 0.05 for of_network in table["iou"]])
+        for table in (found.compared, found.tables)
+    )
+    assert 0.02 < areas_out < 0.09 and plain > 2 * areas_out
